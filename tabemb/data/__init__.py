@@ -1,0 +1,1 @@
+"""From the user's frame to arrays: frames, schema, vocabularies, encoding. No torch here."""

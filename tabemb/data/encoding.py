@@ -1,0 +1,184 @@
+"""From an Arrow table to the arrays that a network reads: codes of categories, scaled numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tabemb.data.schema import CALENDAR, Feature, Schema, as_times
+from tabemb.data.vocabulary import Vocabulary
+
+LIMIT = 1e12
+"""Scaled numbers are kept within this range, so that float32 holds them and their squares."""
+
+
+class Encoded(NamedTuple):
+    """Rows as arrays: codes int64 (n_rows, n_categorical), numbers float32 (n_rows, n_numbers) with NaN if missing."""
+
+    codes: np.ndarray
+    numbers: np.ndarray
+
+
+@dataclass
+class Scale:
+    """Centre and unit of one number (its median and interquartile range), and the bin edges in that unit.
+
+    Where the quartiles are equal the unit is half the range, as in RealMLP (Holzmueller et al. 2024).
+    """
+
+    center: float
+    unit: float
+    edges: np.ndarray
+
+    @classmethod
+    def learn(cls, values: np.ndarray, weights: np.ndarray | None, n_bins: int) -> Scale:
+        """Learn from float64 values of shape (n_rows,); NaN is left out."""
+        present = ~np.isnan(values)
+        values, weights = values[present], None if weights is None else weights[present]
+        if len(values) == 0:
+            return cls(0.0, 1.0, np.zeros(1))
+        low, center, high = quantiles(values, [0.25, 0.5, 0.75], weights)
+        unit = high - low or (values.max() - values.min()) / 2 or 1.0
+        scale = cls(float(center), float(unit), np.zeros(1))
+        scale.edges = bin_edges(scale.apply(values), weights, n_bins)
+        return scale
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Scaled values, float64, within +-1e12."""
+        return np.clip((values - self.center) / self.unit, -LIMIT, LIMIT)
+
+
+def quantiles(values: np.ndarray, levels, weights: np.ndarray | None) -> np.ndarray:
+    """Quantiles of weighted values: a row of weight two counts as two rows."""
+    if weights is None:
+        return np.quantile(values, levels, method="inverted_cdf")
+    return np.quantile(values, levels, weights=weights, method="inverted_cdf")
+
+
+def bin_edges(values: np.ndarray, weights: np.ndarray | None, n_bins: int) -> np.ndarray:
+    """Edges of at most ``n_bins`` bins, half at quantiles of the rows, half at quantiles of the distinct values.
+
+    Quantiles of the rows alone collapse where one value is frequent (a number that is zero in nine rows of ten).
+    """
+    distinct = np.unique(values)
+    if len(distinct) <= n_bins:
+        return distinct
+    levels = np.linspace(0, 1, n_bins // 2 + 1)
+    edges = np.concatenate([quantiles(values, levels, weights), quantiles(distinct, levels, None)])
+    return np.unique(edges)
+
+
+class Encoder:
+    """Learns vocabularies and number scales from training rows; turns any rows into arrays.
+
+    Parameters
+    ----------
+    schema : Schema
+    n_bins : int
+        Largest number of bins of a number.
+    min_count : float
+        Categories with a smaller count are read as unknown, where their table does not say otherwise.
+    """
+
+    def __init__(self, schema: Schema, n_bins: int, min_count: float) -> None:
+        self.schema = schema
+        self.n_bins = n_bins
+        self.min_count = min_count
+
+    def fit(self, frame: pa.Table, weights: np.ndarray | None = None) -> Encoder:
+        """Learn from training rows, each counting by its weight."""
+        self.origins_ = {f.column: _origin(frame[f.column], f.column) for f in self.schema.numbers if f.part}
+        self.vocabularies_ = {name: self._learn_table(name, frame, weights) for name in self.schema.tables}
+        self.scales_ = [Scale.learn(self._number(f, frame), weights, self.n_bins) for f in self.schema.numbers]
+        return self
+
+    def transform(self, frame: pa.Table) -> Encoded:
+        """Encode rows, whatever the order of the columns; columns that were not there in ``fit`` are left alone.
+
+        Raises
+        ------
+        ValueError
+            A column is missing, holds values of another kind than in ``fit``, or an infinite number.
+        """
+        self._check_columns(frame)
+        codes = [self._codes(feature, frame) for feature in self.schema.categorical]
+        numbers = [scale.apply(self._number(f, frame)) for f, scale in zip(self.schema.numbers, self.scales_)]
+        return Encoded(_stack(codes, frame.num_rows, np.int64), _stack(numbers, frame.num_rows, np.float32))
+
+    def _check_columns(self, frame: pa.Table) -> None:
+        missing = [name for name in self.schema.used if name not in frame.schema.names]
+        if missing:
+            raise ValueError(f"X lacks column {missing[0]!r}, which the model was fitted with.")
+
+    def _learn_table(self, name: str, frame: pa.Table, weights: np.ndarray | None) -> Vocabulary:
+        table = self.schema.tables[name]
+        features = [feature for feature in self.schema.categorical if feature.name in table.columns]
+        min_count = self.min_count if table.min_count is None else table.min_count
+        try:
+            return Vocabulary.learn({f.name: _cells(f, frame) for f in features}, weights, min_count)
+        except ValueError as error:
+            raise ValueError(f"Table {name!r}: {error}") from error
+
+    def _codes(self, feature: Feature, frame: pa.Table) -> np.ndarray:
+        return self.vocabularies_[self.schema.table_of(feature)].codes(*_cells(feature, frame))
+
+    def _number(self, feature: Feature, frame: pa.Table) -> np.ndarray:
+        column = frame[feature.column]
+        if feature.part:
+            return _elapsed_days(column, feature.column, self.origins_[feature.column])
+        return to_floats(column, feature.name)
+
+
+def _stack(columns: list[np.ndarray], n_rows: int, dtype: type) -> np.ndarray:
+    if not columns:
+        return np.zeros((n_rows, 0), dtype)
+    return np.stack(columns, axis=1).astype(dtype, copy=False)
+
+
+def _cells(feature: Feature, frame: pa.Table) -> tuple[pa.ChunkedArray, pa.Field]:
+    if feature.part is None:
+        return frame[feature.column], frame.schema.field(feature.column)
+    part = CALENDAR[feature.part](as_times(frame[feature.column], feature.column))
+    return part, pa.field(feature.name, part.type)
+
+
+def _microseconds(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    return as_times(column, name).cast(pa.timestamp("us"), safe=False).cast(pa.int64())
+
+
+def _origin(column: pa.ChunkedArray, name: str) -> int:
+    return pc.min(_microseconds(column, name)).as_py() or 0
+
+
+def _elapsed_days(column: pa.ChunkedArray, name: str, origin: int) -> np.ndarray:
+    """Days since the earliest training time; subtracted as integers, so that no digit is lost."""
+    passed = pc.subtract(_microseconds(column, name), origin).cast(pa.float64(), safe=False)
+    return passed.to_numpy() / 86_400e6
+
+
+def to_floats(column: pa.ChunkedArray, name: str) -> np.ndarray:
+    """A column as float64 of shape (n_rows,), NaN where a value is missing; durations in seconds.
+
+    Raises
+    ------
+    ValueError
+        A value is infinite, or text that is not a number.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_duration(column.type):
+        column = pc.divide(column.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64()), 1e6)
+    elif pa.types.is_time(column.type):
+        column = pc.divide(column.cast(pa.time64("us")).cast(pa.int64()).cast(pa.float64()), 1e6)
+    try:
+        values = column.cast(pa.float64(), safe=False).to_numpy()
+    except pa.ArrowException as error:
+        raise ValueError(f"Column {name!r} has the role 'number', but {error}") from error
+    if np.isinf(values).any():
+        row = int(np.flatnonzero(np.isinf(values))[0])
+        raise ValueError(f"Column {name!r} holds {values[row]} in row {row}; a number must be finite or missing.")
+    return values.astype(float)

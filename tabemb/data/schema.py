@@ -1,0 +1,245 @@
+"""The role of each column, and the table that each category reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tabemb.data.vocabulary import kind_of
+
+ROLES = ("categorical", "number", "datetime", "ignored")
+
+
+@dataclass
+class Table:
+    """Settings of one embedding table: which columns read it, and how its vectors are made and held back.
+
+    What is left at its default follows the estimator's own setting.
+
+    Parameters
+    ----------
+    columns : list of str
+        The columns whose categories share this table.
+    dim : int or str, optional
+        Width of a vector, or the name of a rule (see the estimator's ``dim``).
+    min_count : float, optional
+        Categories with a smaller count are read as unknown.
+    init : float or "uniform", default=0.1
+        Standard deviation of the normal distribution that the vectors start from; "uniform" draws from
+        (-1/sqrt(dim), 1/sqrt(dim)).
+    l2 : float, optional
+        Strength of the prior that pulls a category's vector to zero, divided by the category's count.
+    max_norm : float, optional
+        Vectors longer than this are rescaled to it whenever they are read.
+    norm_type : float, default=2.0
+        The p of the p-norm that ``max_norm`` measures.
+    scale_grad_by_freq : bool, default=False
+        Divide a vector's gradient by the number of times its category stands in the batch.
+    sparse : bool, optional
+        Update only the rows that a batch reads. None: for tables of more than 30,000 rows.
+    pretrained : EmbeddingSpace or DataFrame or mapping, optional
+        Vectors to start from, by category; categories without one start from ``init``.
+    frozen : bool, default=False
+        Keep the pretrained vectors as they are; only vectors that were not given are trained.
+
+    Examples
+    --------
+    >>> Table(columns=["origin", "destination"], dim=16).dim
+    16
+    """
+
+    columns: list[str]
+    dim: int | str | None = None
+    min_count: float | None = None
+    init: float | str = 0.1
+    l2: float | None = None
+    max_norm: float | None = None
+    norm_type: float = 2.0
+    scale_grad_by_freq: bool = False
+    sparse: bool | None = None
+    pretrained: Any = None
+    frozen: bool = False
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One input of the network: a column, or one part of a datetime column."""
+
+    name: str
+    column: str
+    part: str | None = None
+
+
+@dataclass
+class Schema:
+    """Which features a frame gives: ``roles`` by column, the categorical features with their tables, the numbers."""
+
+    roles: dict[str, str]
+    categorical: list[Feature] = field(default_factory=list)
+    numbers: list[Feature] = field(default_factory=list)
+    tables: dict[str, Table] = field(default_factory=dict)
+
+    def table_of(self, feature: Feature) -> str:
+        """Name of the table that a categorical feature reads."""
+        return next(name for name, table in self.tables.items() if feature.name in table.columns)
+
+    @property
+    def used(self) -> list[str]:
+        """The columns that ``predict`` needs."""
+        return [name for name, role in self.roles.items() if role != "ignored"]
+
+
+def infer_schema(
+    frame: pa.Table,
+    roles: Mapping[str | int, str] | None = None,
+    tables: Mapping[str, Table] | None = None,
+) -> Schema:
+    """Give every column a role, every categorical feature a table.
+
+    Text, dictionary, boolean and other Python values are categorical; integers, floats, decimals and durations are
+    numbers; timestamps and dates are datetimes. ``roles`` overrides this column by column. A datetime gives the number
+    ``{column}.elapsed`` and, where the training rows vary in them, calendar categories such as ``{column}.month``.
+
+    Raises
+    ------
+    ValueError
+        A role that does not exist, a role or table for a column that X lacks, a column in two tables, nothing to learn
+        from.
+    TypeError
+        A column of lists or structs.
+    """
+    chosen = _check_roles(frame, roles or {})
+    schema = Schema({name: chosen.get(name) or _infer_role(frame.schema.field(name)) for name in frame.schema.names})
+    for name, role in schema.roles.items():
+        _add_features(schema, frame, name, role)
+    if not schema.categorical and not schema.numbers:
+        raise ValueError("Every column of X has the role 'ignored'; at least one must be used.")
+    schema.tables = _assign_tables(schema, tables or {})
+    return schema
+
+
+def _check_roles(frame: pa.Table, roles: Mapping[str | int, str]) -> dict[str, str]:
+    checked = {}
+    for key, role in roles.items():
+        name = frame.schema.names[key] if isinstance(key, int) and key < frame.num_columns else str(key)
+        if name not in frame.schema.names:
+            raise ValueError(f"roles names column {key!r}, which X does not have{_near(name, frame.schema.names)}.")
+        if role not in ROLES:
+            raise ValueError(f"The role of column {name!r} must be one of {', '.join(ROLES)}; got {role!r}.")
+        checked[name] = role
+    return checked
+
+
+def _near(name: str, names: list[str]) -> str:
+    close = get_close_matches(name, names, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _infer_role(column: pa.Field) -> str:
+    dtype = column.type
+    if pa.types.is_nested(dtype):
+        raise TypeError(
+            f"Column {column.name!r} has the type {dtype}; a cell must hold one value. Spread its values over columns, "
+            f"or leave it out with roles={{{column.name!r}: 'ignored'}}."
+        )
+    if pa.types.is_dictionary(dtype):
+        return "categorical"
+    kind = kind_of(column)
+    if kind == "time":
+        return "datetime"
+    is_number = kind in ("integer", "float", None) or _is_quantity(dtype)
+    return "number" if is_number else "categorical"
+
+
+def _is_quantity(dtype: pa.DataType) -> bool:
+    return pa.types.is_decimal(dtype) or pa.types.is_duration(dtype) or pa.types.is_time(dtype)
+
+
+def _add_features(schema: Schema, frame: pa.Table, name: str, role: str) -> None:
+    if role == "categorical":
+        schema.categorical.append(Feature(name, name))
+    elif role == "number":
+        schema.numbers.append(Feature(name, name))
+    elif role == "datetime":
+        schema.numbers.append(Feature(f"{name}.elapsed", name, "elapsed"))
+        parts = varying_parts(frame[name], name)
+        schema.categorical.extend(Feature(f"{name}.{part}", name, part) for part in parts)
+
+
+CALENDAR = {
+    "month": pc.month,
+    "day": pc.day,
+    "weekday": pc.day_of_week,  # Monday is 0
+    "hour": pc.hour,
+}
+"""Calendar parts of a datetime that become categories, each with Arrow's kernel for it."""
+
+
+def as_times(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """A datetime column as timestamps, read from text where it is text; the time zone is kept.
+
+    Raises
+    ------
+    ValueError
+        A value cannot be read as a date.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_timestamp(column.type):
+        return column
+    if pa.types.is_date(column.type) or pa.types.is_null(column.type):
+        return column.cast(pa.timestamp("us"))
+    values = column.to_pandas()
+    if not pd.api.types.is_string_dtype(values.dtype):
+        raise ValueError(f"Column {name!r} has the role 'datetime', but holds {column.type} values.")
+    times = pd.to_datetime(values, format="ISO8601", errors="coerce")
+    unread = values[times.isna() & values.notna()]
+    if len(unread):
+        raise ValueError(
+            f"Column {name!r} has the role 'datetime', but holds {unread.iloc[0]!r} in row {unread.index[0]}, which is "
+            "not an ISO 8601 date; convert the column with pandas.to_datetime first."
+        )
+    return pa.chunked_array([pa.Array.from_pandas(times)])
+
+
+def varying_parts(column: pa.ChunkedArray, name: str) -> list[str]:
+    """The calendar parts that take more than one value; a constant one could teach nothing."""
+    times = as_times(column, name)
+    return [part for part, kernel in CALENDAR.items() if pc.count_distinct(kernel(times)).as_py() > 1]
+
+
+def _assign_tables(schema: Schema, tables: Mapping[str, Table]) -> dict[str, Table]:
+    """The user's tables first, then one for each categorical feature that none of them names."""
+    names = [feature.name for feature in schema.categorical]
+    owner: dict[str, str] = {}
+    for table_name, table in tables.items():
+        for column in _check_columns(table_name, table):
+            if column not in names:
+                raise ValueError(
+                    f"Table {table_name!r} names column {column!r}, which is not a categorical column of X"
+                    f"{_near(column, names)}; the categorical columns are {names}."
+                )
+            if column in owner:
+                raise ValueError(f"Column {column!r} stands in two tables, {owner[column]!r} and {table_name!r}.")
+            owner[column] = table_name
+    assigned = dict(tables)
+    for name in names:
+        if name not in owner:
+            if name in assigned:
+                raise ValueError(f"Table {name!r} has the name of a column that it does not list; rename the table.")
+            assigned[name] = Table([name])
+    return assigned
+
+
+def _check_columns(name: str, table: Table) -> list[str]:
+    if not isinstance(table, Table):
+        raise TypeError(f"tables[{name!r}] must be a tabemb.Table; got {type(table).__name__}.")
+    if isinstance(table.columns, str) or not table.columns:
+        raise ValueError(f"Table {name!r} must list its columns; got columns={table.columns!r}.")
+    return list(table.columns)

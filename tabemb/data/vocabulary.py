@@ -1,0 +1,232 @@
+"""Category <-> code: the categories of one table, with their counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tabemb.data.frames import OBJECT, key_of
+
+UNKNOWN = 0
+"""Code of a category that is not in the vocabulary: never seen, or too rare to have a code of its own."""
+MISSING = 1
+"""Code of a missing value."""
+N_SPECIAL = 2
+
+Column = pa.ChunkedArray
+"""A column of a frame; its field's metadata says whether it holds text keys of other objects."""
+
+
+class Vocabulary:
+    """The categories of one table, with a code and a count for each.
+
+    Code 0 stands for unknown categories, 1 for missing values; the categories follow in sorted order. Categories are
+    matched **by value**: 3, 3.0 and a dictionary entry 3 are the same category, whatever its position.
+
+    Parameters
+    ----------
+    kind : str
+        "text", "integer", "float", "boolean", "time", "binary" or "object" (text keys of other Python values).
+    categories : pyarrow.Array of length n_categories
+        Unique values, sorted.
+    counts : ndarray of shape (n_categories + 2,)
+        Sum of the rows' weights by code; the first two belong to unknown (rare) and missing.
+    """
+
+    def __init__(self, kind: str, categories: pa.Array, counts: np.ndarray) -> None:
+        self.kind = kind
+        self.categories = categories
+        self.counts = counts
+        self._index: pd.Index | None = None
+
+    @classmethod
+    def learn(
+        cls, columns: dict[str, tuple[Column, pa.Field]], weights: np.ndarray | None = None, min_count: float = 1
+    ) -> Vocabulary:
+        """Learn the categories of one or several columns that share a table.
+
+        Parameters
+        ----------
+        columns : dict of name -> (column, field)
+        weights : ndarray of shape (n_rows,), optional
+            Weight of each row; one each when None.
+        min_count : float, default=1
+            Categories with a smaller count get no code of their own and are read as unknown.
+
+        Raises
+        ------
+        ValueError
+            The columns hold values of different kinds.
+        """
+        kind = _common_kind(columns)
+        parts = [_dictionary(column, field, kind, name) for name, (column, field) in columns.items()]
+        categories = pc.unique(pa.concat_arrays([values for _, values in parts]))
+        categories = categories.take(pc.sort_indices(categories))
+        everything = cls(kind, categories, np.zeros(len(categories) + N_SPECIAL))
+        counts = sum(_count(everything._look_up(part), weights, len(categories)) for part in parts)
+        return everything._keep(counts, min_count)
+
+    def _keep(self, counts: np.ndarray, min_count: float) -> Vocabulary:
+        keep = counts[N_SPECIAL:] >= min_count
+        kept = np.concatenate([counts[:N_SPECIAL], counts[N_SPECIAL:][keep]])
+        kept[UNKNOWN] += counts[N_SPECIAL:][~keep].sum()
+        return Vocabulary(self.kind, self.categories.filter(pa.array(keep)), kept)
+
+    def __len__(self) -> int:
+        """Number of codes, the two special ones included: rows of the embedding table."""
+        return len(self.categories) + N_SPECIAL
+
+    def codes(self, column: Column, field: pa.Field) -> np.ndarray:
+        """Code of each cell, int64 of shape (n_rows,).
+
+        Raises
+        ------
+        ValueError
+            The column holds values of another kind (say text, where whole numbers were seen in ``fit``).
+        """
+        return self._look_up(_dictionary(column, field, self.kind, field.name))
+
+    def _look_up(self, dictionary: tuple[np.ndarray, pa.Array]) -> np.ndarray:
+        indices, values = dictionary
+        found = self._searcher().get_indexer(_index(values)) + N_SPECIAL
+        found[found < N_SPECIAL] = UNKNOWN
+        return np.append(found, MISSING)[indices]  # index -1, a missing cell, reads the appended last entry
+
+    def _searcher(self) -> pd.Index:
+        if self._index is None:
+            self._index = _index(self.categories)
+        return self._index
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_index": None}
+
+    def labels(self) -> pd.Index:
+        """The categories as a pandas Index, in the order of their codes."""
+        return _index(self.categories)
+
+
+def kind_of(field: pa.Field) -> str | None:
+    """Kind of the values of a column; None when every value is missing."""
+    if (field.metadata or {}).get(b"tabemb") == OBJECT[b"tabemb"]:
+        return "object"
+    dtype = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    for kind, (belongs, _) in _KINDS.items():
+        if belongs(dtype):
+            return kind
+    return None if pa.types.is_null(dtype) else "object"
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    return pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype)
+
+
+def _is_time(dtype: pa.DataType) -> bool:
+    return pa.types.is_timestamp(dtype) or pa.types.is_date(dtype)
+
+
+_KINDS: dict[str, tuple[Any, pa.DataType | None]] = {
+    # kind: (does an Arrow type belong to it, the Arrow type that its categories are kept in)
+    "text": (_is_text, pa.large_string()),
+    "boolean": (pa.types.is_boolean, pa.bool_()),
+    "integer": (pa.types.is_integer, pa.int64()),
+    "float": (pa.types.is_floating, pa.float64()),
+    "time": (_is_time, pa.timestamp("us")),
+    "binary": (lambda dtype: pa.types.is_binary(dtype) or pa.types.is_large_binary(dtype), pa.large_binary()),
+    "object": (lambda dtype: False, pa.large_string()),
+}
+_READS_AS = {
+    # kind of the vocabulary: the kinds of column that it can read, beside its own
+    "integer": {"float", "boolean"},
+    "float": {"integer", "boolean"},
+    "boolean": {"integer", "float"},
+    "object": set(_KINDS),
+}
+
+
+def _common_kind(columns: dict[str, tuple[Column, pa.Field]]) -> str:
+    kinds = {name: kind_of(field) for name, (_, field) in columns.items()}
+    kinds = {
+        name: "integer" if kind == "float" and _whole(columns[name][0]) else kind
+        for name, kind in kinds.items()
+        if kind is not None
+    }
+    if len(set(kinds.values())) > 1:
+        listed = ", ".join(f"{name!r} holds {kind}" for name, kind in kinds.items())
+        raise ValueError(f"Columns that share a table must hold values of one kind; {listed}.")
+    return next((kind for kind in kinds.values() if kind), "text")
+
+
+def _whole(column: Column) -> bool:
+    """Whether each number is whole: ids that met a missing value in pandas are floats."""
+    values = pc.drop_null(_decode(column))
+    values = values.filter(pc.invert(pc.is_nan(values)))
+    return bool(pc.all(pc.equal(values, pc.floor(values))).as_py() is not False) and _fits_int64(values)
+
+
+def _fits_int64(values: pa.Array | pa.ChunkedArray) -> bool:
+    return len(values) == 0 or abs(pc.max(pc.abs(values)).as_py()) < 2.0**63
+
+
+def _decode(column: Column) -> Column:
+    if pa.types.is_dictionary(column.type):
+        return column.cast(column.type.value_type)
+    return column
+
+
+def _dictionary(column: Column, field: pa.Field, kind: str, name: str) -> tuple[np.ndarray, pa.Array]:
+    """Index of each cell into the distinct values (-1: missing), and those values in the vocabulary's kind."""
+    encoded = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    array = encoded.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # no chunk at all
+        array = array.chunk(0) if array.num_chunks else pa.array([], column.type).dictionary_encode()
+    indices = array.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    values = _as_kind(array.dictionary, kind_of(field), kind, name)
+    missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+    if missing.any():
+        position = np.append(np.where(missing, -1, np.cumsum(~missing) - 1), -1)
+        indices, values = position[indices], values.filter(pa.array(~missing))
+    return indices, values
+
+
+def _as_kind(values: pa.Array, found: str | None, kind: str, name: str) -> pa.Array:
+    """Distinct values in the type that a vocabulary of this kind keeps; what cannot be there stays as it is."""
+    dtype = _KINDS[kind][1]
+    if found is None:
+        return values.cast(dtype)
+    if found != kind and found not in _READS_AS.get(kind, ()):
+        raise ValueError(f"Column {name!r} held {kind} values when it was fitted and holds {found} values now.")
+    if kind == "object":
+        keys = values.to_pylist() if found == "object" and _is_text(values.type) else _python_keys(values, name)
+        return pa.array(keys, dtype)
+    if kind == "integer" and found == "float":
+        return _whole_numbers(values)
+    if pa.types.is_timestamp(values.type) and values.type.tz is not None:
+        return values.cast(pa.timestamp("us", "UTC"), safe=False).cast(dtype)
+    return values.cast(dtype, safe=kind != "time")
+
+
+def _python_keys(values: pa.Array, name: str) -> list[str | None]:
+    return [None if value is None else key_of(value, name) for value in values.to_pylist()]
+
+
+def _whole_numbers(values: pa.Array) -> pa.Array:
+    """Floats as int64 where they are whole; the others keep a float type, so that they match no category."""
+    numbers = values.to_numpy(zero_copy_only=False)
+    present = numbers[~np.isnan(numbers)]
+    if np.all((present == np.floor(present)) & (np.abs(present) < 2.0**63)):
+        return pa.array(numbers, pa.float64(), from_pandas=True).cast(pa.int64(), safe=False)
+    return values.cast(pa.float64())
+
+
+def _index(values: pa.Array) -> pd.Index:
+    if _is_text(values.type) or pa.types.is_large_binary(values.type):
+        return pd.Index(values.to_numpy(zero_copy_only=False), dtype=object)
+    return pd.Index(values.to_numpy(zero_copy_only=False))
+
+
+def _count(codes: np.ndarray, weights: np.ndarray | None, n_categories: int) -> np.ndarray:
+    return np.bincount(codes, weights, minlength=n_categories + N_SPECIAL).astype(float)

@@ -1,0 +1,51 @@
+"""Backbones: from the joined vector of a row to hidden vectors, one for each member of the ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """Fully connected layers that all members share; each member reads the input through scales of its own.
+
+    The scales start at random signs, so that members begin apart, and are all that a member's hidden layers own
+    ("TabM-mini", Gorishniy et al. 2025). With one member this is a plain MLP.
+
+    Shape
+    -----
+    input  : (n, d_in)
+    output : (n, n_members, d_out)
+
+    Examples
+    --------
+    >>> MLP(d_in=5, hidden=(8, 4), dropout=0.0, n_members=3)(torch.zeros(2, 5)).shape
+    torch.Size([2, 3, 4])
+    """
+
+    def __init__(self, d_in: int, hidden: Sequence[int], dropout: float, n_members: int) -> None:
+        super().__init__()
+        self.member_scale = nn.Parameter(_signs(n_members, d_in)) if n_members > 1 else None
+        widths = [d_in, *hidden]
+        layers: list[nn.Module] = []
+        for d_from, d_to in pairwise(widths):
+            layers += [nn.Linear(d_from, d_to), nn.ReLU(), nn.Dropout(dropout)]
+        self.layers = nn.Sequential(*layers)
+        self.dim = widths[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.unsqueeze(1)  # (n, 1, d_in)
+        if self.member_scale is not None:
+            x = x * self.member_scale  # (n, n_members, d_in)
+        return self.layers(x)
+
+
+def _signs(n_members: int, d_in: int) -> Tensor:
+    return torch.randint(0, 2, (n_members, d_in)).float() * 2 - 1
+
+
+BACKBONES: dict[str, type[nn.Module]] = {"mlp": MLP}
+"""Each is built from d_in, hidden, dropout and n_members, and tells its output width as ``dim``."""

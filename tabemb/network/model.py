@@ -1,0 +1,81 @@
+"""The whole network: tables and numbers joined, a backbone, one linear head for each member."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from tabemb.network.dropout import CellDropout
+from tabemb.network.tables import Tables
+
+
+class Answer(NamedTuple):
+    """Outputs (n, n_members, n_outputs), last hidden layer (n, n_members, d_hidden), the prior's penalty, a scalar."""
+
+    outputs: Tensor
+    hidden: Tensor
+    penalty: Tensor
+
+
+class TabularNetwork(nn.Module):
+    """Embeds the categories, encodes the numbers, joins both and answers once for each member.
+
+    In training some cells are hidden first. Doubles as ``numbers`` give an answer in double precision, if the weights
+    outside the tables are doubles too.
+
+    Shape
+    -----
+    codes   : int64 (n, n_categorical)
+    numbers : float32 (n, n_numbers), NaN where missing
+    output  : an :class:`Answer`
+    """
+
+    def __init__(
+        self,
+        dropout: CellDropout,
+        tables: Tables,
+        numbers: nn.Module,
+        backbone: nn.Module,
+        n_members: int,
+        bias: Tensor,
+    ) -> None:
+        super().__init__()
+        self.dropout, self.tables, self.numbers, self.backbone = dropout, tables, numbers, backbone
+        self.head = MemberHeads(n_members, int(backbone.dim), bias)
+
+    def forward(self, codes: Tensor, numbers: Tensor) -> Answer:
+        codes, numbers = self.dropout(codes, numbers)
+        vectors, penalty = self.tables(codes)  # (n, d_tables)
+        joined = torch.cat([vectors, self.numbers(numbers)], dim=1)  # (n, d_tables + d_numbers)
+        hidden = self.backbone(joined)  # (n, n_members, d_hidden)
+        return Answer(self.head(hidden), hidden, penalty)
+
+
+def in_double_precision(network: TabularNetwork) -> Callable[[Tensor, Tensor], Answer]:
+    """The same network with doubles as weights, outside the tables, which are only read from."""
+    weights = {name: p.double() for name, p in network.named_parameters() if not name.startswith("tables.")}
+    return lambda codes, numbers: functional_call(network, weights, (codes, numbers))
+
+
+class MemberHeads(nn.Module):
+    """A linear map of its own for each member, starting at the given answer.
+
+    Shape
+    -----
+    input  : (n, n_members, d_in)
+    output : (n, n_members, n_outputs)
+    """
+
+    def __init__(self, n_members: int, d_in: int, bias: Tensor) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(max(d_in, 1))
+        self.weight = nn.Parameter(torch.empty(n_members, d_in, len(bias)).uniform_(-bound, bound))
+        self.bias = nn.Parameter(bias.expand(n_members, -1).clone())
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return torch.einsum("nkd,kdo->nko", hidden, self.weight) + self.bias

@@ -1,0 +1,188 @@
+"""Embedding tables: one vector for each category, packed so that many small tables cost one look-up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SPARSE_ROWS = 30_000
+"""Above this many rows, updating only the rows that a batch reads is faster than updating the whole table."""
+
+
+def _auto(n: int) -> int:
+    return int(2 ** np.clip(round(math.log2(1.6 * max(n, 1) ** 0.56)), 1, 4))
+
+
+DIM_RULES: dict[str, Callable[[int], int]] = {
+    "auto": _auto,  # fastai's growth, in powers of two from 2 to 16, so that few widths are left to pack
+    "fastai": lambda n: min(600, round(1.6 * n**0.56)),
+    "fourth_root": lambda n: max(1, round(n**0.25)),
+    "half": lambda n: min(50, (n + 1) // 2),  # Guo & Berkhahn's bound of n - 1, halved and capped
+}
+"""Width of a vector from the number of categories."""
+
+
+def table_dim(rule: int | str, n_categories: int) -> int:
+    """Width of the vectors of a table.
+
+    Raises
+    ------
+    ValueError
+        ``rule`` is neither a whole number of at least 1 nor the name of a rule.
+    """
+    if isinstance(rule, str) and rule in DIM_RULES:
+        return DIM_RULES[rule](n_categories)
+    if isinstance(rule, (int, np.integer)) and not isinstance(rule, bool) and rule >= 1:
+        return int(rule)
+    raise ValueError(f"dim must be a whole number >= 1 or one of {', '.join(DIM_RULES)}; got {rule!r}.")
+
+
+@dataclass
+class TableSpec:
+    """One table in plain numbers; `tabemb.Table` describes the options.
+
+    ``prior`` is the strength of the pull to zero of each row, shape (n_rows,); ``vectors`` (n_rows, dim) are given
+    start vectors, with NaN in the rows that have none.
+    """
+
+    n_rows: int
+    dim: int
+    prior: np.ndarray
+    init: float | str = 0.1
+    max_norm: float | None = None
+    norm_type: float = 2.0
+    scale_grad_by_freq: bool = False
+    sparse: bool | None = None
+    vectors: np.ndarray | None = None
+    frozen: bool = False
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether only the rows that a batch reads are updated."""
+        return self.n_rows > SPARSE_ROWS if self.sparse is None else self.sparse
+
+    @property
+    def packs_with(self) -> tuple:
+        """Tables that agree in this can lie in one weight."""
+        return (self.dim, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.is_sparse)
+
+    def start(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Start vectors (n_rows, dim) and which rows are given, bool (n_rows,)."""
+        if self.init == "uniform":
+            weight = (2 * torch.rand(self.n_rows, self.dim, generator=generator) - 1) / math.sqrt(self.dim)
+        else:
+            weight = torch.randn(self.n_rows, self.dim, generator=generator) * float(self.init)
+        given = torch.zeros(self.n_rows, dtype=torch.bool)
+        if self.vectors is not None:
+            vectors = torch.as_tensor(self.vectors, dtype=torch.float32)
+            given = ~vectors.isnan().any(dim=1)
+            weight[given] = vectors[given]
+        return weight, given
+
+
+class TableGroup(nn.Module):
+    """Tables of one width in one weight: the rows of table t start at ``offsets[t]``.
+
+    Shape
+    -----
+    input  : int64 (n, n_columns), the codes of the columns that read the group's tables
+    output : (n, n_columns, dim)
+    """
+
+    def __init__(self, specs: Sequence[TableSpec], generator: torch.Generator) -> None:
+        super().__init__()
+        first = specs[0]
+        self.max_norm, self.norm_type = first.max_norm, first.norm_type
+        self.scale_grad_by_freq, self.is_sparse = first.scale_grad_by_freq, first.is_sparse
+        weights, given = zip(*(spec.start(generator) for spec in specs))
+        self.weight = nn.Parameter(torch.cat(weights))
+        fixed = torch.cat([rows & spec.frozen for rows, spec in zip(given, specs)])
+        self.register_buffer("fixed", fixed if fixed.any() else None)
+        prior = torch.cat([torch.as_tensor(spec.prior, dtype=torch.float32) for spec in specs])
+        self.register_buffer("prior", prior)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        vectors = F.embedding(
+            codes,
+            self.weight,
+            max_norm=self.max_norm,
+            norm_type=self.norm_type,
+            scale_grad_by_freq=self.scale_grad_by_freq,
+            sparse=self.is_sparse,
+        )
+        if self.fixed is None:
+            return vectors
+        return torch.where(self.fixed[codes].unsqueeze(-1), vectors.detach(), vectors)
+
+    def penalty(self, codes: Tensor, vectors: Tensor) -> Tensor:
+        """Mean over rows of prior x squared length; its expectation is the prior over the whole table."""
+        return (vectors.square().sum(-1) * self.prior[codes]).sum(1).mean()
+
+
+class Tables(nn.Module):
+    """All embedding tables of a network; column c reads table ``table_of[c]``.
+
+    Shape
+    -----
+    input  : int64 (n, n_columns)
+    output : (n, sum of the columns' dims), and the prior's penalty, a scalar (zero outside training)
+
+    Examples
+    --------
+    >>> tables = Tables([TableSpec(5, 2, np.zeros(5)), TableSpec(9, 4, np.zeros(9))], table_of=[0, 1, 1])
+    >>> tables(torch.zeros(3, 3, dtype=torch.long))[0].shape
+    torch.Size([3, 10])
+    """
+
+    def __init__(
+        self, specs: Sequence[TableSpec], table_of: Sequence[int], generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        generator = generator or torch.Generator().manual_seed(0)
+        members: dict[tuple, list[int]] = {}
+        for t, spec in enumerate(specs):
+            members.setdefault(spec.packs_with, []).append(t)
+        self.groups = nn.ModuleList(TableGroup([specs[t] for t in ts], generator) for ts in members.values())
+        self.place = self._places(specs, list(members.values()))
+        self.dim = sum(specs[t].dim for t in table_of)
+        self._index_columns(table_of)
+
+    @staticmethod
+    def _places(specs: Sequence[TableSpec], members: list[list[int]]) -> dict[int, tuple[int, int, int]]:
+        """Group, first row and number of rows of each table."""
+        places = {}
+        for g, tables in enumerate(members):
+            row = 0
+            for t in tables:
+                places[t] = (g, row, specs[t].n_rows)
+                row += specs[t].n_rows
+        return places
+
+    def _index_columns(self, table_of: Sequence[int]) -> None:
+        for g, group in enumerate(self.groups):
+            own = [c for c, t in enumerate(table_of) if self.place[t][0] == g]
+            group.register_buffer("columns", torch.tensor(own, dtype=torch.long))
+        offsets = torch.tensor([self.place[t][1] for t in table_of], dtype=torch.long)
+        self.register_buffer("offsets", offsets)
+
+    def forward(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        rows = codes + self.offsets
+        parts, penalty = [], torch.zeros((), device=codes.device)
+        for group in self.groups:
+            own = rows.index_select(1, group.columns)  # (n, n_columns of the group)
+            vectors = group(own)  # (n, n_columns of the group, dim)
+            if self.training:
+                penalty = penalty + group.penalty(own, vectors)
+            parts.append(vectors.flatten(1))
+        return (torch.cat(parts, dim=1) if parts else codes.new_zeros(len(codes), 0, dtype=torch.float32)), penalty
+
+    def vectors(self, table: int) -> Tensor:
+        """The vectors of one table, (n_rows, dim)."""
+        group, start, n_rows = self.place[table]
+        return self.groups[group].weight.detach()[start : start + n_rows]

@@ -1,0 +1,61 @@
+"""Keeping the best epoch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Checkpoint:
+    """The weights with the smallest evaluation loss so far, and when to stop waiting for better ones.
+
+    Parameters
+    ----------
+    network : nn.Module
+    patience : int
+        Epochs without a better loss after which :attr:`exhausted` is true.
+
+    Examples
+    --------
+    >>> network = nn.Linear(1, 1)
+    >>> best = Checkpoint(network, patience=2)
+    >>> for epoch, loss in enumerate([3.0, 1.0, 2.0, 2.0]):
+    ...     best.update(epoch, loss)
+    >>> best.epoch, best.exhausted
+    (1, True)
+    """
+
+    def __init__(self, network: nn.Module, patience: int) -> None:
+        self.network, self.patience = network, patience
+        self.loss, self.epoch, self.waited = math.inf, -1, 0
+        self._weights: dict[str, Tensor] = {}
+
+    def update(self, epoch: int, loss: float) -> None:
+        """Keep the present weights if ``loss`` is the smallest."""
+        if loss < self.loss:
+            self.loss, self.epoch, self.waited = loss, epoch, 0
+            self._copy()
+        else:
+            self.waited += 1
+
+    @torch.no_grad()
+    def _copy(self) -> None:
+        for name, weight in self.network.named_parameters():
+            if name in self._weights:
+                self._weights[name].copy_(weight)
+            else:
+                self._weights[name] = weight.detach().clone()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether patience has run out."""
+        return self.waited >= self.patience
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put the best weights back into the network; without any, leave it as it is."""
+        for name, weight in self.network.named_parameters():
+            if name in self._weights:
+                weight.copy_(self._weights[name])

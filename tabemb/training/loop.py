@@ -1,0 +1,133 @@
+"""The loop: epochs of steps, evaluation, early stopping, a time budget, learning curves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from tabemb.training.batches import Batches
+from tabemb.training.checkpoint import Checkpoint
+from tabemb.training.optimizers import Optimizer
+
+History = dict[str, list[float]]
+"""Learning curves by name, one entry an epoch: epoch, seconds, train_loss, eval_loss, learning_rate."""
+
+CLIP = 1.0
+"""Longest gradient of a step; longer ones are scaled down to it."""
+
+
+class Clock:
+    """Seconds since the start, against an optional budget."""
+
+    def __init__(self, budget: float | None = None) -> None:
+        self.start, self.budget = time.perf_counter(), budget
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that have passed."""
+        return time.perf_counter() - self.start
+
+    @property
+    def over(self) -> bool:
+        """Whether the budget is spent."""
+        return self.budget is not None and self.seconds >= self.budget
+
+    @property
+    def share(self) -> float:
+        """Share of the budget that is spent, 0 without a budget."""
+        return 0.0 if self.budget is None else self.seconds / self.budget
+
+
+def train(
+    network: nn.Module,
+    batches: Batches,
+    loss: Callable[..., Tensor],
+    optimizer: Optimizer,
+    *,
+    max_epochs: int,
+    evaluate: Callable[[], float] | None = None,
+    patience: int = 1,
+    clock: Clock | None = None,
+    show: bool | None = False,
+) -> History:
+    """Train a network and leave the weights of its best epoch in it.
+
+    Parameters
+    ----------
+    network : nn.Module
+    batches : Batches
+    loss : callable
+        From the tensors of a batch to the loss, a scalar.
+    optimizer : Optimizer
+        Its learning rate falls with the epochs, or with the time budget where that is nearer its end.
+    max_epochs : int
+    evaluate : callable, optional
+        Gives the loss that the best epoch is chosen by; without it the last epoch stays.
+    patience : int, default=1
+        Epochs without a smaller evaluation loss after which training ends.
+    clock : Clock, optional
+        Ends the training when its budget is spent, within an epoch if need be.
+    show : bool or None, default=False
+        A progress bar; None shows one on a terminal alone, when training takes longer than three seconds.
+    """
+    clock = clock or Clock()
+    best = Checkpoint(network, patience)
+    history: History = {key: [] for key in ("epoch", "seconds", "train_loss", "eval_loss", "learning_rate")}
+    bar = tqdm(total=max_epochs * len(batches), disable=None if show is None else not show, delay=3, leave=False)
+    with bar:
+        for epoch in range(max_epochs):
+            train_loss = _run_epoch(network, batches, loss, optimizer, clock, max_epochs, bar)
+            eval_loss = evaluate() if evaluate else float("nan")
+            _record(history, epoch, clock.seconds, train_loss, eval_loss, optimizer.current_rate)
+            bar.set_postfix_str(_describe(epoch, max_epochs, train_loss, eval_loss), refresh=False)
+            if evaluate:
+                best.update(epoch, eval_loss)
+            if clock.over or (evaluate and best.exhausted):
+                break
+    best.restore()
+    network.eval()
+    return history
+
+
+def _run_epoch(
+    network: nn.Module,
+    batches: Batches,
+    loss: Callable[..., Tensor],
+    optimizer: Optimizer,
+    clock: Clock,
+    max_epochs: int,
+    bar: tqdm,
+) -> float:
+    """One pass over the rows; gives the mean loss of its steps."""
+    network.train()
+    losses = []
+    for batch in batches:
+        value = loss(*batch)
+        value.backward()
+        clip_gradients(network)
+        optimizer.step(max(optimizer.n_steps / (max_epochs * len(batches)), clock.share))
+        losses.append(value.detach())
+        bar.update()
+        if clock.over:
+            break
+    return float(torch.stack(losses).mean())
+
+
+def clip_gradients(network: nn.Module) -> None:
+    """Scale the dense gradients down to :data:`CLIP`; those of sparse tables are bounded by Adam's own step."""
+    dense = [p for p in network.parameters() if p.grad is not None and not p.grad.is_sparse]
+    nn.utils.clip_grad_norm_(dense, CLIP)
+
+
+def _record(history: History, *values: float) -> None:
+    for curve, value in zip(history.values(), values):
+        curve.append(value)
+
+
+def _describe(epoch: int, max_epochs: int, train_loss: float, eval_loss: float) -> str:
+    evaluated = "" if eval_loss != eval_loss else f", eval {eval_loss:.4f}"
+    return f"epoch {epoch + 1}/{max_epochs}, loss {train_loss:.4f}{evaluated}"

@@ -1,0 +1,57 @@
+"""How many threads torch may use, and a random state that is ours alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import joblib
+import torch
+from joblib.parallel import get_active_backend
+
+
+def is_nested() -> bool:
+    """Whether this runs inside a joblib worker: an outer search already uses the cores."""
+    backend, _ = get_active_backend()
+    return bool(backend.nesting_level) or "LOKY_WORKER" in os.environ or _in_child_process()
+
+
+def _in_child_process() -> bool:
+    import multiprocessing
+
+    return multiprocessing.parent_process() is not None
+
+
+def n_threads(n_jobs: int | None) -> int:
+    """Threads for ``n_jobs``: None takes one inside a joblib worker, else what torch was given, -1 every core.
+
+    Examples
+    --------
+    >>> n_threads(2)
+    2
+    """
+    n_cores = joblib.cpu_count()
+    if n_jobs is None:
+        return 1 if is_nested() else max(1, min(torch.get_num_threads(), n_cores))
+    return n_jobs if n_jobs > 0 else max(1, n_cores + 1 + n_jobs)
+
+
+@contextmanager
+def threads(n_jobs: int | None) -> Iterator[None]:
+    """Let torch use ``n_threads(n_jobs)`` threads within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads(n_jobs))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch within the block and give the user's random state back after it."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,164 @@
+"""What the user passes to an estimator, checked: rows with answers and weights, all of one length."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils import check_consistent_length
+
+from tabemb.data.frames import feature_names, is_frame, to_arrow, to_vector
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a frame with their answers and weights (None: one each)."""
+
+    frame: pa.Table
+    y: np.ndarray
+    weights: np.ndarray | None
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """The given rows, in the given order."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Rows(self.frame.take(pa.array(rows)), self.y[rows], weights)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+def check_target(y: Any, name: str, numeric: bool) -> np.ndarray:
+    """Answers as numpy, float64 if ``numeric``.
+
+    Raises
+    ------
+    ValueError
+        None, missing or infinite values, text where numbers are due, more than two dimensions.
+    """
+    if y is None:
+        raise ValueError(f"This estimator requires y to be passed, but the target {name} is None.")
+    values = to_vector(y)
+    if values.ndim not in (1, 2):
+        raise ValueError(f"{name} should be a 1d array or a 2d array of several targets; got shape {values.shape}.")
+    if values.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported in {name}.")
+    _check_complete(values, name)
+    return _as_floats(values, name) if numeric else _as_labels(values)
+
+
+def _check_complete(values: np.ndarray, name: str) -> None:
+    if values.dtype.kind == "f":
+        bad = ~np.isfinite(values)
+    elif values.dtype == object:
+        bad = np.vectorize(lambda value: value is None or value != value, otypes=[bool])(values)
+    else:
+        return
+    if bad.any():
+        row = int(np.argwhere(bad)[0][0])
+        raise ValueError(
+            f"{name} must not hold missing or infinite values (NaN, inf); found {int(bad.sum())}, the first in row "
+            f"{row}. Leave such rows out before fit."
+        )
+
+
+def _as_floats(values: np.ndarray, name: str) -> np.ndarray:
+    try:
+        return values.astype(np.float64)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} must hold numbers for a regressor; {error}.") from error
+
+
+def _as_labels(values: np.ndarray) -> np.ndarray:
+    if values.ndim == 2 and values.shape[1] == 1:
+        warnings.warn(
+            "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), "
+            "for example using ravel().",
+            DataConversionWarning,
+            stacklevel=5,
+        )
+        values = values[:, 0]
+    return values
+
+
+def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
+    """Weights as float64 of shape (n_rows,), or None.
+
+    Raises
+    ------
+    ValueError
+        A wrong shape, a negative, missing or infinite weight, no weight above zero.
+    """
+    if sample_weight is None:
+        return None
+    weights = np.asarray(to_vector(sample_weight), dtype=np.float64)
+    if weights.ndim == 0:
+        weights = np.full(n_rows, float(weights))
+    if weights.shape != (n_rows,):
+        raise ValueError(f"sample_weight must have the shape ({n_rows},), one a row; got {weights.shape}.")
+    bad = ~np.isfinite(weights) | (weights < 0)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"sample_weight must be finite and not negative; row {row} has {weights[row]}.")
+    if not weights.any():
+        raise ValueError("sample_weight is zero in every row; at least one weight must be above zero.")
+    return weights
+
+
+def check_rows(X: Any, y: Any, sample_weight: Any, numeric: bool, estimator: Any, name: str = "y") -> Rows:
+    """Rows to learn from; those of weight zero are left out, exactly as if they had not been passed."""
+    frame = to_arrow(X, estimator)
+    target = check_target(y, name, numeric)
+    check_consistent_length(np.empty(frame.num_rows), target)
+    weights = check_weights(sample_weight, frame.num_rows)
+    rows = Rows(frame, target, weights)
+    if weights is not None and not weights.all():
+        rows = rows.take(np.flatnonzero(weights))
+    return rows
+
+
+def remember_columns(estimator: Any, X: Any, frame: pa.Table) -> None:
+    """Set scikit-learn's ``n_features_in_`` and, for a frame, ``feature_names_in_``."""
+    estimator.n_features_in_ = frame.num_columns
+    names = feature_names(X)
+    if names is not None:
+        estimator.feature_names_in_ = np.asarray(names, dtype=object)
+    elif hasattr(estimator, "feature_names_in_"):
+        del estimator.feature_names_in_
+
+
+def align_columns(estimator: Any, X: Any) -> pa.Table:
+    """Rows to predict, as Arrow: columns of a frame by name, columns of an array by position.
+
+    Raises
+    ------
+    ValueError
+        An array with another number of columns than in ``fit``.
+    """
+    frame = to_arrow(X, estimator)
+    fitted_names = getattr(estimator, "feature_names_in_", None)
+    named = is_frame(X) and feature_names(X) is not None
+    if named and fitted_names is not None:
+        return frame
+    if frame.num_columns != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {frame.num_columns} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input."
+        )
+    return _by_position(estimator, frame, fitted_names)
+
+
+def _by_position(estimator: Any, frame: pa.Table, fitted_names: np.ndarray | None) -> pa.Table:
+    name = type(estimator).__name__
+    if fitted_names is not None:
+        warnings.warn(
+            f"X does not have valid feature names, but {name} was fitted with feature names", UserWarning, stacklevel=6
+        )
+        return frame.rename_columns(list(fitted_names))
+    names = [f"x{i}" for i in range(frame.num_columns)]
+    if frame.schema.names != names:
+        warnings.warn(f"X has feature names, but {name} was fitted without feature names", UserWarning, stacklevel=6)
+    return frame.rename_columns(names)

@@ -1,0 +1,155 @@
+"""From what an encoder has learned to a network of plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from tabemb.data.encoding import Encoder
+from tabemb.data.frames import to_arrow
+from tabemb.data.schema import Table
+from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
+from tabemb.network.backbone import BACKBONES
+from tabemb.network.dropout import CellDropout, hiding_rates
+from tabemb.network.model import TabularNetwork
+from tabemb.network.numbers import NUMBER_ENCODINGS
+from tabemb.network.tables import Tables, TableSpec, table_dim
+from tabemb.spaces.space import EmbeddingSpace
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """The estimator's settings that shape its network; `EmbeddingClassifier` describes them."""
+
+    dim: int | str
+    l2: float
+    unknown_rate: float
+    numbers: str
+    d_number: int
+    backbone: str
+    hidden: tuple[int, ...]
+    dropout: float
+    n_members: int
+
+
+def build_network(encoder: Encoder, bias: Tensor, settings: NetworkSettings, n_rows: int) -> TabularNetwork:
+    """A new network for rows of this encoder, with start values from torch's random state."""
+    names = list(encoder.schema.tables)
+    specs = [_table_spec(name, encoder, settings, n_rows) for name in names]
+    table_of = [names.index(encoder.schema.table_of(feature)) for feature in encoder.schema.categorical]
+    generator = torch.Generator().manual_seed(int(torch.randint(2**31, ()).item()))
+    tables = Tables(specs, table_of, generator)
+    edges = [scale.edges for scale in encoder.scales_]
+    numbers = NUMBER_ENCODINGS[settings.numbers if edges else "scale"](edges, settings.d_number)
+    d_joined = tables.dim + int(numbers.dim)
+    backbone = BACKBONES[settings.backbone](d_joined, settings.hidden, settings.dropout, settings.n_members)
+    dropout = _cell_dropout(encoder, settings.unknown_rate)
+    return TabularNetwork(dropout, tables, numbers, backbone, settings.n_members, bias)
+
+
+def _cell_dropout(encoder: Encoder, rate: float) -> CellDropout:
+    vocabularies = [encoder.vocabularies_[encoder.schema.table_of(f)] for f in encoder.schema.categorical]
+    rates = [_rates(vocabulary, rate) for vocabulary in vocabularies]
+    as_missing = [vocabulary.counts[MISSING] == 0 for vocabulary in vocabularies]
+    return CellDropout(rates, as_missing, [rate] * len(encoder.scales_))
+
+
+def _rates(vocabulary: Vocabulary, rate: float) -> np.ndarray:
+    rates = hiding_rates(vocabulary.counts, rate) if rate else np.zeros(len(vocabulary))
+    rates[:N_SPECIAL] = 0
+    return rates
+
+
+def _table_spec(name: str, encoder: Encoder, settings: NetworkSettings, n_rows: int) -> TableSpec:
+    table, vocabulary = encoder.schema.tables[name], encoder.vocabularies_[name]
+    given = None if table.pretrained is None else _given_vectors(name, table.pretrained)
+    dim = _dim(name, table, settings, given, vocabulary)
+    return TableSpec(
+        n_rows=len(vocabulary),
+        dim=dim,
+        prior=_prior(vocabulary, settings, table, n_rows),
+        init=table.init,
+        max_norm=table.max_norm,
+        norm_type=table.norm_type,
+        scale_grad_by_freq=table.scale_grad_by_freq,
+        sparse=table.sparse,
+        vectors=None if given is None else _matched(given, vocabulary, name),
+        frozen=table.frozen,
+    )
+
+
+def _prior(vocabulary: Vocabulary, settings: NetworkSettings, table: Table, n_rows: int) -> np.ndarray:
+    """Pull to zero of each code: the strength divided by how often the code is read in one pass."""
+    counts = vocabulary.counts.copy()
+    counts[[UNKNOWN, MISSING]] += settings.unknown_rate * n_rows
+    return (settings.l2 if table.l2 is None else table.l2) / np.maximum(counts, 1)
+
+
+def _dim(name: str, table: Table, settings: NetworkSettings, given: pd.DataFrame | None, vocabulary: Vocabulary) -> int:
+    if given is None:
+        return table_dim(settings.dim if table.dim is None else table.dim, len(vocabulary.categories))
+    if table.dim is not None and table.dim != given.shape[1]:
+        raise ValueError(
+            f"Table {name!r} has dim={table.dim!r}, but its pretrained vectors have the width {given.shape[1]}."
+        )
+    return given.shape[1]
+
+
+def _given_vectors(name: str, pretrained: Any) -> pd.DataFrame:
+    """Pretrained vectors as a frame: one row a category, one column a dimension."""
+    if isinstance(pretrained, EmbeddingSpace):
+        return pd.DataFrame(pretrained.vectors, index=pretrained.categories)
+    if isinstance(pretrained, pd.DataFrame):
+        return pretrained
+    if not isinstance(pretrained, Mapping):
+        raise TypeError(
+            f"Table {name!r}: pretrained must be an EmbeddingSpace, a DataFrame indexed by category or a mapping from "
+            f"category to vector; got {type(pretrained).__name__}."
+        )
+    widths = {np.size(vector) for vector in pretrained.values()}
+    if len(widths) != 1:
+        raise ValueError(f"Table {name!r}: pretrained vectors must all have one width; got widths {sorted(widths)}.")
+    return pd.DataFrame(np.stack([np.ravel(v) for v in pretrained.values()]), index=_plain_index(pretrained))
+
+
+def _plain_index(categories: Mapping) -> pd.Index:
+    return pd.Index(list(categories), tupleize_cols=False)
+
+
+def _matched(given: pd.DataFrame, vocabulary: Vocabulary, name: str) -> np.ndarray:
+    """Start vectors by code, (n_codes, dim), NaN for the codes that have none; categories are matched by value."""
+    labels = to_arrow(pd.DataFrame({name: pd.Series(list(given.index), dtype=object)}))
+    codes = vocabulary.codes(labels[name], labels.schema.field(name))
+    known = codes >= N_SPECIAL
+    if not known.any():
+        raise ValueError(
+            f"Table {name!r}: none of the {len(given)} pretrained vectors is of a category of its columns."
+        )
+    vectors = np.full((len(vocabulary), given.shape[1]), np.nan, dtype=np.float32)
+    vectors[codes[known]] = given.to_numpy(np.float32)[known]
+    return vectors
+
+
+def spaces_of(encoder: Encoder, network: TabularNetwork) -> dict[str, EmbeddingSpace]:
+    """The vectors of every table by category, without the special codes."""
+    return {
+        name: _space(name, encoder.vocabularies_[name], network.tables.vectors(t))
+        for t, name in enumerate(encoder.schema.tables)
+    }
+
+
+def _space(name: str, vocabulary: Vocabulary, vectors: Tensor) -> EmbeddingSpace:
+    own = vectors[N_SPECIAL:].cpu().numpy()
+    return EmbeddingSpace(own, vocabulary.labels(), vocabulary.counts[N_SPECIAL:], name)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str] | Mapping[str, Any]) -> None:
+    """Raise unless ``value`` is one of the names in ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}.")

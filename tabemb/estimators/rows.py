@@ -1,0 +1,589 @@
+"""EmbeddingClassifier and EmbeddingRegressor: one row, one answer."""
+
+from __future__ import annotations
+
+import inspect
+import numbers as numeric
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
+from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from tabemb.data.encoding import Encoded, Encoder
+from tabemb.data.schema import Table, infer_schema
+from tabemb.estimators.inputs import Rows, align_columns, check_rows, remember_columns
+from tabemb.estimators.networks import NetworkSettings, build_network, check_choice, spaces_of
+from tabemb.network.backbone import BACKBONES
+from tabemb.network.model import Answer, TabularNetwork, in_double_precision
+from tabemb.network.numbers import NUMBER_ENCODINGS
+from tabemb.network.tables import table_dim
+from tabemb.spaces.space import EmbeddingSpace
+from tabemb.targets import NUMBER_TARGETS, QuantileTarget, Target, class_target
+from tabemb.training.batches import Batches, in_pieces
+from tabemb.training.loop import Clock, train
+from tabemb.training.optimizers import Optimizer
+from tabemb.training.threads import is_nested, seeded, threads
+
+N_EARLY_STOPPING = 1000
+"""Rows from which ``early_stopping="auto"`` holds some back: fewer are too few to judge an epoch by."""
+PIECE = 4096
+"""Rows predicted at a time, so that memory does not grow with the number of rows."""
+N_PRECISE = 1024
+"""Up to this many rows are predicted in double precision, so that a row's answer does not depend on its neighbours."""
+
+_PARAMETERS = """
+    Parameters
+    ----------
+    roles : dict of column -> {"categorical", "number", "datetime", "ignored"}, optional
+        Overrides the role that a column gets by its type: text, booleans and dictionaries are categorical, integers
+        and floats numbers, timestamps and dates datetimes. Columns of an array are named by position or "x0", ...
+    tables : dict of name -> Table, optional
+        Tables that several columns share, or with settings of their own. Other columns get a table each.
+    min_count : float, default=1
+        Categories with a smaller count (sum of weights) in the training rows are read as unknown.
+    dim : int or {"auto", "fastai", "fourth_root", "half"}, default="auto"
+        Width of a category's vector, or the rule that gives it from the number of categories.
+    unknown_rate : float, default=0.01
+        Share of cells that training hides, so that unknown categories and missing values have trained answers; rare
+        categories are hidden up to eleven times as often.
+    l2 : float, default=0.3
+        Strength of the prior that pulls a category's vector to zero; it is divided by the category's count.
+    numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
+        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value alone.
+    n_bins : int, default=48
+        Largest number of bins of a number.
+    d_number : int, default=16
+        Width of a number's vector.
+    backbone : {"mlp"}, default="mlp"
+        What reads the joined vectors.
+    hidden : sequence of int, default=(256, 256)
+        Widths of the backbone's layers.
+    dropout : float, default=0.1
+        Share of hidden units that a training step leaves out.
+    n_members : int, default=8
+        Networks that share all weights but their input scales and heads; their predictions are averaged.
+    OWN
+    max_epochs : int or "auto", default="auto"
+        Most passes over the rows. "auto": as many as make about 4,000 steps, but 10 to 60.
+    batch_size : int or "auto", default="auto"
+        Rows in a step. "auto": a power of two near a fortieth of the rows, 16 to 256.
+    learning_rate : float, default=0.003
+        Highest learning rate of AdamW; it falls to zero along half a cosine.
+    weight_decay : float, default=0.02
+        Weight decay of the backbone's matrices.
+    early_stopping : bool or "auto", default="auto"
+        Whether to hold rows back and keep the epoch that predicts them best. "auto": from 1,000 rows on. Rows given
+        as ``eval_X`` are used instead where there are any.
+    validation_fraction : float, default=0.1
+        Share of the rows that early stopping holds back.
+    patience : int, default=5
+        Epochs without improvement after which training stops.
+    max_time : float, optional
+        Budget of ``fit`` in seconds; the best epoch so far is kept.
+    device : str, default="auto"
+        A torch device; "auto" takes CUDA where there is one.
+    n_jobs : int, optional
+        Threads. None: torch's own number, or one inside a joblib worker. -1: every core.
+    verbose : bool, optional
+        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a joblib worker.
+    random_state : int, RandomState or None, default=None
+        With an int, two fits on one thread give the same model bit for bit.
+"""
+_ATTRIBUTES = """
+    Attributes
+    ----------
+    spaces_ : dict of table name -> EmbeddingSpace
+        The vectors by category.
+    history_ : dict of list
+        Learning curves by epoch: epoch, seconds, train_loss, eval_loss, learning_rate.
+    best_epoch_ : int
+        The epoch whose weights were kept, counted from 0.
+    encoder_ : Encoder
+        Roles, vocabularies and scales.
+    network_ : torch.nn.Module
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only where X had column names.
+"""
+
+
+def _extends(base: type) -> Callable[[Callable], Callable]:
+    """Give an ``__init__(self, *, own, **shared)`` the full signature, so that each default has one home: the base."""
+
+    def decorate(init: Callable) -> Callable:
+        own = [p for p in inspect.signature(init).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        shared = list(inspect.signature(base.__init__).parameters.values())[1:]  # type: ignore[misc]
+        init.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        return init
+
+    return decorate
+
+
+class _RowEstimator(TransformerMixin, BaseEstimator):
+    """What the two estimators share: everything but the target."""
+
+    def __init__(
+        self,
+        *,
+        roles: Mapping[str | int, str] | None = None,
+        tables: Mapping[str, Table] | None = None,
+        min_count: float = 1,
+        dim: int | str = "auto",
+        unknown_rate: float = 0.01,
+        l2: float = 0.3,
+        numbers: str = "piecewise",
+        n_bins: int = 48,
+        d_number: int = 16,
+        backbone: str = "mlp",
+        hidden: tuple[int, ...] = (256, 256),
+        dropout: float = 0.1,
+        n_members: int = 8,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        learning_rate: float = 3e-3,
+        weight_decay: float = 0.02,
+        early_stopping: bool | str = "auto",
+        validation_fraction: float = 0.1,
+        patience: int = 5,
+        max_time: float | None = None,
+        device: str = "auto",
+        n_jobs: int | None = None,
+        verbose: bool | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.roles = roles
+        self.tables = tables
+        self.min_count = min_count
+        self.dim = dim
+        self.unknown_rate = unknown_rate
+        self.l2 = l2
+        self.numbers = numbers
+        self.n_bins = n_bins
+        self.d_number = d_number
+        self.backbone = backbone
+        self.hidden = hidden
+        self.dropout = dropout
+        self.n_members = n_members
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.max_time = max_time
+        self.device = device
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.random_state = random_state
+
+    _numeric_target: bool
+
+    def fit(self, X, y, sample_weight=None, eval_X=None, eval_y=None):
+        """Learn the vectors and the network.
+
+        Parameters
+        ----------
+        X : frame or array-like of shape (n_rows, n_columns)
+            Missing values are welcome; infinite numbers are not.
+        y : array-like of shape (n_rows,) or (n_rows, n_targets)
+        sample_weight : array-like of shape (n_rows,), optional
+            A row of weight two counts as two rows; a row of weight zero is left out.
+        eval_X, eval_y : like X and y, optional
+            Rows that choose the best epoch, instead of some held back from X.
+
+        Returns
+        -------
+        self
+        """
+        clock = Clock(self.max_time)
+        self._check_settings()
+        rows = check_rows(X, y, sample_weight, self._numeric_target, self)
+        remember_columns(self, X, rows.frame)
+        schema = infer_schema(rows.frame, self.roles, self.tables)
+        self.target_ = self._make_target(rows.y).fit(rows.y, rows.weights)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        rows, held_out = self._split(self._weigh(rows), eval_X, eval_y, seed)
+        self.encoder_ = Encoder(schema, self.n_bins, self.min_count).fit(rows.frame, rows.weights)
+        with seeded(seed, self._torch_device()), threads(self.n_jobs):
+            self.network_ = self._build(len(rows)).to(self._torch_device())
+            self.history_ = self._train(rows, held_out, clock, seed)
+        self.best_epoch_ = self._best_epoch()
+        return self
+
+    def _make_target(self, y: np.ndarray) -> Target:
+        raise NotImplementedError
+
+    def _weigh(self, rows: Rows) -> Rows:
+        return rows
+
+    def _check_settings(self) -> None:
+        check_choice("numbers", self.numbers, NUMBER_ENCODINGS)
+        check_choice("backbone", self.backbone, BACKBONES)
+        table_dim(self.dim, 10)
+        for name, (holds, rule) in _RULES.items():
+            value = getattr(self, name)
+            if not holds(value):
+                raise ValueError(f"{name} must be {rule}; got {value!r}.")
+
+    def _split(self, rows: Rows, eval_X: Any, eval_y: Any, seed: int) -> tuple[Rows, Rows | None]:
+        """Rows to learn from, and rows to choose the best epoch by."""
+        if (eval_X is None) != (eval_y is None):
+            raise ValueError("eval_X and eval_y must be passed together; one of them is None.")
+        if eval_X is not None:
+            held_out = check_rows(eval_X, eval_y, None, self._numeric_target, self, name="eval_y")
+            return rows, replace(held_out, frame=align_columns(self, eval_X))
+        stop_early = len(rows) >= N_EARLY_STOPPING if self.early_stopping == "auto" else self.early_stopping
+        if not stop_early or len(rows) < 2:
+            return rows, None
+        learn, judge = next(self._splitter(rows.y, seed).split(np.zeros(len(rows)), rows.y))
+        return rows.take(np.sort(learn)), rows.take(np.sort(judge))
+
+    def _splitter(self, y: np.ndarray, seed: int) -> ShuffleSplit:
+        return ShuffleSplit(1, test_size=self.validation_fraction, random_state=seed)
+
+    def _torch_device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
+    def _build(self, n_rows: int) -> TabularNetwork:
+        settings = NetworkSettings(
+            dim=self.dim,
+            l2=self.l2,
+            unknown_rate=self.unknown_rate,
+            numbers=self.numbers,
+            d_number=self.d_number,
+            backbone=self.backbone,
+            hidden=tuple(self.hidden),
+            dropout=self.dropout,
+            n_members=self.n_members,
+        )
+        return build_network(self.encoder_, self.target_.bias, settings, n_rows)
+
+    def _train(self, rows: Rows, held_out: Rows | None, clock: Clock, seed: int) -> dict[str, list[float]]:
+        generator = torch.Generator().manual_seed(seed)
+        batches = Batches(self._tensors(rows), self._batch_size(len(rows)), generator)
+        evaluate = None if held_out is None else partial(self._evaluate, self._tensors(held_out))
+        optimizer = Optimizer(self.network_, self.learning_rate, self.weight_decay)
+        return train(
+            self.network_,
+            batches,
+            self._loss,
+            optimizer,
+            max_epochs=self._n_epochs(len(batches)),
+            evaluate=evaluate,
+            patience=self.patience,
+            clock=clock,
+            show=False if self.verbose is None and is_nested() else self.verbose,
+        )
+
+    def _tensors(self, rows: Rows) -> list[Tensor]:
+        """Codes, numbers, answers and weights (of mean one) on the device."""
+        encoded = self.encoder_.transform(rows.frame)
+        weights = np.ones(len(rows)) if rows.weights is None else rows.weights / rows.weights.mean()
+        answers = self.target_.encode(rows.y)
+        tensors = (*map(torch.from_numpy, encoded), answers, torch.as_tensor(weights, dtype=torch.float32))
+        return [tensor.to(self._torch_device()) for tensor in tensors]
+
+    def _batch_size(self, n_rows: int) -> int:
+        if self.batch_size != "auto":
+            return int(self.batch_size)
+        return int(np.clip(2 ** round(np.log2(max(n_rows, 1) / 40)), 16, 256))
+
+    def _n_epochs(self, n_batches: int) -> int:
+        if self.max_epochs != "auto":
+            return int(self.max_epochs)
+        return int(np.clip(round(4000 / n_batches), 10, 60))
+
+    def _loss(self, codes: Tensor, numbers: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        answer = self.network_(codes, numbers)
+        return (self.target_.loss(answer.outputs, y).mean(1) * weights).mean() + answer.penalty
+
+    @torch.no_grad()
+    def _evaluate(self, tensors: list[Tensor]) -> float:
+        """Weighted mean loss of the members' common prediction."""
+        self.network_.eval()
+        total = 0.0
+        for codes, numbers, y, weights in in_pieces(tensors, PIECE):
+            outputs = self.target_.average(self.network_(codes, numbers).outputs)
+            total += float((self.target_.loss(outputs, y)[:, 0] * weights).sum())
+        return total / float(tensors[-1].sum())
+
+    def _best_epoch(self) -> int:
+        losses = self.history_["eval_loss"]
+        return int(np.nanargmin(losses)) if np.isfinite(losses).any() else len(losses) - 1
+
+    def _encoded(self, X: Any) -> list[Tensor]:
+        check_is_fitted(self)
+        encoded: Encoded = self.encoder_.transform(align_columns(self, X))
+        device = next(self.network_.parameters()).device
+        return [torch.from_numpy(array).to(device) for array in encoded]
+
+    def _raw_outputs(self, X: Any) -> Tensor:
+        """The members' average output for rows of the user, (n, 1, n_outputs)."""
+        return self._in_pieces(X, lambda answer: self.target_.average(answer.outputs))
+
+    @torch.no_grad()
+    def _in_pieces(self, X: Any, part: Callable[[Answer], Tensor]) -> Tensor:
+        """A part of the network's answer for all rows; few rows are computed in double precision.
+
+        A product of matrices rounds a row differently with other rows beside it. In double precision that is far
+        below what anybody can see; for many rows it would cost twice the time.
+        """
+        codes, numbers = self._encoded(X)
+        network: Callable[[Tensor, Tensor], Answer] = self.network_
+        if len(codes) <= N_PRECISE:
+            network, numbers = in_double_precision(self.network_), numbers.double()
+        with threads(self.n_jobs):
+            return torch.cat([part(network(*piece)) for piece in in_pieces((codes, numbers), PIECE)])
+
+    def transform(self, X):
+        """Last hidden layer, averaged over the members.
+
+        Parameters
+        ----------
+        X : frame or array-like of shape (n_rows, n_columns)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, hidden[-1]), float32
+            Or what ``set_output`` asks for.
+        """
+        hidden = self._in_pieces(X, lambda answer: answer.hidden.mean(1))
+        return hidden.float().numpy(force=True)
+
+    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+        """Names of the columns of :meth:`transform`: the estimator's name and a number."""
+        check_is_fitted(self)
+        prefix = type(self).__name__.lower()
+        return np.asarray([f"{prefix}{i}" for i in range(self.network_.backbone.dim)], dtype=object)
+
+    @property
+    def spaces_(self) -> dict[str, EmbeddingSpace]:
+        """The vectors of each table by category."""
+        check_is_fitted(self, "network_")
+        return spaces_of(self.encoder_, self.network_)
+
+    def plot_history(self, ax: Any = None) -> Any:
+        """Draw the learning curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            A new figure when None.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        check_is_fitted(self)
+        from tabemb.estimators.plots import draw_history
+
+        return draw_history(self.history_, self.best_epoch_, ax)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "best_epoch_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = []  # always float32
+        return tags
+
+
+def _whole(low: int) -> Callable[[Any], bool]:
+    return lambda v: isinstance(v, numeric.Integral) and not isinstance(v, bool) and v >= low
+
+
+def _real(low: float, high: float = np.inf) -> Callable[[Any], bool]:
+    return lambda v: isinstance(v, numeric.Real) and not isinstance(v, bool) and low <= v < high
+
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "min_count": (_real(0), "a number >= 0"),
+    "unknown_rate": (_real(0, 0.5), "a number >= 0 and < 0.5"),
+    "l2": (_real(0), "a number >= 0"),
+    "n_bins": (_whole(2), "a whole number >= 2"),
+    "d_number": (_whole(1), "a whole number >= 1"),
+    "hidden": (lambda v: bool(len(v)) and all(map(_whole(1), v)), "a sequence of whole numbers >= 1"),
+    "dropout": (_real(0, 1), "a number >= 0 and < 1"),
+    "n_members": (_whole(1), "a whole number >= 1"),
+    "max_epochs": (lambda v: v == "auto" or _whole(1)(v), "a whole number >= 1 or 'auto'"),
+    "batch_size": (lambda v: v == "auto" or _whole(1)(v), "a whole number >= 1 or 'auto'"),
+    "learning_rate": (lambda v: _real(0)(v) and v > 0, "a number > 0"),
+    "weight_decay": (_real(0), "a number >= 0"),
+    "early_stopping": (lambda v: v in (True, False, "auto"), "True, False or 'auto'"),
+    "validation_fraction": (lambda v: _real(0, 1)(v) and v > 0, "a number > 0 and < 1"),
+    "patience": (_whole(1), "a whole number >= 1"),
+    "max_time": (lambda v: v is None or (_real(0)(v) and v > 0), "a number > 0 of seconds, or None"),
+}
+"""What each setting must be, and how to say it."""
+
+
+class EmbeddingClassifier(ClassifierMixin, _RowEstimator):  # noqa: D101 (composed below)
+    __doc__ = f"""Classifier that learns a vector for every category and reads it with a small ensemble of networks.
+
+    Binary, multiclass, several class targets at once (y of shape (n_rows, n_targets)) and multilabel (a 0/1 matrix).
+    Entity embeddings follow Guo & Berkhahn (2016), the piecewise-linear numbers Gorishniy et al. (2022), the ensemble
+    of members that share weights TabM (Gorishniy et al. 2025).
+{
+        _PARAMETERS.replace(
+            "    OWN",
+            '''    class_weight : dict, "balanced" or None, default=None
+        Weight of each class, multiplied with ``sample_weight``.''',
+        )
+    }
+{_ATTRIBUTES}    classes_ : ndarray of shape (n_classes,), or a list of one for each target
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> X = pd.DataFrame({{"city": ["Bonn", "Rome"] * 40, "size": range(80)}})
+    >>> model = EmbeddingClassifier(max_epochs=20, random_state=0).fit(X, X["city"] == "Rome")
+    >>> model.predict(X.head(2)).tolist()
+    [False, True]
+    >>> model.spaces_["city"].vectors.shape
+    (2, 2)
+    """
+
+    _numeric_target = False
+
+    @_extends(_RowEstimator)
+    def __init__(self, *, class_weight: Mapping | str | None = None, **shared: Any) -> None:
+        super().__init__(**shared)
+        self.class_weight = class_weight
+
+    def _make_target(self, y: np.ndarray) -> Target:
+        return class_target(y)
+
+    @property
+    def classes_(self) -> Any:
+        """The classes in the order of the columns of :meth:`predict_proba`; a list of them for several targets."""
+        check_is_fitted(self, "target_")
+        return self.target_.classes_
+
+    def _weigh(self, rows: Rows) -> Rows:
+        if self.class_weight is None:
+            return rows
+        class_weights = compute_sample_weight(self.class_weight, rows.y)
+        return replace(rows, weights=class_weights * (1.0 if rows.weights is None else rows.weights))
+
+    def _splitter(self, y: np.ndarray, seed: int) -> ShuffleSplit | StratifiedShuffleSplit:
+        """Keep the shares of the classes, where each has the rows for it."""
+        n_held_out = self.validation_fraction * len(y)
+        if y.ndim > 1 or np.unique(y, return_counts=True)[1].min() < 2 or n_held_out < len(np.unique(y)):
+            return super()._splitter(y, seed)
+        return StratifiedShuffleSplit(1, test_size=self.validation_fraction, random_state=seed)
+
+    def predict_proba(self, X):
+        """Probability of each class.
+
+        Parameters
+        ----------
+        X : frame or array-like of shape (n_rows, n_columns)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            Multilabel: (n_rows, n_labels), the probability of each label. Several targets: a list of arrays.
+        """
+        check_is_fitted(self)
+        return self.target_.predict(self._raw_outputs(X))
+
+    def predict(self, X):
+        """Most probable class.
+
+        Parameters
+        ----------
+        X : frame or array-like of shape (n_rows, n_columns)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,) or (n_rows, n_targets)
+        """
+        probability = self.predict_proba(X)
+        classes = self.classes_
+        if isinstance(probability, list):
+            return np.stack([c[p.argmax(1)] for c, p in zip(classes, probability)], axis=1)
+        if isinstance(classes, list):
+            return (probability >= 0.5).astype(int)
+        return classes[probability.argmax(1)]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class EmbeddingRegressor(RegressorMixin, _RowEstimator):  # noqa: D101 (composed below)
+    __doc__ = f"""Regressor that learns a vector for every category and reads it with a small ensemble of networks.
+
+    One number or several at once (y of shape (n_rows, n_targets)); they are scaled inside, and predictions come in the
+    unit of y. Entity embeddings follow Guo & Berkhahn (2016), the piecewise-linear numbers Gorishniy et al. (2022), the
+    ensemble of members that share weights TabM (Gorishniy et al. 2025).
+{
+        _PARAMETERS.replace(
+            "    OWN",
+            '''    loss : {"squared_error", "absolute_error", "absolute_percentage_error", "poisson", "quantile"}
+        What training minimises, "squared_error" by default. "absolute_percentage_error" and "poisson" predict through
+        a logarithm.
+    quantile : float, optional
+        The level, above 0 and below 1, that ``loss="quantile"`` predicts.''',
+        )
+    }
+{_ATTRIBUTES}
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> X = pd.DataFrame({{"city": ["Bonn", "Rome"] * 40}})
+    >>> model = EmbeddingRegressor(max_epochs=20, random_state=0).fit(X, [10.0, 20.0] * 40)
+    >>> model.predict(X.head(2)).round().tolist()
+    [10.0, 20.0]
+    """
+
+    _numeric_target = True
+
+    @_extends(_RowEstimator)
+    def __init__(self, *, loss: str = "squared_error", quantile: float | None = None, **shared: Any) -> None:
+        super().__init__(**shared)
+        self.loss = loss
+        self.quantile = quantile
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        check_choice("loss", self.loss, NUMBER_TARGETS)
+        if (self.quantile is not None) != (self.loss == "quantile"):
+            raise ValueError(f"quantile goes with loss='quantile'; got quantile={self.quantile!r}, loss={self.loss!r}.")
+        if self.quantile is not None and not 0 < self.quantile < 1:
+            raise ValueError(f"quantile must be above 0 and below 1; got {self.quantile!r}.")
+
+    def _make_target(self, y: np.ndarray) -> Target:
+        return QuantileTarget(self.quantile) if self.quantile is not None else NUMBER_TARGETS[self.loss]()
+
+    def predict(self, X):
+        """Predicted numbers, in the unit of y.
+
+        Parameters
+        ----------
+        X : frame or array-like of shape (n_rows, n_columns)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,) or (n_rows, n_targets)
+        """
+        check_is_fitted(self)
+        return self.target_.predict(self._raw_outputs(X))

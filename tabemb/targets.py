@@ -20,6 +20,7 @@ class Target:
 
     n_outputs: int
     bias: Tensor
+    classes_: Any = None  # labels, or a list of them, of class targets
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> Target:
         """Learn the labels or the scale from training answers."""
@@ -56,7 +57,7 @@ class ClassTarget(Target):
         self.n_outputs = len(self.classes_)
         if self.n_outputs < 2:
             raise ValueError(
-                f"y holds only one class, {self.classes_[0]!r}, among the rows with a weight above zero; a classifier "
+                f"y holds only one class, {self.classes_.tolist()[0]!r}, among the rows with a weight above zero; a classifier "
                 "needs at least two classes."
             )
         share = np.bincount(codes, weights) / (len(y) if weights is None else weights.sum())
@@ -68,7 +69,7 @@ class ClassTarget(Target):
         codes = np.minimum(codes, len(self.classes_) - 1)
         unknown = self.classes_[codes] != y
         if unknown.any():
-            raise ValueError(f"eval_y holds class {y[unknown][0]!r}, which y does not hold.")
+            raise ValueError(f"eval_y holds class {y[unknown].tolist()[0]!r}, which y does not hold.")
         return torch.as_tensor(codes)
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
@@ -165,22 +166,30 @@ class NumberTarget(Target):
         return values[:, 0] if self.one_dimensional else values
 
 
-class MedianTarget(NumberTarget):
-    """The median, by absolute error."""
-
-    def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
-        return (outputs - y.unsqueeze(1)).abs().mean(-1)
-
-
 class QuantileTarget(NumberTarget):
     """A quantile, by the pinball loss; ``level`` is between 0 and 1."""
 
     def __init__(self, level: float) -> None:
         self.level = level
 
+    def _learn_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
+        super()._learn_scale(y, weights)
+        marginal = np.quantile(y, self.level, axis=0, weights=weights, method="inverted_cdf")
+        self.bias = torch.as_tensor((marginal - self.center) / self.scale, dtype=torch.float32)
+
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         above = y.unsqueeze(1) - outputs
         return torch.maximum(self.level * above, (self.level - 1) * above).mean(-1)
+
+
+class MedianTarget(QuantileTarget):
+    """The median, by absolute error."""
+
+    def __init__(self) -> None:
+        super().__init__(level=0.5)
+
+    def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        return (outputs - y.unsqueeze(1)).abs().mean(-1)
 
 
 class CountTarget(NumberTarget):

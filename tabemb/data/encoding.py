@@ -49,7 +49,8 @@ class Scale:
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Scaled values, float64, within +-1e12."""
-        return np.clip((values - self.center) / self.unit, -LIMIT, LIMIT)
+        reach = LIMIT * self.unit  # clipped before the division, which could overflow
+        return np.clip(values - self.center, -reach, reach) / self.unit
 
 
 def quantiles(values: np.ndarray, levels, weights: np.ndarray | None) -> np.ndarray:

@@ -100,7 +100,7 @@ def _from_series(series: pd.Series, name: str) -> tuple[pa.Array | pa.ChunkedArr
     if isinstance(series.dtype, pd.PeriodDtype):
         series = series.dt.to_timestamp()
     elif isinstance(series.dtype, pd.SparseDtype):
-        series = series.sparse.to_dense()
+        series = pd.Series(series.to_numpy(), name=series.name)
     elif isinstance(series.dtype, pd.IntervalDtype):
         return _keys(series, name), OBJECT
     try:
@@ -150,7 +150,7 @@ def _keys(series: pd.Series, name: str) -> pa.Array:
     return pa.array([None if _is_missing(value) else key_of(value, name) for value in series], pa.string())
 
 
-def _is_missing(value: object) -> bool:
+def _is_missing(value: Any) -> bool:
     return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
 
 

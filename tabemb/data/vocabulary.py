@@ -17,9 +17,6 @@ MISSING = 1
 """Code of a missing value."""
 N_SPECIAL = 2
 
-Column = pa.ChunkedArray
-"""A column of a frame; its field's metadata says whether it holds text keys of other objects."""
-
 
 class Vocabulary:
     """The categories of one table, with a code and a count for each.
@@ -45,7 +42,10 @@ class Vocabulary:
 
     @classmethod
     def learn(
-        cls, columns: dict[str, tuple[Column, pa.Field]], weights: np.ndarray | None = None, min_count: float = 1
+        cls,
+        columns: dict[str, tuple[pa.ChunkedArray, pa.Field]],
+        weights: np.ndarray | None = None,
+        min_count: float = 1,
     ) -> Vocabulary:
         """Learn the categories of one or several columns that share a table.
 
@@ -67,7 +67,7 @@ class Vocabulary:
         categories = pc.unique(pa.concat_arrays([values for _, values in parts]))
         categories = categories.take(pc.sort_indices(categories))
         everything = cls(kind, categories, np.zeros(len(categories) + N_SPECIAL))
-        counts = sum(_count(everything._look_up(part), weights, len(categories)) for part in parts)
+        counts = np.sum([_count(everything._look_up(part), weights, len(categories)) for part in parts], axis=0)
         return everything._keep(counts, min_count)
 
     def _keep(self, counts: np.ndarray, min_count: float) -> Vocabulary:
@@ -80,7 +80,7 @@ class Vocabulary:
         """Number of codes, the two special ones included: rows of the embedding table."""
         return len(self.categories) + N_SPECIAL
 
-    def codes(self, column: Column, field: pa.Field) -> np.ndarray:
+    def codes(self, column: pa.ChunkedArray, field: pa.Field) -> np.ndarray:
         """Code of each cell, int64 of shape (n_rows,).
 
         Raises
@@ -147,37 +147,39 @@ _READS_AS = {
 }
 
 
-def _common_kind(columns: dict[str, tuple[Column, pa.Field]]) -> str:
+def _common_kind(columns: dict[str, tuple[pa.ChunkedArray, pa.Field]]) -> str:
     kinds = {name: kind_of(field) for name, (_, field) in columns.items()}
-    kinds = {
-        name: "integer" if kind == "float" and _whole(columns[name][0]) else kind
-        for name, kind in kinds.items()
-        if kind is not None
-    }
+    kinds = {name: _narrow(kind, columns[name][0]) for name, kind in kinds.items() if kind is not None}
     if len(set(kinds.values())) > 1:
         listed = ", ".join(f"{name!r} holds {kind}" for name, kind in kinds.items())
         raise ValueError(f"Columns that share a table must hold values of one kind; {listed}.")
     return next((kind for kind in kinds.values() if kind), "text")
 
 
-def _whole(column: Column) -> bool:
-    """Whether each number is whole: ids that met a missing value in pandas are floats."""
+def _narrow(kind: str, column: pa.ChunkedArray) -> str:
+    """Floats that are all whole are integers (ids that met a missing value in pandas); integers must fit 64 bits."""
+    if kind not in ("integer", "float"):
+        return kind
     values = pc.drop_null(_decode(column))
+    if kind == "integer":
+        return kind if _fits_int64(values) else "object"
     values = values.filter(pc.invert(pc.is_nan(values)))
-    return bool(pc.all(pc.equal(values, pc.floor(values))).as_py() is not False) and _fits_int64(values)
+    is_whole = pc.all(pc.equal(values, pc.floor(values))).as_py() is not False
+    return "integer" if is_whole and _fits_int64(values) else kind
 
 
 def _fits_int64(values: pa.Array | pa.ChunkedArray) -> bool:
-    return len(values) == 0 or abs(pc.max(pc.abs(values)).as_py()) < 2.0**63
+    ends = pc.min_max(values).as_py()
+    return ends["max"] is None or (ends["max"] < 2**63 and ends["min"] >= -(2**63))
 
 
-def _decode(column: Column) -> Column:
+def _decode(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         return column.cast(column.type.value_type)
     return column
 
 
-def _dictionary(column: Column, field: pa.Field, kind: str, name: str) -> tuple[np.ndarray, pa.Array]:
+def _dictionary(column: pa.ChunkedArray, field: pa.Field, kind: str, name: str) -> tuple[np.ndarray, pa.Array]:
     """Index of each cell into the distinct values (-1: missing), and those values in the vocabulary's kind."""
     encoded = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     array = encoded.combine_chunks()
@@ -204,6 +206,8 @@ def _as_kind(values: pa.Array, found: str | None, kind: str, name: str) -> pa.Ar
         return pa.array(keys, dtype)
     if kind == "integer" and found == "float":
         return _whole_numbers(values)
+    if kind == "integer" and not _fits_int64(values):
+        return values.cast(pa.float64(), safe=False)
     if pa.types.is_timestamp(values.type) and values.type.tz is not None:
         return values.cast(pa.timestamp("us", "UTC"), safe=False).cast(dtype)
     return values.cast(dtype, safe=kind != "time")

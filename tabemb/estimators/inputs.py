@@ -81,6 +81,8 @@ def _as_labels(values: np.ndarray) -> np.ndarray:
             stacklevel=5,
         )
         values = values[:, 0]
+    if values.dtype == object and all(isinstance(value, (bool, int, np.bool_, np.integer)) for value in values.flat):
+        return np.array(values.tolist())  # nullable integers and booleans of pandas
     return values
 
 

@@ -47,7 +47,7 @@ def build_network(encoder: Encoder, bias: Tensor, settings: NetworkSettings, n_r
     tables = Tables(specs, table_of, generator)
     edges = [scale.edges for scale in encoder.scales_]
     numbers = NUMBER_ENCODINGS[settings.numbers if edges else "scale"](edges, settings.d_number)
-    d_joined = tables.dim + int(numbers.dim)
+    d_joined = tables.dim + numbers.dim
     backbone = BACKBONES[settings.backbone](d_joined, settings.hidden, settings.dropout, settings.n_members)
     dropout = _cell_dropout(encoder, settings.unknown_rate)
     return TabularNetwork(dropout, tables, numbers, backbone, settings.n_members, bias)
@@ -68,7 +68,7 @@ def _rates(vocabulary: Vocabulary, rate: float) -> np.ndarray:
 
 def _table_spec(name: str, encoder: Encoder, settings: NetworkSettings, n_rows: int) -> TableSpec:
     table, vocabulary = encoder.schema.tables[name], encoder.vocabularies_[name]
-    given = None if table.pretrained is None else _given_vectors(name, table.pretrained)
+    given = None if table.pretrained is None else given_vectors(name, table.pretrained)
     dim = _dim(name, table, settings, given, vocabulary)
     return TableSpec(
         n_rows=len(vocabulary),
@@ -101,7 +101,7 @@ def _dim(name: str, table: Table, settings: NetworkSettings, given: pd.DataFrame
     return given.shape[1]
 
 
-def _given_vectors(name: str, pretrained: Any) -> pd.DataFrame:
+def given_vectors(name: str, pretrained: Any) -> pd.DataFrame:
     """Pretrained vectors as a frame: one row a category, one column a dimension."""
     if isinstance(pretrained, EmbeddingSpace):
         return pd.DataFrame(pretrained.vectors, index=pretrained.categories)

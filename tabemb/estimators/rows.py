@@ -55,7 +55,7 @@ _PARAMETERS = """
     unknown_rate : float, default=0.01
         Share of cells that training hides, so that unknown categories and missing values have trained answers; rare
         categories are hidden up to eleven times as often.
-    l2 : float, default=0.3
+    l2 : float, default=3.0
         Strength of the prior that pulls a category's vector to zero; it is divided by the category's count.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
         Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value alone.
@@ -139,7 +139,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         min_count: float = 1,
         dim: int | str = "auto",
         unknown_rate: float = 0.01,
-        l2: float = 0.3,
+        l2: float = 3.0,
         numbers: str = "piecewise",
         n_bins: int = 48,
         d_number: int = 16,
@@ -207,12 +207,12 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         """
         clock = Clock(self.max_time)
         self._check_settings()
-        rows = check_rows(X, y, sample_weight, self._numeric_target, self)
+        rows = self._weigh(check_rows(X, y, sample_weight, self._numeric_target, self))
         remember_columns(self, X, rows.frame)
         schema = infer_schema(rows.frame, self.roles, self.tables)
         self.target_ = self._make_target(rows.y).fit(rows.y, rows.weights)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        rows, held_out = self._split(self._weigh(rows), eval_X, eval_y, seed)
+        rows, held_out = self._split(rows, eval_X, eval_y, seed)
         self.encoder_ = Encoder(schema, self.n_bins, self.min_count).fit(rows.frame, rows.weights)
         with seeded(seed, self._torch_device()), threads(self.n_jobs):
             self.network_ = self._build(len(rows)).to(self._torch_device())
@@ -307,7 +307,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
 
     def _loss(self, codes: Tensor, numbers: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         answer = self.network_(codes, numbers)
-        return (self.target_.loss(answer.outputs, y).mean(1) * weights).mean() + answer.penalty
+        return ((self.target_.loss(answer.outputs, y).mean(1) + answer.penalty) * weights).mean()
 
     @torch.no_grad()
     def _evaluate(self, tensors: list[Tensor]) -> float:
@@ -406,11 +406,11 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
 
 
 def _whole(low: int) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, numeric.Integral) and not isinstance(v, bool) and v >= low
+    return lambda v: isinstance(v, numeric.Integral) and not isinstance(v, bool) and int(v) >= low
 
 
 def _real(low: float, high: float = np.inf) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, numeric.Real) and not isinstance(v, bool) and low <= v < high
+    return lambda v: isinstance(v, numeric.Real) and not isinstance(v, bool) and low <= float(v) < high
 
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {

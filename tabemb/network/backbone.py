@@ -9,7 +9,16 @@ import torch
 from torch import Tensor, nn
 
 
-class MLP(nn.Module):
+class Backbone(nn.Module):
+    """From joined rows (n, d_in) to (n, n_members, dim)."""
+
+    dim: int
+
+    def __init__(self, d_in: int, hidden: Sequence[int], dropout: float, n_members: int) -> None:
+        super().__init__()
+
+
+class MLP(Backbone):
     """Fully connected layers that all members share; each member reads the input through scales of its own.
 
     The scales start at random signs, so that members begin apart, and are all that a member's hidden layers own
@@ -27,7 +36,7 @@ class MLP(nn.Module):
     """
 
     def __init__(self, d_in: int, hidden: Sequence[int], dropout: float, n_members: int) -> None:
-        super().__init__()
+        super().__init__(d_in, hidden, dropout, n_members)
         self.member_scale = nn.Parameter(_signs(n_members, d_in)) if n_members > 1 else None
         widths = [d_in, *hidden]
         layers: list[nn.Module] = []
@@ -47,5 +56,5 @@ def _signs(n_members: int, d_in: int) -> Tensor:
     return torch.randint(0, 2, (n_members, d_in)).float() * 2 - 1
 
 
-BACKBONES: dict[str, type[nn.Module]] = {"mlp": MLP}
-"""Each is built from d_in, hidden, dropout and n_members, and tells its output width as ``dim``."""
+BACKBONES: dict[str, type[Backbone]] = {"mlp": MLP}
+"""Backbones by name; a new one is a class above and a line here."""

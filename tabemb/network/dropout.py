@@ -28,12 +28,17 @@ class CellDropout(nn.Module):
     number_rates : sequence of float, one a number
     """
 
+    starts: Tensor
+    rates: Tensor
+    missing_share: Tensor
+    number_rates: Tensor
+
     def __init__(
         self, rates: Sequence[np.ndarray], hides_as_missing: Sequence[bool], number_rates: Sequence[float]
     ) -> None:
         super().__init__()
-        starts = np.cumsum([0, *(len(r) for r in rates)])[:-1] if rates else []
-        self.register_buffer("starts", torch.as_tensor(np.asarray(starts, dtype=np.int64)))
+        starts = np.cumsum([0, *(len(r) for r in rates)])[:-1].astype(np.int64) if rates else np.zeros(0, np.int64)
+        self.register_buffer("starts", torch.as_tensor(starts))
         flat = np.concatenate([*rates, np.zeros(0)])
         self.register_buffer("rates", torch.as_tensor(flat, dtype=torch.float32))
         share = [0.5 if as_missing else 0.0 for as_missing in hides_as_missing]

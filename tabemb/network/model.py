@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from tabemb.network.backbone import Backbone
 from tabemb.network.dropout import CellDropout
+from tabemb.network.numbers import NumberEncoding
 from tabemb.network.tables import Tables
 
 
 class Answer(NamedTuple):
-    """Outputs (n, n_members, n_outputs), last hidden layer (n, n_members, d_hidden), the prior's penalty, a scalar."""
+    """Outputs (n, n_members, n_outputs), last hidden layer (n, n_members, d_hidden), the tables' penalty (n,)."""
 
     outputs: Tensor
     hidden: Tensor
@@ -39,14 +41,16 @@ class TabularNetwork(nn.Module):
         self,
         dropout: CellDropout,
         tables: Tables,
-        numbers: nn.Module,
-        backbone: nn.Module,
+        numbers: NumberEncoding,
+        backbone: Backbone,
         n_members: int,
         bias: Tensor,
     ) -> None:
         super().__init__()
-        self.dropout, self.tables, self.numbers, self.backbone = dropout, tables, numbers, backbone
-        self.head = MemberHeads(n_members, int(backbone.dim), bias)
+        self.dropout, self.tables = dropout, tables
+        self.numbers: NumberEncoding = numbers
+        self.backbone: Backbone = backbone
+        self.head = MemberHeads(n_members, backbone.dim, bias)
 
     def forward(self, codes: Tensor, numbers: Tensor) -> Answer:
         codes, numbers = self.dropout(codes, numbers)

@@ -15,7 +15,16 @@ def squash(x: Tensor) -> Tensor:
     return x / torch.sqrt(1 + (x / 3) ** 2)
 
 
-class ScaledNumbers(nn.Module):
+class NumberEncoding(nn.Module):
+    """From scaled numbers (n, n_numbers), NaN where missing, to (n, dim); built from each number's bin edges."""
+
+    dim: int
+
+    def __init__(self, edges: Sequence[np.ndarray], d_number: int) -> None:
+        super().__init__()
+
+
+class ScaledNumbers(NumberEncoding):
     """The scaled value itself, smoothly clipped, and whether it is missing.
 
     Shape
@@ -25,7 +34,7 @@ class ScaledNumbers(nn.Module):
     """
 
     def __init__(self, edges: Sequence[np.ndarray], d_number: int = 0) -> None:
-        super().__init__()
+        super().__init__(edges, d_number)
         self.dim = 2 * len(edges)
 
     def forward(self, numbers: Tensor) -> Tensor:
@@ -33,11 +42,12 @@ class ScaledNumbers(nn.Module):
         return torch.cat([squash(numbers.masked_fill(missing, 0.0)), missing.float()], dim=1)
 
 
-class _EmbeddedNumbers(nn.Module):
+class _EmbeddedNumbers(NumberEncoding):
     """A learned vector of each number: its own linear map of a fixed expansion, the value, and a missing flag."""
 
-    def __init__(self, n_numbers: int, n_terms: int, d_number: int) -> None:
-        super().__init__()
+    def __init__(self, edges: Sequence[np.ndarray], n_terms: int, d_number: int) -> None:
+        super().__init__(edges, d_number)
+        n_numbers = len(edges)
         self.dim = n_numbers * d_number
         bound = 1 / math.sqrt(n_terms + 2)
         self.weight = nn.Parameter(torch.empty(n_numbers, n_terms + 2, d_number).uniform_(-bound, bound))
@@ -67,9 +77,12 @@ class PiecewiseLinearNumbers(_EmbeddedNumbers):
     output : (n, n_numbers x d_number)
     """
 
+    low: Tensor
+    inverse_width: Tensor
+
     def __init__(self, edges: Sequence[np.ndarray], d_number: int) -> None:
         n_bins = max([len(e) - 1 for e in edges] + [1])
-        super().__init__(len(edges), n_bins, d_number)
+        super().__init__(edges, n_bins, d_number)
         low, inverse_width = torch.zeros(len(edges), n_bins), torch.zeros(len(edges), n_bins)
         for i, e in enumerate(edges):
             width = np.diff(e)
@@ -92,7 +105,7 @@ class PeriodicNumbers(_EmbeddedNumbers):
     """
 
     def __init__(self, edges: Sequence[np.ndarray], d_number: int, n_cosines: int = 16, sigma: float = 0.1) -> None:
-        super().__init__(len(edges), n_cosines, d_number)
+        super().__init__(edges, n_cosines, d_number)
         self.frequency = nn.Parameter(torch.randn(len(edges), n_cosines) * sigma)
         self.phase = nn.Parameter((torch.rand(len(edges), n_cosines) * 2 - 1) * math.pi)
 
@@ -100,7 +113,7 @@ class PeriodicNumbers(_EmbeddedNumbers):
         return torch.cos(2 * math.pi * squash(numbers).unsqueeze(-1) * self.frequency + self.phase)
 
 
-NUMBER_ENCODINGS: dict[str, type[nn.Module]] = {
+NUMBER_ENCODINGS: dict[str, type[NumberEncoding]] = {
     "piecewise": PiecewiseLinearNumbers,
     "periodic": PeriodicNumbers,
     "scale": ScaledNumbers,

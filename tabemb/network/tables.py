@@ -95,6 +95,10 @@ class TableGroup(nn.Module):
     output : (n, n_columns, dim)
     """
 
+    columns: Tensor  # which columns of a row read this group
+    prior: Tensor
+    fixed: Tensor | None
+
     def __init__(self, specs: Sequence[TableSpec], generator: torch.Generator) -> None:
         super().__init__()
         first = specs[0]
@@ -121,8 +125,8 @@ class TableGroup(nn.Module):
         return torch.where(self.fixed[codes].unsqueeze(-1), vectors.detach(), vectors)
 
     def penalty(self, codes: Tensor, vectors: Tensor) -> Tensor:
-        """Mean over rows of prior x squared length; its expectation is the prior over the whole table."""
-        return (vectors.square().sum(-1) * self.prior[codes]).sum(1).mean()
+        """Prior x squared length, by row (n,); its mean over rows is in expectation the prior over the whole table."""
+        return (vectors.square().sum(-1) * self.prior[codes]).sum(1)
 
 
 class Tables(nn.Module):
@@ -131,7 +135,7 @@ class Tables(nn.Module):
     Shape
     -----
     input  : int64 (n, n_columns)
-    output : (n, sum of the columns' dims), and the prior's penalty, a scalar (zero outside training)
+    output : (n, sum of the columns' dims), and the prior's penalty by row, (n,), zero outside training
 
     Examples
     --------
@@ -139,6 +143,9 @@ class Tables(nn.Module):
     >>> tables(torch.zeros(3, 3, dtype=torch.long))[0].shape
     torch.Size([3, 10])
     """
+
+    groups: Sequence[TableGroup]
+    offsets: Tensor
 
     def __init__(
         self, specs: Sequence[TableSpec], table_of: Sequence[int], generator: torch.Generator | None = None
@@ -148,7 +155,8 @@ class Tables(nn.Module):
         members: dict[tuple, list[int]] = {}
         for t, spec in enumerate(specs):
             members.setdefault(spec.packs_with, []).append(t)
-        self.groups = nn.ModuleList(TableGroup([specs[t] for t in ts], generator) for ts in members.values())
+        groups = [TableGroup([specs[t] for t in ts], generator) for ts in members.values()]
+        self.groups = nn.ModuleList(groups)  # type: ignore[assignment]
         self.place = self._places(specs, list(members.values()))
         self.dim = sum(specs[t].dim for t in table_of)
         self._index_columns(table_of)
@@ -173,7 +181,7 @@ class Tables(nn.Module):
 
     def forward(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         rows = codes + self.offsets
-        parts, penalty = [], torch.zeros((), device=codes.device)
+        parts, penalty = [], torch.zeros(len(codes), device=codes.device)
         for group in self.groups:
             own = rows.index_select(1, group.columns)  # (n, n_columns of the group)
             vectors = group(own)  # (n, n_columns of the group, dim)

@@ -16,6 +16,8 @@ from tabemb.training.optimizers import Optimizer
 History = dict[str, list[float]]
 """Learning curves by name, one entry an epoch: epoch, seconds, train_loss, eval_loss, learning_rate."""
 
+BAR_DELAY = 3.0
+"""Seconds before a progress bar appears: short fits stay quiet."""
 CLIP = 1.0
 """Longest gradient of a step; longer ones are scaled down to it."""
 
@@ -77,7 +79,8 @@ def train(
     clock = clock or Clock()
     best = Checkpoint(network, patience)
     history: History = {key: [] for key in ("epoch", "seconds", "train_loss", "eval_loss", "learning_rate")}
-    bar = tqdm(total=max_epochs * len(batches), disable=None if show is None else not show, delay=3, leave=False)
+    quiet = None if show is None else not show  # None: quiet unless on a terminal
+    bar = tqdm(total=max_epochs * len(batches), disable=quiet, delay=BAR_DELAY, leave=False)
     with bar:
         for epoch in range(max_epochs):
             train_loss = _run_epoch(network, batches, loss, optimizer, clock, max_epochs, bar)

@@ -1,0 +1,29 @@
+"""Shared by all tests: one thread, a headless canvas, small settings, and small frames with planted structure."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+matplotlib.use("Agg")
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def small() -> dict:
+    """Settings of a network that trains in a fraction of a second."""
+    return {"hidden": (32,), "n_members": 2, "max_epochs": 30, "batch_size": 64, "random_state": 0, "n_jobs": 1}
+
+
+@pytest.fixture
+def shops() -> tuple[pd.DataFrame, pd.Series]:
+    """1,200 rows whose target is a known effect of a shop and a slope on a number, nearly without noise."""
+    rng = np.random.default_rng(0)
+    effects = {"north": -2.0, "south": 0.0, "east": 1.0, "west": 3.0}
+    shop = rng.choice(list(effects), 1200)
+    size = rng.normal(size=1200)
+    y = pd.Series(shop).map(effects) + 2 * size + rng.normal(scale=0.05, size=1200)
+    return pd.DataFrame({"shop": shop, "size": size}), y

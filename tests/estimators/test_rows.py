@@ -1,0 +1,316 @@
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import mean_pinball_loss, r2_score
+
+from tabemb import EmbeddingClassifier, EmbeddingRegressor, EmbeddingSpace, Table
+
+BASE_RATE = 0.3
+
+
+def by_category(n=3000, seed=0):
+    """A yes/no answer whose rate is .05 or .55 by category; .3 over all."""
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame({"c": rng.integers(0, 20, n).astype(str)})
+    rate = np.where(X["c"].astype(int) < 10, 0.05, 0.55)
+    return X, (rng.random(n) < rate).astype(int)
+
+
+def test_planted_effects_are_found_in_the_users_unit(small, shops):
+    X, y = shops
+    model = EmbeddingRegressor(**small).fit(X[:1000], 1000 * y[:1000])
+    assert r2_score(1000 * y[1000:], model.predict(X[1000:])) > 0.99
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_unseen_category_is_near_the_marginal_whatever_the_seed(small, seed):
+    X, y = by_category()
+    model = EmbeddingClassifier(**{**small, "random_state": seed}).fit(X, y)
+    seen = model.predict_proba(pd.DataFrame({"c": ["3", "13"]}))[:, 1]
+    unseen, missing = model.predict_proba(pd.DataFrame({"c": ["new", None]}))[:, 1]
+    assert seen == pytest.approx([0.05, 0.55], abs=0.1)
+    assert unseen == pytest.approx(BASE_RATE, abs=0.08)
+    assert missing == pytest.approx(BASE_RATE, abs=0.08)
+
+
+def test_without_hidden_cells_an_unseen_category_would_be_left_to_chance(small):
+    """The reason for ``unknown_rate``: an untrained row's answers move with the seed."""
+    X, y = by_category()
+    answers = {
+        rate: [
+            EmbeddingClassifier(**{**small, "random_state": seed, "unknown_rate": rate, "tables": {
+                "c": Table(["c"], init=2.0, l2=0.0)}}).fit(X, y).predict_proba(pd.DataFrame({"c": ["new"]}))[0, 1]
+            for seed in range(4)
+        ]
+        for rate in (0.0, 0.05)
+    }  # fmt: skip
+    assert np.std(answers[0.05]) < 0.5 * np.std(answers[0.0])
+
+
+def test_missing_numbers_and_values_are_read_from_training(small):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=1500)
+    y = np.where(rng.random(1500) < 0.2, 10.0, x)
+    X = pd.DataFrame({"x": np.where(y == 10, np.nan, x), "c": np.where(y == 10, None, "a")})
+    for columns in (["x"], ["c"]):
+        model = EmbeddingRegressor(**small).fit(X[columns], y)
+        assert model.predict(X[columns][y == 10]).mean() == pytest.approx(10, abs=0.3)
+
+
+@pytest.mark.parametrize("make", [pl.from_pandas, pa.Table.from_pandas], ids=["polars", "pyarrow"])
+def test_every_library_gives_the_same_model(small, shops, make):
+    X, y = shops
+    model = EmbeddingRegressor(**small).fit(X, y)
+    np.testing.assert_array_equal(EmbeddingRegressor(**small).fit(make(X), y).predict(make(X)), model.predict(X))
+
+
+def test_columns_are_read_by_name(small, shops):
+    X, y = shops
+    model = EmbeddingRegressor(**small).fit(X, y)
+    turned = X.assign(extra=0)[["extra", "size", "shop"]]
+    np.testing.assert_array_equal(model.predict(turned), model.predict(X))
+
+
+def test_levels_of_a_pandas_category_in_another_order_change_nothing(small, shops):
+    X, y = shops
+    model = EmbeddingRegressor(**small).fit(X.astype({"shop": "category"}), y)
+    levels = ["never seen", "west", "south", "north", "east"]
+    turned = X.assign(shop=pd.Categorical(X["shop"], categories=levels))
+    np.testing.assert_array_equal(model.predict(turned), model.predict(X))
+
+
+def test_arrays_against_frames_warn_and_go_by_position(small):
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    model = EmbeddingRegressor(**small).fit(X, X[:, 0])
+    with pytest.warns(UserWarning, match="fitted without feature names"):
+        named = model.predict(pd.DataFrame(X, columns=["a", "b"]))
+    np.testing.assert_array_equal(named, model.predict(X))
+    by_name = EmbeddingRegressor(**small).fit(pd.DataFrame(X, columns=["a", "b"]), X[:, 0])
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        by_name.predict(X)
+
+
+def test_several_numbers_at_once(small, shops):
+    X, y = shops
+    both = np.stack([y, -100 * y], axis=1)
+    model = EmbeddingRegressor(**small).fit(X, both)
+    assert model.predict(X).shape == both.shape
+    assert r2_score(both, model.predict(X)) > 0.98
+
+
+def test_several_classes_and_labels_at_once(small, shops):
+    X, y = shops
+    labels = np.stack([y > 0, y > 2], axis=1).astype(int)
+    multilabel = EmbeddingClassifier(**small).fit(X, labels)
+    assert (multilabel.predict(X) == labels).mean() > 0.95
+    assert multilabel.predict_proba(X).shape == labels.shape
+    targets = np.stack([pd.cut(y, 3, labels=list("abc")), np.where(y > 0, "yes", "no")], axis=1).astype(object)
+    several = EmbeddingClassifier(**small).fit(X, targets)
+    assert (several.predict(X) == targets).mean() > 0.9
+    assert [p.shape[1] for p in several.predict_proba(X)] == [3, 2]
+    assert [c.tolist() for c in several.classes_] == [["a", "b", "c"], ["no", "yes"]]
+
+
+@pytest.mark.parametrize("labels", [["low", "high"], [7, -3], [True, False]])
+def test_labels_of_any_kind_come_back(small, shops, labels):
+    X, y = shops
+    answer = np.array(labels, dtype=object)[(y > 0).astype(int)]
+    model = EmbeddingClassifier(**small).fit(X, answer)
+    assert sorted(model.classes_.tolist()) == sorted(labels)
+    assert (model.predict(X) == answer).mean() > 0.95
+
+
+def test_losses_aim_at_what_they_say(small):
+    rng = np.random.default_rng(0)
+    X, y = pd.DataFrame({"c": ["a"] * 2000}), rng.exponential(size=2000)
+    at = {
+        loss: EmbeddingRegressor(**{**small, "loss": loss, "quantile": level}).fit(X, y).predict(X[:1])[0]
+        for loss, level in [("squared_error", None), ("absolute_error", None), ("poisson", None), ("quantile", 0.9)]
+    }
+    assert at["squared_error"] == pytest.approx(y.mean(), abs=0.07)
+    assert at["poisson"] == pytest.approx(y.mean(), abs=0.07)
+    assert at["absolute_error"] == pytest.approx(np.median(y), abs=0.07)
+    exact = mean_pinball_loss(y, np.full_like(y, np.quantile(y, 0.9)), alpha=0.9)
+    assert mean_pinball_loss(y, np.full_like(y, at["quantile"]), alpha=0.9) == pytest.approx(exact, rel=0.02)
+
+
+def test_a_table_shared_by_two_columns(small):
+    rng = np.random.default_rng(0)
+    value = dict(zip("abcdef", rng.normal(size=6)))
+    X = pd.DataFrame({"origin": rng.choice(list("abcdef"), 1500), "destination": rng.choice(list("abc"), 1500)})
+    y = X["origin"].map(value) - X["destination"].map(value)
+    model = EmbeddingRegressor(**small, tables={"city": Table(["origin", "destination"], dim=3)}).fit(X, y)
+    assert list(model.spaces_) == ["city"]
+    assert model.spaces_["city"].vectors.shape == (6, 3)
+    assert model.spaces_["city"].counts.sum() == 2 * len(X) * 0.9  # a tenth is held back
+    assert model.score(X, y) > 0.98
+    assert np.isfinite(model.predict(pd.DataFrame({"origin": ["a"], "destination": ["f"]}))).all()
+
+
+@pytest.mark.parametrize(
+    "make", [dict, lambda v: pd.DataFrame(v).T, lambda v: EmbeddingSpace(list(v.values()), list(v))]
+)
+def test_frozen_pretrained_vectors_stay(small, shops, make):
+    X, y = shops
+    given = {"north": [9.0, 1.0], "west": [1.0, 9.0], "nowhere": [5.0, 5.0]}
+    table = Table(["shop"], pretrained=make(given), frozen=True)
+    space = EmbeddingRegressor(**small, tables={"shop": table}).fit(X, y).spaces_["shop"]
+    assert space["north"].tolist() == [9.0, 1.0]
+    assert space["west"].tolist() == [1.0, 9.0]
+    assert np.abs(space["east"]).max() < 3
+
+
+def test_table_options_reach_the_network(small, shops):
+    X, y = shops
+    counts = X["shop"].value_counts()
+    table = Table(["shop"], dim=5, max_norm=0.5, init="uniform", l2=0.0, min_count=counts.iloc[1], sparse=True)
+    model = EmbeddingRegressor(**small, tables={"shop": table}, early_stopping=False).fit(X, y)
+    space = model.spaces_["shop"]
+    assert space.vectors.shape[1] == 5
+    assert set(space.categories) == set(counts.index[:2])
+    model.predict(X)
+    assert np.linalg.norm(model.spaces_["shop"].vectors, axis=1).max() <= 0.5 + 1e-5
+
+
+def test_a_strong_prior_shrinks_rare_categories_most(small):
+    rng = np.random.default_rng(0)
+    c = np.r_[np.repeat("often", 1500), np.repeat("seldom", 15), np.repeat("base", 1500)]
+    y = np.where(c == "base", 0.0, 1.0) + rng.normal(scale=0.1, size=len(c))
+    space = EmbeddingRegressor(**small, l2=100.0).fit(pd.DataFrame({"c": c}), y).spaces_["c"]
+    assert np.linalg.norm(space["seldom"]) < 0.7 * np.linalg.norm(space["often"])
+
+
+def test_early_stopping_on_given_rows_keeps_their_best_epoch(small, shops):
+    X, y = shops
+    model = EmbeddingRegressor(**small).fit(X[:600], y[:600], eval_X=X[600:], eval_y=y[600:])
+    assert model.best_epoch_ == int(np.argmin(model.history_["eval_loss"]))
+    assert len(model.spaces_["shop"]) == 4
+    rmse = np.sqrt(np.mean((model.predict(X[600:]) - y[600:]) ** 2)) / y[:600].std()
+    assert rmse**2 == pytest.approx(min(model.history_["eval_loss"]), rel=0.05)
+
+
+def test_a_time_budget_is_kept(shops):
+    X, y = shops
+    model = EmbeddingRegressor(max_epochs=10**5, patience=10**5, max_time=0.5, n_jobs=1).fit(X, y)
+    assert model.history_["seconds"][-1] < 2
+    assert model.score(X, y) > 0.9
+
+
+def test_the_bar_is_quiet_without_a_terminal_and_shows_loss_and_time_when_asked(small, shops, capsys, monkeypatch):
+    X, y = shops
+    EmbeddingRegressor(**small).fit(X, y)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("tabemb.training.loop.BAR_DELAY", 0)
+    EmbeddingRegressor(**small, verbose=True).fit(X, y)
+    shown = capsys.readouterr().err
+    assert "eval" in shown
+    assert "<" in shown  # remaining time
+
+
+def test_learning_curves_are_drawn(small, shops):
+    X, y = shops
+    model = EmbeddingRegressor(**small).fit(X, y)
+    ax = model.plot_history()
+    assert [line.get_label() for line in ax.lines][:2] == ["training rows", "rows held back"]
+    assert len(ax.lines[0].get_xdata()) == len(model.history_["epoch"])
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        pd.DataFrame({"n": [1.0, 2.0, 3.0]}),
+        pd.DataFrame({"c": ["a", "b", "a"]}),
+        pd.DataFrame({"c": ["a"], "n": [1.0]}),
+        pd.DataFrame({"same": [1.0, np.nan, 1.0]}),
+        pd.DataFrame({"empty": [None, None]}),
+        pd.DataFrame({"flag": [True, False], "at": pd.to_datetime(["2020-01-01", "2021-01-01"])}),
+        pd.DataFrame({"a.b": ["x", "y"], "a": [1, 2]}),
+    ],
+    ids=["no category", "no number", "one row", "constant with gaps", "empty", "flag and time", "dots"],
+)
+def test_small_and_strange_frames_fit_and_predict(small, X):
+    y = np.arange(len(X), dtype=float)
+    predicted = EmbeddingRegressor(**small).fit(X, y).predict(X)
+    assert np.isfinite(predicted).all()
+
+
+def test_nothing_is_ignored_in_silence_flags_and_times_are_used(small):
+    rng = np.random.default_rng(0)
+    at = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 700, 1500), unit="D")
+    X = pd.DataFrame({"flag": rng.random(1500) < 0.5, "at": at})
+    y = 3.0 * X["flag"] + (X["at"].dt.day_of_week == 5)
+    assert EmbeddingRegressor(**small).fit(X, y).score(X, y) > 0.95
+
+
+FRAME = pd.DataFrame({"c": list("ab") * 5, "n": np.arange(10.0)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": [np.nan] * 10}, "y must not hold missing .* row 0"),
+        ({"y": [None, *[1.0] * 9]}, "y must not hold missing"),
+        ({"y": [np.inf] * 10}, "y must not hold missing or infinite"),
+        ({"y": [1.0] * 9}, "inconsistent numbers of samples"),
+        ({"y": None}, "requires y to be passed"),
+        ({"X": FRAME[:0], "y": []}, r"0 sample\(s\)"),
+        ({"X": FRAME.assign(n=np.inf)}, "Column 'n' holds inf in row 0"),
+        ({"X": pd.DataFrame(np.ones((10, 2)), columns=["a", "a"])}, "several columns named 'a'"),
+        ({"sample_weight": -np.ones(10)}, "sample_weight must be finite and not negative; row 0 has -1.0"),
+        ({"sample_weight": np.zeros(10)}, "zero in every row"),
+        ({"sample_weight": np.ones(3)}, r"shape \(10,\), one a row; got \(3,\)"),
+        ({"eval_X": FRAME}, "must be passed together"),
+        ({"roles": {"c": "text"}}, "role of column 'c' must be one of"),
+        ({"tables": {"t": Table(["c", "n"])}}, "column 'n', which is not a categorical column"),
+        ({"tables": {"t": Table(["c", "n"])}, "roles": {"n": "categorical"}}, "'c' holds text, 'n' holds integer"),
+        ({"tables": {"c": Table(["c"], dim=3, pretrained={"a": [1.0, 2.0]})}}, "dim=3, .* width 2"),
+        (
+            {"tables": {"c": Table(["c"], pretrained={"a": [1.0], "b": [1, 2]})}},
+            r"all have one width; got widths \[1, 2",
+        ),
+        ({"tables": {"c": Table(["c"], pretrained={"z": [1.0]})}}, "none of the 1 pretrained vectors"),
+        ({"numbers": "fourier"}, "numbers must be one of 'piecewise', 'periodic', 'scale'; got 'fourier'"),
+        ({"backbone": "gru"}, "backbone must be one of 'mlp'"),
+        ({"loss": "hinge"}, "loss must be one of"),
+        ({"loss": "quantile"}, "quantile goes with loss='quantile'"),
+        ({"n_members": 0}, "n_members must be a whole number >= 1; got 0"),
+        ({"learning_rate": 0}, "learning_rate must be a number > 0; got 0"),
+        ({"dropout": 1.0}, "dropout must be a number >= 0 and < 1; got 1.0"),
+        ({"max_epochs": "many"}, "max_epochs must be"),
+        ({"max_time": -1}, "max_time must be"),
+        ({"dim": "large"}, "dim must be"),
+    ],
+)
+def test_bad_input_is_one_clear_error_before_any_training(monkeypatch, change, message):
+    monkeypatch.setattr("tabemb.estimators.rows.train", lambda *a, **k: pytest.fail("training began"))
+    arguments = {"X": FRAME, "y": np.arange(10.0), "sample_weight": None, "eval_X": None, "eval_y": None}
+    settings = {key: value for key, value in change.items() if key not in arguments}
+    arguments |= {key: value for key, value in change.items() if key in arguments}
+    with pytest.raises(ValueError, match=message):
+        EmbeddingRegressor(**settings).fit(**arguments)
+
+
+def test_one_class_only_is_named(small):
+    with pytest.raises(ValueError, match="only one class, 'yes'"):
+        EmbeddingClassifier(**small).fit(FRAME, ["yes"] * 10)
+
+
+def test_a_class_in_the_evaluation_rows_alone_is_named(small):
+    with pytest.raises(ValueError, match="eval_y holds class 5, which y does not hold"):
+        EmbeddingClassifier(**small).fit(FRAME, [0, 1] * 5, eval_X=FRAME, eval_y=[5] * 10)
+
+
+def test_bad_rows_at_predict(small):
+    model = EmbeddingRegressor(**small)
+    with pytest.raises(NotFittedError):
+        model.predict(FRAME)
+    model.fit(FRAME, np.arange(10.0))
+    with pytest.raises(ValueError, match="X lacks column 'n'"):
+        model.predict(FRAME[["c"]])
+    with pytest.raises(ValueError, match=r"Column 'c' held text values .* holds integer"):
+        model.predict(FRAME.assign(c=1))
+    with pytest.raises(ValueError, match="X has 3 features"):
+        model.predict(np.zeros((2, 3)))

@@ -1,0 +1,149 @@
+"""scikit-learn's law: its own checks, and its tools around our estimators."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.ensemble import StackingRegressor
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from tabemb import EmbeddingClassifier, EmbeddingRegressor
+
+STOCHASTIC = {
+    "check_sample_weight_equivalence_on_dense_data": "batches are drawn at random; "
+    "test_integer_weights_agree_with_repeated_rows stands in for it"
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks(
+    [EmbeddingClassifier(), EmbeddingRegressor()], expected_failed_checks=lambda estimator: STOCHASTIC
+)
+def test_check_estimator(estimator, check):
+    check(estimator)
+
+
+def test_integer_weights_agree_with_repeated_rows():
+    """Over ten seeds their mean predictions differ less than one seed's do from another's."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"c": rng.choice(list("abcd"), 300)})
+    heavy = rng.random(300) < 0.3
+    y = X["c"].map({"a": 0, "b": 2, "c": 4, "d": 6}) + 3 * heavy + rng.normal(scale=0.3, size=300)
+    weights = np.where(heavy, 4, 1)
+    repeated = np.repeat(np.arange(300), weights)
+    model = EmbeddingRegressor(hidden=(16,), n_members=2, max_epochs=100, batch_size=32, n_jobs=1)
+    by_weight, by_row = [], []
+    for seed in range(10):
+        model.set_params(random_state=seed)
+        by_weight.append(clone(model).fit(X, y, sample_weight=weights).predict(X))
+        by_row.append(clone(model).fit(X.iloc[repeated], y.iloc[repeated]).predict(X))
+    seed_noise = np.std(by_row, axis=0, ddof=1).mean()
+    assert np.abs(np.mean(by_weight, 0) - np.mean(by_row, 0)).mean() < seed_noise
+    ignored = clone(model).fit(X, y).predict(X)
+    assert np.abs(ignored - np.mean(by_row, 0)).mean() > 0.5  # the weights matter on these data
+
+
+def test_rows_of_weight_zero_are_exactly_as_if_absent(small, shops):
+    X, y = shops
+    X, y = X.copy(), y.copy()
+    X.loc[1000:, "shop"] = "only here"
+    y[1000:] = 1e9
+    weights = np.r_[np.full(1000, 2.5), np.zeros(200)]
+    model = EmbeddingRegressor(**small)
+    expected = clone(model).fit(X[:1000], y[:1000], sample_weight=weights[:1000]).predict(X)
+    np.testing.assert_array_equal(clone(model).fit(X, y, sample_weight=weights).predict(X), expected)
+
+
+def test_the_scale_of_the_weights_does_not_matter_to_the_loss(small, shops):
+    X, y = shops
+    model = EmbeddingRegressor(**small, l2=0)
+    ones = clone(model).fit(X, y).predict(X)
+    sevens = clone(model).fit(X, y, sample_weight=np.full(len(y), 7.0)).predict(X)
+    np.testing.assert_allclose(sevens, ones, atol=0.02)  # rare categories alone are hidden a little less often
+
+
+def test_class_weights_are_sample_weights(small, shops):
+    X, y = shops
+    label = y > 3
+    weights = np.where(label, 5.0, 1.0)
+    by_class = EmbeddingClassifier(**small, class_weight={True: 5.0, False: 1.0}).fit(X, label).predict_proba(X)
+    by_row = EmbeddingClassifier(**small).fit(X, label, sample_weight=weights).predict_proba(X)
+    np.testing.assert_array_equal(by_class, by_row)
+
+
+def test_grid_search_with_two_workers(small, shops):
+    X, y = shops
+    search = GridSearchCV(EmbeddingRegressor(**small), {"max_epochs": [1, 30]}, cv=2, n_jobs=2).fit(X, y)
+    assert search.best_params_ == {"max_epochs": 30}
+    assert search.best_score_ > 0.98
+
+
+def test_pipeline_columns_stacking_and_cross_validation(small, shops):
+    X, y = shops
+    net = EmbeddingRegressor(**small)
+    columns = ColumnTransformer([("scale", StandardScaler(), ["size"])], remainder="passthrough")
+    columns.set_output(transform="pandas")
+    assert make_pipeline(columns, clone(net)).fit(X, y).score(X, y) > 0.98
+    as_step = make_pipeline(ColumnTransformer([("net", clone(net), ["shop", "size"])]), Ridge())
+    assert as_step.fit(X, y).score(X, y) > 0.98
+    assert StackingRegressor([("net", clone(net))], Ridge(), cv=2).fit(X, y).score(X, y) > 0.98
+    assert np.corrcoef(cross_val_predict(clone(net), X, y, cv=3), y)[0, 1] > 0.99
+
+
+def test_calibration(small, shops):
+    X, y = shops
+    calibrated = CalibratedClassifierCV(EmbeddingClassifier(**small), cv=2).fit(X, y > 0)
+    assert calibrated.score(X, y > 0) > 0.95
+
+
+def test_clone_and_pickle_answer_the_same(small, shops):
+    X, y = shops
+    model = EmbeddingRegressor(**small, roles={"size": "number"}).fit(X, y)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
+    assert clone(model).get_params() == model.get_params()
+    np.testing.assert_array_equal(clone(model).fit(X, y).predict(X), model.predict(X))
+
+
+def test_a_target_on_a_logarithm(small, shops):
+    X, y = shops
+    model = TransformedTargetRegressor(EmbeddingRegressor(**small), func=np.log, inverse_func=np.exp)
+    assert model.fit(X, np.exp(y)).regressor_.spaces_["shop"].vectors.shape == (4, 4)
+
+
+def test_transform_gives_named_columns(small, shops):
+    X, y = shops
+    model = EmbeddingRegressor(**small).fit(X, y)
+    assert model.transform(X).shape == (len(X), 32)
+    frame = model.set_output(transform="pandas").transform(X)
+    assert list(frame) == [f"embeddingregressor{i}" for i in range(32)] == list(model.get_feature_names_out())
+    assert type(model.set_output(transform="polars").transform(X)).__name__ == "DataFrame"
+    assert Ridge().fit(frame, y).score(frame, y) > 0.98
+
+
+def test_tags_names_and_display(small, shops):
+    X, y = shops
+    model = EmbeddingClassifier(**small).fit(X, y > 0)
+    tags = model.__sklearn_tags__()
+    assert (tags.input_tags.allow_nan, tags.input_tags.string, tags.classifier_tags.multi_label) == (True, True, True)
+    assert list(model.feature_names_in_) == ["shop", "size"]
+    assert "EmbeddingClassifier" in model._repr_html_()
+    assert repr(EmbeddingClassifier(dim=3, class_weight="balanced")) == (
+        "EmbeddingClassifier(class_weight='balanced', dim=3)"
+    )
+
+
+def test_the_same_seed_gives_the_same_model_bit_for_bit(small, shops):
+    X, y = shops
+    first, second = (EmbeddingRegressor(**small).fit(X, y) for _ in range(2))
+    np.testing.assert_array_equal(first.predict(X), second.predict(X))
+    assert first.history_["train_loss"] == second.history_["train_loss"]
+    other = EmbeddingRegressor(**{**small, "random_state": 1}).fit(X, y)
+    assert (other.predict(X) != first.predict(X)).any()

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+import torch
+
+from tabemb.network.numbers import NUMBER_ENCODINGS, PiecewiseLinearNumbers, ScaledNumbers, squash
+
+EDGES = [np.array([0.0, 1.0, 3.0]), np.array([-1.0, 1.0])]
+
+
+def test_piecewise_linear_is_how_far_the_value_came_through_each_bin():
+    encoding = PiecewiseLinearNumbers(EDGES, d_number=4)
+    terms = encoding.expand(torch.tensor([[2.0, 0.0], [-5.0, 9.0]]))
+    assert terms.tolist() == [[[1.0, 0.5], [0.5, 0.0]], [[0.0, 0.0], [1.0, 0.0]]]
+
+
+@pytest.mark.parametrize("name", NUMBER_ENCODINGS)
+def test_no_value_however_extreme_gives_a_large_or_undefined_input(name):
+    near_constant = [np.array([1.0, 1.0 + 1e-12]), np.zeros(1)]
+    encoding = NUMBER_ENCODINGS[name](near_constant, 8)
+    out = encoding(torch.tensor([[1e12, -1e12], [float("nan"), 0.0], [1.1, 3.0]]))
+    assert out.shape == (3, encoding.dim)
+    assert out.abs().max() < 20
+
+
+@pytest.mark.parametrize("name", NUMBER_ENCODINGS)
+def test_a_missing_number_has_an_answer_of_its_own(name):
+    encoding = NUMBER_ENCODINGS[name](EDGES, 8)
+    missing, zero = encoding(torch.tensor([[float("nan"), 0.0], [0.0, 0.0]]))
+    assert not torch.allclose(missing, zero)
+
+
+def test_scaled_numbers_are_clipped_smoothly():
+    out = ScaledNumbers(EDGES)(torch.tensor([[0.1, 1e6]]))
+    torch.testing.assert_close(out, torch.tensor([[0.1, 3.0, 0.0, 0.0]]), atol=1e-3, rtol=0)
+    assert squash(torch.tensor(3.0)).item() == pytest.approx(3 / 2**0.5)

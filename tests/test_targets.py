@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from sklearn.metrics import log_loss, mean_absolute_percentage_error, mean_pinball_loss, mean_poisson_deviance
+
+from tabemb.targets import NUMBER_TARGETS, ClassTarget, MultilabelTarget, QuantileTarget, class_target
+
+RNG = np.random.default_rng(0)
+
+
+def mean_loss(target, y, outputs):
+    return float(target.loss(target.average(outputs), target.encode(y)).mean())
+
+
+def test_class_loss_and_probabilities_are_those_of_the_mean_of_the_members():
+    y = np.array(["b", "a", "c", "a"])
+    target = ClassTarget().fit(y, None)
+    outputs = torch.as_tensor(RNG.normal(size=(4, 3, 3)))
+    expected = softmax(outputs.numpy(), axis=-1).mean(1)
+    np.testing.assert_allclose(target.predict(outputs), expected, atol=1e-12)
+    assert mean_loss(target, y, outputs) == pytest.approx(log_loss(y, expected))
+
+
+@pytest.mark.parametrize("weights", [None, np.array([1.0, 1, 4])])
+def test_a_network_of_zeros_predicts_the_weighted_marginal(weights):
+    y = np.array([0, 1, 1])
+    target = ClassTarget().fit(y, weights)
+    share = np.average(y, weights=weights)
+    assert target.predict(target.bias.expand(1, 2, 2))[0] == pytest.approx([1 - share, share])
+
+
+def test_losses_agree_with_scikit_learn():
+    y = RNG.poisson(3, 50) + 1.0
+    outputs = torch.as_tensor(RNG.normal(size=(50, 2, 1)) * 0.1)
+    poisson = NUMBER_TARGETS["poisson"]().fit(y, None)
+    deviances = [mean_poisson_deviance(y, poisson.predict(o)) for o in (outputs, outputs * 2)]
+    ours = [mean_loss(poisson, y, o) for o in (outputs, outputs * 2)]
+    assert (ours[1] - ours[0]) * y.mean() * 2 == pytest.approx(deviances[1] - deviances[0], rel=1e-4)
+    quantile = QuantileTarget(0.9).fit(y, None)
+    pinball = mean_pinball_loss(y, quantile.predict(outputs), alpha=0.9)
+    assert mean_loss(quantile, y, outputs) * quantile.scale[0] == pytest.approx(pinball, rel=1e-5)
+    relative = NUMBER_TARGETS["absolute_percentage_error"]().fit(y, None)
+    mape = mean_absolute_percentage_error(y, relative.predict(outputs))
+    assert mean_loss(relative, y, outputs) == pytest.approx(mape, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["squared_error", "absolute_error", "poisson", "absolute_percentage_error"])
+def test_encoded_answers_come_back_in_the_users_unit(name):
+    y = np.array([[1e6, 2.0], [3e6, 4.0]])
+    target = NUMBER_TARGETS[name]().fit(y, None)
+    exact = target.encode(y).unsqueeze(1).expand(2, 3, 2)
+    exact = exact.log() if name == "poisson" else exact
+    np.testing.assert_allclose(target.predict(exact), y, rtol=1e-5)
+
+
+def test_multilabel_averages_probabilities():
+    target = MultilabelTarget().fit(np.array([[1, 0], [0, 0]]), None)
+    outputs = torch.tensor([[[0.0, 20.0], [20.0, -20.0]]])
+    assert target.predict(outputs)[0] == pytest.approx([0.75, 0.5])
+    assert torch.sigmoid(target.average(outputs))[0, 0].tolist() == pytest.approx([0.75, 0.5])
+
+
+def test_the_kind_of_classes_is_seen_from_y():
+    assert type(class_target(np.array([[0, 1], [1, 1]]))).__name__ == "MultilabelTarget"
+    assert type(class_target(np.array([[0, 1], [2, 1]]))).__name__ == "MultioutputClassTarget"
+    with pytest.raises(ValueError, match="Unknown label type"):
+        class_target(np.array([0.5, 1.5]))
+
+
+@pytest.mark.parametrize(("name", "y"), [("poisson", -1.0), ("absolute_percentage_error", 0.0)])
+def test_answers_outside_a_losss_range_are_named(name, y):
+    with pytest.raises(ValueError, match=rf"loss='{name}' needs y .* holds {y}"):
+        NUMBER_TARGETS[name]().fit(np.array([1.0, y]), None)

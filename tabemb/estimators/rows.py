@@ -78,6 +78,8 @@ _PARAMETERS = """
         Rows in a step. "auto": a power of two near a fortieth of the rows, 16 to 256.
     learning_rate : float, default=0.003
         Highest learning rate of AdamW; it falls to zero along half a cosine.
+    table_rate : float, default=1.0
+        Learning rate of the categories' vectors, in units of ``learning_rate``.
     weight_decay : float, default=0.02
         Weight decay of the backbone's matrices.
     early_stopping : bool or "auto", default="auto"
@@ -150,6 +152,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
         learning_rate: float = 3e-3,
+        table_rate: float = 1.0,
         weight_decay: float = 0.02,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
@@ -176,6 +179,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.table_rate = table_rate
         self.weight_decay = weight_decay
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -274,7 +278,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         generator = torch.Generator().manual_seed(seed)
         batches = Batches(self._tensors(rows), self._batch_size(len(rows)), generator)
         evaluate = None if held_out is None else partial(self._evaluate, self._tensors(held_out))
-        optimizer = Optimizer(self.network_, self.learning_rate, self.weight_decay)
+        optimizer = Optimizer(self.network_, self.learning_rate, self.weight_decay, self.table_rate)
         return train(
             self.network_,
             batches,
@@ -425,6 +429,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_epochs": (lambda v: v == "auto" or _whole(1)(v), "a whole number >= 1 or 'auto'"),
     "batch_size": (lambda v: v == "auto" or _whole(1)(v), "a whole number >= 1 or 'auto'"),
     "learning_rate": (lambda v: _real(0)(v) and v > 0, "a number > 0"),
+    "table_rate": (lambda v: _real(0)(v) and v > 0, "a number > 0"),
     "weight_decay": (_real(0), "a number >= 0"),
     "early_stopping": (lambda v: v in (True, False, "auto"), "True, False or 'auto'"),
     "validation_fraction": (lambda v: _real(0, 1)(v) and v > 0, "a number > 0 and < 1"),

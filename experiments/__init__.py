@@ -1,0 +1,1 @@
+"""Runnable studies: each stands on the library, none is imported by it."""

@@ -1,0 +1,35 @@
+"""An honest comparison of models on one's own data: data sets, models, protocols, statistics, reports."""
+
+from tabemb.compare.datasets import Dataset, load_dataset
+from tabemb.compare.models import MODELS, ModelSpec, build_model
+from tabemb.compare.page import figure_html, render_html
+from tabemb.compare.protocol import run, select
+from tabemb.compare.report import write_report
+from tabemb.compare.splits import Protocol, Split, make_splits
+from tabemb.compare.statistics import RankTest, paired_differences, rank_test, summarize
+from tabemb.compare.store import newest, read_cells
+from tabemb.compare.table import print_report, verdicts
+
+__all__ = [
+    "MODELS",
+    "Dataset",
+    "ModelSpec",
+    "Protocol",
+    "RankTest",
+    "Split",
+    "build_model",
+    "figure_html",
+    "load_dataset",
+    "make_splits",
+    "newest",
+    "paired_differences",
+    "print_report",
+    "rank_test",
+    "read_cells",
+    "render_html",
+    "run",
+    "select",
+    "summarize",
+    "verdicts",
+    "write_report",
+]

@@ -1,0 +1,207 @@
+"""Pictures of a comparison: errors with intervals, time against error, learning curves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
+
+from tabemb.compare.statistics import summarize
+
+ACCENT, PLAIN, FAINT = "#c8553d", "#2d6a8e", "#8a8a8a"
+# a model whose error lies above this multiple of the best is drawn at the edge: it would flatten all others
+FAR = 1.35
+MAX_CURVES = 4
+
+
+def decimals(summary: pd.DataFrame) -> int:
+    """Choose the decimals of an error: four digits of the best, and two of the typical interval's half."""
+    half = ((summary["high"] - summary["low"]) / 2).replace(0, np.nan).median()
+    best = summary["mean"].abs().replace(0, np.nan).min()
+    wanted = [digits - np.floor(np.log10(size)) for digits, size in ((1, half), (3, best)) if np.isfinite(size)]
+    return int(np.clip(max(wanted, default=4), 0, 6))
+
+
+def plot_scores(results: pd.DataFrame, reference: str | None = None, confidence: float = 0.95) -> Figure:
+    """Draw each model's error with its interval, best on top, figures at the right.
+
+    Parameters
+    ----------
+    results : DataFrame
+        Cells of one data set, as returned by `run`.
+    reference : str, optional
+        The model to colour.
+    confidence : float
+        Coverage of the intervals.
+
+    Returns
+    -------
+    Figure
+    """
+    summary = summarize(results, confidence).dropna(subset="mean")
+    figure = Figure(figsize=(8, 0.9 + 0.32 * len(summary)), layout="constrained")
+    draw_scores(figure.subplots(), summary, reference)
+    return figure
+
+
+def plot_time(results: pd.DataFrame, reference: str | None = None) -> Figure:
+    """Draw seconds of a fit against the error: down and left is better.
+
+    Parameters and the answer are as in `plot_scores`.
+    """
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    draw_time(figure.subplots(), summarize(results).dropna(subset="mean"), reference)
+    return figure
+
+
+def plot_curves(results: pd.DataFrame) -> Figure | None:
+    """Draw the learning curves of the models that keep them; None where none does.
+
+    Parameters and the answer are as in `plot_scores`.
+    """
+    kept = with_history(results)
+    if kept.empty:
+        return None
+    models = list(kept["model"].unique())[:MAX_CURVES]
+    figure = Figure(figsize=(8, 2.9 * len(models)), layout="constrained")
+    for axes, model in zip(figure.subplots(len(models), squeeze=False)[:, 0], models):
+        draw_curves(axes, kept[kept["model"] == model])
+    return figure
+
+
+def plot_all(results: pd.DataFrame, reference: str | None = None, confidence: float = 0.95) -> Figure:
+    """Draw all pictures of one data set on one sheet.
+
+    Parameters and the answer are as in `plot_scores`.
+    """
+    summary, kept = summarize(results, confidence).dropna(subset="mean"), with_history(results)
+    models = list(kept["model"].unique())[:MAX_CURVES]
+    heights = [0.9 + 0.32 * len(summary), 4.0, *[2.8] * len(models)]
+    figure = Figure(figsize=(8, sum(heights) + 0.4), layout="constrained")
+    figure.suptitle(f"{results['dataset'].iloc[0]}: {results['protocol'].iloc[0]}", x=0.02, ha="left", weight="bold")
+    sheet = figure.subplots(len(heights), height_ratios=heights)
+    draw_scores(sheet[0], summary, reference)
+    draw_time(sheet[1], summary, reference)
+    for axes, model in zip(sheet[2:], models):
+        draw_curves(axes, kept[kept["model"] == model])
+    return figure
+
+
+def with_history(results: pd.DataFrame) -> pd.DataFrame:
+    """Keep the finished cells that hold learning curves."""
+    finished = results[results["status"] == "ok"]
+    return finished[finished["history"].fillna("") != ""] if "history" in finished else finished.iloc[:0]
+
+
+def draw_scores(axes: Axes, summary: pd.DataFrame, reference: str | None) -> None:
+    """Draw the intervals of a summary of one data set."""
+    rows = summary.sort_values("mean", ignore_index=True)
+    edge, places = _edge(rows["mean"]), decimals(rows)
+    beside = axes.get_yaxis_transform()
+    for position, row in enumerate(rows.to_dict("records")):
+        if row["mean"] > edge:
+            axes.plot(0.985, position, marker=">", color=FAINT, markersize=7, transform=beside)
+        else:
+            colour = _colour(row["model"], reference)
+            axes.plot([row["low"], row["high"]], [position] * 2, color=colour, linewidth=2, solid_capstyle="butt")
+            axes.plot(row["mean"], position, "o", color=colour, markersize=6)
+        text = f"{row['mean']:.{places}f}  [{row['low']:.{places}f}, {row['high']:.{places}f}]"
+        axes.text(1.02, position, text, transform=beside, va="center", family="monospace", fontsize=8)
+    axes.set_yticks(range(len(rows)), rows["model"])
+    axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"{rows['metric'].iloc[0]} (smaller is better)")
+    _plain(axes, grid="x")
+
+
+def draw_time(axes: Axes, summary: pd.DataFrame, reference: str | None) -> None:
+    """Draw time against error for a summary of one data set."""
+    edge, places = _edge(summary["mean"]), decimals(summary)
+    points, labels = [], []
+    for row in summary.to_dict("records"):
+        far = row["mean"] > edge
+        colour = FAINT if far else _colour(row["model"], reference)
+        points.append((max(row["fit_seconds"], 1e-3), min(row["mean"], edge)))
+        labels.append((f"{row['model']} ({row['mean']:.{places}f})" if far else row["model"], colour))
+        axes.plot(*points[-1], "^" if far else "o", color=colour, markersize=7, zorder=3)
+    axes.set(xscale="log", xlabel="seconds of a fit", ylabel=f"{summary['metric'].iloc[0]} (smaller is better)")
+    axes.margins(x=0.16, y=0.12)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    _plain(axes, grid="both")
+    _label(axes, points, labels)
+
+
+# where a label may stand from its point, in typographic points, the best first
+_PLACES = [
+    (9 * side, step * up, "left" if side > 0 else "right")
+    for step in (0, 10, 20, 30, 40)
+    for side in (1, -1)
+    for up in ((1, -1) if step else (1,))
+]
+
+_TIE = {"arrowstyle": "-", "color": "#b5b5b5", "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4}
+
+
+def _label(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[tuple[str, str]]) -> None:
+    """Write each point's label where it covers no other label, no point and not the frame."""
+    figure = axes.figure
+    figure.draw_without_rendering()  # type: ignore[union-attr]
+    pixels = axes.transData.transform(points)
+    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in pixels]
+    for number, (point, (text, colour)) in enumerate(zip(points, labels)):
+        others = taken[:number] + taken[number + 1 :]
+        for right, up, align in _PLACES:
+            # a label that had to move up or down is tied to its point
+            tie = _TIE if up else None
+            style: dict[str, Any] = {"ha": align, "va": "center", "fontsize": 8.5, "color": colour, "arrowprops": tie}
+            note = axes.annotate(text, point, (right, up), textcoords="offset points", **style)
+            # the first call moves the text to its place and counts the tie; the second one is of the text alone
+            note.get_window_extent()
+            box = Text.get_window_extent(note)
+            free = not any(box.overlaps(other) for other in others)
+            inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
+            if (free and inside) or (right, up, align) == _PLACES[-1]:
+                taken.append(box)
+                break
+            note.remove()
+
+
+def draw_curves(axes: Axes, cells: pd.DataFrame) -> None:
+    """Draw the losses of one model's fits by epoch, on training rows (thin) and validation rows (bold)."""
+    for number, history in enumerate(map(json.loads, cells["history"])):
+        for key, width, colour in (("train_loss", 0.8, FAINT), ("eval_loss", 1.6, PLAIN)):
+            losses = np.array(history.get(key) or [], dtype=float)
+            if np.isfinite(losses).any():
+                label = {"train_loss": "training rows", "eval_loss": "validation rows"}[key] if number == 0 else None
+                axes.plot(
+                    history.get("epoch", range(1, len(losses) + 1)), losses, color=colour, linewidth=width, label=label
+                )
+    fits = f"{len(cells)} fit{'s' * (len(cells) > 1)}"
+    axes.set(xlabel="epoch", ylabel="loss", title=f"learning curves of {cells['model'].iloc[0]} ({fits})")
+    axes.title.set(fontsize=9, ha="left", x=0)
+    axes.legend(frameon=False, fontsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _plain(axes, grid="y")
+
+
+def _edge(means: pd.Series) -> float:
+    """Find the largest error that is drawn to scale; all, where no other model would be left beside the best."""
+    near = means[means <= FAR * means.min()] if (means > 0).all() else means
+    return float(near.max() if len(near) > 1 else means.max()) * (1 + 1e-12)
+
+
+def _colour(model: str, reference: str | None) -> str:
+    return ACCENT if model == reference else PLAIN
+
+
+def _plain(axes: Axes, grid: str) -> None:
+    axes.grid(axis=grid, color="#dddddd", linewidth=0.6)  # type: ignore[arg-type]
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8.5)

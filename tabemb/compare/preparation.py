@@ -1,0 +1,174 @@
+"""From the frame every model gets to the numbers that a scikit-learn model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+
+# a histogram of scikit-learn's boosted trees has 255 bins, one of them a level
+MAX_NATIVE_LEVELS = 255
+_TARGET_TYPES = {"binary": "binary", "multiclass": "multiclass", "regression": "continuous"}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The kind of every column of a training frame.
+
+    Parameters
+    ----------
+    few, many : list of str
+        Categorical columns with up to 255 levels in training, and with more.
+    numbers, datetimes : list of str
+        Numbers (booleans among them) and moments.
+    roles : mapping
+        The roles that were given, for models that take them.
+    """
+
+    few: list[str]
+    many: list[str]
+    numbers: list[str]
+    datetimes: list[str]
+    roles: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def categorical(self) -> list[str]:
+        """All categorical columns, those with few levels first."""
+        return self.few + self.many
+
+
+def sort_columns(X: pd.DataFrame, roles: Mapping[str, str] | None = None) -> Columns:
+    """Sort the columns of a training frame by kind.
+
+    Parameters
+    ----------
+    X : DataFrame of shape (n_rows, n_columns)
+    roles : mapping, optional
+        `"categorical"` or `"number"` for columns whose dtype does not tell.
+
+    Returns
+    -------
+    Columns
+    """
+    roles = dict(roles or {})
+    found: dict[str, list[str]] = {"few": [], "many": [], "numbers": [], "datetimes": []}
+    for column in X.columns:
+        kind = roles.get(column) or _kind(X[column])
+        if kind == "categorical":
+            kind = "few" if X[column].nunique() <= MAX_NATIVE_LEVELS else "many"
+        found["numbers" if kind == "number" else kind].append(column)
+    return Columns(**found, roles=roles)
+
+
+def _kind(column: pd.Series) -> str:
+    if types.is_numeric_dtype(column) or types.is_timedelta64_dtype(column):
+        return "number"
+    return "datetimes" if types.is_datetime64_any_dtype(column) else "categorical"
+
+
+def as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Turn every value into text, missing ones into NaN, so that categories of any type can be encoded."""
+    return frame.astype("string").astype(object).where(frame.notna(), np.nan)
+
+
+def as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Turn numbers of any dtype, booleans and durations into floats with NaN where missing; durations in seconds."""
+    return frame.apply(lambda c: c.dt.total_seconds() if types.is_timedelta64_dtype(c) else c.astype("Float64")).astype(
+        float
+    )
+
+
+def datetime_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Tell each moment as days since 1970, year, month, day of the year, day of the week and hour."""
+    return pd.concat([_moment(frame[column]).add_prefix(f"{column}_") for column in frame], axis=1)
+
+
+def _moment(column: pd.Series) -> pd.DataFrame:
+    at = column.dt.tz_convert(None) if getattr(column.dt, "tz", None) is not None else column
+    parts = {name: getattr(at.dt, name) for name in ("year", "month", "day_of_year", "day_of_week", "hour")}
+    return pd.DataFrame({"days": (at - pd.Timestamp(0)) / pd.Timedelta(days=1), **parts}).astype(float)
+
+
+def number_steps() -> Pipeline:
+    """Build the steps of a model that needs complete, scaled numbers, and indicators of what was missing."""
+    impute = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    return make_pipeline(FunctionTransformer(as_numbers), impute, StandardScaler())
+
+
+def datetime_steps() -> Pipeline:
+    """Build the steps of a model that needs moments as complete, scaled numbers."""
+    impute = SimpleImputer(strategy="median", keep_empty_features=True)
+    return make_pipeline(FunctionTransformer(datetime_numbers), impute, StandardScaler())
+
+
+def codes() -> Pipeline:
+    """Build the coding of categories as 0, 1, ..., with NaN for missing and never seen ones."""
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan)
+    return make_pipeline(FunctionTransformer(as_text), encoder)
+
+
+def level_means(task: str, seed: int) -> Pipeline:
+    """Build the out-of-fold, smoothed mean of the target in each level; a level never seen gets the overall mean."""
+    folds = KFold if task == "regression" else StratifiedKFold
+    cv = folds(5, shuffle=True, random_state=seed)
+    encoder = TargetEncoder(target_type=_TARGET_TYPES[task], cv=cv)
+    return make_pipeline(FunctionTransformer(as_text), encoder)
+
+
+def one_hot(min_frequency: int = 5) -> Pipeline:
+    """Build one-hot columns, in which levels rarer than `min_frequency` and levels never seen share a column."""
+    encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=min_frequency)
+    return make_pipeline(FunctionTransformer(as_text), encoder)
+
+
+def tree_inputs(columns: Columns, task: str, seed: int) -> ColumnTransformer:
+    """Build inputs for scikit-learn's trees: codes for few levels, level means for many, NaN where numbers are missing.
+
+    The codes come first, so that columns 0 to `len(columns.few) - 1` are the categorical ones.
+    """
+    return _by_kind(
+        few=(codes(), columns.few),
+        many=(level_means(task, seed), columns.many),
+        numbers=(FunctionTransformer(as_numbers), columns.numbers),
+        datetimes=(FunctionTransformer(datetime_numbers), columns.datetimes),
+    )
+
+
+def native_inputs(columns: Columns) -> ColumnTransformer:
+    """Build inputs for trees with categories of their own: codes first, then numbers."""
+    return _by_kind(
+        categorical=(codes(), columns.categorical),
+        numbers=(FunctionTransformer(as_numbers), columns.numbers),
+        datetimes=(FunctionTransformer(datetime_numbers), columns.datetimes),
+    )
+
+
+def dense_inputs(columns: Columns, task: str, seed: int) -> ColumnTransformer:
+    """Build few, comparable, complete numbers for models that measure distances: scaled level means and numbers."""
+    return _by_kind(
+        categorical=(make_pipeline(level_means(task, seed), StandardScaler()), columns.categorical),
+        numbers=(number_steps(), columns.numbers),
+        datetimes=(datetime_steps(), columns.datetimes),
+    )
+
+
+def sparse_inputs(columns: Columns) -> ColumnTransformer:
+    """Build inputs for linear models: a column a level and scaled, complete numbers."""
+    return _by_kind(
+        categorical=(one_hot(), columns.categorical),
+        numbers=(number_steps(), columns.numbers),
+        datetimes=(datetime_steps(), columns.datetimes),
+    )
+
+
+def _by_kind(**steps: tuple[Pipeline | FunctionTransformer, Sequence[str]]) -> ColumnTransformer:
+    # a kind without columns is left out: several encoders refuse an empty frame
+    return ColumnTransformer([(kind, step, list(names)) for kind, (step, names) in steps.items() if names])

@@ -1,0 +1,201 @@
+"""Protocols: which rows teach and which are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import (
+    GroupKFold,
+    RepeatedKFold,
+    RepeatedStratifiedKFold,
+    ShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedShuffleSplit,
+)
+
+from tabemb.compare.datasets import Dataset
+
+# the seed and share of the fixed splits of data sets that were published without any
+PUBLISHED_SEED = 20261120
+PUBLISHED_TEST_SIZE = 0.2
+
+
+@dataclass(frozen=True)
+class Split:
+    """One division of the rows.
+
+    Parameters
+    ----------
+    fold : int
+        Its number, from 1.
+    train, test : array of int
+        Row positions in `Dataset.X`.
+    """
+
+    fold: int
+    train: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the rows are divided.
+
+    Parameters
+    ----------
+    kind : {"holdout", "kfold", "grouped", "time", "published"}
+        "holdout" draws test rows at random; "kfold" tests every row once a repeat; both keep the shares of the classes.
+        "grouped" is k-fold in which a group is never on both sides. "time" trains on the oldest rows and tests on the
+        newest; with several folds, the test windows follow one another and each is preceded by all its training rows.
+        "published" takes the data set's own fold column; without one, row i of the source is a test row of fold f where
+        `numpy.random.default_rng(20261120 + f).random(n)[i] < 0.2`.
+    folds : int
+        Number of folds; for "published" only where the data set has no fold column.
+    repeats : int
+        How often "kfold", "grouped" and "holdout" start again with other draws.
+    test_size : float
+        Share of the rows in a test, for "holdout" and "time".
+    seed : int
+        Seed of the draws.
+    """
+
+    kind: str = "holdout"
+    folds: int = 1
+    repeats: int = 1
+    test_size: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a kind that is none and counts that make no split."""
+        if self.kind not in _SPLITTERS:
+            raise ValueError(f"protocol kind must be one of {', '.join(_SPLITTERS)}, got {self.kind!r}")
+        if not 0 < self.test_size < 1:
+            raise ValueError(f"test_size must lie between 0 and 1, got {self.test_size}")
+        least = 2 if self.kind in ("kfold", "grouped") else 1
+        if self.folds < least or self.repeats < 1:
+            raise ValueError(
+                f"{self.kind} needs folds >= {least} and repeats >= 1, got {self.folds} and {self.repeats}"
+            )
+        if self.kind == "time" and self.folds * self.test_size >= 1:
+            raise ValueError(f"time: folds * test_size must stay below 1, got {self.folds} * {self.test_size}")
+
+    @property
+    def label(self) -> str:
+        """What reports call it; results of protocols with one label belong together."""
+        repeats = f"{self.repeats} x " if self.repeats > 1 else ""
+        share, seed = f"{100 * self.test_size:g} %", f", seed {self.seed}" if self.seed else ""
+        return {
+            "published": "published splits",
+            "holdout": f"{repeats}holdout of {share}{seed}",
+            "kfold": f"{repeats}{self.folds}-fold{seed}",
+            "grouped": f"{repeats}{self.folds}-fold by group{seed}",
+            "time": f"newest {share}" if self.folds == 1 else f"newest {self.folds} x {share}",
+        }[self.kind]
+
+
+def make_splits(dataset: Dataset, protocol: Protocol) -> list[Split]:
+    """Divide a data set's rows.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    protocol : Protocol
+
+    Returns
+    -------
+    list of Split
+        Numbered from 1; train and test never share a row.
+
+    Raises
+    ------
+    ValueError
+        If the data set lacks the groups or the time column, or a side would be empty.
+    """
+    splits = [
+        Split(fold, np.asarray(train), np.asarray(test))
+        for fold, (train, test) in _SPLITTERS[protocol.kind](dataset, protocol)
+    ]
+    for split in splits:
+        if not len(split.train) or not len(split.test):
+            sizes = f"{len(split.train)} training and {len(split.test)} test rows"
+            raise ValueError(f"protocol {protocol.label!r} leaves {sizes} of {dataset.name!r} in fold {split.fold}")
+    return splits
+
+
+Pairs = list[tuple[int, tuple[np.ndarray, np.ndarray]]]
+
+
+def _holdout(dataset: Dataset, protocol: Protocol) -> Pairs:
+    splitter = ShuffleSplit if dataset.task == "regression" else StratifiedShuffleSplit
+    draws = splitter(protocol.folds * protocol.repeats, test_size=protocol.test_size, random_state=protocol.seed)
+    return list(enumerate(draws.split(dataset.X, dataset.y), 1))
+
+
+def _kfold(dataset: Dataset, protocol: Protocol) -> Pairs:
+    splitter = RepeatedKFold if dataset.task == "regression" else RepeatedStratifiedKFold
+    draws = splitter(n_splits=protocol.folds, n_repeats=protocol.repeats, random_state=protocol.seed)
+    return list(enumerate(draws.split(dataset.X, dataset.y), 1))
+
+
+def _grouped(dataset: Dataset, protocol: Protocol) -> Pairs:
+    groups = _required(dataset, "groups", "group", "grouped")
+    splitter = GroupKFold if dataset.task == "regression" else StratifiedGroupKFold
+    pairs = [
+        pair
+        for repeat in range(protocol.repeats)
+        for pair in splitter(protocol.folds, shuffle=True, random_state=protocol.seed + repeat).split(
+            dataset.X, dataset.y, groups
+        )
+    ]
+    return list(enumerate(pairs, 1))
+
+
+def _time(dataset: Dataset, protocol: Protocol) -> Pairs:
+    time = _required(dataset, "time", "time", "time")
+    # the rank of a moment is the share of rows up to it: rows of one moment share a rank, so no cut parts them
+    rank = time.rank(method="max", pct=True).to_numpy()
+    starts = [1 - protocol.test_size * (protocol.folds - i) for i in range(protocol.folds)]
+    ends = [*starts[1:], 1.0]
+    windows = [(np.flatnonzero(rank <= a), np.flatnonzero((rank > a) & (rank <= b))) for a, b in zip(starts, ends)]
+    return list(enumerate(windows, 1))
+
+
+def _published(dataset: Dataset, protocol: Protocol) -> Pairs:
+    if dataset.fold is None:
+        tests = [_drawn(dataset.X.index, fold) for fold in range(1, protocol.folds + 1)]
+    elif "test" in set(dataset.fold):
+        tests = [(dataset.fold == "test").to_numpy()]
+    else:
+        tests = [(dataset.fold == value).to_numpy() for value in np.sort(dataset.fold.dropna().unique())]
+    return [(fold, (np.flatnonzero(~test), np.flatnonzero(test))) for fold, test in enumerate(tests, 1)]
+
+
+def _drawn(rows: pd.Index, fold: int) -> np.ndarray:
+    # drawn for every row of the source, so that rows without a target do not shift the others
+    drawn = np.random.default_rng(PUBLISHED_SEED + fold).random(int(rows.max()) + 1)[rows.to_numpy()]
+    return np.asarray(drawn < PUBLISHED_TEST_SIZE)
+
+
+def _required(dataset: Dataset, attribute: str, option: str, kind: str) -> pd.Series:
+    values: pd.Series | None = getattr(dataset, attribute)
+    if values is None:
+        raise ValueError(
+            f"protocol {kind!r} needs a {option} column: data set {dataset.name!r} names none ({option}=...)"
+        )
+    if values.isna().any():
+        raise ValueError(
+            f"{option}: column {values.name!r} of {dataset.name!r} has {values.isna().sum()} missing values"
+        )
+    return values
+
+
+_SPLITTERS: dict[str, Callable[[Dataset, Protocol], Pairs]] = {
+    "holdout": _holdout,
+    "kfold": _kfold,
+    "grouped": _grouped,
+    "time": _time,
+    "published": _published,
+}

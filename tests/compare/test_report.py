@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from rich.console import Console
+
+from tabemb.compare import Protocol, figure_html, print_report, render_html, run, verdicts, write_report
+from tabemb.compare.figures import decimals, draw_time, plot_curves
+from tabemb.compare.table import choose_reference
+
+PROTOCOL = Protocol("kfold", folds=3)
+
+
+@pytest.fixture
+def results(regression, tmp_path):
+    models = ["lightgbm", "linear", "dummy"]
+    cells = run(regression, models, PROTOCOL, tmp_path, isolate=False, progress=False, n_jobs=1)
+    gone = cells[cells["model"] == "dummy"].assign(model="gone", status="failed", error="ValueError: <no>", rmse=None)
+    curves = '{"epoch": [0, 1, 2], "train_loss": [3, 2, 1], "eval_loss": [3, 2.5, 2.7]}'
+    cells.loc[cells["model"] == "lightgbm", "history"] = curves
+    return pd.concat([cells, gone.astype(cells.dtypes)], ignore_index=True)
+
+
+def test_the_terminal_shows_scores_losses_and_failures(results):
+    console = Console(record=True, width=160, file=io.StringIO())
+    print_report(results, reference="dummy", console=console)
+    text = console.export_text()
+    assert re.search(r"linear \* +│ +\d+\.\d+ │ +\[-?\d+\.\d+, \d+\.\d+\] │ +-\d+", text)
+    assert "dummy is worse than lightgbm by" in text
+    assert "gone failed on planted in all of 3 cells: ValueError: <no>." in text
+    assert re.search(r"gone +│ failed", text)
+    assert "Mean ranks over 3 folds" in text
+    assert "Without gone: not finished everywhere." in text
+
+
+def test_the_page_is_self_contained_and_tells_everything(results):
+    picture = Figure()
+    picture.subplots().plot([1, 2])
+    page = render_html(results, "linear", "A & B", "dataset: {}\n", [("Map", figure_html(picture, "a map"))])
+    HTMLParser().feed(page)
+    outside = re.sub(r"data:image/svg\+xml;base64,[A-Za-z0-9+/=]+", "", page)
+    assert not re.search(r"https?://|<script|<link|@import|url\(", outside)
+    assert "<title>A &amp; B</title>" in page
+    for verdict in verdicts(results, "linear"):
+        assert verdict.replace("<no>", "&lt;no&gt;") in page
+    assert "failed: ValueError: &lt;no&gt;" in page
+    assert page.count("data:image/svg+xml;base64,") == 4
+    assert all(heading in page for heading in ("Verdicts", "Learning curves", "Ranks", "<h2>Map</h2>", "dataset: {}"))
+    assert "prefers-color-scheme: dark" in page
+    svg = re.search(r"base64,([A-Za-z0-9+/=]+)", page)
+    assert b"<svg" in base64.b64decode(svg.group(1))
+
+
+def test_the_folder_holds_page_picture_and_figures(results, tmp_path):
+    page = write_report(tmp_path / "out", results.assign(dataset="a/b"))
+    assert page.name == "report.html"
+    assert sorted(path.name for path in page.parent.iterdir()) == [
+        "a_b.png",
+        "report.html",
+        "results.parquet",
+        "summary.csv",
+    ]
+    assert len(pd.read_parquet(page.parent / "results.parquet")) == len(results)
+    assert pd.read_csv(page.parent / "summary.csv")["model"].iloc[0] == "linear"
+
+
+def test_a_report_of_failures_only_is_still_a_report(results, tmp_path):
+    failed = results[results["status"] == "failed"]
+    page = write_report(tmp_path / "out", failed)
+    assert "failed: ValueError" in page.read_text()
+    print_report(failed, console=Console(quiet=True))
+
+
+def test_labels_cover_neither_points_nor_each_other_and_stay_inside():
+    means, seconds = [1.0, 1.001, 1.002, 1.1, 1.2, 9.0], [1, 1.01, 1.02, 5, 30, 0.01]
+    summary = pd.DataFrame({"mean": means, "low": 0.9, "high": 1.1, "fit_seconds": seconds, "metric": "rmse"})
+    summary["model"] = [f"model number {i}" for i in range(6)]
+    figure = Figure(layout="constrained")
+    axes = figure.subplots()
+    draw_time(axes, summary, "model number 1")
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in axes.texts]
+    points = axes.transData.transform([line.get_xydata()[0] for line in axes.lines])
+    assert len(boxes) == len(points) == 6
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+        assert not any(box.contains(*point) for point in points)
+        assert axes.bbox.contains(box.x0, box.y0)
+        assert axes.bbox.contains(box.x1, box.y1)
+    assert axes.texts[-1].get_text() == "model number 5 (9.000)"
+
+
+def test_curves_only_where_they_were_kept(results):
+    assert plot_curves(results[results["model"] == "dummy"]) is None
+    (axes,) = plot_curves(results).axes
+    assert len(axes.lines) == 6
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "expected"),
+    [(0.2791, 0.0035, 4), (1.457, 0.02, 3), (120.0, 3.0, 1), (12345.0, 300.0, 0), (0.0155, 0.001, 5)],
+)
+def test_decimals_fit_the_error_and_its_interval(mean, half, expected):
+    assert decimals(pd.DataFrame({"mean": [mean], "low": [mean - half], "high": [mean + half]})) == expected
+
+
+def test_the_reference_is_the_net_where_there_is_one(results):
+    assert choose_reference(results) == "lightgbm"
+    assert choose_reference(results.replace({"model": {"linear": "embedding(dim=3)"}})) == "embedding(dim=3)"
+    with pytest.raises(ValueError, match="reference must be one of"):
+        choose_reference(results, "net")

@@ -57,8 +57,8 @@ class ClassTarget(Target):
         self.n_outputs = len(self.classes_)
         if self.n_outputs < 2:
             raise ValueError(
-                f"y holds only one class, {self.classes_.tolist()[0]!r}, among the rows with a weight above zero; a classifier "
-                "needs at least two classes."
+                f"y holds only one class, {self.classes_.tolist()[0]!r}, among the rows with a weight above zero; a "
+                "classifier needs at least two classes."
             )
         share = np.bincount(codes, weights) / (len(y) if weights is None else weights.sum())
         self.bias = torch.as_tensor(np.log(share), dtype=torch.float32)

@@ -1,0 +1,5 @@
+"""Vectors by category: search them, export them, look at them."""
+
+from tabemb.spaces.space import EmbeddingSpace
+
+__all__ = ["EmbeddingSpace"]

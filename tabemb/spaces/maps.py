@@ -1,0 +1,236 @@
+"""Pictures of a space: coordinates in a plane, and a map whose labels do not overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Annotation
+from sklearn.manifold import TSNE
+
+PLAIN, NOTHING = "#3b6ea8", "#bdbdbd"  # points without a colour argument; points whose colour value is missing
+# Okabe and Ito's palette: classes stay apart for colour-blind readers
+CLASSES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F")
+SMALLEST, LARGEST = 10.0, 60.0  # point areas in square points, of the rarest and the most frequent category
+MAX_CHARACTERS = 32
+FONT_SIZE = 7.5
+
+
+def pca(vectors: np.ndarray, random_state: int | None = None) -> np.ndarray:
+    """Project (n, d) vectors onto their two directions of largest variance, (n, 2); directions that lack are zero."""
+    centred = np.asarray(vectors, dtype=np.float64)
+    centred = centred - centred.mean(axis=0) if len(centred) else centred
+    directions = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    # a direction and its opposite are equally good: fix the sign, so that a map does not flip from run to run
+    strongest = directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)] if directions.size else 1.0
+    plane = centred @ (directions * np.sign(strongest)[..., None]).T if directions.size else centred[:, :0]
+    return np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))
+
+
+def tsne(vectors: np.ndarray, random_state: int | None = 0) -> np.ndarray:
+    """Project (n, d) vectors to (n, 2) by t-SNE started from `pca`; a few vectors by `pca` alone."""
+    if len(vectors) < 5:
+        return pca(vectors)
+    start = pca(vectors)
+    spread = start[:, 0].std()
+    start = start / spread * 1e-4 if spread > 0 else start  # the small start that t-SNE's early phase expects
+    # the perplexity is about the number of neighbours kept; it must stay well below the number of points
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    model = TSNE(perplexity=perplexity, init=start.astype(np.float32), learning_rate="auto", random_state=random_state)
+    return model.fit_transform(vectors)
+
+
+METHODS: dict[str, Callable[[np.ndarray, int | None], np.ndarray]] = {"tsne": tsne, "pca": pca}
+
+
+def by_category(values: Any, categories: pd.Index, argument: str) -> pd.Series:
+    """Return `values` in the order of `categories`; a mapping may lack some, which are then missing."""
+    name = getattr(values, "name", None)
+    if isinstance(values, pd.Series):
+        if not values.index.is_unique:
+            raise ValueError(f"{argument}: the index of a Series must hold each category once")
+        values = values.to_dict()
+    if isinstance(values, Mapping):
+        values = _looked_up(values, categories, argument)
+    values = pd.Series(values if isinstance(values, pd.Index) else list(values), name=name)
+    if len(values) != len(categories):
+        raise ValueError(f"{argument} must give {len(categories)} values, one for each category, got {len(values)}")
+    return values
+
+
+def _looked_up(values: Mapping[Any, Any], categories: pd.Index, argument: str) -> list[Any]:
+    if values and not any(category in values for category in categories):
+        raise ValueError(f"{argument}: none of its keys is a category; its first key is {next(iter(values))!r}")
+    return [values.get(category) for category in categories]
+
+
+def draw(
+    points: np.ndarray,
+    labels: pd.Series,
+    colors: pd.Series | None = None,
+    counts: np.ndarray | None = None,
+    title: str = "",
+    highlight: Sequence[int] = (),
+    n_labels: int = 300,
+    figsize: tuple[float, float] = (11.0, 8.0),
+) -> Figure:
+    """Draw n labelled points, given as (n, 2); larger counts give larger points, which are labelled first.
+
+    The points at the positions `highlight` are labelled before all others.
+    """
+    figure = Figure(figsize=figsize, dpi=150, layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12))
+    FigureCanvasAgg(figure)
+    ax = figure.add_subplot()
+    sizes = _sizes(len(points), counts)
+    _scatter(ax, points, sizes, colors)
+    _dress(ax, title, counts is not None)
+    # labels are placed in pixels: the layout must be settled before and stay as it is after
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    order = [*highlight, *(i for i in np.argsort(-sizes, kind="stable") if i not in set(highlight))]
+    labelled = [i for i in order if pd.notna(labels.iloc[i])]
+    place_labels(ax, points, sizes, labels, labelled[:n_labels], bold=highlight)
+    return figure
+
+
+def _sizes(n_points: int, counts: np.ndarray | None) -> np.ndarray:
+    """Areas of the points: the diameter grows with the fourth root of the count, so that rare ones stay visible."""
+    if counts is None or not n_points or counts.max() == 0:
+        return np.full(n_points, 30.0)
+    return SMALLEST + (LARGEST - SMALLEST) * np.sqrt(counts / counts.max())
+
+
+def _scatter(ax: Axes, points: np.ndarray, sizes: np.ndarray, colors: pd.Series | None) -> None:
+    if colors is None:
+        _dots(ax, points, sizes, color=PLAIN)
+        return
+    missing = colors.isna().to_numpy()
+    _dots(ax, points[missing], sizes[missing], color=NOTHING)
+    numeric = pd.api.types.is_numeric_dtype(colors) and not pd.api.types.is_bool_dtype(colors)
+    paint = _paint_numbers if numeric else _paint_classes
+    paint(ax, points[~missing], sizes[~missing], colors[~missing])
+
+
+def _paint_numbers(ax: Axes, points: np.ndarray, sizes: np.ndarray, colors: pd.Series) -> None:
+    dots = _dots(ax, points, sizes, c=colors.to_numpy(dtype=float), cmap="viridis")
+    bar = ax.figure.colorbar(dots, ax=ax, shrink=0.6, pad=0.015, aspect=30)
+    bar.outline.set_visible(False)
+    bar.set_label("" if colors.name is None else str(colors.name))
+
+
+def _paint_classes(ax: Axes, points: np.ndarray, sizes: np.ndarray, colors: pd.Series) -> None:
+    classes = colors.astype(str)
+    shown = classes.value_counts().index[: len(CLASSES)]
+    for color, shown_class in zip(CLASSES, shown):
+        chosen = (classes == shown_class).to_numpy()
+        _dots(ax, points[chosen], sizes[chosen], color=color, label=_short(shown_class))
+    others = ~classes.isin(shown).to_numpy()
+    if others.any():
+        _dots(ax, points[others], sizes[others], color=NOTHING, label=f"{classes[others].nunique()} others")
+    title = None if colors.name is None else str(colors.name)
+    ax.legend(title=title, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+
+
+def _dots(ax: Axes, points: np.ndarray, sizes: np.ndarray, **style: Any) -> Any:
+    return ax.scatter(points[:, 0], points[:, 1], s=sizes, linewidths=0.4, edgecolors="white", alpha=0.9, **style)
+
+
+def _dress(ax: Axes, title: str, has_counts: bool) -> None:
+    ax.set_title(title, loc="left", fontsize=13, fontweight="bold", parse_math=False)
+    ax.set(xticks=[], yticks=[])
+    ax.margins(0.06)
+    ax.spines[:].set_color("#dddddd")
+    note = "Near points have similar vectors; the axes have no unit."
+    ax.set_xlabel(
+        note + (" Larger points stand for more rows." if has_counts else ""), loc="left", color="#666666", fontsize=9
+    )
+
+
+def place_labels(
+    ax: Axes, points: np.ndarray, sizes: np.ndarray, labels: pd.Series, order: Iterable[int], bold: Sequence[int] = ()
+) -> list[Annotation]:
+    """Write the labels of `points` in the given order beside their points; drop those that find no free place.
+
+    A place is free when it lies inside the axes and meets no label placed before and no point.
+    The axes' limits and the figure's layout must be final.
+    """
+    centres = ax.transData.transform(points)
+    pixels = ax.figure.dpi / 72
+    radii = np.sqrt(sizes)[:, None] / 2 * pixels
+    dots = np.hstack([centres - 0.7 * radii, centres + 0.7 * radii])  # boxes as left, bottom, right, top
+    taken = np.empty((0, 4))
+    kept = []
+    for i in order:
+        text = _text(ax, points[i], labels.iloc[i], "bold" if i in bold else "normal")
+        boxes = _boxes(np.array(text.get_window_extent().size), centres[i], radii[i, 0] + 2 * pixels)
+        free = _free(boxes, np.vstack([np.delete(dots, i, axis=0), taken]), np.asarray(ax.bbox.extents))
+        if not len(free):
+            text.remove()
+            continue
+        _anchor(text, PLACES[free[0]], radii[i, 0] / pixels + 2)
+        taken = np.vstack([taken, boxes[free[0]]])
+        kept.append(text)
+    return kept
+
+
+def _text(ax: Axes, point: np.ndarray, label: Any, weight: str) -> Annotation:
+    text = ax.annotate(_short(label), (point[0], point[1]), xytext=(0, 0), textcoords="offset points")
+    # parse_math: a category may hold dollar signs, which would start a formula
+    text.set(fontsize=FONT_SIZE, fontweight=weight, color="#222222", parse_math=False)
+    return text
+
+
+class Place(NamedTuple):
+    """Where a label stands beside its point: the side of the text that faces the point, and the way there in gaps."""
+
+    ha: Literal["left", "center", "right"]
+    va: Literal["bottom", "center", "top"]
+    x: float
+    y: float
+
+
+# the easiest to read first
+PLACES = [
+    Place("left", "center", 1, 0),
+    Place("right", "center", -1, 0),
+    Place("center", "bottom", 0, 1),
+    Place("center", "top", 0, -1),
+    Place("left", "bottom", 0.6, 0.6),
+    Place("left", "top", 0.6, -0.6),
+    Place("right", "bottom", -0.6, 0.6),
+    Place("right", "top", -0.6, -0.6),
+]
+SHARES = {"left": 0.0, "center": 0.5, "right": 1.0, "bottom": 0.0, "top": 1.0}  # of a text before its anchor
+
+
+def _boxes(size: np.ndarray, centre: np.ndarray, gap: float) -> np.ndarray:
+    """Boxes, (n_places, 4), that a text of this (width, height) would fill at each place around the centre; pixels."""
+    # hinting changes the width of a text with the resolution, so a picture saved at another one needs some air
+    air = np.array([0.03 * size[0] + 2, 1.0])
+    ways = np.array([(place.x, place.y) for place in PLACES])
+    shares = np.array([(SHARES[place.ha], SHARES[place.va]) for place in PLACES])
+    corners = centre + gap * ways - shares * size
+    return np.hstack([corners - air, corners + size + air])
+
+
+def _free(boxes: np.ndarray, taken: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Return the positions of the boxes, (m, 4), that lie in the frame, (4,), and meet none of those taken, (n, 4)."""
+    inside = (boxes[:, :2] >= frame[:2]).all(axis=1) & (boxes[:, 2:] <= frame[2:]).all(axis=1)
+    overlaps = (boxes[:, None, :2] < taken[:, 2:]) & (boxes[:, None, 2:] > taken[:, :2])  # (m, n, 2)
+    return np.flatnonzero(inside & ~np.any(np.all(overlaps, axis=2), axis=1))
+
+
+def _anchor(text: Annotation, place: Place, gap: float) -> None:
+    text.set(ha=place.ha, va=place.va)
+    text.xyann = (gap * place.x, gap * place.y)
+
+
+def _short(label: Any) -> str:
+    text = " ".join(str(label).split())
+    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"

@@ -1,0 +1,427 @@
+"""The vectors of one embedding table together with the categories they stand for; numpy only, no torch."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Comparing spellings costs some 20 microseconds a category, and an error must not take minutes in a space of millions.
+MAX_SPELLINGS = 50_000
+
+
+class EmbeddingSpace:
+    """Search, export and draw the vectors of one embedding table by category.
+
+    Parameters
+    ----------
+    vectors : array-like of shape (n_levels, d)
+        One finite vector a category; kept as a read-only float32 copy.
+    categories : sequence of n_levels hashables
+        A list, numpy array, pandas Index, Series or Categorical, or Arrow array, in the order of `vectors`.
+    counts : array-like of shape (n_levels,), optional
+        Training rows (or their weight) of each category.
+    name : str, default=""
+        What the space is of, such as the column; names the exported columns.
+
+    Attributes
+    ----------
+    vectors : ndarray of shape (n_levels, d)
+    categories : pandas.Index of length n_levels
+    counts : ndarray of shape (n_levels,) or None
+    name : str
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a category occurs twice, a vector is not finite or a count is negative.
+
+    Examples
+    --------
+    >>> from tabemb.spaces import EmbeddingSpace
+    >>> space = EmbeddingSpace([[1, 0], [2, 1], [0, 3]], ["oslo", "bergen", "cairo"], counts=[50, 20, 90], name="city")
+    >>> space
+    EmbeddingSpace('city', 3 categories, 2 dimensions)
+    >>> space["bergen"]
+    array([2., 1.], dtype=float32)
+    >>> space.nearest("oslo", k=1)
+      category  similarity  count
+    0   bergen    0.894427     20
+    """
+
+    def __init__(self, vectors: Any, categories: Any, counts: Any = None, name: str = "") -> None:
+        self.categories = _as_index(categories)
+        self.vectors = _checked_vectors(vectors, self.categories)
+        self.counts = None if counts is None else _checked_counts(counts, self.categories)
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"EmbeddingSpace({self.name!r}, {len(self)} categories, {self.vectors.shape[1]} dimensions)"
+
+    def __len__(self) -> int:
+        return len(self.categories)
+
+    def __iter__(self) -> Iterator[Hashable]:
+        return iter(self.categories)
+
+    def __contains__(self, category: Hashable) -> bool:
+        return self._position(category) >= 0
+
+    def __getitem__(self, category: Hashable) -> np.ndarray:
+        return self.vectors[self._known_position(category)]
+
+    def nearest(self, category: Any, k: int = 10, metric: str = "cosine") -> pd.DataFrame:
+        """Return the categories whose vectors lie nearest, the nearest first.
+
+        Parameters
+        ----------
+        category : hashable, or ndarray or list of d numbers
+            A category of the space, which is then left out of the answer, or any vector such as a difference of two.
+        k : int, default=10
+            How many to return; all of them if the space holds fewer.
+        metric : {"cosine", "euclidean", "dot"}, default="cosine"
+            "cosine" compares directions only; a vector of zeros has cosine 0 with every other.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `category`, `similarity` (`distance` for "euclidean") and, where the space has counts, `count`.
+            Ties keep the order of the space.
+
+        Raises
+        ------
+        KeyError
+            If the category is unknown; the message names close spellings.
+        ValueError
+            If the metric, `k` or the vector's shape is not allowed.
+
+        Examples
+        --------
+        >>> space = EmbeddingSpace([[0, 0], [3, 4], [0, 1]], ["a", "b", "c"])
+        >>> space.nearest("a", metric="euclidean")
+          category  distance
+        0        c       1.0
+        1        b       5.0
+        """
+        measure = _named("metric", metric, METRICS)
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k!r}")
+        scores = measure.scores(self, self._as_vector(category))
+        candidates = np.arange(len(self))
+        if not _is_vector(category):
+            candidates = np.delete(candidates, self._known_position(category))
+        order = candidates[_first_k(measure.sign * scores[candidates], k)]
+        return self._listing(order, measure.column, scores[order])
+
+    def similarity(self, a: Any, b: Any) -> float:
+        """Return the cosine of the angle between two categories, vectors, or one of each.
+
+        Examples
+        --------
+        >>> space = EmbeddingSpace([[3, 4], [4, 3], [-3, -4]], ["a", "b", "c"])
+        >>> round(space.similarity("a", "b"), 2), round(space.similarity("a", "c"), 2)
+        (0.96, -1.0)
+        """
+        cosine = float(_unit(self._as_vector(a)) @ _unit(self._as_vector(b)))
+        return min(max(cosine, -1.0), 1.0)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the vectors as a frame with one row a category and columns `{name}_0`, `{name}_1`, ...
+
+        The columns of a space without a name are `vector_0`, `vector_1`, ...
+
+        Examples
+        --------
+        >>> EmbeddingSpace([[1, 2], [3, 4]], ["a", "b"], name="shop").to_frame()
+              shop_0  shop_1
+        shop
+        a        1.0     2.0
+        b        3.0     4.0
+        """
+        columns = [f"{self.name or 'vector'}_{i}" for i in range(self.vectors.shape[1])]
+        return pd.DataFrame(self.vectors.copy(), index=self.categories.rename(self.name or None), columns=columns)
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write one parquet file with the columns `category`, `vector` (a list of d floats) and, if known, `count`.
+
+        Raises
+        ------
+        TypeError
+            If the categories have no common Arrow type, such as numbers mixed with strings, or tuples.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/shop.parquet"
+        >>> EmbeddingSpace([[1, 2], [3, 4]], ["a", "b"], name="shop").to_parquet(path)
+        >>> EmbeddingSpace.from_parquet(path)["b"]
+        array([3., 4.], dtype=float32)
+        """
+        flat = pa.array(self.vectors.ravel(), type=pa.float32())
+        columns = {
+            "category": _arrow_categories(self.categories),
+            "vector": pa.FixedSizeListArray.from_arrays(flat, self.vectors.shape[1]),
+        }
+        if self.counts is not None:
+            columns["count"] = pa.array(self.counts)
+        described = {b"tabemb": json.dumps({"name": self.name, "d": self.vectors.shape[1]}).encode()}
+        pq.write_table(pa.table(columns).replace_schema_metadata(described), path)
+
+    @classmethod
+    def from_parquet(cls, path: str | Path) -> EmbeddingSpace:
+        """Read a space that `to_parquet` wrote, with its counts and its name.
+
+        Raises
+        ------
+        ValueError
+            If the file has no `category` or no `vector` column.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/shop.parquet"
+        >>> EmbeddingSpace([[1, 2], [3, 4]], ["a", "b"], counts=[7, 9], name="shop").to_parquet(path)
+        >>> EmbeddingSpace.from_parquet(path)
+        EmbeddingSpace('shop', 2 categories, 2 dimensions)
+        """
+        table = pq.read_table(path)
+        if missing := {"category", "vector"} - set(table.column_names):
+            raise ValueError(f"{path} is not an embedding space: it has no column {sorted(missing)[0]!r}")
+        described = json.loads((table.schema.metadata or {}).get(b"tabemb", b"{}"))
+        flat = table["vector"].combine_chunks().flatten()
+        vectors = flat.to_numpy().reshape(len(table), described.get("d", -1))
+        counts = table["count"].to_numpy() if "count" in table.column_names else None
+        return cls(vectors, table["category"].to_pandas(), counts, described.get("name", ""))
+
+    def coordinates(self, method: str = "tsne", metric: str = "cosine", random_state: int | None = 0) -> pd.DataFrame:
+        """Place the categories in a plane so that categories with near vectors are near.
+
+        Parameters
+        ----------
+        method : {"tsne", "pca"}, default="tsne"
+            "tsne" keeps neighbourhoods, "pca" keeps the two directions of largest variance.
+            Fewer than five categories are always placed by "pca": they have no neighbourhoods to keep.
+        metric : {"cosine", "euclidean"}, default="cosine"
+            What near means; "cosine", as in `nearest`, ignores how long the vectors are.
+        random_state : int or None, default=0
+            Seed of t-SNE.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n_levels, 2)
+            Columns `x` and `y`, indexed by category. They have no unit.
+
+        Examples
+        --------
+        >>> space = EmbeddingSpace([[0, 0], [3, 0], [6, 0]], ["a", "b", "c"])
+        >>> space.coordinates("pca", metric="euclidean")
+             x    y
+        a -3.0  0.0
+        b  0.0  0.0
+        c  3.0  0.0
+        """
+        from tabemb.spaces import maps  # matplotlib takes long to import, and most uses of a space draw nothing
+
+        project = _named("method", method, maps.METHODS)
+        vectors = _named("metric", metric, {"cosine": self._unit_vectors, "euclidean": self.vectors})
+        index = self.categories.rename(self.name or None)
+        return pd.DataFrame(project(vectors, random_state), index=index, columns=["x", "y"])
+
+    def map(
+        self,
+        color: Any = None,
+        label: Any = None,
+        method: str = "tsne",
+        *,
+        metric: str = "cosine",
+        highlight: Sequence[Hashable] = (),
+        n_labels: int = 300,
+        title: str | None = None,
+        figsize: tuple[float, float] = (11.0, 8.0),
+        random_state: int | None = 0,
+    ) -> Figure:
+        """Draw the categories as a labelled map, a matplotlib figure for a person to read.
+
+        Frequent categories get larger points and are labelled first.
+        A label that would cover a point or another label is dropped.
+
+        Parameters
+        ----------
+        color : Series or mapping from category to value, or sequence of n_levels values, optional
+            Numbers are drawn on a colour scale, anything else as classes with a legend. A Series names the scale.
+        label : Series or mapping from category to text, or sequence of n_levels texts, optional
+            By default the categories themselves. Categories missing from a mapping get no label.
+        method, metric, random_state
+            As for `coordinates`.
+        highlight : sequence of categories, default=()
+            Labelled before all others, and in bold.
+        n_labels : int, default=300
+            At most so many labels are tried; 0 draws none.
+        title : str, optional
+            By default the name of the space.
+        figsize : tuple of float, default=(11.0, 8.0)
+            Width and height in inches.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Unknown to pyplot, so nothing needs closing; `figure.savefig("map.png")` writes it.
+
+        Examples
+        --------
+        >>> space = EmbeddingSpace([[0, 1], [1, 2], [2, 0]], ["a", "b", "c"], counts=[5, 50, 500], name="shop")
+        >>> figure = space.map(color={"a": 1.5, "b": 0.2, "c": 0.9}, method="pca")
+        >>> figure.axes[0].get_title(loc="left")
+        'shop'
+        """
+        from tabemb.spaces import maps
+
+        return maps.draw(
+            self.coordinates(method, metric, random_state).to_numpy(),
+            labels=maps.by_category(self.categories if label is None else label, self.categories, "label"),
+            colors=None if color is None else maps.by_category(color, self.categories, "color"),
+            counts=self.counts,
+            title=self.name if title is None else title,
+            highlight=[self._known_position(category) for category in highlight],
+            n_labels=n_labels,
+            figsize=figsize,
+        )
+
+    @cached_property
+    def _unit_vectors(self) -> np.ndarray:
+        return _unit(self.vectors)
+
+    def _position(self, category: Any) -> int:
+        if pd.api.types.is_scalar(category) and pd.isna(category):  # None, NaN and NaT name one missing category
+            return int(np.append(np.flatnonzero(self.categories.isna()), -1)[0])
+        # tupleize_cols: a tuple is a category here, not the key of several index levels
+        return int(self.categories.get_indexer(pd.Index([category], tupleize_cols=False))[0])
+
+    def _known_position(self, category: Hashable) -> int:
+        position = self._position(category)
+        if position < 0:
+            raise KeyError(f"{category!r} is not a category of {self!r}{self._spellings(category)}")
+        return position
+
+    def _spellings(self, category: Hashable) -> str:
+        frequent = range(len(self)) if self.counts is None else np.argsort(-self.counts, kind="stable")
+        spelled = {str(c).casefold(): c for c in self.categories[list(frequent[:MAX_SPELLINGS])]}
+        wanted = str(category).casefold()
+        close = difflib.get_close_matches(wanted, spelled, n=3)
+        close += [text for text in spelled if wanted and text.startswith(wanted) and text not in close]
+        return "; did you mean " + " or ".join(repr(spelled[text]) for text in close[:3]) + "?" if close else ""
+
+    def _as_vector(self, category_or_vector: Any) -> np.ndarray:
+        if not _is_vector(category_or_vector):
+            return self[category_or_vector]
+        vector = np.asarray(category_or_vector, dtype=np.float32)
+        if vector.shape != self.vectors.shape[1:]:
+            raise ValueError(f"a vector of {self!r} must have shape {self.vectors.shape[1:]}, got {vector.shape}")
+        return vector
+
+    def _listing(self, positions: np.ndarray, column: str, scores: np.ndarray) -> pd.DataFrame:
+        listing = pd.DataFrame({"category": self.categories[positions], column: scores})
+        if self.counts is not None:
+            listing["count"] = self.counts[positions]
+        return listing
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How `nearest` compares a vector with all: scores of shape (n_levels,), sign -1 if the largest is nearest."""
+
+    scores: Callable[[EmbeddingSpace, np.ndarray], np.ndarray]
+    column: str
+    sign: int
+
+
+METRICS = {
+    "cosine": Metric(lambda space, query: np.clip(space._unit_vectors @ _unit(query), -1, 1), "similarity", -1),
+    # the norm of the difference, not the expanded square: in float32 the latter loses all digits between close vectors
+    "euclidean": Metric(lambda space, query: np.linalg.norm(space.vectors - query, axis=1), "distance", 1),
+    "dot": Metric(lambda space, query: space.vectors @ query, "similarity", -1),
+}
+
+
+def _named(argument: str, name: str, choices: dict[str, Any]) -> Any:
+    if name not in choices:
+        raise ValueError(f"{argument} must be one of {', '.join(map(repr, choices))}; got {name!r}")
+    return choices[name]
+
+
+def _is_vector(category_or_vector: Any) -> bool:
+    # a list cannot be a category, for it has no hash; a tuple can
+    return isinstance(category_or_vector, np.ndarray | list)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(lengths == 0, 1, lengths)
+
+
+def _first_k(costs: np.ndarray, k: int) -> np.ndarray:
+    """Positions of the k smallest costs in rising order, ties by position, without sorting all of them."""
+    if k >= len(costs):
+        return np.argsort(costs, kind="stable")
+    reachable = np.flatnonzero(costs <= np.partition(costs, k - 1)[k - 1])
+    return reachable[np.argsort(costs[reachable], kind="stable")[:k]]
+
+
+def _as_index(categories: Any) -> pd.Index:
+    if isinstance(categories, pa.Array | pa.ChunkedArray):
+        categories = categories.to_pylist()
+    elif not isinstance(categories, pd.Index | pd.Series | np.ndarray):
+        categories = list(categories)
+    index = pd.Index(categories, tupleize_cols=False, name=None)
+    if isinstance(index, pd.CategoricalIndex):  # categories go by value; the codes behind them mean nothing here
+        index = index.astype(index.categories.dtype)
+    if not index.is_unique:
+        raise ValueError(f"categories must not repeat, but {index[index.duplicated()][0]!r} occurs more than once")
+    return index
+
+
+def _checked_vectors(vectors: Any, categories: pd.Index) -> np.ndarray:
+    checked = np.array(vectors, dtype=np.float32)
+    if checked.ndim != 2 or checked.shape[1] == 0:
+        raise ValueError(f"vectors must have shape (n_levels, d) with d of at least 1, got {checked.shape}")
+    if len(checked) != len(categories):
+        raise ValueError(f"vectors and categories must have one length, got {len(checked)} and {len(categories)}")
+    bad = np.flatnonzero(~np.isfinite(checked).all(axis=1))
+    if len(bad):
+        raise ValueError(f"vectors must be finite; that of {categories[bad[0]]!r} is {checked[bad[0]]}")
+    checked.setflags(write=False)  # the unit vectors are cached; a changed vector would make them lie
+    return checked
+
+
+def _checked_counts(counts: Any, categories: pd.Index) -> np.ndarray:
+    checked = np.array(counts)
+    if checked.shape != categories.shape:
+        raise ValueError(f"counts must have shape {categories.shape}, one for each category, got {checked.shape}")
+    bad = np.flatnonzero(~(checked >= 0))  # also where NaN
+    if len(bad):
+        raise ValueError(f"counts must not be negative or missing; {categories[bad[0]]!r} has {checked[bad[0]]}")
+    checked.setflags(write=False)
+    return checked
+
+
+def _arrow_categories(categories: pd.Index) -> pa.Array:
+    try:
+        array = pa.array(categories, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        kinds = ", ".join(sorted({type(category).__name__ for category in categories}))
+        raise TypeError(f"parquet needs categories of one type, got {kinds}") from error
+    if pa.types.is_nested(array.type):
+        raise TypeError(f"parquet needs categories of one plain type, got {type(categories[0]).__name__}")
+    return array

@@ -1,0 +1,160 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from tabemb.spaces import EmbeddingSpace, maps
+
+
+def clusters(n_each=20, seed=0):
+    """Two groups of directions in eight dimensions, far apart."""
+    rng = np.random.default_rng(seed)
+    centres = np.eye(8)[[0, 3]] * 5
+    vectors = np.vstack([centre + rng.normal(scale=0.3, size=(n_each, 8)) for centre in centres])
+    names = [f"{group} {i}" for group in ("first", "second") for i in range(n_each)]
+    return EmbeddingSpace(vectors, names, counts=rng.integers(1, 1000, 2 * n_each), name="thing")
+
+
+def labels_of(figure):
+    return figure.axes[0].texts
+
+
+def boxes_of(figure):
+    figure.canvas.draw()
+    return [text.get_window_extent().extents for text in labels_of(figure)]
+
+
+def test_pca_keeps_the_distances_of_points_in_a_plane():
+    plane = np.random.default_rng(0).normal(size=(30, 2))
+    turned = plane @ np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0][:2]
+    placed = maps.pca(turned)
+    np.testing.assert_allclose(
+        np.linalg.norm(placed[:, None] - placed, axis=2), np.linalg.norm(plane[:, None] - plane, axis=2), atol=1e-9
+    )
+    assert placed[:, 0].var() > placed[:, 1].var()
+
+
+@pytest.mark.parametrize("method", ["tsne", "pca"])
+def test_coordinates_keep_groups_together_and_repeat(method):
+    space = clusters()
+    placed = space.coordinates(method)
+    assert list(placed.columns) == ["x", "y"]
+    assert list(placed.index) == list(space.categories)
+    distances = np.linalg.norm(placed.to_numpy()[:, None] - placed.to_numpy(), axis=2) + np.diag(np.full(40, np.inf))
+    nearest = distances.argmin(axis=1)
+    assert ((nearest < 20) == (np.arange(40) < 20)).all()
+    pd.testing.assert_frame_equal(placed, space.coordinates(method))
+
+
+@pytest.mark.parametrize("method", ["tsne", "pca"])
+@pytest.mark.parametrize("n", [0, 1, 2, 4, 5, 6])
+@pytest.mark.parametrize("d", [1, 3])
+def test_a_few_vectors_have_coordinates_too(method, n, d):
+    vectors = np.random.default_rng(0).normal(size=(n, d))
+    placed = EmbeddingSpace(vectors, range(n)).coordinates(method, metric="euclidean")
+    assert placed.shape == (n, 2)
+    assert np.isfinite(placed.to_numpy()).all()
+
+
+@pytest.mark.parametrize("method", ["tsne", "pca"])
+def test_equal_vectors_have_finite_coordinates(method):
+    assert np.isfinite(EmbeddingSpace(np.zeros((12, 3)), range(12)).coordinates(method).to_numpy()).all()
+
+
+@pytest.mark.parametrize("dpi", [60, 100, 150, 220])
+def test_labels_never_overlap_and_stay_inside(dpi):
+    rng = np.random.default_rng(0)
+    names = [f"category {'x' * rng.integers(1, 15)} {i}" for i in range(150)]
+    space = EmbeddingSpace(rng.normal(size=(150, 2)), names, counts=rng.integers(1, 99, 150), name="crowd")
+    figure = space.map(method="pca", metric="euclidean")
+    figure.set_dpi(dpi)  # text widths are hinted, so they change a little with the resolution
+    boxes = np.array(boxes_of(figure))
+    assert 30 < len(boxes) < 150  # some were dropped, many were kept
+    overlap = ((boxes[:, None, :2] < boxes[:, 2:]) & (boxes[:, None, 2:] > boxes[:, :2])).all(axis=2)
+    np.testing.assert_array_equal(overlap, np.eye(len(boxes), dtype=bool))
+    frame = figure.axes[0].bbox.extents
+    assert (boxes[:, :2] >= frame[:2] - 1).all()
+    assert (boxes[:, 2:] <= frame[2:] + 1).all()
+
+
+def test_neighbouring_labels_keep_some_air():
+    rng = np.random.default_rng(0)
+    figure = EmbeddingSpace(rng.normal(size=(300, 2)), range(300)).map(method="pca", metric="euclidean")
+    boxes = np.array(boxes_of(figure)) + np.array([-1.5, 0, 1.5, 0])
+    overlap = ((boxes[:, None, :2] < boxes[:, 2:]) & (boxes[:, None, 2:] > boxes[:, :2])).all(axis=2)
+    np.testing.assert_array_equal(overlap, np.eye(len(boxes), dtype=bool))
+
+
+def test_labels_do_not_cover_other_points():
+    rng = np.random.default_rng(3)
+    space = EmbeddingSpace(rng.normal(size=(120, 2)), [f"place {i}" for i in range(120)])
+    figure = space.map(method="pca", metric="euclidean")
+    boxes = np.array(boxes_of(figure))
+    dots = figure.axes[0].transData.transform(maps.pca(space.vectors))
+    covered = ((dots[:, None] > boxes[:, :2]) & (dots[:, None] < boxes[:, 2:])).all(axis=2)
+    assert not covered.any()
+
+
+def test_of_two_labels_in_one_place_the_frequent_category_wins():
+    # nine equal points leave eight places: the rarest goes without a label
+    names = [f"quite a long name {i}" for i in range(20)]
+    space = EmbeddingSpace(np.ones((20, 2)), names, counts=np.arange(1, 21))
+    written = {text.get_text() for text in labels_of(space.map(method="pca"))}
+    assert names[19] in written
+    assert names[0] not in written
+
+
+def test_highlighted_categories_come_first_and_in_bold():
+    names = [f"quite a long name {i}" for i in range(20)]
+    space = EmbeddingSpace(np.ones((20, 2)), names, counts=np.arange(1, 21))
+    texts = labels_of(space.map(method="pca", highlight=[names[0]]))
+    assert [text.get_text() for text in texts if text.get_fontweight() == "bold"] == [names[0]]
+    with pytest.raises(KeyError, match="did you mean 'quite a long name 0'"):
+        space.map(highlight=["quite a long nam 0"])
+
+
+def test_labels_may_be_chosen_and_limited():
+    space = EmbeddingSpace(np.eye(3), ["a", "b", "c"])
+    figure = space.map(label={"a": "here", "c": "$x^"}, method="pca")
+    assert sorted(text.get_text() for text in labels_of(figure)) == ["$x^", "here"]
+    assert not labels_of(space.map(n_labels=0, method="pca"))
+    long = EmbeddingSpace(np.eye(2), ["n" * 80, "line\nbreak"]).map(method="pca")
+    assert {text.get_text() for text in labels_of(long)} == {"n" * 31 + "…", "line break"}
+
+
+def test_rare_categories_are_smaller():
+    space = EmbeddingSpace(np.eye(3), ["rare", "some", "many"], counts=[1, 30, 900])
+    sizes = space.map(method="pca").axes[0].collections[0].get_sizes()
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
+def test_numbers_get_a_named_scale_and_missing_ones_are_grey():
+    color = pd.Series({"a": 1.0, "b": 3.0}, name="price")
+    figure = EmbeddingSpace(np.eye(3), ["a", "b", "c"]).map(color, method="pca")
+    grey, dots = figure.axes[0].collections
+    assert len(grey.get_offsets()) == 1
+    np.testing.assert_array_equal(dots.get_array(), [1, 3])
+    assert figure.axes[1].get_ylabel() == "price"
+
+
+def test_classes_get_a_legend_and_the_rarest_share_one_entry():
+    classes = [f"class {i}" for i in [0, 0, *range(10)]]
+    figure = EmbeddingSpace(np.eye(12), range(12)).map(classes, method="pca")
+    entries = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert entries == [f"class {i}" for i in range(7)] + ["3 others"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "values", "message"),
+    [
+        ("color", [1, 2], "color must give 3 values, one for each category, got 2"),
+        ("label", {"z": "x"}, "label: none of its keys is a category; its first key is 'z'"),
+        ("color", pd.Series([1, 2], index=["a", "a"]), "color: the index of a Series must hold each category once"),
+    ],
+)
+def test_values_that_do_not_fit(argument, values, message):
+    with pytest.raises(ValueError, match=message):
+        EmbeddingSpace(np.eye(3), ["a", "b", "c"]).map(**{argument: values})
+
+
+def test_map_of_an_empty_space_is_an_empty_picture():
+    assert not labels_of(EmbeddingSpace(np.empty((0, 2)), []).map())

@@ -92,9 +92,9 @@ def load_dataset(
     source: str | None = None,
     task: str | None = None,
     rename: Mapping[str, str] | None = None,
-    drop: Sequence[str] = (),
+    drop: Sequence[str] | str = (),
     categorical: Sequence[str] | str = (),
-    datetimes: Sequence[str] = (),
+    datetimes: Sequence[str] | str = (),
     target_transform: str | None = None,
     time: str | None = None,
     group: str | None = None,
@@ -115,11 +115,11 @@ def load_dataset(
         numbers "regression".
     rename : mapping, optional
         Column names of the source to those used here; names that the source lacks are passed over, as sources differ.
-    drop : sequence of str
+    drop : str or sequence of str
         Columns that must not be inputs.
-    categorical : sequence of str or "all"
-        Columns whose values are ids whatever their dtype.
-    datetimes : sequence of str
+    categorical : str or sequence of str
+        Columns whose values are ids whatever their dtype; "all" stands for every column.
+    datetimes : str or sequence of str
         Text columns that hold dates; unreadable ones become missing.
     target_transform : {"log", "log1p"}, optional
         Taken of a regression target, so that errors are on that scale.
@@ -140,7 +140,8 @@ def load_dataset(
     """
     name = name or Path(str(path or file or openml or reader)).stem
     frame = read_table(name, path, file, openml, reader, source).rename(columns=dict(rename or {}))
-    ids = [str(c) for c in frame if c not in {target, fold, *drop}] if categorical == "all" else list(categorical)
+    drop, datetimes = _listed(drop), _listed(datetimes)
+    ids = [str(c) for c in frame if c not in {target, fold, *drop}] if categorical == "all" else _listed(categorical)
     fold = _known_fold(name, fold, frame, openml)
     _check_columns(name, frame, {"target": [target], "drop": drop, "categorical": ids, "datetimes": datetimes,
                                  "time": [time], "group": [group], "fold": [fold]})  # fmt: skip
@@ -158,6 +159,10 @@ def load_dataset(
         time=frame[time] if time else None,
         target=f"{target_transform} {target}" if target_transform else target,
     )
+
+
+def _listed(columns: Sequence[str] | str) -> list[str]:
+    return [columns] if isinstance(columns, str) else list(columns)
 
 
 def _known_fold(name: str, fold: str | None, frame: pd.DataFrame, openml: int | str | None) -> str | None:

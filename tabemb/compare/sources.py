@@ -13,8 +13,8 @@ FOLDER_VARIABLE = "TABEMB_DATA"
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".parquet": pd.read_parquet,
     ".pq": pd.read_parquet,
-    ".csv": pd.read_csv,
-    ".gz": pd.read_csv,
+    ".csv": lambda path: _read_csv(path),
+    ".gz": lambda path: _read_csv(path),
 }
 
 
@@ -75,13 +75,22 @@ def read_file(path: Path) -> pd.DataFrame:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If its ending is neither parquet nor CSV.
+        If its ending is neither parquet nor CSV, or there is nothing in it.
     """
     if not path.exists():
         raise FileNotFoundError(f"path: there is no file {str(path)!r}")
     if path.suffix.lower() not in _READERS:
         raise ValueError(f"path: {str(path)!r} must end in one of {sorted(_READERS)}")
     return _READERS[path.suffix.lower()](path)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV file; a header without commas but with semicolons or tabs tells that those separate its columns."""
+    try:
+        header = str(pd.read_csv(path, nrows=0).columns[0])
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"path: {str(path)!r} is empty") from None
+    return pd.read_csv(path, sep=next((mark for mark in ";\t" if mark in header), ","))
 
 
 def _in_data_folder(file: str | None) -> Path | None:

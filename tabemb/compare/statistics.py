@@ -291,10 +291,8 @@ def _two_models(table: pd.DataFrame) -> tuple[float, pd.DataFrame]:
 
 
 def _many_models(table: pd.DataFrame) -> tuple[float, pd.DataFrame]:
-    try:
-        import scikit_posthocs
-    except ImportError as error:
-        raise ImportError("ranks of three models or more need scikit-posthocs: pip install 'tabemb[demo]'") from error
+    import scikit_posthocs  # here, for its import takes seconds
+
     p_value = float(stats.friedmanchisquare(*table.to_numpy().T).pvalue)
     pairwise = scikit_posthocs.posthoc_nemenyi_friedman(table.to_numpy())
     return p_value, pairwise.set_axis(table.columns, axis=0).set_axis(table.columns, axis=1)

@@ -30,6 +30,7 @@ class NetworkSettings:
     dim: int | str
     l2: float
     unknown_rate: float
+    offsets: bool
     numbers: str
     d_number: int
     backbone: str
@@ -50,7 +51,14 @@ def build_network(encoder: Encoder, bias: Tensor, settings: NetworkSettings, n_r
     d_joined = tables.dim + numbers.dim
     backbone = BACKBONES[settings.backbone](d_joined, settings.hidden, settings.dropout, settings.n_members)
     dropout = _cell_dropout(encoder, settings.unknown_rate)
-    return TabularNetwork(dropout, tables, numbers, backbone, settings.n_members, bias)
+    offsets = _offsets(specs, table_of, len(bias)) if settings.offsets and specs else None
+    return TabularNetwork(dropout, tables, numbers, backbone, settings.n_members, bias, offsets)
+
+
+def _offsets(specs: list[TableSpec], table_of: list[int], n_outputs: int) -> Tables:
+    """Tables as wide as the output, from zero, under the priors of the tables that the columns read."""
+    flat = [TableSpec(s.n_rows, n_outputs, s.prior, init=0.0, sparse=s.sparse) for s in specs]
+    return Tables(flat, table_of)
 
 
 def _cell_dropout(encoder: Encoder, rate: float) -> CellDropout:

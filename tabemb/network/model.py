@@ -27,6 +27,9 @@ class Answer(NamedTuple):
 class TabularNetwork(nn.Module):
     """Embeds the categories, encodes the numbers, joins both and answers once for each member.
 
+    ``offsets``, tables as wide as the output, add an effect of each category directly: the wide part of Wide & Deep
+    (Cheng et al. 2016), a random effect of the category.
+
     In training some cells are hidden first. Doubles as ``numbers`` give an answer in double precision, if the weights
     outside the tables are doubles too.
 
@@ -45,8 +48,10 @@ class TabularNetwork(nn.Module):
         backbone: Backbone,
         n_members: int,
         bias: Tensor,
+        offsets: Tables | None = None,
     ) -> None:
         super().__init__()
+        self.offsets = offsets
         self.dropout, self.tables = dropout, tables
         self.numbers: NumberEncoding = numbers
         self.backbone: Backbone = backbone
@@ -57,12 +62,19 @@ class TabularNetwork(nn.Module):
         vectors, penalty = self.tables(codes)  # (n, d_tables)
         joined = torch.cat([vectors, self.numbers(numbers)], dim=1)  # (n, d_tables + d_numbers)
         hidden = self.backbone(joined)  # (n, n_members, d_hidden)
-        return Answer(self.head(hidden), hidden, penalty)
+        outputs = self.head(hidden)
+        if self.offsets is not None:
+            offsets, pull = self.offsets(codes)  # (n, n_categorical x n_outputs)
+            outputs = outputs + offsets.view(len(codes), 1, -1, outputs.shape[-1]).sum(2)
+            penalty = penalty + pull
+        return Answer(outputs, hidden, penalty)
 
 
 def in_double_precision(network: TabularNetwork) -> Callable[[Tensor, Tensor], Answer]:
     """The same network with doubles as weights, outside the tables, which are only read from."""
-    weights = {name: p.double() for name, p in network.named_parameters() if not name.startswith("tables.")}
+    weights = {
+        name: p.double() for name, p in network.named_parameters() if not name.startswith(("tables.", "offsets."))
+    }
     return lambda codes, numbers: functional_call(network, weights, (codes, numbers))
 
 

@@ -42,7 +42,7 @@ def test_without_hidden_cells_an_unseen_category_would_be_left_to_chance(small):
     answers = {
         rate: [
             EmbeddingClassifier(**{**small, "random_state": seed, "unknown_rate": rate, "tables": {
-                "c": Table(["c"], init=2.0, l2=0.0)}}).fit(X, y).predict_proba(pd.DataFrame({"c": ["new"]}))[0, 1]
+                "c": Table(["c"], init=5.0, l2=0.0)}}).fit(X, y).predict_proba(pd.DataFrame({"c": ["new"]}))[0, 1]
             for seed in range(4)
         ]
         for rate in (0.0, 0.05)

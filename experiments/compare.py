@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def compare(config: DictConfig, folder: Path) -> Path:
         dataset = load_dataset(**settings["dataset"])
     for warning in caught:
         Console(stderr=True).print(f"note: {warning.message}", highlight=False, soft_wrap=True)
-    protocol = Protocol(**settings["protocol"])
+    protocol = protocol_for(dataset, settings["protocol"])
     specs = [ModelSpec(**spec) for spec in settings["models"].values()]
     cells = Path(settings["results"]) / "cells"
     run(dataset, specs, protocol, cells, **{name: settings[name] for name in RUN_OPTIONS})
@@ -84,6 +85,15 @@ def compare(config: DictConfig, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(resolved, encoding="utf-8")
     return write_report(folder, results, settings["reference"], f"Comparison on {dataset.name}", resolved)
+
+
+def protocol_for(dataset: Dataset, options: Mapping[str, Any]) -> Protocol:
+    """Build the protocol; the kind "auto" becomes the one that the data set's columns are made for."""
+    if options["kind"] != "auto":
+        return Protocol(**options)
+    made_for = {"published": dataset.fold, "time": dataset.time, "grouped": dataset.groups}
+    kind = next((kind for kind, column in made_for.items() if column is not None), "holdout")
+    return Protocol(**{**options, "kind": kind, "folds": 1 if kind in ("time", "holdout") else 5})
 
 
 def stored_results(cells: Path, dataset: Dataset, protocol: Protocol, scope: str) -> pd.DataFrame:

@@ -160,7 +160,8 @@ class Task:
     def inputs(self, embeddings: bool) -> tuple[np.ndarray, np.ndarray]:
         """Training and test inputs: the net's vectors, or whole numbers as the paper's models without them get."""
         if embeddings:
-            return input_vectors(self.net, self.train), input_vectors(self.net, self.test)
+            crosses = self.recipe["crosses"] if self.recipe["crosses_as_inputs"] else {}
+            return input_vectors(self.net, self.train, crosses), input_vectors(self.net, self.test, crosses)
         return integer_codes(self.train), integer_codes(self.test)
 
 
@@ -174,8 +175,8 @@ def crossed(rows: pd.DataFrame, crosses: Mapping[str, list[str]]) -> pd.DataFram
     """The inputs, and a column for each pair, triple ... of them whose combinations get a table of their own."""
     frame = rows[INPUTS].copy()
     for name, columns in crosses.items():
-        first, *others = (rows[column].astype(str) for column in columns)
-        frame[name] = first.str.cat(others, sep="|")
+        first, *others = columns
+        frame[name] = rows[first].astype(str).str.cat(rows[others].astype(str), sep="|")
     return frame
 
 
@@ -220,19 +221,29 @@ def neural_net(task: Task, embeddings: bool) -> np.ndarray:
     return np.exp(np.mean(Parallel(n_jobs=task.settings["n_jobs"])(jobs), axis=0))
 
 
-def input_vectors(net: EmbeddingRegressor, rows: pd.DataFrame) -> np.ndarray:
-    """The net's vectors of the seven inputs side by side, in the metric of its first layer.
+def input_vectors(net: EmbeddingRegressor, rows: pd.DataFrame, crosses: Mapping[str, list[str]]) -> np.ndarray:
+    """The net's vectors of the inputs side by side in the metric of its first layer, each with the offset behind it.
 
     Two stores are as far apart as they are for the first hidden layer W: each vector is turned into W's principal
-    directions and scaled by their singular values, which leaves all distances |W(a - b)| as they are.
+    directions and scaled by their singular values, which leaves all distances |W(a - b)| as they are. A category that
+    the net has not seen gets zeros, the mean.
     """
-    spaces, blocks = net.spaces_, first_layer_blocks(net)
+    frame, spaces, blocks, offsets = crossed(rows, crosses), net.spaces_, first_layer_blocks(net), offsets_of(net)
     parts = []
-    for name in INPUTS:
+    for name in frame.columns:
         _, scale, directions = np.linalg.svd(blocks[name], full_matrices=False)
-        vectors = (spaces[name].vectors - spaces[name].vectors.mean(0)) @ directions.T * scale
-        parts.append(vectors[spaces[name].categories.get_indexer(pd.Index(rows[name]))])
+        turned = (spaces[name].vectors - spaces[name].vectors.mean(0)) @ directions.T * scale
+        vectors = np.column_stack([turned, offsets[name]])
+        vectors = np.vstack([vectors, np.zeros(vectors.shape[1])])  # the last one, -1, is for unknown categories
+        parts.append(vectors[spaces[name].categories.get_indexer(pd.Index(frame[name]))])
     return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def offsets_of(net: EmbeddingRegressor) -> dict[str, np.ndarray]:
+    """What each category of a table adds to the output by itself, (n_categories,)."""
+    tables, offsets = enumerate(net.encoder_.schema.tables), net.network_.offsets
+    assert offsets is not None
+    return {name: offsets.vectors(t).numpy()[-len(net.spaces_[name]) :, 0] for t, name in tables}
 
 
 def first_layer_blocks(net: EmbeddingRegressor) -> dict[str, np.ndarray]:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
-from experiments.compare import CONFIG_FOLDER, RUN_OPTIONS, compare
-from tabemb.compare import MODELS, ModelSpec, Protocol, load_dataset
+from experiments.compare import CONFIG_FOLDER, RUN_OPTIONS, compare, protocol_for
+from tabemb.compare import MODELS, Dataset, ModelSpec, load_dataset
 from tabemb.compare.models import find_model
+
+
+def table(**columns):
+    return Dataset("two rows", pd.DataFrame({"a": [1, 2]}), pd.Series([0.5, 1.5]), "regression", **columns)
 
 
 def options(group):
@@ -37,7 +42,23 @@ def test_every_model_has_a_file_and_is_registered():
 
 @pytest.mark.parametrize("name", options("protocol"))
 def test_every_protocol_composes(name):
-    assert Protocol(**composed(f"protocol={name}").protocol).kind == name
+    config = composed(f"protocol={name}").protocol
+    assert config.kind == name
+    assert protocol_for(table(), dict(config)).kind == ("holdout" if name == "auto" else name)
+
+
+@pytest.mark.parametrize(
+    ("columns", "label"),
+    [
+        (("fold", "time", "groups"), "published splits"),
+        (("time", "groups"), "newest 25 %"),
+        (("groups",), "5-fold by group"),
+        ((), "holdout of 25 %"),
+    ],
+)
+def test_auto_is_the_protocol_that_the_data_set_is_made_for(columns, label):
+    options = {"kind": "auto", "test_size": 0.25, "seed": 0}
+    assert protocol_for(table(**dict.fromkeys(columns, pd.Series([1, 2]))), options).label == label
 
 
 @pytest.mark.parametrize("name", options("experiment"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import threading
 import time
 import warnings
@@ -151,6 +152,8 @@ def measure_apart(task: Task, time_limit: float | None = None) -> dict[str, Any]
     CellError
         If the model raised, crashed its process, or took longer than the limit.
     """
+    # threads that wait should sleep: where they spin and another program holds a core, a fit can take 50 times as long
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(sender, task), daemon=False)

@@ -10,11 +10,23 @@ from pathlib import Path
 import pandas as pd
 
 FOLDER_VARIABLE = "TABEMB_DATA"
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV file; a header without commas but with semicolons or tabs tells that those separate its columns."""
+    try:
+        header = pd.read_csv(path, nrows=0).columns
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"path: {str(path)!r} is empty") from None
+    marks = [mark for mark in ";\t" if len(header) == 1 and mark in header[0]]
+    return pd.read_csv(path, sep=marks[0] if marks else ",")
+
+
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".parquet": pd.read_parquet,
     ".pq": pd.read_parquet,
-    ".csv": lambda path: _read_csv(path),
-    ".gz": lambda path: _read_csv(path),
+    ".csv": _read_csv,
+    ".gz": _read_csv,
 }
 
 
@@ -82,15 +94,6 @@ def read_file(path: Path) -> pd.DataFrame:
     if path.suffix.lower() not in _READERS:
         raise ValueError(f"path: {str(path)!r} must end in one of {sorted(_READERS)}")
     return _READERS[path.suffix.lower()](path)
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV file; a header without commas but with semicolons or tabs tells that those separate its columns."""
-    try:
-        header = str(pd.read_csv(path, nrows=0).columns[0])
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"path: {str(path)!r} is empty") from None
-    return pd.read_csv(path, sep=next((mark for mark in ";\t" if mark in header), ","))
 
 
 def _in_data_folder(file: str | None) -> Path | None:

@@ -169,7 +169,13 @@ def _add_features(schema: Schema, frame: pa.Table, name: str, role: str) -> None
     elif role == "datetime":
         schema.numbers.append(Feature(f"{name}.elapsed", name, "elapsed"))
         parts = varying_parts(frame[name], name)
-        schema.categorical.extend(Feature(f"{name}.{part}", name, part) for part in parts)
+        taken = set(frame.schema.names)
+        schema.categorical.extend(Feature(_free_name(f"{name}.{part}", taken), name, part) for part in parts)
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """The name, with underscores behind it where a column of X has it already."""
+    return _free_name(name + "_", taken) if name in taken else name
 
 
 CALENDAR = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from tabemb.data.frames import to_arrow
 from tabemb.data.schema import Table
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.network.backbone import BACKBONES
-from tabemb.network.dropout import CellDropout, hiding_rates
+from tabemb.network.dropout import CellDropout, base_rate, hiding_rates
 from tabemb.network.model import TabularNetwork
 from tabemb.network.numbers import NUMBER_ENCODINGS
 from tabemb.network.tables import Tables, TableSpec, table_dim
@@ -41,6 +41,7 @@ class NetworkSettings:
 
 def build_network(encoder: Encoder, bias: Tensor, settings: NetworkSettings, n_rows: int) -> TabularNetwork:
     """A new network for rows of this encoder, with start values from torch's random state."""
+    settings = replace(settings, unknown_rate=base_rate(settings.unknown_rate, n_rows))
     names = list(encoder.schema.tables)
     specs = [_table_spec(name, encoder, settings, n_rows) for name in names]
     table_of = [names.index(encoder.schema.table_of(feature)) for feature in encoder.schema.categorical]
@@ -89,6 +90,7 @@ def _table_spec(name: str, encoder: Encoder, settings: NetworkSettings, n_rows: 
         sparse=table.sparse,
         vectors=None if given is None else _matched(given, vocabulary, name),
         frozen=table.frozen,
+        n_special=N_SPECIAL,
     )
 
 

@@ -54,7 +54,8 @@ _PARAMETERS = """
         Width of a category's vector, or the rule that gives it from the number of categories.
     unknown_rate : float, default=0.01
         Share of cells that training hides, so that unknown categories and missing values have trained answers; rare
-        categories are hidden up to eleven times as often.
+        categories are hidden up to eleven times as often, and at least twenty cells of a column in each pass (or a
+        tenth of them). 0 hides none.
     l2 : float, default=3.0
         Strength of the prior that pulls a category's vector to zero; it is divided by the category's count.
     offsets : bool, default=True

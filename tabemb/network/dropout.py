@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 UNKNOWN, MISSING = 0, 1
+N_HIDDEN = 20
+"""Fewest cells of a column that a pass hides on average: an answer learned from fewer is left to chance."""
 
 
 class CellDropout(nn.Module):
@@ -60,6 +62,11 @@ class CellDropout(nn.Module):
 
     def _hide_numbers(self, numbers: Tensor) -> Tensor:
         return torch.where(torch.rand_like(numbers) < self.number_rates, torch.nan, numbers)
+
+
+def base_rate(rate: float, n_rows: int) -> float:
+    """Share of a column's cells to hide: ``rate``, or what hides twenty of few rows, but not more than a tenth."""
+    return max(rate, min(0.1, N_HIDDEN / n_rows)) if rate else 0.0
 
 
 def hiding_rates(counts: np.ndarray, rate: float) -> np.ndarray:

@@ -48,7 +48,8 @@ class TableSpec:
     """One table in plain numbers; `tabemb.Table` describes the options.
 
     ``prior`` is the strength of the pull to zero of each row, shape (n_rows,); ``vectors`` (n_rows, dim) are given
-    start vectors, with NaN in the rows that have none.
+    start vectors, with NaN in the rows that have none. The first ``n_special`` rows stand for no category and start
+    from zero.
     """
 
     n_rows: int
@@ -61,6 +62,7 @@ class TableSpec:
     sparse: bool | None = None
     vectors: np.ndarray | None = None
     frozen: bool = False
+    n_special: int = 0
 
     @property
     def is_sparse(self) -> bool:
@@ -78,6 +80,7 @@ class TableSpec:
             weight = (2 * torch.rand(self.n_rows, self.dim, generator=generator) - 1) / math.sqrt(self.dim)
         else:
             weight = torch.randn(self.n_rows, self.dim, generator=generator) * float(self.init)
+        weight[: self.n_special] = 0  # the prior's mean, whatever the seed
         given = torch.zeros(self.n_rows, dtype=torch.bool)
         if self.vectors is not None:
             vectors = torch.as_tensor(self.vectors, dtype=torch.float32)

@@ -52,6 +52,26 @@ def test_task_is_inferred(tmp_path, values, task):
     assert (dataset.name, dataset.task) == ("t", task)
 
 
+def test_one_name_stands_for_a_list_of_one(table):
+    dataset = load_dataset(path=table, target="fold", categorical="zip", datetimes="sold", drop="price")
+    assert list(dataset.X) == ["zip", "sold"]
+    assert dataset.roles == {"zip": "categorical"}
+    assert dataset.X["sold"].dtype.kind == "M"
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_the_header_tells_what_separates_the_columns(tmp_path, mark):
+    path = tmp_path / "t.csv"
+    path.write_text(f"a{mark}y\nb{mark}0\nc{mark}1\n")
+    assert list(load_dataset(path=path, target="y").X) == ["a"]
+
+
+def test_an_empty_file_is_named(tmp_path):
+    (tmp_path / "t.csv").write_text("")
+    with pytest.raises(ValueError, match=r"path: '.*t.csv' is empty"):
+        load_dataset(path=tmp_path / "t.csv", target="y")
+
+
 def test_a_missing_column_is_named_with_its_neighbour(table):
     with pytest.raises(ValueError, match=r"target: data set 'houses' has no column 'Price'; did you mean 'price'\?"):
         load_dataset("houses", path=table, target="Price")

@@ -25,6 +25,7 @@ from tabemb.data.schema import Feature, Schema, Table
 from tabemb.data.vocabulary import Vocabulary
 from tabemb.estimators.networks import given_vectors
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
+from tabemb.estimators.settings import torch_device
 from tabemb.spaces.space import EmbeddingSpace
 
 FORMAT = 1
@@ -66,9 +67,20 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     }
     arrays |= {f"network.{name}": t.numpy(force=True) for name, t in model.network_.state_dict().items()}
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    part = Path(f"{os.fspath(path)}.part")
-    save_file(contiguous, part, metadata={"tabemb": json.dumps(header)})
-    part.replace(path)  # a reader never sees half a file
+    _write(contiguous, json.dumps(header), Path(path))
+
+
+def _write(arrays: dict[str, np.ndarray], header: str, path: Path) -> None:
+    """Write under another name first: a reader never sees half a file."""
+    if path.is_dir() or not path.parent.is_dir():
+        reason = "is a folder" if path.is_dir() else "lies in a folder that does not exist"
+        raise ValueError(f"path must name a file; {str(path)!r} {reason}.")
+    part = path.with_name(path.name + ".part")
+    try:
+        save_file(arrays, part, metadata={"tabemb": header})
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -85,9 +97,12 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Raises
     ------
+    FileNotFoundError
     ValueError
         The file is not one of tabemb's, or was written by a later version.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{os.fspath(path)!r} is not a file.")
     try:
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get("tabemb", "null"))
@@ -107,7 +122,7 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
         network = model._build(n_rows=1)
     weights = {n.removeprefix("network."): torch.tensor(a) for n, a in arrays.items() if n.startswith("network.")}
     network.load_state_dict(weights)
-    model.network_ = network.to(model._torch_device()).eval()
+    model.network_ = network.to(torch_device(model.device)).eval()
     return model
 
 

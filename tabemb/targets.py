@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from torch import Tensor
@@ -65,11 +66,9 @@ class ClassTarget(Target):
         return self
 
     def encode(self, y: np.ndarray) -> Tensor:
-        codes = np.searchsorted(self.classes_, y)
-        codes = np.minimum(codes, len(self.classes_) - 1)
-        unknown = self.classes_[codes] != y
-        if unknown.any():
-            raise ValueError(f"eval_y holds class {y[unknown].tolist()[0]!r}, which y does not hold.")
+        codes = pd.Index(self.classes_).get_indexer(pd.Index(y))
+        if (codes < 0).any():
+            raise ValueError(f"eval_y holds class {y[codes < 0].tolist()[0]!r}, which y does not hold.")
         return torch.as_tensor(codes)
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
@@ -95,7 +94,7 @@ class MultilabelTarget(Target):
         return self
 
     def encode(self, y: np.ndarray) -> Tensor:
-        return torch.as_tensor(y, dtype=torch.float32)
+        return torch.tensor(y, dtype=torch.float32)
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         return _per_member(F.binary_cross_entropy_with_logits, outputs, y)
@@ -147,7 +146,10 @@ class NumberTarget(Target):
 
     def _learn_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         self.center = np.average(y, axis=0, weights=weights)
-        spread = np.sqrt(np.average((y - self.center) ** 2, axis=0, weights=weights))
+        with np.errstate(over="ignore"):
+            spread = np.sqrt(np.average((y - self.center) ** 2, axis=0, weights=weights))
+        if not np.isfinite(spread).all():
+            raise ValueError(f"y spreads too far to be scaled: it holds {y.min()} and {y.max()}.")
         self.scale = np.where(spread > 0, spread, 1.0)
         self.bias = torch.zeros(self.n_outputs)
 

@@ -69,4 +69,11 @@ def test_what_cannot_be_saved_says_so(small, tmp_path):
     seeded = EmbeddingRegressor(**{**small, "random_state": np.random.RandomState(0)}).fit(X, y)
     with pytest.raises(TypeError, match="random_state holds a RandomState"):
         tabemb.save(seeded, tmp_path / "m")
+    fitted = EmbeddingRegressor(**small).fit(X, y)
+    with pytest.raises(ValueError, match="is a folder"):
+        tabemb.save(fitted, tmp_path)
+    with pytest.raises(ValueError, match="folder that does not exist"):
+        tabemb.save(fitted, tmp_path / "no" / "m")
+    with pytest.raises(FileNotFoundError, match="is not a file"):
+        tabemb.load(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabemb.data.schema import CALENDAR, Feature, Schema, as_times
+from tabemb.data.schema import CALENDAR, Feature, Schema, as_times, near
 from tabemb.data.vocabulary import Vocabulary
 
 LIMIT = 1e12
@@ -25,7 +26,7 @@ class Encoded(NamedTuple):
 
 @dataclass
 class Scale:
-    """Centre and unit of one number (its median and interquartile range), and the bin edges in that unit.
+    """Centre and unit of one number (its median and interquartile range), the bin edges in that unit, gaps seen.
 
     Where the quartiles are equal the unit is half the range, as in RealMLP (Holzmueller et al. 2024).
     """
@@ -33,6 +34,7 @@ class Scale:
     center: float
     unit: float
     edges: np.ndarray
+    has_missing: bool = False
 
     @classmethod
     def learn(cls, values: np.ndarray, weights: np.ndarray | None, n_bins: int) -> Scale:
@@ -40,10 +42,10 @@ class Scale:
         present = ~np.isnan(values)
         values, weights = values[present], None if weights is None else weights[present]
         if len(values) == 0:
-            return cls(0.0, 1.0, np.zeros(1))
+            return cls(0.0, 1.0, np.zeros(1), True)
         low, center, high = quantiles(values, [0.25, 0.5, 0.75], weights)
         unit = high - low or (values.max() - values.min()) / 2 or 1.0
-        scale = cls(float(center), float(unit), np.zeros(1))
+        scale = cls(float(center), float(unit), np.zeros(1), bool(~present.all()))
         scale.edges = bin_edges(scale.apply(values), weights, n_bins)
         return scale
 
@@ -113,7 +115,8 @@ class Encoder:
     def _check_columns(self, frame: pa.Table) -> None:
         missing = [name for name in self.schema.used if name not in frame.schema.names]
         if missing:
-            raise ValueError(f"X lacks column {missing[0]!r}, which the model was fitted with.")
+            listed = ", ".join(repr(name) + near(name, frame.schema.names) for name in missing[:5])
+            raise ValueError(f"X lacks column {listed}, which the model was fitted with.")
 
     def _learn_table(self, name: str, frame: pa.Table, weights: np.ndarray | None) -> Vocabulary:
         table = self.schema.tables[name]
@@ -161,6 +164,13 @@ def _elapsed_days(column: pa.ChunkedArray, name: str, origin: int) -> np.ndarray
     return passed.to_numpy() / 86_400e6
 
 
+def _unread(column: pa.ChunkedArray) -> str:
+    """The first value that is no number, and where it stands."""
+    values = column.to_pandas()
+    bad = values[values.notna() & pd.to_numeric(values, errors="coerce").isna()]
+    return f"holds {bad.iloc[0]!r} in row {bad.index[0]}" if len(bad) else f"has the type {column.type}"
+
+
 def to_floats(column: pa.ChunkedArray, name: str) -> np.ndarray:
     """A column as float64 of shape (n_rows,), NaN where a value is missing; durations in seconds.
 
@@ -178,7 +188,7 @@ def to_floats(column: pa.ChunkedArray, name: str) -> np.ndarray:
     try:
         values = column.cast(pa.float64(), safe=False).to_numpy()
     except pa.ArrowException as error:
-        raise ValueError(f"Column {name!r} has the role 'number', but {error}") from error
+        raise ValueError(f"Column {name!r} has the role 'number', but {_unread(column)}.") from error
     if np.isinf(values).any():
         row = int(np.flatnonzero(np.isinf(values))[0])
         raise ValueError(f"Column {name!r} holds {values[row]} in row {row}; a number must be finite or missing.")

@@ -40,6 +40,8 @@ def to_arrow(X, estimator: Any = None) -> pa.Table:
     >>> to_arrow(pd.DataFrame({"city": ["Bonn", None], "size": [1.5, 2.0]})).schema.names
     ['city', 'size']
     """
+    if isinstance(X, (str, dict)):
+        raise TypeError(f"X must be a frame or a 2-D array; got a {type(X).__name__}.")
     if isinstance(X, pa.Table):
         table = X
     elif isinstance(X, pd.DataFrame):
@@ -97,6 +99,8 @@ def _from_pandas(X: pd.DataFrame) -> pa.Table:
 
 def _from_series(series: pd.Series, name: str) -> tuple[pa.Array | pa.ChunkedArray, dict[bytes, bytes] | None]:
     """One pandas column as Arrow; values of a kind Arrow does not know become text keys."""
+    if series.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported; column {name!r} holds it.")
     if isinstance(series.dtype, pd.PeriodDtype):
         series = series.dt.to_timestamp()
     elif isinstance(series.dtype, pd.SparseDtype):

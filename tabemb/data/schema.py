@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from numbers import Real
 from typing import Any
 
 import pandas as pd
@@ -129,16 +130,18 @@ def _check_roles(frame: pa.Table, roles: Mapping[str | int, str]) -> dict[str, s
     for key, role in roles.items():
         name = frame.schema.names[key] if isinstance(key, int) and key < frame.num_columns else str(key)
         if name not in frame.schema.names:
-            raise ValueError(f"roles names column {key!r}, which X does not have{_near(name, frame.schema.names)}.")
+            raise ValueError(f"roles names column {key!r}, which X does not have{near(name, frame.schema.names)}.")
         if role not in ROLES:
             raise ValueError(f"The role of column {name!r} must be one of {', '.join(ROLES)}; got {role!r}.")
         checked[name] = role
     return checked
 
 
-def _near(name: str, names: list[str]) -> str:
-    close = get_close_matches(name, names, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+def near(name: str, names: list[str]) -> str:
+    """A hint at the name that was perhaps meant."""
+    by_lower = {other.lower(): other for other in names}
+    close = get_close_matches(name.lower(), by_lower, n=1)
+    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
 
 
 def _infer_role(column: pa.Field) -> str:
@@ -229,7 +232,7 @@ def _assign_tables(schema: Schema, tables: Mapping[str, Table]) -> dict[str, Tab
             if column not in names:
                 raise ValueError(
                     f"Table {table_name!r} names column {column!r}, which is not a categorical column of X"
-                    f"{_near(column, names)}; the categorical columns are {names}."
+                    f"{near(column, names)}; the categorical columns are {names}."
                 )
             if column in owner:
                 raise ValueError(f"Column {column!r} stands in two tables, {owner[column]!r} and {table_name!r}.")
@@ -248,4 +251,21 @@ def _check_columns(name: str, table: Table) -> list[str]:
         raise TypeError(f"tables[{name!r}] must be a tabemb.Table; got {type(table).__name__}.")
     if isinstance(table.columns, str) or not table.columns:
         raise ValueError(f"Table {name!r} must list its columns; got columns={table.columns!r}.")
+    for setting, (holds, rule) in _TABLE_RULES.items():
+        if not holds(getattr(table, setting)):
+            raise ValueError(f"Table {name!r}: {setting} must be {rule}; got {getattr(table, setting)!r}.")
+    if table.frozen and table.pretrained is None:
+        raise ValueError(f"Table {name!r} is frozen, but has no pretrained vectors.")
     return list(table.columns)
+
+
+def _at_least_zero(value: Any) -> bool:
+    return value is None or (isinstance(value, Real) and float(value) >= 0)
+
+
+_TABLE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "min_count": (_at_least_zero, "a number >= 0 or None"),
+    "l2": (_at_least_zero, "a number >= 0 or None"),
+    "max_norm": (lambda v: _at_least_zero(v) and v != 0, "a number > 0 or None"),
+    "init": (lambda v: v == "uniform" or (v is not None and _at_least_zero(v)), "a number >= 0 or 'uniform'"),
+}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_consistent_length
@@ -27,6 +28,12 @@ class Rows:
         weights = None if self.weights is None else self.weights[rows]
         return Rows(self.frame.take(pa.array(rows)), self.y[rows], weights)
 
+    def with_weight(self) -> Rows:
+        """The rows whose weight is not zero: the others are as if they had not been passed."""
+        if self.weights is None or self.weights.all():
+            return self
+        return self.take(np.flatnonzero(self.weights))
+
     def __len__(self) -> int:
         return len(self.y)
 
@@ -41,11 +48,14 @@ def check_target(y: Any, name: str, numeric: bool) -> np.ndarray:
     """
     if y is None:
         raise ValueError(f"This estimator requires y to be passed, but the target {name} is None.")
+    if isinstance(y, str):
+        raise ValueError(f"{name} must hold the answers, not the name of a column; got {y!r}.")
     values = to_vector(y)
     if values.ndim not in (1, 2):
         raise ValueError(f"{name} should be a 1d array or a 2d array of several targets; got shape {values.shape}.")
-    if values.dtype.kind == "c":
-        raise ValueError(f"Complex data not supported in {name}.")
+    if values.dtype.kind in "cmM":
+        kind = "Complex data" if values.dtype.kind == "c" else "Times (convert them to numbers first)"
+        raise ValueError(f"{kind} not supported in {name}.")
     _check_complete(values, name)
     return _as_floats(values, name) if numeric else _as_labels(values)
 
@@ -54,7 +64,7 @@ def _check_complete(values: np.ndarray, name: str) -> None:
     if values.dtype.kind == "f":
         bad = ~np.isfinite(values)
     elif values.dtype == object:
-        bad = np.vectorize(lambda value: value is None or value != value, otypes=[bool])(values)
+        bad = pd.isna(values)
     else:
         return
     if bad.any():
@@ -96,7 +106,10 @@ def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
     """
     if sample_weight is None:
         return None
-    weights = np.asarray(to_vector(sample_weight), dtype=np.float64)
+    try:
+        weights = np.asarray(to_vector(sample_weight), dtype=np.float64)
+    except (ValueError, TypeError):
+        raise ValueError(f"sample_weight must hold numbers, one a row; got {sample_weight!r:.60}.") from None
     if weights.ndim == 0:
         weights = np.full(n_rows, float(weights))
     if weights.shape != (n_rows,):
@@ -116,10 +129,7 @@ def check_rows(X: Any, y: Any, sample_weight: Any, numeric: bool, estimator: Any
     target = check_target(y, name, numeric)
     check_consistent_length(np.empty(frame.num_rows), target)
     weights = check_weights(sample_weight, frame.num_rows)
-    rows = Rows(frame, target, weights)
-    if weights is not None and not weights.all():
-        rows = rows.take(np.flatnonzero(weights))
-    return rows
+    return Rows(frame, target, weights).with_weight()
 
 
 def remember_columns(estimator: Any, X: Any, frame: pa.Table) -> None:

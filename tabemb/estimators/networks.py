@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,7 +66,8 @@ def _cell_dropout(encoder: Encoder, rate: float) -> CellDropout:
     vocabularies = [encoder.vocabularies_[encoder.schema.table_of(f)] for f in encoder.schema.categorical]
     rates = [_rates(vocabulary, rate) for vocabulary in vocabularies]
     as_missing = [vocabulary.counts[MISSING] == 0 for vocabulary in vocabularies]
-    return CellDropout(rates, as_missing, [rate] * len(encoder.scales_))
+    number_rates = [0.0 if scale.has_missing else rate for scale in encoder.scales_]
+    return CellDropout(rates, as_missing, number_rates)
 
 
 def _rates(vocabulary: Vocabulary, rate: float) -> np.ndarray:
@@ -77,7 +78,7 @@ def _rates(vocabulary: Vocabulary, rate: float) -> np.ndarray:
 
 def _table_spec(name: str, encoder: Encoder, settings: NetworkSettings, n_rows: int) -> TableSpec:
     table, vocabulary = encoder.schema.tables[name], encoder.vocabularies_[name]
-    given = None if table.pretrained is None else given_vectors(name, table.pretrained)
+    given = None if table.pretrained is None else _check_given(name, given_vectors(name, table.pretrained))
     dim = _dim(name, table, settings, given, vocabulary)
     return TableSpec(
         n_rows=len(vocabulary),
@@ -128,6 +129,21 @@ def given_vectors(name: str, pretrained: Any) -> pd.DataFrame:
     return pd.DataFrame(np.stack([np.ravel(v) for v in pretrained.values()]), index=_plain_index(pretrained))
 
 
+def _check_given(name: str, given: pd.DataFrame) -> pd.DataFrame:
+    if not given.index.is_unique:
+        twice = given.index[given.index.duplicated()][0]
+        raise ValueError(f"Table {name!r}: pretrained has several vectors for category {twice!r}.")
+    try:
+        finite = np.isfinite(given.to_numpy(np.float64)).all(axis=1)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"Table {name!r}: pretrained vectors must hold numbers alone; {error}.") from error
+    if not finite.all():
+        raise ValueError(
+            f"Table {name!r}: the pretrained vector of category {given.index[~finite][0]!r} is not finite."
+        )
+    return given
+
+
 def _plain_index(categories: Mapping) -> pd.Index:
     return pd.Index(list(categories), tupleize_cols=False)
 
@@ -135,7 +151,13 @@ def _plain_index(categories: Mapping) -> pd.Index:
 def _matched(given: pd.DataFrame, vocabulary: Vocabulary, name: str) -> np.ndarray:
     """Start vectors by code, (n_codes, dim), NaN for the codes that have none; categories are matched by value."""
     labels = to_arrow(pd.DataFrame({name: pd.Series(list(given.index), dtype=object)}))
-    codes = vocabulary.codes(labels[name], labels.schema.field(name))
+    try:
+        codes = vocabulary.codes(labels[name], labels.schema.field(name))
+    except ValueError:
+        raise ValueError(
+            f"Table {name!r}: pretrained vectors must be indexed by category; the index holds {given.index[0]!r}, "
+            f"while the columns hold {vocabulary.kind} values."
+        ) from None
     known = codes >= N_SPECIAL
     if not known.any():
         raise ValueError(
@@ -157,9 +179,3 @@ def spaces_of(encoder: Encoder, network: TabularNetwork) -> dict[str, EmbeddingS
 def _space(name: str, vocabulary: Vocabulary, vectors: Tensor) -> EmbeddingSpace:
     own = vectors[N_SPECIAL:].cpu().numpy()
     return EmbeddingSpace(own, vocabulary.labels(), vocabulary.counts[N_SPECIAL:], name)
-
-
-def check_choice(name: str, value: Any, choices: Sequence[str] | Mapping[str, Any]) -> None:
-    """Raise unless ``value`` is one of the names in ``choices``."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}.")

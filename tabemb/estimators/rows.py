@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import numbers as numeric
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -21,11 +20,9 @@ from torch import Tensor
 from tabemb.data.encoding import Encoded, Encoder
 from tabemb.data.schema import Table, infer_schema
 from tabemb.estimators.inputs import Rows, align_columns, check_rows, remember_columns
-from tabemb.estimators.networks import NetworkSettings, build_network, check_choice, spaces_of
-from tabemb.network.backbone import BACKBONES
+from tabemb.estimators.networks import NetworkSettings, build_network, spaces_of
+from tabemb.estimators.settings import check_choice, check_settings, torch_device
 from tabemb.network.model import Answer, TabularNetwork, in_double_precision
-from tabemb.network.numbers import NUMBER_ENCODINGS
-from tabemb.network.tables import table_dim
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import NUMBER_TARGETS, QuantileTarget, Target, class_target
 from tabemb.training.batches import Batches, in_pieces
@@ -54,7 +51,7 @@ _PARAMETERS = """
         Width of a category's vector, or the rule that gives it from the number of categories.
     unknown_rate : float, default=0.01
         Share of cells that training hides, so that unknown categories and missing values have trained answers; rare
-        categories are hidden up to eleven times as often, and at least twenty cells of a column in each pass (or a
+        categories are hidden up to eleven times as often, and at least a hundred cells of a column in each pass (or a
         tenth of them). 0 hides none.
     l2 : float, default=3.0
         Strength of the prior that pulls a category's vector to zero; it is divided by the category's count.
@@ -100,7 +97,7 @@ _PARAMETERS = """
     device : str, default="auto"
         A torch device; "auto" takes CUDA where there is one.
     n_jobs : int, optional
-        Threads. None: torch's own number, or one inside a joblib worker. -1: every core.
+        Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
         Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a joblib worker.
     random_state : int, RandomState or None, default=None
@@ -228,8 +225,8 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         rows, held_out = self._split(rows, eval_X, eval_y, seed)
         self.encoder_ = Encoder(schema, self.n_bins, self.min_count).fit(rows.frame, rows.weights)
-        with seeded(seed, self._torch_device()), threads(self.n_jobs):
-            self.network_ = self._build(len(rows)).to(self._torch_device())
+        with seeded(seed, torch_device(self.device)), threads(self.n_jobs):
+            self.network_ = self._build(len(rows)).to(torch_device(self.device))
             self.history_ = self._train(rows, held_out, clock, seed)
         self.best_epoch_ = self._best_epoch()
         return self
@@ -241,14 +238,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         return rows
 
     def _check_settings(self) -> None:
-        check_choice("numbers", self.numbers, NUMBER_ENCODINGS)
-        check_choice("backbone", self.backbone, BACKBONES)
-        check_choice("precision", self.precision, ("float32", "bfloat16"))
-        table_dim(self.dim, 10)
-        for name, (holds, rule) in _RULES.items():
-            value = getattr(self, name)
-            if not holds(value):
-                raise ValueError(f"{name} must be {rule}; got {value!r}.")
+        check_settings(self)
 
     def _split(self, rows: Rows, eval_X: Any, eval_y: Any, seed: int) -> tuple[Rows, Rows | None]:
         """Rows to learn from, and rows to choose the best epoch by."""
@@ -256,6 +246,10 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             raise ValueError("eval_X and eval_y must be passed together; one of them is None.")
         if eval_X is not None:
             held_out = check_rows(eval_X, eval_y, None, self._numeric_target, self, name="eval_y")
+            if held_out.y.shape[1:] != rows.y.shape[1:]:
+                raise ValueError(
+                    f"eval_y must have as many columns as y; got {held_out.y.shape} beside {rows.y.shape}."
+                )
             return rows, replace(held_out, frame=align_columns(self, eval_X))
         stop_early = len(rows) >= N_EARLY_STOPPING if self.early_stopping == "auto" else self.early_stopping
         if not stop_early or len(rows) < 2:
@@ -265,11 +259,6 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
 
     def _splitter(self, y: np.ndarray, seed: int) -> ShuffleSplit:
         return ShuffleSplit(1, test_size=self.validation_fraction, random_state=seed)
-
-    def _torch_device(self) -> torch.device:
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.device)
 
     def _build(self, n_rows: int) -> TabularNetwork:
         settings = NetworkSettings(
@@ -309,7 +298,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         weights = np.ones(len(rows)) if rows.weights is None else rows.weights / rows.weights.mean()
         answers = self.target_.encode(rows.y)
         tensors = (*map(torch.from_numpy, encoded), answers, torch.as_tensor(weights, dtype=torch.float32))
-        return [tensor.to(self._torch_device()) for tensor in tensors]
+        return [tensor.to(torch_device(self.device)) for tensor in tensors]
 
     def _batch_size(self, n_rows: int) -> int:
         if self.batch_size != "auto":
@@ -422,36 +411,6 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         return tags
 
 
-def _whole(low: int) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, numeric.Integral) and not isinstance(v, bool) and int(v) >= low
-
-
-def _real(low: float, high: float = np.inf) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, numeric.Real) and not isinstance(v, bool) and low <= float(v) < high
-
-
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "min_count": (_real(0), "a number >= 0"),
-    "unknown_rate": (_real(0, 0.5), "a number >= 0 and < 0.5"),
-    "l2": (_real(0), "a number >= 0"),
-    "n_bins": (_whole(2), "a whole number >= 2"),
-    "d_number": (_whole(1), "a whole number >= 1"),
-    "hidden": (lambda v: bool(len(v)) and all(map(_whole(1), v)), "a sequence of whole numbers >= 1"),
-    "dropout": (_real(0, 1), "a number >= 0 and < 1"),
-    "n_members": (_whole(1), "a whole number >= 1"),
-    "max_epochs": (lambda v: v == "auto" or _whole(1)(v), "a whole number >= 1 or 'auto'"),
-    "batch_size": (lambda v: v == "auto" or _whole(1)(v), "a whole number >= 1 or 'auto'"),
-    "learning_rate": (lambda v: _real(0)(v) and v > 0, "a number > 0"),
-    "table_rate": (lambda v: _real(0)(v) and v > 0, "a number > 0"),
-    "weight_decay": (_real(0), "a number >= 0"),
-    "early_stopping": (lambda v: v in (True, False, "auto"), "True, False or 'auto'"),
-    "validation_fraction": (lambda v: _real(0, 1)(v) and v > 0, "a number > 0 and < 1"),
-    "patience": (_whole(1), "a whole number >= 1"),
-    "max_time": (lambda v: v is None or (_real(0)(v) and v > 0), "a number > 0 of seconds, or None"),
-}
-"""What each setting must be, and how to say it."""
-
-
 class EmbeddingClassifier(ClassifierMixin, _RowEstimator):  # noqa: D101 (composed below)
     __doc__ = f"""Classifier that learns a vector for every category and reads it with a small ensemble of networks.
 
@@ -497,8 +456,18 @@ class EmbeddingClassifier(ClassifierMixin, _RowEstimator):  # noqa: D101 (compos
     def _weigh(self, rows: Rows) -> Rows:
         if self.class_weight is None:
             return rows
+        self._check_class_weight(rows.y)
         class_weights = compute_sample_weight(self.class_weight, rows.y)
-        return replace(rows, weights=class_weights * (1.0 if rows.weights is None else rows.weights))
+        return replace(rows, weights=class_weights * (1.0 if rows.weights is None else rows.weights)).with_weight()
+
+    def _check_class_weight(self, y: np.ndarray) -> None:
+        if not isinstance(self.class_weight, Mapping):
+            return check_choice("class_weight", self.class_weight, ("balanced",))
+        for label, weight in self.class_weight.items():
+            if not np.isfinite(weight) or weight < 0:
+                raise ValueError(f"class_weight must be finite and not negative; class {label!r} has {weight!r}.")
+            if not (y == label).any():
+                raise ValueError(f"class_weight names class {label!r}, which y does not hold.")
 
     def _splitter(self, y: np.ndarray, seed: int) -> ShuffleSplit | StratifiedShuffleSplit:
         """Keep the shares of the classes, where each has the rows for it."""

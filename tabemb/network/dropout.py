@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 UNKNOWN, MISSING = 0, 1
-N_HIDDEN = 20
+N_HIDDEN = 100
 """Fewest cells of a column that a pass hides on average: an answer learned from fewer is left to chance."""
 
 
@@ -65,7 +65,7 @@ class CellDropout(nn.Module):
 
 
 def base_rate(rate: float, n_rows: int) -> float:
-    """Share of a column's cells to hide: ``rate``, or what hides twenty of few rows, but not more than a tenth."""
+    """Share of a column's cells to hide: ``rate``, or what hides a hundred of few rows, but not more than a tenth."""
     return max(rate, min(0.1, N_HIDDEN / n_rows)) if rate else 0.0
 
 

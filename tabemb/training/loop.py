@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -75,6 +76,11 @@ def train(
         Ends the training when its budget is spent, within an epoch if need be.
     show : bool or None, default=False
         A progress bar; None shows one on a terminal alone, when training takes longer than three seconds.
+
+    Raises
+    ------
+    ValueError
+        The training loss is no longer finite.
     """
     clock = clock or Clock()
     best = Checkpoint(network, patience)
@@ -84,6 +90,10 @@ def train(
     with bar:
         for epoch in range(max_epochs):
             train_loss = _run_epoch(network, batches, loss, optimizer, clock, max_epochs, bar)
+            if not math.isfinite(train_loss):
+                raise ValueError(
+                    f"the training loss became {train_loss} in epoch {epoch}; try a smaller learning_rate."
+                )
             eval_loss = evaluate() if evaluate else float("nan")
             _record(history, epoch, clock.seconds, train_loss, eval_loss, optimizer.current_rate)
             bar.set_postfix_str(_describe(epoch, max_epochs, train_loss, eval_loss), refresh=False)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import joblib
+import psutil
 import torch
 from joblib.parallel import get_active_backend
 
@@ -24,7 +25,10 @@ def _in_child_process() -> bool:
 
 
 def n_threads(n_jobs: int | None) -> int:
-    """Threads for ``n_jobs``: None takes one inside a joblib worker, else what torch was given, -1 every core.
+    """Threads for ``n_jobs``: None takes one inside a joblib worker, else the free cores, -1 every core.
+
+    Free are the cores without the load of the last minute: two threads that wait for one core are many times slower
+    than one. Never more than torch was given.
 
     Examples
     --------
@@ -33,7 +37,8 @@ def n_threads(n_jobs: int | None) -> int:
     """
     n_cores = joblib.cpu_count()
     if n_jobs is None:
-        return 1 if is_nested() else max(1, min(torch.get_num_threads(), n_cores))
+        free = 1 if is_nested() else n_cores - round(psutil.getloadavg()[0])
+        return max(1, min(torch.get_num_threads(), free))
     return n_jobs if n_jobs > 0 else max(1, n_cores + 1 + n_jobs)
 
 

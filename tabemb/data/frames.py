@@ -40,7 +40,7 @@ def to_arrow(X, estimator: Any = None) -> pa.Table:
     >>> to_arrow(pd.DataFrame({"city": ["Bonn", None], "size": [1.5, 2.0]})).schema.names
     ['city', 'size']
     """
-    if isinstance(X, (str, dict)):
+    if type(X) in (str, dict):  # not isinstance: a sparse matrix can be a dict
         raise TypeError(f"X must be a frame or a 2-D array; got a {type(X).__name__}.")
     if isinstance(X, pa.Table):
         table = X

@@ -43,10 +43,12 @@ def test_python_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
         exec(compile(block, page, "exec"), names)
 
 
-def test_the_readme_has_code_and_the_place_for_results():
+def test_the_readme_has_code_and_dated_results():
     text = (ROOT / "README.md").read_text()
     assert len(list(code_blocks(text))) >= 1
-    assert text.count("<!-- results -->") == 1
+    results = text.split("## Results")[1].split("\n## ")[0]
+    assert re.search(r"Measured on \d{4}-\d\d-\d\d on ", results)
+    assert "| data (error) |" in results
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)

@@ -227,16 +227,3 @@ def _labels(y: pd.Series, task: str) -> pd.Series:
             f"target: a {task} column has {'2' if task == 'binary' else '>= 2'} classes, {y.name!r} has {n_classes}"
         )
     return y.astype(int) if types.is_integer_dtype(y) or types.is_bool_dtype(y) else y.astype("str")
-
-
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """Tell what a data set is in a few words and counts, for the head of a report.
-
-    Returns
-    -------
-    dict
-        rows, columns, task, target, classes (None for a regression).
-    """
-    n_classes = None if dataset.task == "regression" else int(dataset.y.nunique())
-    n_rows, n_columns = dataset.X.shape
-    return {"rows": n_rows, "columns": n_columns, "task": dataset.task, "target": dataset.target, "classes": n_classes}

@@ -108,7 +108,8 @@ class Encoder:
             A column is missing, holds values of another kind than in ``fit``, or an infinite number.
         """
         self._check_columns(frame)
-        codes = [self._codes(feature, frame) for feature in self.schema.categorical]
+        tables = zip(self.schema.categorical, self.schema.table_names)
+        codes = [self.vocabularies_[name].codes(*_cells(feature, frame)) for feature, name in tables]
         numbers = [scale.apply(self._number(f, frame)) for f, scale in zip(self.schema.numbers, self.scales_)]
         return Encoded(_stack(codes, frame.num_rows, np.int64), _stack(numbers, frame.num_rows, np.float32))
 
@@ -126,9 +127,6 @@ class Encoder:
             return Vocabulary.learn({f.name: _cells(f, frame) for f in features}, weights, min_count)
         except ValueError as error:
             raise ValueError(f"Table {name!r}: {error}") from error
-
-    def _codes(self, feature: Feature, frame: pa.Table) -> np.ndarray:
-        return self.vocabularies_[self.schema.table_of(feature)].codes(*_cells(feature, frame))
 
     def _number(self, feature: Feature, frame: pa.Table) -> np.ndarray:
         column = frame[feature.column]

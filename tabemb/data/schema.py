@@ -86,9 +86,11 @@ class Schema:
     numbers: list[Feature] = field(default_factory=list)
     tables: dict[str, Table] = field(default_factory=dict)
 
-    def table_of(self, feature: Feature) -> str:
-        """Name of the table that a categorical feature reads."""
-        return next(name for name, table in self.tables.items() if feature.name in table.columns)
+    @property
+    def table_names(self) -> list[str]:
+        """Name of the table that each categorical feature reads."""
+        reads = {column: name for name, table in self.tables.items() for column in table.columns}
+        return [reads[feature.name] for feature in self.categorical]
 
     @property
     def used(self) -> list[str]:

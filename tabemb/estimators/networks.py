@@ -42,9 +42,9 @@ class NetworkSettings:
 def build_network(encoder: Encoder, bias: Tensor, settings: NetworkSettings, n_rows: int) -> TabularNetwork:
     """A new network for rows of this encoder, with start values from torch's random state."""
     settings = replace(settings, unknown_rate=base_rate(settings.unknown_rate, n_rows))
-    names = list(encoder.schema.tables)
-    specs = [_table_spec(name, encoder, settings, n_rows) for name in names]
-    table_of = [names.index(encoder.schema.table_of(feature)) for feature in encoder.schema.categorical]
+    specs = [_table_spec(name, encoder, settings, n_rows) for name in encoder.schema.tables]
+    position = {name: t for t, name in enumerate(encoder.schema.tables)}
+    table_of = [position[name] for name in encoder.schema.table_names]
     generator = torch.Generator().manual_seed(int(torch.randint(2**31, ()).item()))
     tables = Tables(specs, table_of, generator)
     edges = [scale.edges for scale in encoder.scales_]
@@ -63,7 +63,7 @@ def _offsets(specs: list[TableSpec], table_of: list[int], n_outputs: int) -> Tab
 
 
 def _cell_dropout(encoder: Encoder, rate: float) -> CellDropout:
-    vocabularies = [encoder.vocabularies_[encoder.schema.table_of(f)] for f in encoder.schema.categorical]
+    vocabularies = [encoder.vocabularies_[name] for name in encoder.schema.table_names]
     rates = [_rates(vocabulary, rate) for vocabulary in vocabularies]
     as_missing = [vocabulary.counts[MISSING] == 0 for vocabulary in vocabularies]
     number_rates = [0.0 if scale.has_missing else rate for scale in encoder.scales_]

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from tabemb.compare import load_dataset
-from tabemb.compare.datasets import describe
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def test_options_reach_the_data_set_and_missing_targets_are_counted(table):
     assert dataset.roles == {"zip": "categorical"}
     assert dataset.time.isna().tolist() == [False, False, True, False]
     assert list(dataset.fold) == [1, 1, 2, 2]
-    assert describe(dataset)["target"] == "log price"
+    assert dataset.target == "log price"
 
 
 @pytest.mark.parametrize(

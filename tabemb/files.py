@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 from sklearn.utils.validation import check_is_fitted
 
 from tabemb import targets
+from tabemb.data.effects import Effects, Levels
 from tabemb.data.encoding import Encoder, Scale
 from tabemb.data.schema import Feature, Schema, Table
 from tabemb.data.vocabulary import Vocabulary
@@ -34,10 +35,11 @@ FORMAT = 1
 ESTIMATORS: dict[str, type] = {cls.__name__: cls for cls in (EmbeddingClassifier, EmbeddingRegressor)}
 _TARGETS = [cls for cls in vars(targets).values() if isinstance(cls, type) and issubclass(cls, targets.Target)]
 SAVED: dict[str, type] = {
-    cls.__name__: cls for cls in (Encoder, Schema, Feature, Scale, Table, Vocabulary, EmbeddingSpace, *_TARGETS)
+    cls.__name__: cls
+    for cls in (Encoder, Effects, Levels, Schema, Feature, Scale, Table, Vocabulary, EmbeddingSpace, *_TARGETS)
 }
 """The classes that a file may hold, as the contents of their ``__dict__``."""
-_FITTED = ("encoder_", "target_", "history_", "best_epoch_", "n_features_in_", "feature_names_in_")
+_FITTED = ("encoder_", "effects_", "target_", "history_", "best_epoch_", "n_features_in_", "feature_names_in_")
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:

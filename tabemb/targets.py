@@ -22,6 +22,7 @@ class Target:
     n_outputs: int
     bias: Tensor
     classes_: Any = None  # labels, or a list of them, of class targets
+    gives_shares = False  # whether responses are indicators
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> Target:
         """Learn the labels or the scale from training answers."""
@@ -31,9 +32,17 @@ class Target:
         """Answers as the tensor that the loss wants."""
         raise NotImplementedError
 
+    def responses(self, y: np.ndarray) -> np.ndarray:
+        """Answers as numbers whose mean by level is worth knowing, float64 (n, n_responses)."""
+        return self.encode(y).double().numpy().reshape(len(y), -1)
+
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Loss of each member on each row, (n, n_members)."""
         raise NotImplementedError
+
+    def noise(self, losses: Tensor) -> Tensor | float:
+        """What one row's loss is worth in units of log likelihood, from the losses of a batch: 1 if it is one."""
+        return 1.0
 
     def average(self, outputs: Tensor) -> Tensor:
         """One output for all members, (n, 1, n_outputs), whose prediction is the members' mean prediction."""
@@ -53,6 +62,8 @@ def _per_member(loss: Any, outputs: Tensor, y: Tensor) -> Tensor:
 class ClassTarget(Target):
     """One class of several, by softmax and log loss."""
 
+    gives_shares = True
+
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> ClassTarget:
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.n_outputs = len(self.classes_)
@@ -71,6 +82,11 @@ class ClassTarget(Target):
             raise ValueError(f"eval_y holds class {y[codes < 0].tolist()[0]!r}, which y does not hold.")
         return torch.as_tensor(codes)
 
+    def responses(self, y: np.ndarray) -> np.ndarray:
+        """Indicators of the classes; of two, that of the second says all."""
+        indicators = np.eye(self.n_outputs)[self.encode(y)]
+        return indicators[:, 1:] if self.n_outputs == 2 else indicators
+
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         return _per_member(F.cross_entropy, outputs, y)
 
@@ -85,6 +101,8 @@ class ClassTarget(Target):
 
 class MultilabelTarget(Target):
     """Several yes/no answers at once, by independent logits; y is (n, n_labels) of 0 and 1."""
+
+    gives_shares = True
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> MultilabelTarget:
         self.n_outputs = y.shape[1]
@@ -109,6 +127,8 @@ class MultilabelTarget(Target):
 class MultioutputClassTarget(Target):
     """Several class targets at once; y is (n, n_targets), each column with classes of its own."""
 
+    gives_shares = True
+
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> MultioutputClassTarget:
         self.targets = [ClassTarget().fit(column, weights) for column in y.T]
         self.classes_ = [target.classes_ for target in self.targets]
@@ -121,6 +141,9 @@ class MultioutputClassTarget(Target):
 
     def encode(self, y: np.ndarray) -> Tensor:
         return torch.stack([target.encode(column) for target, column in zip(self.targets, y.T)], dim=1)
+
+    def responses(self, y: np.ndarray) -> np.ndarray:
+        return np.concatenate([target.responses(column) for target, column in zip(self.targets, y.T)], axis=1)
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         parts = zip(self.targets, self._split(outputs), y.unbind(1))
@@ -159,6 +182,10 @@ class NumberTarget(Target):
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         return (outputs - y.unsqueeze(1)).square().mean(-1)
+
+    def noise(self, losses: Tensor) -> Tensor | float:
+        """The scale of a normal or Laplace distribution of the errors: their mean loss."""
+        return losses.detach().mean()
 
     def predict(self, outputs: Tensor) -> np.ndarray:
         scaled = self.average(outputs)[:, 0].double().numpy(force=True)
@@ -206,6 +233,9 @@ class CountTarget(NumberTarget):
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         return (outputs.exp() - y.unsqueeze(1) * outputs).mean(-1)
+
+    def noise(self, losses: Tensor) -> Tensor | float:
+        return 1.0
 
     def average(self, outputs: Tensor) -> Tensor:
         return (outputs.logsumexp(1) - math.log(outputs.shape[1])).unsqueeze(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.frames import to_arrow
 from tabemb.data.schema import Table
@@ -39,7 +41,9 @@ class NetworkSettings:
     n_members: int
 
 
-def build_network(encoder: Encoder, bias: Tensor, settings: NetworkSettings, n_rows: int) -> TabularNetwork:
+def build_network(
+    encoder: Encoder, effects: Effects | None, bias: Tensor, settings: NetworkSettings, n_rows: int
+) -> TabularNetwork:
     """A new network for rows of this encoder, with start values from torch's random state."""
     settings = replace(settings, unknown_rate=base_rate(settings.unknown_rate, n_rows))
     specs = [_table_spec(name, encoder, settings, n_rows) for name in encoder.schema.tables]
@@ -49,9 +53,9 @@ def build_network(encoder: Encoder, bias: Tensor, settings: NetworkSettings, n_r
     tables = Tables(specs, table_of, generator)
     edges = [scale.edges for scale in encoder.scales_]
     numbers = NUMBER_ENCODINGS[settings.numbers if edges else "scale"](edges, settings.d_number)
-    d_joined = tables.dim + numbers.dim
+    d_joined = tables.dim + numbers.dim + (math.prod(effects.shape) if effects else 0)
     backbone = BACKBONES[settings.backbone](d_joined, settings.hidden, settings.dropout, settings.n_members)
-    dropout = _cell_dropout(encoder, settings.unknown_rate)
+    dropout = _cell_dropout(encoder, effects, settings.unknown_rate)
     offsets = _offsets(specs, table_of, len(bias)) if settings.offsets and specs else None
     return TabularNetwork(dropout, tables, numbers, backbone, settings.n_members, bias, offsets)
 
@@ -62,12 +66,12 @@ def _offsets(specs: list[TableSpec], table_of: list[int], n_outputs: int) -> Tab
     return Tables(flat, table_of)
 
 
-def _cell_dropout(encoder: Encoder, rate: float) -> CellDropout:
+def _cell_dropout(encoder: Encoder, effects: Effects | None, rate: float) -> CellDropout:
     vocabularies = [encoder.vocabularies_[name] for name in encoder.schema.table_names]
     rates = [_rates(vocabulary, rate) for vocabulary in vocabularies]
     as_missing = [vocabulary.counts[MISSING] == 0 for vocabulary in vocabularies]
     number_rates = [0.0 if scale.has_missing else rate for scale in encoder.scales_]
-    return CellDropout(rates, as_missing, number_rates)
+    return CellDropout(rates, as_missing, number_rates, effects.reads if effects else None)
 
 
 def _rates(vocabulary: Vocabulary, rate: float) -> np.ndarray:

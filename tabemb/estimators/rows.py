@@ -17,11 +17,12 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tabemb.data.encoding import Encoded, Encoder
+from tabemb.data.effects import CrossFit, Effects
+from tabemb.data.encoding import Encoder
 from tabemb.data.schema import Table, infer_schema
 from tabemb.estimators.inputs import Rows, align_columns, check_rows, remember_columns
 from tabemb.estimators.networks import NetworkSettings, build_network, spaces_of
-from tabemb.estimators.settings import check_choice, check_settings, torch_device
+from tabemb.estimators.settings import check_choice, check_settings, is_fast_in_bfloat16, torch_device
 from tabemb.network.model import Answer, TabularNetwork, in_double_precision
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import NUMBER_TARGETS, QuantileTarget, Target, class_target
@@ -30,8 +31,6 @@ from tabemb.training.loop import Clock, train
 from tabemb.training.optimizers import Optimizer
 from tabemb.training.threads import is_nested, seeded, threads
 
-N_EARLY_STOPPING = 1000
-"""Rows from which ``early_stopping="auto"`` holds some back: fewer are too few to judge an epoch by."""
 PIECE = 4096
 """Rows predicted at a time, so that memory does not grow with the number of rows."""
 N_PRECISE = 1024
@@ -53,10 +52,16 @@ _PARAMETERS = """
         Share of cells that training hides, so that unknown categories and missing values have trained answers; rare
         categories are hidden up to eleven times as often, and at least a hundred cells of a column in each pass (or a
         tenth of them). 0 hides none.
-    l2 : float, default=3.0
-        Strength of the prior that pulls a category's vector to zero; it is divided by the category's count.
+    l2 : float, default=200.0
+        Strength of the prior that pulls a category's vector to zero, for answers that are all noise; it is divided by
+        the category's count and, in regression, falls with the share of the answers' variance that is still noise.
     offsets : bool, default=True
         Whether each category also adds an effect of its own directly to the output, under the same prior.
+    effects : bool, default=True
+        Whether the effect of each category, each bin of a number and each pair of them that matters (how far its mean
+        answer lies from the mean of all, shrunk and, for the training rows, out-of-fold), and its count, are inputs.
+    n_pairs : int, default=36
+        Most pairs of inputs in the effects; those that explain most beyond their two inputs are taken.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
         Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value alone.
     n_bins : int, default=48
@@ -65,7 +70,7 @@ _PARAMETERS = """
         Width of a number's vector.
     backbone : {"mlp"}, default="mlp"
         What reads the joined vectors.
-    hidden : sequence of int, default=(256, 256)
+    hidden : sequence of int, default=(128, 128)
         Widths of the backbone's layers.
     dropout : float, default=0.1
         Share of hidden units that a training step leaves out.
@@ -73,10 +78,10 @@ _PARAMETERS = """
         Networks that share all weights but their input scales and heads; their predictions are averaged.
     OWN
     max_epochs : int or "auto", default="auto"
-        Most passes over the rows. "auto": as many as make about 4,000 steps, but 10 to 60.
-    precision : {"float32", "bfloat16"}, default="float32"
-        Of the products of matrices in training; weights and losses are always float32. "bfloat16" is two to three
-        times as fast where the processor has instructions for it (AMX, recent GPUs) and slower elsewhere.
+        Most passes over the rows. "auto": as many as make about 1,000 steps, but 10 to 60.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of the products of matrices in training; weights and losses are always float32. "auto" takes bfloat16 where the
+        processor has instructions for it (AMX, recent GPUs): it is twice as fast there, and slower elsewhere.
     batch_size : int or "auto", default="auto"
         Rows in a step. "auto": a power of two near a fortieth of the rows, 16 to 256.
     learning_rate : float, default=0.003
@@ -85,9 +90,9 @@ _PARAMETERS = """
         Learning rate of the categories' vectors, in units of ``learning_rate``.
     weight_decay : float, default=0.02
         Weight decay of the backbone's matrices.
-    early_stopping : bool or "auto", default="auto"
-        Whether to hold rows back and keep the epoch that predicts them best. "auto": from 1,000 rows on. Rows given
-        as ``eval_X`` are used instead where there are any.
+    early_stopping : bool, default=False
+        Whether to hold rows back and keep the epoch that predicts them best. Without it every row is learned from, and
+        the last epoch, where the learning rate is near zero, is kept. Rows given as ``eval_X`` are used in any case.
     validation_fraction : float, default=0.1
         Share of the rows that early stopping holds back.
     patience : int, default=5
@@ -114,6 +119,8 @@ _ATTRIBUTES = """
         The epoch whose weights were kept, counted from 0.
     encoder_ : Encoder
         Roles, vocabularies and scales.
+    effects_ : Effects or None
+        Effects of levels; ``effects_.terms_`` says of which inputs.
     network_ : torch.nn.Module
     n_features_in_ : int
     feature_names_in_ : ndarray of str
@@ -144,22 +151,24 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         min_count: float = 1,
         dim: int | str = "auto",
         unknown_rate: float = 0.01,
-        l2: float = 3.0,
+        l2: float = 200.0,
         offsets: bool = True,
+        effects: bool = True,
+        n_pairs: int = 36,
         numbers: str = "piecewise",
         n_bins: int = 48,
         d_number: int = 16,
         backbone: str = "mlp",
-        hidden: tuple[int, ...] = (256, 256),
+        hidden: tuple[int, ...] = (128, 128),
         dropout: float = 0.1,
         n_members: int = 8,
         max_epochs: int | str = "auto",
-        precision: str = "float32",
+        precision: str = "auto",
         batch_size: int | str = "auto",
         learning_rate: float = 3e-3,
         table_rate: float = 1.0,
         weight_decay: float = 0.02,
-        early_stopping: bool | str = "auto",
+        early_stopping: bool = False,
         validation_fraction: float = 0.1,
         patience: int = 5,
         max_time: float | None = None,
@@ -175,6 +184,8 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         self.unknown_rate = unknown_rate
         self.l2 = l2
         self.offsets = offsets
+        self.effects = effects
+        self.n_pairs = n_pairs
         self.numbers = numbers
         self.n_bins = n_bins
         self.d_number = d_number
@@ -225,9 +236,10 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         rows, held_out = self._split(rows, eval_X, eval_y, seed)
         self.encoder_ = Encoder(schema, self.n_bins, self.min_count).fit(rows.frame, rows.weights)
+        self.effects_, draw_effects = self._learn_effects(rows, seed)
         with seeded(seed, torch_device(self.device)), threads(self.n_jobs):
             self.network_ = self._build(len(rows)).to(torch_device(self.device))
-            self.history_ = self._train(rows, held_out, clock, seed)
+            self.history_ = self._train(rows, draw_effects, held_out, clock, seed)
         self.best_epoch_ = self._best_epoch()
         return self
 
@@ -251,14 +263,24 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
                     f"eval_y must have as many columns as y; got {held_out.y.shape} beside {rows.y.shape}."
                 )
             return rows, replace(held_out, frame=align_columns(self, eval_X))
-        stop_early = len(rows) >= N_EARLY_STOPPING if self.early_stopping == "auto" else self.early_stopping
-        if not stop_early or len(rows) < 2:
+        if not self.early_stopping or len(rows) < 2:
             return rows, None
         learn, judge = next(self._splitter(rows.y, seed).split(np.zeros(len(rows)), rows.y))
         return rows.take(np.sort(learn)), rows.take(np.sort(judge))
 
     def _splitter(self, y: np.ndarray, seed: int) -> ShuffleSplit:
         return ShuffleSplit(1, test_size=self.validation_fraction, random_state=seed)
+
+    def _learn_effects(self, rows: Rows, seed: int) -> tuple[Effects | None, Callable[[], Tensor] | None]:
+        """Effects of levels, and a function that draws those of the training rows out-of-fold."""
+        if not self.effects:
+            return None, None
+        generator = np.random.default_rng(seed)
+        weights = np.ones(len(rows)) if rows.weights is None else rows.weights
+        learned_from = (*self.encoder_.transform(rows.frame), self.target_.responses(rows.y), weights)
+        effects = Effects(self.n_pairs, self.target_.gives_shares).fit(*learned_from, generator)
+        crossed = CrossFit(effects, *learned_from)
+        return effects, lambda: torch.from_numpy(crossed.draw(generator)).to(torch_device(self.device))
 
     def _build(self, n_rows: int) -> TabularNetwork:
         settings = NetworkSettings(
@@ -273,12 +295,20 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             dropout=self.dropout,
             n_members=self.n_members,
         )
-        return build_network(self.encoder_, self.target_.bias, settings, n_rows)
+        return build_network(self.encoder_, self.effects_, self.target_.bias, settings, n_rows)
 
-    def _train(self, rows: Rows, held_out: Rows | None, clock: Clock, seed: int) -> dict[str, list[float]]:
+    def _train(
+        self,
+        rows: Rows,
+        draw_effects: Callable[[], Tensor] | None,
+        held_out: Rows | None,
+        clock: Clock,
+        seed: int,
+    ) -> dict[str, list[float]]:
         generator = torch.Generator().manual_seed(seed)
-        batches = Batches(self._tensors(rows), self._batch_size(len(rows)), generator)
-        evaluate = None if held_out is None else partial(self._evaluate, self._tensors(held_out))
+        codes, numbers, answers, weights = self._tensors(rows)
+        effects = draw_effects or codes.new_zeros(len(codes), 0, 1, dtype=torch.float32)
+        batches = Batches([codes, numbers, effects, answers, weights], self._batch_size(len(rows)), generator)
         optimizer = Optimizer(self.network_, self.learning_rate, self.weight_decay, self.table_rate)
         return train(
             self.network_,
@@ -286,7 +316,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             self._loss,
             optimizer,
             max_epochs=self._n_epochs(len(batches)),
-            evaluate=evaluate,
+            evaluate=None if held_out is None else partial(self._evaluate, self._tensors(held_out)),
             patience=self.patience,
             clock=clock,
             show=False if self.verbose is None and is_nested() else self.verbose,
@@ -300,6 +330,13 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         tensors = (*map(torch.from_numpy, encoded), answers, torch.as_tensor(weights, dtype=torch.float32))
         return [tensor.to(torch_device(self.device)) for tensor in tensors]
 
+    def _effects(self, codes: Tensor, numbers: Tensor) -> Tensor:
+        """Effects of rows that did not teach them, (n, n_terms, d_term)."""
+        if self.effects_ is None:
+            return numbers.new_zeros(len(codes), 0, 1)
+        effects = self.effects_.transform(codes.numpy(force=True), numbers.numpy(force=True))
+        return torch.from_numpy(effects).to(codes.device)
+
     def _batch_size(self, n_rows: int) -> int:
         if self.batch_size != "auto":
             return int(self.batch_size)
@@ -308,12 +345,19 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
     def _n_epochs(self, n_batches: int) -> int:
         if self.max_epochs != "auto":
             return int(self.max_epochs)
-        return int(np.clip(round(4000 / n_batches), 10, 60))
+        return int(np.clip(round(1000 / n_batches), 10, 60))
 
-    def _loss(self, codes: Tensor, numbers: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-        with torch.autocast(codes.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            answer = self.network_(codes, numbers)
-        return ((self.target_.loss(answer.outputs.float(), y).mean(1) + answer.penalty) * weights).mean()
+    def _loss(self, codes: Tensor, numbers: Tensor, effects: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        with torch.autocast(codes.device.type, torch.bfloat16, enabled=self._in_bfloat16()):
+            answer = self.network_(codes, numbers, effects)
+        losses = self.target_.loss(answer.outputs.float(), y)
+        penalty = answer.penalty * self.target_.noise(losses)  # the prior, in the unit of the loss
+        return ((losses.mean(1) + penalty) * weights).mean()
+
+    def _in_bfloat16(self) -> bool:
+        if self.precision == "auto":
+            return is_fast_in_bfloat16(torch_device(self.device))
+        return self.precision == "bfloat16"
 
     @torch.no_grad()
     def _evaluate(self, tensors: list[Tensor]) -> float:
@@ -321,19 +365,13 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         self.network_.eval()
         total = 0.0
         for codes, numbers, y, weights in in_pieces(tensors, PIECE):
-            outputs = self.target_.average(self.network_(codes, numbers).outputs)
+            outputs = self.target_.average(self.network_(codes, numbers, self._effects(codes, numbers)).outputs)
             total += float((self.target_.loss(outputs, y)[:, 0] * weights).sum())
         return total / float(tensors[-1].sum())
 
     def _best_epoch(self) -> int:
         losses = self.history_["eval_loss"]
         return int(np.nanargmin(losses)) if np.isfinite(losses).any() else len(losses) - 1
-
-    def _encoded(self, X: Any) -> list[Tensor]:
-        check_is_fitted(self)
-        encoded: Encoded = self.encoder_.transform(align_columns(self, X))
-        device = next(self.network_.parameters()).device
-        return [torch.from_numpy(array).to(device) for array in encoded]
 
     def _raw_outputs(self, X: Any) -> Tensor:
         """The members' average output for rows of the user, (n, 1, n_outputs)."""
@@ -346,12 +384,19 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         A product of matrices rounds a row differently with other rows beside it. In double precision that is far
         below what anybody can see; for many rows it would cost twice the time.
         """
-        codes, numbers = self._encoded(X)
-        network: Callable[[Tensor, Tensor], Answer] = self.network_
-        if len(codes) <= N_PRECISE:
-            network, numbers = in_double_precision(self.network_), numbers.double()
+        check_is_fitted(self)
+        encoded = self.encoder_.transform(align_columns(self, X))
+        device = next(self.network_.parameters()).device
+        rows = [torch.from_numpy(array).to(device) for array in encoded]
+        precise = len(rows[0]) <= N_PRECISE
         with threads(self.n_jobs):
-            return torch.cat([part(network(*piece)) for piece in in_pieces((codes, numbers), PIECE)])
+            return torch.cat([part(self._answer(*piece, precise=precise)) for piece in in_pieces(rows, PIECE)])
+
+    def _answer(self, codes: Tensor, numbers: Tensor, *, precise: bool) -> Answer:
+        effects = self._effects(codes, numbers)
+        if precise:
+            return in_double_precision(self.network_)(codes, numbers.double(), effects.double())
+        return self.network_(codes, numbers, effects)
 
     def transform(self, X):
         """Last hidden layer, averaged over the members.

@@ -49,6 +49,8 @@ RULES: dict[str, Rule] = {
     "unknown_rate": (_real(0, 0.5), "a number >= 0 and < 0.5"),
     "l2": (_real(0), "a number >= 0"),
     "offsets": (lambda v: isinstance(v, (bool, np.bool_)), "True or False"),
+    "effects": (lambda v: isinstance(v, (bool, np.bool_)), "True or False"),
+    "n_pairs": (_whole(0), "a whole number >= 0"),
     "numbers": _one_of(NUMBER_ENCODINGS),
     "n_bins": (_whole(2), "a whole number >= 2"),
     "d_number": (_whole(1), "a whole number >= 1"),
@@ -58,11 +60,11 @@ RULES: dict[str, Rule] = {
     "n_members": (_whole(1), "a whole number >= 1"),
     "max_epochs": (_or("auto", _whole(1)), "a whole number >= 1 or 'auto'"),
     "batch_size": (_or("auto", _whole(1)), "a whole number >= 1 or 'auto'"),
-    "precision": _one_of(("float32", "bfloat16")),
+    "precision": _one_of(("auto", "float32", "bfloat16")),
     "learning_rate": (_real(0, strict=True), "a number > 0"),
     "table_rate": (_real(0, strict=True), "a number > 0"),
     "weight_decay": (_real(0), "a number >= 0"),
-    "early_stopping": (lambda v: v in (True, False, "auto"), "True, False or 'auto'"),
+    "early_stopping": (lambda v: isinstance(v, (bool, np.bool_)), "True or False"),
     "validation_fraction": (_real(0, 1, strict=True), "a number > 0 and < 1"),
     "patience": (_whole(1), "a whole number >= 1"),
     "max_time": (_or(None, _real(0, strict=True)), "a number > 0 of seconds, or None"),
@@ -114,3 +116,10 @@ def torch_device(name: Any) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device is {name!r}, but this machine has no CUDA device that torch can use.")
     return device
+
+
+def is_fast_in_bfloat16(device: torch.device) -> bool:
+    """Whether products of bfloat16 matrices are faster there than those of float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))

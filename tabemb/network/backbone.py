@@ -8,6 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from tabemb.network.dropout import Dropout
+
 
 class Backbone(nn.Module):
     """From joined rows (n, d_in) to (n, n_members, dim)."""
@@ -41,7 +43,7 @@ class MLP(Backbone):
         widths = [d_in, *hidden]
         layers: list[nn.Module] = []
         for d_from, d_to in pairwise(widths):
-            layers += [nn.Linear(d_from, d_to), nn.ReLU(), nn.Dropout(dropout)]
+            layers += [nn.Linear(d_from, d_to), nn.ReLU(), Dropout(dropout)]
         self.layers = nn.Sequential(*layers)
         self.dim = widths[-1]
 

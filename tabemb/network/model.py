@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from tabemb.network.backbone import Backbone
 from tabemb.network.dropout import CellDropout
-from tabemb.network.numbers import NumberEncoding
+from tabemb.network.numbers import NumberEncoding, squash
 from tabemb.network.tables import Tables
 
 
@@ -30,13 +30,14 @@ class TabularNetwork(nn.Module):
     ``offsets``, tables as wide as the output, add an effect of each category directly: the wide part of Wide & Deep
     (Cheng et al. 2016), a random effect of the category.
 
-    In training some cells are hidden first. Doubles as ``numbers`` give an answer in double precision, if the weights
-    outside the tables are doubles too.
+    Effects of levels, learned before, are inputs beside the vectors. In training some cells are hidden first. Doubles
+    as ``numbers`` give an answer in double precision, if the weights outside the tables are doubles too.
 
     Shape
     -----
     codes   : int64 (n, n_categorical)
     numbers : float32 (n, n_numbers), NaN where missing
+    effects : float32 (n, n_terms, d_term)
     output  : an :class:`Answer`
     """
 
@@ -57,10 +58,10 @@ class TabularNetwork(nn.Module):
         self.backbone: Backbone = backbone
         self.head = MemberHeads(n_members, backbone.dim, bias)
 
-    def forward(self, codes: Tensor, numbers: Tensor) -> Answer:
-        codes, numbers = self.dropout(codes, numbers)
+    def forward(self, codes: Tensor, numbers: Tensor, effects: Tensor) -> Answer:
+        codes, numbers, effects = self.dropout(codes, numbers, effects)
         vectors, penalty = self.tables(codes)  # (n, d_tables)
-        joined = torch.cat([vectors, self.numbers(numbers)], dim=1)  # (n, d_tables + d_numbers)
+        joined = torch.cat([vectors, self.numbers(numbers), squash(effects).flatten(1)], dim=1)  # (n, d_joined)
         hidden = self.backbone(joined)  # (n, n_members, d_hidden)
         outputs = self.head(hidden)
         if self.offsets is not None:
@@ -70,12 +71,12 @@ class TabularNetwork(nn.Module):
         return Answer(outputs, hidden, penalty)
 
 
-def in_double_precision(network: TabularNetwork) -> Callable[[Tensor, Tensor], Answer]:
+def in_double_precision(network: TabularNetwork) -> Callable[[Tensor, Tensor, Tensor], Answer]:
     """The same network with doubles as weights, outside the tables, which are only read from."""
     weights = {
         name: p.double() for name, p in network.named_parameters() if not name.startswith(("tables.", "offsets."))
     }
-    return lambda codes, numbers: functional_call(network, weights, (codes, numbers))
+    return lambda codes, numbers, effects: functional_call(network, weights, (codes, numbers, effects))
 
 
 class MemberHeads(nn.Module):

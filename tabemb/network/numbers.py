@@ -65,17 +65,8 @@ class _EmbeddedNumbers(NumberEncoding):
         return torch.baddbmm(self.bias, terms, self.weight).transpose(0, 1).flatten(1)
 
 
-class PiecewiseLinearNumbers(_EmbeddedNumbers):
-    """Piecewise-linear encoding (Gorishniy et al. 2022): how far the value has come through each bin, 0 to 1.
-
-    Every bin is clipped to [0, 1], so that no value, however far outside the training range or however narrow the
-    bin, gives an input larger than one.
-
-    Shape
-    -----
-    input  : (n, n_numbers), NaN where missing
-    output : (n, n_numbers x d_number)
-    """
+class _EmbeddedBins(_EmbeddedNumbers):
+    """Learned vectors of numbers from how far the value has come through each of their bins, 0 to 1."""
 
     low: Tensor
     inverse_width: Tensor
@@ -85,14 +76,57 @@ class PiecewiseLinearNumbers(_EmbeddedNumbers):
         super().__init__(edges, n_bins, d_number)
         low, inverse_width = torch.zeros(len(edges), n_bins), torch.zeros(len(edges), n_bins)
         for i, e in enumerate(edges):
-            width = np.diff(e)
-            low[i, : len(width)] = torch.as_tensor(e[:-1], dtype=torch.float32)
-            inverse_width[i, : len(width)] = torch.as_tensor(1 / np.maximum(width, 1e-30), dtype=torch.float32)
+            low[i, : len(e) - 1], inverse_width[i, : len(e) - 1] = _bins(e)
         self.register_buffer("low", low)
         self.register_buffer("inverse_width", inverse_width)
 
     def expand(self, numbers: Tensor) -> Tensor:
         return ((numbers.unsqueeze(-1) - self.low) * self.inverse_width).clamp(0.0, 1.0)
+
+
+def _bins(edges: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Lower edge of each bin and one over its width."""
+    inverse_width = 1 / np.maximum(np.diff(edges), 1e-30)
+    return torch.as_tensor(edges[:-1], dtype=torch.float32), torch.as_tensor(inverse_width, dtype=torch.float32)
+
+
+class PiecewiseLinearNumbers(NumberEncoding):
+    """Piecewise-linear encoding (Gorishniy et al. 2022): how far the value has come through each bin, 0 to 1.
+
+    Every bin is clipped to [0, 1], so that no value, however far outside the training range or however narrow the
+    bin, gives an input larger than one. A number of more bins than ``d_number`` has a learned vector of them; one of
+    fewer gives its bins themselves and whether it is missing: a count of three values needs no sixteen inputs.
+
+    Shape
+    -----
+    input  : (n, n_numbers), NaN where missing
+    output : (n, dim)
+    """
+
+    long: Tensor
+    short: Tensor
+    short_of_bin: Tensor
+    low: Tensor
+    inverse_width: Tensor
+
+    def __init__(self, edges: Sequence[np.ndarray], d_number: int) -> None:
+        super().__init__(edges, d_number)
+        is_long = np.array([len(e) - 1 > d_number for e in edges])
+        self.register_buffer("long", torch.from_numpy(np.flatnonzero(is_long)))
+        self.register_buffer("short", torch.from_numpy(np.flatnonzero(~is_long)))
+        self.embedded = _EmbeddedBins([edges[i] for i in self.long], d_number)
+        bins = [_bins(edges[i]) for i in self.short]
+        self.register_buffer("low", torch.cat([torch.zeros(0), *(low for low, _ in bins)]))
+        self.register_buffer("inverse_width", torch.cat([torch.zeros(0), *(inverse for _, inverse in bins)]))
+        of_bin = [torch.full((len(low),), int(i)) for i, (low, _) in zip(self.short, bins)]
+        self.register_buffer("short_of_bin", torch.cat([torch.zeros(0, dtype=torch.long), *of_bin]))
+        self.dim = self.embedded.dim + len(self.low) + len(self.short)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        vectors = self.embedded(numbers.index_select(1, self.long))  # (n, n_long x d_number)
+        present = numbers.index_select(1, self.short_of_bin)  # (n, n_bins of the short)
+        passed = ((present - self.low) * self.inverse_width).clamp(0.0, 1.0).nan_to_num(0.0)
+        return torch.cat([vectors, passed, numbers.index_select(1, self.short).isnan().to(vectors.dtype)], dim=1)
 
 
 class PeriodicNumbers(_EmbeddedNumbers):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ class Batches:
     Parameters
     ----------
     tensors : sequence of Tensor, each of shape (n_rows, ...)
+        Or functions that give one, drawn anew for each epoch; the first must be a tensor.
     batch_size : int
     generator : torch.Generator
         The only source of randomness of the order.
@@ -25,18 +26,21 @@ class Batches:
     (3, [0, 1, 2, 3, 4])
     """
 
-    def __init__(self, tensors: Sequence[Tensor], batch_size: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, tensors: Sequence[Tensor | Callable[[], Tensor]], batch_size: int, generator: torch.Generator
+    ) -> None:
         self.tensors, self.batch_size, self.generator = tensors, batch_size, generator
-        self.n_rows = len(tensors[0])
+        self.n_rows, self.device = len(tensors[0]), tensors[0].device  # type: ignore[arg-type, union-attr]
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
         return -(-self.n_rows // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        order = torch.randperm(self.n_rows, generator=self.generator).to(self.tensors[0].device)
+        tensors = [given if isinstance(given, Tensor) else given() for given in self.tensors]
+        order = torch.randperm(self.n_rows, generator=self.generator).to(self.device)
         for rows in order.tensor_split(len(self)):  # sizes differ by one at most: no tiny last batch
-            yield [tensor.index_select(0, rows) for tensor in self.tensors]
+            yield [tensor.index_select(0, rows) for tensor in tensors]
 
 
 def in_pieces(tensors: Sequence[Tensor], size: int) -> Iterator[list[Tensor]]:

@@ -8,9 +8,16 @@ EDGES = [np.array([0.0, 1.0, 3.0]), np.array([-1.0, 1.0])]
 
 
 def test_piecewise_linear_is_how_far_the_value_came_through_each_bin():
+    encoding = PiecewiseLinearNumbers(EDGES, d_number=1)
+    assert encoding.long.tolist() == [0]
+    terms = encoding.embedded.expand(torch.tensor([[2.0], [-5.0]]))
+    assert terms.tolist() == [[[1.0, 0.5]], [[0.0, 0.0]]]
+
+
+def test_a_number_of_few_bins_gives_them_as_they_are():
     encoding = PiecewiseLinearNumbers(EDGES, d_number=4)
-    terms = encoding.expand(torch.tensor([[2.0, 0.0], [-5.0, 9.0]]))
-    assert terms.tolist() == [[[1.0, 0.5], [0.5, 0.0]], [[0.0, 0.0], [1.0, 0.0]]]
+    out = encoding(torch.tensor([[2.0, 0.0], [-5.0, 9.0], [1.0, float("nan")]]))
+    assert out.tolist() == [[1, 0.5, 0.5, 0, 0], [0, 0, 1, 0, 0], [1, 0, 0, 0, 1]]
 
 
 @pytest.mark.parametrize("name", NUMBER_ENCODINGS)

@@ -1,0 +1,318 @@
+"""Effects of levels: how far the mean answer of a category, a bin or a pair of them lies from the mean of all.
+
+What a mixed model calls a random effect, and the clearest thing to know about a category: its mean answer, shrunk to
+the mean of all by a strength that the data choose, and its count, which says how far to trust it. The rows that teach
+a network must not see effects that their own answers made, so :class:`CrossFit` computes those out-of-fold, as
+scikit-learn's TargetEncoder does, with new folds for every epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from scipy.special import logit
+
+from tabemb.data.encoding import quantiles
+
+N_FINE = 256
+"""A number of at most so many distinct values has a level for each of them; any other has ``N_QUANTILES`` bins."""
+N_QUANTILES = 64
+N_COARSE = 16
+"""Bins of a number in a pair."""
+N_PAIRED = 14
+"""Inputs that are tried in pairs: those whose own effects explain most."""
+N_TRIED = 100_000
+"""Rows that choose the pairs, where there are more."""
+N_FOLDS = 10
+MAX_RESPONSES = 16
+"""Answers in the effects: of more (a target of many classes), those that vary most."""
+MIN_GAIN = 1e-4
+"""Share of the answers' variance that a term must explain out of sample."""
+STRENGTHS = 2.0 ** np.arange(-1, 11)
+"""Strengths of shrinkage that are tried: in rows that say nothing but the mean of all."""
+
+
+@dataclass
+class Levels:
+    """Inputs as whole numbers: categories by code, numbers by fine bins and, once more, by coarse ones.
+
+    A bin is named by its upper bound; level 0 is the missing value.
+    """
+
+    bounds: list[tuple[np.ndarray, np.ndarray]]
+
+    @classmethod
+    def learn(cls, numbers: np.ndarray, weights: np.ndarray | None) -> Levels:
+        """Learn the bins of numbers (n_rows, n_numbers), NaN where missing."""
+        return cls([_bounds(column, weights) for column in numbers.T])
+
+    def __call__(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Levels of the categorical inputs, the fine and the coarse numbers: int64 (n_inputs, n_rows)."""
+        fine = [_bin(column, bounds[0]) for column, bounds in zip(numbers.T, self.bounds)]
+        coarse = [_bin(column, bounds[1]) for column, bounds in zip(numbers.T, self.bounds)]
+        return np.stack([*codes.T, *fine, *coarse]) if codes.shape[1] + len(fine) else codes.T
+
+
+def _bounds(values: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    present = ~np.isnan(values)
+    values, weights = values[present], None if weights is None else weights[present]
+    distinct = np.unique(values)
+    return tuple(  # type: ignore[return-value]
+        distinct if len(distinct) <= most else np.unique(quantiles(values, np.linspace(0, 1, n_bins + 1)[1:], weights))
+        for most, n_bins in ((N_FINE, N_QUANTILES), (N_COARSE, N_COARSE))
+    )
+
+
+def _bin(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    bins = np.minimum(np.searchsorted(bounds, values), max(len(bounds) - 1, 0))
+    return np.where(np.isnan(values), 0, bins + 1)
+
+
+@dataclass
+class _Sums:
+    """Counts, sums and squares of the answers of each level of one term; a row of weight two counts as two rows."""
+
+    counts: np.ndarray  # (n_levels,)
+    sums: np.ndarray  # (n_levels, n_responses)
+    squares: np.ndarray  # (n_levels,)
+
+    @classmethod
+    def of(cls, ids: np.ndarray, responses: np.ndarray, weights: np.ndarray) -> _Sums:
+        n_levels = int(ids.max()) + 1
+        sums = [np.bincount(ids, weights * column, n_levels) for column in responses.T]
+        squares = np.bincount(ids, weights * np.square(responses).sum(1), n_levels)
+        return cls(np.bincount(ids, weights, n_levels), np.stack(sums, axis=1), squares)
+
+    def strength(self) -> tuple[float, float]:
+        """The strength with the smallest leave-one-out error, and the share of the squares that it explains."""
+        products = np.square(self.sums).sum(1)
+        others = np.maximum(self.counts - 1, 0)
+        errors = []
+        for strength in STRENGTHS:  # error of y - (sum - y) / (others + strength), summed over the rows of a level
+            inverse = 1 / (others + strength)
+            own = 1 + inverse
+            error = own**2 * self.squares - 2 * own * inverse * products + inverse**2 * self.counts * products
+            errors.append(error.sum())
+        best = int(np.argmin(errors))
+        return float(STRENGTHS[best]), 1 - errors[best] / max(self.squares.sum(), 1e-300)
+
+    def without_own(self, ids: np.ndarray, responses: np.ndarray, strength: float) -> np.ndarray:
+        """The effect that the other rows of its level give to each row, (n_rows, n_responses)."""
+        others = np.maximum(self.counts - 1, 0)[ids] + strength
+        return (self.sums[ids] - responses) / others[:, None]
+
+
+class Effects:
+    """Learns the effects of categories, bins of numbers and the pairs of them that matter; describes any rows.
+
+    A *term* is an input or a pair of inputs. Each gives the effect on every response, as a difference of log odds where
+    the responses are shares, and the logarithm of the level's count; a level never seen has zeros, as a hidden one.
+
+    Parameters
+    ----------
+    n_pairs : int
+        Most pairs to keep.
+    are_shares : bool
+        Whether responses are indicators whose means are shares.
+
+    Attributes
+    ----------
+    terms_ : list of tuple of int
+        Rows of what `Levels` gives.
+    """
+
+    def __init__(self, n_pairs: int, are_shares: bool) -> None:
+        self.n_pairs = n_pairs
+        self.are_shares = are_shares
+
+    def fit(
+        self,
+        codes: np.ndarray,
+        numbers: np.ndarray,
+        responses: np.ndarray,
+        weights: np.ndarray,
+        generator: np.random.Generator,
+    ) -> Effects:
+        """Learn from training rows.
+
+        Parameters
+        ----------
+        codes : ndarray of shape (n_rows, n_categorical), int64
+        numbers : ndarray of shape (n_rows, n_numbers), NaN where missing
+        responses : ndarray of shape (n_rows, n_responses)
+        weights : ndarray of shape (n_rows,)
+        generator : Generator
+            Draws the rows that choose the pairs where there are very many.
+        """
+        self.n_columns_ = codes.shape[1] + numbers.shape[1]
+        self.levels_ = Levels.learn(numbers, weights)
+        self._learn_center(responses, weights)
+        levels, centered = self.levels_(codes, numbers), self.center(responses)
+        tried = slice(None) if len(codes) <= N_TRIED else generator.choice(len(codes), N_TRIED, replace=False)
+        self.terms_: list[tuple[int, ...]] = []
+        if len(self.responses_):
+            self.terms_ = _choose_terms(levels[:, tried], centered[tried], weights[tried], codes.shape[1], self.n_pairs)
+        self._learn_sums(levels, centered, weights)
+        return self
+
+    def _learn_center(self, responses: np.ndarray, weights: np.ndarray) -> None:
+        mean = np.average(responses, axis=0, weights=weights)
+        variance = np.average(np.square(responses - mean), axis=0, weights=weights)
+        most = np.argsort(-variance, kind="stable")[:MAX_RESPONSES]
+        self.responses_ = np.sort(most[variance[most] > 0])
+        self.mean_ = mean[self.responses_]
+        self.unit_ = 1.0 if self.are_shares else np.sqrt(variance[self.responses_])
+
+    def center(self, responses: np.ndarray) -> np.ndarray:
+        """Differences from the mean of all, (n_rows, n_responses); in standard deviations if they are no shares."""
+        return (responses[:, self.responses_] - self.mean_) / self.unit_
+
+    def _learn_sums(self, levels: np.ndarray, centered: np.ndarray, weights: np.ndarray) -> None:
+        """Lay the levels of all terms end to end; one row more, of zeros, stands for levels never seen."""
+        self.strides_ = [int(levels[term[-1]].max()) + 1 for term in self.terms_]
+        self.sizes_ = [int(_keys(levels, term, stride).max()) + 1 for term, stride in zip(self.terms_, self.strides_)]
+        self.starts_ = np.cumsum([0, *self.sizes_], dtype=np.int64)[:-1]
+        learned = [self._learn_term(levels, t, centered, weights) for t in range(len(self.terms_))]
+        keys, sums = [part for part, _, _ in learned], [part for _, part, _ in learned]
+        n_responses = len(self.responses_)
+        self.keys_ = np.concatenate([*keys, np.zeros(0, np.int64)])
+        self.counts_ = np.concatenate([*(s.counts for s in sums), np.zeros(1)])
+        self.sums_ = np.concatenate([*(s.sums for s in sums), np.zeros((1, n_responses))])
+        self.strength_ = np.array([strength for _, _, strength in learned])
+        self._learn_units(np.cumsum([0, *map(len, keys)]))
+
+    def _learn_term(
+        self, levels: np.ndarray, t: int, centered: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, _Sums, float]:
+        keys, ids = np.unique(_keys(levels, self.terms_[t], self.strides_[t]), return_inverse=True)
+        sums = _Sums.of(ids, centered, weights)
+        return keys + self.starts_[t], sums, sums.strength()[0]
+
+    def _learn_units(self, ends: np.ndarray) -> None:
+        """Standard deviation of each term's effects and mean of its log counts, over the training rows."""
+        n_terms, n_responses = len(self.terms_), len(self.responses_)
+        self.effect_units_, self.count_units_ = np.ones((n_terms, 1, n_responses)), np.ones((n_terms, 1))
+        for t in range(n_terms):
+            own = slice(ends[t], ends[t + 1])
+            counts, strength = self.counts_[own], self.strength_[t]
+            effects = self._linked(self.sums_[own] / (counts + strength)[:, None])
+            mean = np.average(effects, axis=0, weights=counts)
+            spread = np.sqrt(np.average(np.square(effects - mean), axis=0, weights=counts))
+            self.effect_units_[t] = np.maximum(spread, 1e-6)
+            self.count_units_[t] = np.average(np.log1p(counts), weights=counts)
+
+    def _linked(self, effects: np.ndarray) -> np.ndarray:
+        """Differences of shares as differences of log odds."""
+        return logit(effects + self.mean_) - logit(self.mean_) if self.are_shares else effects
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of terms, and of what is said of each: an effect on every response, and the count."""
+        return len(self.terms_), len(self.responses_) + 1
+
+    @property
+    def reads(self) -> np.ndarray:
+        """Which columns, the categorical ones before the numbers, each term reads: bool (n_terms, n_columns)."""
+        reads = np.zeros((len(self.terms_), self.n_columns_), dtype=bool)
+        for t, term in enumerate(self.terms_):
+            for i in term:  # a coarse number stands n_numbers after the fine one
+                reads[t, i if i < self.n_columns_ else i - len(self.levels_.bounds)] = True
+        return reads
+
+    def places(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Where each term's level of each row stands in the sums; the last place if it was never seen.
+
+        Returns
+        -------
+        ndarray of shape (n_terms, n_rows)
+        """
+        levels = self.levels_(codes, numbers)
+        places = np.empty((len(self.terms_), len(codes)), np.int64)
+        for t, (term, stride) in enumerate(zip(self.terms_, self.strides_)):
+            keys = _keys(levels, term, stride)
+            beyond = (levels[term[-1]] >= stride) | (keys >= self.sizes_[t])  # its key would be another's
+            places[t] = np.where(beyond, -1, keys + self.starts_[t])
+        found = np.minimum(np.searchsorted(self.keys_, places), len(self.keys_) - 1)
+        return np.where(self.keys_[found] == places, found, len(self.keys_)) if len(self.keys_) else places
+
+    def transform(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Effects and counts of any rows, float32 (n_rows, n_terms, n_responses + 1)."""
+        places = self.places(codes, numbers)
+        return self.describe(self.sums_[places], self.counts_[places])
+
+    def describe(self, sums: np.ndarray, counts: np.ndarray, terms: slice = slice(None)) -> np.ndarray:
+        """From sums (n_terms, n_rows, n_responses) and counts (n_terms, n_rows) to what the network reads."""
+        effects = sums / (counts + self.strength_[terms, None])[..., None]
+        effects = self._linked(effects) / self.effect_units_[terms]
+        certainty = np.log1p(counts) / self.count_units_[terms]
+        return np.concatenate([effects, certainty[..., None]], axis=2, dtype=np.float32).transpose(1, 0, 2)
+
+
+class CrossFit:
+    """Effects for the rows that taught them, each from the other folds.
+
+    Parameters
+    ----------
+    effects : Effects
+    codes, numbers, responses, weights : ndarray
+        What ``effects`` was fitted on.
+    """
+
+    def __init__(
+        self, effects: Effects, codes: np.ndarray, numbers: np.ndarray, responses: np.ndarray, weights: np.ndarray
+    ) -> None:
+        self.effects, self.weights = effects, weights
+        self.places = effects.places(codes, numbers).astype(np.int32)
+        self.weighted = effects.center(responses) * weights[:, None]
+
+    def draw(self, generator: np.random.Generator) -> np.ndarray:
+        """Effects and counts over new random folds, float32 (n_rows, n_terms, n_responses + 1)."""
+        n_rows = len(self.weights)
+        folds = generator.permutation(n_rows) % min(N_FOLDS, n_rows)
+        drawn = np.empty((n_rows, *self.effects.shape), np.float32)
+        for t in range(len(self.places)):
+            drawn[:, t] = self._draw_term(t, folds)[:, 0]
+        return drawn
+
+    def _draw_term(self, t: int, folds: np.ndarray) -> np.ndarray:
+        places, effects = self.places[t], self.effects
+        cells = (places - places.min()).astype(np.int64) * N_FOLDS + folds
+        own = [np.bincount(cells, column)[cells] for column in (*self.weighted.T, self.weights)]
+        counts = np.maximum(effects.counts_[places] - own[-1], 0.0)
+        sums = effects.sums_[places] - np.stack(own[:-1], axis=1)
+        return effects.describe(sums[None], counts[None], slice(t, t + 1))
+
+
+def _keys(levels: np.ndarray, term: tuple[int, ...], stride: int) -> np.ndarray:
+    """One whole number for each level of a term."""
+    return levels[term[0]].copy() if len(term) == 1 else levels[term[0]] * stride + levels[term[1]]
+
+
+def _choose_terms(
+    levels: np.ndarray, centered: np.ndarray, weights: np.ndarray, n_categorical: int, n_pairs: int
+) -> list[tuple[int, ...]]:
+    """Inputs that explain something out of sample, then the pairs that add most to their two inputs."""
+    n_fine = (len(levels) - n_categorical) // 2
+    sums = [_Sums.of(ids, centered, weights) for ids in levels]
+    strengths, gains = np.array([s.strength() for s in sums]).reshape(-1, 2).T
+    singles: list[tuple[int, ...]] = [(i,) for i in range(n_categorical + n_fine) if gains[i] > MIN_GAIN]
+    pool = [i for i in range(len(levels)) if not n_categorical <= i < n_categorical + n_fine]
+    pool = sorted(sorted(pool, key=lambda i: -gains[i])[:N_PAIRED])
+    alone = {i: sums[i].without_own(levels[i], centered, strengths[i]) for i in pool} if n_pairs else {}
+    scored = []
+    for a, b in combinations(pool, 2) if n_pairs else ():
+        gain = _added(levels, (a, b), centered - alone[a] - alone[b], weights)
+        if gain > MIN_GAIN:
+            scored.append((-gain, (a, b)))
+    return singles + [pair for _, pair in sorted(scored)[:n_pairs]]
+
+
+def _added(levels: np.ndarray, pair: tuple[int, int], rest: np.ndarray, weights: np.ndarray) -> float:
+    """Share of the rest that a pair explains out of sample; nothing where one of its inputs says all of the other."""
+    stride = int(levels[pair[1]].max()) + 1
+    keys, ids = np.unique(_keys(levels, pair, stride), return_inverse=True)
+    if len(keys) <= max(len(np.unique(levels[i])) for i in pair):
+        return 0.0
+    return _Sums.of(ids, rest, weights).strength()[1]

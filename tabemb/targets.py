@@ -40,8 +40,8 @@ class Target:
         """Loss of each member on each row, (n, n_members)."""
         raise NotImplementedError
 
-    def noise(self, losses: Tensor) -> Tensor | float:
-        """What one row's loss is worth in units of log likelihood, from the losses of a batch: 1 if it is one."""
+    def noise(self, loss: Tensor) -> Tensor | float:
+        """The unit of the loss, from its mean over a batch: what a loss of one unit of log likelihood comes to."""
         return 1.0
 
     def average(self, outputs: Tensor) -> Tensor:
@@ -183,9 +183,9 @@ class NumberTarget(Target):
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         return (outputs - y.unsqueeze(1)).square().mean(-1)
 
-    def noise(self, losses: Tensor) -> Tensor | float:
-        """The scale of a normal or Laplace distribution of the errors: their mean loss."""
-        return losses.detach().mean()
+    def noise(self, loss: Tensor) -> Tensor | float:
+        """The variance of normal errors, or the scale of Laplace ones, is their mean loss itself."""
+        return loss.detach()
 
     def predict(self, outputs: Tensor) -> np.ndarray:
         scaled = self.average(outputs)[:, 0].double().numpy(force=True)
@@ -234,7 +234,7 @@ class CountTarget(NumberTarget):
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         return (outputs.exp() - y.unsqueeze(1) * outputs).mean(-1)
 
-    def noise(self, losses: Tensor) -> Tensor | float:
+    def noise(self, loss: Tensor) -> Tensor | float:
         return 1.0
 
     def average(self, outputs: Tensor) -> Tensor:

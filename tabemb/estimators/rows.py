@@ -350,9 +350,9 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
     def _loss(self, codes: Tensor, numbers: Tensor, effects: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         with torch.autocast(codes.device.type, torch.bfloat16, enabled=self._in_bfloat16()):
             answer = self.network_(codes, numbers, effects)
-        losses = self.target_.loss(answer.outputs.float(), y)
-        penalty = answer.penalty * self.target_.noise(losses)  # the prior, in the unit of the loss
-        return ((losses.mean(1) + penalty) * weights).mean()
+        loss = (self.target_.loss(answer.outputs.float(), y).mean(1) * weights).mean()
+        penalty = (answer.penalty * weights).mean()  # the prior, of a log likelihood
+        return loss + penalty * self.target_.noise(loss)
 
     def _in_bfloat16(self) -> bool:
         if self.precision == "auto":

@@ -63,7 +63,7 @@ def test_shares_are_told_as_differences_of_log_odds(two):
 def test_a_row_is_told_the_answers_of_the_other_folds_alone():
     """Level 2 has ten rows and each has a fold of its own: what a row is told is the mean of the nine others."""
     codes, y = np.r_[np.full(10, 2), np.full(20, 3)][:, None], np.r_[np.arange(10.0) + 20, np.zeros(20)]
-    effects, crossed = learn(codes, y)
+    _, crossed = learn(codes, y)
     centered = (y - y.mean()) / y.std()
     crossed.effects.describe, folds = (lambda sums, counts, terms: sums[..., :1].transpose(1, 0, 2)), np.arange(30) % 10
     expected = centered[:10].sum() - centered[:10]

@@ -1,0 +1,79 @@
+"""What each part of the default earns: the default against itself with one part changed.
+
+`python -m experiments.ablation` fits the default and every variant of `conf/ablation.yaml` on several tables with
+several seeds, and prints each variant's error and seconds in units of the default's, paired by table and seed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hydra
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table as TextTable
+
+from experiments.suite import CONFIG_FOLDER, RESULTS, measure
+from tabemb.compare import ModelSpec
+
+CELL = ["dataset", "fold", "seed"]
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="ablation")
+def main(config: DictConfig) -> None:
+    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    default = ModelSpec("embedding")
+    variants = {name: ModelSpec("embedding", params) for name, params in settings["variants"].items()}
+    cells = measure([default, *variants.values()], settings)
+    table = against_default(cells, default.label, {spec.label: name for name, spec in variants.items()})
+    show(table)
+    table.to_csv(RESULTS / "ablation.csv", index=False, float_format="%.4g")
+
+
+def against_default(cells: pd.DataFrame, default: str, names: dict[str, str]) -> pd.DataFrame:
+    """Ratios of each variant to the default.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        dataset, fold, seed, model, error, fit_seconds.
+    default : str
+        Label of the default.
+    names : dict
+        Name of each variant by its label.
+
+    Returns
+    -------
+    DataFrame
+        A row a variant: geometric mean of the error's ratio with the 95 % interval of its logarithm's mean over
+        tables and seeds, the ratio on each table, and the geometric mean of the seconds' ratio.
+    """
+    base = cells[cells["model"] == default].set_index(CELL)[["error", "fit_seconds"]]
+    rows = []
+    for label, own in cells[cells["model"] != default].groupby("model", sort=False):
+        logs = (own.set_index(CELL)[["error", "fit_seconds"]] / base).dropna().map(np.log)
+        mean, width = logs["error"].mean(), 1.96 * logs["error"].std() / len(logs) ** 0.5
+        ratios = np.exp([mean, mean - width, mean + width, logs["fit_seconds"].mean()])
+        by_table = np.exp(logs["error"].groupby("dataset", sort=False).mean())
+        rows.append(
+            {"variant": names[str(label)], **dict(zip(("error", "low", "high", "seconds"), ratios)), **by_table}
+        )
+    return pd.DataFrame(rows).sort_values("error", ascending=False, ignore_index=True)
+
+
+def show(table: pd.DataFrame) -> None:
+    """Print the ratios; above one the default is better."""
+    text = TextTable(title="Error and seconds in units of the default's (above one: the part earns its place)")
+    text.add_column("variant")
+    for name in ("error", "95 % interval", "seconds", *table.columns[5:]):
+        text.add_column(name, justify="right")
+    for variant, error, low, high, seconds, *by_table in table.itertuples(index=False):
+        ratios = (f"{ratio:.3f}" for ratio in by_table)
+        text.add_row(str(variant), f"{error:.3f}", f"{low:.3f} to {high:.3f}", f"{seconds:.2f}", *ratios)
+    Console().print(text)
+
+
+if __name__ == "__main__":
+    main()

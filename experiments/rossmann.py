@@ -241,16 +241,17 @@ def input_vectors(net: EmbeddingRegressor, rows: pd.DataFrame, crosses: Mapping[
 
 def offsets_of(net: EmbeddingRegressor) -> dict[str, np.ndarray]:
     """What each category of a table adds to the output by itself, (n_categories,)."""
-    tables, offsets = enumerate(net.encoder_.schema.tables), net.network_.offsets
+    tables, offsets = enumerate(net.encoder_.schema.tables), net.network_.networks[0].offsets
     assert offsets is not None
     return {name: offsets.vectors(t).numpy()[-len(net.spaces_[name]) :, 0] for t, name in tables}
 
 
 def first_layer_blocks(net: EmbeddingRegressor) -> dict[str, np.ndarray]:
     """The weights (n_hidden, dim) that the first hidden layer puts on each column's vector."""
-    weight = next(net.network_.backbone.parameters()).detach().numpy()
+    network = net.network_.networks[0]
+    weight = next(network.backbone.parameters()).detach().numpy()
     features, blocks, start = net.encoder_.schema.categorical, {}, 0
-    for group in net.network_.tables.groups:
+    for group in network.tables.groups:
         for column in group.columns.tolist():
             end = start + group.weight.shape[1]
             blocks[features[column].name] = weight[:, start:end]

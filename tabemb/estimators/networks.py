@@ -19,7 +19,7 @@ from tabemb.data.schema import Table
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.dropout import CellDropout, base_rate, hiding_rates
-from tabemb.network.model import TabularNetwork
+from tabemb.network.model import Network, NetworkEnsemble, TabularNetwork
 from tabemb.network.numbers import NUMBER_ENCODINGS
 from tabemb.network.tables import Tables, TableSpec, table_dim
 from tabemb.spaces.space import EmbeddingSpace
@@ -39,12 +39,20 @@ class NetworkSettings:
     hidden: tuple[int, ...]
     dropout: float
     n_members: int
+    n_networks: int
 
 
-def build_network(
+def build_networks(
+    encoder: Encoder, effects: Effects | None, bias: Tensor, settings: NetworkSettings, n_rows: int
+) -> Network:
+    """A new network, or an ensemble of several, for rows of this encoder, started from torch's random state."""
+    networks = [_build_network(encoder, effects, bias, settings, n_rows) for _ in range(settings.n_networks)]
+    return networks[0] if len(networks) == 1 else NetworkEnsemble(networks)
+
+
+def _build_network(
     encoder: Encoder, effects: Effects | None, bias: Tensor, settings: NetworkSettings, n_rows: int
 ) -> TabularNetwork:
-    """A new network for rows of this encoder, with start values from torch's random state."""
     settings = replace(settings, unknown_rate=base_rate(settings.unknown_rate, n_rows))
     specs = [_table_spec(name, encoder, settings, n_rows) for name in encoder.schema.tables]
     position = {name: t for t, name in enumerate(encoder.schema.tables)}
@@ -172,10 +180,10 @@ def _matched(given: pd.DataFrame, vocabulary: Vocabulary, name: str) -> np.ndarr
     return vectors
 
 
-def spaces_of(encoder: Encoder, network: TabularNetwork) -> dict[str, EmbeddingSpace]:
-    """The vectors of every table by category, without the special codes."""
+def spaces_of(encoder: Encoder, network: Network) -> dict[str, EmbeddingSpace]:
+    """The vectors of every table by category, without the special codes; those of several networks side by side."""
     return {
-        name: _space(name, encoder.vocabularies_[name], network.tables.vectors(t))
+        name: _space(name, encoder.vocabularies_[name], torch.cat([n.tables.vectors(t) for n in network.networks], 1))
         for t, name in enumerate(encoder.schema.tables)
     }
 

@@ -15,19 +15,19 @@ from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
+from torch import Tensor, nn
 
 from tabemb.data.effects import CrossFit, Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.schema import Table, infer_schema
 from tabemb.estimators.inputs import Rows, align_columns, check_rows, remember_columns
-from tabemb.estimators.networks import NetworkSettings, build_network, spaces_of
-from tabemb.estimators.settings import check_choice, check_settings, is_fast_in_bfloat16, torch_device
-from tabemb.network.model import Answer, TabularNetwork, in_double_precision
+from tabemb.estimators.networks import NetworkSettings, build_networks, spaces_of
+from tabemb.estimators.settings import PRESETS, check_choice, check_settings, is_fast_in_bfloat16, torch_device
+from tabemb.network.model import Answer, Network, in_double_precision
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import NUMBER_TARGETS, QuantileTarget, Target, class_target
 from tabemb.training.batches import Batches, in_pieces
-from tabemb.training.loop import Clock, train
+from tabemb.training.loop import Clock, History, train
 from tabemb.training.optimizers import Optimizer
 from tabemb.training.threads import is_nested, seeded, threads
 
@@ -39,6 +39,10 @@ N_PRECISE = 1024
 _PARAMETERS = """
     Parameters
     ----------
+    preset : {"fast", "default", "best"}, default="default"
+        What to spend. "best" trains five wider networks and averages them, at some ten times the seconds; "fast" takes
+        half the members and pairs. It sets ``hidden``, ``n_members``, ``n_networks``, ``n_pairs`` and ``d_number``
+        where they are left at their defaults.
     roles : dict of column -> {"categorical", "number", "datetime", "ignored"}, optional
         Overrides the role that a column gets by its type: text, booleans and dictionaries are categorical, integers
         and floats numbers, timestamps and dates datetimes. Columns of an array are named by position or "x0", ...
@@ -66,8 +70,8 @@ _PARAMETERS = """
         Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value alone.
     n_bins : int, default=48
         Largest number of bins of a number.
-    d_number : int, default=16
-        Width of a number's vector.
+    d_number : int, default=24
+        Width of a number's vector; a number of fewer bins gives these themselves.
     backbone : {"mlp"}, default="mlp"
         What reads the joined vectors.
     hidden : sequence of int, default=(128, 128)
@@ -76,6 +80,8 @@ _PARAMETERS = """
         Share of hidden units that a training step leaves out.
     n_members : int, default=8
         Networks that share all weights but their input scales and heads; their predictions are averaged.
+    n_networks : int, default=1
+        Such ensembles that share nothing, trained one after the other; their predictions are averaged too.
     OWN
     max_epochs : int or "auto", default="auto"
         Most passes over the rows. "auto": as many as make about 1,000 steps, but 10 to 60.
@@ -146,6 +152,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
     def __init__(
         self,
         *,
+        preset: str = "default",
         roles: Mapping[str | int, str] | None = None,
         tables: Mapping[str, Table] | None = None,
         min_count: float = 1,
@@ -157,11 +164,12 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         n_pairs: int = 36,
         numbers: str = "piecewise",
         n_bins: int = 48,
-        d_number: int = 16,
+        d_number: int = 24,
         backbone: str = "mlp",
         hidden: tuple[int, ...] = (128, 128),
         dropout: float = 0.1,
         n_members: int = 8,
+        n_networks: int = 1,
         max_epochs: int | str = "auto",
         precision: str = "auto",
         batch_size: int | str = "auto",
@@ -177,6 +185,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         verbose: bool | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
+        self.preset = preset
         self.roles = roles
         self.tables = tables
         self.min_count = min_count
@@ -193,6 +202,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         self.hidden = hidden
         self.dropout = dropout
         self.n_members = n_members
+        self.n_networks = n_networks
         self.max_epochs = max_epochs
         self.precision = precision
         self.batch_size = batch_size
@@ -278,45 +288,55 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         generator = np.random.default_rng(seed)
         weights = np.ones(len(rows)) if rows.weights is None else rows.weights
         learned_from = (*self.encoder_.transform(rows.frame), self.target_.responses(rows.y), weights)
-        effects = Effects(self.n_pairs, self.target_.gives_shares).fit(*learned_from, generator)
+        effects = Effects(self._chosen("n_pairs"), self.target_.gives_shares).fit(*learned_from, generator)
         crossed = CrossFit(effects, *learned_from)
         return effects, lambda: torch.from_numpy(crossed.draw(generator)).to(torch_device(self.device))
 
-    def _build(self, n_rows: int) -> TabularNetwork:
+    def _chosen(self, name: str) -> Any:
+        """A setting: what the user gave, or what the preset says where it was left at its default."""
+        value, default = getattr(self, name), inspect.signature(type(self)).parameters[name].default
+        return PRESETS[self.preset].get(name, value) if value == default else value
+
+    def _build(self, n_rows: int) -> Network:
         settings = NetworkSettings(
             dim=self.dim,
             l2=self.l2,
             unknown_rate=self.unknown_rate,
             offsets=self.offsets,
             numbers=self.numbers,
-            d_number=self.d_number,
+            d_number=self._chosen("d_number"),
             backbone=self.backbone,
-            hidden=tuple(self.hidden),
+            hidden=tuple(self._chosen("hidden")),
             dropout=self.dropout,
-            n_members=self.n_members,
+            n_members=self._chosen("n_members"),
+            n_networks=self._chosen("n_networks"),
         )
-        return build_network(self.encoder_, self.effects_, self.target_.bias, settings, n_rows)
+        return build_networks(self.encoder_, self.effects_, self.target_.bias, settings, n_rows)
 
     def _train(
-        self,
-        rows: Rows,
-        draw_effects: Callable[[], Tensor] | None,
-        held_out: Rows | None,
-        clock: Clock,
-        seed: int,
-    ) -> dict[str, list[float]]:
-        generator = torch.Generator().manual_seed(seed)
+        self, rows: Rows, draw_effects: Callable[[], Tensor] | None, held_out: Rows | None, clock: Clock, seed: int
+    ) -> History:
+        """Train the networks one after the other; gives the learning curves of the first."""
         codes, numbers, answers, weights = self._tensors(rows)
         effects = draw_effects or codes.new_zeros(len(codes), 0, 1, dtype=torch.float32)
+        generator = torch.Generator().manual_seed(seed)
         batches = Batches([codes, numbers, effects, answers, weights], self._batch_size(len(rows)), generator)
-        optimizer = Optimizer(self.network_, self.learning_rate, self.weight_decay, self.table_rate)
+        judged = None if held_out is None else self._tensors(held_out)
+        networks = self.network_.networks
+        histories = [
+            self._train_one(network, batches, judged, clock.part(len(networks) - i))
+            for i, network in enumerate(networks)
+        ]
+        return histories[0]
+
+    def _train_one(self, network: nn.Module, batches: Batches, judged: list[Tensor] | None, clock: Clock) -> History:
         return train(
-            self.network_,
+            network,
             batches,
-            self._loss,
-            optimizer,
+            partial(self._loss, network),
+            Optimizer(network, self.learning_rate, self.weight_decay, self.table_rate),
             max_epochs=self._n_epochs(len(batches)),
-            evaluate=None if held_out is None else partial(self._evaluate, self._tensors(held_out)),
+            evaluate=None if judged is None else partial(self._evaluate, network, judged),
             patience=self.patience,
             clock=clock,
             show=False if self.verbose is None and is_nested() else self.verbose,
@@ -347,9 +367,11 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             return int(self.max_epochs)
         return int(np.clip(round(1000 / n_batches), 10, 60))
 
-    def _loss(self, codes: Tensor, numbers: Tensor, effects: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+    def _loss(
+        self, network: nn.Module, codes: Tensor, numbers: Tensor, effects: Tensor, y: Tensor, weights: Tensor
+    ) -> Tensor:
         with torch.autocast(codes.device.type, torch.bfloat16, enabled=self._in_bfloat16()):
-            answer = self.network_(codes, numbers, effects)
+            answer = network(codes, numbers, effects)
         loss = (self.target_.loss(answer.outputs.float(), y).mean(1) * weights).mean()
         penalty = (answer.penalty * weights).mean()  # the prior, of a log likelihood
         return loss + penalty * self.target_.noise(loss)
@@ -360,12 +382,12 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         return self.precision == "bfloat16"
 
     @torch.no_grad()
-    def _evaluate(self, tensors: list[Tensor]) -> float:
+    def _evaluate(self, network: nn.Module, tensors: list[Tensor]) -> float:
         """Weighted mean loss of the members' common prediction."""
-        self.network_.eval()
+        network.eval()
         total = 0.0
         for codes, numbers, y, weights in in_pieces(tensors, PIECE):
-            outputs = self.target_.average(self.network_(codes, numbers, self._effects(codes, numbers)).outputs)
+            outputs = self.target_.average(network(codes, numbers, self._effects(codes, numbers)).outputs)
             total += float((self.target_.loss(outputs, y)[:, 0] * weights).sum())
         return total / float(tensors[-1].sum())
 
@@ -417,7 +439,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         """Names of the columns of :meth:`transform`: the estimator's name and a number."""
         check_is_fitted(self)
         prefix = type(self).__name__.lower()
-        return np.asarray([f"{prefix}{i}" for i in range(self.network_.backbone.dim)], dtype=object)
+        return np.asarray([f"{prefix}{i}" for i in range(self.network_.d_hidden)], dtype=object)
 
     @property
     def spaces_(self) -> dict[str, EmbeddingSpace]:

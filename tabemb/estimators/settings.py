@@ -42,7 +42,15 @@ def _widths(v: Any) -> bool:
 
 _MAPPING: Rule = (_or(None, lambda v: isinstance(v, Mapping)), "a dict or None")
 
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"n_members": 4, "n_pairs": 18},
+    "default": {},
+    "best": {"hidden": (256, 256), "n_networks": 5, "d_number": 32},
+}
+"""What a preset puts in the place of the defaults."""
+
 RULES: dict[str, Rule] = {
+    "preset": _one_of(PRESETS),
     "roles": _MAPPING,
     "tables": _MAPPING,
     "min_count": (_real(0), "a number >= 0"),
@@ -58,6 +66,7 @@ RULES: dict[str, Rule] = {
     "hidden": (_widths, "a sequence of whole numbers >= 1"),
     "dropout": (_real(0, 1), "a number >= 0 and < 1"),
     "n_members": (_whole(1), "a whole number >= 1"),
+    "n_networks": (_whole(1), "a whole number >= 1"),
     "max_epochs": (_or("auto", _whole(1)), "a whole number >= 1 or 'auto'"),
     "batch_size": (_or("auto", _whole(1)), "a whole number >= 1 or 'auto'"),
     "precision": _one_of(("auto", "float32", "bfloat16")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -58,6 +58,16 @@ class TabularNetwork(nn.Module):
         self.backbone: Backbone = backbone
         self.head = MemberHeads(n_members, backbone.dim, bias)
 
+    @property
+    def d_hidden(self) -> int:
+        """Width of the last hidden layer."""
+        return self.backbone.dim
+
+    @property
+    def networks(self) -> Sequence[TabularNetwork]:
+        """The networks that are trained one by one: this one."""
+        return [self]
+
     def forward(self, codes: Tensor, numbers: Tensor, effects: Tensor) -> Answer:
         codes, numbers, effects = self.dropout(codes, numbers, effects)
         vectors, penalty = self.tables(codes)  # (n, d_tables)
@@ -71,10 +81,39 @@ class TabularNetwork(nn.Module):
         return Answer(outputs, hidden, penalty)
 
 
-def in_double_precision(network: TabularNetwork) -> Callable[[Tensor, Tensor, Tensor], Answer]:
+class NetworkEnsemble(nn.Module):
+    """Networks of one shape that share nothing; the members of all of them are the members of the ensemble.
+
+    Shape
+    -----
+    as `TabularNetwork`, with the last hidden layers side by side
+    """
+
+    networks: Sequence[TabularNetwork]
+
+    def __init__(self, networks: Sequence[TabularNetwork]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)  # type: ignore[assignment]
+
+    @property
+    def d_hidden(self) -> int:
+        """Width of the last hidden layers side by side."""
+        return sum(network.d_hidden for network in self.networks)
+
+    def forward(self, codes: Tensor, numbers: Tensor, effects: Tensor) -> Answer:
+        outputs, hidden, penalties = zip(*(network(codes, numbers, effects) for network in self.networks))
+        return Answer(torch.cat(outputs, dim=1), torch.cat(hidden, dim=2), torch.stack(penalties).mean(0))
+
+
+Network = TabularNetwork | NetworkEnsemble
+
+
+def in_double_precision(network: Network) -> Callable[[Tensor, Tensor, Tensor], Answer]:
     """The same network with doubles as weights, outside the tables, which are only read from."""
     weights = {
-        name: p.double() for name, p in network.named_parameters() if not name.startswith(("tables.", "offsets."))
+        name: p.double()
+        for name, p in network.named_parameters()
+        if not {"tables", "offsets"}.intersection(name.split("."))
     }
     return lambda codes, numbers, effects: functional_call(network, weights, (codes, numbers, effects))
 

@@ -29,6 +29,10 @@ class Clock:
     def __init__(self, budget: float | None = None) -> None:
         self.start, self.budget = time.perf_counter(), budget
 
+    def part(self, n_parts: int) -> Clock:
+        """A clock from now on whose budget is one of ``n_parts`` equal parts of what is left."""
+        return Clock(None if self.budget is None else max(self.budget - self.seconds, 0) / n_parts)
+
     @property
     def seconds(self) -> float:
         """Seconds that have passed."""

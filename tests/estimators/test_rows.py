@@ -371,3 +371,46 @@ def test_bad_rows_at_predict(small):
         model.predict(FRAME.assign(c=1))
     with pytest.raises(ValueError, match="X has 3 features"):
         model.predict(np.zeros((2, 3)))
+
+
+def test_a_preset_sets_what_was_left_at_its_default(shops):
+    X, y = shops
+    few = {"max_epochs": 2, "random_state": 0, "n_jobs": 1}
+    best = EmbeddingRegressor(preset="best", hidden=(16,), d_number=4, **few).fit(X, y)
+    assert len(best.network_.networks) == 5
+    assert best.transform(X).shape == (len(X), 5 * 16)  # the user's own width wins
+    fast = EmbeddingRegressor(preset="fast", **few).fit(X, y)
+    assert fast.network_.head.weight.shape[0] == 4
+    assert EmbeddingRegressor(**few).fit(X, y).network_.head.weight.shape[0] == 8
+
+
+def test_several_networks_answer_with_their_mean(small, shops):
+    X, y = shops
+    model = EmbeddingRegressor(**small, n_networks=3).fit(X, y)
+    whole = model.network_
+    predictions = []
+    for network in whole.networks:
+        model.network_ = network
+        predictions.append(model.predict(X))
+    model.network_ = whole
+    assert np.std(predictions, axis=0).min() > 0
+    np.testing.assert_allclose(model.predict(X), np.mean(predictions, axis=0), rtol=1e-5, atol=1e-5)
+    assert (
+        model.spaces_["shop"].vectors.shape[1]
+        == 3 * EmbeddingRegressor(**small).fit(X, y).spaces_["shop"].vectors.shape[1]
+    )
+    assert model.score(X, y) > 0.99
+
+
+def test_effects_carry_an_interaction_that_vectors_alone_learn_slowly(small):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.integers(0, 30, 4000).astype(str), "b": rng.integers(0, 30, 4000).astype(str)})
+    y = rng.normal(size=(30, 30))[X["a"].astype(int), X["b"].astype(int)]
+    teach, ask = slice(0, 3500), slice(3500, None)
+    short = {**small, "max_epochs": 10}
+    scores = [
+        EmbeddingRegressor(**short, **own).fit(X[teach], y[teach]).score(X[ask], y[ask])
+        for own in ({}, {"n_pairs": 0}, {"effects": False})
+    ]
+    assert scores[0] > 0.5
+    assert max(scores[1:]) < scores[0] - 0.2

@@ -48,9 +48,11 @@ class MLP(Backbone):
         self.dim = widths[-1]
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.is_autocast_enabled(x.device.type):  # before the members multiply it
+            x = x.to(torch.get_autocast_dtype(x.device.type))
         x = x.unsqueeze(1)  # (n, 1, d_in)
         if self.member_scale is not None:
-            x = x * self.member_scale  # (n, n_members, d_in)
+            x = x * self.member_scale.to(x.dtype)  # (n, n_members, d_in)
         return self.layers(x)
 
 

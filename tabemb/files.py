@@ -39,7 +39,16 @@ SAVED: dict[str, type] = {
     for cls in (Encoder, Effects, Levels, Schema, Feature, Scale, Table, Vocabulary, EmbeddingSpace, *_TARGETS)
 }
 """The classes that a file may hold, as the contents of their ``__dict__``."""
-_FITTED = ("encoder_", "effects_", "target_", "history_", "best_epoch_", "n_features_in_", "feature_names_in_")
+_FITTED = (
+    "encoder_",
+    "effects_",
+    "hidden_",
+    "target_",
+    "history_",
+    "best_epoch_",
+    "n_features_in_",
+    "feature_names_in_",
+)
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:

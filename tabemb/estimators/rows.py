@@ -31,6 +31,8 @@ from tabemb.training.loop import Clock, History, train
 from tabemb.training.optimizers import Optimizer
 from tabemb.training.threads import is_nested, seeded, threads
 
+N_WIDE = 50_000
+"""Rows from which the layers are wider: fewer do not teach so many weights."""
 PIECE = 4096
 """Rows predicted at a time, so that memory does not grow with the number of rows."""
 N_PRECISE = 1024
@@ -74,8 +76,8 @@ _PARAMETERS = """
         Width of a number's vector; a number of fewer bins gives these themselves.
     backbone : {"mlp"}, default="mlp"
         What reads the joined vectors.
-    hidden : sequence of int, default=(128, 128)
-        Widths of the backbone's layers.
+    hidden : sequence of int or "auto", default="auto"
+        Widths of the backbone's layers. "auto": two of 128, from 50,000 rows on of 256.
     dropout : float, default=0.1
         Share of hidden units that a training step leaves out.
     n_members : int, default=8
@@ -127,6 +129,8 @@ _ATTRIBUTES = """
         Roles, vocabularies and scales.
     effects_ : Effects or None
         Effects of levels; ``effects_.terms_`` says of which inputs.
+    hidden_ : tuple of int
+        Widths of the backbone's layers.
     network_ : torch.nn.Module
     n_features_in_ : int
     feature_names_in_ : ndarray of str
@@ -166,7 +170,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         n_bins: int = 48,
         d_number: int = 24,
         backbone: str = "mlp",
-        hidden: tuple[int, ...] = (128, 128),
+        hidden: tuple[int, ...] | str = "auto",
         dropout: float = 0.1,
         n_members: int = 8,
         n_networks: int = 1,
@@ -247,6 +251,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         rows, held_out = self._split(rows, eval_X, eval_y, seed)
         self.encoder_ = Encoder(schema, self.n_bins, self.min_count).fit(rows.frame, rows.weights)
         self.effects_, draw_effects = self._learn_effects(rows, seed)
+        self.hidden_ = self._widths(len(rows))
         with seeded(seed, torch_device(self.device)), threads(self.n_jobs):
             self.network_ = self._build(len(rows)).to(torch_device(self.device))
             self.history_ = self._train(rows, draw_effects, held_out, clock, seed)
@@ -297,6 +302,12 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         value, default = getattr(self, name), inspect.signature(type(self)).parameters[name].default
         return PRESETS[self.preset].get(name, value) if value == default else value
 
+    def _widths(self, n_rows: int) -> tuple[int, ...]:
+        hidden = self._chosen("hidden")
+        if isinstance(hidden, str):
+            return (256, 256) if n_rows >= N_WIDE else (128, 128)
+        return tuple(hidden)
+
     def _build(self, n_rows: int) -> Network:
         settings = NetworkSettings(
             dim=self.dim,
@@ -306,7 +317,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             numbers=self.numbers,
             d_number=self._chosen("d_number"),
             backbone=self.backbone,
-            hidden=tuple(self._chosen("hidden")),
+            hidden=self.hidden_,
             dropout=self.dropout,
             n_members=self._chosen("n_members"),
             n_networks=self._chosen("n_networks"),

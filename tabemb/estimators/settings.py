@@ -63,7 +63,7 @@ RULES: dict[str, Rule] = {
     "n_bins": (_whole(2), "a whole number >= 2"),
     "d_number": (_whole(1), "a whole number >= 1"),
     "backbone": _one_of(BACKBONES),
-    "hidden": (_widths, "a sequence of whole numbers >= 1"),
+    "hidden": (_or("auto", _widths), "a sequence of whole numbers >= 1 or 'auto'"),
     "dropout": (_real(0, 1), "a number >= 0 and < 1"),
     "n_members": (_whole(1), "a whole number >= 1"),
     "n_networks": (_whole(1), "a whole number >= 1"),

@@ -33,7 +33,7 @@ from tabemb.training.threads import is_nested, seeded, threads
 
 N_WIDE = 50_000
 """Rows from which the layers are wider: fewer do not teach so many weights."""
-PIECE = 4096
+PIECE = 1024
 """Rows predicted at a time, so that memory does not grow with the number of rows."""
 N_PRECISE = 1024
 """Up to this many rows are predicted in double precision, so that a row's answer does not depend on its neighbours."""

@@ -43,7 +43,7 @@ class MLP(Backbone):
         widths = [d_in, *hidden]
         layers: list[nn.Module] = []
         for d_from, d_to in pairwise(widths):
-            layers += [nn.Linear(d_from, d_to), nn.ReLU(), Dropout(dropout)]
+            layers += [nn.Linear(d_from, d_to), nn.ReLU(inplace=True), Dropout(dropout)]
         self.layers = nn.Sequential(*layers)
         self.dim = widths[-1]
 

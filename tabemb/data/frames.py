@@ -90,8 +90,8 @@ def _from_pandas(X: pd.DataFrame) -> pa.Table:
     _check_unique([str(name) for name in X.columns])
     names = [str(name) if named else f"x{i}" for i, name in enumerate(X.columns)]
     fields, columns = [], []
-    for i, name in enumerate(names):
-        column, metadata = _from_series(X.iloc[:, i], name)
+    for name, (_, series) in zip(names, X.items()):
+        column, metadata = _from_series(series, name)
         columns.append(column)
         fields.append(pa.field(name, column.type, metadata=metadata))
     return pa.table(columns, schema=pa.schema(fields)) if fields else pa.table({})

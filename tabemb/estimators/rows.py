@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tabemb.data.effects import CrossFit, Effects
 from tabemb.data.encoding import Encoder
-from tabemb.data.schema import Table, infer_schema
+from tabemb.data.schema import Schema, Table, infer_schema
 from tabemb.estimators.inputs import Rows, align_columns, check_rows, remember_columns
 from tabemb.estimators.networks import NetworkSettings, build_networks, spaces_of
 from tabemb.estimators.settings import PRESETS, check_choice, check_settings, is_fast_in_bfloat16, torch_device
@@ -28,9 +28,13 @@ from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import NUMBER_TARGETS, QuantileTarget, Target, class_target
 from tabemb.training.batches import Batches, in_pieces
 from tabemb.training.loop import Clock, History, train
-from tabemb.training.optimizers import Optimizer
+from tabemb.training.optimizers import Optimizer, cosine_sum
 from tabemb.training.threads import is_nested, seeded, threads
 
+FEWEST_EPOCHS = 10
+"""Passes over many rows, where ``max_epochs="auto"``."""
+N_CHOOSING = 100
+"""Rows from which some are held back to choose the number of passes: fewer are too few to judge by."""
 N_WIDE = 50_000
 """Rows from which the layers are wider: fewer do not teach so many weights."""
 PIECE = 1024
@@ -98,13 +102,15 @@ _PARAMETERS = """
         Learning rate of the categories' vectors, in units of ``learning_rate``.
     weight_decay : float, default=0.02
         Weight decay of the backbone's matrices.
-    early_stopping : bool, default=False
-        Whether to hold rows back and keep the epoch that predicts them best. Without it every row is learned from, and
-        the last epoch, where the learning rate is near zero, is kept. Rows given as ``eval_X`` are used in any case.
+    early_stopping : bool or "auto", default="auto"
+        Whether to hold rows back and keep the epoch that predicts them best. "auto": with few rows, where
+        ``max_epochs="auto"`` makes more than ten passes, a first training on some of them chooses how many, and all
+        rows are then passed over as often; else the last epoch, where the learning rate is near zero, is kept. Rows
+        given as ``eval_X`` are used in any case.
     validation_fraction : float, default=0.1
         Share of the rows that early stopping holds back.
     patience : int, default=5
-        Epochs without improvement after which training stops.
+        Epochs without improvement after which training stops, and at least a third of all epochs.
     max_time : float, optional
         Budget of ``fit`` in seconds; the best epoch so far is kept.
     device : str, default="auto"
@@ -180,7 +186,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         learning_rate: float = 3e-3,
         table_rate: float = 1.0,
         weight_decay: float = 0.02,
-        early_stopping: bool = False,
+        early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
         patience: int = 5,
         max_time: float | None = None,
@@ -248,15 +254,46 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         schema = infer_schema(rows.frame, self.roles, self.tables)
         self.target_ = self._make_target(rows.y).fit(rows.y, rows.weights)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        rows, held_out = self._split(rows, eval_X, eval_y, seed)
+        n_epochs = self._n_epochs(len(rows))
+        with seeded(seed, torch_device(self.device)), threads(self.n_jobs):
+            if eval_X is None and self._chooses_epochs(len(rows), n_epochs):
+                n_epochs = self._choose_epochs(rows, schema, n_epochs, clock.part(2), seed)
+            rows, held_out = self._split(rows, eval_X, eval_y, seed)
+            self._learn(rows, held_out, schema, n_epochs, clock.part(1), seed)
+        return self
+
+    def _chooses_epochs(self, n_rows: int, n_epochs: int) -> bool:
+        """Few rows are passed over often, so how often matters; many are passed over a few times in any case."""
+        is_open = self.early_stopping == "auto" and self.max_epochs == "auto"
+        return is_open and n_rows >= N_CHOOSING and n_epochs > FEWEST_EPOCHS
+
+    def _choose_epochs(self, rows: Rows, schema: Schema, n_epochs: int, clock: Clock, seed: int) -> int:
+        """How many passes predict rows held back best.
+
+        One network was best in the midst of a schedule. A whole schedule that ends there spends less of the learning
+        rates, one of the same sum of rates is up to twice as long and overfits the smallest tables: take their mean.
+        """
+        learn, judge = self._hold_out(rows, seed)
+        self._learn(learn, judge, schema, n_epochs, clock, seed, n_networks=1)
+        n_best = self.best_epoch_ + 1
+        return max(1, round((n_best + n_epochs * cosine_sum(n_best / n_epochs)) / 2))
+
+    def _learn(
+        self,
+        rows: Rows,
+        held_out: Rows | None,
+        schema: Schema,
+        n_epochs: int,
+        clock: Clock,
+        seed: int,
+        n_networks: int | None = None,
+    ) -> None:
         self.encoder_ = Encoder(schema, self.n_bins, self.min_count).fit(rows.frame, rows.weights)
         self.effects_, draw_effects = self._learn_effects(rows, seed)
         self.hidden_ = self._widths(len(rows))
-        with seeded(seed, torch_device(self.device)), threads(self.n_jobs):
-            self.network_ = self._build(len(rows)).to(torch_device(self.device))
-            self.history_ = self._train(rows, draw_effects, held_out, clock, seed)
+        self.network_ = self._build(len(rows), n_networks).to(torch_device(self.device))
+        self.history_ = self._train(rows, draw_effects, held_out, n_epochs, clock, seed)
         self.best_epoch_ = self._best_epoch()
-        return self
 
     def _make_target(self, y: np.ndarray) -> Target:
         raise NotImplementedError
@@ -278,8 +315,11 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
                     f"eval_y must have as many columns as y; got {held_out.y.shape} beside {rows.y.shape}."
                 )
             return rows, replace(held_out, frame=align_columns(self, eval_X))
-        if not self.early_stopping or len(rows) < 2:
+        if self.early_stopping is not True or len(rows) < 2:
             return rows, None
+        return self._hold_out(rows, seed)
+
+    def _hold_out(self, rows: Rows, seed: int) -> tuple[Rows, Rows]:
         learn, judge = next(self._splitter(rows.y, seed).split(np.zeros(len(rows)), rows.y))
         return rows.take(np.sort(learn)), rows.take(np.sort(judge))
 
@@ -308,7 +348,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             return (256, 256) if n_rows >= N_WIDE else (128, 128)
         return tuple(hidden)
 
-    def _build(self, n_rows: int) -> Network:
+    def _build(self, n_rows: int, n_networks: int | None = None) -> Network:
         settings = NetworkSettings(
             dim=self.dim,
             l2=self.l2,
@@ -320,12 +360,18 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             hidden=self.hidden_,
             dropout=self.dropout,
             n_members=self._chosen("n_members"),
-            n_networks=self._chosen("n_networks"),
+            n_networks=n_networks or self._chosen("n_networks"),
         )
         return build_networks(self.encoder_, self.effects_, self.target_.bias, settings, n_rows)
 
     def _train(
-        self, rows: Rows, draw_effects: Callable[[], Tensor] | None, held_out: Rows | None, clock: Clock, seed: int
+        self,
+        rows: Rows,
+        draw_effects: Callable[[], Tensor] | None,
+        held_out: Rows | None,
+        n_epochs: int,
+        clock: Clock,
+        seed: int,
     ) -> History:
         """Train the networks one after the other; gives the learning curves of the first."""
         codes, numbers, answers, weights = self._tensors(rows)
@@ -335,20 +381,22 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         judged = None if held_out is None else self._tensors(held_out)
         networks = self.network_.networks
         histories = [
-            self._train_one(network, batches, judged, clock.part(len(networks) - i))
+            self._train_one(network, batches, judged, n_epochs, clock.part(len(networks) - i))
             for i, network in enumerate(networks)
         ]
         return histories[0]
 
-    def _train_one(self, network: nn.Module, batches: Batches, judged: list[Tensor] | None, clock: Clock) -> History:
+    def _train_one(
+        self, network: nn.Module, batches: Batches, judged: list[Tensor] | None, n_epochs: int, clock: Clock
+    ) -> History:
         return train(
             network,
             batches,
             partial(self._loss, network),
             Optimizer(network, self.learning_rate, self.weight_decay, self.table_rate),
-            max_epochs=self._n_epochs(len(batches)),
+            max_epochs=n_epochs,
             evaluate=None if judged is None else partial(self._evaluate, network, judged),
-            patience=self.patience,
+            patience=max(self.patience, n_epochs // 3),
             clock=clock,
             show=False if self.verbose is None and is_nested() else self.verbose,
         )
@@ -373,10 +421,11 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             return int(self.batch_size)
         return int(np.clip(2 ** round(np.log2(max(n_rows, 1) / 40)), 16, 256))
 
-    def _n_epochs(self, n_batches: int) -> int:
+    def _n_epochs(self, n_rows: int) -> int:
         if self.max_epochs != "auto":
             return int(self.max_epochs)
-        return int(np.clip(round(1000 / n_batches), 10, 60))
+        n_batches = -(-n_rows // self._batch_size(n_rows))
+        return int(np.clip(round(1000 / n_batches), FEWEST_EPOCHS, 60))
 
     def _loss(
         self, network: nn.Module, codes: Tensor, numbers: Tensor, effects: Tensor, y: Tensor, weights: Tensor

@@ -73,7 +73,7 @@ RULES: dict[str, Rule] = {
     "learning_rate": (_real(0, strict=True), "a number > 0"),
     "table_rate": (_real(0, strict=True), "a number > 0"),
     "weight_decay": (_real(0), "a number >= 0"),
-    "early_stopping": (lambda v: isinstance(v, (bool, np.bool_)), "True or False"),
+    "early_stopping": (_or("auto", lambda v: isinstance(v, (bool, np.bool_))), "True, False or 'auto'"),
     "validation_fraction": (_real(0, 1, strict=True), "a number > 0 and < 1"),
     "patience": (_whole(1), "a whole number >= 1"),
     "max_time": (_or(None, _real(0, strict=True)), "a number > 0 of seconds, or None"),

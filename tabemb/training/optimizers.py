@@ -60,6 +60,17 @@ def cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
 
 
+def cosine_sum(progress: float) -> float:
+    """Share of a schedule's sum of learning rates that is spent at ``progress``.
+
+    Examples
+    --------
+    >>> [round(cosine_sum(progress), 2) for progress in (0.0, 0.25, 0.5, 1.0)]
+    [0.0, 0.48, 0.82, 1.0]
+    """
+    return progress + math.sin(math.pi * progress) / math.pi
+
+
 def _sort_parameters(network: nn.Module) -> list[list[nn.Parameter]]:
     """Parameters of sparse tables, of other tables, without weight decay, with weight decay."""
     kinds: list[list[nn.Parameter]] = [[], [], [], []]

@@ -305,7 +305,7 @@ FRAME = pd.DataFrame({"c": list("ab") * 5, "n": np.arange(10.0)})
         ({"tables": {"c": Table(["c"], pretrained={"a": [np.inf]})}}, "vector of category 'a' is not finite"),
         ({"tables": {"c": Table(["c"], pretrained=pd.DataFrame([[1.0]], index=[0]))}}, "must be indexed by category"),
         ({"tables": {"c": Table(["c"], pretrained=pd.DataFrame([[1.0], [2]], index=["a", "a"]))}}, "several vectors"),
-        ({"hidden": 64}, "hidden must be a sequence of whole numbers >= 1; got 64"),
+        ({"hidden": 64}, "hidden must be a sequence of whole numbers >= 1 or 'auto'; got 64"),
         ({"numbers": ["scale"]}, "numbers must be one of"),
         ({"device": "gpu"}, "device must be 'auto', 'cpu', 'cuda'"),
         ({"n_jobs": 0}, "n_jobs must be a whole number but 0, or None; got 0"),
@@ -414,3 +414,15 @@ def test_effects_carry_an_interaction_that_vectors_alone_learn_slowly(small):
     ]
     assert scores[0] > 0.5
     assert max(scores[1:]) < scores[0] - 0.2
+
+
+def test_how_often_few_rows_are_passed_over_is_chosen_by_rows_held_back():
+    """Answers that are all noise must not be learned by heart; clean ones take every pass they can get."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"c": rng.integers(0, 100, 600).astype(str), "x": rng.normal(size=600)})
+    clean, noise = np.sin(3 * X["x"]), pd.Series(rng.normal(size=600))
+    settings = {"hidden": (32,), "n_members": 2, "random_state": 0, "n_jobs": 1}
+    long, short = (len(EmbeddingRegressor(**settings).fit(X, y).history_["epoch"]) for y in (clean, noise))
+    assert 3 * short <= long
+    encoder = EmbeddingRegressor(**settings).fit(X, clean).encoder_
+    assert encoder.vocabularies_["c"].counts.sum() == len(X)  # in the end every row teaches

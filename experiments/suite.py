@@ -105,14 +105,16 @@ def geometric_means(table: pd.DataFrame) -> pd.DataFrame:
 def show(table: pd.DataFrame) -> None:
     """Print the errors, then the seconds of a fit, then what both come to."""
     console = Console()
-    for column, title in (("error", "Error on the test rows (RMSE or log loss)"), ("fit_seconds", "Seconds of a fit")):
+    errors, seconds = ("error", "Error on the test rows (RMSE or log loss)", 4), ("fit_seconds", "Seconds of a fit", 1)
+    for column, title, n_digits in (errors, seconds):
         wide = table.pivot_table(index=FOLD, columns="peer", values=f"{column}_of_peer", sort=False)
         wide.insert(0, "ours", table.groupby(FOLD, sort=False)[column].first())
         text = TextTable(title=title)
-        for name in ("table", "fold", *wide.columns):
-            text.add_column(str(name), justify="left" if name == "table" else "right")
-        for cell, row in zip(wide.index, wide.to_numpy()):
-            text.add_row(*map(str, cell), *(_figure(value, np.nanmin(row)) for value in row))
+        text.add_column("table, fold", no_wrap=True)
+        for name in wide:
+            text.add_column(str(name).replace("_", " "), justify="right")
+        for (dataset, fold), row in zip(wide.index, wide.to_numpy()):
+            text.add_row(f"{dataset}, {fold}", *(_figure(value, np.nanmin(row), n_digits) for value in row))
         console.print(text)
     text = TextTable("ours / peer", title="Geometric means")
     means = geometric_means(table)
@@ -123,10 +125,10 @@ def show(table: pd.DataFrame) -> None:
     console.print(text)
 
 
-def _figure(value: float, smallest: float) -> str:
+def _figure(value: float, smallest: float, n_digits: int) -> str:
     if np.isnan(value):
         return ""
-    text = f"{value:.4f}" if value < 3 else f"{value:.1f}"
+    text = f"{value:.{n_digits}f}"
     return f"[bold]{text}[/]" if value == smallest else text
 
 

@@ -35,11 +35,13 @@ def n_threads(n_jobs: int | None) -> int:
     >>> n_threads(2)
     2
     """
+    if n_jobs is not None and n_jobs > 0:
+        return n_jobs
     n_cores = joblib.cpu_count()
     if n_jobs is None:
         free = 1 if is_nested() else n_cores - round(psutil.getloadavg()[0])
         return max(1, min(torch.get_num_threads(), free))
-    return n_jobs if n_jobs > 0 else max(1, n_cores + 1 + n_jobs)
+    return max(1, n_cores + 1 + n_jobs)
 
 
 @contextmanager

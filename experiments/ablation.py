@@ -66,12 +66,12 @@ def against_default(cells: pd.DataFrame, default: str, names: dict[str, str]) ->
 def show(table: pd.DataFrame) -> None:
     """Print the ratios; above one the default is better."""
     text = TextTable(title="Error and seconds in units of the default's (above one: the part earns its place)")
-    text.add_column("variant")
+    text.add_column("variant", no_wrap=True)
     for name in ("error", "95 % interval", "seconds", *table.columns[5:]):
-        text.add_column(name, justify="right")
+        text.add_column(name.replace("_", " "), justify="right")
     for variant, error, low, high, seconds, *by_table in table.itertuples(index=False):
         ratios = (f"{ratio:.3f}" for ratio in by_table)
-        text.add_row(str(variant), f"{error:.3f}", f"{low:.3f} to {high:.3f}", f"{seconds:.2f}", *ratios)
+        text.add_row(str(variant), f"{error:.3f}", f"{low:.2f}-{high:.2f}", f"{seconds:.2f}", *ratios)
     Console().print(text)
 
 

@@ -256,7 +256,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         n_epochs = self._n_epochs(len(rows))
         with seeded(seed, torch_device(self.device)), threads(self.n_jobs):
-            if eval_X is None and self._chooses_epochs(len(rows), n_epochs):
+            if eval_X is None and eval_y is None and self._chooses_epochs(len(rows), n_epochs):
                 n_epochs = self._choose_epochs(rows, schema, n_epochs, clock.part(2), seed)
             rows, held_out = self._split(rows, eval_X, eval_y, seed)
             self._learn(rows, held_out, schema, n_epochs, clock.part(1), seed)

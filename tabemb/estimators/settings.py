@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,7 @@ def torch_device(name: Any) -> torch.device:
     return device
 
 
+@cache  # asked in every step of training
 def is_fast_in_bfloat16(device: torch.device) -> bool:
     """Whether products of bfloat16 matrices are faster there than those of float32."""
     if device.type == "cuda":

@@ -19,10 +19,8 @@ from tabemb.data.encoding import quantiles
 N_FINE = 256
 """A number of at most so many distinct values has a level for each of them; any other has ``N_QUANTILES`` bins."""
 N_QUANTILES = 64
-N_COARSE = 16
-"""Bins of a number in a pair."""
 N_PAIRED = 14
-"""Inputs that are tried in pairs: those whose own effects explain most."""
+"""Categorical inputs that are tried in pairs: those whose own effects explain most."""
 N_TRIED = 100_000
 """Rows that choose the pairs, where there are more."""
 N_FOLDS = 10
@@ -36,12 +34,12 @@ STRENGTHS = 2.0 ** np.arange(-1, 11)
 
 @dataclass
 class Levels:
-    """Inputs as whole numbers: categories by code, numbers by fine bins and, once more, by coarse ones.
+    """Inputs as whole numbers: categories by code, numbers by bin.
 
     A bin is named by its upper bound; level 0 is the missing value.
     """
 
-    bounds: list[tuple[np.ndarray, np.ndarray]]
+    bounds: list[np.ndarray]
 
     @classmethod
     def learn(cls, numbers: np.ndarray, weights: np.ndarray | None) -> Levels:
@@ -49,20 +47,18 @@ class Levels:
         return cls([_bounds(column, weights) for column in numbers.T])
 
     def __call__(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """Levels of the categorical inputs, the fine and the coarse numbers: int64 (n_inputs, n_rows)."""
-        fine = [_bin(column, bounds[0]) for column, bounds in zip(numbers.T, self.bounds)]
-        coarse = [_bin(column, bounds[1]) for column, bounds in zip(numbers.T, self.bounds)]
-        return np.stack([*codes.T, *fine, *coarse]) if codes.shape[1] + len(fine) else codes.T
+        """Levels of the categorical inputs, then of the numbers: int64 (n_inputs, n_rows)."""
+        bins = [_bin(column, bounds) for column, bounds in zip(numbers.T, self.bounds)]
+        return np.stack([*codes.T, *bins]) if codes.shape[1] + len(bins) else codes.T
 
 
-def _bounds(values: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _bounds(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     present = ~np.isnan(values)
     values, weights = values[present], None if weights is None else weights[present]
     distinct = np.unique(values)
-    return tuple(  # type: ignore[return-value]
-        distinct if len(distinct) <= most else np.unique(quantiles(values, np.linspace(0, 1, n_bins + 1)[1:], weights))
-        for most, n_bins in ((N_FINE, N_QUANTILES), (N_COARSE, N_COARSE))
-    )
+    if len(distinct) <= N_FINE:
+        return distinct
+    return np.unique(quantiles(values, np.linspace(0, 1, N_QUANTILES + 1)[1:], weights))
 
 
 def _bin(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
@@ -105,10 +101,11 @@ class _Sums:
 
 
 class Effects:
-    """Learns the effects of categories, bins of numbers and the pairs of them that matter; describes any rows.
+    """Learns the effects of categories, bins of numbers and the pairs of categories that matter; describes any rows.
 
-    A *term* is an input or a pair of inputs. Each gives the effect on every response, as a difference of log odds where
-    the responses are shares, and the logarithm of the level's count; a level never seen has zeros, as a hidden one.
+    A *term* is an input or a pair of categorical inputs: pairs with bins of numbers made smooth tables worse. Each
+    gives the effect on every response, as a difference of log odds where the responses are shares, and the logarithm
+    of the level's count; a level never seen has zeros, as a hidden one.
 
     Parameters
     ----------
@@ -217,8 +214,7 @@ class Effects:
         """Which columns, the categorical ones before the numbers, each term reads: bool (n_terms, n_columns)."""
         reads = np.zeros((len(self.terms_), self.n_columns_), dtype=bool)
         for t, term in enumerate(self.terms_):
-            for i in term:  # a coarse number stands n_numbers after the fine one
-                reads[t, i if i < self.n_columns_ else i - len(self.levels_.bounds)] = True
+            reads[t, list(term)] = True
         return reads
 
     def places(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -294,12 +290,10 @@ def _choose_terms(
     levels: np.ndarray, centered: np.ndarray, weights: np.ndarray, n_categorical: int, n_pairs: int
 ) -> list[tuple[int, ...]]:
     """Inputs that explain something out of sample, then the pairs that add most to their two inputs."""
-    n_fine = (len(levels) - n_categorical) // 2
     sums = [_Sums.of(ids, centered, weights) for ids in levels]
     strengths, gains = np.array([s.strength() for s in sums]).reshape(-1, 2).T
-    singles: list[tuple[int, ...]] = [(i,) for i in range(n_categorical + n_fine) if gains[i] > MIN_GAIN]
-    pool = [i for i in range(len(levels)) if not n_categorical <= i < n_categorical + n_fine]
-    pool = sorted(sorted(pool, key=lambda i: -gains[i])[:N_PAIRED])
+    singles: list[tuple[int, ...]] = [(i,) for i in range(len(levels)) if gains[i] > MIN_GAIN]
+    pool = sorted(sorted(range(n_categorical), key=lambda i: -gains[i])[:N_PAIRED])
     alone = {i: sums[i].without_own(levels[i], centered, strengths[i]) for i in pool} if n_pairs else {}
     scored = []
     for a, b in combinations(pool, 2) if n_pairs else ():

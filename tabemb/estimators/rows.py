@@ -71,7 +71,7 @@ _PARAMETERS = """
         Whether the effect of each category, each bin of a number and each pair of them that matters (how far its mean
         answer lies from the mean of all, shrunk and, for the training rows, out-of-fold), and its count, are inputs.
     n_pairs : int, default=36
-        Most pairs of inputs in the effects; those that explain most beyond their two inputs are taken.
+        Most pairs of categorical inputs in the effects; those that explain most beyond their two inputs are taken.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
         Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value alone.
     n_bins : int, default=48

@@ -53,7 +53,6 @@ def build_networks(
 def _build_network(
     encoder: Encoder, effects: Effects | None, bias: Tensor, settings: NetworkSettings, n_rows: int
 ) -> TabularNetwork:
-    settings = replace(settings, unknown_rate=base_rate(settings.unknown_rate, n_rows))
     specs = [_table_spec(name, encoder, settings, n_rows) for name in encoder.schema.tables]
     position = {name: t for t, name in enumerate(encoder.schema.tables)}
     table_of = [position[name] for name in encoder.schema.table_names]
@@ -63,7 +62,7 @@ def _build_network(
     numbers = NUMBER_ENCODINGS[settings.numbers if edges else "scale"](edges, settings.d_number)
     d_joined = tables.dim + numbers.dim + (math.prod(effects.shape) if effects else 0)
     backbone = BACKBONES[settings.backbone](d_joined, settings.hidden, settings.dropout, settings.n_members)
-    dropout = _cell_dropout(encoder, effects, settings.unknown_rate)
+    dropout = _cell_dropout(encoder, effects, settings.unknown_rate, n_rows)
     offsets = _offsets(specs, table_of, len(bias)) if settings.offsets and specs else None
     return TabularNetwork(dropout, tables, numbers, backbone, settings.n_members, bias, offsets)
 
@@ -74,9 +73,9 @@ def _offsets(specs: list[TableSpec], table_of: list[int], n_outputs: int) -> Tab
     return Tables(flat, table_of)
 
 
-def _cell_dropout(encoder: Encoder, effects: Effects | None, rate: float) -> CellDropout:
+def _cell_dropout(encoder: Encoder, effects: Effects | None, rate: float, n_rows: int) -> CellDropout:
     vocabularies = [encoder.vocabularies_[name] for name in encoder.schema.table_names]
-    rates = [_rates(vocabulary, rate) for vocabulary in vocabularies]
+    rates = [_rates(vocabulary, base_rate(rate, n_rows)) for vocabulary in vocabularies]
     as_missing = [vocabulary.counts[MISSING] == 0 for vocabulary in vocabularies]
     number_rates = [0.0 if scale.has_missing else rate for scale in encoder.scales_]
     return CellDropout(rates, as_missing, number_rates, effects.reads if effects else None)
@@ -110,7 +109,7 @@ def _table_spec(name: str, encoder: Encoder, settings: NetworkSettings, n_rows: 
 def _prior(vocabulary: Vocabulary, settings: NetworkSettings, table: Table, n_rows: int) -> np.ndarray:
     """Pull to zero of each code: the strength divided by how often the code is read in one pass."""
     counts = vocabulary.counts.copy()
-    counts[[UNKNOWN, MISSING]] += settings.unknown_rate * n_rows
+    counts[[UNKNOWN, MISSING]] += base_rate(settings.unknown_rate, n_rows) * n_rows
     return (settings.l2 if table.l2 is None else table.l2) / np.maximum(counts, 1)
 
 

@@ -60,8 +60,8 @@ _PARAMETERS = """
         Width of a category's vector, or the rule that gives it from the number of categories.
     unknown_rate : float, default=0.01
         Share of cells that training hides, so that unknown categories and missing values have trained answers; rare
-        categories are hidden up to eleven times as often, and at least a hundred cells of a column in each pass (or a
-        tenth of them). 0 hides none.
+        categories are hidden up to eleven times as often, and of categories at least a hundred cells of a column in
+        each pass (or a twentieth of them). 0 hides none.
     l2 : float, default=200.0
         Strength of the prior that pulls a category's vector to zero, for answers that are all noise; it is divided by
         the category's count and, in regression, falls with the share of the answers' variance that is still noise.

@@ -77,9 +77,11 @@ class _Sums:
     @classmethod
     def of(cls, ids: np.ndarray, responses: np.ndarray, weights: np.ndarray) -> _Sums:
         n_levels = int(ids.max()) + 1
-        sums = [np.bincount(ids, weights * column, n_levels) for column in responses.T]
+        sums = np.zeros((n_levels, responses.shape[1]))
+        for r, column in enumerate(responses.T):
+            sums[:, r] = np.bincount(ids, weights * column, n_levels)
         squares = np.bincount(ids, weights * np.square(responses).sum(1), n_levels)
-        return cls(np.bincount(ids, weights, n_levels), np.stack(sums, axis=1), squares)
+        return cls(np.bincount(ids, weights, n_levels), sums, squares)
 
     def strength(self) -> tuple[float, float]:
         """The strength with the smallest leave-one-out error, and the share of the squares that it explains."""
@@ -91,8 +93,8 @@ class _Sums:
             own = 1 + inverse
             error = own**2 * self.squares - 2 * own * inverse * products + inverse**2 * self.counts * products
             errors.append(error.sum())
-        best = int(np.argmin(errors))
-        return float(STRENGTHS[best]), 1 - errors[best] / max(self.squares.sum(), 1e-300)
+        best, total = int(np.argmin(errors)), self.squares.sum()
+        return float(STRENGTHS[best]), 1 - errors[best] / total if total else 0.0
 
     def without_own(self, ids: np.ndarray, responses: np.ndarray, strength: float) -> np.ndarray:
         """The effect that the other rows of its level give to each row, (n_rows, n_responses)."""
@@ -118,6 +120,9 @@ class Effects:
     ----------
     terms_ : list of tuple of int
         Rows of what `Levels` gives.
+    input_strength_ : ndarray of shape (n_inputs,)
+        Strength that shrinks the effects of each input best: the variance within its levels, in units of the variance
+        between them; a term or not.
     """
 
     def __init__(self, n_pairs: int, are_shares: bool) -> None:
@@ -148,11 +153,25 @@ class Effects:
         self._learn_center(responses, weights)
         levels, centered = self.levels_(codes, numbers), self.center(responses)
         tried = slice(None) if len(codes) <= N_TRIED else generator.choice(len(codes), N_TRIED, replace=False)
-        self.terms_: list[tuple[int, ...]] = []
-        if len(self.responses_):
-            self.terms_ = _choose_terms(levels[:, tried], centered[tried], weights[tried], codes.shape[1], self.n_pairs)
+        sums = [_Sums.of(ids, centered[tried], weights[tried]) for ids in levels[:, tried]]
+        self.input_strength_, gains = np.array([s.strength() for s in sums]).reshape(-1, 2).T
+        singles: list[tuple[int, ...]] = [(int(i),) for i in np.flatnonzero(gains > MIN_GAIN)]
+        pairs = self._choose_pairs(levels[:, tried], centered[tried], weights[tried], sums, gains[: codes.shape[1]])
+        self.terms_ = singles + pairs
         self._learn_sums(levels, centered, weights)
         return self
+
+    def _choose_pairs(
+        self, levels: np.ndarray, centered: np.ndarray, weights: np.ndarray, sums: list[_Sums], gains: np.ndarray
+    ) -> list[tuple[int, ...]]:
+        """The pairs of categorical inputs that add most to their two effects, best first."""
+        pool = sorted(np.argsort(-gains, kind="stable")[:N_PAIRED].tolist()) if self.n_pairs else []
+        alone = {i: sums[i].without_own(levels[i], centered, self.input_strength_[i]) for i in pool}
+        added = {
+            (a, b): _added(levels, (a, b), centered - alone[a] - alone[b], weights) for a, b in combinations(pool, 2)
+        }
+        best = sorted((pair for pair, gain in added.items() if gain > MIN_GAIN), key=lambda pair: -added[pair])
+        return list(best[: self.n_pairs])
 
     def _learn_center(self, responses: np.ndarray, weights: np.ndarray) -> None:
         mean = np.average(responses, axis=0, weights=weights)
@@ -284,23 +303,6 @@ class CrossFit:
 def _keys(levels: np.ndarray, term: tuple[int, ...], stride: int) -> np.ndarray:
     """One whole number for each level of a term."""
     return levels[term[0]].copy() if len(term) == 1 else levels[term[0]] * stride + levels[term[1]]
-
-
-def _choose_terms(
-    levels: np.ndarray, centered: np.ndarray, weights: np.ndarray, n_categorical: int, n_pairs: int
-) -> list[tuple[int, ...]]:
-    """Inputs that explain something out of sample, then the pairs that add most to their two inputs."""
-    sums = [_Sums.of(ids, centered, weights) for ids in levels]
-    strengths, gains = np.array([s.strength() for s in sums]).reshape(-1, 2).T
-    singles: list[tuple[int, ...]] = [(i,) for i in range(len(levels)) if gains[i] > MIN_GAIN]
-    pool = sorted(sorted(range(n_categorical), key=lambda i: -gains[i])[:N_PAIRED])
-    alone = {i: sums[i].without_own(levels[i], centered, strengths[i]) for i in pool} if n_pairs else {}
-    scored = []
-    for a, b in combinations(pool, 2) if n_pairs else ():
-        gain = _added(levels, (a, b), centered - alone[a] - alone[b], weights)
-        if gain > MIN_GAIN:
-            scored.append((-gain, (a, b)))
-    return singles + [pair for _, pair in sorted(scored)[:n_pairs]]
 
 
 def _added(levels: np.ndarray, pair: tuple[int, int], rest: np.ndarray, weights: np.ndarray) -> float:

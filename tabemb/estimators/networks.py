@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,11 @@ from tabemb.network.model import Network, NetworkEnsemble, TabularNetwork
 from tabemb.network.numbers import NUMBER_ENCODINGS
 from tabemb.network.tables import Tables, TableSpec, table_dim
 from tabemb.spaces.space import EmbeddingSpace
+
+TYPICAL_STRENGTH = 8.0
+"""Strength of shrinkage of a column's effects for which ``l2`` is meant: the prior of a table follows its own."""
+MOST_STRENGTH = 64.0
+"""Strengths above say no more than that a column alone explains nothing: it may still matter beside others."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def build_networks(
 def _build_network(
     encoder: Encoder, effects: Effects | None, bias: Tensor, settings: NetworkSettings, n_rows: int
 ) -> TabularNetwork:
-    specs = [_table_spec(name, encoder, settings, n_rows) for name in encoder.schema.tables]
+    specs = [_table_spec(name, encoder, effects, settings, n_rows) for name in encoder.schema.tables]
     position = {name: t for t, name in enumerate(encoder.schema.tables)}
     table_of = [position[name] for name in encoder.schema.table_names]
     generator = torch.Generator().manual_seed(int(torch.randint(2**31, ()).item()))
@@ -87,14 +92,16 @@ def _rates(vocabulary: Vocabulary, rate: float) -> np.ndarray:
     return rates
 
 
-def _table_spec(name: str, encoder: Encoder, settings: NetworkSettings, n_rows: int) -> TableSpec:
+def _table_spec(
+    name: str, encoder: Encoder, effects: Effects | None, settings: NetworkSettings, n_rows: int
+) -> TableSpec:
     table, vocabulary = encoder.schema.tables[name], encoder.vocabularies_[name]
     given = None if table.pretrained is None else _check_given(name, given_vectors(name, table.pretrained))
     dim = _dim(name, table, settings, given, vocabulary)
     return TableSpec(
         n_rows=len(vocabulary),
         dim=dim,
-        prior=_prior(vocabulary, settings, table, n_rows),
+        prior=_prior(vocabulary, settings, table, n_rows) * _relative_strength(name, encoder, effects),
         init=table.init,
         max_norm=table.max_norm,
         norm_type=table.norm_type,
@@ -111,6 +118,15 @@ def _prior(vocabulary: Vocabulary, settings: NetworkSettings, table: Table, n_ro
     counts = vocabulary.counts.copy()
     counts[[UNKNOWN, MISSING]] += base_rate(settings.unknown_rate, n_rows) * n_rows
     return (settings.l2 if table.l2 is None else table.l2) / np.maximum(counts, 1)
+
+
+def _relative_strength(name: str, encoder: Encoder, effects: Effects | None) -> float:
+    """How much noisier a table's columns are than typical ones: what their vectors say deserves as much less trust."""
+    if effects is None:
+        return 1.0
+    columns = [i for i, own in enumerate(encoder.schema.table_names) if own == name]
+    strengths = np.minimum(effects.input_strength_[columns], MOST_STRENGTH)
+    return float(np.exp(np.log(strengths).mean())) / TYPICAL_STRENGTH
 
 
 def _dim(name: str, table: Table, settings: NetworkSettings, given: pd.DataFrame | None, vocabulary: Vocabulary) -> int:

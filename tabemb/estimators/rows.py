@@ -28,13 +28,13 @@ from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import NUMBER_TARGETS, QuantileTarget, Target, class_target
 from tabemb.training.batches import Batches, in_pieces
 from tabemb.training.loop import Clock, History, train
-from tabemb.training.optimizers import Optimizer, cosine_sum
+from tabemb.training.optimizers import Optimizer
 from tabemb.training.threads import is_nested, seeded, threads
 
-FEWEST_EPOCHS = 10
-"""Passes over many rows, where ``max_epochs="auto"``."""
-N_CHOOSING = 100
+N_JUDGED = 100
 """Rows from which some are held back to choose the number of passes: fewer are too few to judge by."""
+N_KEPT = 25_000
+"""Rows from which the training that chose the number of passes is kept; with fewer, all rows are trained on again."""
 N_WIDE = 50_000
 """Rows from which the layers are wider: fewer do not teach so many weights."""
 PIECE = 1024
@@ -64,7 +64,8 @@ _PARAMETERS = """
         each pass (or a twentieth of them). 0 hides none.
     l2 : float, default=200.0
         Strength of the prior that pulls a category's vector to zero, for answers that are all noise; it is divided by
-        the category's count and, in regression, falls with the share of the answers' variance that is still noise.
+        the category's count, follows the noise in the effects of its column (``effects_.input_strength_``, 8 being
+        typical) and, in regression, falls with the share of the answers' variance that is still noise.
     offsets : bool, default=True
         Whether each category also adds an effect of its own directly to the output, under the same prior.
     effects : bool, default=True
@@ -90,27 +91,26 @@ _PARAMETERS = """
         Such ensembles that share nothing, trained one after the other; their predictions are averaged too.
     OWN
     max_epochs : int or "auto", default="auto"
-        Most passes over the rows. "auto": as many as make about 1,000 steps, but 10 to 60.
+        Most passes over the rows. "auto": as many as make about 1,000 steps, but 30 to 60.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of the products of matrices in training; weights and losses are always float32. "auto" takes bfloat16 where the
         processor has instructions for it (AMX, recent GPUs): it is twice as fast there, and slower elsewhere.
     batch_size : int or "auto", default="auto"
         Rows in a step. "auto": a power of two near a fortieth of the rows, 16 to 256.
     learning_rate : float, default=0.003
-        Highest learning rate of AdamW; it falls to zero along half a cosine.
+        Learning rate of AdamW. It stays; the weights that are kept are an average over the last tenth of the steps.
     table_rate : float, default=1.0
         Learning rate of the categories' vectors, in units of ``learning_rate``.
     weight_decay : float, default=0.02
         Weight decay of the backbone's matrices.
     early_stopping : bool or "auto", default="auto"
-        Whether to hold rows back and keep the epoch that predicts them best. "auto": with few rows, where
-        ``max_epochs="auto"`` makes more than ten passes, a first training on some of them chooses how many, and all
-        rows are then passed over as often; else the last epoch, where the learning rate is near zero, is kept. Rows
-        given as ``eval_X`` are used in any case.
-    validation_fraction : float, default=0.1
-        Share of the rows that early stopping holds back.
-    patience : int, default=5
-        Epochs without improvement after which training stops, and at least a third of all epochs.
+        Whether to hold rows back and keep the epoch that predicts them best. "auto": where ``max_epochs="auto"`` and
+        there are 100 rows; fewer than 25,000 rows are then all passed over again, as often as was best. Otherwise the
+        last epoch is kept. Rows given as ``eval_X`` are used in any case.
+    validation_fraction : float or "auto", default="auto"
+        Share of the rows that early stopping holds back. "auto": a tenth, from 10,000 rows on ten times their root.
+    patience : int, default=4
+        Epochs without an improvement by a thousandth of the loss after which training stops.
     max_time : float, optional
         Budget of ``fit`` in seconds; the best epoch so far is kept.
     device : str, default="auto"
@@ -128,7 +128,7 @@ _ATTRIBUTES = """
     spaces_ : dict of table name -> EmbeddingSpace
         The vectors by category.
     history_ : dict of list
-        Learning curves by epoch: epoch, seconds, train_loss, eval_loss, learning_rate.
+        Learning curves by epoch: epoch, seconds, train_loss, eval_loss.
     best_epoch_ : int
         The epoch whose weights were kept, counted from 0.
     encoder_ : Encoder
@@ -187,8 +187,8 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         table_rate: float = 1.0,
         weight_decay: float = 0.02,
         early_stopping: bool | str = "auto",
-        validation_fraction: float = 0.1,
-        patience: int = 5,
+        validation_fraction: float | str = "auto",
+        patience: int = 4,
         max_time: float | None = None,
         device: str = "auto",
         n_jobs: int | None = None,
@@ -256,27 +256,21 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         n_epochs = self._n_epochs(len(rows))
         with seeded(seed, torch_device(self.device)), threads(self.n_jobs):
-            if eval_X is None and eval_y is None and self._chooses_epochs(len(rows), n_epochs):
+            if eval_X is None and eval_y is None and self._stops_early and N_JUDGED <= len(rows) < N_KEPT:
                 n_epochs = self._choose_epochs(rows, schema, n_epochs, clock.part(2), seed)
             rows, held_out = self._split(rows, eval_X, eval_y, seed)
             self._learn(rows, held_out, schema, n_epochs, clock.part(1), seed)
         return self
 
-    def _chooses_epochs(self, n_rows: int, n_epochs: int) -> bool:
-        """Few rows are passed over often, so how often matters; many are passed over a few times in any case."""
-        is_open = self.early_stopping == "auto" and self.max_epochs == "auto"
-        return is_open and n_rows >= N_CHOOSING and n_epochs > FEWEST_EPOCHS
+    @property
+    def _stops_early(self) -> bool:
+        return self.early_stopping == "auto" and self.max_epochs == "auto"
 
     def _choose_epochs(self, rows: Rows, schema: Schema, n_epochs: int, clock: Clock, seed: int) -> int:
-        """How many passes predict rows held back best.
-
-        One network was best in the midst of a schedule. A whole schedule that ends there spends less of the learning
-        rates, one of the same sum of rates is up to twice as long and overfits the smallest tables: take their mean.
-        """
+        """How many passes of one network predict rows held back best."""
         learn, judge = self._hold_out(rows, seed)
         self._learn(learn, judge, schema, n_epochs, clock, seed, n_networks=1)
-        n_best = self.best_epoch_ + 1
-        return max(1, round((n_best + n_epochs * cosine_sum(n_best / n_epochs)) / 2))
+        return self.best_epoch_ + 1
 
     def _learn(
         self,
@@ -292,8 +286,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         self.effects_, draw_effects = self._learn_effects(rows, seed)
         self.hidden_ = self._widths(len(rows))
         self.network_ = self._build(len(rows), n_networks).to(torch_device(self.device))
-        self.history_ = self._train(rows, draw_effects, held_out, n_epochs, clock, seed)
-        self.best_epoch_ = self._best_epoch()
+        self.history_, self.best_epoch_ = self._train(rows, draw_effects, held_out, n_epochs, clock, seed)
 
     def _make_target(self, y: np.ndarray) -> Target:
         raise NotImplementedError
@@ -315,16 +308,19 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
                     f"eval_y must have as many columns as y; got {held_out.y.shape} beside {rows.y.shape}."
                 )
             return rows, replace(held_out, frame=align_columns(self, eval_X))
-        if self.early_stopping is not True or len(rows) < 2:
-            return rows, None
-        return self._hold_out(rows, seed)
+        holds_out = self.early_stopping is True or (self._stops_early and len(rows) >= N_KEPT)
+        return self._hold_out(rows, seed) if holds_out and len(rows) > 1 else (rows, None)
 
     def _hold_out(self, rows: Rows, seed: int) -> tuple[Rows, Rows]:
         learn, judge = next(self._splitter(rows.y, seed).split(np.zeros(len(rows)), rows.y))
         return rows.take(np.sort(learn)), rows.take(np.sort(judge))
 
     def _splitter(self, y: np.ndarray, seed: int) -> ShuffleSplit:
-        return ShuffleSplit(1, test_size=self.validation_fraction, random_state=seed)
+        return ShuffleSplit(1, test_size=self._held_out_share(len(y)), random_state=seed)
+
+    def _held_out_share(self, n_rows: int) -> float:
+        """A tenth of few rows; of many as many as make the judgement surer, but not all that could teach."""
+        return min(0.1, 10 / n_rows**0.5) if self.validation_fraction == "auto" else float(self.validation_fraction)
 
     def _learn_effects(self, rows: Rows, seed: int) -> tuple[Effects | None, Callable[[], Tensor] | None]:
         """Effects of levels, and a function that draws those of the training rows out-of-fold."""
@@ -372,23 +368,23 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         n_epochs: int,
         clock: Clock,
         seed: int,
-    ) -> History:
-        """Train the networks one after the other; gives the learning curves of the first."""
+    ) -> tuple[History, int]:
+        """Train the networks one after the other; gives the learning curves and the best epoch of the first."""
         codes, numbers, answers, weights = self._tensors(rows)
         effects = draw_effects or codes.new_zeros(len(codes), 0, 1, dtype=torch.float32)
         generator = torch.Generator().manual_seed(seed)
         batches = Batches([codes, numbers, effects, answers, weights], self._batch_size(len(rows)), generator)
         judged = None if held_out is None else self._tensors(held_out)
         networks = self.network_.networks
-        histories = [
+        trained = [
             self._train_one(network, batches, judged, n_epochs, clock.part(len(networks) - i))
             for i, network in enumerate(networks)
         ]
-        return histories[0]
+        return trained[0]
 
     def _train_one(
         self, network: nn.Module, batches: Batches, judged: list[Tensor] | None, n_epochs: int, clock: Clock
-    ) -> History:
+    ) -> tuple[History, int]:
         return train(
             network,
             batches,
@@ -396,7 +392,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             Optimizer(network, self.learning_rate, self.weight_decay, self.table_rate),
             max_epochs=n_epochs,
             evaluate=None if judged is None else partial(self._evaluate, network, judged),
-            patience=max(self.patience, n_epochs // 3),
+            patience=self.patience,
             clock=clock,
             show=False if self.verbose is None and is_nested() else self.verbose,
         )
@@ -425,7 +421,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         if self.max_epochs != "auto":
             return int(self.max_epochs)
         n_batches = -(-n_rows // self._batch_size(n_rows))
-        return int(np.clip(round(1000 / n_batches), FEWEST_EPOCHS, 60))
+        return int(np.clip(round(1000 / n_batches), 30, 60))
 
     def _loss(
         self, network: nn.Module, codes: Tensor, numbers: Tensor, effects: Tensor, y: Tensor, weights: Tensor
@@ -450,10 +446,6 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             outputs = self.target_.average(network(codes, numbers, self._effects(codes, numbers)).outputs)
             total += float((self.target_.loss(outputs, y)[:, 0] * weights).sum())
         return total / float(tensors[-1].sum())
-
-    def _best_epoch(self) -> int:
-        losses = self.history_["eval_loss"]
-        return int(np.nanargmin(losses)) if np.isfinite(losses).any() else len(losses) - 1
 
     def _raw_outputs(self, X: Any) -> Tensor:
         """The members' average output for rows of the user, (n, 1, n_outputs)."""
@@ -598,10 +590,10 @@ class EmbeddingClassifier(ClassifierMixin, _RowEstimator):  # noqa: D101 (compos
 
     def _splitter(self, y: np.ndarray, seed: int) -> ShuffleSplit | StratifiedShuffleSplit:
         """Keep the shares of the classes, where each has the rows for it."""
-        n_held_out = self.validation_fraction * len(y)
+        n_held_out = self._held_out_share(len(y)) * len(y)
         if y.ndim > 1 or np.unique(y, return_counts=True)[1].min() < 2 or n_held_out < len(np.unique(y)):
             return super()._splitter(y, seed)
-        return StratifiedShuffleSplit(1, test_size=self.validation_fraction, random_state=seed)
+        return StratifiedShuffleSplit(1, test_size=self._held_out_share(len(y)), random_state=seed)
 
     def predict_proba(self, X):
         """Probability of each class.

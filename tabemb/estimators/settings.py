@@ -75,7 +75,7 @@ RULES: dict[str, Rule] = {
     "table_rate": (_real(0, strict=True), "a number > 0"),
     "weight_decay": (_real(0), "a number >= 0"),
     "early_stopping": (_or("auto", lambda v: isinstance(v, (bool, np.bool_))), "True, False or 'auto'"),
-    "validation_fraction": (_real(0, 1, strict=True), "a number > 0 and < 1"),
+    "validation_fraction": (_or("auto", _real(0, 1, strict=True)), "a number > 0 and < 1 or 'auto'"),
     "patience": (_whole(1), "a whole number >= 1"),
     "max_time": (_or(None, _real(0, strict=True)), "a number > 0 of seconds, or None"),
     "n_jobs": (_or(None, lambda v: isinstance(v, numbers.Integral) and v != 0), "a whole number but 0, or None"),

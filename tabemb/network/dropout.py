@@ -72,7 +72,7 @@ class CellDropout(nn.Module):
 
 
 def base_rate(rate: float, n_rows: int) -> float:
-    """Share of a column's cells to hide: ``rate``, or what hides a hundred of few rows, but not more than a twentieth."""
+    """Share of a column's cells to hide: ``rate``, or what hides a hundred of few rows, at most a twentieth."""
     return max(rate, min(0.05, N_HIDDEN / n_rows)) if rate else 0.0
 
 

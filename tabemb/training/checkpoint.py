@@ -7,9 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+TOLERANCE = 1e-3
+"""A loss is better if it is smaller by more than this share of the best one: less is not worth waiting for."""
+
 
 class Checkpoint:
-    """The weights with the smallest evaluation loss so far, and when to stop waiting for better ones.
+    """The weights with the best evaluation loss so far, and when to stop waiting for better ones.
 
     Parameters
     ----------
@@ -33,8 +36,8 @@ class Checkpoint:
         self._weights: dict[str, Tensor] = {}
 
     def update(self, epoch: int, loss: float) -> None:
-        """Keep the present weights if ``loss`` is the smallest."""
-        if loss < self.loss:
+        """Keep the present weights if ``loss`` is the best so far."""
+        if loss < (self.loss - TOLERANCE * abs(self.loss) if self.epoch >= 0 else math.inf):
             self.loss, self.epoch, self.waited = loss, epoch, 0
             self._copy()
         else:

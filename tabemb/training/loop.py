@@ -43,11 +43,6 @@ class Clock:
         """Whether the budget is spent."""
         return self.budget is not None and self.seconds >= self.budget
 
-    @property
-    def share(self) -> float:
-        """Share of the budget that is spent, 0 without a budget."""
-        return 0.0 if self.budget is None else self.seconds / self.budget
-
 
 def train(
     network: nn.Module,
@@ -60,8 +55,8 @@ def train(
     patience: int = 1,
     clock: Clock | None = None,
     show: bool | None = False,
-) -> History:
-    """Train a network and leave the weights of its best epoch in it.
+) -> tuple[History, int]:
+    """Train a network and leave in it the average weights of its best epoch.
 
     Parameters
     ----------
@@ -70,16 +65,22 @@ def train(
     loss : callable
         From the tensors of a batch to the loss, a scalar.
     optimizer : Optimizer
-        Its learning rate falls with the epochs, or with the time budget where that is nearer its end.
+        What it averages is evaluated, and kept.
     max_epochs : int
     evaluate : callable, optional
         Gives the loss that the best epoch is chosen by; without it the last epoch stays.
     patience : int, default=1
-        Epochs without a smaller evaluation loss after which training ends.
+        Epochs without a better evaluation loss after which training ends.
     clock : Clock, optional
         Ends the training when its budget is spent, within an epoch if need be.
     show : bool or None, default=False
         A progress bar; None shows one on a terminal alone, when training takes longer than three seconds.
+
+    Returns
+    -------
+    history : History
+    best_epoch : int
+        The epoch whose weights were kept, counted from 0; without ``evaluate`` the last one.
 
     Raises
     ------
@@ -88,26 +89,27 @@ def train(
     """
     clock = clock or Clock()
     best = Checkpoint(network, patience)
-    history: History = {key: [] for key in ("epoch", "seconds", "train_loss", "eval_loss", "learning_rate")}
+    history: History = {key: [] for key in ("epoch", "seconds", "train_loss", "eval_loss")}
     quiet = None if show is None else not show  # None: quiet unless on a terminal
     bar = tqdm(total=max_epochs * len(batches), disable=quiet, delay=BAR_DELAY, leave=False)
     with bar:
         for epoch in range(max_epochs):
-            train_loss = _run_epoch(network, batches, loss, optimizer, clock, max_epochs, bar)
+            train_loss = _run_epoch(network, batches, loss, optimizer, clock, bar)
             if not math.isfinite(train_loss):
                 raise ValueError(
                     f"the training loss became {train_loss} in epoch {epoch}; try a smaller learning_rate."
                 )
-            eval_loss = evaluate() if evaluate else float("nan")
-            _record(history, epoch, clock.seconds, train_loss, eval_loss, optimizer.current_rate)
-            bar.set_postfix_str(_describe(epoch, max_epochs, train_loss, eval_loss), refresh=False)
-            if evaluate:
+            with optimizer.average.in_place():
+                eval_loss = evaluate() if evaluate else float("nan")
                 best.update(epoch, eval_loss)
+            _record(history, epoch, clock.seconds, train_loss, eval_loss)
+            bar.set_postfix_str(_describe(epoch, max_epochs, train_loss, eval_loss), refresh=False)
             if clock.over or (evaluate and best.exhausted):
                 break
+    optimizer.average.swap()
     best.restore()
     network.eval()
-    return history
+    return history, best.epoch if evaluate and best.epoch >= 0 else epoch
 
 
 def _run_epoch(
@@ -116,7 +118,6 @@ def _run_epoch(
     loss: Callable[..., Tensor],
     optimizer: Optimizer,
     clock: Clock,
-    max_epochs: int,
     bar: tqdm,
 ) -> float:
     """One pass over the rows; gives the mean loss of its steps."""
@@ -126,7 +127,7 @@ def _run_epoch(
         value = loss(*batch)
         value.backward()
         clip_gradients(network)
-        optimizer.step(max(optimizer.n_steps / (max_epochs * len(batches)), clock.share))
+        optimizer.step()
         losses.append(value.detach())
         bar.update()
         if clock.over:

@@ -43,13 +43,18 @@ class Levels:
 
     @classmethod
     def learn(cls, numbers: np.ndarray, weights: np.ndarray | None) -> Levels:
-        """Learn the bins of numbers (n_rows, n_numbers), NaN where missing."""
+        """Learn the bins of numbers (n_rows, n_numbers), NaN where missing; a row without weight has no say."""
+        if weights is not None:
+            numbers, weights = numbers[weights > 0], weights[weights > 0]
         return cls([_bounds(column, weights) for column in numbers.T])
 
     def __call__(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """Levels of the categorical inputs, then of the numbers: int64 (n_inputs, n_rows)."""
-        bins = [_bin(column, bounds) for column, bounds in zip(numbers.T, self.bounds)]
-        return np.stack([*codes.T, *bins]) if codes.shape[1] + len(bins) else codes.T
+        """Levels of the categorical inputs, then of the numbers: int32 (n_inputs, n_rows)."""
+        levels = np.empty((codes.shape[1] + numbers.shape[1], len(codes)), np.int32)
+        levels[: codes.shape[1]] = codes.T
+        for level, column, bounds in zip(levels[codes.shape[1] :], numbers.T, self.bounds):
+            level[:] = _bin(column, bounds)
+        return levels
 
 
 def _bounds(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -188,23 +193,17 @@ class Effects:
     def _learn_sums(self, levels: np.ndarray, centered: np.ndarray, weights: np.ndarray) -> None:
         """Lay the levels of all terms end to end; one row more, of zeros, stands for levels never seen."""
         self.strides_ = [int(levels[term[-1]].max()) + 1 for term in self.terms_]
-        self.sizes_ = [int(_keys(levels, term, stride).max()) + 1 for term, stride in zip(self.terms_, self.strides_)]
-        self.starts_ = np.cumsum([0, *self.sizes_], dtype=np.int64)[:-1]
-        learned = [self._learn_term(levels, t, centered, weights) for t in range(len(self.terms_))]
-        keys, sums = [part for part, _, _ in learned], [part for _, part, _ in learned]
-        n_responses = len(self.responses_)
+        keys, sums = [], [_Sums(np.zeros(1), np.zeros((1, len(self.responses_))), np.zeros(1))]
+        for term, stride in zip(self.terms_, self.strides_):
+            own, ids = np.unique(_keys(levels, term, stride), return_inverse=True)
+            keys.append(own)
+            sums.insert(-1, _Sums.of(ids, centered, weights))
+        self.ends_ = np.cumsum([0, *map(len, keys)])
         self.keys_ = np.concatenate([*keys, np.zeros(0, np.int64)])
-        self.counts_ = np.concatenate([*(s.counts for s in sums), np.zeros(1)])
-        self.sums_ = np.concatenate([*(s.sums for s in sums), np.zeros((1, n_responses))])
-        self.strength_ = np.array([strength for _, _, strength in learned])
-        self._learn_units(np.cumsum([0, *map(len, keys)]))
-
-    def _learn_term(
-        self, levels: np.ndarray, t: int, centered: np.ndarray, weights: np.ndarray
-    ) -> tuple[np.ndarray, _Sums, float]:
-        keys, ids = np.unique(_keys(levels, self.terms_[t], self.strides_[t]), return_inverse=True)
-        sums = _Sums.of(ids, centered, weights)
-        return keys + self.starts_[t], sums, sums.strength()[0]
+        self.counts_ = np.concatenate([s.counts for s in sums])
+        self.sums_ = np.concatenate([s.sums for s in sums])
+        self.strength_ = np.array([s.strength()[0] for s in sums[:-1]])
+        self._learn_units(self.ends_)
 
     def _learn_units(self, ends: np.ndarray) -> None:
         """Standard deviation of each term's effects and mean of its log counts, over the training rows."""
@@ -244,13 +243,23 @@ class Effects:
         ndarray of shape (n_terms, n_rows)
         """
         levels = self.levels_(codes, numbers)
-        places = np.empty((len(self.terms_), len(codes)), np.int64)
+        places = np.empty((len(self.terms_), len(codes)), np.int32 if len(self.counts_) < 2**31 else np.int64)
         for t, (term, stride) in enumerate(zip(self.terms_, self.strides_)):
             keys = _keys(levels, term, stride)
-            beyond = (levels[term[-1]] >= stride) | (keys >= self.sizes_[t])  # its key would be another's
-            places[t] = np.where(beyond, -1, keys + self.starts_[t])
-        found = np.minimum(np.searchsorted(self.keys_, places), len(self.keys_) - 1)
-        return np.where(self.keys_[found] == places, found, len(self.keys_)) if len(self.keys_) else places
+            known = self.keys_[self.ends_[t] : self.ends_[t + 1]]
+            found = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+            seen = (known[found] == keys) & (levels[term[-1]] < stride)  # beyond the stride a key would be another's
+            places[t] = np.where(seen, found + self.ends_[t], len(self.keys_))
+        return places
+
+    def learn_again(self, places: np.ndarray, centered: np.ndarray, weights: np.ndarray) -> None:
+        """Count and sum the levels anew, for `places` and centered responses; terms, strengths and units stay."""
+        n_places = len(self.counts_)
+        self.counts_, self.sums_ = np.zeros_like(self.counts_), np.zeros_like(self.sums_)
+        for own in places:
+            self.counts_ += np.bincount(own, weights, n_places)
+            for r, column in enumerate(centered.T):
+                self.sums_[:, r] += np.bincount(own, weights * column, n_places)
 
     def transform(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Effects and counts of any rows, float32 (n_rows, n_terms, n_responses + 1)."""
@@ -266,7 +275,7 @@ class Effects:
 
 
 class CrossFit:
-    """Effects for the rows that taught them, each from the other folds.
+    """Effects for the rows that taught them, each from rows that are not looked at together with it.
 
     Parameters
     ----------
@@ -278,23 +287,39 @@ class CrossFit:
     def __init__(
         self, effects: Effects, codes: np.ndarray, numbers: np.ndarray, responses: np.ndarray, weights: np.ndarray
     ) -> None:
-        self.effects, self.weights = effects, weights
-        self.places = effects.places(codes, numbers).astype(np.int32)
-        self.weighted = effects.center(responses) * weights[:, None]
+        self.effects, self.all_weights = effects, weights
+        self.places = effects.places(codes, numbers)
+        self.centered = effects.center(responses)
+        self.learn_from(None)
 
-    def draw(self, generator: np.random.Generator) -> np.ndarray:
-        """Effects and counts over new random folds, float32 (n_rows, n_terms, n_responses + 1)."""
-        n_rows = len(self.weights)
-        folds = generator.permutation(n_rows) % min(N_FOLDS, n_rows)
-        drawn = np.empty((n_rows, *self.effects.shape), np.float32)
+    def learn_from(self, rows: np.ndarray | None) -> None:
+        """Let other rows than those of ``fit`` make the effects, of the same terms; None: all rows."""
+        self.weights = self.all_weights.copy()
+        if rows is not None:
+            self.weights[:] = 0
+            self.weights[rows] = self.all_weights[rows]
+        self.effects.learn_again(self.places, self.centered, self.weights)
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Effects and counts of some rows in random order, each from all rows but those of its fold.
+
+        The rows are cut into folds of about a tenth of all rows; a tenth at a time is one fold.
+
+        Returns
+        -------
+        ndarray of shape (len(rows), n_terms, n_responses + 1), float32
+        """
+        n_folds = max(1, round(N_FOLDS * len(rows) / len(self.weights)))
+        folds = np.arange(len(rows)) % n_folds
+        drawn = np.empty((len(rows), *self.effects.shape), np.float32)
         for t in range(len(self.places)):
-            drawn[:, t] = self._draw_term(t, folds)[:, 0]
+            drawn[:, t] = self._of_term(t, rows, folds)[:, 0]
         return drawn
 
-    def _draw_term(self, t: int, folds: np.ndarray) -> np.ndarray:
-        places, effects = self.places[t], self.effects
-        cells = (places - places.min()).astype(np.int64) * N_FOLDS + folds
-        own = [np.bincount(cells, column)[cells] for column in (*self.weighted.T, self.weights)]
+    def _of_term(self, t: int, rows: np.ndarray, folds: np.ndarray) -> np.ndarray:
+        places, weights, effects = self.places[t, rows], self.weights[rows], self.effects
+        cells = (places - effects.ends_[t]) * (int(folds.max()) + 1) + folds
+        own = [np.bincount(cells, column)[cells] for column in (*(self.centered[rows] * weights[:, None]).T, weights)]
         counts = np.maximum(effects.counts_[places] - own[-1], 0.0)
         sums = effects.sums_[places] - np.stack(own[:-1], axis=1)
         return effects.describe(sums[None], counts[None], slice(t, t + 1))
@@ -302,7 +327,8 @@ class CrossFit:
 
 def _keys(levels: np.ndarray, term: tuple[int, ...], stride: int) -> np.ndarray:
     """One whole number for each level of a term."""
-    return levels[term[0]].copy() if len(term) == 1 else levels[term[0]] * stride + levels[term[1]]
+    first = levels[term[0]].astype(np.int64)
+    return first if len(term) == 1 else first * stride + levels[term[1]]
 
 
 def _added(levels: np.ndarray, pair: tuple[int, int], rest: np.ndarray, weights: np.ndarray) -> float:

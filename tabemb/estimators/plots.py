@@ -17,7 +17,7 @@ def draw_history(history: dict[str, list[float]], best_epoch: int, ax: Any = Non
     ax.plot(epochs, history["train_loss"], color="tab:blue", label="training rows")
     if np.isfinite(history["eval_loss"]).any():
         ax.plot(epochs, history["eval_loss"], color="tab:orange", label="rows held back")
-    ax.axvline(best_epoch + 1, color="0.6", linestyle=":", label=f"kept: epoch {best_epoch + 1}")
+    ax.axvline(best_epoch + 1, color="0.6", linestyle=":", label=f"best: epoch {best_epoch + 1}")
     ax.set(xlabel="epoch", ylabel="loss", title="Learning curves")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(frameon=False)

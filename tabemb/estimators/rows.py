@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from tabemb.data.effects import CrossFit, Effects
 from tabemb.data.encoding import Encoder
-from tabemb.data.schema import Schema, Table, infer_schema
+from tabemb.data.schema import Table, infer_schema
+from tabemb.data.vocabulary import UNKNOWN
 from tabemb.estimators.inputs import Rows, align_columns, check_rows, remember_columns
 from tabemb.estimators.networks import NetworkSettings, build_networks, spaces_of
 from tabemb.estimators.settings import PRESETS, check_choice, check_settings, is_fast_in_bfloat16, torch_device
@@ -33,8 +34,8 @@ from tabemb.training.threads import is_nested, seeded, threads
 
 N_JUDGED = 100
 """Rows from which some are held back to choose the number of passes: fewer are too few to judge by."""
-N_KEPT = 25_000
-"""Rows from which the training that chose the number of passes is kept; with fewer, all rows are trained on again."""
+FINISH = 3
+"""The rows held back then teach too, for a pass more in so many that were best."""
 N_WIDE = 50_000
 """Rows from which the layers are wider: fewer do not teach so many weights."""
 PIECE = 1024
@@ -105,8 +106,8 @@ _PARAMETERS = """
         Weight decay of the backbone's matrices.
     early_stopping : bool or "auto", default="auto"
         Whether to hold rows back and keep the epoch that predicts them best. "auto": where ``max_epochs="auto"`` and
-        there are 100 rows; fewer than 25,000 rows are then all passed over again, as often as was best. Otherwise the
-        last epoch is kept. Rows given as ``eval_X`` are used in any case.
+        there are 100 rows; the rows held back then teach too, in a third as many passes more. Otherwise the last epoch
+        is kept. Rows given as ``eval_X`` are used in any case.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that early stopping holds back. "auto": a tenth, from 10,000 rows on ten times their root.
     patience : int, default=4
@@ -128,9 +129,9 @@ _ATTRIBUTES = """
     spaces_ : dict of table name -> EmbeddingSpace
         The vectors by category.
     history_ : dict of list
-        Learning curves by epoch: epoch, seconds, train_loss, eval_loss.
+        Learning curves by epoch: epoch, seconds, train_loss, eval_loss (NaN where no rows were held back).
     best_epoch_ : int
-        The epoch whose weights were kept, counted from 0.
+        The epoch that predicted the rows held back best, or else the last one; counted from 0.
     encoder_ : Encoder
         Roles, vocabularies and scales.
     effects_ : Effects or None
@@ -142,6 +143,13 @@ _ATTRIBUTES = """
     feature_names_in_ : ndarray of str
         Only where X had column names.
 """
+
+
+def _out_of_fold(crossed: CrossFit | None, rows: Tensor) -> Tensor:
+    """Effects of training rows, (n, n_terms, d_term)."""
+    if crossed is None:
+        return torch.zeros(len(rows), 0, 1, device=rows.device)
+    return torch.from_numpy(crossed(rows.numpy(force=True))).to(rows.device)
 
 
 def _extends(base: type) -> Callable[[Callable], Callable]:
@@ -254,39 +262,16 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         schema = infer_schema(rows.frame, self.roles, self.tables)
         self.target_ = self._make_target(rows.y).fit(rows.y, rows.weights)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        n_epochs = self._n_epochs(len(rows))
         with seeded(seed, torch_device(self.device)), threads(self.n_jobs):
-            if eval_X is None and eval_y is None and self._stops_early and N_JUDGED <= len(rows) < N_KEPT:
-                n_epochs = self._choose_epochs(rows, schema, n_epochs, clock.part(2), seed)
-            rows, held_out = self._split(rows, eval_X, eval_y, seed)
-            self._learn(rows, held_out, schema, n_epochs, clock.part(1), seed)
+            rows, judges = self._split(rows, eval_X, eval_y, seed)
+            self.encoder_ = Encoder(schema, self.n_bins, self.min_count).fit(rows.frame, rows.weights)
+            tensors, learn = self._tensors(rows), self._learners(rows, judges, seed)
+            self.effects_, crossed = self._learn_effects(tensors, rows, learn, seed)
+            self.hidden_ = self._widths(len(rows))
+            self.network_ = self._build(len(rows)).to(torch_device(self.device))
+            judged = self._judged(tensors, crossed, learn) if judges is None else self._judged_apart(judges)
+            self.history_, self.best_epoch_ = self._train(tensors, crossed, learn, judged, clock, seed)
         return self
-
-    @property
-    def _stops_early(self) -> bool:
-        return self.early_stopping == "auto" and self.max_epochs == "auto"
-
-    def _choose_epochs(self, rows: Rows, schema: Schema, n_epochs: int, clock: Clock, seed: int) -> int:
-        """How many passes of one network predict rows held back best."""
-        learn, judge = self._hold_out(rows, seed)
-        self._learn(learn, judge, schema, n_epochs, clock, seed, n_networks=1)
-        return self.best_epoch_ + 1
-
-    def _learn(
-        self,
-        rows: Rows,
-        held_out: Rows | None,
-        schema: Schema,
-        n_epochs: int,
-        clock: Clock,
-        seed: int,
-        n_networks: int | None = None,
-    ) -> None:
-        self.encoder_ = Encoder(schema, self.n_bins, self.min_count).fit(rows.frame, rows.weights)
-        self.effects_, draw_effects = self._learn_effects(rows, seed)
-        self.hidden_ = self._widths(len(rows))
-        self.network_ = self._build(len(rows), n_networks).to(torch_device(self.device))
-        self.history_, self.best_epoch_ = self._train(rows, draw_effects, held_out, n_epochs, clock, seed)
 
     def _make_target(self, y: np.ndarray) -> Target:
         raise NotImplementedError
@@ -298,7 +283,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         check_settings(self)
 
     def _split(self, rows: Rows, eval_X: Any, eval_y: Any, seed: int) -> tuple[Rows, Rows | None]:
-        """Rows to learn from, and rows to choose the best epoch by."""
+        """Rows to learn from, and other rows to choose the best epoch by."""
         if (eval_X is None) != (eval_y is None):
             raise ValueError("eval_X and eval_y must be passed together; one of them is None.")
         if eval_X is not None:
@@ -308,12 +293,14 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
                     f"eval_y must have as many columns as y; got {held_out.y.shape} beside {rows.y.shape}."
                 )
             return rows, replace(held_out, frame=align_columns(self, eval_X))
-        holds_out = self.early_stopping is True or (self._stops_early and len(rows) >= N_KEPT)
-        return self._hold_out(rows, seed) if holds_out and len(rows) > 1 else (rows, None)
-
-    def _hold_out(self, rows: Rows, seed: int) -> tuple[Rows, Rows]:
-        learn, judge = next(self._splitter(rows.y, seed).split(np.zeros(len(rows)), rows.y))
+        if self.early_stopping is not True or len(rows) < 2:
+            return rows, None
+        learn, judge = self._held_back(rows, seed)
         return rows.take(np.sort(learn)), rows.take(np.sort(judge))
+
+    def _held_back(self, rows: Rows, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the rows to learn from, and of those held back."""
+        return next(self._splitter(rows.y, seed).split(np.zeros(len(rows)), rows.y))
 
     def _splitter(self, y: np.ndarray, seed: int) -> ShuffleSplit:
         return ShuffleSplit(1, test_size=self._held_out_share(len(y)), random_state=seed)
@@ -322,16 +309,24 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         """A tenth of few rows; of many as many as make the judgement surer, but not all that could teach."""
         return min(0.1, 10 / n_rows**0.5) if self.validation_fraction == "auto" else float(self.validation_fraction)
 
-    def _learn_effects(self, rows: Rows, seed: int) -> tuple[Effects | None, Callable[[], Tensor] | None]:
-        """Effects of levels, and a function that draws those of the training rows out-of-fold."""
+    def _learners(self, rows: Rows, judges: Rows | None, seed: int) -> np.ndarray | None:
+        """Positions of the rows that teach at first, where the others judge at first and teach later."""
+        is_open = self.early_stopping == "auto" and self.max_epochs == "auto" and judges is None
+        return self._held_back(rows, seed)[0] if is_open and len(rows) >= N_JUDGED else None
+
+    def _learn_effects(
+        self, tensors: list[Tensor], rows: Rows, learn: np.ndarray | None, seed: int
+    ) -> tuple[Effects | None, CrossFit | None]:
+        """Effects of levels, and those of training rows out-of-fold."""
         if not self.effects:
             return None, None
-        generator = np.random.default_rng(seed)
+        codes, numbers = (tensor.numpy(force=True) for tensor in tensors[:2])
         weights = np.ones(len(rows)) if rows.weights is None else rows.weights
-        learned_from = (*self.encoder_.transform(rows.frame), self.target_.responses(rows.y), weights)
-        effects = Effects(self._chosen("n_pairs"), self.target_.gives_shares).fit(*learned_from, generator)
-        crossed = CrossFit(effects, *learned_from)
-        return effects, lambda: torch.from_numpy(crossed.draw(generator)).to(torch_device(self.device))
+        teaches = np.isin(np.arange(len(rows)), learn) if learn is not None else True
+        responses = self.target_.responses(rows.y)
+        effects = Effects(self._chosen("n_pairs"), self.target_.gives_shares)
+        effects.fit(codes, numbers, responses, weights * teaches, np.random.default_rng(seed))
+        return effects, CrossFit(effects, codes, numbers, responses, weights)
 
     def _chosen(self, name: str) -> Any:
         """A setting: what the user gave, or what the preset says where it was left at its default."""
@@ -344,7 +339,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             return (256, 256) if n_rows >= N_WIDE else (128, 128)
         return tuple(hidden)
 
-    def _build(self, n_rows: int, n_networks: int | None = None) -> Network:
+    def _build(self, n_rows: int) -> Network:
         settings = NetworkSettings(
             dim=self.dim,
             l2=self.l2,
@@ -356,46 +351,97 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             hidden=self.hidden_,
             dropout=self.dropout,
             n_members=self._chosen("n_members"),
-            n_networks=n_networks or self._chosen("n_networks"),
+            n_networks=self._chosen("n_networks"),
         )
         return build_networks(self.encoder_, self.effects_, self.target_.bias, settings, n_rows)
 
     def _train(
         self,
-        rows: Rows,
-        draw_effects: Callable[[], Tensor] | None,
-        held_out: Rows | None,
-        n_epochs: int,
+        tensors: list[Tensor],
+        crossed: CrossFit | None,
+        learn: np.ndarray | None,
+        judged: list[Tensor] | None,
         clock: Clock,
         seed: int,
     ) -> tuple[History, int]:
         """Train the networks one after the other; gives the learning curves and the best epoch of the first."""
-        codes, numbers, answers, weights = self._tensors(rows)
-        effects = draw_effects or codes.new_zeros(len(codes), 0, 1, dtype=torch.float32)
-        generator = torch.Generator().manual_seed(seed)
-        batches = Batches([codes, numbers, effects, answers, weights], self._batch_size(len(rows)), generator)
-        judged = None if held_out is None else self._tensors(held_out)
         networks = self.network_.networks
-        trained = [
-            self._train_one(network, batches, judged, n_epochs, clock.part(len(networks) - i))
-            for i, network in enumerate(networks)
+        codes, numbers, answers, weights = tensors
+        columns: list[Tensor | Callable[[Tensor], Tensor]] = [
+            codes,
+            numbers,
+            partial(_out_of_fold, crossed),
+            answers,
+            weights,
         ]
+        batches = partial(Batches, columns, self._batch_size(len(codes)), torch.Generator().manual_seed(seed))
+        trained = []
+        for i, network in enumerate(networks):
+            part = clock.part(len(networks) - i)
+            optimizer = Optimizer(network, self.learning_rate, self.weight_decay, self.table_rate)
+            run = partial(self._run, network, optimizer)
+            if learn is None:
+                trained.append(run(batches(), judged, part))
+            else:
+                trained.append(self._judge_then_teach(run, batches, crossed, learn, judged, part))
         return trained[0]
 
-    def _train_one(
-        self, network: nn.Module, batches: Batches, judged: list[Tensor] | None, n_epochs: int, clock: Clock
+    def _judge_then_teach(
+        self,
+        run: Callable[..., tuple[History, int]],
+        batches: Callable[..., Batches],
+        crossed: CrossFit | None,
+        learn: np.ndarray,
+        judged: list[Tensor] | None,
+        clock: Clock,
     ) -> tuple[History, int]:
+        """Train until the rows held back are predicted no better, then a little more on all rows."""
+        if crossed is not None:
+            crossed.learn_from(learn)
+        history, best = run(batches(rows=torch.from_numpy(learn)), judged, clock.part(2))
+        if crossed is not None:
+            crossed.learn_from(None)
+        more, _ = run(batches(), None, clock, n_epochs=-(-(best + 1) // FINISH))
+        more["epoch"] = [len(history["epoch"]) + epoch for epoch in more["epoch"]]
+        return {key: history[key] + more[key] for key in history}, best
+
+    def _run(
+        self,
+        network: nn.Module,
+        optimizer: Optimizer,
+        batches: Batches,
+        judged: list[Tensor] | None,
+        clock: Clock,
+        n_epochs: int | None = None,
+    ) -> tuple[History, int]:
+        optimizer.average.restart()
         return train(
             network,
             batches,
             partial(self._loss, network),
-            Optimizer(network, self.learning_rate, self.weight_decay, self.table_rate),
-            max_epochs=n_epochs,
+            optimizer,
+            max_epochs=n_epochs or self._n_epochs(batches),
             evaluate=None if judged is None else partial(self._evaluate, network, judged),
             patience=self.patience,
             clock=clock,
             show=False if self.verbose is None and is_nested() else self.verbose,
         )
+
+    def _judged_apart(self, judges: Rows) -> list[Tensor]:
+        codes, numbers, answers, weights = self._tensors(judges)
+        return [codes, numbers, self._effects(codes, numbers), answers, weights]
+
+    def _judged(self, tensors: list[Tensor], crossed: CrossFit | None, learn: np.ndarray | None) -> list[Tensor] | None:
+        """The rows that do not teach at first, as if no other had shown what is in them alone."""
+        if learn is None:
+            return None
+        judge = torch.from_numpy(np.setdiff1d(np.arange(len(tensors[0])), learn)).to(tensors[0].device)
+        codes, numbers, answers, weights = (tensor[judge] for tensor in tensors)
+        for column, known in zip(codes.T, tensors[0][torch.from_numpy(learn).to(judge.device)].T):
+            column[~torch.isin(column, known)] = UNKNOWN
+        if crossed is not None:
+            crossed.learn_from(learn)
+        return [codes, numbers, _out_of_fold(crossed, judge), answers, weights]
 
     def _tensors(self, rows: Rows) -> list[Tensor]:
         """Codes, numbers, answers and weights (of mean one) on the device."""
@@ -417,11 +463,8 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             return int(self.batch_size)
         return int(np.clip(2 ** round(np.log2(max(n_rows, 1) / 40)), 16, 256))
 
-    def _n_epochs(self, n_rows: int) -> int:
-        if self.max_epochs != "auto":
-            return int(self.max_epochs)
-        n_batches = -(-n_rows // self._batch_size(n_rows))
-        return int(np.clip(round(1000 / n_batches), 30, 60))
+    def _n_epochs(self, batches: Batches) -> int:
+        return int(np.clip(round(1000 / len(batches)), 30, 60) if self.max_epochs == "auto" else self.max_epochs)
 
     def _loss(
         self, network: nn.Module, codes: Tensor, numbers: Tensor, effects: Tensor, y: Tensor, weights: Tensor
@@ -442,8 +485,8 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         """Weighted mean loss of the members' common prediction."""
         network.eval()
         total = 0.0
-        for codes, numbers, y, weights in in_pieces(tensors, PIECE):
-            outputs = self.target_.average(network(codes, numbers, self._effects(codes, numbers)).outputs)
+        for codes, numbers, effects, y, weights in in_pieces(tensors, PIECE):
+            outputs = self.target_.average(network(codes, numbers, effects).outputs)
             total += float((self.target_.loss(outputs, y)[:, 0] * weights).sum())
         return total / float(tensors[-1].sum())
 

@@ -73,6 +73,12 @@ class WeightAverage:
         finally:
             self.swap()
 
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Go on from the network's present weights as if they were the average."""
+        for parameter, average in zip(self.parameters, self.averages):
+            average.copy_(parameter)
+
     def swap(self) -> None:
         """Exchange the network's weights and their averages, without copying them."""
         for i, parameter in enumerate(self.parameters):

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+N_PARTS = 10
+"""Parts of an epoch."""
+
 
 class Batches:
     """Random batches of rows from tensors of equal length.
@@ -14,10 +17,13 @@ class Batches:
     Parameters
     ----------
     tensors : sequence of Tensor, each of shape (n_rows, ...)
-        Or functions that give one, drawn anew for each epoch; the first must be a tensor.
+        Or functions from rows, int64 (n,), to a tensor (n, ...), asked for a tenth of an epoch at a time, so that what
+        they give need not lie in memory for all rows; the first must be a tensor.
     batch_size : int
     generator : torch.Generator
         The only source of randomness of the order.
+    rows : Tensor of shape (n,), int64, optional
+        The rows to take; all of them when None.
 
     Examples
     --------
@@ -27,20 +33,35 @@ class Batches:
     """
 
     def __init__(
-        self, tensors: Sequence[Tensor | Callable[[], Tensor]], batch_size: int, generator: torch.Generator
+        self,
+        tensors: Sequence[Tensor | Callable[[Tensor], Tensor]],
+        batch_size: int,
+        generator: torch.Generator,
+        rows: Tensor | None = None,
     ) -> None:
         self.tensors, self.batch_size, self.generator = tensors, batch_size, generator
-        self.n_rows, self.device = len(tensors[0]), tensors[0].device  # type: ignore[arg-type, union-attr]
+        first: Tensor = tensors[0]  # type: ignore[assignment]
+        self.rows = torch.arange(len(first), device=first.device) if rows is None else rows.to(first.device)
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
-        return -(-self.n_rows // self.batch_size)
+        return -(-len(self.rows) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        tensors = [given if isinstance(given, Tensor) else given() for given in self.tensors]
-        order = torch.randperm(self.n_rows, generator=self.generator).to(self.device)
-        for rows in order.tensor_split(len(self)):  # sizes differ by one at most: no tiny last batch
-            yield [tensor.index_select(0, rows) for tensor in tensors]
+        order = self.rows[torch.randperm(len(self.rows), generator=self.generator).to(self.rows.device)]
+        batches = order.tensor_split(len(self))  # sizes differ by one at most: no tiny last batch
+        n_together = -(-len(batches) // N_PARTS)
+        for start in range(0, len(batches), n_together):
+            yield from self._part(batches[start : start + n_together])
+
+    def _part(self, batches: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+        rows, sizes = torch.cat(list(batches)), [len(batch) for batch in batches]
+        drawn = {t: given(rows).split(sizes) for t, given in enumerate(self.tensors) if not isinstance(given, Tensor)}
+        for i, batch in enumerate(batches):
+            yield [
+                given.index_select(0, batch) if isinstance(given, Tensor) else drawn[t][i]
+                for t, given in enumerate(self.tensors)
+            ]
 
 
 def in_pieces(tensors: Sequence[Tensor], size: int) -> Iterator[list[Tensor]]:

@@ -19,6 +19,14 @@ def learn(codes, responses, numbers=None, weights=None, n_pairs=4, are_shares=Fa
     return effects, CrossFit(effects, *rows)
 
 
+def shuffled(crossed, seed=0):
+    """What all rows are told, asked in random order at once, in the order of the rows."""
+    order = generator(seed).permutation(len(crossed.weights))
+    told = np.empty_like(crossed(order))
+    told[order] = crossed(order)
+    return told
+
+
 @pytest.fixture
 def two():
     """Two categorical inputs of ten levels and an answer that the first one and the pair of both explain."""
@@ -67,7 +75,7 @@ def test_a_row_is_told_the_answers_of_the_other_folds_alone():
     centered = (y - y.mean()) / y.std()
     crossed.effects.describe, folds = (lambda sums, counts, terms: sums[..., :1].transpose(1, 0, 2)), np.arange(30) % 10
     expected = centered[:10].sum() - centered[:10]
-    assert crossed._draw_term(0, folds)[:10, 0, 0] == pytest.approx(expected)
+    assert crossed._of_term(0, np.arange(30), folds)[:10, 0, 0] == pytest.approx(expected)
 
 
 def test_noise_has_no_effect_out_of_fold():
@@ -80,16 +88,21 @@ def test_noise_has_no_effect_out_of_fold():
     rare = slice(1000, None)
     in_sample = effects.transform(codes, np.zeros((2000, 0)))[rare, 0, 0]
     assert np.corrcoef(in_sample, y[rare])[0, 1] > 0.5
-    drawn = np.mean([crossed.draw(generator(seed))[rare, 0, 0] for seed in range(5)], axis=0)
+    drawn = np.mean([shuffled(crossed, seed)[rare, 0, 0] for seed in range(5)], axis=0)
     assert np.corrcoef(drawn, y[rare])[0, 1] < 0.05
 
 
-def test_every_draw_has_folds_of_its_own(two):
-    _, crossed = learn(*two)
-    rng = generator()
-    first, second = crossed.draw(rng), crossed.draw(rng)
-    assert np.abs(first - second).max() > 0
-    np.testing.assert_array_equal(first, crossed.draw(generator()))
+def test_rows_looked_at_together_are_a_fold(two):
+    """A tenth of the rows are told what the other nine tenths say, whatever is asked of those."""
+    codes, y = two
+    effects, crossed = learn(codes, y)
+    asked, others = np.arange(400), np.arange(400, 4000)
+    term = effects.terms_.index((0,))
+    told = crossed(asked)[:, term, 0] * effects.effect_units_[term, 0, 0]
+    level = (codes[:, 0] == codes[0, 0])[others]
+    own = ((y - y.mean()) / y.std())[others][level]
+    assert told[0] == pytest.approx(own.sum() / (len(own) + effects.strength_[term]), rel=1e-5)
+    np.testing.assert_array_equal(crossed(asked[::-1])[::-1], crossed(asked))
 
 
 def test_pairs_that_add_to_their_inputs_are_found(two):
@@ -106,7 +119,7 @@ def test_a_pure_interaction_is_found():
     codes = generator().integers(2, 4, (2000, 2))
     effects, crossed = learn(codes, codes[:, 0] == codes[:, 1], are_shares=True)
     assert effects.terms_ == [(0, 1)]
-    assert np.corrcoef(crossed.draw(generator())[:, 0, 0], codes[:, 0] == codes[:, 1])[0, 1] > 0.99
+    assert np.corrcoef(shuffled(crossed)[:, 0, 0], codes[:, 0] == codes[:, 1])[0, 1] > 0.99
 
 
 def test_numbers_have_levels_too():
@@ -168,5 +181,5 @@ def test_a_constant_answer_and_inputs_that_say_nothing_give_no_terms():
     for responses in (np.ones(400), generator().normal(size=400)):
         effects, crossed = learn(codes, responses)
         assert effects.terms_ == []
-        assert crossed.draw(generator()).shape == (400, 0, len(effects.responses_) + 1)
+        assert shuffled(crossed).shape == (400, 0, len(effects.responses_) + 1)
         assert effects.transform(codes, NO_NUMBERS).shape[:2] == (400, 0)

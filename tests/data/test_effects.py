@@ -105,6 +105,26 @@ def test_rows_looked_at_together_are_a_fold(two):
     np.testing.assert_array_equal(crossed(asked[::-1])[::-1], crossed(asked))
 
 
+def test_rows_without_weight_are_not_known_until_they_teach(two):
+    """Rows that judge: neither their answers nor the values that they alone hold may be in what is learned."""
+    codes, y = two
+    numbers = np.arange(4000.0)[:, None] % 200
+    weights = (np.arange(4000) % 200 != 7).astype(float)  # the value 7 is in rows without weight alone
+    rows = (codes, numbers, y[:, None])
+    effects = Effects(0, False).fit(*rows, weights, generator())
+    assert 7.0 not in effects.levels_.bounds[0]
+    crossed = CrossFit(effects, *rows, np.ones(4000))
+    crossed.learn_from(np.flatnonzero(weights))
+    kept = weights > 0
+    apart = Effects(0, False).fit(*(part[kept] for part in rows), weights[kept], generator())
+    judge = np.flatnonzero(~kept)
+    expected = apart.transform(codes[judge], numbers[judge])
+    np.testing.assert_allclose(crossed(judge), expected, atol=1e-5)
+    np.testing.assert_allclose(effects.transform(codes[judge], numbers[judge]), expected, atol=1e-5)
+    crossed.learn_from(None)
+    assert effects.counts_.sum() == pytest.approx(4000 * len(effects.terms_))
+
+
 def test_pairs_that_add_to_their_inputs_are_found(two):
     codes, y = two
     twice = np.column_stack([codes, codes[:, 0], generator().integers(2, 6, len(y))])  # a copy, and noise

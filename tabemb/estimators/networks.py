@@ -25,7 +25,7 @@ from tabemb.network.tables import Tables, TableSpec, table_dim
 from tabemb.spaces.space import EmbeddingSpace
 
 TYPICAL_STRENGTH = 8.0
-"""Strength of shrinkage of a column's effects for which ``l2`` is meant: the prior of a table follows its own."""
+"""Strength of shrinkage of a column's effects for which ``l2`` is meant."""
 MOST_STRENGTH = 64.0
 """Strengths above say no more than that a column alone explains nothing: it may still matter beside others."""
 
@@ -121,12 +121,15 @@ def _prior(vocabulary: Vocabulary, settings: NetworkSettings, table: Table, n_ro
 
 
 def _relative_strength(name: str, encoder: Encoder, effects: Effects | None) -> float:
-    """How much noisier a table's columns are than typical ones: what their vectors say deserves as much less trust."""
+    """How much less the vectors of a table deserve trust than those of typical columns, as its effects are noisier.
+
+    The square root, between the columns' own strength and the typical one: vectors are for more than these effects.
+    """
     if effects is None:
         return 1.0
     columns = [i for i, own in enumerate(encoder.schema.table_names) if own == name]
     strengths = np.minimum(effects.input_strength_[columns], MOST_STRENGTH)
-    return float(np.exp(np.log(strengths).mean())) / TYPICAL_STRENGTH
+    return float(np.exp(np.log(strengths / TYPICAL_STRENGTH).mean() / 2))
 
 
 def _dim(name: str, table: Table, settings: NetworkSettings, given: pd.DataFrame | None, vocabulary: Vocabulary) -> int:

@@ -63,10 +63,10 @@ _PARAMETERS = """
         Share of cells that training hides, so that unknown categories and missing values have trained answers; rare
         categories are hidden up to eleven times as often, and of categories at least a hundred cells of a column in
         each pass (or a twentieth of them). 0 hides none.
-    l2 : float, default=200.0
+    l2 : float, default=400.0
         Strength of the prior that pulls a category's vector to zero, for answers that are all noise; it is divided by
-        the category's count, follows the noise in the effects of its column (``effects_.input_strength_``, 8 being
-        typical) and, in regression, falls with the share of the answers' variance that is still noise.
+        the category's count, follows the root of the noise in its column's effects (``effects_.input_strength_``, 8
+        being typical) and, in regression, falls with the share of the answers' variance that is still noise.
     offsets : bool, default=True
         Whether each category also adds an effect of its own directly to the output, under the same prior.
     effects : bool, default=True
@@ -176,7 +176,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         min_count: float = 1,
         dim: int | str = "auto",
         unknown_rate: float = 0.01,
-        l2: float = 200.0,
+        l2: float = 400.0,
         offsets: bool = True,
         effects: bool = True,
         n_pairs: int = 36,

@@ -48,13 +48,9 @@ class Levels:
             numbers, weights = numbers[weights > 0], weights[weights > 0]
         return cls([_bounds(column, weights) for column in numbers.T])
 
-    def __call__(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """Levels of the categorical inputs, then of the numbers: int32 (n_inputs, n_rows)."""
-        levels = np.empty((codes.shape[1] + numbers.shape[1], len(codes)), np.int32)
-        levels[: codes.shape[1]] = codes.T
-        for level, column, bounds in zip(levels[codes.shape[1] :], numbers.T, self.bounds):
-            level[:] = _bin(column, bounds)
-        return levels
+    def __call__(self, codes: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
+        """Levels of the categorical inputs, then of the numbers: whole numbers (n_rows,) each."""
+        return [*codes.T, *(_bin(column, bounds) for column, bounds in zip(numbers.T, self.bounds))]
 
 
 def _bounds(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -68,7 +64,7 @@ def _bounds(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
 
 def _bin(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     bins = np.minimum(np.searchsorted(bounds, values), max(len(bounds) - 1, 0))
-    return np.where(np.isnan(values), 0, bins + 1)
+    return np.where(np.isnan(values), 0, bins + 1).astype(np.int16)
 
 
 @dataclass
@@ -146,7 +142,7 @@ class Effects:
 
         Parameters
         ----------
-        codes : ndarray of shape (n_rows, n_categorical), int64
+        codes : ndarray of shape (n_rows, n_categorical), whole numbers
         numbers : ndarray of shape (n_rows, n_numbers), NaN where missing
         responses : ndarray of shape (n_rows, n_responses)
         weights : ndarray of shape (n_rows,)
@@ -158,16 +154,17 @@ class Effects:
         self._learn_center(responses, weights)
         levels, centered = self.levels_(codes, numbers), self.center(responses)
         tried = slice(None) if len(codes) <= N_TRIED else generator.choice(len(codes), N_TRIED, replace=False)
-        sums = [_Sums.of(ids, centered[tried], weights[tried]) for ids in levels[:, tried]]
+        some = [level[tried] for level in levels]
+        sums = [_Sums.of(ids, centered[tried], weights[tried]) for ids in some]
         self.input_strength_, gains = np.array([s.strength() for s in sums]).reshape(-1, 2).T
         singles: list[tuple[int, ...]] = [(int(i),) for i in np.flatnonzero(gains > MIN_GAIN)]
-        pairs = self._choose_pairs(levels[:, tried], centered[tried], weights[tried], sums, gains[: codes.shape[1]])
+        pairs = self._choose_pairs(some, centered[tried], weights[tried], sums, gains[: codes.shape[1]])
         self.terms_ = singles + pairs
         self._learn_sums(levels, centered, weights)
         return self
 
     def _choose_pairs(
-        self, levels: np.ndarray, centered: np.ndarray, weights: np.ndarray, sums: list[_Sums], gains: np.ndarray
+        self, levels: list[np.ndarray], centered: np.ndarray, weights: np.ndarray, sums: list[_Sums], gains: np.ndarray
     ) -> list[tuple[int, ...]]:
         """The pairs of categorical inputs that add most to their two effects, best first."""
         pool = sorted(np.argsort(-gains, kind="stable")[:N_PAIRED].tolist()) if self.n_pairs else []
@@ -190,7 +187,7 @@ class Effects:
         """Differences from the mean of all, (n_rows, n_responses); in standard deviations if they are no shares."""
         return (responses[:, self.responses_] - self.mean_) / self.unit_
 
-    def _learn_sums(self, levels: np.ndarray, centered: np.ndarray, weights: np.ndarray) -> None:
+    def _learn_sums(self, levels: list[np.ndarray], centered: np.ndarray, weights: np.ndarray) -> None:
         """Lay the levels of all terms end to end; one row more, of zeros, stands for levels never seen."""
         self.strides_ = [int(levels[term[-1]].max()) + 1 for term in self.terms_]
         keys, sums = [], [_Sums(np.zeros(1), np.zeros((1, len(self.responses_))), np.zeros(1))]
@@ -325,13 +322,13 @@ class CrossFit:
         return effects.describe(sums[None], counts[None], slice(t, t + 1))
 
 
-def _keys(levels: np.ndarray, term: tuple[int, ...], stride: int) -> np.ndarray:
+def _keys(levels: list[np.ndarray], term: tuple[int, ...], stride: int) -> np.ndarray:
     """One whole number for each level of a term."""
     first = levels[term[0]].astype(np.int64)
     return first if len(term) == 1 else first * stride + levels[term[1]]
 
 
-def _added(levels: np.ndarray, pair: tuple[int, int], rest: np.ndarray, weights: np.ndarray) -> float:
+def _added(levels: list[np.ndarray], pair: tuple[int, int], rest: np.ndarray, weights: np.ndarray) -> float:
     """Share of the rest that a pair explains out of sample; nothing where one of its inputs says all of the other."""
     stride = int(levels[pair[1]].max()) + 1
     keys, ids = np.unique(_keys(levels, pair, stride), return_inverse=True)

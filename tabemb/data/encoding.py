@@ -18,7 +18,7 @@ LIMIT = 1e12
 
 
 class Encoded(NamedTuple):
-    """Rows as arrays: codes int64 (n_rows, n_categorical), numbers float32 (n_rows, n_numbers) with NaN if missing."""
+    """Rows as arrays: codes int32 (n_rows, n_categorical), numbers float32 (n_rows, n_numbers) with NaN if missing."""
 
     codes: np.ndarray
     numbers: np.ndarray
@@ -108,10 +108,13 @@ class Encoder:
             A column is missing, holds values of another kind than in ``fit``, or an infinite number.
         """
         self._check_columns(frame)
-        tables = zip(self.schema.categorical, self.schema.table_names)
-        codes = [self.vocabularies_[name].codes(*_cells(feature, frame)) for feature, name in tables]
-        numbers = [scale.apply(self._number(f, frame)) for f, scale in zip(self.schema.numbers, self.scales_)]
-        return Encoded(_stack(codes, frame.num_rows, np.int64), _stack(numbers, frame.num_rows, np.float32))
+        codes = np.empty((frame.num_rows, len(self.schema.table_names)), np.int32)
+        for i, (feature, name) in enumerate(zip(self.schema.categorical, self.schema.table_names)):
+            codes[:, i] = self.vocabularies_[name].codes(*_cells(feature, frame))
+        numbers = np.empty((frame.num_rows, len(self.scales_)), np.float32)
+        for i, (feature, scale) in enumerate(zip(self.schema.numbers, self.scales_)):
+            numbers[:, i] = scale.apply(self._number(feature, frame))
+        return Encoded(codes, numbers)
 
     def _check_columns(self, frame: pa.Table) -> None:
         missing = [name for name in self.schema.used if name not in frame.schema.names]
@@ -133,12 +136,6 @@ class Encoder:
         if feature.part:
             return _elapsed_days(column, feature.column, self.origins_[feature.column])
         return to_floats(column, feature.name)
-
-
-def _stack(columns: list[np.ndarray], n_rows: int, dtype: type) -> np.ndarray:
-    if not columns:
-        return np.zeros((n_rows, 0), dtype)
-    return np.stack(columns, axis=1).astype(dtype, copy=False)
 
 
 def _cells(feature: Feature, frame: pa.Table) -> tuple[pa.ChunkedArray, pa.Field]:

@@ -24,7 +24,7 @@ from tabemb.network.numbers import NUMBER_ENCODINGS
 from tabemb.network.tables import Tables, TableSpec, table_dim
 from tabemb.spaces.space import EmbeddingSpace
 
-TYPICAL_STRENGTH = 8.0
+TYPICAL_STRENGTH = 2.0
 """Strength of shrinkage of a column's effects for which ``l2`` is meant."""
 MOST_STRENGTH = 64.0
 """Strengths above say no more than that a column alone explains nothing: it may still matter beside others."""

@@ -63,9 +63,9 @@ _PARAMETERS = """
         Share of cells that training hides, so that unknown categories and missing values have trained answers; rare
         categories are hidden up to eleven times as often, and of categories at least a hundred cells of a column in
         each pass (or a twentieth of them). 0 hides none.
-    l2 : float, default=400.0
+    l2 : float, default=200.0
         Strength of the prior that pulls a category's vector to zero, for answers that are all noise; it is divided by
-        the category's count, follows the root of the noise in its column's effects (``effects_.input_strength_``, 8
+        the category's count, follows the root of the noise in its column's effects (``effects_.input_strength_``, 2
         being typical) and, in regression, falls with the share of the answers' variance that is still noise.
     offsets : bool, default=True
         Whether each category also adds an effect of its own directly to the output, under the same prior.
@@ -176,7 +176,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         min_count: float = 1,
         dim: int | str = "auto",
         unknown_rate: float = 0.01,
-        l2: float = 400.0,
+        l2: float = 200.0,
         offsets: bool = True,
         effects: bool = True,
         n_pairs: int = 36,
@@ -446,9 +446,9 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
     def _tensors(self, rows: Rows) -> list[Tensor]:
         """Codes, numbers, answers and weights (of mean one) on the device."""
         encoded = self.encoder_.transform(rows.frame)
-        weights = np.ones(len(rows)) if rows.weights is None else rows.weights / rows.weights.mean()
-        answers = self.target_.encode(rows.y)
-        tensors = (*map(torch.from_numpy, encoded), answers, torch.as_tensor(weights, dtype=torch.float32))
+        weights = np.ones(1) if rows.weights is None else rows.weights / rows.weights.mean()
+        weights = torch.as_tensor(weights, dtype=torch.float32).expand(len(rows))
+        tensors = (*map(torch.from_numpy, encoded), self.target_.encode(rows.y), weights)
         return [tensor.to(torch_device(self.device)) for tensor in tensors]
 
     def _effects(self, codes: Tensor, numbers: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ class CellDropout(nn.Module):
 
     Shape
     -----
-    codes   : int64 (n, n_categorical) -> the same
+    codes   : int32 or int64 (n, n_categorical) -> the same
     numbers : float32 (n, n_numbers) -> the same
     effects : float32 (n, n_terms, d_term) -> the same
 

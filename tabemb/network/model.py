@@ -35,7 +35,7 @@ class TabularNetwork(nn.Module):
 
     Shape
     -----
-    codes   : int64 (n, n_categorical)
+    codes   : int32 or int64 (n, n_categorical)
     numbers : float32 (n, n_numbers), NaN where missing
     effects : float32 (n, n_terms, d_term)
     output  : an :class:`Answer`

@@ -137,7 +137,7 @@ class Tables(nn.Module):
 
     Shape
     -----
-    input  : int64 (n, n_columns)
+    input  : int32 or int64 (n, n_columns)
     output : (n, sum of the columns' dims), and the prior's penalty by row, (n,), zero outside training
 
     Examples

@@ -181,6 +181,8 @@ def _decode(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _dictionary(column: pa.ChunkedArray, field: pa.Field, kind: str, name: str) -> tuple[np.ndarray, pa.Array]:
     """Index of each cell into the distinct values (-1: missing), and those values in the vocabulary's kind."""
+    if pa.types.is_dictionary(column.type) and any(len(chunk.dictionary) > len(column) for chunk in column.chunks):
+        column = column.cast(column.type.value_type)  # a few rows may carry a dictionary of millions
     encoded = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     array = encoded.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # no chunk at all

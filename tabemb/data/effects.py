@@ -190,30 +190,34 @@ class Effects:
     def _learn_sums(self, levels: list[np.ndarray], centered: np.ndarray, weights: np.ndarray) -> None:
         """Lay the levels of all terms end to end; one row more, of zeros, stands for levels never seen."""
         self.strides_ = [int(levels[term[-1]].max()) + 1 for term in self.terms_]
-        keys, sums = [], [_Sums(np.zeros(1), np.zeros((1, len(self.responses_))), np.zeros(1))]
+        keys, sums = [], []
         for term, stride in zip(self.terms_, self.strides_):
             own, ids = np.unique(_keys(levels, term, stride), return_inverse=True)
             keys.append(own)
-            sums.insert(-1, _Sums.of(ids, centered, weights))
+            sums.append(_Sums.of(ids, centered, weights))
         self.ends_ = np.cumsum([0, *map(len, keys)])
         self.keys_ = np.concatenate([*keys, np.zeros(0, np.int64)])
-        self.counts_ = np.concatenate([s.counts for s in sums])
-        self.sums_ = np.concatenate([s.sums for s in sums])
-        self.strength_ = np.array([s.strength()[0] for s in sums[:-1]])
-        self._learn_units(self.ends_)
+        self.counts_ = np.concatenate([*(s.counts for s in sums), np.zeros(1)])
+        self.sums_ = np.concatenate([*(s.sums for s in sums), np.zeros((1, len(self.responses_)))])
+        self.strength_ = np.array([s.strength()[0] for s in sums])
+        self._learn_units()
 
-    def _learn_units(self, ends: np.ndarray) -> None:
+    def _learn_units(self) -> None:
         """Standard deviation of each term's effects and mean of its log counts, over the training rows."""
         n_terms, n_responses = len(self.terms_), len(self.responses_)
         self.effect_units_, self.count_units_ = np.ones((n_terms, 1, n_responses)), np.ones((n_terms, 1))
         for t in range(n_terms):
-            own = slice(ends[t], ends[t + 1])
+            own = self._own(t)
             counts, strength = self.counts_[own], self.strength_[t]
             effects = self._linked(self.sums_[own] / (counts + strength)[:, None])
             mean = np.average(effects, axis=0, weights=counts)
             spread = np.sqrt(np.average(np.square(effects - mean), axis=0, weights=counts))
             self.effect_units_[t] = np.maximum(spread, 1e-6)
             self.count_units_[t] = np.average(np.log1p(counts), weights=counts)
+
+    def _own(self, t: int) -> slice:
+        """Where the levels of one term lie among those of all."""
+        return slice(self.ends_[t], self.ends_[t + 1])
 
     def _linked(self, effects: np.ndarray) -> np.ndarray:
         """Differences of shares as differences of log odds."""
@@ -243,7 +247,7 @@ class Effects:
         places = np.empty((len(self.terms_), len(codes)), np.int32 if len(self.counts_) < 2**31 else np.int64)
         for t, (term, stride) in enumerate(zip(self.terms_, self.strides_)):
             keys = _keys(levels, term, stride)
-            known = self.keys_[self.ends_[t] : self.ends_[t + 1]]
+            known = self.keys_[self._own(t)]
             found = np.minimum(np.searchsorted(known, keys), len(known) - 1)
             seen = (known[found] == keys) & (levels[term[-1]] < stride)  # beyond the stride a key would be another's
             places[t] = np.where(seen, found + self.ends_[t], len(self.keys_))
@@ -251,12 +255,9 @@ class Effects:
 
     def learn_again(self, places: np.ndarray, centered: np.ndarray, weights: np.ndarray) -> None:
         """Count and sum the levels anew, for `places` and centered responses; terms, strengths and units stay."""
-        n_places = len(self.counts_)
-        self.counts_, self.sums_ = np.zeros_like(self.counts_), np.zeros_like(self.sums_)
-        for own in places:
-            self.counts_ += np.bincount(own, weights, n_places)
-            for r, column in enumerate(centered.T):
-                self.sums_[:, r] += np.bincount(own, weights * column, n_places)
+        for t, own in enumerate(places):
+            sums = _Sums.of(own - self.ends_[t], centered, weights)
+            self.counts_[self._own(t)], self.sums_[self._own(t)] = sums.counts, sums.sums
 
     def transform(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Effects and counts of any rows, float32 (n_rows, n_terms, n_responses + 1)."""
@@ -278,23 +279,30 @@ class CrossFit:
     ----------
     effects : Effects
     codes, numbers, responses, weights : ndarray
-        What ``effects`` was fitted on.
+        The training rows.
+    rows : ndarray of int, optional
+        Positions of those that ``effects`` was fitted on, if not on all: the others had a weight of zero there.
     """
 
     def __init__(
-        self, effects: Effects, codes: np.ndarray, numbers: np.ndarray, responses: np.ndarray, weights: np.ndarray
+        self,
+        effects: Effects,
+        codes: np.ndarray,
+        numbers: np.ndarray,
+        responses: np.ndarray,
+        weights: np.ndarray,
+        rows: np.ndarray | None = None,
     ) -> None:
-        self.effects, self.all_weights = effects, weights
+        self.effects, self.all_weights, self.rows = effects, weights, rows
         self.places = effects.places(codes, numbers)
         self.centered = effects.center(responses)
-        self.learn_from(None)
+        self.weights = weights_of(rows, weights)
 
     def learn_from(self, rows: np.ndarray | None) -> None:
-        """Let other rows than those of ``fit`` make the effects, of the same terms; None: all rows."""
-        self.weights = self.all_weights.copy()
-        if rows is not None:
-            self.weights[:] = 0
-            self.weights[rows] = self.all_weights[rows]
+        """Let these rows make the effects, of the same terms; None: all rows."""
+        if rows is self.rows:  # sums over all terms are not for nothing
+            return
+        self.rows, self.weights = rows, weights_of(rows, self.all_weights)
         self.effects.learn_again(self.places, self.centered, self.weights)
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
@@ -320,6 +328,15 @@ class CrossFit:
         counts = np.maximum(effects.counts_[places] - own[-1], 0.0)
         sums = effects.sums_[places] - np.stack(own[:-1], axis=1)
         return effects.describe(sums[None], counts[None], slice(t, t + 1))
+
+
+def weights_of(rows: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
+    """The weights of these rows, and zero for all others; None: all weights as they are."""
+    if rows is None:
+        return weights
+    kept = np.zeros_like(weights)
+    kept[rows] = weights[rows]
+    return kept
 
 
 def _keys(levels: list[np.ndarray], term: tuple[int, ...], stride: int) -> np.ndarray:

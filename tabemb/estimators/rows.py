@@ -17,7 +17,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from tabemb.data.effects import CrossFit, Effects
+from tabemb.data.effects import CrossFit, Effects, weights_of
 from tabemb.data.encoding import Encoder
 from tabemb.data.schema import Table, infer_schema
 from tabemb.data.vocabulary import UNKNOWN
@@ -32,6 +32,10 @@ from tabemb.training.loop import Clock, History, train
 from tabemb.training.optimizers import Optimizer
 from tabemb.training.threads import is_nested, seeded, threads
 
+N_STEPS = 1000
+"""Steps that ``max_epochs="auto"`` allows, within the bounds that follow."""
+FEWEST_EPOCHS, MOST_EPOCHS = 30, 60
+"""Bounds of ``max_epochs="auto"``."""
 N_JUDGED = 100
 """Rows from which some are held back to choose the number of passes: fewer are too few to judge by."""
 FINISH = 3
@@ -322,11 +326,10 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             return None, None
         codes, numbers = (tensor.numpy(force=True) for tensor in tensors[:2])
         weights = np.ones(len(rows)) if rows.weights is None else rows.weights
-        teaches = np.isin(np.arange(len(rows)), learn) if learn is not None else True
         responses = self.target_.responses(rows.y)
         effects = Effects(self._chosen("n_pairs"), self.target_.gives_shares)
-        effects.fit(codes, numbers, responses, weights * teaches, np.random.default_rng(seed))
-        return effects, CrossFit(effects, codes, numbers, responses, weights)
+        effects.fit(codes, numbers, responses, weights_of(learn, weights), np.random.default_rng(seed))
+        return effects, CrossFit(effects, codes, numbers, responses, weights, learn)
 
     def _chosen(self, name: str) -> Any:
         """A setting: what the user gave, or what the preset says where it was left at its default."""
@@ -439,8 +442,6 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         codes, numbers, answers, weights = (tensor[judge] for tensor in tensors)
         for column, known in zip(codes.T, tensors[0][torch.from_numpy(learn).to(judge.device)].T):
             column[~torch.isin(column, known)] = UNKNOWN
-        if crossed is not None:
-            crossed.learn_from(learn)
         return [codes, numbers, _out_of_fold(crossed, judge), answers, weights]
 
     def _tensors(self, rows: Rows) -> list[Tensor]:
@@ -464,7 +465,9 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         return int(np.clip(2 ** round(np.log2(max(n_rows, 1) / 40)), 16, 256))
 
     def _n_epochs(self, batches: Batches) -> int:
-        return int(np.clip(round(1000 / len(batches)), 30, 60) if self.max_epochs == "auto" else self.max_epochs)
+        if self.max_epochs != "auto":
+            return int(self.max_epochs)
+        return int(np.clip(round(N_STEPS / len(batches)), FEWEST_EPOCHS, MOST_EPOCHS))
 
     def _loss(
         self, network: nn.Module, codes: Tensor, numbers: Tensor, effects: Tensor, y: Tensor, weights: Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import narwhals as nw
@@ -68,11 +69,15 @@ def feature_names(X) -> list[str] | None:
     """Column names of a frame whose names are all strings, else None (arrays, integer names)."""
     if not is_frame(X):
         return None
-    names = list(X.columns) if not isinstance(X, pa.Table) else X.schema.names
+    names = X.schema.names if isinstance(X, pa.Table) else _column_names(X)
     n_text = sum(isinstance(name, str) for name in names)
     if 0 < n_text < len(names):
         raise TypeError(f"Column names must be all strings or all of another kind; X has both: {names}.")
     return [str(name) for name in names] if n_text else None
+
+
+def _column_names(X) -> list:
+    return X.columns.tolist() if isinstance(X, pd.DataFrame) else list(X.columns)
 
 
 def to_vector(values) -> np.ndarray:
@@ -86,9 +91,9 @@ def to_vector(values) -> np.ndarray:
 
 
 def _from_pandas(X: pd.DataFrame) -> pa.Table:
-    named = feature_names(X) is not None
-    _check_unique([str(name) for name in X.columns])
-    names = [str(name) if named else f"x{i}" for i, name in enumerate(X.columns)]
+    names = feature_names(X)
+    _check_unique(names or [str(name) for name in X.columns])
+    names = names or [f"x{i}" for i in range(X.shape[1])]
     fields, columns = [], []
     for name, (_, series) in zip(names, X.items()):
         column, metadata = _from_series(series, name)
@@ -138,9 +143,9 @@ def _check_shape(table: pa.Table) -> None:
 
 
 def _check_unique(names: list[str]) -> None:
-    duplicates = sorted({name for name in names if names.count(name) > 1})
-    if duplicates:
-        raise ValueError(f"Column names must be unique; X has several columns named {duplicates[0]!r}.")
+    if len(set(names)) < len(names):
+        name = min(name for name, count in Counter(names).items() if count > 1)
+        raise ValueError(f"Column names must be unique; X has several columns named {name!r}.")
 
 
 def _holds_lists(series: pd.Series) -> bool:

@@ -92,9 +92,18 @@ class Vocabulary:
 
     def _look_up(self, dictionary: tuple[np.ndarray, pa.Array]) -> np.ndarray:
         indices, values = dictionary
-        found = self._searcher().get_indexer(_index(values)) + N_SPECIAL
+        found = self._positions(values) + N_SPECIAL
         found[found < N_SPECIAL] = UNKNOWN
         return np.append(found, MISSING)[indices]  # index -1, a missing cell, reads the appended last entry
+
+    def _positions(self, values: pa.Array) -> np.ndarray:
+        """Position of each value among the categories, -1 where it is none."""
+        if len(values) != 1:
+            return self._searcher().get_indexer(_index(values))
+        try:  # one row: making an index of its value would take longer than all the rest
+            return np.array([self._searcher().get_loc(values[0].as_py())])
+        except KeyError:
+            return np.array([-1])
 
     def _searcher(self) -> pd.Index:
         if self._index is None:
@@ -187,10 +196,10 @@ def _dictionary(column: pa.ChunkedArray, field: pa.Field, kind: str, name: str) 
     array = encoded.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # no chunk at all
         array = array.chunk(0) if array.num_chunks else pa.array([], column.type).dictionary_encode()
-    indices = array.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    indices = array.indices.cast(pa.int64()).fill_null(-1).to_numpy()
     values = _as_kind(array.dictionary, kind_of(field), kind, name)
-    missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
-    if missing.any():
+    if values.null_count or pa.types.is_floating(values.type):  # NaN
+        missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
         position = np.append(np.where(missing, -1, np.cumsum(~missing) - 1), -1)
         indices, values = position[indices], values.filter(pa.array(~missing))
     return indices, values

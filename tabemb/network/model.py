@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from tabemb.network.backbone import Backbone
 from tabemb.network.dropout import CellDropout
@@ -108,14 +109,40 @@ class NetworkEnsemble(nn.Module):
 Network = TabularNetwork | NetworkEnsemble
 
 
-def in_double_precision(network: Network) -> Callable[[Tensor, Tensor, Tensor], Answer]:
-    """The same network with doubles as weights, outside the tables, which are only read from."""
-    weights = {
-        name: p.double()
-        for name, p in network.named_parameters()
-        if not {"tables", "offsets"}.intersection(name.split("."))
-    }
-    return lambda codes, numbers, effects: functional_call(network, weights, (codes, numbers, effects))
+class _Double(NamedTuple):
+    """A copy in double precision, and what it was copied from."""
+
+    network: Network
+    weights: list[nn.Parameter]
+    state: list[tuple[int, int]]
+
+
+_DOUBLES: WeakKeyDictionary[Network, _Double] = WeakKeyDictionary()
+
+
+def in_double_precision(network: Network) -> Network:
+    """The same network with doubles as weights, outside the tables, which are only read from and are shared.
+
+    Copying takes longer than answering a row, so the copy is kept until a weight changes.
+    """
+    known = _DOUBLES.get(network)
+    if known is None or known.state != _state(known.weights):
+        weights = list(network.parameters())
+        known = _DOUBLES[network] = _Double(_doubled(network), weights, _state(weights))
+    return known.network
+
+
+def _state(weights: Sequence[nn.Parameter]) -> list[tuple[int, int]]:
+    """Where the weights lie, and how often they were written to."""
+    return [(weight.data_ptr(), weight._version) for weight in weights]
+
+
+def _doubled(network: Network) -> Network:
+    double = copy.deepcopy(network, {id(module): module for module in network.modules() if isinstance(module, Tables)})
+    for name, weight in double.named_parameters():
+        if not {"tables", "offsets"}.intersection(name.split(".")):
+            weight.data = weight.data.double()
+    return double
 
 
 class MemberHeads(nn.Module):

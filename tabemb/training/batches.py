@@ -9,6 +9,8 @@ from torch import Tensor
 
 N_PARTS = 10
 """Parts of an epoch."""
+KEPT = 31 << 20
+"""Bytes; glibc adapts to the largest block freed, up to 32 MiB, and returns less memory to the system at every turn."""
 
 
 class Batches:
@@ -66,4 +68,6 @@ class Batches:
 
 def in_pieces(tensors: Sequence[Tensor], size: int) -> Iterator[list[Tensor]]:
     """Consecutive rows, ``size`` at a time, for prediction."""
+    if len(tensors[0]) > size:
+        torch.empty(KEPT, dtype=torch.uint8)  # freed at once: from then on the allocator keeps as much for the pieces
     yield from zip(*(tensor.split(size) for tensor in tensors))

@@ -83,6 +83,31 @@ def test_booleans_times_and_fractions_are_categories_too():
     assert learn([0.5, 1.5]).codes(*column([1.5, 2.5])).tolist() == [3, UNKNOWN]
 
 
+TIMES = pd.to_datetime(["2020-01-01", None, "2021-01-01 12:00:00.000001"], format="ISO8601")
+
+
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        (["a", "b"], ["b", None, "new", ""]),
+        ([5, 7], [7, 5, 6, 2**62]),
+        ([5, 7], [7.0, np.nan, 5.5, 1e300]),
+        ([0.5, 1.5], [1.5, np.nan, 2.0]),
+        ([2**64 - 1, 5], [5, 2**64 - 1, 2**64 - 2]),
+        ([True], [True, False]),
+        ([1, 0], [True, False]),
+        (TIMES, TIMES),
+        (TIMES.tz_localize("Europe/Berlin"), TIMES.tz_localize("UTC")),
+        ([b"a", b"b"], [b"b", b"c", None]),
+        ([(1, 2), "a"], [(1, 2), (2, 1), "a", None]),
+    ],
+)
+def test_a_row_alone_has_the_code_that_it_has_among_others(known, asked):
+    vocabulary, asked = learn(known), pd.Series(asked)
+    alone = [vocabulary.codes(*column(asked[[i]])).item() for i in range(len(asked))]
+    assert alone == vocabulary.codes(*column(asked)).tolist()
+
+
 def test_an_all_missing_column_gives_missing_and_reads_anything_as_unknown():
     vocabulary = learn([None, None], dtype=object)
     assert vocabulary.codes(*column([None, "a"], dtype=object)).tolist() == [MISSING, UNKNOWN]

@@ -53,6 +53,17 @@ def test_double_precision_answers_the_same_whatever_stands_beside_a_row():
         torch.testing.assert_close(alone.outputs[0], whole[i], rtol=1e-12, atol=0)
 
 
+def test_double_precision_follows_the_weights_and_leaves_them_as_they_are():
+    net = network().eval()
+    before = in_double_precision(net)(CODES, NUMBERS.double(), EFFECTS.double()).outputs
+    assert in_double_precision(net) is in_double_precision(net)
+    with torch.no_grad():
+        net.head.bias += 1.0
+    after = in_double_precision(net)(CODES, NUMBERS.double(), EFFECTS.double()).outputs
+    torch.testing.assert_close(after, before + 1.0)
+    assert {weight.dtype for weight in net.parameters()} == {torch.float32}
+
+
 def test_heads_start_at_the_given_answer():
     heads = MemberHeads(2, 4, torch.tensor([1.0, 2.0]))
     assert heads(torch.zeros(1, 2, 4)).tolist() == [[[1.0, 2.0], [1.0, 2.0]]]

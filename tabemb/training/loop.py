@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from tabemb.training.checkpoint import Checkpoint
 from tabemb.training.optimizers import Optimizer
 
 History = dict[str, list[float]]
-"""Learning curves by name, one entry an epoch: epoch, seconds, train_loss, eval_loss, learning_rate."""
+"""Learning curves by name, one entry an epoch: epoch, seconds, train_loss, eval_loss."""
 
 BAR_DELAY = 3.0
 """Seconds before a progress bar appears: short fits stay quiet."""
@@ -68,7 +69,8 @@ def train(
         What it averages is evaluated, and kept.
     max_epochs : int
     evaluate : callable, optional
-        Gives the loss that the best epoch is chosen by; without it the last epoch stays.
+        Gives the loss that the best epoch is chosen by, under a constant rate; without it the end is known beforehand:
+        the rate falls to zero until there, and the last epoch stays.
     patience : int, default=1
         Epochs without a better evaluation loss after which training ends.
     clock : Clock, optional
@@ -89,12 +91,13 @@ def train(
     """
     clock = clock or Clock()
     best = Checkpoint(network, patience)
+    rates = repeat(1.0) if evaluate else falling(max_epochs * len(batches))
     history: History = {key: [] for key in ("epoch", "seconds", "train_loss", "eval_loss")}
     quiet = None if show is None else not show  # None: quiet unless on a terminal
     bar = tqdm(total=max_epochs * len(batches), disable=quiet, delay=BAR_DELAY, leave=False)
     with bar:
         for epoch in range(max_epochs):
-            train_loss = _run_epoch(network, batches, loss, optimizer, clock, bar)
+            train_loss = _run_epoch(network, batches, loss, optimizer, rates, clock, bar)
             if not math.isfinite(train_loss):
                 raise ValueError(
                     f"the training loss became {train_loss} in epoch {epoch}; try a smaller learning_rate."
@@ -112,22 +115,34 @@ def train(
     return history, best.epoch if evaluate and best.epoch >= 0 else epoch
 
 
+def falling(n_steps: int) -> Iterator[float]:
+    """Shares of the learning rate from one to zero along a cosine (Loshchilov & Hutter 2017).
+
+    Examples
+    --------
+    >>> [round(share, 2) for share in falling(4)]
+    [1.0, 0.85, 0.5, 0.15]
+    """
+    return (0.5 + 0.5 * math.cos(math.pi * step / n_steps) for step in range(n_steps))
+
+
 def _run_epoch(
     network: nn.Module,
     batches: Batches,
     loss: Callable[..., Tensor],
     optimizer: Optimizer,
+    rates: Iterable[float],
     clock: Clock,
     bar: tqdm,
 ) -> float:
-    """One pass over the rows; gives the mean loss of its steps."""
+    """One pass over the rows, each step at its share of the learning rates; gives their mean loss."""
     network.train()
     losses = []
-    for batch in batches:
+    for batch, rate in zip(batches, rates):
         value = loss(*batch)
         value.backward()
         clip_gradients(network)
-        optimizer.step()
+        optimizer.step(rate)
         losses.append(value.detach())
         bar.update()
         if clock.over:

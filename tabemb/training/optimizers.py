@@ -9,9 +9,7 @@ from tabemb.training.average import WeightAverage
 
 
 class Optimizer:
-    """AdamW and, where a module says ``is_sparse``, SparseAdam; both keep their learning rates.
-
-    What is kept of a training is the average of its weights (`WeightAverage`): it stands in for falling rates.
+    """AdamW and, where a module says ``is_sparse``, SparseAdam, and the average of their weights (`WeightAverage`).
 
     Weight decay acts on the matrices of the backbone alone: tables have their own prior, biases and scales none.
 
@@ -40,9 +38,11 @@ class Optimizer:
             self.optimizers.append(torch.optim.SparseAdam(sparse, lr=learning_rate * table_rate, betas=self.BETAS))
         self.average = WeightAverage([*sparse, *tables, *plain, *decayed])
 
-    def step(self) -> None:
-        """One update of the weights and of their average."""
+    def step(self, rate: float = 1.0) -> None:
+        """One update of the weights, at this share of the learning rates, and of their average."""
         for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group.setdefault("initial_lr", group["lr"])
             optimizer.step()
         self.average.update()
         for optimizer in self.optimizers:

@@ -1,3 +1,4 @@
+import itertools
 import math
 import time
 
@@ -62,6 +63,23 @@ def test_the_best_epoch_is_restored_and_patience_ends_the_wait():
     assert history["eval_loss"] == [5.0, 1.0, 2.0, 2.0, 2.0]
     assert best == 1
     assert network.layer.weight.item() == seen[1]
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_the_rate_falls_to_zero_where_the_end_is_known_and_stays_where_it_is_not(judged):
+    torch.manual_seed(0)
+    network, steps = Line(), []
+    batches = Batches(planted(), 16, torch.Generator().manual_seed(0))
+    optimizer = Optimizer(network, 0.1, 0.0)
+
+    def loss(x, y):
+        steps.append(network.layer.bias.item())
+        return (network(x) - y).mean()  # a slope that stays: each step of Adam is as long as its rate
+
+    train(network, batches, loss, optimizer, max_epochs=10, evaluate=(lambda: 1.0) if judged else None, patience=10)
+    lengths = [a - b for a, b in itertools.pairwise(steps)]
+    expected = [0.1 if judged else 0.05 * (1 + math.cos(math.pi * step / 40)) for step in range(39)]
+    assert lengths == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_time_budget_ends_within_an_epoch():

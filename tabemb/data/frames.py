@@ -80,6 +80,25 @@ def _column_names(X) -> list:
     return X.columns.tolist() if isinstance(X, pd.DataFrame) else list(X.columns)
 
 
+def beside(X, columns: pa.Table) -> Any:
+    """X with more columns behind its own, in the library that it came in; an array comes back as pandas."""
+    if isinstance(X, pa.Table):
+        return pa.table({**dict(zip(X.schema.names, X.columns)), **dict(zip(columns.schema.names, columns.columns))})
+    if isinstance(X, pd.DataFrame) or not is_frame(X):
+        frame = X if isinstance(X, pd.DataFrame) else to_arrow(X).to_pandas()
+        new = pd.DataFrame({name: _to_series(column) for name, column in zip(columns.schema.names, columns.columns)})
+        return pd.concat([frame, new.set_index(frame.index)], axis=1)
+    own = nw.from_native(X, eager_only=True)
+    return nw.concat([own, nw.from_arrow(columns, backend=own.implementation)], how="horizontal").to_native()
+
+
+def _to_series(column: pa.ChunkedArray) -> pd.Series:
+    """Lists stay Arrow's; everything else as pandas has it."""
+    if pa.types.is_nested(column.type):
+        return pd.Series(column, dtype=pd.ArrowDtype(column.type))
+    return column.to_pandas()
+
+
 def to_vector(values) -> np.ndarray:
     """A target, a weight or an array of targets as numpy, whatever library it comes from."""
     if isinstance(values, (pa.Array, pa.ChunkedArray)):

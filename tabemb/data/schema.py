@@ -118,7 +118,7 @@ def infer_schema(
         A column of lists or structs.
     """
     chosen = _check_roles(frame, roles or {})
-    schema = Schema({name: chosen.get(name) or _infer_role(frame.schema.field(name)) for name in frame.schema.names})
+    schema = Schema({name: chosen.get(name) or infer_role(frame.schema.field(name)) for name in frame.schema.names})
     for name, role in schema.roles.items():
         _add_features(schema, frame, name, role)
     if not schema.categorical and not schema.numbers:
@@ -146,7 +146,8 @@ def near(name: str, names: list[str]) -> str:
     return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
 
 
-def _infer_role(column: pa.Field) -> str:
+def infer_role(column: pa.Field) -> str:
+    """The role that a column gets by its type."""
     dtype = column.type
     if pa.types.is_nested(dtype):
         raise TypeError(

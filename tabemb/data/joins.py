@@ -1,0 +1,643 @@
+"""From an event log and a cutoff to what each row may know: its history, or the aggregates that a boosted tree wants.
+
+Both joiners cut alike: of the events of a row's entity they take those strictly before the row's cutoff, in time order.
+An event at the cutoff or after it can never enter; events of one time keep the order that they have in the log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
+
+from tabemb.data.encoding import to_floats
+from tabemb.data.frames import beside, to_arrow
+from tabemb.data.schema import infer_role, near
+from tabemb.data.vocabulary import N_SPECIAL, Vocabulary, kind_of
+
+BAR_DELAY = 3.0
+"""Seconds before a progress bar appears."""
+CHUNK = 4_000_000
+"""Events that are aggregated at a time, so that memory does not grow with the number of rows."""
+SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+"""Units of time in a second."""
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Events of each row: those from ``starts`` up to ``ends``, places in the sorted log, both int64 (n_rows,)."""
+
+    starts: np.ndarray
+    ends: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Number of events of each row."""
+        return self.ends - self.starts
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Where the events of each row begin, laid end to end, and where the last ones end: int64 (n_rows + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.counts)])
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Place in the sorted log of every event, laid end to end."""
+        return np.arange(self.offsets[-1]) + np.repeat(self.starts - self.offsets[:-1], self.counts)
+
+    def newest(self, n: int | None) -> Slices:
+        """The last ``n`` events of each row."""
+        return self if n is None else Slices(np.maximum(self.starts, self.ends - n), self.ends)
+
+    def chunks(self) -> Iterator[tuple[slice, Slices]]:
+        """Rows, some at a time, whose events are about :data:`CHUNK`."""
+        start = 0
+        while start < len(self.starts):
+            stop = int(np.searchsorted(self.offsets, self.offsets[start] + CHUNK, side="right")) - 1
+            rows = slice(start, max(stop, start + 1))
+            yield rows, Slices(self.starts[rows], self.ends[rows])
+            start = rows.stop
+
+
+class EventLog:
+    """A log sorted by entity and time, which finds the events of an entity within a span of time.
+
+    Parameters
+    ----------
+    log : frame
+    entity, time : str
+        Columns of it.
+    fields : sequence of str, optional
+        Columns to keep beside the time; all but the entity when None.
+    """
+
+    def __init__(self, log: Any, entity: str, time: str, fields: Sequence[str] | None) -> None:
+        frame = to_arrow(log)
+        wanted = [name for name in frame.schema.names if name != entity] if fields is None else [time, *fields]
+        names = list(dict.fromkeys([time, *wanted]))
+        for name in (entity, *names):
+            _check_column(frame, name, "The log")
+        self.entities = Vocabulary.learn({entity: (frame[entity], frame.schema.field(entity))})
+        codes = self.entities.codes(frame[entity], frame.schema.field(entity))
+        self.clock = Clock.of(frame[time], time)
+        moments = self.clock.read(frame[time], time)
+        order = np.lexsort((moments, codes))
+        self.times, ranks = np.unique(moments[order], return_inverse=True)
+        self.moments = moments[order]
+        self.keys = codes[order] * (len(self.times) + 1) + ranks
+        self.events = _coded(frame.select(names)).take(pa.array(order)).combine_chunks()
+
+    def __getitem__(self, name: str) -> pa.ChunkedArray:
+        return self.events[name]
+
+    def slices(self, entities: np.ndarray, cutoffs: np.ndarray | None, window: Any = None) -> Slices:
+        """Events of these entities (codes) before these moments, and not longer before them than the window."""
+        stride = len(self.times) + 1
+        last = len(self.times) if cutoffs is None else self._rank(cutoffs)
+        first = 0 if window is None or cutoffs is None else self._rank(cutoffs - self.clock.length(window))
+        starts, ends = (np.searchsorted(self.keys, entities * stride + rank) for rank in (first, last))
+        known = entities >= N_SPECIAL  # a missing or unknown entity has no events, whatever stands in the log
+        return Slices(np.where(known, starts, 0), np.where(known, ends, 0))
+
+    def _rank(self, moments: np.ndarray) -> np.ndarray:
+        """How many of the log's times lie before each moment; whole and broken numbers are compared exactly."""
+        times = self.times
+        if times.dtype.kind == "i" and moments.dtype.kind == "f":
+            moments = _whole(np.ceil(moments))  # a whole t < m where t < ceil(m)
+        elif times.dtype.kind == "f" and moments.dtype.kind == "i":
+            times = _whole(np.floor(times))  # t < a whole m where floor(t) < m
+        return np.searchsorted(times, moments)
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    return np.clip(values, -(2.0**63), 2.0**63 - 1024).astype(np.int64)
+
+
+def _coded(frame: pa.Table) -> pa.Table:
+    """Text as dictionaries: an event then costs four bytes however often it is taken."""
+    columns = [c.dictionary_encode() if _is_text(c.type) else c for c in frame.columns]
+    return pa.table(columns, schema=pa.schema([f.with_type(c.type) for f, c in zip(frame.schema, columns)]))
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    return pa.types.is_string(dtype) or pa.types.is_large_string(dtype)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How times are read as numbers: a unit and whether there is a time zone, or plain numbers (no unit)."""
+
+    unit: str | None = None
+    zoned: bool = False
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray, name: str) -> Clock:
+        dtype = column.type
+        if pa.types.is_date(dtype):
+            return cls("us")
+        if pa.types.is_timestamp(dtype):
+            return cls(dtype.unit, dtype.tz is not None)
+        if pa.types.is_integer(dtype) or pa.types.is_floating(dtype):
+            return cls()
+        raise TypeError(f"Column {name!r} must hold times or numbers; it holds {dtype}.")
+
+    def read(self, column: pa.ChunkedArray, name: str) -> np.ndarray:
+        """Moments as int64 in this unit, or plain numbers as int64 or float64."""
+        other = Clock.of(column, name)
+        if (other.unit is None) != (self.unit is None):
+            raise ValueError(f"Column {name!r} holds {column.type}; the log has {self} instead. Convert one of them.")
+        if other.zoned != self.zoned:
+            raise ValueError(
+                f"Column {name!r} has {'a' if other.zoned else 'no'} time zone, the log's times have "
+                f"{'one' if self.zoned else 'none'}; localise one of them."
+            )
+        if column.null_count:
+            row = column.is_null().to_pylist().index(True)
+            raise ValueError(f"Column {name!r} must hold a time in every row; it is missing in row {row}.")
+        moments = column.to_numpy() if self.unit is None else self._ticks(column, name)
+        if moments.dtype.kind == "f" and np.isnan(moments).any():
+            row = int(np.flatnonzero(np.isnan(moments))[0])
+            raise ValueError(f"Column {name!r} must hold a time in every row; it is NaN in row {row}.")
+        return moments.astype(np.float64 if moments.dtype.kind == "f" else np.int64)
+
+    def _ticks(self, column: pa.ChunkedArray, name: str) -> np.ndarray:
+        """Moments in this unit; of finer ones the next tick, so that before stays before."""
+        if pa.types.is_date(column.type):
+            column = column.cast(pa.timestamp("us"))
+        ticks = column.cast(pa.int64()).to_numpy()
+        theirs, ours = SECOND[column.type.unit], SECOND[self.unit or "us"]
+        return -(-ticks // (theirs // ours)) if theirs > ours else ticks * (ours // theirs)
+
+    def length(self, window: Any) -> float | int:
+        """A window in this clock's unit."""
+        if self.unit is None:
+            if isinstance(window, (str, pd.Timedelta)) or not window > 0:
+                raise ValueError(f"window must be a number > 0, as the log's times are numbers; got {window!r}.")
+            return window
+        try:
+            span = pd.Timedelta(re.sub(r"(?<=[\d ])d\b", "D", window) if isinstance(window, str) else window)
+        except ValueError as error:
+            raise ValueError(f"window must be a span of time such as '7d' or '12h'; got {window!r}.") from error
+        if not span > pd.Timedelta(0):
+            raise ValueError(f"window must be longer than nothing; got {window!r}.")
+        return int(span / pd.Timedelta(1, "ns")) * SECOND[self.unit] // SECOND["ns"]
+
+    def span(self, ticks: np.ndarray) -> np.ndarray:
+        """Differences of moments as float64: in days where they are times."""
+        return ticks.astype(np.float64) / (1 if self.unit is None else 86_400 * SECOND[self.unit])
+
+    def __str__(self) -> str:
+        return "numbers" if self.unit is None else "times"
+
+
+def _check_column(frame: pa.Table, name: str, what: str) -> None:
+    if name not in frame.schema.names:
+        raise ValueError(f"{what} lacks column {name!r}{near(name, frame.schema.names)}.")
+
+
+class _Joiner(TransformerMixin, BaseEstimator):
+    """What the two joiners share: the log, the cut, the frame that comes back."""
+
+    log: Any
+    entity: str
+    time: str
+    cutoff: str | None
+    fields: Sequence[str] | None
+    max_events: int | None
+    name: str
+
+    def fit(self, X: Any, y: Any = None) -> Any:
+        """Sort the log.
+
+        Parameters
+        ----------
+        X : frame of shape (n_rows, n_columns)
+            With the entity and, if there is one, the cutoff of each row.
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        if self.max_events is not None and (isinstance(self.max_events, str) or self.max_events < 1):
+            raise ValueError(f"max_events must be a whole number >= 1 or None; got {self.max_events!r}.")
+        self.log_ = EventLog(self.log, self.entity, self.time, self.fields)
+        frame = to_arrow(X)
+        self.feature_names_in_, self.n_features_in_ = np.asarray(frame.schema.names, dtype=object), frame.num_columns
+        self._learn(frame)
+        return self
+
+    def _learn(self, frame: pa.Table) -> None:
+        """What only the rows of ``fit`` may teach."""
+        if self.name in frame.schema.names:
+            raise ValueError(f"X has a column {self.name!r} already; choose another name.")
+
+    def transform(self, X: Any) -> Any:
+        """Add what the rows may know.
+
+        Parameters
+        ----------
+        X : frame of shape (n_rows, n_columns)
+
+        Returns
+        -------
+        frame
+            X, in the library that it came in (an array as pandas), with the new columns behind its own.
+        """
+        check_is_fitted(self)
+        return beside(X, self._joined(to_arrow(X)))
+
+    def _joined(self, frame: pa.Table) -> pa.Table:
+        raise NotImplementedError
+
+    def _asked(self, frame: pa.Table) -> tuple[np.ndarray, np.ndarray | None]:
+        """Code of each row's entity, and its cutoff as the log's clock reads it."""
+        for name in (self.entity, *([self.cutoff] if self.cutoff else [])):
+            _check_column(frame, name, "X")
+        entities = self.log_.entities.codes(frame[self.entity], frame.schema.field(self.entity))
+        return entities, self.log_.clock.read(frame[self.cutoff], self.cutoff) if self.cutoff else None
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns of X and of those that were added."""
+        check_is_fitted(self)
+        empty = self._joined_names()
+        return np.concatenate([self.feature_names_in_, np.asarray(empty, dtype=object)])
+
+    def _joined_names(self) -> list[str]:
+        return [self.name]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "log_")
+
+
+class HistoryJoiner(_Joiner):
+    """Gives each row the events of its entity before the row's cutoff, in time order, as one column of lists.
+
+    Parameters
+    ----------
+    log : frame
+        One event a row, in any order.
+    entity : str
+        Column of the log and of X that says whose event, whose row it is; matched by value. An entity without events
+        has an empty history.
+    time : str
+        Column of the log: timestamps, dates or numbers.
+    cutoff : str, optional
+        Column of X, of the kind of ``time``; only events strictly before it enter. None: the whole log, already cut.
+    fields : sequence of str, optional
+        Columns of the log to keep beside the time; all but the entity when None.
+    max_events : int, optional
+        Most events of a row; the newest stay.
+    window : str, Timedelta or number, optional
+        How long before the cutoff an event may lie: "30d", or a number where times are numbers.
+    name : str, default="history"
+        Name of the new column.
+
+    Attributes
+    ----------
+    log_ : EventLog
+
+    Examples
+    --------
+    >>> log = pd.DataFrame({"who": ["a", "b", "a"], "day": [3, 1, 2], "what": ["buy", "look", "look"]})
+    >>> rows = pd.DataFrame({"who": ["a", "a", "c"], "today": [3, 4, 4]})
+    >>> joiner = HistoryJoiner(log, entity="who", time="day", cutoff="today")
+    >>> [[event["what"] for event in history] for history in joiner.fit_transform(rows)["history"]]
+    [['look'], ['look', 'buy'], []]
+    """
+
+    def __init__(
+        self,
+        log: Any,
+        *,
+        entity: str,
+        time: str,
+        cutoff: str | None = None,
+        fields: Sequence[str] | None = None,
+        max_events: int | None = None,
+        window: Any = None,
+        name: str = "history",
+    ) -> None:
+        self.log = log
+        self.entity = entity
+        self.time = time
+        self.cutoff = cutoff
+        self.fields = fields
+        self.max_events = max_events
+        self.window = window
+        self.name = name
+
+    def _learn(self, frame: pa.Table) -> None:
+        super()._learn(frame)
+        if self.window is not None and self.cutoff is None:
+            raise ValueError("window is counted back from the cutoff; name the cutoff's column too.")
+        if self.window is not None:
+            self.log_.clock.length(self.window)
+
+    def _joined(self, frame: pa.Table) -> pa.Table:
+        slices = self.log_.slices(*self._asked(frame), self.window).newest(self.max_events)
+        events = self.log_.events.take(pa.array(slices.places)).combine_chunks()
+        columns = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in events.columns]
+        structs = pa.StructArray.from_arrays(columns, fields=list(events.schema))
+        return pa.table({self.name: pa.LargeListArray.from_arrays(pa.array(slices.offsets), structs)})
+
+
+class AggregateJoiner(_Joiner):
+    """Gives each row the aggregates of its history that a boosted tree wants, cut as `HistoryJoiner` cuts.
+
+    For every window: the number of events and how many a day; days since the last and since the first; mean, standard
+    deviation, smallest, largest and last gap between events. Of every number its sum, mean, standard deviation,
+    smallest, largest and last value, and its trend, the slope of a least-squares line a day. Of every category the
+    number of distinct ones, the last one, the count and share of the most frequent ones, and the sum of every number
+    over each of these. Where times are numbers, a day is one of their units.
+
+    Parameters
+    ----------
+    log, entity, time, cutoff, fields, max_events
+        As for `HistoryJoiner`. Without a cutoff nothing is said of the days since the last and first event.
+    windows : sequence of str, Timedelta, number or None, default=(None,)
+        How long before the cutoff events are counted; None: since ever.
+    top_k : int, default=10
+        Most categories of a field with columns of their own: the most frequent ones before the cutoffs in ``fit``.
+    name : str, default="history"
+        What the new columns begin with: ``{name}_{field}_{aggregate}``, and the window behind it.
+
+    Attributes
+    ----------
+    log_ : EventLog
+    levels_ : dict of field -> list
+        The categories that have columns of their own.
+
+    Examples
+    --------
+    >>> log = pd.DataFrame({"who": ["a", "b", "a"], "day": [3, 1, 2], "paid": [5.0, 1.0, 3.0]})
+    >>> rows = pd.DataFrame({"who": ["a", "a", "c"], "today": [3, 4, 4]})
+    >>> joined = AggregateJoiner(log, entity="who", time="day", cutoff="today").fit_transform(rows)
+    >>> joined[["history_count", "history_paid_sum"]].values.tolist()
+    [[1.0, 3.0], [2.0, 8.0], [0.0, 0.0]]
+    """
+
+    def __init__(
+        self,
+        log: Any,
+        *,
+        entity: str,
+        time: str,
+        cutoff: str | None = None,
+        fields: Sequence[str] | None = None,
+        max_events: int | None = None,
+        windows: Sequence[Any] = (None,),
+        top_k: int = 10,
+        name: str = "history",
+    ) -> None:
+        self.log = log
+        self.entity = entity
+        self.time = time
+        self.cutoff = cutoff
+        self.fields = fields
+        self.max_events = max_events
+        self.windows = windows
+        self.top_k = top_k
+        self.name = name
+
+    def _learn(self, frame: pa.Table) -> None:
+        self._check_windows()
+        schema = self.log_.events.schema
+        columns = {name: self.log_[name] for name in schema.names if name != self.time}
+        counted = {name for name in columns if infer_role(schema.field(name)) == "categorical"}
+        self.numbers_ = {n: _as_number(column, n) for n, column in columns.items() if n not in counted}
+        self.categories_ = {n: _Category.of(columns[n], schema.field(n), self.log_) for n in sorted(counted)}
+        asked = self._asked(frame)
+        widest = None if None in self.windows else max(self.windows, key=self.log_.clock.length)
+        seen = _coverage(self.log_.slices(*asked, widest).newest(self.max_events), len(self.log_.keys))
+        for category in self.categories_.values():
+            category.choose(seen, self.top_k)
+
+    def _check_windows(self) -> None:
+        if isinstance(self.windows, str) or not len(self.windows):
+            raise ValueError(f"windows must be a list such as ['7d', None]; got {self.windows!r}.")
+        for window in self.windows:
+            if window is not None and self.cutoff is None:
+                raise ValueError("windows are counted back from the cutoff; name the cutoff's column too.")
+            if window is not None:
+                self.log_.clock.length(window)
+
+    @property
+    def levels_(self) -> dict[str, list]:
+        """The categories that have columns of their own, by field."""
+        return {name: category.levels for name, category in self.categories_.items()}
+
+    def _joined(self, frame: pa.Table) -> pa.Table:
+        entities, cutoffs = self._asked(frame)
+        columns: dict[str, Any] = {}
+        for window in self.windows:
+            slices = self.log_.slices(entities, cutoffs, window).newest(self.max_events)
+            behind = "" if window is None else f"_{window}"
+            for name, values in self._in_chunks(slices, cutoffs, window).items():
+                columns[f"{self.name}_{name}{behind}"] = values
+        return pa.table(columns)
+
+    def _in_chunks(self, slices: Slices, cutoffs: np.ndarray | None, window: Any) -> dict[str, Any]:
+        parts = []
+        with tqdm(total=len(slices.starts), unit="rows", delay=BAR_DELAY, leave=False, disable=None) as bar:
+            for rows, chunk in slices.chunks():
+                parts.append(self._aggregate(Segments(chunk), None if cutoffs is None else cutoffs[rows], window))
+                bar.update(len(chunk.starts))
+        return {name: _joined_parts([part[name] for part in parts]) for name in parts[0]}
+
+    def _aggregate(self, segments: Segments, cutoffs: np.ndarray | None, window: Any) -> dict[str, Any]:
+        """All aggregates of some rows, by name without prefix and window."""
+        days = self.log_.clock.span(self.log_.moments - self.log_.moments[0])
+        found = _of_times(segments, days)
+        if cutoffs is not None:
+            now = self.log_.clock.span(cutoffs - self.log_.moments[0])
+            found |= _of_cutoffs(segments, days, now, None if window is None else self._days(window))
+        for name, values in self.numbers_.items():
+            found |= {f"{name}_{what}": value for what, value in _of_number(segments, values, days).items()}
+        for name, category in self.categories_.items():
+            found |= {f"{name}_{what}": value for what, value in category.aggregates(segments, self.numbers_).items()}
+        return found
+
+    def _days(self, window: Any) -> float:
+        return float(self.log_.clock.span(np.asarray(self.log_.clock.length(window))))
+
+    def _joined_names(self) -> list[str]:
+        entities = np.zeros(1, np.int64)
+        cutoffs = None if self.cutoff is None else self.log_.moments[:1]
+        slices = Slices(entities, entities)
+        return [
+            f"{self.name}_{name}" + ("" if window is None else f"_{window}")
+            for window in self.windows
+            for name in self._in_chunks(slices, cutoffs, window)
+        ]
+
+
+class Segments:
+    """Reductions over the events of each row; a row without events gives what is named ``empty``."""
+
+    def __init__(self, slices: Slices) -> None:
+        self.slices, self.counts = slices, slices.counts
+        self.filled = np.flatnonzero(self.counts)
+        self.heads = slices.offsets[:-1][self.filled]
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The row of every event, laid end to end."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
+    def take(self, values: np.ndarray) -> np.ndarray:
+        """Values of the log's events, laid end to end."""
+        return values[self.slices.places]
+
+    def reduce(self, how: np.ufunc, values: np.ndarray, empty: float) -> np.ndarray:
+        """From values of the events, laid end to end, to float64 (n_rows,)."""
+        reduced = np.full(len(self.counts), empty)
+        if len(self.filled):
+            reduced[self.filled] = how.reduceat(values, self.heads)
+        return reduced
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        return self.reduce(np.add, values, 0.0)
+
+    def at(self, values: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Values of one event of each row, NaN where the row has none."""
+        found = np.full(len(self.counts), np.nan)
+        found[self.filled] = values[places[self.filled]]
+        return found
+
+    def spread(self, values: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Number of the values present, their mean, their squared deviations from it, and every deviation."""
+        n = self.sum(present.astype(np.float64))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = self.sum(np.where(present, values, 0.0)) / n
+        away = np.where(present, values - mean[self.rows], 0.0)
+        return n, mean, self.sum(away**2), away
+
+    def summary(self, values: np.ndarray, present: np.ndarray) -> dict[str, np.ndarray]:
+        """Mean, standard deviation, smallest and largest of the values present; NaN where there is none."""
+        n, mean, squares, _ = self.spread(values, present)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            std = np.sqrt(squares / n)
+        low = self.reduce(np.fmin, np.where(present, values, np.nan), np.nan)
+        high = self.reduce(np.fmax, np.where(present, values, np.nan), np.nan)
+        return {"mean": mean, "std": std, "min": low, "max": high}
+
+
+def _of_times(segments: Segments, days: np.ndarray) -> dict[str, np.ndarray]:
+    """How many events there are, and the gaps between them in days."""
+    at = segments.take(days)
+    gaps = np.diff(at, prepend=0.0)
+    inner = np.ones(len(at), dtype=bool)
+    inner[segments.heads] = False  # the first event of a row has none before it
+    found = {"count": segments.counts.astype(np.float64)}
+    found |= {f"gap_{what}": value for what, value in segments.summary(gaps, inner).items()}
+    last = segments.at(days, segments.slices.ends - 1) - segments.at(days, segments.slices.ends - 2)
+    return found | {"gap_last": np.where(segments.counts > 1, last, np.nan)}
+
+
+def _of_cutoffs(segments: Segments, days: np.ndarray, now: np.ndarray, window: float | None) -> dict[str, np.ndarray]:
+    """Days since the last and the first event, and events a day: of the window, or since the first."""
+    since_last = now - segments.at(days, segments.slices.ends - 1)
+    since_first = now - segments.at(days, segments.slices.starts)
+    span = since_first if window is None else window
+    frequency = np.where(segments.counts > 0, segments.counts / span, 0.0)
+    return {"days_since_last": since_last, "days_since_first": since_first, "frequency": frequency}
+
+
+def _of_number(segments: Segments, values: np.ndarray, days: np.ndarray) -> dict[str, np.ndarray]:
+    own, at = segments.take(values), segments.take(days)
+    present = ~np.isnan(own)
+    found = {"sum": segments.sum(np.where(present, own, 0.0)), **segments.summary(own, present)}
+    found["last"] = segments.at(values, segments.slices.ends - 1)
+    _, _, _, away = segments.spread(own, present)
+    _, _, squares, late = segments.spread(at, present)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found["trend"] = np.where(squares > 0, segments.sum(away * late) / squares, np.nan)
+    return found
+
+
+@dataclass
+class _Category:
+    """A categorical field of the log: code of every event, the event before it with the same code, frequent codes."""
+
+    vocabulary: Vocabulary
+    codes: np.ndarray
+    earlier: np.ndarray  # place of the entity's last event of the same category, -1 if there is none
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray, field: pa.Field, log: EventLog) -> _Category:
+        vocabulary = Vocabulary.learn({field.name: (column, field)})
+        codes = vocabulary.codes(column, field)
+        entities = log.keys // (len(log.times) + 1)
+        order = np.lexsort((codes, entities))
+        same = (np.diff(codes[order]) == 0) & (np.diff(entities[order]) == 0)
+        earlier = np.full(len(codes), -1)
+        earlier[order[1:][same]] = order[:-1][same]
+        return cls(vocabulary, codes, earlier)
+
+    def choose(self, seen: np.ndarray, top_k: int) -> None:
+        """Let the categories have columns that stand most often in what was seen: how often each event was."""
+        counts = np.bincount(self.codes, seen, len(self.vocabulary))[N_SPECIAL:]
+        best = np.argsort(-counts, kind="stable")[:top_k]
+        best = best[counts[best] > 0]
+        self.levels = self.vocabulary.labels()[best].tolist()
+        self.column = np.full(len(self.vocabulary), len(best))  # of each code; the last one is of all others
+        self.column[best + N_SPECIAL] = np.arange(len(best))
+
+    def aggregates(self, segments: Segments, numbers: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        codes = segments.take(self.codes)
+        present = codes >= N_SPECIAL
+        is_first = present & (segments.take(self.earlier) < segments.slices.starts[segments.rows])
+        found: dict[str, Any] = {"unique": segments.sum(is_first.astype(np.float64)), "last": self._last(segments)}
+        counts = self._by_level(segments, codes, None)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = counts / segments.counts[:, None]
+        for i, level in enumerate(self.levels):
+            found |= {f"{level}_count": counts[:, i], f"{level}_share": shares[:, i]}
+        for name, values in numbers.items():
+            sums = self._by_level(segments, codes, np.nan_to_num(segments.take(values)))
+            found |= {f"{level}_{name}_sum": sums[:, i] for i, level in enumerate(self.levels)}
+        return found
+
+    def _by_level(self, segments: Segments, codes: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+        """Counts, or sums of weights, by row and frequent category: (n_rows, n_levels + 1)."""
+        width = len(self.levels) + 1
+        cells = segments.rows * width + self.column[codes]
+        return np.bincount(cells, weights, width * len(segments.counts)).astype(np.float64).reshape(-1, width)
+
+    def _last(self, segments: Segments) -> pa.Array:
+        codes = np.zeros(len(segments.counts), np.int64)
+        codes[segments.filled] = self.codes[segments.slices.ends[segments.filled] - 1]
+        missing = codes < N_SPECIAL
+        indices = pa.array(np.where(missing, 0, codes - N_SPECIAL), mask=missing)
+        return pa.DictionaryArray.from_arrays(indices, self.vocabulary.categories)
+
+
+def _as_number(column: pa.ChunkedArray, name: str) -> np.ndarray:
+    """A field as float64 with NaN where missing; times in days."""
+    if kind_of(pa.field(name, column.type)) == "time":
+        clock = Clock.of(column, name)
+        ticks = column.cast(pa.timestamp(clock.unit)).cast(pa.int64())
+        return to_floats(ticks, name) / (86_400 * SECOND[clock.unit or "us"])
+    return to_floats(column, name)
+
+
+def _coverage(slices: Slices, n_events: int) -> np.ndarray:
+    """In how many rows' slices each event of the log lies, (n_events,)."""
+    edges = np.bincount(slices.starts, minlength=n_events + 1) - np.bincount(slices.ends, minlength=n_events + 1)
+    return np.cumsum(edges)[:n_events]
+
+
+def _joined_parts(parts: list[Any]) -> Any:
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return pa.chunked_array(parts).combine_chunks()

@@ -251,8 +251,8 @@ def first_layer_blocks(net: EmbeddingRegressor) -> dict[str, np.ndarray]:
     network = net.network_.networks[0]
     weight = next(network.backbone.parameters()).detach().numpy()
     features, blocks, start = net.encoder_.schema.categorical, {}, 0
-    for group in network.tables.groups:
-        for column in group.columns.tolist():
+    for g, group in enumerate(network.tables.groups):
+        for column in network.tables.columns.of(g).tolist():
             end = start + group.weight.shape[1]
             blocks[features[column].name] = weight[:, start:end]
             start = end

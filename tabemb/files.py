@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tabemb import targets
 from tabemb.data.effects import Effects, Levels
-from tabemb.data.encoding import Encoder, Scale
+from tabemb.data.encoding import Encoder, Inputs, Scale
 from tabemb.data.schema import Feature, Schema, Table
 from tabemb.data.vocabulary import Vocabulary
 from tabemb.estimators.networks import given_vectors
@@ -36,7 +36,7 @@ ESTIMATORS: dict[str, type] = {cls.__name__: cls for cls in (EmbeddingClassifier
 _TARGETS = [cls for cls in vars(targets).values() if isinstance(cls, type) and issubclass(cls, targets.Target)]
 SAVED: dict[str, type] = {
     cls.__name__: cls
-    for cls in (Encoder, Effects, Levels, Schema, Feature, Scale, Table, Vocabulary, EmbeddingSpace, *_TARGETS)
+    for cls in (Encoder, Inputs, Effects, Levels, Schema, Feature, Scale, Table, Vocabulary, EmbeddingSpace, *_TARGETS)
 }
 """The classes that a file may hold, as the contents of their ``__dict__``."""
 _FITTED = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tabemb.data.histories import Events, is_list
 from tabemb.data.schema import CALENDAR, Feature, Schema, as_times, near
 from tabemb.data.vocabulary import Vocabulary
 
@@ -17,11 +19,20 @@ LIMIT = 1e12
 """Scaled numbers are kept within this range, so that float32 holds them and their squares."""
 
 
+class EncodedHistory(NamedTuple):
+    """Events of all rows, laid end to end, as arrays; row i has those from ``offsets[i]`` up to ``offsets[i + 1]``."""
+
+    offsets: np.ndarray
+    codes: np.ndarray
+    numbers: np.ndarray
+
+
 class Encoded(NamedTuple):
     """Rows as arrays: codes int32 (n_rows, n_categorical), numbers float32 (n_rows, n_numbers) with NaN if missing."""
 
     codes: np.ndarray
     numbers: np.ndarray
+    histories: tuple[EncodedHistory, ...]
 
 
 @dataclass
@@ -75,6 +86,39 @@ def bin_edges(values: np.ndarray, weights: np.ndarray | None, n_bins: int) -> np
     return np.unique(edges)
 
 
+@dataclass
+class Inputs:
+    """The features of rows, or of the events of one history, with what was learned of their numbers."""
+
+    schema: Schema
+    origins: dict[str, int] = field(default_factory=dict)
+    scales: list[Scale] = field(default_factory=list)
+
+    def learn(self, events: Events, weights: np.ndarray | None, n_bins: int) -> Inputs:
+        """Learn scales from training rows or events."""
+        times = [f.column for f in self.schema.numbers if f.part]
+        self.origins = {name: _origin(events.frame[name], name) for name in times}
+        self.scales = [Scale.learn(self._number(f, events), weights, n_bins) for f in self.schema.numbers]
+        return self
+
+    def encode(self, events: Events, vocabularies: Sequence[Vocabulary]) -> tuple[np.ndarray, np.ndarray]:
+        """Codes by the vocabulary of each categorical feature, and scaled numbers."""
+        codes = np.empty((events.frame.num_rows, len(vocabularies)), np.int32)
+        for i, (feature, vocabulary) in enumerate(zip(self.schema.categorical, vocabularies)):
+            codes[:, i] = vocabulary.codes(*_cells(feature, events.frame))
+        numbers = np.empty((events.frame.num_rows, len(self.scales)), np.float32)
+        for i, (feature, scale) in enumerate(zip(self.schema.numbers, self.scales)):
+            numbers[:, i] = scale.apply(self._number(feature, events))
+        return codes, numbers
+
+    def _number(self, feature: Feature, events: Events) -> np.ndarray:
+        column = events.frame[feature.column]
+        if feature.part is None:
+            return to_floats(column, feature.name)
+        days = _elapsed_days(column, feature.column, self.origins[feature.column])
+        return {"elapsed": days, "gap": events.since_previous(days), "ago": events.until_last(days)}[feature.part]
+
+
 class Encoder:
     """Learns vocabularies and number scales from training rows; turns any rows into arrays.
 
@@ -85,18 +129,22 @@ class Encoder:
         Largest number of bins of a number.
     min_count : float
         Categories with a smaller count are read as unknown, where their table does not say otherwise.
+    max_events : int, optional
+        Most events of a row in each history; the newest stay.
     """
 
-    def __init__(self, schema: Schema, n_bins: int, min_count: float) -> None:
+    def __init__(self, schema: Schema, n_bins: int, min_count: float, max_events: int | None = None) -> None:
         self.schema = schema
         self.n_bins = n_bins
         self.min_count = min_count
+        self.max_events = max_events
 
     def fit(self, frame: pa.Table, weights: np.ndarray | None = None) -> Encoder:
         """Learn from training rows, each counting by its weight."""
-        self.origins_ = {f.column: _origin(frame[f.column], f.column) for f in self.schema.numbers if f.part}
-        self.vocabularies_ = {name: self._learn_table(name, frame, weights) for name in self.schema.tables}
-        self.scales_ = [Scale.learn(self._number(f, frame), weights, self.n_bins) for f in self.schema.numbers]
+        parts = [(self.schema, Events.single(frame)), *self._histories(frame)]
+        own = [None if weights is None else np.repeat(weights, events.counts) for _, events in parts]
+        self.vocabularies_ = {name: self._learn_table(name, parts, own) for name in self.schema.tables}
+        self.inputs_ = [Inputs(schema).learn(events, w, self.n_bins) for (schema, events), w in zip(parts, own)]
         return self
 
     def transform(self, frame: pa.Table) -> Encoded:
@@ -108,13 +156,25 @@ class Encoder:
             A column is missing, holds values of another kind than in ``fit``, or an infinite number.
         """
         self._check_columns(frame)
-        codes = np.empty((frame.num_rows, len(self.schema.table_names)), np.int32)
-        for i, (feature, name) in enumerate(zip(self.schema.categorical, self.schema.table_names)):
-            codes[:, i] = self.vocabularies_[name].codes(*_cells(feature, frame))
-        numbers = np.empty((frame.num_rows, len(self.scales_)), np.float32)
-        for i, (feature, scale) in enumerate(zip(self.schema.numbers, self.scales_)):
-            numbers[:, i] = scale.apply(self._number(feature, frame))
-        return Encoded(codes, numbers)
+        parts = [Events.single(frame), *(events for _, events in self._histories(frame))]
+        (codes, numbers), *histories = [
+            inputs.encode(events, self.vocabularies_of(inputs)) for inputs, events in zip(self.inputs_, parts)
+        ]
+        return Encoded(
+            codes, numbers, tuple(EncodedHistory(e.offsets, *arrays) for e, arrays in zip(parts[1:], histories))
+        )
+
+    def vocabularies_of(self, inputs: Inputs) -> list[Vocabulary]:
+        """The vocabulary that each categorical feature of rows or events reads."""
+        return [self.vocabularies_[name] for name in self.schema.tables_of(inputs.schema.categorical)]
+
+    @property
+    def scales_(self) -> list[Scale]:
+        """Scales of the rows' numbers."""
+        return self.inputs_[0].scales
+
+    def _histories(self, frame: pa.Table) -> list[tuple[Schema, Events]]:
+        return [(own, _events(frame[name], name, own, self.max_events)) for name, own in self.schema.histories.items()]
 
     def _check_columns(self, frame: pa.Table) -> None:
         missing = [name for name in self.schema.used if name not in frame.schema.names]
@@ -122,20 +182,35 @@ class Encoder:
             listed = ", ".join(repr(name) + near(name, frame.schema.names) for name in missing[:5])
             raise ValueError(f"X lacks column {listed}, which the model was fitted with.")
 
-    def _learn_table(self, name: str, frame: pa.Table, weights: np.ndarray | None) -> Vocabulary:
+    def _learn_table(
+        self, name: str, parts: Sequence[tuple[Schema, Events]], weights: Sequence[np.ndarray | None]
+    ) -> Vocabulary:
         table = self.schema.tables[name]
-        features = [feature for feature in self.schema.categorical if feature.name in table.columns]
-        min_count = self.min_count if table.min_count is None else table.min_count
+        columns, own = {}, {}
+        for (schema, events), w in zip(parts, weights):
+            for feature in schema.categorical:
+                if feature.name in table.columns:
+                    columns[feature.name], own[feature.name] = _cells(feature, events.frame), w
         try:
-            return Vocabulary.learn({f.name: _cells(f, frame) for f in features}, weights, min_count)
+            return Vocabulary.learn(columns, own, self.min_count if table.min_count is None else table.min_count)
         except ValueError as error:
             raise ValueError(f"Table {name!r}: {error}") from error
 
-    def _number(self, feature: Feature, frame: pa.Table) -> np.ndarray:
-        column = frame[feature.column]
-        if feature.part:
-            return _elapsed_days(column, feature.column, self.origins_[feature.column])
-        return to_floats(column, feature.name)
+
+def _events(column: pa.ChunkedArray, name: str, schema: Schema, max_events: int | None) -> Events:
+    """Events with the fields that the schema uses; where there is no event at all, a column need not name them."""
+    if not is_list(column.type) and not pa.types.is_null(column.type):
+        raise ValueError(f"Column {name!r} must hold lists of events; it holds {column.type}.")
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.list_(pa.null()))
+    events = Events.of(column, name, max_events)
+    missing = [used for used in schema.used if used not in events.frame.schema.names]
+    if missing and events.frame.num_rows:
+        raise ValueError(f"Column {name!r} lacks the field {missing[0].removeprefix(name + '.')!r} in its events.")
+    frame = events.frame
+    for lacking in missing:
+        frame = frame.append_column(lacking, pa.nulls(0))
+    return Events(events.offsets, frame)
 
 
 def _cells(feature: Feature, frame: pa.Table) -> tuple[pa.ChunkedArray, pa.Field]:

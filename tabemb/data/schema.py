@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from numbers import Real
@@ -12,9 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tabemb.data.histories import Events, is_list
 from tabemb.data.vocabulary import kind_of
 
-ROLES = ("categorical", "number", "datetime", "ignored")
+ROLES = ("categorical", "number", "datetime", "history", "ignored")
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Feature:
-    """One input of the network: a column, or one part of a datetime column."""
+    """One input of the network: a column or a field of events, or one part of a datetime one."""
 
     name: str
     column: str
@@ -79,18 +80,27 @@ class Feature:
 
 @dataclass
 class Schema:
-    """Which features a frame gives: ``roles`` by column, the categorical features with their tables, the numbers."""
+    """Which features a frame gives: ``roles`` by column, the categorical features with their tables, the numbers.
+
+    The events of a history are a frame with a schema of its own, by the history's name in ``histories``; ``tables`` are
+    those of all of them and stand in the first schema alone.
+    """
 
     roles: dict[str, str]
     categorical: list[Feature] = field(default_factory=list)
     numbers: list[Feature] = field(default_factory=list)
     tables: dict[str, Table] = field(default_factory=dict)
+    histories: dict[str, Schema] = field(default_factory=dict)
 
     @property
     def table_names(self) -> list[str]:
-        """Name of the table that each categorical feature reads."""
+        """Name of the table that each categorical feature of a row reads."""
+        return self.tables_of(self.categorical)
+
+    def tables_of(self, features: Sequence[Feature]) -> list[str]:
+        """Name of the table that each of these categorical features reads, of rows or of events."""
         reads = {column: name for name, table in self.tables.items() for column in table.columns}
-        return [reads[feature.name] for feature in self.categorical]
+        return [reads[feature.name] for feature in features]
 
     @property
     def used(self) -> list[str]:
@@ -106,8 +116,12 @@ def infer_schema(
     """Give every column a role, every categorical feature a table.
 
     Text, dictionary, boolean and other Python values are categorical; integers, floats, decimals and durations are
-    numbers; timestamps and dates are datetimes. ``roles`` overrides this column by column. A datetime gives the number
-    ``{column}.elapsed`` and, where the training rows vary in them, calendar categories such as ``{column}.month``.
+    numbers; timestamps and dates are datetimes; lists are histories. ``roles`` overrides this column by column, and
+    field by field of a history ("trips.city"; for a list of plain values the column's own name says what they are).
+
+    A datetime gives the number ``{column}.elapsed`` and, where the training rows vary in them, calendar categories such
+    as ``{column}.month``; a datetime of events gives the numbers ``{field}.gap`` and ``{field}.ago``, days since the
+    event before and until the last one, instead of the first.
 
     Raises
     ------
@@ -115,26 +129,43 @@ def infer_schema(
         A role that does not exist, a role or table for a column that X lacks, a column in two tables, nothing to learn
         from.
     TypeError
-        A column of lists or structs.
+        A column of structs.
     """
-    chosen = _check_roles(frame, roles or {})
-    schema = Schema({name: chosen.get(name) or infer_role(frame.schema.field(name)) for name in frame.schema.names})
-    for name, role in schema.roles.items():
-        _add_features(schema, frame, name, role)
-    if not schema.categorical and not schema.numbers:
+    events = {f.name: Events.of(frame[f.name], f.name).frame for f in frame.schema if is_list(f.type)}
+    chosen = _check_roles(frame, events, roles or {})
+    schema = _schema_of(frame, {**chosen, **{n: "history" for n in events if chosen.get(n) != "ignored"}}, TIME_PARTS)
+    schema.histories = {
+        name: _schema_of(own, {n: role for n, role in chosen.items() if role != "history"}, EVENT_TIME_PARTS)
+        for name, own in events.items()
+        if schema.roles[name] == "history"
+    }
+    if not any(part.categorical or part.numbers for part in (schema, *schema.histories.values())):
         raise ValueError("Every column of X has the role 'ignored'; at least one must be used.")
     schema.tables = _assign_tables(schema, tables or {})
     return schema
 
 
-def _check_roles(frame: pa.Table, roles: Mapping[str | int, str]) -> dict[str, str]:
-    checked = {}
+def _schema_of(frame: pa.Table, roles: Mapping[str, str], time_parts: Sequence[str]) -> Schema:
+    schema = Schema({f.name: roles.get(f.name) or infer_role(f) for f in frame.schema})
+    for name, role in schema.roles.items():
+        _add_features(schema, frame, name, role, time_parts)
+    return schema
+
+
+def _check_roles(frame: pa.Table, events: Mapping[str, pa.Table], roles: Mapping[str | int, str]) -> dict[str, str]:
+    checked, names = {}, [*frame.schema.names, *(name for own in events.values() for name in own.schema.names)]
     for key, role in roles.items():
         name = frame.schema.names[key] if isinstance(key, int) and key < frame.num_columns else str(key)
-        if name not in frame.schema.names:
-            raise ValueError(f"roles names column {key!r}, which X does not have{near(name, frame.schema.names)}.")
+        if name not in names:
+            raise ValueError(f"roles names column {key!r}, which X does not have{near(name, names)}.")
         if role not in ROLES:
             raise ValueError(f"The role of column {name!r} must be one of {', '.join(ROLES)}; got {role!r}.")
+        if role == "history" and name not in events:
+            raise ValueError(f"Column {name!r} has the role 'history', but its cells are no lists.")
+        if role not in ("history", "ignored") and name in events and name not in events[name].schema.names:
+            raise ValueError(
+                f"Column {name!r} holds lists of events; its role is 'history' or 'ignored', not {role!r}."
+            )
         checked[name] = role
     return checked
 
@@ -149,10 +180,12 @@ def near(name: str, names: list[str]) -> str:
 def infer_role(column: pa.Field) -> str:
     """The role that a column gets by its type."""
     dtype = column.type
+    if is_list(dtype):
+        return "history"
     if pa.types.is_nested(dtype):
         raise TypeError(
-            f"Column {column.name!r} has the type {dtype}; a cell must hold one value. Spread its values over columns, "
-            f"or leave it out with roles={{{column.name!r}: 'ignored'}}."
+            f"Column {column.name!r} has the type {dtype}; a cell must hold one value or a list of events. Spread its "
+            f"values over columns, or leave it out with roles={{{column.name!r}: 'ignored'}}."
         )
     if pa.types.is_dictionary(dtype):
         return "categorical"
@@ -167,13 +200,13 @@ def _is_quantity(dtype: pa.DataType) -> bool:
     return pa.types.is_decimal(dtype) or pa.types.is_duration(dtype) or pa.types.is_time(dtype)
 
 
-def _add_features(schema: Schema, frame: pa.Table, name: str, role: str) -> None:
+def _add_features(schema: Schema, frame: pa.Table, name: str, role: str, time_parts: Sequence[str]) -> None:
     if role == "categorical":
         schema.categorical.append(Feature(name, name))
     elif role == "number":
         schema.numbers.append(Feature(name, name))
     elif role == "datetime":
-        schema.numbers.append(Feature(f"{name}.elapsed", name, "elapsed"))
+        schema.numbers.extend(Feature(f"{name}.{part}", name, part) for part in time_parts)
         parts = varying_parts(frame[name], name)
         taken = set(frame.schema.names)
         schema.categorical.extend(Feature(_free_name(f"{name}.{part}", taken), name, part) for part in parts)
@@ -184,6 +217,8 @@ def _free_name(name: str, taken: set[str]) -> str:
     return _free_name(name + "_", taken) if name in taken else name
 
 
+TIME_PARTS, EVENT_TIME_PARTS = ("elapsed",), ("gap", "ago")
+"""Numbers that a datetime of a row gives, and one of an event."""
 CALENDAR = {
     "month": pc.month,
     "day": pc.day,
@@ -228,7 +263,7 @@ def varying_parts(column: pa.ChunkedArray, name: str) -> list[str]:
 
 def _assign_tables(schema: Schema, tables: Mapping[str, Table]) -> dict[str, Table]:
     """The user's tables first, then one for each categorical feature that none of them names."""
-    names = [feature.name for feature in schema.categorical]
+    names = [f.name for part in (schema, *schema.histories.values()) for f in part.categorical]
     owner: dict[str, str] = {}
     for table_name, table in tables.items():
         for column in _check_columns(table_name, table):

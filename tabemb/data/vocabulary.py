@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class Vocabulary:
     def learn(
         cls,
         columns: dict[str, tuple[pa.ChunkedArray, pa.Field]],
-        weights: np.ndarray | None = None,
+        weights: np.ndarray | Mapping[str, np.ndarray | None] | None = None,
         min_count: float = 1,
     ) -> Vocabulary:
         """Learn the categories of one or several columns that share a table.
@@ -52,8 +53,8 @@ class Vocabulary:
         Parameters
         ----------
         columns : dict of name -> (column, field)
-        weights : ndarray of shape (n_rows,), optional
-            Weight of each row; one each when None.
+        weights : ndarray of shape (n_rows,) or dict of name -> ndarray or None, optional
+            Weight of each row, of all columns or by column; one each when None.
         min_count : float, default=1
             Categories with a smaller count get no code of their own and are read as unknown.
 
@@ -67,7 +68,11 @@ class Vocabulary:
         categories = pc.unique(pa.concat_arrays([values for _, values in parts]))
         categories = categories.take(pc.sort_indices(categories))
         everything = cls(kind, categories, np.zeros(len(categories) + N_SPECIAL))
-        counts = np.sum([_count(everything._look_up(part), weights, len(categories)) for part in parts], axis=0)
+        own = weights if isinstance(weights, Mapping) else dict.fromkeys(columns, weights)
+        counts = np.sum(
+            [_count(everything._look_up(part), own[name], len(categories)) for name, part in zip(columns, parts)],
+            axis=0,
+        )
         return everything._keep(counts, min_count)
 
     def _keep(self, counts: np.ndarray, min_count: float) -> Vocabulary:
@@ -88,6 +93,8 @@ class Vocabulary:
         ValueError
             The column holds values of another kind (say text, where whole numbers were seen in ``fit``).
         """
+        if not len(column):
+            return np.zeros(0, np.int64)
         return self._look_up(_dictionary(column, field, self.kind, field.name))
 
     def _look_up(self, dictionary: tuple[np.ndarray, pa.Array]) -> np.ndarray:

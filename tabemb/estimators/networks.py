@@ -13,19 +13,22 @@ import torch
 from torch import Tensor
 
 from tabemb.data.effects import Effects
-from tabemb.data.encoding import Encoder
+from tabemb.data.encoding import Encoder, Inputs
 from tabemb.data.frames import to_arrow
 from tabemb.data.schema import Table
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.dropout import CellDropout, base_rate, hiding_rates
+from tabemb.network.history import HISTORY_ENCODERS, HistoryNetwork
 from tabemb.network.model import Network, NetworkEnsemble, TabularNetwork
-from tabemb.network.numbers import NUMBER_ENCODINGS
+from tabemb.network.numbers import NUMBER_ENCODINGS, NumberEncoding
 from tabemb.network.tables import Tables, TableSpec, table_dim
 from tabemb.spaces.space import EmbeddingSpace
 
 TYPICAL_STRENGTH = 2.0
 """Strength of shrinkage of a column's effects for which ``l2`` is meant."""
+D_EVENT_NUMBER = 8
+"""Width of the vector of an event's number: there are many events, and a recurrent net to read them."""
 MOST_STRENGTH = 64.0
 """Strengths above say no more than that a column alone explains nothing: it may still matter beside others."""
 
@@ -45,6 +48,9 @@ class NetworkSettings:
     dropout: float
     n_members: int
     n_networks: int
+    history: str
+    d_history: int
+    pooling: str
 
 
 def build_networks(
@@ -59,17 +65,37 @@ def _build_network(
     encoder: Encoder, effects: Effects | None, bias: Tensor, settings: NetworkSettings, n_rows: int
 ) -> TabularNetwork:
     specs = [_table_spec(name, encoder, effects, settings, n_rows) for name in encoder.schema.tables]
-    position = {name: t for t, name in enumerate(encoder.schema.tables)}
-    table_of = [position[name] for name in encoder.schema.table_names]
     generator = torch.Generator().manual_seed(int(torch.randint(2**31, ()).item()))
+    rows, *histories = encoder.inputs_
+    table_of = _tables_read(encoder, rows)
     tables = Tables(specs, table_of, generator)
-    edges = [scale.edges for scale in encoder.scales_]
-    numbers = NUMBER_ENCODINGS[settings.numbers if edges else "scale"](edges, settings.d_number)
-    d_joined = tables.dim + numbers.dim + (math.prod(effects.shape) if effects else 0)
+    numbers = _numbers(rows, settings, settings.d_number)
+    read = [_history(encoder, inputs, tables, settings, n_rows) for inputs in histories]
+    d_effects = math.prod(effects.shape) if effects else 0
+    d_joined = tables.dim + numbers.dim + d_effects + sum(history.dim for history in read)
     backbone = BACKBONES[settings.backbone](d_joined, settings.hidden, settings.dropout, settings.n_members)
-    dropout = _cell_dropout(encoder, effects, settings.unknown_rate, n_rows)
-    offsets = _offsets(specs, table_of, len(bias)) if settings.offsets and specs else None
-    return TabularNetwork(dropout, tables, numbers, backbone, settings.n_members, bias, offsets)
+    dropout = _cell_dropout(encoder, rows, settings.unknown_rate, n_rows, effects)
+    offsets = _offsets(specs, table_of, len(bias)) if settings.offsets and table_of else None
+    return TabularNetwork(dropout, tables, numbers, backbone, settings.n_members, bias, offsets, read)
+
+
+def _tables_read(encoder: Encoder, inputs: Inputs) -> list[int]:
+    """Position of the table that each categorical feature of rows or events reads."""
+    position = {name: t for t, name in enumerate(encoder.schema.tables)}
+    return [position[name] for name in encoder.schema.tables_of(inputs.schema.categorical)]
+
+
+def _numbers(inputs: Inputs, settings: NetworkSettings, d_number: int) -> NumberEncoding:
+    edges = [scale.edges for scale in inputs.scales]
+    return NUMBER_ENCODINGS[settings.numbers if edges else "scale"](edges, d_number)
+
+
+def _history(
+    encoder: Encoder, inputs: Inputs, tables: Tables, settings: NetworkSettings, n_rows: int
+) -> HistoryNetwork:
+    columns, numbers = tables.read_by(_tables_read(encoder, inputs)), _numbers(inputs, settings, D_EVENT_NUMBER)
+    network = HISTORY_ENCODERS[settings.history](columns.dim + numbers.dim, settings.d_history, settings.pooling)
+    return HistoryNetwork(_cell_dropout(encoder, inputs, settings.unknown_rate, n_rows), columns, numbers, network)
 
 
 def _offsets(specs: list[TableSpec], table_of: list[int], n_outputs: int) -> Tables:
@@ -78,11 +104,13 @@ def _offsets(specs: list[TableSpec], table_of: list[int], n_outputs: int) -> Tab
     return Tables(flat, table_of)
 
 
-def _cell_dropout(encoder: Encoder, effects: Effects | None, rate: float, n_rows: int) -> CellDropout:
-    vocabularies = [encoder.vocabularies_[name] for name in encoder.schema.table_names]
+def _cell_dropout(
+    encoder: Encoder, inputs: Inputs, rate: float, n_rows: int, effects: Effects | None = None
+) -> CellDropout:
+    vocabularies = encoder.vocabularies_of(inputs)
     rates = [_rates(vocabulary, base_rate(rate, n_rows)) for vocabulary in vocabularies]
     as_missing = [vocabulary.counts[MISSING] == 0 for vocabulary in vocabularies]
-    number_rates = [0.0 if scale.has_missing else rate for scale in encoder.scales_]
+    number_rates = [0.0 if scale.has_missing else rate for scale in inputs.scales]
     return CellDropout(rates, as_missing, number_rates, effects.reads if effects else None)
 
 
@@ -125,9 +153,9 @@ def _relative_strength(name: str, encoder: Encoder, effects: Effects | None) -> 
 
     The square root, between the columns' own strength and the typical one: vectors are for more than these effects.
     """
-    if effects is None:
-        return 1.0
     columns = [i for i, own in enumerate(encoder.schema.table_names) if own == name]
+    if effects is None or not columns:
+        return 1.0
     strengths = np.minimum(effects.input_strength_[columns], MOST_STRENGTH)
     return float(np.exp(np.log(strengths / TYPICAL_STRENGTH).mean() / 2))
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
@@ -24,6 +25,7 @@ from tabemb.data.vocabulary import UNKNOWN
 from tabemb.estimators.inputs import Rows, align_columns, check_rows, remember_columns
 from tabemb.estimators.networks import NetworkSettings, build_networks, spaces_of
 from tabemb.estimators.settings import PRESETS, check_choice, check_settings, is_fast_in_bfloat16, torch_device
+from tabemb.network.history import Ragged
 from tabemb.network.model import Answer, Network, in_double_precision
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import NUMBER_TARGETS, QuantileTarget, Target, class_target
@@ -44,6 +46,8 @@ N_WIDE = 50_000
 """Rows from which the layers are wider: fewer do not teach so many weights."""
 PIECE = 1024
 """Rows predicted at a time, so that memory does not grow with the number of rows."""
+PIECE_OF_HISTORIES = 128
+"""The same of rows with histories, each of which is padded to the longest beside it."""
 N_PRECISE = 1024
 """Up to this many rows are predicted in double precision, so that a row's answer does not depend on its neighbours."""
 
@@ -94,6 +98,15 @@ _PARAMETERS = """
         Networks that share all weights but their input scales and heads; their predictions are averaged.
     n_networks : int, default=1
         Such ensembles that share nothing, trained one after the other; their predictions are averaged too.
+    history : {"gru", "lstm", "mean"}, default="gru"
+        What reads the events of a column of lists: a recurrent net, or a layer for each event and then their mean,
+        maximum, sum and last, right for bags of categories too.
+    d_history : int, default=64
+        Width of a history's vector.
+    pooling : {"last", "mean", "attention"}, default="last"
+        What is read of a recurrent net: its last state, or a mean of all.
+    max_events : int, optional, default=500
+        Most events of a row that are read; the newest stay.
     OWN
     max_epochs : int or "auto", default="auto"
         Most passes over the rows. "auto": as many as make about 1,000 steps, but 30 to 60.
@@ -156,6 +169,12 @@ def _out_of_fold(crossed: CrossFit | None, rows: Tensor) -> Tensor:
     return torch.from_numpy(crossed(rows.numpy(force=True))).to(rows.device)
 
 
+def _forget_new(codes: Tensor, known: Tensor) -> None:
+    """Read as unknown what no code of the same column is known as; both are (n, n_columns)."""
+    for column, own in zip(codes.T, known.T):
+        column[~torch.isin(column, own)] = UNKNOWN
+
+
 def _extends(base: type) -> Callable[[Callable], Callable]:
     """Give an ``__init__(self, *, own, **shared)`` the full signature, so that each default has one home: the base."""
 
@@ -192,6 +211,10 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         dropout: float = 0.1,
         n_members: int = 8,
         n_networks: int = 1,
+        history: str = "gru",
+        d_history: int = 64,
+        pooling: str = "last",
+        max_events: int | None = 500,
         max_epochs: int | str = "auto",
         precision: str = "auto",
         batch_size: int | str = "auto",
@@ -225,6 +248,10 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         self.dropout = dropout
         self.n_members = n_members
         self.n_networks = n_networks
+        self.history = history
+        self.d_history = d_history
+        self.pooling = pooling
+        self.max_events = max_events
         self.max_epochs = max_epochs
         self.precision = precision
         self.batch_size = batch_size
@@ -268,7 +295,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         with seeded(seed, torch_device(self.device)), threads(self.n_jobs):
             rows, judges = self._split(rows, eval_X, eval_y, seed)
-            self.encoder_ = Encoder(schema, self.n_bins, self.min_count).fit(rows.frame, rows.weights)
+            self.encoder_ = Encoder(schema, self.n_bins, self.min_count, self.max_events).fit(rows.frame, rows.weights)
             tensors, learn = self._tensors(rows), self._learners(rows, judges, seed)
             self.effects_, crossed = self._learn_effects(tensors, rows, learn, seed)
             self.hidden_ = self._widths(len(rows))
@@ -319,7 +346,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         return self._held_back(rows, seed)[0] if is_open and len(rows) >= N_JUDGED else None
 
     def _learn_effects(
-        self, tensors: list[Tensor], rows: Rows, learn: np.ndarray | None, seed: int
+        self, tensors: list[Any], rows: Rows, learn: np.ndarray | None, seed: int
     ) -> tuple[Effects | None, CrossFit | None]:
         """Effects of levels, and those of training rows out-of-fold."""
         if not self.effects:
@@ -355,29 +382,28 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             dropout=self.dropout,
             n_members=self._chosen("n_members"),
             n_networks=self._chosen("n_networks"),
+            history=self.history,
+            d_history=self.d_history,
+            pooling=self.pooling,
         )
         return build_networks(self.encoder_, self.effects_, self.target_.bias, settings, n_rows)
 
     def _train(
         self,
-        tensors: list[Tensor],
+        tensors: list[Any],
         crossed: CrossFit | None,
         learn: np.ndarray | None,
-        judged: list[Tensor] | None,
+        judged: list[Any] | None,
         clock: Clock,
         seed: int,
     ) -> tuple[History, int]:
         """Train the networks one after the other; gives the learning curves and the best epoch of the first."""
         networks = self.network_.networks
-        codes, numbers, answers, weights = tensors
-        columns: list[Tensor | Callable[[Tensor], Tensor]] = [
-            codes,
-            numbers,
-            partial(_out_of_fold, crossed),
-            answers,
-            weights,
-        ]
-        batches = partial(Batches, columns, self._batch_size(len(codes)), torch.Generator().manual_seed(seed))
+        codes, numbers, answers, weights, *histories = tensors
+        columns = [codes, numbers, partial(_out_of_fold, crossed), answers, weights, *histories]
+        lengths = sum(history.lengths for history in histories) if histories else None
+        generator = torch.Generator().manual_seed(seed)
+        batches = partial(Batches, columns, self._batch_size(len(codes)), generator, lengths=lengths)
         trained = []
         for i, network in enumerate(networks):
             part = clock.part(len(networks) - i)
@@ -395,7 +421,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         batches: Callable[..., Batches],
         crossed: CrossFit | None,
         learn: np.ndarray,
-        judged: list[Tensor] | None,
+        judged: list[Any] | None,
         clock: Clock,
     ) -> tuple[History, int]:
         """Train until the rows held back are predicted no better, then a little more on all rows."""
@@ -413,7 +439,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         network: nn.Module,
         optimizer: Optimizer,
         batches: Batches,
-        judged: list[Tensor] | None,
+        judged: list[Any] | None,
         clock: Clock,
         n_epochs: int | None = None,
     ) -> tuple[History, int]:
@@ -430,27 +456,35 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             show=False if self.verbose is None and is_nested() else self.verbose,
         )
 
-    def _judged_apart(self, judges: Rows) -> list[Tensor]:
-        codes, numbers, answers, weights = self._tensors(judges)
-        return [codes, numbers, self._effects(codes, numbers), answers, weights]
+    def _judged_apart(self, judges: Rows) -> list[Any]:
+        codes, numbers, answers, weights, *histories = self._tensors(judges)
+        return [codes, numbers, self._effects(codes, numbers), answers, weights, *histories]
 
-    def _judged(self, tensors: list[Tensor], crossed: CrossFit | None, learn: np.ndarray | None) -> list[Tensor] | None:
+    def _judged(self, tensors: list[Any], crossed: CrossFit | None, learn: np.ndarray | None) -> list[Any] | None:
         """The rows that do not teach at first, as if no other had shown what is in them alone."""
         if learn is None:
             return None
-        judge = torch.from_numpy(np.setdiff1d(np.arange(len(tensors[0])), learn)).to(tensors[0].device)
-        codes, numbers, answers, weights = (tensor[judge] for tensor in tensors)
-        for column, known in zip(codes.T, tensors[0][torch.from_numpy(learn).to(judge.device)].T):
-            column[~torch.isin(column, known)] = UNKNOWN
-        return [codes, numbers, _out_of_fold(crossed, judge), answers, weights]
+        device = tensors[0].device
+        judge = torch.from_numpy(np.setdiff1d(np.arange(len(tensors[0])), learn)).to(device)
+        codes, numbers, answers, weights, *histories = (tensor[judge] for tensor in tensors)
+        known = [tensor[torch.from_numpy(learn).to(device)] for tensor in (tensors[0], *tensors[4:])]
+        for own, others in zip((codes, *(history.codes for history in histories)), known):
+            _forget_new(own, others if isinstance(others, Tensor) else others.codes)
+        return [codes, numbers, _out_of_fold(crossed, judge), answers, weights, *histories]
 
-    def _tensors(self, rows: Rows) -> list[Tensor]:
-        """Codes, numbers, answers and weights (of mean one) on the device."""
-        encoded = self.encoder_.transform(rows.frame)
+    def _tensors(self, rows: Rows) -> list[Any]:
+        """Codes, numbers, answers, weights (of mean one) and histories on the device."""
+        codes, numbers, *histories = self._encoded(rows.frame)
         weights = np.ones(1) if rows.weights is None else rows.weights / rows.weights.mean()
         weights = torch.as_tensor(weights, dtype=torch.float32).expand(len(rows))
-        tensors = (*map(torch.from_numpy, encoded), self.target_.encode(rows.y), weights)
+        tensors = (codes, numbers, self.target_.encode(rows.y), weights, *histories)
         return [tensor.to(torch_device(self.device)) for tensor in tensors]
+
+    def _encoded(self, frame: pa.Table) -> list[Any]:
+        """Codes, numbers and histories of rows."""
+        codes, numbers, histories = self.encoder_.transform(frame)
+        ragged = [Ragged(*map(torch.from_numpy, history)) for history in histories]
+        return [torch.from_numpy(codes), torch.from_numpy(numbers), *ragged]
 
     def _effects(self, codes: Tensor, numbers: Tensor) -> Tensor:
         """Effects of rows that did not teach them, (n, n_terms, d_term)."""
@@ -470,10 +504,17 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         return int(np.clip(round(N_STEPS / len(batches)), FEWEST_EPOCHS, MOST_EPOCHS))
 
     def _loss(
-        self, network: nn.Module, codes: Tensor, numbers: Tensor, effects: Tensor, y: Tensor, weights: Tensor
+        self,
+        network: nn.Module,
+        codes: Tensor,
+        numbers: Tensor,
+        effects: Tensor,
+        y: Tensor,
+        weights: Tensor,
+        *histories: Ragged,
     ) -> Tensor:
         with torch.autocast(codes.device.type, torch.bfloat16, enabled=self._in_bfloat16()):
-            answer = network(codes, numbers, effects)
+            answer = network(codes, numbers, effects, *histories)
         loss = (self.target_.loss(answer.outputs.float(), y).mean(1) * weights).mean()
         penalty = (answer.penalty * weights).mean()  # the prior, of a log likelihood
         return loss + penalty * self.target_.noise(loss)
@@ -484,14 +525,19 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         return self.precision == "bfloat16"
 
     @torch.no_grad()
-    def _evaluate(self, network: nn.Module, tensors: list[Tensor]) -> float:
+    def _evaluate(self, network: nn.Module, tensors: list[Any]) -> float:
         """Weighted mean loss of the members' common prediction."""
         network.eval()
         total = 0.0
-        for codes, numbers, effects, y, weights in in_pieces(tensors, PIECE):
-            outputs = self.target_.average(network(codes, numbers, effects).outputs)
+        for codes, numbers, effects, y, weights, *histories in in_pieces(tensors, self._piece):
+            outputs = self.target_.average(network(codes, numbers, effects, *histories).outputs)
             total += float((self.target_.loss(outputs, y)[:, 0] * weights).sum())
-        return total / float(tensors[-1].sum())
+        return total / float(tensors[4].sum())
+
+    @property
+    def _piece(self) -> int:
+        """Rows answered at a time."""
+        return PIECE_OF_HISTORIES if self.encoder_.schema.histories else PIECE
 
     def _raw_outputs(self, X: Any) -> Tensor:
         """The members' average output for rows of the user, (n, 1, n_outputs)."""
@@ -505,18 +551,18 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         below what anybody can see; for many rows it would cost twice the time.
         """
         check_is_fitted(self)
-        encoded = self.encoder_.transform(align_columns(self, X))
         device = next(self.network_.parameters()).device
-        rows = [torch.from_numpy(array).to(device) for array in encoded]
+        rows = [part.to(device) for part in self._encoded(align_columns(self, X))]
         precise = len(rows[0]) <= N_PRECISE
         with threads(self.n_jobs):
-            return torch.cat([part(self._answer(*piece, precise=precise)) for piece in in_pieces(rows, PIECE)])
+            return torch.cat([part(self._answer(*piece, precise=precise)) for piece in in_pieces(rows, self._piece)])
 
-    def _answer(self, codes: Tensor, numbers: Tensor, *, precise: bool) -> Answer:
+    def _answer(self, codes: Tensor, numbers: Tensor, *histories: Ragged, precise: bool) -> Answer:
         effects = self._effects(codes, numbers)
         if precise:
-            return in_double_precision(self.network_)(codes, numbers.double(), effects.double())
-        return self.network_(codes, numbers, effects)
+            doubles = (history.double() for history in histories)
+            return in_double_precision(self.network_)(codes, numbers.double(), effects.double(), *doubles)
+        return self.network_(codes, numbers, effects, *histories)
 
     def transform(self, X):
         """Last hidden layer, averaged over the members.

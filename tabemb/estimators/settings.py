@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from tabemb.network.backbone import BACKBONES
+from tabemb.network.history import HISTORY_ENCODERS, POOLINGS
 from tabemb.network.numbers import NUMBER_ENCODINGS
 from tabemb.network.tables import table_dim
 
@@ -68,6 +69,10 @@ RULES: dict[str, Rule] = {
     "dropout": (_real(0, 1), "a number >= 0 and < 1"),
     "n_members": (_whole(1), "a whole number >= 1"),
     "n_networks": (_whole(1), "a whole number >= 1"),
+    "history": _one_of(HISTORY_ENCODERS),
+    "d_history": (_whole(1), "a whole number >= 1"),
+    "pooling": _one_of(POOLINGS),
+    "max_events": (_or(None, _whole(1)), "a whole number >= 1 or None"),
     "max_epochs": (_or("auto", _whole(1)), "a whole number >= 1 or 'auto'"),
     "batch_size": (_or("auto", _whole(1)), "a whole number >= 1 or 'auto'"),
     "precision": _one_of(("auto", "float32", "bfloat16")),

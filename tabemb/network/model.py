@@ -1,4 +1,4 @@
-"""The whole network: tables and numbers joined, a backbone, one linear head for each member."""
+"""The whole network: tables, numbers and histories joined, a backbone, one linear head for each member."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tabemb.network.backbone import Backbone
 from tabemb.network.dropout import CellDropout
+from tabemb.network.history import HistoryNetwork, Ragged
 from tabemb.network.numbers import NumberEncoding, squash
 from tabemb.network.tables import Tables
 
@@ -26,7 +27,7 @@ class Answer(NamedTuple):
 
 
 class TabularNetwork(nn.Module):
-    """Embeds the categories, encodes the numbers, joins both and answers once for each member.
+    """Embeds the categories, encodes numbers and histories, joins all and answers once for each member.
 
     ``offsets``, tables as wide as the output, add an effect of each category directly: the wide part of Wide & Deep
     (Cheng et al. 2016), a random effect of the category.
@@ -39,8 +40,11 @@ class TabularNetwork(nn.Module):
     codes   : int32 or int64 (n, n_categorical)
     numbers : float32 (n, n_numbers), NaN where missing
     effects : float32 (n, n_terms, d_term)
+    histories : `Ragged` of n rows each, one for each of the network's ``histories``
     output  : an :class:`Answer`
     """
+
+    histories: Sequence[HistoryNetwork]
 
     def __init__(
         self,
@@ -51,9 +55,11 @@ class TabularNetwork(nn.Module):
         n_members: int,
         bias: Tensor,
         offsets: Tables | None = None,
+        histories: Sequence[HistoryNetwork] = (),
     ) -> None:
         super().__init__()
         self.offsets = offsets
+        self.histories = nn.ModuleList(histories)  # type: ignore[assignment]
         self.dropout, self.tables = dropout, tables
         self.numbers: NumberEncoding = numbers
         self.backbone: Backbone = backbone
@@ -69,10 +75,15 @@ class TabularNetwork(nn.Module):
         """The networks that are trained one by one: this one."""
         return [self]
 
-    def forward(self, codes: Tensor, numbers: Tensor, effects: Tensor) -> Answer:
+    def forward(self, codes: Tensor, numbers: Tensor, effects: Tensor, *histories: Ragged) -> Answer:
         codes, numbers, effects = self.dropout(codes, numbers, effects)
         vectors, penalty = self.tables(codes)  # (n, d_tables)
-        joined = torch.cat([vectors, self.numbers(numbers), squash(effects).flatten(1)], dim=1)  # (n, d_joined)
+        parts = [vectors, self.numbers(numbers), squash(effects).flatten(1)]
+        for network, events in zip(self.histories, histories):
+            vector, pull = network(events, self.tables)  # (n, d_history)
+            parts.append(vector)
+            penalty = penalty + pull
+        joined = torch.cat(parts, dim=1)  # (n, d_joined)
         hidden = self.backbone(joined)  # (n, n_members, d_hidden)
         outputs = self.head(hidden)
         if self.offsets is not None:
@@ -101,8 +112,8 @@ class NetworkEnsemble(nn.Module):
         """Width of the last hidden layers side by side."""
         return sum(network.d_hidden for network in self.networks)
 
-    def forward(self, codes: Tensor, numbers: Tensor, effects: Tensor) -> Answer:
-        outputs, hidden, penalties = zip(*(network(codes, numbers, effects) for network in self.networks))
+    def forward(self, codes: Tensor, numbers: Tensor, effects: Tensor, *histories: Ragged) -> Answer:
+        outputs, hidden, penalties = zip(*(network(codes, numbers, effects, *histories) for network in self.networks))
         return Answer(torch.cat(outputs, dim=1), torch.cat(hidden, dim=2), torch.stack(penalties).mean(0))
 
 

@@ -98,7 +98,6 @@ class TableGroup(nn.Module):
     output : (n, n_columns, dim)
     """
 
-    columns: Tensor  # which columns of a row read this group
     prior: Tensor
     fixed: Tensor | None
 
@@ -132,6 +131,30 @@ class TableGroup(nn.Module):
         return (vectors.square().sum(-1) * self.prior[codes]).sum(1)
 
 
+class Columns(nn.Module):
+    """Which rows of which groups the columns of a row, or the fields of an event, read.
+
+    Parameters
+    ----------
+    places : sequence of (group, first row, dim), one a column
+    """
+
+    firsts: Tensor
+
+    def __init__(self, places: Sequence[tuple[int, int, int]]) -> None:
+        super().__init__()
+        self.dim = sum(dim for _, _, dim in places)
+        self.groups = sorted({group for group, _, _ in places})
+        self.register_buffer("firsts", torch.tensor([first for _, first, _ in places], dtype=torch.long))
+        for g in self.groups:
+            own = [c for c, (group, _, _) in enumerate(places) if group == g]
+            self.register_buffer(f"of_{g}", torch.tensor(own, dtype=torch.long))
+
+    def of(self, group: int) -> Tensor:
+        """The columns that read this group."""
+        return getattr(self, f"of_{group}")
+
+
 class Tables(nn.Module):
     """All embedding tables of a network; column c reads table ``table_of[c]``.
 
@@ -148,7 +171,6 @@ class Tables(nn.Module):
     """
 
     groups: Sequence[TableGroup]
-    offsets: Tensor
 
     def __init__(
         self, specs: Sequence[TableSpec], table_of: Sequence[int], generator: torch.Generator | None = None
@@ -161,8 +183,8 @@ class Tables(nn.Module):
         groups = [TableGroup([specs[t] for t in ts], generator) for ts in members.values()]
         self.groups = nn.ModuleList(groups)  # type: ignore[assignment]
         self.place = self._places(specs, list(members.values()))
-        self.dim = sum(specs[t].dim for t in table_of)
-        self._index_columns(table_of)
+        self.columns = self.read_by(table_of)
+        self.dim = self.columns.dim
 
     @staticmethod
     def _places(specs: Sequence[TableSpec], members: list[list[int]]) -> dict[int, tuple[int, int, int]]:
@@ -175,21 +197,20 @@ class Tables(nn.Module):
                 row += specs[t].n_rows
         return places
 
-    def _index_columns(self, table_of: Sequence[int]) -> None:
-        for g, group in enumerate(self.groups):
-            own = [c for c, t in enumerate(table_of) if self.place[t][0] == g]
-            group.register_buffer("columns", torch.tensor(own, dtype=torch.long))
-        offsets = torch.tensor([self.place[t][1] for t in table_of], dtype=torch.long)
-        self.register_buffer("offsets", offsets)
+    def read_by(self, table_of: Sequence[int]) -> Columns:
+        """Columns that read these tables."""
+        return Columns([(*self.place[t][:2], self.groups[self.place[t][0]].weight.shape[1]) for t in table_of])
 
-    def forward(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        rows = codes + self.offsets
+    def forward(self, codes: Tensor, columns: Columns | None = None) -> tuple[Tensor, Tensor]:
+        """Look up the codes of the columns of ``table_of``, or of other ones."""
+        columns = columns or self.columns
+        rows = codes + columns.firsts
         parts, penalty = [], torch.zeros(len(codes), device=codes.device)
-        for group in self.groups:
-            own = rows.index_select(1, group.columns)  # (n, n_columns of the group)
-            vectors = group(own)  # (n, n_columns of the group, dim)
+        for g in columns.groups:
+            own = rows.index_select(1, columns.of(g))  # (n, n_columns of the group)
+            vectors = self.groups[g](own)  # (n, n_columns of the group, dim)
             if self.training:
-                penalty = penalty + group.penalty(own, vectors)
+                penalty = penalty + self.groups[g].penalty(own, vectors)
             parts.append(vectors.flatten(1))
         return (torch.cat(parts, dim=1) if parts else codes.new_zeros(len(codes), 0, dtype=torch.float32)), penalty
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 N_PARTS = 10
 """Parts of an epoch."""
+N_SORTED = 16
+"""Batches, at least, whose rows are sorted by length together."""
 KEPT = 31 << 20
 """Bytes; glibc adapts to the largest block freed, up to 32 MiB, and returns less memory to the system at every turn."""
 
@@ -19,13 +22,16 @@ class Batches:
     Parameters
     ----------
     tensors : sequence of Tensor, each of shape (n_rows, ...)
-        Or functions from rows, int64 (n,), to a tensor (n, ...), asked for a tenth of an epoch at a time, so that what
-        they give need not lie in memory for all rows; the first must be a tensor.
+        Or whatever has rows that ``index_select`` takes, or functions from rows, int64 (n,), to a tensor (n, ...),
+        asked for a tenth of an epoch at a time, so that what they give need not lie in memory for all rows; the first
+        must be a tensor.
     batch_size : int
     generator : torch.Generator
         The only source of randomness of the order.
     rows : Tensor of shape (n,), int64, optional
         The rows to take; all of them when None.
+    lengths : Tensor of shape (n_rows,), optional
+        How long each row is. Rows of a batch then are of like length, so that little has to be padded.
 
     Examples
     --------
@@ -36,37 +42,43 @@ class Batches:
 
     def __init__(
         self,
-        tensors: Sequence[Tensor | Callable[[Tensor], Tensor]],
+        tensors: Sequence[Any],
         batch_size: int,
         generator: torch.Generator,
         rows: Tensor | None = None,
+        lengths: Tensor | None = None,
     ) -> None:
-        self.tensors, self.batch_size, self.generator = tensors, batch_size, generator
-        first: Tensor = tensors[0]  # type: ignore[assignment]
+        self.tensors, self.batch_size, self.generator, self.lengths = tensors, batch_size, generator, lengths
+        first = tensors[0]
         self.rows = torch.arange(len(first), device=first.device) if rows is None else rows.to(first.device)
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
         return -(-len(self.rows) // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[Tensor]]:
+    def __iter__(self) -> Iterator[list[Any]]:
         order = self.rows[torch.randperm(len(self.rows), generator=self.generator).to(self.rows.device)]
         batches = order.tensor_split(len(self))  # sizes differ by one at most: no tiny last batch
-        n_together = -(-len(batches) // N_PARTS)
+        n_together = max(-(-len(batches) // N_PARTS), 1 if self.lengths is None else N_SORTED)
         for start in range(0, len(batches), n_together):
-            yield from self._part(batches[start : start + n_together])
+            yield from self._part(self._alike(batches[start : start + n_together]))
 
-    def _part(self, batches: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    def _alike(self, batches: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The same rows in as many batches, each of rows of like length."""
+        if self.lengths is None:
+            return batches
+        rows = torch.cat(list(batches))
+        alike = rows[self.lengths[rows].argsort(stable=True)].split([len(batch) for batch in batches])
+        return [alike[i] for i in torch.randperm(len(alike), generator=self.generator).tolist()]
+
+    def _part(self, batches: Sequence[Tensor]) -> Iterator[list[Any]]:
         rows, sizes = torch.cat(list(batches)), [len(batch) for batch in batches]
-        drawn = {t: given(rows).split(sizes) for t, given in enumerate(self.tensors) if not isinstance(given, Tensor)}
+        drawn = {t: given(rows).split(sizes) for t, given in enumerate(self.tensors) if callable(given)}
         for i, batch in enumerate(batches):
-            yield [
-                given.index_select(0, batch) if isinstance(given, Tensor) else drawn[t][i]
-                for t, given in enumerate(self.tensors)
-            ]
+            yield [drawn[t][i] if t in drawn else given.index_select(0, batch) for t, given in enumerate(self.tensors)]
 
 
-def in_pieces(tensors: Sequence[Tensor], size: int) -> Iterator[list[Tensor]]:
+def in_pieces(tensors: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:
     """Consecutive rows, ``size`` at a time, for prediction."""
     if len(tensors[0]) > size:
         torch.empty(KEPT, dtype=torch.uint8)  # freed at once: from then on the allocator keeps as much for the pieces

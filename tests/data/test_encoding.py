@@ -4,6 +4,7 @@ import pytest
 
 from tabemb.data.encoding import Encoder, Scale, bin_edges
 from tabemb.data.frames import to_arrow
+from tabemb.data.histories import Events
 from tabemb.data.schema import infer_schema
 
 
@@ -62,7 +63,8 @@ def test_times_are_elapsed_days_whatever_the_unit_or_zone():
     at = pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-05"])
     for times in (at, at.as_unit("s"), at.as_unit("ns"), at.tz_localize("Asia/Tokyo"), at.strftime("%Y-%m-%d")):
         encoder = encoder_of(pd.DataFrame({"at": times}), {"at": "datetime"})
-        days = encoder._number(encoder.schema.numbers[0], to_arrow(pd.DataFrame({"at": times})))
+        rows = Events.single(to_arrow(pd.DataFrame({"at": times})))
+        days = encoder.inputs_[0]._number(encoder.schema.numbers[0], rows)
         assert days.tolist() == [0, 1, 4]
 
 

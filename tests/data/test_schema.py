@@ -78,6 +78,6 @@ def test_a_table_that_is_no_table_is_an_error():
         schema_of(["text"], tables={"t": {"columns": ["text"]}})
 
 
-def test_a_column_of_lists_is_an_error_that_names_it():
-    with pytest.raises(TypeError, match="Column 'tags' has the type list"):
-        infer_schema(to_arrow(pd.DataFrame({"tags": [["a"], ["b", "c"]]})))
+def test_a_column_of_structs_is_an_error_that_names_it():
+    with pytest.raises(TypeError, match="Column 'where' has the type struct"):
+        infer_schema(to_arrow(pd.DataFrame({"where": [{"lat": 1.0}, {"lat": 2.0}]})))

@@ -1,0 +1,69 @@
+"""Histories: columns of lists, whose events laid end to end are a frame of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def is_list(dtype: pa.DataType) -> bool:
+    """Whether a cell holds a list: of structs (a history), or of plain values (a bag)."""
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view)
+    return any(is_kind(dtype) for is_kind in kinds)
+
+
+@dataclass(frozen=True)
+class Events:
+    """The events of all rows, one row's after the other's, each row's in its order.
+
+    Parameters
+    ----------
+    offsets : ndarray of int64, shape (n_rows + 1,)
+        Row i has the events from ``offsets[i]`` up to ``offsets[i + 1]``.
+    frame : pyarrow.Table of n_events rows
+        Columns ``{column}.{field}``; of a bag the one column ``{column}``.
+    """
+
+    offsets: np.ndarray
+    frame: pa.Table
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray, name: str, max_events: int | None = None) -> Events:
+        """Lay the newest ``max_events`` of each row end to end; a missing list is an empty one."""
+        lists = column.combine_chunks()
+        if isinstance(lists, pa.ChunkedArray):  # no chunk at all
+            lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], column.type)
+        lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+        events, offsets = lists.flatten(), np.concatenate([[0], np.cumsum(lengths)])
+        if max_events is not None and lengths.max(initial=0) > max_events:
+            ends, kept = offsets[1:], np.minimum(lengths, max_events)
+            offsets = np.concatenate([[0], np.cumsum(kept)])
+            events = events.take(pa.array(np.arange(offsets[-1]) + np.repeat(ends - offsets[1:], kept)))
+        if not pa.types.is_struct(events.type):
+            return cls(offsets, pa.table({name: events}))
+        fields = [f.with_name(f"{name}.{f.name}") for f in events.type]
+        return cls(offsets, pa.table(events.flatten(), schema=pa.schema(fields)))
+
+    @classmethod
+    def single(cls, frame: pa.Table) -> Events:
+        """Rows as events: one each."""
+        return cls(np.arange(frame.num_rows + 1), frame)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Number of events of each row, int64 (n_rows,)."""
+        return np.diff(self.offsets)
+
+    def since_previous(self, values: np.ndarray) -> np.ndarray:
+        """Difference to the event before, NaN for the first of a row."""
+        gaps = np.diff(values, prepend=np.nan)
+        gaps[self.offsets[:-1][self.counts > 0]] = np.nan
+        return gaps
+
+    def until_last(self, values: np.ndarray) -> np.ndarray:
+        """Difference to the last event of the row."""
+        last = self.offsets[1:][self.counts > 0] - 1
+        return np.repeat(values[last], self.counts[self.counts > 0]) - values

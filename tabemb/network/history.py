@@ -1,0 +1,233 @@
+"""Histories in a network: the events of each row, of any number, become one vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from tabemb.network.dropout import CellDropout
+from tabemb.network.numbers import NumberEncoding
+from tabemb.network.tables import Columns, Tables
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Events of n rows, laid end to end; can be taken, split and moved as a tensor of n rows.
+
+    Shape
+    -----
+    offsets : int64 (n + 1,); row i has the events from ``offsets[i]`` up to ``offsets[i + 1]``
+    codes   : int32 (n_events, n_categorical)
+    numbers : float32 (n_events, n_numbers), NaN where missing
+
+    Examples
+    --------
+    >>> events = Ragged(torch.tensor([0, 2, 2, 3]), torch.tensor([[5], [6], [7]]), torch.zeros(3, 0))
+    >>> taken = events[torch.tensor([2, 1, 0])]
+    >>> taken.lengths.tolist(), taken.codes[:, 0].tolist()
+    ([1, 0, 2], [7, 5, 6])
+    """
+
+    offsets: Tensor
+    codes: Tensor
+    numbers: Tensor
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.offsets) - 1
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Number of events of each row, int64 (n,)."""
+        return self.offsets.diff()
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """The row of each event, int64 (n_events,)."""
+        return torch.repeat_interleave(self.lengths)
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """The place of each event in its row's history, int64 (n_events,)."""
+        return torch.arange(len(self.codes), device=self.codes.device) - self.offsets[:-1][self.rows]
+
+    def __getitem__(self, rows: Tensor) -> Ragged:
+        lengths = self.lengths[rows]
+        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        shift = torch.repeat_interleave(self.offsets[:-1][rows] - offsets[:-1], lengths)
+        events = torch.arange(len(shift), device=shift.device) + shift
+        return Ragged(offsets, self.codes.index_select(0, events), self.numbers.index_select(0, events))
+
+    def index_select(self, dim: int, rows: Tensor) -> Ragged:
+        """The given rows, in the given order; ``dim`` is 0."""
+        return self[rows]
+
+    def split(self, size: int) -> list[Ragged]:
+        """Consecutive rows, ``size`` at a time."""
+        return [self._between(start, min(start + size, len(self))) for start in range(0, len(self), size)]
+
+    def _between(self, start: int, stop: int) -> Ragged:
+        events = slice(int(self.offsets[start]), int(self.offsets[stop]))
+        offsets = self.offsets[start : stop + 1] - self.offsets[start]
+        return Ragged(offsets, self.codes[events], self.numbers[events])
+
+    def to(self, device: torch.device) -> Ragged:
+        return Ragged(self.offsets.to(device), self.codes.to(device), self.numbers.to(device))
+
+    def double(self) -> Ragged:
+        """With the numbers as doubles."""
+        return replace(self, numbers=self.numbers.double())
+
+    def padded(self, values: Tensor) -> Tensor:
+        """Values of the events (n_events, d) as (n, longest, d), zeros behind a shorter history."""
+        longest = max(int(self.lengths.max()), 1) if len(self) else 1
+        wide = values.new_zeros(len(self), longest, values.shape[1])
+        return wide.index_put((self.rows, self.positions), values)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum of the values (n_events, ...) of each row's events, (n, ...)."""
+        return values.new_zeros(len(self), *values.shape[1:]).index_add(0, self.rows, values)
+
+
+class HistoryEncoder(nn.Module):
+    """From events (n_events, d_in) and the histories that they stand in to one vector a row, (n, dim)."""
+
+    dim: int
+
+    def __init__(self, d_in: int, d_history: int, pooling: str) -> None:
+        super().__init__()
+
+
+class BagOfEvents(HistoryEncoder):
+    """A layer for each event, then mean, maximum, sum and last over the events, whatever their order.
+
+    Right for a bag of categories too. Sums enter by their logarithm: a long history is no outlier.
+
+    Shape
+    -----
+    output : (n, 4 d_history); zeros for an empty history
+    """
+
+    def __init__(self, d_in: int, d_history: int, pooling: str) -> None:
+        super().__init__(d_in, d_history, pooling)
+        self.layer = nn.Linear(d_in, d_history)
+        self.dim = 4 * d_history
+
+    def forward(self, events: Tensor, history: Ragged) -> Tensor:
+        hidden = self.layer(events).relu()  # (n_events, d_history)
+        total = history.sum(hidden)  # (n, d_history)
+        mean = total / history.lengths.clamp(min=1).unsqueeze(1)
+        rows = history.rows.unsqueeze(1).expand_as(hidden)
+        highest = torch.zeros_like(total).scatter_reduce(0, rows, hidden, "amax")
+        return torch.cat([mean, highest, total.log1p(), _last(hidden, history)], dim=1)
+
+
+def _last(values: Tensor, history: Ragged) -> Tensor:
+    """The value of each row's last event, zeros without one: (n, d)."""
+    if not len(values):
+        return values.new_zeros(len(history), values.shape[1])
+    last = values[(history.offsets[1:] - 1).clamp(min=0)]
+    return last * (history.lengths > 0).unsqueeze(1)
+
+
+class Recurrent(HistoryEncoder):
+    """A recurrent net over the events in their order; histories are padded behind their end, which no answer sees.
+
+    ``pooling`` of its states: that after the "last" event, their "mean", or a mean weighted by "attention".
+
+    Shape
+    -----
+    output : (n, d_history); zeros for an empty history
+    """
+
+    cell: type[nn.GRU] | type[nn.LSTM]
+
+    def __init__(self, d_in: int, d_history: int, pooling: str) -> None:
+        super().__init__(d_in, d_history, pooling)
+        self.net = self.cell(d_in, d_history, batch_first=True)
+        self.pool = POOLINGS[pooling](d_history)
+        self.dim = d_history
+
+    def forward(self, events: Tensor, history: Ragged) -> Tensor:
+        with torch.autocast(events.device.type, enabled=False):
+            states, _ = self.net(history.padded(events))  # (n, longest, d_history)
+        return self.pool(states[history.rows, history.positions], history)
+
+
+class GRU(Recurrent):
+    """Gated recurrent units (Cho et al. 2014)."""
+
+    cell = nn.GRU
+
+
+class LSTM(Recurrent):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997)."""
+
+    cell = nn.LSTM
+
+
+class LastState(nn.Module):
+    """The state after the last event."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+
+    def forward(self, states: Tensor, history: Ragged) -> Tensor:
+        return _last(states, history)
+
+
+class MeanState(LastState):
+    """The mean of all states."""
+
+    def forward(self, states: Tensor, history: Ragged) -> Tensor:
+        return history.sum(states) / history.lengths.clamp(min=1).unsqueeze(1)
+
+
+class Attention(LastState):
+    """The mean of all states, weighted by a learned score."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.score = nn.Linear(dim, 1)
+
+    def forward(self, states: Tensor, history: Ragged) -> Tensor:
+        score = 10 * torch.tanh(self.score(states) / 10)  # bounded: no need of each row's own maximum
+        weight = score.exp()
+        return history.sum(weight * states) / history.sum(weight).clamp(min=1e-30)
+
+
+HISTORY_ENCODERS: dict[str, type[HistoryEncoder]] = {"gru": GRU, "lstm": LSTM, "mean": BagOfEvents}
+"""Encoders of histories by name; a new one is a class above and a line here."""
+POOLINGS: dict[str, type[LastState]] = {"last": LastState, "mean": MeanState, "attention": Attention}
+"""How a recurrent net's states become one vector."""
+
+
+class HistoryNetwork(nn.Module):
+    """Embeds the categories of events, encodes their numbers, and makes one vector of all events of a row.
+
+    The tables are those of the whole network, so that a column and a field of events can share one.
+
+    Shape
+    -----
+    output : (n, dim), the encoder's vector and the logarithm of the number of events; the tables' penalty (n,)
+    """
+
+    def __init__(
+        self, dropout: CellDropout, columns: Columns, numbers: NumberEncoding, encoder: HistoryEncoder
+    ) -> None:
+        super().__init__()
+        self.dropout, self.columns = dropout, columns
+        self.numbers: NumberEncoding = numbers
+        self.encoder: HistoryEncoder = encoder
+        self.dim = encoder.dim + 1
+
+    def forward(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
+        none = history.numbers.new_zeros(len(history.codes), 0, 1)
+        codes, numbers, _ = self.dropout(history.codes, history.numbers, none)
+        vectors, penalty = tables(codes, self.columns)  # (n_events, d_tables)
+        vector = self.encoder(torch.cat([vectors, self.numbers(numbers)], dim=1), history)
+        count = history.lengths.to(vector.dtype).log1p().unsqueeze(1)
+        return torch.cat([vector, count], dim=1), history.sum(penalty)

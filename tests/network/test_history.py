@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tabemb.network.dropout import CellDropout
+from tabemb.network.history import HISTORY_ENCODERS, POOLINGS, BagOfEvents, HistoryNetwork, Ragged
+from tabemb.network.numbers import ScaledNumbers
+from tabemb.network.tables import Tables, TableSpec
+
+LENGTHS = [3, 0, 1, 7, 2]
+KINDS = [("mean", "last"), *((kind, pooling) for kind in ("gru", "lstm") for pooling in POOLINGS)]
+
+
+def ragged(lengths=LENGTHS, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    offsets = torch.tensor(np.concatenate([[0], np.cumsum(lengths)]))
+    n = sum(lengths)
+    return Ragged(offsets, torch.randint(0, 5, (n, 2), generator=generator), torch.randn(n, 1, generator=generator))
+
+
+def network(kind="gru", pooling="last"):
+    torch.manual_seed(0)
+    tables = Tables([TableSpec(5, 3, np.zeros(5), init=1.0)], table_of=[0])
+    dropout = CellDropout([np.zeros(5)] * 2, [False, False], [0.0])
+    encoder = HISTORY_ENCODERS[kind](2 * 3 + 2, 4, pooling)
+    return HistoryNetwork(dropout, tables.read_by([0, 0]), ScaledNumbers([np.zeros(1)]), encoder).eval(), tables.eval()
+
+
+def test_rows_are_taken_and_split_as_those_of_a_tensor():
+    history = ragged()
+    taken = history[torch.tensor([3, 1, 0])]
+    assert taken.lengths.tolist() == [7, 0, 3]
+    assert torch.equal(taken.codes, torch.cat([history.codes[4:11], history.codes[:3]]))
+    parts = history.split(2)
+    assert [part.lengths.tolist() for part in parts] == [[3, 0], [1, 7], [2]]
+    assert torch.equal(torch.cat([part.numbers for part in parts]), history.numbers)
+    assert history.padded(history.numbers).shape == (5, 7, 1)
+    assert history.padded(history.numbers)[0, 3:].abs().sum() == 0
+
+
+@pytest.mark.parametrize(("kind", "pooling"), KINDS)
+def test_neither_padding_nor_other_rows_change_an_answer(kind, pooling):
+    net, tables = network(kind, pooling)
+    history = ragged()
+    together, _ = net(history, tables)
+    assert together.shape == (5, net.dim)
+    for i in range(5):
+        alone, _ = net(history[torch.tensor([i])], tables)
+        torch.testing.assert_close(alone[0], together[i], rtol=1e-5, atol=1e-6)
+    order = torch.tensor([4, 3, 0, 1, 2])
+    torch.testing.assert_close(net(history[order], tables)[0], together[order], rtol=1e-5, atol=1e-6)
+    assert not together[1].any()  # no events: nothing, and a count of zero
+
+
+@pytest.mark.parametrize(("kind", "pooling"), KINDS)
+def test_rows_without_any_event_have_answers_and_gradients(kind, pooling):
+    net, tables = network(kind, pooling)
+    empty = ragged([0, 0])
+    vector, penalty = net.train()(empty, tables.train())
+    assert vector.shape == (2, net.dim)
+    assert not vector.any()
+    (vector.sum() + penalty.sum()).backward()
+
+
+def test_a_recurrent_net_is_what_torch_gives_on_each_row_alone():
+    net, tables = network("gru")
+    history = ragged()
+    vectors, _ = tables(history.codes, net.columns)
+    events = torch.cat([vectors, net.numbers(history.numbers)], dim=1)
+    _, last = net.encoder.net(events[4:11].unsqueeze(0))
+    found, _ = net(history, tables)
+    torch.testing.assert_close(found[3, :4], last[0, 0])
+    assert found[3, 4].item() == pytest.approx(np.log(8))
+
+
+def test_a_bag_is_mean_maximum_sum_and_last_of_its_events():
+    bag = BagOfEvents(1, 1, "last")
+    with torch.no_grad():
+        bag.layer.weight.fill_(1.0)
+        bag.layer.bias.fill_(0.0)
+    history = Ragged(torch.tensor([0, 3, 3]), torch.zeros(3, 0), torch.zeros(3, 0))
+    found = bag(torch.tensor([[1.0], [4.0], [-2.0]]), history)
+    assert found[0].tolist() == pytest.approx([5 / 3, 4, np.log(6), 0])
+    assert found[1].tolist() == [0, 0, 0, 0]
+
+
+def test_attention_weighs_events_by_their_score():
+    pool = POOLINGS["attention"](1)
+    with torch.no_grad():
+        pool.score.weight.fill_(2.0)
+        pool.score.bias.fill_(1.0)
+    history = Ragged(torch.tensor([0, 2]), torch.zeros(2, 0), torch.zeros(2, 0))
+    states = torch.tensor([[1.0], [3.0]])
+    weight = torch.exp(10 * torch.tanh((2 * states + 1) / 10))
+    assert pool(states, history).item() == pytest.approx(float((weight * states).sum() / weight.sum()))
+
+
+def test_the_prior_counts_every_event_of_a_row():
+    net, _ = network()
+    tables = Tables([TableSpec(5, 3, np.ones(5), init=1.0)], table_of=[0])
+    history = ragged()
+    _, penalty = net(history, tables)
+    expected = tables.vectors(0).square().sum(1)[history.codes].sum(1)
+    torch.testing.assert_close(penalty.detach(), history.sum(expected))
+
+
+def test_a_column_and_a_field_of_events_share_one_table():
+    _, tables = network()
+    fields = tables.read_by([0, 0])
+    row, _ = tables(torch.tensor([[3]]))
+    events, _ = tables(torch.tensor([[3, 1]]), fields)
+    torch.testing.assert_close(events[0, :3], row[0])
+    assert len(list(nn.ModuleList([tables, fields]).parameters())) == 1

@@ -48,14 +48,12 @@ def naive(log, rows, max_events=None, window=None):
 def test_events_before_the_cutoff_in_time_order_and_none_at_it():
     whats = [[event["what"] for event in row] for row in history()]
     assert whats == [["look", None], ["look", None], ["look", "buy"], [], []]
-    assert history()[0][0] == {"at": dt.datetime(2020, 1, 1), "what": "look", "paid": 3.0}
+    assert history()[0][0] == {"at": dt.datetime(2020, 1, 1), "what": "look", "paid": 3.0, "before_cutoff": 4.0}
 
 
 def test_fields_max_events_and_window_narrow_the_history():
-    assert history(fields=["paid"])[2] == [
-        {"at": dt.datetime(2020, 1, 2), "paid": 1.0},
-        {"at": dt.datetime(2020, 1, 2), "paid": 2.0},
-    ]
+    at = dt.datetime(2020, 1, 2)
+    assert history(fields=["paid"])[2] == [{"at": at, "paid": paid, "before_cutoff": 3.0} for paid in (1.0, 2.0)]
     assert [len(row) for row in history(max_events=1)] == [1, 1, 1, 0, 0]
     assert history(max_events=1, fields=["paid"])[2][0]["paid"] == 2.0  # the newest
     assert [len(row) for row in history(window="2d")] == [1, 1, 0, 0, 0]

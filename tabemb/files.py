@@ -22,8 +22,10 @@ from sklearn.utils.validation import check_is_fitted
 from tabemb import targets
 from tabemb.data.effects import Effects, Levels
 from tabemb.data.encoding import Encoder, Inputs, Scale
+from tabemb.data.joins import Clock
 from tabemb.data.schema import Feature, Schema, Table
 from tabemb.data.vocabulary import Vocabulary
+from tabemb.estimators.events import EventClassifier, EventRegressor, KeptStates
 from tabemb.estimators.networks import given_vectors
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.settings import torch_device
@@ -32,11 +34,27 @@ from tabemb.spaces.space import EmbeddingSpace
 FORMAT = 1
 """Version of the layout; a file of a later one is refused."""
 
-ESTIMATORS: dict[str, type] = {cls.__name__: cls for cls in (EmbeddingClassifier, EmbeddingRegressor)}
+ESTIMATORS: dict[str, type] = {
+    cls.__name__: cls for cls in (EmbeddingClassifier, EmbeddingRegressor, EventClassifier, EventRegressor)
+}
 _TARGETS = [cls for cls in vars(targets).values() if isinstance(cls, type) and issubclass(cls, targets.Target)]
 SAVED: dict[str, type] = {
     cls.__name__: cls
-    for cls in (Encoder, Inputs, Effects, Levels, Schema, Feature, Scale, Table, Vocabulary, EmbeddingSpace, *_TARGETS)
+    for cls in (
+        Encoder,
+        Inputs,
+        Effects,
+        Levels,
+        Clock,
+        KeptStates,
+        Schema,
+        Feature,
+        Scale,
+        Table,
+        Vocabulary,
+        EmbeddingSpace,
+        *_TARGETS,
+    )
 }
 """The classes that a file may hold, as the contents of their ``__dict__``."""
 _FITTED = (
@@ -46,6 +64,9 @@ _FITTED = (
     "target_",
     "history_",
     "best_epoch_",
+    "answer_names_",
+    "clock_",
+    "kept_",
     "n_features_in_",
     "feature_names_in_",
 )
@@ -56,7 +77,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    model : EmbeddingClassifier or EmbeddingRegressor
+    model : EmbeddingClassifier, EmbeddingRegressor, EventClassifier or EventRegressor
     path : str or path-like
         The file to write; nothing else is written.
 
@@ -103,7 +124,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    EmbeddingClassifier or EmbeddingRegressor
+    EmbeddingClassifier, EmbeddingRegressor, EventClassifier or EventRegressor
         On the CPU or wherever its ``device`` says.
 
     Raises

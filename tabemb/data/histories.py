@@ -67,3 +67,12 @@ class Events:
         """Difference to the last event of the row."""
         last = self.offsets[1:][self.counts > 0] - 1
         return np.repeat(values[last], self.counts[self.counts > 0]) - values
+
+
+def as_structs(events: pa.Table) -> pa.StructArray:
+    """Events as one array of structs."""
+    columns = [
+        column.chunk(0) if column.num_chunks else pa.array([], column.type)
+        for column in events.combine_chunks().columns
+    ]
+    return pa.StructArray.from_arrays(columns, fields=list(events.schema))

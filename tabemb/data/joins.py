@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from tabemb.data.encoding import to_floats
 from tabemb.data.frames import beside, to_arrow
+from tabemb.data.histories import as_structs
 from tabemb.data.schema import infer_role, near
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary, kind_of
 
@@ -282,8 +283,8 @@ class _Joiner(TransformerMixin, BaseEstimator):
 class HistoryJoiner(_Joiner):
     """Gives each row the events of its entity before the row's cutoff, in time order, as one column of lists.
 
-    An event is a struct of its time, the other fields, and ``before_cutoff``: how long before the cutoff it was, in days
-    or in the unit of times that are numbers.
+    An event is a struct of its time, the other fields, and ``before_cutoff``: how long before the cutoff it was, in
+    days or in the unit of times that are numbers.
 
     Parameters
     ----------
@@ -349,13 +350,11 @@ class HistoryJoiner(_Joiner):
     def _joined(self, frame: pa.Table) -> pa.Table:
         entities, cutoffs = self._asked(frame)
         slices = self.log_.slices(entities, cutoffs, self.window).newest(self.max_events)
-        events = self.log_.events.take(pa.array(slices.places)).combine_chunks()
+        events = self.log_.events.take(pa.array(slices.places))
         if cutoffs is not None:
             passed = np.repeat(cutoffs, slices.counts) - self.log_.moments[slices.places]
             events = events.append_column("before_cutoff", pa.array(self.log_.clock.span(passed)))
-        columns = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in events.columns]
-        structs = pa.StructArray.from_arrays(columns, fields=list(events.schema))
-        return pa.table({self.name: pa.LargeListArray.from_arrays(pa.array(slices.offsets), structs)})
+        return pa.table({self.name: pa.LargeListArray.from_arrays(pa.array(slices.offsets), as_structs(events))})
 
 
 class AggregateJoiner(_Joiner):

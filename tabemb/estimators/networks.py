@@ -19,7 +19,7 @@ from tabemb.data.schema import Table
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.dropout import CellDropout, base_rate, hiding_rates
-from tabemb.network.history import HISTORY_ENCODERS, HistoryNetwork
+from tabemb.network.history import HISTORY_ENCODERS, HistoryNetwork, SequenceNetwork
 from tabemb.network.model import Network, NetworkEnsemble, TabularNetwork
 from tabemb.network.numbers import NUMBER_ENCODINGS, NumberEncoding
 from tabemb.network.tables import Tables, TableSpec, table_dim
@@ -51,6 +51,7 @@ class NetworkSettings:
     history: str
     d_history: int
     pooling: str
+    has_sequences: bool = False
 
 
 def build_networks(
@@ -70,7 +71,10 @@ def _build_network(
     table_of = _tables_read(encoder, rows)
     tables = Tables(specs, table_of, generator)
     numbers = _numbers(rows, settings, settings.d_number)
-    read = [_history(encoder, inputs, tables, settings, n_rows) for inputs in histories]
+    kinds = [HistoryNetwork] * len(histories)
+    if settings.has_sequences:  # the last one is of the events before the row in its own sequence
+        kinds[-1] = SequenceNetwork
+    read = [_history(kind, encoder, inputs, tables, settings, n_rows) for kind, inputs in zip(kinds, histories)]
     d_effects = math.prod(effects.shape) if effects else 0
     d_joined = tables.dim + numbers.dim + d_effects + sum(history.dim for history in read)
     backbone = BACKBONES[settings.backbone](d_joined, settings.hidden, settings.dropout, settings.n_members)
@@ -91,11 +95,11 @@ def _numbers(inputs: Inputs, settings: NetworkSettings, d_number: int) -> Number
 
 
 def _history(
-    encoder: Encoder, inputs: Inputs, tables: Tables, settings: NetworkSettings, n_rows: int
+    kind: type[HistoryNetwork], encoder: Encoder, inputs: Inputs, tables: Tables, settings: NetworkSettings, n_rows: int
 ) -> HistoryNetwork:
     columns, numbers = tables.read_by(_tables_read(encoder, inputs)), _numbers(inputs, settings, D_EVENT_NUMBER)
     network = HISTORY_ENCODERS[settings.history](columns.dim + numbers.dim, settings.d_history, settings.pooling)
-    return HistoryNetwork(_cell_dropout(encoder, inputs, settings.unknown_rate, n_rows), columns, numbers, network)
+    return kind(_cell_dropout(encoder, inputs, settings.unknown_rate, n_rows), columns, numbers, network)
 
 
 def _offsets(specs: list[TableSpec], table_of: list[int], n_outputs: int) -> Tables:

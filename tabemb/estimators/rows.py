@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from tabemb.data.effects import CrossFit, Effects, weights_of
 from tabemb.data.encoding import Encoder
-from tabemb.data.schema import Table, infer_schema
+from tabemb.data.schema import Schema, Table, infer_schema
 from tabemb.data.vocabulary import UNKNOWN
 from tabemb.estimators.inputs import Rows, align_columns, check_rows, remember_columns
 from tabemb.estimators.networks import NetworkSettings, build_networks, spaces_of
@@ -268,6 +268,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     _numeric_target: bool
+    _has_sequences = False
 
     def fit(self, X, y, sample_weight=None, eval_X=None, eval_y=None):
         """Learn the vectors and the network.
@@ -290,7 +291,8 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         self._check_settings()
         rows = self._weigh(check_rows(X, y, sample_weight, self._numeric_target, self))
         remember_columns(self, X, rows.frame)
-        schema = infer_schema(rows.frame, self.roles, self.tables)
+        everything = rows = self._prepare(rows)
+        schema = self._infer(rows.frame)
         self.target_ = self._make_target(rows.y).fit(rows.y, rows.weights)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         with seeded(seed, torch_device(self.device)), threads(self.n_jobs):
@@ -302,7 +304,18 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             self.network_ = self._build(len(rows)).to(torch_device(self.device))
             judged = self._judged(tensors, crossed, learn) if judges is None else self._judged_apart(judges)
             self.history_, self.best_epoch_ = self._train(tensors, crossed, learn, judged, clock, seed)
+            self._finish(everything)
         return self
+
+    def _prepare(self, rows: Rows) -> Rows:
+        """The rows as the network reads them."""
+        return rows
+
+    def _infer(self, frame: pa.Table) -> Schema:
+        return infer_schema(frame, self.roles, self.tables)
+
+    def _finish(self, rows: Rows) -> None:
+        """What there is to do after training."""
 
     def _make_target(self, y: np.ndarray) -> Target:
         raise NotImplementedError
@@ -323,7 +336,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
                 raise ValueError(
                     f"eval_y must have as many columns as y; got {held_out.y.shape} beside {rows.y.shape}."
                 )
-            return rows, replace(held_out, frame=align_columns(self, eval_X))
+            return rows, self._prepare(replace(held_out, frame=align_columns(self, eval_X)))
         if self.early_stopping is not True or len(rows) < 2:
             return rows, None
         learn, judge = self._held_back(rows, seed)
@@ -385,6 +398,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             history=self.history,
             d_history=self.d_history,
             pooling=self.pooling,
+            has_sequences=self._has_sequences,
         )
         return build_networks(self.encoder_, self.effects_, self.target_.bias, settings, n_rows)
 
@@ -401,9 +415,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         networks = self.network_.networks
         codes, numbers, answers, weights, *histories = tensors
         columns = [codes, numbers, partial(_out_of_fold, crossed), answers, weights, *histories]
-        lengths = sum(history.lengths for history in histories) if histories else None
-        generator = torch.Generator().manual_seed(seed)
-        batches = partial(Batches, columns, self._batch_size(len(codes)), generator, lengths=lengths)
+        batches = self._batches(columns, torch.Generator().manual_seed(seed))
         trained = []
         for i, network in enumerate(networks):
             part = clock.part(len(networks) - i)
@@ -414,6 +426,11 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             else:
                 trained.append(self._judge_then_teach(run, batches, crossed, learn, judged, part))
         return trained[0]
+
+    def _batches(self, columns: list[Any], generator: torch.Generator) -> Callable[..., Batches]:
+        histories = columns[5:]
+        lengths = sum(history.lengths for history in histories) if histories else None
+        return partial(Batches, columns, self._batch_size(len(columns[0])), generator, lengths=lengths)
 
     def _judge_then_teach(
         self,
@@ -529,15 +546,14 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         """Weighted mean loss of the members' common prediction."""
         network.eval()
         total = 0.0
-        for codes, numbers, effects, y, weights, *histories in in_pieces(tensors, self._piece):
+        for codes, numbers, effects, y, weights, *histories in self._pieces(tensors):
             outputs = self.target_.average(network(codes, numbers, effects, *histories).outputs)
             total += float((self.target_.loss(outputs, y)[:, 0] * weights).sum())
         return total / float(tensors[4].sum())
 
-    @property
-    def _piece(self) -> int:
-        """Rows answered at a time."""
-        return PIECE_OF_HISTORIES if self.encoder_.schema.histories else PIECE
+    def _pieces(self, tensors: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        """Rows to answer at a time."""
+        return in_pieces(tensors, PIECE_OF_HISTORIES if self.encoder_.schema.histories else PIECE)
 
     def _raw_outputs(self, X: Any) -> Tensor:
         """The members' average output for rows of the user, (n, 1, n_outputs)."""
@@ -555,7 +571,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         rows = [part.to(device) for part in self._encoded(align_columns(self, X))]
         precise = len(rows[0]) <= N_PRECISE
         with threads(self.n_jobs):
-            return torch.cat([part(self._answer(*piece, precise=precise)) for piece in in_pieces(rows, self._piece)])
+            return torch.cat([part(self._answer(*piece, precise=precise)) for piece in self._pieces(rows)])
 
     def _answer(self, codes: Tensor, numbers: Tensor, *histories: Ragged, precise: bool) -> Answer:
         effects = self._effects(codes, numbers)

@@ -96,9 +96,14 @@ class HistoryEncoder(nn.Module):
     """From events (n_events, d_in) and the histories that they stand in to one vector a row, (n, dim)."""
 
     dim: int
+    d_state: int
 
     def __init__(self, d_in: int, d_history: int, pooling: str) -> None:
         super().__init__()
+
+    def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
+        """What is known before each event, (n_events, dim), from a state (n, d_state) on; and the state after all."""
+        raise NotImplementedError
 
 
 class BagOfEvents(HistoryEncoder):
@@ -114,7 +119,20 @@ class BagOfEvents(HistoryEncoder):
     def __init__(self, d_in: int, d_history: int, pooling: str) -> None:
         super().__init__(d_in, d_history, pooling)
         self.layer = nn.Linear(d_in, d_history)
-        self.dim = 4 * d_history
+        self.dim, self.d_state = 4 * d_history, 3 * d_history + 1
+
+    def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The state is the sum, the maximum, the last, and the number of events."""
+        hidden = history.padded(self.layer(events).relu())  # (n, longest, d_history)
+        total, highest, last = (part.unsqueeze(1) for part in state[:, :-1].chunk(3, dim=1))
+        totals = torch.cat([total, total + hidden.cumsum(1)], dim=1)  # before each event, and after the last
+        heights = torch.cat([highest, torch.maximum(highest, hidden.cummax(1).values)], dim=1)
+        lasts = torch.cat([last, hidden], dim=1)
+        counts = state[:, -1:] + torch.arange(totals.shape[1], device=events.device)  # (n, longest + 1)
+        mean = totals / counts.clamp(min=1).unsqueeze(2)
+        before = torch.cat([mean, heights, totals.log1p(), lasts], dim=2)[history.rows, history.positions]
+        ends = torch.arange(len(history), device=events.device), history.lengths
+        return before, torch.cat([totals[ends], heights[ends], lasts[ends], counts[ends].unsqueeze(1)], dim=1)
 
     def forward(self, events: Tensor, history: Ragged) -> Tensor:
         hidden = self.layer(events).relu()  # (n_events, d_history)
@@ -144,12 +162,14 @@ class Recurrent(HistoryEncoder):
     """
 
     cell: type[nn.GRU] | type[nn.LSTM]
+    n_parts = 1
+    """Vectors that make the state of a cell."""
 
     def __init__(self, d_in: int, d_history: int, pooling: str) -> None:
         super().__init__(d_in, d_history, pooling)
         self.net = self.cell(d_in, d_history, batch_first=True)
         self.pool = POOLINGS[pooling](d_history)
-        self.dim = d_history
+        self.dim, self.d_state = d_history, d_history * self.n_parts
 
     def forward(self, events: Tensor, history: Ragged) -> Tensor:
         with torch.autocast(events.device.type, enabled=False):
@@ -162,11 +182,39 @@ class GRU(Recurrent):
 
     cell = nn.GRU
 
+    def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The state is that of the cell; pooling has no part in it."""
+        with torch.autocast(events.device.type, enabled=False):
+            states, _ = self.net(history.padded(events), state.unsqueeze(0))  # (n, longest, d_history)
+        states = torch.cat([state.unsqueeze(1), states], dim=1)  # before each event, and after the last
+        after = states[torch.arange(len(history), device=events.device), history.lengths]
+        return states[history.rows, history.positions], after
+
 
 class LSTM(Recurrent):
     """Long short-term memory (Hochreiter & Schmidhuber 1997)."""
 
     cell = nn.LSTM
+    n_parts = 2
+
+    def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The state is output and memory of the cell; the memory after a history that is padded is computed apart."""
+        cell = tuple(part.unsqueeze(0).contiguous() for part in state.chunk(2, dim=1))
+        with torch.autocast(events.device.type, enabled=False):
+            states, _ = self.net(history.padded(events), cell)
+            states = torch.cat([cell[0][0].unsqueeze(1), states], dim=1)
+            before = states[history.rows, history.positions]
+            return before, state if self.training else self._after(events, history, state, cell)
+
+    def _after(self, events: Tensor, history: Ragged, state: Tensor, cell: tuple[Tensor, ...]) -> Tensor:
+        some = history.lengths > 0
+        packed = nn.utils.rnn.pack_padded_sequence(
+            history.padded(events)[some], history.lengths[some].cpu(), batch_first=True, enforce_sorted=False
+        )
+        _, last = self.net(packed, tuple(part[:, some] for part in cell))
+        after = state.clone()
+        after[some] = torch.cat([part[0] for part in last], dim=1)
+        return after
 
 
 class LastState(nn.Module):
@@ -225,9 +273,87 @@ class HistoryNetwork(nn.Module):
         self.dim = encoder.dim + 1
 
     def forward(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
+        events, penalty = self.embed(history, tables)
+        vector = self.encoder(events, history)
+        return torch.cat([vector, _log_count(history.lengths, vector)], dim=1), history.sum(penalty)
+
+    def embed(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
+        """Vectors of the events, (n_events, d_in), and the tables' penalty by event."""
         none = history.numbers.new_zeros(len(history.codes), 0, 1)
         codes, numbers, _ = self.dropout(history.codes, history.numbers, none)
         vectors, penalty = tables(codes, self.columns)  # (n_events, d_tables)
-        vector = self.encoder(torch.cat([vectors, self.numbers(numbers)], dim=1), history)
-        count = history.lengths.to(vector.dtype).log1p().unsqueeze(1)
-        return torch.cat([vector, count], dim=1), history.sum(penalty)
+        return torch.cat([vectors, self.numbers(numbers)], dim=1), penalty
+
+
+class Prefixes:
+    """Rows that are events themselves: the history of each is the events of its sequence before it.
+
+    Can be taken by rows as a tensor, where the rows taken are whole sequences.
+
+    Parameters
+    ----------
+    events : Ragged of n_sequences rows
+        The rows in their order, each as the later rows of its sequence know it.
+    states : Tensor of shape (n_sequences, d_state), optional
+        What was known before the first event of each sequence, and
+    counts : Tensor of shape (n_sequences,), optional
+        of how many events; nothing when None.
+    """
+
+    def __init__(self, events: Ragged, states: Tensor | None = None, counts: Tensor | None = None) -> None:
+        self.events, self.states = events, states
+        self.counts = torch.zeros_like(events.lengths) if counts is None else counts
+
+    @property
+    def n_after(self) -> Tensor:
+        """Number of events of each sequence, those before its first one here among them."""
+        return self.counts + self.events.lengths
+
+    def index_select(self, dim: int, rows: Tensor) -> Prefixes:
+        """The sequences of these rows; ``dim`` is 0."""
+        sequences = self.events.rows[rows].unique_consecutive()
+        states = None if self.states is None else self.states[sequences]
+        return Prefixes(self.events[sequences], states, self.counts[sequences])
+
+    def __getitem__(self, rows: Tensor) -> Prefixes:
+        return self.index_select(0, rows)
+
+    @property
+    def codes(self) -> Tensor:
+        """Codes of the events, one row each."""
+        return self.events.codes
+
+    @property
+    def device(self) -> torch.device:
+        return self.events.codes.device
+
+    def to(self, device: torch.device) -> Prefixes:
+        states = None if self.states is None else self.states.to(device)
+        return Prefixes(self.events.to(device), states, self.counts.to(device))
+
+
+class SequenceNetwork(HistoryNetwork):
+    """A history network that answers for every event of a sequence in one pass: what is known before it.
+
+    Shape
+    -----
+    output : (n_rows, dim), the tables' penalty (n_rows,)
+    """
+
+    def forward(self, history: Prefixes, tables: Tables) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        before, _, penalty = self.advance(history, tables)
+        return before, penalty
+
+    def advance(self, history: Prefixes, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
+        """Vectors before each event, the encoder's state after all of a sequence, the tables' penalty by event."""
+        vectors, penalty = self.embed(history.events, tables)
+        states = history.states
+        if states is None:
+            states = vectors.new_zeros(len(history.events), self.encoder.d_state)
+        before, after = self.encoder.advance(vectors, history.events, states)
+        n_before = history.counts[history.events.rows] + history.events.positions
+        return torch.cat([before, _log_count(n_before, before)], dim=1), after, penalty
+
+
+def _log_count(counts: Tensor, like: Tensor) -> Tensor:
+    return counts.to(like.dtype).log1p().unsqueeze(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ N_PARTS = 10
 """Parts of an epoch."""
 N_SORTED = 16
 """Batches, at least, whose rows are sorted by length together."""
+LOOSE = 0.5
+"""Groups are of like size that differ by no more than this share."""
 KEPT = 31 << 20
 """Bytes; glibc adapts to the largest block freed, up to 32 MiB, and returns less memory to the system at every turn."""
 
@@ -32,6 +35,9 @@ class Batches:
         The rows to take; all of them when None.
     lengths : Tensor of shape (n_rows,), optional
         How long each row is. Rows of a batch then are of like length, so that little has to be padded.
+    groups : Tensor of shape (n_rows,), optional
+        The group of each row, the rows of a group being neighbours. A batch then is some whole groups of like size,
+        with ``batch_size`` rows or a little more.
 
     Examples
     --------
@@ -47,8 +53,10 @@ class Batches:
         generator: torch.Generator,
         rows: Tensor | None = None,
         lengths: Tensor | None = None,
+        groups: Tensor | None = None,
     ) -> None:
-        self.tensors, self.batch_size, self.generator, self.lengths = tensors, batch_size, generator, lengths
+        self.tensors, self.batch_size, self.generator = tensors, batch_size, generator
+        self.lengths, self.groups = lengths, groups
         first = tensors[0]
         self.rows = torch.arange(len(first), device=first.device) if rows is None else rows.to(first.device)
 
@@ -57,11 +65,26 @@ class Batches:
         return -(-len(self.rows) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Any]]:
-        order = self.rows[torch.randperm(len(self.rows), generator=self.generator).to(self.rows.device)]
-        batches = order.tensor_split(len(self))  # sizes differ by one at most: no tiny last batch
+        batches = self._batches_of_groups() if self.groups is not None else self._batches_of_rows()
         n_together = max(-(-len(batches) // N_PARTS), 1 if self.lengths is None else N_SORTED)
         for start in range(0, len(batches), n_together):
             yield from self._part(self._alike(batches[start : start + n_together]))
+
+    def _batches_of_rows(self) -> Sequence[Tensor]:
+        order = self.rows[torch.randperm(len(self.rows), generator=self.generator).to(self.rows.device)]
+        return order.tensor_split(len(self))  # sizes differ by one at most: no tiny last batch
+
+    def _batches_of_groups(self) -> Sequence[Tensor]:
+        assert self.groups is not None
+        sizes = torch.unique_consecutive(self.groups[self.rows], return_counts=True)[1]
+        groups = self.rows.split(sizes.tolist())
+        noise = torch.rand(len(sizes), generator=self.generator).to(sizes.device)
+        alike = (sizes * (1 + LOOSE * noise)).argsort().tolist()  # other neighbours in every epoch
+        filled = sizes[alike].cumsum(0).sub(1).div(self.batch_size, rounding_mode="floor")
+        counts = torch.unique_consecutive(filled, return_counts=True)[1].tolist()
+        starts = [0, *itertools.accumulate(counts)]
+        order = torch.randperm(len(counts), generator=self.generator).tolist()
+        return [torch.cat([groups[g] for g in alike[starts[i] : starts[i + 1]]]) for i in order]
 
     def _alike(self, batches: Sequence[Tensor]) -> Sequence[Tensor]:
         """The same rows in as many batches, each of rows of like length."""

@@ -1,0 +1,398 @@
+"""EventClassifier and EventRegressor: one event, one answer, from the events of the same entity before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from sklearn.model_selection import GroupShuffleSplit
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from tabemb.data.histories import as_structs
+from tabemb.data.joins import Clock
+from tabemb.data.schema import Schema, Table, infer_schema, near
+from tabemb.estimators.inputs import Rows, align_columns, check_rows
+from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor, _extends, _RowEstimator
+from tabemb.network.history import Prefixes, Ragged, SequenceNetwork
+from tabemb.network.model import Answer
+from tabemb.training.batches import Batches
+from tabemb.training.threads import threads
+
+EARLIER = "earlier"
+"""What the later rows of its entity know of a row: its fields, those that come with the outcome, and its answer."""
+PIECE = 4096
+"""Events answered at a time, or one sequence if it is longer."""
+EVENTS = 1024
+"""Most events in a step that ``batch_size="auto"`` takes: some sequences, not some rows."""
+
+
+class KeptStates:
+    """What is known of each entity after its last event: the encoder's state, the number of events, the last moment."""
+
+    def __init__(self) -> None:
+        self.places: dict[Any, int] = {}
+        self.states = np.zeros((0, 0), np.float32)
+        self.counts = np.zeros(0, np.int64)
+        self.moments = np.zeros(0, np.int64)
+
+    def _find(self, entities: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Which entities are known, and the place of each of these."""
+        places = np.array([self.places.get(entity, -1) for entity in entities], dtype=np.int64)
+        return places >= 0, places[places >= 0]
+
+    def read(self, entities: Sequence[Any], d_state: int) -> tuple[np.ndarray, np.ndarray]:
+        """States (n_entities, d_state) and numbers of events; zeros for a new entity."""
+        known, places = self._find(entities)
+        states, counts = np.zeros((len(known), d_state), np.float32), np.zeros(len(known), np.int64)
+        if known.any():
+            states[known], counts[known] = self.states[places], self.counts[places]
+        return states, counts
+
+    def last(self, entities: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Which entities had events, and the moment of the last one of each of these."""
+        known, places = self._find(entities)
+        return known, self.moments[places]
+
+    def write(self, entities: Sequence[Any], states: np.ndarray, counts: np.ndarray, moments: np.ndarray) -> None:
+        """Put what is known after the entities' last events in the place of what was there."""
+        for entity in entities:
+            self.places.setdefault(entity, len(self.places))
+        _, places = self._find(entities)
+        self._grow(len(self.places), states.shape[1], moments.dtype)
+        self.states[places], self.counts[places], self.moments[places] = states, counts, moments
+
+    def _grow(self, n: int, d_state: int, dtype: np.dtype) -> None:
+        if n <= len(self.counts):
+            return
+        size, n_old = max(n, 2 * len(self.counts)), len(self.counts)  # doubled: a new entity always costs the same
+        states, counts, moments = np.zeros((size, d_state), np.float32), np.zeros(size, np.int64), np.zeros(size, dtype)
+        if n_old:
+            states[:n_old], counts[:n_old], moments[:n_old] = self.states, self.counts, self.moments
+        self.states, self.counts, self.moments = states, counts, moments
+
+
+class _EventEstimator(_RowEstimator):
+    """What the two estimators share: the log in sequences, batches of whole ones, states that are kept."""
+
+    entity: str
+    time: str
+    outcome_fields: Sequence[str]
+    _has_sequences = True
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        if self.n_networks != 1:
+            raise ValueError(f"n_networks must be 1 for events, whose states are kept; got {self.n_networks!r}.")
+
+    def _chosen(self, name: str) -> Any:
+        return 1 if name == "n_networks" else super()._chosen(name)
+
+    # From the log to sequences
+
+    def _prepare(self, rows: Rows) -> Rows:
+        """The events sorted by entity and time, each with what later ones may know of it."""
+        for name in (self.entity, self.time, *self.outcome_fields):
+            if name not in rows.frame.schema.names:
+                raise ValueError(f"X lacks column {name!r}{near(name, rows.frame.schema.names)}.")
+        self.clock_ = Clock.of(rows.frame[self.time], self.time)
+        self.kept_ = KeptStates()
+        rows = rows.take(self._order(rows.frame))
+        self.answer_names_ = ["answer"] if rows.y.ndim == 1 else [f"answer_{i}" for i in range(rows.y.shape[1])]
+        return replace(rows, frame=self._with_earlier(rows.frame, self._gaps(rows.frame), rows.y))
+
+    def _order(self, frame: pa.Table) -> np.ndarray:
+        """Order by entity and time; events of one time stay as they are."""
+        return np.lexsort((self._moments(frame), self._entity_codes(frame)))
+
+    def _moments(self, frame: pa.Table) -> np.ndarray:
+        return self.clock_.read(frame[self.time], self.time)
+
+    def _entity_codes(self, frame: pa.Table) -> np.ndarray:
+        column = frame[self.entity]
+        if column.null_count:
+            row = column.is_null().to_pylist().index(True)
+            raise ValueError(f"Column {self.entity!r} must name an entity in every row; it is missing in row {row}.")
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        return column.combine_chunks().dictionary_encode().indices.to_numpy()
+
+    def _gaps(self, frame: pa.Table) -> np.ndarray:
+        """Days since the event before, of sorted events: for the first of an entity, since its last one taken in."""
+        days, codes = self.clock_.span(self._moments(frame)), self._entity_codes(frame)
+        heads = np.flatnonzero(np.diff(codes, prepend=-1))
+        gaps = np.diff(days, prepend=np.nan)
+        gaps[heads] = self._since_last(frame.take(pa.array(heads)))
+        return gaps
+
+    def _since_last(self, frame: pa.Table) -> np.ndarray:
+        """Days since the last event of each row's entity that was taken in; NaN for a new one."""
+        known, last = self.kept_.last(frame[self.entity].to_pylist())
+        days = np.full(frame.num_rows, np.nan)
+        days[known] = self.clock_.span(self._moments(frame)[known] - last)
+        return days
+
+    def _with_earlier(self, frame: pa.Table, gaps: np.ndarray, y: np.ndarray | None) -> pa.Table:
+        """What is known before the answer, and, as a list of one event, what later rows of the entity know."""
+        taken = {EARLIER, *self.answer_names_}.intersection(frame.schema.names)
+        if taken:
+            raise ValueError(f"X has a column {min(taken)!r}, a name that is needed for the earlier events; rename it.")
+        outcomes = [name for name in self.outcome_fields if name in frame.schema.names]
+        known = frame.drop_columns(outcomes).append_column(f"{self.time}.gap", pa.array(gaps))
+        fields = frame.drop_columns([self.entity, self.time]).append_column("gap", pa.array(gaps))
+        fields = fields.select([f.name for f in fields.schema if not pa.types.is_nested(f.type)])
+        for name in {*self.outcome_fields}.difference(outcomes):  # not known yet
+            fields = fields.append_column(name, pa.nulls(frame.num_rows))
+        for i, name in enumerate(self.answer_names_):
+            answer = pa.nulls(frame.num_rows) if y is None else pa.array(y.reshape(len(y), -1)[:, i])
+            fields = fields.append_column(name, answer)
+        offsets = pa.array(np.arange(frame.num_rows + 1))
+        return known.append_column(EARLIER, pa.LargeListArray.from_arrays(offsets, as_structs(fields)))
+
+    def _infer(self, frame: pa.Table) -> Schema:
+        """The schema, with one table for a field of the present event and of the earlier ones."""
+        names = {*frame.schema.names, *(f"{EARLIER}.{f.name}" for f in frame.schema.field(EARLIER).type.value_type)}
+        role = "number" if self._numeric_target else "categorical"
+        roles: dict[str | int, str] = {self.entity: "ignored", **{f"{EARLIER}.{a}": role for a in self.answer_names_}}
+        for name, role in (self.roles or {}).items():
+            roles |= {key: role for key in (name, f"{EARLIER}.{name}") if key in names} or {name: role}
+        features = infer_schema(frame, roles)
+        inside = {feature.name for feature in features.histories[EARLIER].categorical}
+        shared = {name: _with_inside(table, inside) for name, table in (self.tables or {}).items()}
+        named = {column for table in shared.values() for column in table.columns}
+        own = {f.name: _with_inside(Table([f.name]), inside) for f in features.categorical if f.name not in named}
+        return infer_schema(frame, roles, {**shared, **own})
+
+    def _encoded(self, frame: pa.Table) -> list[Any]:
+        *rows, earlier = super()._encoded(frame)
+        heads = np.flatnonzero(np.diff(self._entity_codes(frame), prepend=-1))
+        offsets = torch.from_numpy(np.append(heads, frame.num_rows))
+        return [*rows, Prefixes(Ragged(offsets, earlier.codes, earlier.numbers))]
+
+    # Training on whole sequences
+
+    def _held_back(self, rows: Rows, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Whole entities are held back."""
+        groups = self._entity_codes(rows.frame)
+        split = GroupShuffleSplit(1, test_size=self._held_out_share(len(rows)), random_state=seed)
+        return next(split.split(groups, groups=groups))
+
+    def _learners(self, rows: Rows, judges: Rows | None, seed: int) -> np.ndarray | None:
+        several = len(np.unique(self._entity_codes(rows.frame))) > 1
+        return super()._learners(rows, judges, seed) if several else None
+
+    def _batches(self, columns: list[Any], generator: torch.Generator) -> Callable[..., Batches]:
+        groups = columns[-1].events.rows
+        return partial(Batches, columns, self._batch_size(len(columns[0])), generator, groups=groups)
+
+    def _batch_size(self, n_rows: int) -> int:
+        if self.batch_size != "auto":
+            return int(self.batch_size)
+        return int(np.clip(2 ** round(np.log2(max(n_rows, 1) / 40)), 64, EVENTS))
+
+    def _pieces(self, tensors: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        """Whole sequences."""
+        ends = tensors[-1].events.offsets[1:].tolist()
+        start = 0
+        for i, end in enumerate(ends):
+            if i + 1 == len(ends) or ends[i + 1] - start > PIECE:
+                rows = torch.arange(start, end, device=tensors[0].device)
+                yield [part.index_select(0, rows) for part in tensors]
+                start = end
+
+    def _finish(self, rows: Rows) -> None:
+        """Keep the state of every entity after its last event."""
+        self._keep(rows.frame)
+
+    # Answers from kept states
+
+    @torch.no_grad()
+    def _keep(self, frame: pa.Table) -> None:
+        """Let the states of the entities of sorted events take these in."""
+        sequences = self._from_states(self._encoded(frame)[-1], frame)
+        heads, after = sequences.events.offsets.cpu().numpy(), []
+        for (piece,) in self._pieces([sequences]):
+            after.append(self._reader.advance(piece, self.network_.networks[0].tables)[1].numpy(force=True))
+        counts = sequences.n_after.numpy(force=True)
+        entities = _keys(frame[self.entity], heads[:-1])
+        self.kept_.write(entities, np.concatenate(after), counts, self._moments(frame)[heads[1:] - 1])
+
+    @property
+    def _reader(self) -> SequenceNetwork:
+        """The network that reads earlier events."""
+        return self.network_.networks[0].histories[-1]  # type: ignore[return-value]
+
+    def _from_states(self, sequences: Prefixes, frame: pa.Table) -> Prefixes:
+        device = next(self.network_.parameters()).device
+        heads = sequences.events.offsets[:-1].numpy(force=True)
+        states, counts = self.kept_.read(_keys(frame[self.entity], heads), self._reader.encoder.d_state)
+        return Prefixes(sequences.events, torch.from_numpy(states), torch.from_numpy(counts)).to(device)
+
+    def _check_times(self, frame: pa.Table) -> None:
+        known, last = self.kept_.last(frame[self.entity].to_pylist())
+        late = np.flatnonzero(self._moments(frame)[known] < last)
+        if len(late):
+            row = int(np.flatnonzero(known)[late[0]])
+            time, entity = (frame[name][row].as_py() for name in (self.time, self.entity))
+            raise ValueError(
+                f"Column {self.time!r} holds {time} in row {row}, but a later event of {entity!r} was taken in before; "
+                "pass events in the order of their times."
+            )
+
+    def _after_earlier(self, X: Any, y: Any) -> tuple[pa.Table, np.ndarray]:
+        """Sorted events with their answers, going on from the kept states, and the order that sorted them."""
+        check_is_fitted(self)
+        answers = check_rows(X, y, None, self._numeric_target, self).y
+        frame = align_columns(self, X)
+        self._check_times(frame)
+        order = self._order(frame)
+        frame = frame.take(pa.array(order))
+        return self._with_earlier(frame, self._gaps(frame), answers[order]), order
+
+    def update(self, X, y):
+        """Take in new events and their answers, so that later predictions know them.
+
+        Parameters
+        ----------
+        X : frame of shape (n_events, n_columns)
+            Not earlier than the last event of their entity that was taken in, by `fit` or here.
+        y : array-like of shape (n_events,) or (n_events, n_targets)
+
+        Returns
+        -------
+        self
+        """
+        frame, _ = self._after_earlier(X, y)
+        with threads(self.n_jobs):
+            self._keep(frame)
+        return self
+
+    def _in_pieces(self, X: Any, part: Callable[[Answer], Tensor]) -> Tensor:
+        """Each event from its entity's kept state; the events of X know nothing of one another."""
+        check_is_fitted(self)
+        frame = align_columns(self, X)
+        self._entity_codes(frame)
+        self._check_times(frame)
+        frame = self._with_earlier(frame, self._since_last(frame), None)
+        *rows, earlier = super()._encoded(frame)
+        return self._answered([*rows, self._from_states(Prefixes(earlier), frame)], part)
+
+    @torch.no_grad()
+    def _answered(self, tensors: list[Any], part: Callable[[Answer], Tensor]) -> Tensor:
+        device = next(self.network_.parameters()).device
+        pieces = self._pieces([tensor.to(device) for tensor in tensors])
+        with threads(self.n_jobs):
+            return torch.cat([part(self._answer(*piece, precise=False)) for piece in pieces])
+
+    def _replayed(self, X: Any, y: Any) -> Any:
+        """Predictions for all events, each from those before it, in the order of X."""
+        frame, order = self._after_earlier(X, y)
+        *rows, sequences = self._encoded(frame)
+        tensors = [*rows, self._from_states(sequences, frame)]
+        outputs = self._answered(tensors, lambda answer: self.target_.average(answer.outputs))
+        return self.target_.predict(outputs[torch.from_numpy(np.argsort(order)).to(outputs.device)])
+
+
+def _keys(entities: pa.ChunkedArray, rows: np.ndarray) -> list[Any]:
+    return entities.take(pa.array(rows)).to_pylist()
+
+
+def _with_inside(table: Table, inside: set[str]) -> Table:
+    """The table, read by the earlier events' fields of the same name too."""
+    earlier = [f"{EARLIER}.{column}" for column in table.columns]
+    return replace(table, columns=[*table.columns, *(c for c in earlier if c in inside and c not in table.columns)])
+
+
+_EVENT_PARAMETERS = """
+    Parameters
+    ----------
+    entity, time : str
+        Columns of X: whose event it is, and when it was (timestamps, dates or numbers). Events of one time follow one
+        another as they stand in X.
+    outcome_fields : sequence of str, default=()
+        Columns of X that are known only after the event: later events of the entity see them, the event itself does
+        not. `predict` does not need them.
+    **shared
+        Every other parameter of `{base}`. ``history`` reads the earlier events, ``pooling`` and ``max_events`` have no
+        part in it; early stopping holds back whole entities; ``batch_size`` counts events.
+"""
+
+
+class EventClassifier(_EventEstimator, EmbeddingClassifier):  # noqa: D101 (composed below)
+    __doc__ = f"""Classifier of events from the events of the same entity before them, with their answers.
+
+    X is the log, y has one answer an event: was the question answered correctly, what comes next. What is known of an
+    event beforehand (its own columns) is joined with what a recurrent net has read of the entity's earlier events,
+    their outcomes among them; one pass over a sequence trains all its steps (deep knowledge tracing, Piech et al.
+    2015). The state after the last event of each entity is kept: `predict` goes on from there, and `update` takes new
+    events in.
+{_EVENT_PARAMETERS.format(base="EmbeddingClassifier")}
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> log = pd.DataFrame({{"who": ["ann", "bob"] * 30, "at": range(60), "what": ["add", "add", "sub", "sub"] * 15}})
+    >>> model = EventClassifier(entity="who", time="at", max_epochs=2, random_state=0).fit(log, [True, False] * 30)
+    >>> new = pd.DataFrame({{"who": ["ann"], "at": [70], "what": ["add"]}})
+    >>> model.update(new, [True]).predict_proba(new).shape
+    (1, 2)
+    """
+
+    @_extends(EmbeddingClassifier)
+    def __init__(self, *, entity: str, time: str, outcome_fields: Sequence[str] = (), **shared: Any) -> None:
+        super().__init__(**shared)
+        self.entity = entity
+        self.time = time
+        self.outcome_fields = outcome_fields
+
+    def replay_proba(self, X, y):
+        """Probabilities for every event of a log, each from those before it alone; no state is kept.
+
+        Parameters
+        ----------
+        X : frame of shape (n_events, n_columns)
+            Events as `update` takes them, in any order.
+        y : array-like of shape (n_events,)
+            Their answers, which later events of their entity know.
+
+        Returns
+        -------
+        ndarray of shape (n_events, n_classes)
+            What `predict_proba` and `update` would have given, event by event.
+        """
+        return self._replayed(X, y)
+
+
+class EventRegressor(_EventEstimator, EmbeddingRegressor):  # noqa: D101 (composed below)
+    __doc__ = f"""Regressor of events from the events of the same entity before them, with their answers.
+
+    As `EventClassifier`, for numbers.
+{_EVENT_PARAMETERS.format(base="EmbeddingRegressor")}"""
+
+    @_extends(EmbeddingRegressor)
+    def __init__(self, *, entity: str, time: str, outcome_fields: Sequence[str] = (), **shared: Any) -> None:
+        super().__init__(**shared)
+        self.entity = entity
+        self.time = time
+        self.outcome_fields = outcome_fields
+
+    def replay(self, X, y):
+        """Predictions for every event of a log, each from those before it alone; no state is kept.
+
+        Parameters
+        ----------
+        X : frame of shape (n_events, n_columns)
+            Events as `update` takes them, in any order.
+        y : array-like of shape (n_events,) or (n_events, n_targets)
+            Their answers, which later events of their entity know.
+
+        Returns
+        -------
+        ndarray of shape (n_events,) or (n_events, n_targets)
+            What `predict` and `update` would have given, event by event.
+        """
+        return self._replayed(X, y)

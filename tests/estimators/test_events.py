@@ -1,0 +1,214 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+import tabemb
+from tabemb import EventClassifier, EventRegressor
+from tabemb.estimators.events import KeptStates
+
+QUICK = {"hidden": (16,), "n_members": 2, "max_epochs": 2, "d_history": 8, "random_state": 0, "n_jobs": 1}
+KINDS = ["gru", "lstm", "mean"]
+
+
+def log(n=240, n_entities=12, seed=0):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "who": rng.choice([f"w{i}" for i in range(n_entities)], n),
+            "at": pd.Timestamp("2020") + pd.to_timedelta(rng.integers(0, 1000, n), unit="h"),
+            "what": rng.choice(["add", "sub", "mul"], n),
+            "hard": rng.normal(size=n),
+            "tries": rng.integers(1, 5, n).astype(float),
+        }
+    )
+
+
+def answers(X, seed=1):
+    return np.random.default_rng(seed).random(len(X)) < 0.5
+
+
+def classifier(**settings):
+    return EventClassifier(**{"entity": "who", "time": "at", "outcome_fields": ["tries"], **QUICK, **settings})
+
+
+def steps(model, X, y):
+    """What single predictions and updates give, in the order of time."""
+    found = np.full((len(X), 2), np.nan)
+    for i in X["at"].argsort(kind="stable"):
+        found[i] = model.predict_proba(X.iloc[[i]])[0]
+        model.update(X.iloc[[i]], y[[i]])
+    return found
+
+
+def test_an_answer_that_hangs_on_the_event_before_is_learned():
+    rng = np.random.default_rng(0)
+    n = 3000
+    X = pd.DataFrame(
+        {"who": np.repeat(np.arange(150), 20), "at": np.tile(np.arange(20), 150), "what": rng.choice(["a", "b"], n)}
+    )
+    y = (X.groupby("who")["what"].shift() == "a").to_numpy()
+    known = X["who"] < 120
+    model = EventClassifier(entity="who", time="at", hidden=(32,), n_members=1, d_history=16, max_epochs=20,
+                            learning_rate=0.01, random_state=0, n_jobs=1)  # fmt: skip
+    model.fit(X[known], y[known])
+    found = model.replay_proba(X[~known], y[~known])
+    assert (model.classes_[found.argmax(1)] == y[~known]).mean() > 0.99
+    assert set(model.spaces_) == {"what", "earlier.answer"}
+
+
+def test_earlier_answers_are_known_and_learned():
+    rng = np.random.default_rng(0)
+    skill = np.repeat(rng.choice([0.1, 0.9], 200), 15)
+    X = pd.DataFrame({"who": np.repeat(np.arange(200), 15), "at": np.tile(np.arange(15), 200)})
+    y = rng.random(3000) < skill
+    known = X["who"] < 160
+    model = EventClassifier(entity="who", time="at", hidden=(32,), n_members=1, max_epochs=10, random_state=0, n_jobs=1)
+    found = model.fit(X[known], y[known]).replay_proba(X[~known], y[~known])[:, 1]
+    late = X.loc[~known, "at"].to_numpy() >= 5
+    assert np.abs(found - skill[~known])[late].mean() < 0.08
+    first = X.loc[~known, "at"].to_numpy() == 0
+    assert np.ptp(found[first]) < 1e-5  # nothing is known of anybody
+
+
+@pytest.mark.parametrize("history", KINDS)
+def test_kept_states_go_on_as_if_the_whole_sequence_were_read_again(history):
+    X = log()
+    y = answers(X)
+    model = classifier(history=history).fit(X, y)
+    after = log(40, 16, seed=3).assign(at=lambda d: d["at"] + pd.Timedelta("100D"))
+    later = answers(after, 4)
+    replayed = model.replay_proba(after, later)
+    np.testing.assert_allclose(steps(model, after, later), replayed, rtol=1e-5, atol=1e-6)
+
+    fresh = classifier(history=history).fit(X, y)
+    fresh.kept_ = KeptStates()
+    whole = fresh.replay_proba(pd.concat([X, after]), np.concatenate([y, later]))[len(X) :]
+    np.testing.assert_allclose(whole, replayed, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("history", KINDS)
+def test_order_of_rows_other_entities_and_later_events_change_no_answer(history):
+    X = log(seed=5)
+    y = answers(X)
+    model = classifier(history=history).fit(X, y)
+    model.kept_ = KeptStates()
+    whole = model.replay_proba(X, y)
+    order = np.random.default_rng(0).permutation(len(X))
+    untied = ~X.duplicated(["who", "at"], keep=False).to_numpy()
+    np.testing.assert_allclose(
+        model.replay_proba(X.iloc[order], y[order])[untied[order]], whole[order][untied[order]], rtol=1e-5
+    )
+    one = (X["who"] == "w3").to_numpy()
+    np.testing.assert_allclose(model.replay_proba(X[one], y[one]), whole[one], rtol=1e-5)
+    early = (X["at"] < "2020-01-20").to_numpy()
+    np.testing.assert_allclose(model.replay_proba(X[early], y[early]), whole[early], rtol=1e-5)
+
+
+def test_an_event_does_not_see_its_own_outcome_and_later_ones_do():
+    X = log()
+    y = answers(X)
+    model = classifier().fit(X, y)
+    model.kept_ = KeptStates()
+    before = model.replay_proba(X, y)
+    i = int(X[X["who"] == "w1"]["at"].argsort(kind="stable").iloc[0])
+    i = X[X["who"] == "w1"].index[i]
+    other, flipped = X.copy(), y.copy()
+    other.loc[i, "tries"], flipped[i] = 99.0, ~y[i]
+    after = model.replay_proba(other, flipped)
+    assert after[i] == pytest.approx(before[i], rel=1e-6)
+    changed = np.abs(after - before).max(1) > 1e-9
+    own = (X["who"] == "w1") & (X["at"] > X.loc[i, "at"])
+    assert changed[own].mean() > 0.8  # float32 forgets what fades
+    assert not changed[X["who"] != "w1"].any()
+
+
+def test_predict_needs_no_outcome_and_reads_strange_values():
+    X = log()
+    model = classifier().fit(X, answers(X))
+    new = pd.DataFrame(
+        {
+            "who": ["w1", "nobody"],
+            "at": pd.to_datetime(["2021-01-01"] * 2),
+            "what": ["pow", None],
+            "hard": [np.nan, 1e9],
+        }
+    )
+    assert np.isfinite(model.predict_proba(new)).all()
+    with_outcome = new.assign(tries=3.0)
+    np.testing.assert_array_equal(model.predict_proba(with_outcome), model.predict_proba(new))
+
+
+def test_entities_are_matched_by_value_and_the_states_of_all_kinds_survive_the_file(tmp_path):
+    X = log().assign(who=lambda d: d["who"].str[1:].astype(int))
+    y = answers(X)
+    model = classifier().fit(X, y)
+    new = X.assign(at=X["at"] + pd.Timedelta("100D")).head(20)
+    expected = model.predict_proba(new)
+    np.testing.assert_array_equal(model.predict_proba(new.assign(who=new["who"].astype(float))), expected)
+    tabemb.save(model, tmp_path / "m.tabemb")
+    loaded = tabemb.load(tmp_path / "m.tabemb")
+    np.testing.assert_array_equal(loaded.predict_proba(new), expected)
+    later = new.assign(at=new["at"] + pd.Timedelta("100D"))
+    np.testing.assert_array_equal(
+        loaded.update(new, y[:20]).predict_proba(later), model.update(new, y[:20]).predict_proba(later)
+    )
+
+
+def test_a_regressor_of_several_numbers():
+    X = log()
+    y = np.column_stack([X["hard"], -X["hard"]])
+    model = EventRegressor(entity="who", time="at", outcome_fields=["tries"], **QUICK).fit(X, y)
+    assert model.replay(X.assign(at=X["at"] + pd.Timedelta("100D")), y).shape == (240, 2)
+    assert model.predict(X.assign(at=X["at"] + pd.Timedelta("100D"))).shape == (240, 2)
+
+
+def test_the_defaults_hold_whole_entities_back_and_keep_the_states_of_all():
+    X = log(600, 60)
+    y = answers(X)
+    model = EventClassifier(entity="who", time="at", hidden=(8,), n_members=1, patience=1, random_state=0, n_jobs=1)
+    model.fit(X, y)
+    assert np.isfinite(model.history_["eval_loss"][0])
+    assert len(model.kept_.places) == X["who"].nunique()
+    judged = clone(model).set_params(early_stopping=True, max_epochs=2).fit(X, y)
+    assert len(judged.kept_.places) == X["who"].nunique()
+    apart = clone(model).set_params(max_epochs=2).fit(X, y, eval_X=log(100, 5, 7), eval_y=answers(log(100, 5, 7)))
+    assert np.isfinite(apart.history_["eval_loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"entity": "whom"}, r"X lacks column 'whom' \(did you mean 'who'\?\)"),
+        ({"time": "when"}, "X lacks column 'when'"),
+        ({"outcome_fields": ["trys"]}, r"X lacks column 'trys' \(did you mean 'tries'\?\)"),
+        ({"n_networks": 2}, "n_networks must be 1 for events"),
+        ({"roles": {"watt": "number"}}, "roles names column 'watt', which X does not have"),
+    ],
+)
+def test_a_wrong_setting_is_named(change, error):
+    X = log()
+    with pytest.raises(ValueError, match=error):
+        classifier(**change).fit(X, answers(X))
+
+
+def test_wrong_events_are_named():
+    X = log()
+    y = answers(X)
+    with pytest.raises(ValueError, match="'who' must name an entity in every row; it is missing in row 2"):
+        classifier().fit(X.assign(who=X["who"].where(X.index != 2)), y)
+    with pytest.raises(ValueError, match="X has a column 'answer', a name that is needed"):
+        classifier().fit(X.assign(answer=1), y)
+    model = classifier().fit(X, y)
+    with pytest.raises(ValueError, match=r"'at' holds 2019.* in row 0, but a later event of 'w1' was taken in before"):
+        model.update(X[X["who"] == "w1"].assign(at=pd.Timestamp("2019")), y[X["who"] == "w1"])
+
+
+def test_states_are_kept_by_entity_whatever_their_number():
+    kept = KeptStates()
+    for i in range(100):
+        kept.write([f"e{i}", i], np.full((2, 3), i, np.float32), np.array([i, i]), np.array([i, i]))
+    states, counts = kept.read(["e7", 7, "new", 99], 3)
+    assert states[:, 0].tolist() == [7, 7, 0, 99]
+    assert counts.tolist() == [7, 7, 0, 99]
+    assert len(kept.counts) <= 256

@@ -19,9 +19,9 @@ from tabemb.data.joins import Clock
 from tabemb.data.schema import Schema, Table, infer_schema, near
 from tabemb.estimators.inputs import Rows, align_columns, check_rows
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor, _extends, _RowEstimator
-from tabemb.network.history import Prefixes, Ragged, SequenceNetwork
+from tabemb.network.history import Kept, Prefixes, Ragged, SequenceNetwork
 from tabemb.network.model import Answer
-from tabemb.training.batches import Batches
+from tabemb.training.batches import Batches, in_pieces
 from tabemb.training.threads import threads
 
 EARLIER = "earlier"
@@ -137,22 +137,23 @@ class _EventEstimator(_RowEstimator):
         days[known] = self.clock_.span(self._moments(frame)[known] - last)
         return days
 
-    def _with_earlier(self, frame: pa.Table, gaps: np.ndarray, y: np.ndarray | None) -> pa.Table:
+    def _known(self, frame: pa.Table, gaps: np.ndarray) -> pa.Table:
+        """What is known of events before their answers."""
+        outcomes = [name for name in self.outcome_fields if name in frame.schema.names]
+        return frame.drop_columns(outcomes).append_column(f"{self.time}.gap", pa.array(gaps))
+
+    def _with_earlier(self, frame: pa.Table, gaps: np.ndarray, y: np.ndarray) -> pa.Table:
         """What is known before the answer, and, as a list of one event, what later rows of the entity know."""
         taken = {EARLIER, *self.answer_names_}.intersection(frame.schema.names)
         if taken:
             raise ValueError(f"X has a column {min(taken)!r}, a name that is needed for the earlier events; rename it.")
-        outcomes = [name for name in self.outcome_fields if name in frame.schema.names]
-        known = frame.drop_columns(outcomes).append_column(f"{self.time}.gap", pa.array(gaps))
         fields = frame.drop_columns([self.entity, self.time]).append_column("gap", pa.array(gaps))
         fields = fields.select([f.name for f in fields.schema if not pa.types.is_nested(f.type)])
-        for name in {*self.outcome_fields}.difference(outcomes):  # not known yet
-            fields = fields.append_column(name, pa.nulls(frame.num_rows))
-        for i, name in enumerate(self.answer_names_):
-            answer = pa.nulls(frame.num_rows) if y is None else pa.array(y.reshape(len(y), -1)[:, i])
-            fields = fields.append_column(name, answer)
+        for name, answer in zip(self.answer_names_, y.reshape(len(y), -1).T):
+            fields = fields.append_column(name, pa.array(answer))
         offsets = pa.array(np.arange(frame.num_rows + 1))
-        return known.append_column(EARLIER, pa.LargeListArray.from_arrays(offsets, as_structs(fields)))
+        earlier = pa.LargeListArray.from_arrays(offsets, as_structs(fields))
+        return self._known(frame, gaps).append_column(EARLIER, earlier)
 
     def _infer(self, frame: pa.Table) -> Schema:
         """The schema, with one table for a field of the present event and of the earlier ones."""
@@ -278,23 +279,27 @@ class _EventEstimator(_RowEstimator):
         frame = align_columns(self, X)
         self._entity_codes(frame)
         self._check_times(frame)
-        frame = self._with_earlier(frame, self._since_last(frame), None)
-        *rows, earlier = super()._encoded(frame)
-        return self._answered([*rows, self._from_states(Prefixes(earlier), frame)], part)
+        known = self._known(frame, self._since_last(frame)).append_column(EARLIER, pa.nulls(frame.num_rows))
+        states, counts = self.kept_.read(frame[self.entity].to_pylist(), self._reader.encoder.d_state)
+        *rows, _ = super()._encoded(known)
+        kept = Kept(torch.from_numpy(states), torch.from_numpy(counts))
+        return self._answered([*rows, kept], part, partial(in_pieces, size=PIECE))
 
     @torch.no_grad()
-    def _answered(self, tensors: list[Any], part: Callable[[Answer], Tensor]) -> Tensor:
+    def _answered(
+        self, tensors: list[Any], part: Callable[[Answer], Tensor], pieces: Callable[..., Iterator[Sequence[Any]]]
+    ) -> Tensor:
         device = next(self.network_.parameters()).device
-        pieces = self._pieces([tensor.to(device) for tensor in tensors])
+        on_device = [tensor.to(device) for tensor in tensors]
         with threads(self.n_jobs):
-            return torch.cat([part(self._answer(*piece, precise=False)) for piece in pieces])
+            return torch.cat([part(self._answer(*piece, precise=False)) for piece in pieces(on_device)])
 
     def _replayed(self, X: Any, y: Any) -> Any:
         """Predictions for all events, each from those before it, in the order of X."""
         frame, order = self._after_earlier(X, y)
         *rows, sequences = self._encoded(frame)
         tensors = [*rows, self._from_states(sequences, frame)]
-        outputs = self._answered(tensors, lambda answer: self.target_.average(answer.outputs))
+        outputs = self._answered(tensors, lambda answer: self.target_.average(answer.outputs), self._pieces)
         return self.target_.predict(outputs[torch.from_numpy(np.argsort(order)).to(outputs.device)])
 
 

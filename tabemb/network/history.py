@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -105,6 +106,10 @@ class HistoryEncoder(nn.Module):
         """What is known before each event, (n_events, dim), from a state (n, d_state) on; and the state after all."""
         raise NotImplementedError
 
+    def read(self, state: Tensor) -> Tensor:
+        """What is known in a state, (n, dim)."""
+        return state[:, : self.dim]
+
 
 class BagOfEvents(HistoryEncoder):
     """A layer for each event, then mean, maximum, sum and last over the events, whatever their order.
@@ -129,10 +134,14 @@ class BagOfEvents(HistoryEncoder):
         heights = torch.cat([highest, torch.maximum(highest, hidden.cummax(1).values)], dim=1)
         lasts = torch.cat([last, hidden], dim=1)
         counts = state[:, -1:] + torch.arange(totals.shape[1], device=events.device)  # (n, longest + 1)
-        mean = totals / counts.clamp(min=1).unsqueeze(2)
-        before = torch.cat([mean, heights, totals.log1p(), lasts], dim=2)[history.rows, history.positions]
-        ends = torch.arange(len(history), device=events.device), history.lengths
-        return before, torch.cat([totals[ends], heights[ends], lasts[ends], counts[ends].unsqueeze(1)], dim=1)
+        states = torch.cat([totals, heights, lasts, counts.unsqueeze(2)], dim=2)  # (n, longest + 1, d_state)
+        after = states[torch.arange(len(history), device=events.device), history.lengths]
+        return self.read(states[history.rows, history.positions]), after
+
+    def read(self, state: Tensor) -> Tensor:
+        """Mean, maximum, logarithm of the sum, and last."""
+        total, highest, last = state[:, :-1].chunk(3, dim=1)
+        return torch.cat([total / state[:, -1:].clamp(min=1), highest, total.log1p(), last], dim=1)
 
     def forward(self, events: Tensor, history: Ragged) -> Tensor:
         hidden = self.layer(events).relu()  # (n_events, d_history)
@@ -332,6 +341,20 @@ class Prefixes:
         return Prefixes(self.events.to(device), states, self.counts.to(device))
 
 
+class Kept(NamedTuple):
+    """Rows of which each goes on from a state: states (n, d_state), and the numbers of events that they know, (n,)."""
+
+    states: Tensor
+    counts: Tensor
+
+    def to(self, device: torch.device) -> Kept:
+        return Kept(self.states.to(device), self.counts.to(device))
+
+    def split(self, size: int) -> list[Kept]:
+        """Consecutive rows, ``size`` at a time."""
+        return [Kept(*parts) for parts in zip(self.states.split(size), self.counts.split(size))]
+
+
 class SequenceNetwork(HistoryNetwork):
     """A history network that answers for every event of a sequence in one pass: what is known before it.
 
@@ -340,7 +363,10 @@ class SequenceNetwork(HistoryNetwork):
     output : (n_rows, dim), the tables' penalty (n_rows,)
     """
 
-    def forward(self, history: Prefixes, tables: Tables) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(self, history: Prefixes | Kept, tables: Tables) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        if isinstance(history, Kept):
+            known = self.encoder.read(history.states)
+            return torch.cat([known, _log_count(history.counts, known)], dim=1), known.new_zeros(len(known))
         before, _, penalty = self.advance(history, tables)
         return before, penalty
 

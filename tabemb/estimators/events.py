@@ -32,6 +32,10 @@ EVENTS = 1024
 """Most events in a step that ``batch_size="auto"`` takes: some sequences, not some rows."""
 
 
+LONGEST = 100
+"""Longest part of a sequence in a training step: in a longer one each event would wait for all before it."""
+
+
 class KeptStates:
     """What is known of each entity after its last event: the encoder's state, the number of events, the last moment."""
 
@@ -188,8 +192,12 @@ class _EventEstimator(_RowEstimator):
         return super()._learners(rows, judges, seed) if several else None
 
     def _batches(self, columns: list[Any], generator: torch.Generator) -> Callable[..., Batches]:
-        groups = columns[-1].events.rows
-        return partial(Batches, columns, self._batch_size(len(columns[0])), generator, groups=groups)
+        """Long sequences are cut: a part goes on from the state that the network gives at the start of the epoch."""
+        *rows, sequences = columns
+        parts = sequences.cut(LONGEST)
+        carry = partial(self._reader.carry, parts, self.network_.networks[0].tables)
+        n_rows, groups = self._batch_size(len(rows[0])), parts.events.rows
+        return partial(Batches, [*rows, parts], n_rows, generator, groups=groups, start=carry)
 
     def _batch_size(self, n_rows: int) -> int:
         if self.batch_size != "auto":

@@ -13,6 +13,9 @@ from tabemb.network.dropout import CellDropout
 from tabemb.network.numbers import NumberEncoding
 from tabemb.network.tables import Columns, Tables
 
+N_CARRIED = 512
+"""Sequences whose states are carried on at a time."""
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -336,6 +339,15 @@ class Prefixes:
     def device(self) -> torch.device:
         return self.events.codes.device
 
+    def cut(self, longest: int) -> Prefixes:
+        """The same rows in sequences of so many at most: a longer one goes on in the next, as yet from zeros."""
+        n_parts = -(-self.events.lengths // longest)
+        nth = torch.arange(int(n_parts.sum()), device=self.device)
+        nth = nth - (n_parts.cumsum(0) - n_parts).repeat_interleave(n_parts)
+        starts = self.events.offsets[:-1].repeat_interleave(n_parts) + nth * longest
+        offsets = torch.cat([starts, self.events.offsets[-1:]])
+        return Prefixes(Ragged(offsets, self.events.codes, self.events.numbers), None, nth * longest)
+
     def to(self, device: torch.device) -> Prefixes:
         states = None if self.states is None else self.states.to(device)
         return Prefixes(self.events.to(device), states, self.counts.to(device))
@@ -369,6 +381,19 @@ class SequenceNetwork(HistoryNetwork):
             return torch.cat([known, _log_count(history.counts, known)], dim=1), known.new_zeros(len(known))
         before, _, penalty = self.advance(history, tables)
         return before, penalty
+
+    @torch.no_grad()
+    def carry(self, parts: Prefixes, tables: Tables) -> None:
+        """Let every part of a sequence that was cut start from the state after the part before it."""
+        parts.states = torch.zeros(len(parts.events), self.encoder.d_state, device=parts.device)
+        goes_on = torch.cat([parts.counts[1:] > 0, parts.counts.new_zeros(1, dtype=torch.bool)])
+        was_training = self.training
+        self.eval()
+        for count in parts.counts[goes_on].unique():
+            for some in torch.nonzero(goes_on & (parts.counts == count)).flatten().split(N_CARRIED):
+                now = Prefixes(parts.events[some], parts.states[some], parts.counts[some])
+                parts.states[some + 1] = self.advance(now, tables)[1]
+        self.train(was_training)
 
     def advance(self, history: Prefixes, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
         """Vectors before each event, the encoder's state after all of a sequence, the tables' penalty by event."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -38,6 +38,8 @@ class Batches:
     groups : Tensor of shape (n_rows,), optional
         The group of each row, the rows of a group being neighbours. A batch then is some whole groups of like size,
         with ``batch_size`` rows or a little more.
+    start : callable, optional
+        Called at the start of every epoch.
 
     Examples
     --------
@@ -54,9 +56,10 @@ class Batches:
         rows: Tensor | None = None,
         lengths: Tensor | None = None,
         groups: Tensor | None = None,
+        start: Callable[[], None] | None = None,
     ) -> None:
         self.tensors, self.batch_size, self.generator = tensors, batch_size, generator
-        self.lengths, self.groups = lengths, groups
+        self.lengths, self.groups, self.start = lengths, groups, start
         first = tensors[0]
         self.rows = torch.arange(len(first), device=first.device) if rows is None else rows.to(first.device)
 
@@ -65,6 +68,8 @@ class Batches:
         return -(-len(self.rows) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Any]]:
+        if self.start:
+            self.start()
         batches = self._batches_of_groups() if self.groups is not None else self._batches_of_rows()
         n_together = max(-(-len(batches) // N_PARTS), 1 if self.lengths is None else N_SORTED)
         for start in range(0, len(batches), n_together):

@@ -4,7 +4,15 @@ import torch
 from torch import nn
 
 from tabemb.network.dropout import CellDropout
-from tabemb.network.history import HISTORY_ENCODERS, POOLINGS, BagOfEvents, HistoryNetwork, Ragged
+from tabemb.network.history import (
+    HISTORY_ENCODERS,
+    POOLINGS,
+    BagOfEvents,
+    HistoryNetwork,
+    Prefixes,
+    Ragged,
+    SequenceNetwork,
+)
 from tabemb.network.numbers import ScaledNumbers
 from tabemb.network.tables import Tables, TableSpec
 
@@ -103,6 +111,34 @@ def test_the_prior_counts_every_event_of_a_row():
     _, penalty = net(history, tables)
     expected = tables.vectors(0).square().sum(1)[history.codes].sum(1)
     torch.testing.assert_close(penalty.detach(), history.sum(expected))
+
+
+@pytest.mark.parametrize("kind", list(HISTORY_ENCODERS))
+def test_a_sequence_that_was_cut_goes_on_where_its_part_before_ended(kind):
+    net, tables = network(kind)
+    reader = SequenceNetwork(net.dropout, net.columns, net.numbers, net.encoder).eval()
+    whole = Prefixes(ragged([3, 1, 7, 2]))
+    expected, _ = reader(whole, tables)
+    parts = whole.cut(3)
+    assert parts.events.lengths.tolist() == [3, 1, 3, 3, 1, 2]
+    assert parts.counts.tolist() == [0, 0, 0, 3, 6, 0]
+    reader.carry(parts, tables)
+    torch.testing.assert_close(reader(parts, tables)[0], expected, rtol=1e-5, atol=1e-6)
+    some = parts[torch.tensor([7, 8, 9])]  # rows of the fourth part
+    torch.testing.assert_close(reader(some, tables)[0], expected[7:10], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", list(HISTORY_ENCODERS))
+def test_what_is_known_before_an_event_is_what_the_events_before_it_say(kind):
+    net, tables = network(kind)
+    reader = SequenceNetwork(net.dropout, net.columns, net.numbers, net.encoder).eval()
+    history = ragged([4, 2])
+    before, after, _ = reader.advance(Prefixes(history), tables)
+    for row, (sequence, n) in enumerate([(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)]):
+        first = 4 * sequence
+        alone = Ragged(torch.tensor([0, n]), history.codes[first : first + n], history.numbers[first : first + n])
+        torch.testing.assert_close(before[row], net(alone, tables)[0][0])
+    torch.testing.assert_close(reader.encoder.read(after), net(history, tables)[0][:, :-1])
 
 
 def test_a_column_and_a_field_of_events_share_one_table():

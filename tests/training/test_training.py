@@ -142,6 +142,22 @@ def test_batches_hold_every_row_once_and_are_of_one_size():
     assert [len(p) for (p,) in in_pieces([torch.arange(5)], 2)] == [2, 2, 1]
 
 
+def test_groups_stay_whole_and_in_their_order_and_an_epoch_has_a_start():
+    sizes, starts = [5, 1, 3, 8, 2, 4, 9], []
+    groups = torch.repeat_interleave(torch.arange(7), torch.tensor(sizes))
+    rows = torch.nonzero(groups != 3).flatten()
+    generator = torch.Generator().manual_seed(0)
+    batches = Batches([torch.arange(32)], 6, generator, rows, groups=groups, start=lambda: starts.append(1))
+    for epoch in range(3):
+        found = [batch for (batch,) in batches]
+        assert sorted(torch.cat(found).tolist()) == rows.tolist()
+        assert 0 < len(found) <= len(batches)
+        for batch in found:
+            for group in groups[batch].unique():
+                assert batch[groups[batch] == group].tolist() == torch.nonzero(groups == group).flatten().tolist()
+        assert len(starts) == epoch + 1
+
+
 def test_the_users_random_state_and_threads_are_given_back():
     torch.manual_seed(7)
     expected = torch.rand(1)

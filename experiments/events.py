@@ -1,0 +1,362 @@
+"""Behaviour as input: a recurrent net over events, boosted trees on aggregates of them, and both together.
+
+`python -m experiments.events` compares them on one split a task, with several seeds. Finished cells are kept under
+`outputs/events`; a second run goes on from there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import pandas as pd
+from lightgbm import LGBMClassifier, early_stopping
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table as TextTable
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.model_selection import GroupKFold, StratifiedKFold, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, TargetEncoder
+from sklearn.svm import SVC
+
+from tabemb import AggregateJoiner, EmbeddingClassifier, EventClassifier, HistoryJoiner
+from tabemb.compare.store import cell_path, read_cells, write_cell
+
+CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "conf"
+DECIDED = [f"A_{what}" for what in ("APPROVED", "DECLINED", "CANCELLED", "REGISTERED", "ACTIVATED")]
+DECIDED += [f"O_{what}" for what in ("ACCEPTED", "DECLINED", "CANCELLED")]
+N_SVM = 5000
+"""Rows that an SVM is fitted on, where there are more: its time grows with their square."""
+
+
+@dataclass
+class Task:
+    """Rows with their histories, the same with aggregates instead, answers, and which rows are tested."""
+
+    histories: pd.DataFrame
+    aggregates: pd.DataFrame
+    y: np.ndarray
+    tested: np.ndarray
+    groups: np.ndarray | None = None
+    events: pd.DataFrame | None = None  # the log itself, where each event has an answer
+    settings: dict[str, Any] = field(default_factory=dict)  # of the nets
+
+    def split(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Training rows, and those tested."""
+        return frame[~self.tested], frame[self.tested]
+
+    @property
+    def learned(self) -> np.ndarray:
+        """Answers of the training rows."""
+        return self.y[~self.tested]
+
+
+# Tasks
+
+
+def pattern(_: Path | None, which: Mapping[str, Any]) -> Task:
+    """Whether a sequence of 19 to 200 bits holds 110101011; half of the sequences get it written into them."""
+    rng = np.random.default_rng(0)
+    wanted, bits = "110101011", []
+    for i in range(6000):
+        text = "".join(rng.choice(["0", "1"], rng.integers(19, 201)))
+        if i % 2:
+            at = rng.integers(0, len(text) - len(wanted))
+            text = text[:at] + wanted + text[at + len(wanted) :]
+        bits.append(list(text))
+    y = np.array([wanted in "".join(row) for row in bits])
+    log = pd.DataFrame({"row": np.repeat(np.arange(6000), [len(b) for b in bits]), "bit": np.concatenate(bits)})
+    log["place"] = log.groupby("row").cumcount()
+    rows = pd.DataFrame({"row": np.arange(6000)})
+    aggregates = AggregateJoiner(log, entity="row", time="place").fit_transform(rows).drop(columns="row")
+    return Task(pd.DataFrame({"bits": bits}), aggregates, y, np.arange(6000) >= 4500)
+
+
+def applications(data: Path, which: Mapping[str, Any]) -> Task:
+    """Outcome of a loan application from its first events or days; split in time, the last fifth is tested."""
+    cases = pd.read_parquet(data / "bpic2012_cases.parquet").dropna(subset="outcome")
+    events = pd.read_parquet(data / "bpic2012_events.parquet").sort_values("time", kind="stable")
+    decided = cases["application"].map(events[events["activity"].isin(DECIDED)].groupby("application")["time"].min())
+    log, rows = events[~events["activity"].isin(DECIDED)], cases
+    join: dict[str, Any] = {"entity": "application", "time": "time"}
+    if which["unit"] == "days":
+        rows = rows.assign(cutoff=rows["registered"] + pd.Timedelta(which["n"], "D"))
+        now, join["cutoff"] = rows["cutoff"], "cutoff"
+    else:
+        log = log[log.groupby("application").cumcount() < which["n"]]
+        enough = log.groupby("application").size() == which["n"]
+        rows = rows[rows["application"].map(enough) == True]  # noqa: E712 (missing where there was no event)
+        now = rows["application"].map(log.groupby("application")["time"].max())
+    rows = rows[~(decided.reindex(rows.index) <= now)].sort_values("registered", kind="stable")
+    tested = np.arange(len(rows)) >= int(0.8 * len(rows))
+    names = ["application", "registered", "outcome", *(["cutoff"] if "cutoff" in rows else [])]
+    return _joined(log, rows, join, rows["outcome"].to_numpy(), tested, names, top_k=24)
+
+
+def buys_again(data: Path, which: Mapping[str, Any]) -> Task:
+    """Whether a customer buys within 30 days of a cutoff; three cutoffs, the last is tested."""
+    lines = pd.read_parquet(data / "online_retail.parquet").dropna(subset="CustomerID")
+    lines["paid"] = lines["Quantity"] * lines["UnitPrice"]
+    bought = lines[lines["Quantity"] > 0]
+    rows = []
+    for cutoff in pd.to_datetime(["2011-05-01", "2011-08-01", "2011-11-01"]):
+        before = bought.loc[bought["InvoiceDate"] < cutoff, "CustomerID"].unique()
+        soon = bought["InvoiceDate"].between(cutoff, cutoff + pd.Timedelta(30, "D"), inclusive="left")
+        again = np.isin(before, bought.loc[soon, "CustomerID"])
+        rows.append(pd.DataFrame({"CustomerID": before, "cutoff": cutoff, "again": again}))
+    table = pd.concat(rows, ignore_index=True)
+    log = lines[["CustomerID", "InvoiceDate", "StockCode", "Quantity", "UnitPrice", "paid", "Country"]]
+    join = {"entity": "CustomerID", "time": "InvoiceDate", "cutoff": "cutoff"}
+    tested = (table["cutoff"] == table["cutoff"].max()).to_numpy()
+    names = ["CustomerID", "cutoff", "again"]
+    return _joined(log, table, join, table["again"].to_numpy(), tested, names, windows=["30d", "90d", None])
+
+
+def _joined(
+    log: pd.DataFrame,
+    rows: pd.DataFrame,
+    join: dict[str, Any],
+    y: np.ndarray,
+    tested: np.ndarray,
+    names: list[str],
+    **aggregated: Any,
+) -> Task:
+    """Both joiners, fitted on the training rows."""
+    history = HistoryJoiner(log, **join, max_events=200).fit(rows[~tested])
+    aggregates = AggregateJoiner(log, **join, **aggregated).fit(rows[~tested])
+    return Task(history.transform(rows).drop(columns=names), aggregates.transform(rows).drop(columns=names), y, tested)
+
+
+def next_answer(data: Path, which: Mapping[str, Any]) -> Task:
+    """Whether a student's next answer is right; students of one fold are tested."""
+    questions = read_questions(data / "assist2009_answers.parquet")
+    y, tested = questions["correct"].to_numpy(), (questions["fold"] == which["fold"]).to_numpy()
+    known = questions[["student", "step", "problem", "skill", "skills"]]
+    log = questions[["student", "step", "correct"]].assign(own_skill=questions["student"] + "|" + questions["skill"])
+    rows = known.assign(own_skill=log["own_skill"])
+    fields: dict[str, Any] = {"time": "step", "cutoff": "step", "fields": ["correct"]}
+    past = AggregateJoiner(log, entity="student", windows=[5, 20, None], name="student", **fields).fit_transform(rows)
+    past = AggregateJoiner(log, entity="own_skill", name="skill_past", **fields).fit_transform(past)
+    codes = ["problem", "skill", "skills"]
+    encoder = TargetEncoder(target_type="binary", random_state=0)
+    means = np.empty((len(rows), len(codes)))
+    means[~tested] = encoder.fit_transform(rows.loc[~tested, codes], y[~tested])
+    means[tested] = encoder.transform(rows.loc[tested, codes])
+    numbers = past.drop(columns=["student", "own_skill", *codes]).assign(**dict(zip(codes, means.T)))
+    settings = {"entity": "student", "time": "step", "roles": {"step": "ignored"}}
+    groups = questions["student"].to_numpy()
+    return Task(known, numbers, y, tested, groups, known, settings)
+
+
+def read_questions(path: Path) -> pd.DataFrame:
+    """One row a question: its rows, one a skill, hold the same answer, which would leak from one to the next."""
+    answers = pd.read_parquet(path).sort_values(["student", "step"], kind="stable")
+    new = (answers["student"] != answers["student"].shift()) | (answers["problem"] != answers["problem"].shift())
+    by_question = answers.groupby(new.cumsum().to_numpy(), sort=False)
+    skills = by_question["skill"].agg(lambda s: "|".join(sorted(set(s))))
+    return by_question.first().assign(skills=skills).reset_index(drop=True)
+
+
+TASKS: dict[str, Callable[[Any, Mapping[str, Any]], Task]] = {
+    "pattern": pattern,
+    "applications": applications,
+    "buys again": buys_again,
+    "next answer": next_answer,
+}
+
+
+@cache
+def find_task(name: str, data: Path | None, fold: int) -> Task:
+    """The task of a name such as "applications after 7 days"."""
+    found = re.fullmatch(r"(.*) after (\d+) (days|events)", name)
+    kind = found[1] if found else name
+    if kind not in TASKS:
+        sys.exit(f"error: tasks must be among {', '.join(TASKS)}; got {name!r}")
+    if data is None and kind != "pattern":
+        sys.exit("error: TABEMB_DATA must name the folder of the data")
+    return TASKS[kind](data, {"n": int(found[2]), "unit": found[3]} if found else {"fold": fold})
+
+
+# Models: from a task and a seed to the probabilities of the rows tested, and the classes
+
+
+def trees(task: Task, seed: int, extra: pd.DataFrame | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """LightGBM, as many trees as a tenth of the training rows likes best."""
+    frame = task.aggregates if extra is None else pd.concat([task.aggregates, extra], axis=1)
+    learn, test = task.split(frame)
+    rows, judges = train_test_split(np.arange(len(learn)), test_size=0.1, random_state=seed, stratify=task.learned)
+    model = LGBMClassifier(
+        n_estimators=2000, learning_rate=0.03, num_leaves=31, min_child_samples=20, subsample=0.8, subsample_freq=1,
+        colsample_bytree=0.8, n_jobs=1, verbose=-1, random_state=seed,
+    )  # fmt: skip
+    model.fit(
+        learn.iloc[rows],
+        task.learned[rows],
+        eval_X=learn.iloc[judges],
+        eval_y=task.learned[judges],
+        callbacks=[early_stopping(50, verbose=False)],
+    )
+    return np.asarray(model.predict_proba(test)), model.classes_
+
+
+def _numbers(frame: pd.DataFrame) -> Any:
+    categories = make_column_selector(dtype_include=["category", "object", "string"])
+    numbers = make_column_selector(dtype_include="number")
+    spread = QuantileTransformer(output_distribution="normal", n_quantiles=200, subsample=None)
+    return make_column_transformer(
+        (make_pipeline(SimpleImputer(strategy="constant", fill_value=-1), spread), numbers),
+        (OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=20), categories),
+    )
+
+
+def random_forest(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    learn, test = task.split(task.aggregates)
+    forest = RandomForestClassifier(300, min_samples_leaf=5, n_jobs=1, random_state=seed)
+    model = make_pipeline(_numbers(learn), forest).fit(learn, task.learned)
+    return np.asarray(model.predict_proba(test)), model.classes_
+
+
+def svm(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    learn, test = task.split(task.aggregates)
+    some = np.random.default_rng(seed).permutation(len(learn))[:N_SVM]
+    model = make_pipeline(_numbers(learn), SVC(random_state=seed))
+    calibrated = CalibratedClassifierCV(model, cv=3, ensemble=False).fit(learn.iloc[some], task.learned[some])
+    return calibrated.predict_proba(test), calibrated.classes_
+
+
+def net(task: Task, seed: int, history: str = "gru", both: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    settings = {"history": history, "n_jobs": 1, "random_state": seed, **task.settings}
+    if task.events is not None:
+        learn, test = task.split(
+            pd.concat([task.events, task.aggregates.add_prefix("past_")], axis=1) if both else task.events
+        )
+        model = EventClassifier(**settings, hidden=(128, 128)).fit(learn, task.learned)
+        return model.replay_proba(test, task.y[task.tested]), model.classes_
+    frame = pd.concat([task.histories, task.aggregates[_new(task)]], axis=1) if both else task.histories
+    learn, test = task.split(frame)
+    model = EmbeddingClassifier(**settings).fit(learn, task.learned)
+    return np.asarray(model.predict_proba(test)), model.classes_
+
+
+def _new(task: Task) -> list[str]:
+    """Aggregates that stand beside the history: the other columns are in both."""
+    return [str(name) for name in task.aggregates if name not in task.histories]
+
+
+def trees_on_both(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The net's log probabilities as columns more: out-of-fold for the training rows, which taught it."""
+    test, classes = net(task, seed)
+    columns = [f"gru_{label}" for label in classes[1:]]
+    extra = pd.DataFrame(np.nan, index=task.aggregates.index, columns=columns)
+    extra[task.tested] = np.log(np.maximum(test[:, 1:], 1e-9))
+    learn = np.flatnonzero(~task.tested)
+    groups = None if task.groups is None else task.groups[learn]
+    folds = (StratifiedKFold(3, shuffle=True, random_state=seed) if groups is None else GroupKFold(3)).split(
+        learn, task.y[learn], groups
+    )
+    for _, held_out in folds:
+        inner = np.zeros(len(task.y), dtype=bool)
+        inner[learn[held_out]] = True
+        found, _ = net(_within(task, inner), seed)
+        extra.iloc[learn[held_out]] = np.log(np.maximum(found[:, 1:], 1e-9))
+    return trees(task, seed, extra)
+
+
+def _within(task: Task, inner: np.ndarray) -> Task:
+    """The training rows alone, with some of them tested."""
+    kept = ~task.tested
+    events = None if task.events is None else task.events[kept]
+    groups = None if task.groups is None else task.groups[kept]
+    return Task(task.histories[kept], task.aggregates[kept], task.y[kept], inner[kept], groups, events, task.settings)
+
+
+MODELS: dict[str, Callable[[Task, int], tuple[np.ndarray, np.ndarray]]] = {
+    "trees on aggregates": trees,
+    "random forest on aggregates": random_forest,
+    "svm on aggregates": svm,
+    "gru": net,
+    "lstm": lambda task, seed: net(task, seed, "lstm"),
+    "bag of events": lambda task, seed: net(task, seed, "mean"),
+    "gru and aggregates": lambda task, seed: net(task, seed, both=True),
+    "trees on aggregates and gru": trees_on_both,
+}
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="events")
+def main(config: DictConfig) -> None:
+    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    unknown = [model for model in settings["models"] if model not in MODELS]
+    if unknown:
+        sys.exit(f"error: models must be among {', '.join(MODELS)}; got {unknown[0]!r}")
+    folder = os.environ.get("TABEMB_DATA")
+    show(compare(settings, Path(folder) if folder else None))
+
+
+def compare(settings: Mapping[str, Any], data: Path | None) -> pd.DataFrame:
+    """Run every cell that is not there yet.
+
+    Returns
+    -------
+    DataFrame
+        One row a cell: task, model, fold, seed, auc (macro, one against the rest), log_loss, seconds.
+    """
+    cells = Path(settings["folder"]) / "cells"
+    for task in settings["tasks"]:
+        by_fold = task == "next answer"
+        for fold in settings["folds"] if by_fold else [0]:
+            for model in settings["models"]:
+                for seed in settings["seeds"][: 1 if by_fold else None]:
+                    _cell(cells, data, {"task": task, "model": model, "fold": fold, "seed": seed})
+    return read_cells(cells)
+
+
+def _cell(cells: Path, data: Path | None, identity: dict[str, Any]) -> None:
+    key = "-".join(map(str, identity.values())).replace(" ", "_")
+    if cell_path(cells, key).exists():
+        return
+    task = find_task(identity["task"], data, identity["fold"])
+    started = time.perf_counter()
+    proba, classes = MODELS[identity["model"]](task, identity["seed"])
+    seconds = time.perf_counter() - started
+    y = task.y[task.tested]
+    score = proba[:, 1] if len(classes) == 2 else proba
+    several = {} if len(classes) == 2 else {"multi_class": "ovr", "average": "macro", "labels": classes}
+    cell = {**identity, "auc": roc_auc_score(y, score, **several), "log_loss": log_loss(y, proba, labels=classes)}
+    write_cell(cells, key, {**cell, "seconds": seconds, "n_rows": len(task.y)})
+    text = ", ".join(str(value) for value in identity.values())
+    Console(stderr=True).print(f"{text}: AUC {cell['auc']:.4f} in {seconds:.0f} s", highlight=False)
+
+
+def show(cells: pd.DataFrame) -> None:
+    """Print mean AUC and log loss of each task and model, and how far seeds or folds spread."""
+    for metric, title in (("auc", "Area under the curve"), ("log_loss", "Log loss")):
+        table = TextTable(title=f"{title}: mean over seeds or folds", title_justify="left")
+        table.add_column("task")
+        models = [model for model in MODELS if (cells["model"] == model).any()]
+        for model in models:
+            table.add_column(model.replace(" on ", "\non ").replace(" and ", "\nand "), justify="right", no_wrap=True)
+        means = cells.pivot_table(index="task", columns="model", values=metric, sort=False)
+        for task, row in means.iterrows():
+            best = row.max() if metric == "auc" else row.min()
+            entries = [f"{row[m]:.4f}" if m in row and row[m] == row[m] else "-" for m in models]
+            table.add_row(str(task), *(f"[bold]{e}[/bold]" if e == f"{best:.4f}" else e for e in entries))
+        Console(width=max(Console().width, 150)).print(table)
+    Console().print(f"{cells['seconds'].sum() / 60:.0f} minutes in all", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

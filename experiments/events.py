@@ -11,8 +11,8 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.metrics import log_loss, roc_auc_score
-from sklearn.model_selection import GroupKFold, StratifiedKFold, train_test_split
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, TargetEncoder
 from sklearn.svm import SVC
@@ -70,20 +70,20 @@ class Task:
 
 def pattern(_: Path | None, which: Mapping[str, Any]) -> Task:
     """Whether a sequence of 19 to 200 bits holds 110101011; half of the sequences get it written into them."""
-    rng = np.random.default_rng(0)
+    rng, n = np.random.default_rng(0), which["n_sequences"]
     wanted, bits = "110101011", []
-    for i in range(6000):
+    for i in range(n):
         text = "".join(rng.choice(["0", "1"], rng.integers(19, 201)))
         if i % 2:
             at = rng.integers(0, len(text) - len(wanted))
             text = text[:at] + wanted + text[at + len(wanted) :]
         bits.append(list(text))
     y = np.array([wanted in "".join(row) for row in bits])
-    log = pd.DataFrame({"row": np.repeat(np.arange(6000), [len(b) for b in bits]), "bit": np.concatenate(bits)})
+    log = pd.DataFrame({"row": np.repeat(np.arange(n), [len(b) for b in bits]), "bit": np.concatenate(bits)})
     log["place"] = log.groupby("row").cumcount()
-    rows = pd.DataFrame({"row": np.arange(6000)})
+    rows = pd.DataFrame({"row": np.arange(n)})
     aggregates = AggregateJoiner(log, entity="row", time="place").fit_transform(rows).drop(columns="row")
-    return Task(pd.DataFrame({"bits": bits}), aggregates, y, np.arange(6000) >= 4500)
+    return Task(pd.DataFrame({"bits": bits}), aggregates, y, np.arange(n) >= 0.75 * n)
 
 
 def applications(data: Path, which: Mapping[str, Any]) -> Task:
@@ -104,7 +104,8 @@ def applications(data: Path, which: Mapping[str, Any]) -> Task:
     rows = rows[~(decided.reindex(rows.index) <= now)].sort_values("registered", kind="stable")
     tested = np.arange(len(rows)) >= int(0.8 * len(rows))
     names = ["application", "registered", "outcome", *(["cutoff"] if "cutoff" in rows else [])]
-    return _joined(log, rows, join, rows["outcome"].to_numpy(), tested, names, top_k=24)
+    y = np.unique(rows["outcome"], return_inverse=True)[1]
+    return _joined(log, rows, join, y, tested, names, top_k=24)
 
 
 def buys_again(data: Path, which: Mapping[str, Any]) -> Task:
@@ -152,12 +153,12 @@ def next_answer(data: Path, which: Mapping[str, Any]) -> Task:
     past = AggregateJoiner(log, entity="student", windows=[5, 20, None], name="student", **fields).fit_transform(rows)
     past = AggregateJoiner(log, entity="own_skill", name="skill_past", **fields).fit_transform(past)
     codes = ["problem", "skill", "skills"]
-    encoder = TargetEncoder(target_type="binary", random_state=0)
+    encoder = TargetEncoder(target_type="binary", cv=KFold(5))  # neighbours are of one student
     means = np.empty((len(rows), len(codes)))
     means[~tested] = encoder.fit_transform(rows.loc[~tested, codes], y[~tested])
     means[tested] = encoder.transform(rows.loc[tested, codes])
     numbers = past.drop(columns=["student", "own_skill", *codes]).assign(**dict(zip(codes, means.T)))
-    settings = {"entity": "student", "time": "step", "roles": {"step": "ignored"}}
+    settings = {"entity": "student", "time": "step", "roles": {"step": "ignored"}, "hidden": (128, 128)}
     groups = questions["student"].to_numpy()
     return Task(known, numbers, y, tested, groups, known, settings)
 
@@ -179,8 +180,8 @@ TASKS: dict[str, Callable[[Any, Mapping[str, Any]], Task]] = {
 }
 
 
-@cache
-def find_task(name: str, data: Path | None, fold: int) -> Task:
+@lru_cache(maxsize=1)  # the models of a task follow one another
+def find_task(name: str, data: Path | None, fold: int, n_sequences: int) -> Task:
     """The task of a name such as "applications after 7 days"."""
     found = re.fullmatch(r"(.*) after (\d+) (days|events)", name)
     kind = found[1] if found else name
@@ -188,7 +189,8 @@ def find_task(name: str, data: Path | None, fold: int) -> Task:
         sys.exit(f"error: tasks must be among {', '.join(TASKS)}; got {name!r}")
     if data is None and kind != "pattern":
         sys.exit("error: TABEMB_DATA must name the folder of the data")
-    return TASKS[kind](data, {"n": int(found[2]), "unit": found[3]} if found else {"fold": fold})
+    which = {"n": int(found[2]), "unit": found[3]} if found else {"fold": fold, "n_sequences": n_sequences}
+    return TASKS[kind](data, which)
 
 
 # Models: from a task and a seed to the probabilities of the rows tested, and the classes
@@ -216,7 +218,7 @@ def trees(task: Task, seed: int, extra: pd.DataFrame | None = None) -> tuple[np.
 def _numbers(frame: pd.DataFrame) -> Any:
     categories = make_column_selector(dtype_include=["category", "object", "string"])
     numbers = make_column_selector(dtype_include="number")
-    spread = QuantileTransformer(output_distribution="normal", n_quantiles=200, subsample=None)
+    spread = QuantileTransformer(output_distribution="normal", n_quantiles=min(200, len(frame) // 2), subsample=None)
     return make_column_transformer(
         (make_pipeline(SimpleImputer(strategy="constant", fill_value=-1), spread), numbers),
         (OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=20), categories),
@@ -244,7 +246,7 @@ def net(task: Task, seed: int, history: str = "gru", both: bool = False) -> tupl
         learn, test = task.split(
             pd.concat([task.events, task.aggregates.add_prefix("past_")], axis=1) if both else task.events
         )
-        model = EventClassifier(**settings, hidden=(128, 128)).fit(learn, task.learned)
+        model = EventClassifier(**settings).fit(learn, task.learned)
         return model.replay_proba(test, task.y[task.tested]), model.classes_
     frame = pd.concat([task.histories, task.aggregates[_new(task)]], axis=1) if both else task.histories
     learn, test = task.split(frame)
@@ -320,15 +322,16 @@ def compare(settings: Mapping[str, Any], data: Path | None) -> pd.DataFrame:
         for fold in settings["folds"] if by_fold else [0]:
             for model in settings["models"]:
                 for seed in settings["seeds"][: 1 if by_fold else None]:
-                    _cell(cells, data, {"task": task, "model": model, "fold": fold, "seed": seed})
+                    _cell(cells, data, {"task": task, "model": model, "fold": fold, "seed": seed}, settings)
     return read_cells(cells)
 
 
-def _cell(cells: Path, data: Path | None, identity: dict[str, Any]) -> None:
+def _cell(cells: Path, data: Path | None, identity: dict[str, Any], settings: Mapping[str, Any]) -> None:
     key = "-".join(map(str, identity.values())).replace(" ", "_")
     if cell_path(cells, key).exists():
         return
-    task = find_task(identity["task"], data, identity["fold"])
+    task = find_task(identity["task"], data, identity["fold"], settings["n_sequences"])
+    task = replace(task, settings={**task.settings, **settings["net"]})
     started = time.perf_counter()
     proba, classes = MODELS[identity["model"]](task, identity["seed"])
     seconds = time.perf_counter() - started

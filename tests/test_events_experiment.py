@@ -1,0 +1,98 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from experiments import events
+
+QUICK = {"max_epochs": 1, "hidden": [8], "n_members": 1, "d_history": 4}
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Small tables of the columns that the public ones have."""
+    rng = np.random.default_rng(0)
+    n = 60
+    cases = pd.DataFrame(
+        {
+            "application": [f"a{i}" for i in range(n)],
+            "amount_requested": rng.integers(1000, 9000, n).astype(float),
+            "registered": pd.Timestamp("2011-10-01") + pd.to_timedelta(np.arange(n), unit="h"),
+            "outcome": [["approved", "declined", "cancelled"][i % 3] for i in range(n)],
+        }
+    )
+    days = [0, 1, 2, 3, 30]
+    what = ["A_SUBMITTED", "W_call", "W_call", "O_SENT", "A_DECLINED"]
+    log = pd.DataFrame(
+        {
+            "application": np.repeat(cases["application"], 5),
+            "activity": np.tile(what, n),
+            "transition": "COMPLETE",
+            "resource": rng.choice(["112", None], 5 * n),
+            "time": np.repeat(cases["registered"], 5) + pd.to_timedelta(np.tile(days, n), unit="D"),
+        }
+    )
+    log.loc[log["application"].isin(["a0", "a1"]) & (log["activity"] == "A_DECLINED"), "time"] = pd.Timestamp(
+        "2011-10-02"
+    )
+    cases.to_parquet(tmp_path / "bpic2012_cases.parquet")
+    log.to_parquet(tmp_path / "bpic2012_events.parquet")
+    answers = pd.DataFrame(
+        {
+            "student": np.repeat([f"s{i}" for i in range(20)], 12),
+            "step": np.tile(np.arange(12), 20),
+            "problem": np.tile(np.repeat([f"p{i}" for i in range(6)], 2), 20),
+            "skill": np.tile(["add", "sub"], 120),
+            "correct": np.repeat(rng.integers(0, 2, 120), 2),
+            "fold": np.repeat(np.arange(20) % 5 + 1, 12),
+        }
+    )
+    answers.to_parquet(tmp_path / "assist2009_answers.parquet")
+    return tmp_path
+
+
+def settings(folder, **changes):
+    with initialize_config_dir(str(events.CONFIG_FOLDER), version_base="1.3"):
+        config = OmegaConf.to_container(compose("events"), resolve=True)
+    return {
+        **config,
+        "folder": str(folder / "out"),
+        "net": QUICK,
+        "seeds": [0],
+        "folds": [1],
+        "n_sequences": 200,
+        **changes,
+    }
+
+
+def test_every_model_runs_on_every_kind_of_task_and_a_finished_cell_is_kept(data, capsys):
+    tasks = ["pattern", "applications after 3 events", "next answer"]
+    chosen = settings(data, tasks=tasks)
+    cells = events.compare(chosen, data)
+    assert len(cells) == len(tasks) * len(events.MODELS)
+    assert cells["auc"].between(0, 1).all()
+    pd.testing.assert_frame_equal(events.compare(chosen, data), cells)
+    events.show(cells)
+    assert "gru" in capsys.readouterr().out
+
+
+def test_applications_that_were_decided_before_the_cutoff_are_left_out(data):
+    events.find_task.cache_clear()
+    task = events.find_task("applications after 7 days", data, 0, 0)
+    assert len(task.y) == 58
+    activities = [event["activity"] for row in task.histories["history"] for event in row]
+    assert set(activities) == {"A_SUBMITTED", "W_call", "O_SENT"}
+
+
+def test_a_question_of_two_skills_is_one_row(data):
+    questions = events.read_questions(data / "assist2009_answers.parquet")
+    assert len(questions) == 120
+    assert questions["skills"].unique().tolist() == ["add|sub"]
+
+
+def test_a_task_or_model_that_does_not_exist_is_named():
+    with pytest.raises(SystemExit, match="tasks must be among pattern, applications, buys again, next answer; got 'x'"):
+        events.find_task("x", None, 0, 0)
+    with pytest.raises(SystemExit, match="TABEMB_DATA must name the folder"):
+        events.find_task("buys again", None, 0, 0)

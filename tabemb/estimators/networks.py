@@ -98,7 +98,8 @@ def _history(
     kind: type[HistoryNetwork], encoder: Encoder, inputs: Inputs, tables: Tables, settings: NetworkSettings, n_rows: int
 ) -> HistoryNetwork:
     columns, numbers = tables.read_by(_tables_read(encoder, inputs)), _numbers(inputs, settings, D_EVENT_NUMBER)
-    network = HISTORY_ENCODERS[settings.history](columns.dim + numbers.dim, settings.d_history, settings.pooling)
+    pooling = "last" if kind is SequenceNetwork else settings.pooling  # of what is known before an event
+    network = HISTORY_ENCODERS[settings.history](columns.dim + numbers.dim, settings.d_history, pooling)
     return kind(_cell_dropout(encoder, inputs, settings.unknown_rate, n_rows), columns, numbers, network)
 
 

@@ -103,8 +103,9 @@ _PARAMETERS = """
         maximum, sum and last, right for bags of categories too.
     d_history : int, default=64
         Width of a history's vector.
-    pooling : {"last", "mean", "attention"}, default="last"
-        What is read of a recurrent net: its last state, or a mean of all.
+    pooling : {"all", "last", "mean", "attention"}, default="all"
+        What is read of a recurrent net: its last state, the mean of all its states, a mean weighted by a learned score,
+        or last, mean and maximum side by side.
     max_events : int, optional, default=500
         Most events of a row that are read; the newest stay.
     OWN
@@ -213,7 +214,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         n_networks: int = 1,
         history: str = "gru",
         d_history: int = 64,
-        pooling: str = "last",
+        pooling: str = "all",
         max_events: int | None = 500,
         max_epochs: int | str = "auto",
         precision: str = "auto",

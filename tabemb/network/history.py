@@ -95,6 +95,11 @@ class Ragged:
         """Sum of the values (n_events, ...) of each row's events, (n, ...)."""
         return values.new_zeros(len(self), *values.shape[1:]).index_add(0, self.rows, values)
 
+    def max(self, values: Tensor) -> Tensor:
+        """Largest of the values (n_events, d) of each row's events, zeros without one: (n, d)."""
+        rows = self.rows.unsqueeze(1).expand_as(values)
+        return values.new_zeros(len(self), values.shape[1]).scatter_reduce(0, rows, values, "amax", include_self=False)
+
 
 class HistoryEncoder(nn.Module):
     """From events (n_events, d_in) and the histories that they stand in to one vector a row, (n, dim)."""
@@ -150,9 +155,7 @@ class BagOfEvents(HistoryEncoder):
         hidden = self.layer(events).relu()  # (n_events, d_history)
         total = history.sum(hidden)  # (n, d_history)
         mean = total / history.lengths.clamp(min=1).unsqueeze(1)
-        rows = history.rows.unsqueeze(1).expand_as(hidden)
-        highest = torch.zeros_like(total).scatter_reduce(0, rows, hidden, "amax")
-        return torch.cat([mean, highest, total.log1p(), _last(hidden, history)], dim=1)
+        return torch.cat([mean, history.max(hidden), total.log1p(), _last(hidden, history)], dim=1)
 
 
 def _last(values: Tensor, history: Ragged) -> Tensor:
@@ -166,11 +169,11 @@ def _last(values: Tensor, history: Ragged) -> Tensor:
 class Recurrent(HistoryEncoder):
     """A recurrent net over the events in their order; histories are padded behind their end, which no answer sees.
 
-    ``pooling`` of its states: that after the "last" event, their "mean", or a mean weighted by "attention".
+    ``pooling`` is the name of one of :data:`POOLINGS`.
 
     Shape
     -----
-    output : (n, d_history); zeros for an empty history
+    output : (n, dim); zeros for an empty history
     """
 
     cell: type[nn.GRU] | type[nn.LSTM]
@@ -181,7 +184,7 @@ class Recurrent(HistoryEncoder):
         super().__init__(d_in, d_history, pooling)
         self.net = self.cell(d_in, d_history, batch_first=True)
         self.pool = POOLINGS[pooling](d_history)
-        self.dim, self.d_state = d_history, d_history * self.n_parts
+        self.dim, self.d_state = d_history * self.pool.n_parts, d_history * self.n_parts
 
     def forward(self, events: Tensor, history: Ragged) -> Tensor:
         with torch.autocast(events.device.type, enabled=False):
@@ -232,6 +235,9 @@ class LSTM(Recurrent):
 class LastState(nn.Module):
     """The state after the last event."""
 
+    n_parts = 1
+    """Vectors that are laid side by side."""
+
     def __init__(self, dim: int) -> None:
         super().__init__()
 
@@ -259,15 +265,31 @@ class Attention(LastState):
         return history.sum(weight * states) / history.sum(weight).clamp(min=1e-30)
 
 
+class AllStates(LastState):
+    """The last state, the mean and the maximum of all, side by side: what comes at the end, often, or once."""
+
+    n_parts = 3
+
+    def forward(self, states: Tensor, history: Ragged) -> Tensor:
+        mean = history.sum(states) / history.lengths.clamp(min=1).unsqueeze(1)
+        return torch.cat([_last(states, history), mean, history.max(states)], dim=1)
+
+
 HISTORY_ENCODERS: dict[str, type[HistoryEncoder]] = {"gru": GRU, "lstm": LSTM, "mean": BagOfEvents}
 """Encoders of histories by name; a new one is a class above and a line here."""
-POOLINGS: dict[str, type[LastState]] = {"last": LastState, "mean": MeanState, "attention": Attention}
+POOLINGS: dict[str, type[LastState]] = {
+    "all": AllStates,
+    "last": LastState,
+    "mean": MeanState,
+    "attention": Attention,
+}
 """How a recurrent net's states become one vector."""
 
 
 class HistoryNetwork(nn.Module):
     """Embeds the categories of events, encodes their numbers, and makes one vector of all events of a row.
 
+    Events are normalised (Ba et al. 2016): the short vectors that tables start from would hardly move a recurrent net.
     The tables are those of the whole network, so that a column and a field of events can share one.
 
     Shape
@@ -282,6 +304,7 @@ class HistoryNetwork(nn.Module):
         self.dropout, self.columns = dropout, columns
         self.numbers: NumberEncoding = numbers
         self.encoder: HistoryEncoder = encoder
+        self.norm = nn.LayerNorm(columns.dim + numbers.dim)
         self.dim = encoder.dim + 1
 
     def forward(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
@@ -294,7 +317,7 @@ class HistoryNetwork(nn.Module):
         none = history.numbers.new_zeros(len(history.codes), 0, 1)
         codes, numbers, _ = self.dropout(history.codes, history.numbers, none)
         vectors, penalty = tables(codes, self.columns)  # (n_events, d_tables)
-        return torch.cat([vectors, self.numbers(numbers)], dim=1), penalty
+        return self.norm(torch.cat([vectors, self.numbers(numbers)], dim=1)), penalty
 
 
 class Prefixes:

@@ -74,8 +74,7 @@ def test_rows_without_any_event_have_answers_and_gradients(kind, pooling):
 def test_a_recurrent_net_is_what_torch_gives_on_each_row_alone():
     net, tables = network("gru")
     history = ragged()
-    vectors, _ = tables(history.codes, net.columns)
-    events = torch.cat([vectors, net.numbers(history.numbers)], dim=1)
+    events, _ = net.embed(history, tables)
     _, last = net.encoder.net(events[4:11].unsqueeze(0))
     found, _ = net(history, tables)
     torch.testing.assert_close(found[3, :4], last[0, 0])
@@ -91,6 +90,19 @@ def test_a_bag_is_mean_maximum_sum_and_last_of_its_events():
     found = bag(torch.tensor([[1.0], [4.0], [-2.0]]), history)
     assert found[0].tolist() == pytest.approx([5 / 3, 4, np.log(6), 0])
     assert found[1].tolist() == [0, 0, 0, 0]
+
+
+def test_all_states_are_the_last_their_mean_and_their_maximum():
+    history = Ragged(torch.tensor([0, 3, 3]), torch.zeros(3, 0), torch.zeros(3, 0))
+    found = POOLINGS["all"](1)(torch.tensor([[-1.0], [-4.0], [-2.0]]), history)
+    assert found.tolist() == pytest.approx(torch.tensor([[-2.0, -7 / 3, -1.0], [0.0, 0.0, 0.0]]))
+
+
+def test_events_enter_at_one_scale_however_short_their_vectors_are():
+    net, tables = network()
+    history = ragged()
+    events, _ = net.embed(history, tables)
+    torch.testing.assert_close(events.square().mean(1), torch.ones(len(events)), rtol=1e-2, atol=0)
 
 
 def test_attention_weighs_events_by_their_score():

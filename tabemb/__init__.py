@@ -1,6 +1,7 @@
 """Entity embeddings for tables and event logs: scikit-learn estimators whose category vectors leave the model."""
 
-from tabemb.data.joins import AggregateJoiner, HistoryJoiner
+from tabemb.data.aggregates import AggregateJoiner
+from tabemb.data.joins import HistoryJoiner
 from tabemb.data.schema import Table
 from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor

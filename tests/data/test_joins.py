@@ -12,8 +12,9 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from tabemb.data import joins
+from tabemb.data.aggregates import AggregateJoiner
 from tabemb.data.frames import to_arrow
-from tabemb.data.joins import AggregateJoiner, HistoryJoiner
+from tabemb.data.joins import HistoryJoiner
 
 LOG = pd.DataFrame(
     {

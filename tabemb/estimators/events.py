@@ -93,6 +93,8 @@ class _EventEstimator(_RowEstimator):
         super()._check_settings()
         if self.n_networks != 1:
             raise ValueError(f"n_networks must be 1 for events, whose states are kept; got {self.n_networks!r}.")
+        if isinstance(self.outcome_fields, str):
+            raise ValueError(f"outcome_fields must be a list of columns; got {self.outcome_fields!r}.")
 
     def _chosen(self, name: str) -> Any:
         return 1 if name == "n_networks" else super()._chosen(name)
@@ -101,14 +103,17 @@ class _EventEstimator(_RowEstimator):
 
     def _prepare(self, rows: Rows) -> Rows:
         """The events sorted by entity and time, each with what later ones may know of it."""
-        for name in (self.entity, self.time, *self.outcome_fields):
-            if name not in rows.frame.schema.names:
-                raise ValueError(f"X lacks column {name!r}{near(name, rows.frame.schema.names)}.")
+        self._check_columns(rows.frame, self.outcome_fields)
         self.clock_ = Clock.of(rows.frame[self.time], self.time)
         self.kept_ = KeptStates()
         rows = rows.take(self._order(rows.frame))
         self.answer_names_ = ["answer"] if rows.y.ndim == 1 else [f"answer_{i}" for i in range(rows.y.shape[1])]
         return replace(rows, frame=self._with_earlier(rows.frame, self._gaps(rows.frame), rows.y))
+
+    def _check_columns(self, frame: pa.Table, others: Sequence[str] = ()) -> None:
+        for name in (self.entity, self.time, *others):
+            if name not in frame.schema.names:
+                raise ValueError(f"X lacks column {name!r}{near(name, frame.schema.names)}.")
 
     def _order(self, frame: pa.Table) -> np.ndarray:
         """Order by entity and time; events of one time stay as they are."""
@@ -258,6 +263,7 @@ class _EventEstimator(_RowEstimator):
         check_is_fitted(self)
         answers = check_rows(X, y, None, self._numeric_target, self).y
         frame = align_columns(self, X)
+        self._check_columns(frame, self.outcome_fields)
         self._check_times(frame)
         order = self._order(frame)
         frame = frame.take(pa.array(order))
@@ -285,6 +291,7 @@ class _EventEstimator(_RowEstimator):
         """Each event from its entity's kept state; the events of X know nothing of one another."""
         check_is_fitted(self)
         frame = align_columns(self, X)
+        self._check_columns(frame)
         self._entity_codes(frame)
         self._check_times(frame)
         known = self._known(frame, self._since_last(frame)).append_column(EARLIER, pa.nulls(frame.num_rows))

@@ -182,6 +182,7 @@ def test_the_defaults_hold_whole_entities_back_and_keep_the_states_of_all():
         ({"entity": "whom"}, r"X lacks column 'whom' \(did you mean 'who'\?\)"),
         ({"time": "when"}, "X lacks column 'when'"),
         ({"outcome_fields": ["trys"]}, r"X lacks column 'trys' \(did you mean 'tries'\?\)"),
+        ({"outcome_fields": "tries"}, "outcome_fields must be a list of columns; got 'tries'"),
         ({"n_networks": 2}, "n_networks must be 1 for events"),
         ({"roles": {"watt": "number"}}, "roles names column 'watt', which X does not have"),
     ],
@@ -200,6 +201,10 @@ def test_wrong_events_are_named():
     with pytest.raises(ValueError, match="X has a column 'answer', a name that is needed"):
         classifier().fit(X.assign(answer=1), y)
     model = classifier().fit(X, y)
+    with pytest.raises(ValueError, match="X lacks column 'at'"):
+        model.predict(X.drop(columns="at"))
+    with pytest.raises(ValueError, match="X lacks column 'tries'"):
+        model.update(X.drop(columns="tries"), y)
     with pytest.raises(ValueError, match=r"'at' holds 2019.* in row 0, but a later event of 'w1' was taken in before"):
         model.update(X[X["who"] == "w1"].assign(at=pd.Timestamp("2019")), y[X["who"] == "w1"])
 

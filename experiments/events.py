@@ -341,7 +341,7 @@ def _cell(cells: Path, data: Path | None, identity: dict[str, Any], settings: Ma
     cell = {**identity, "auc": roc_auc_score(y, score, **several), "log_loss": log_loss(y, proba, labels=classes)}
     write_cell(cells, key, {**cell, "seconds": seconds, "n_rows": len(task.y)})
     text = ", ".join(str(value) for value in identity.values())
-    Console(stderr=True).print(f"{text}: AUC {cell['auc']:.4f} in {seconds:.0f} s", highlight=False)
+    Console(stderr=True, soft_wrap=True).print(f"{text}: AUC {cell['auc']:.4f} in {seconds:.0f} s", highlight=False)
 
 
 def show(cells: pd.DataFrame) -> None:

@@ -12,11 +12,11 @@ import hydra
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from rich.table import Table as TextTable
 
 from experiments.suite import CONFIG_FOLDER, RESULTS, measure
 from tabemb.compare import ModelSpec
+from tabemb.compare.table import wide_console
 
 CELL = ["dataset", "fold", "seed"]
 
@@ -72,7 +72,7 @@ def show(table: pd.DataFrame) -> None:
     for variant, error, low, high, seconds, *by_table in table.itertuples(index=False):
         ratios = (f"{ratio:.3f}" for ratio in by_table)
         text.add_row(str(variant), f"{error:.3f}", f"{low:.2f}-{high:.2f}", f"{seconds:.2f}", *ratios)
-    Console().print(text)
+    wide_console().print(text)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from sklearn.svm import SVC
 
 from tabemb import AggregateJoiner, EmbeddingClassifier, EventClassifier, HistoryJoiner
 from tabemb.compare.store import cell_path, read_cells, write_cell
+from tabemb.compare.table import wide_console
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "conf"
 DECIDED = [f"A_{what}" for what in ("APPROVED", "DECLINED", "CANCELLED", "REGISTERED", "ACTIVATED")]
@@ -357,8 +358,8 @@ def show(cells: pd.DataFrame) -> None:
             best = row.max() if metric == "auc" else row.min()
             entries = [f"{row[m]:.4f}" if m in row and row[m] == row[m] else "-" for m in models]
             table.add_row(str(task), *(f"[bold]{e}[/bold]" if e == f"{best:.4f}" else e for e in entries))
-        Console(width=max(Console().width, 150)).print(table)
-    Console().print(f"{cells['seconds'].sum() / 60:.0f} minutes in all", highlight=False)
+        wide_console().print(table)
+    wide_console().print(f"{cells['seconds'].sum() / 60:.0f} minutes in all", highlight=False)
 
 
 if __name__ == "__main__":

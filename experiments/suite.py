@@ -17,11 +17,11 @@ import hydra
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from rich.table import Table as TextTable
 from scipy.stats import gmean
 
 from tabemb.compare import ModelSpec, Protocol, load_dataset, read_cells, run, select
+from tabemb.compare.table import wide_console
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "conf"
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -104,7 +104,7 @@ def geometric_means(table: pd.DataFrame) -> pd.DataFrame:
 
 def show(table: pd.DataFrame) -> None:
     """Print the errors, then the seconds of a fit, then what both come to."""
-    console = Console()
+    console = wide_console()
     errors, seconds = ("error", "Error on the test rows (RMSE or log loss)", 4), ("fit_seconds", "Seconds of a fit", 1)
     for column, title, n_digits in (errors, seconds):
         wide = table.pivot_table(index=FOLD, columns="peer", values=f"{column}_of_peer", sort=False)

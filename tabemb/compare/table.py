@@ -41,7 +41,7 @@ def print_report(results: pd.DataFrame, reference: str | None = None, console: C
     console : rich.console.Console, optional
         Where to print.
     """
-    console = console or _wide_console()
+    console = console or wide_console()
     reference = choose_reference(results, reference)
     for _, cells in results.groupby("dataset", sort=False):
         console.print(score_table(cells, reference))
@@ -52,7 +52,8 @@ def print_report(results: pd.DataFrame, reference: str | None = None, console: C
         console.print(f"\n{ranks.sentence}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _wide_console() -> Console:
+def wide_console() -> Console:
+    """The terminal, or a file wide enough for a table."""
     console = Console()
     return console if console.is_terminal else Console(width=140)
 

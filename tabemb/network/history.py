@@ -13,6 +13,8 @@ from tabemb.network.dropout import CellDropout
 from tabemb.network.numbers import NumberEncoding
 from tabemb.network.tables import Columns, Tables
 
+EVENT_SCALE = 10.0
+"""Tables start from vectors of a tenth, which would hardly move a recurrent net; events are read at this scale."""
 N_CARRIED = 512
 """Sequences whose states are carried on at a time."""
 
@@ -289,7 +291,6 @@ POOLINGS: dict[str, type[LastState]] = {
 class HistoryNetwork(nn.Module):
     """Embeds the categories of events, encodes their numbers, and makes one vector of all events of a row.
 
-    Events are normalised (Ba et al. 2016): the short vectors that tables start from would hardly move a recurrent net.
     The tables are those of the whole network, so that a column and a field of events can share one.
 
     Shape
@@ -304,7 +305,6 @@ class HistoryNetwork(nn.Module):
         self.dropout, self.columns = dropout, columns
         self.numbers: NumberEncoding = numbers
         self.encoder: HistoryEncoder = encoder
-        self.norm = nn.LayerNorm(columns.dim + numbers.dim)
         self.dim = encoder.dim + 1
 
     def forward(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
@@ -317,7 +317,7 @@ class HistoryNetwork(nn.Module):
         none = history.numbers.new_zeros(len(history.codes), 0, 1)
         codes, numbers, _ = self.dropout(history.codes, history.numbers, none)
         vectors, penalty = tables(codes, self.columns)  # (n_events, d_tables)
-        return self.norm(torch.cat([vectors, self.numbers(numbers)], dim=1)), penalty
+        return torch.cat([EVENT_SCALE * vectors, self.numbers(numbers)], dim=1), penalty
 
 
 class Prefixes:

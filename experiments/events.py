@@ -346,7 +346,7 @@ def _cell(cells: Path, data: Path | None, identity: dict[str, Any], settings: Ma
 
 
 def show(cells: pd.DataFrame) -> None:
-    """Print mean AUC and log loss of each task and model, and how far seeds or folds spread."""
+    """Print mean AUC and log loss of each task and model; the best of a task is bold."""
     for metric, title in (("auc", "Area under the curve"), ("log_loss", "Log loss")):
         table = TextTable(title=f"{title}: mean over seeds or folds", title_justify="left")
         table.add_column("task")

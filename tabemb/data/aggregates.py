@@ -96,10 +96,7 @@ class AggregateJoiner(Joiner):
         if isinstance(self.windows, str) or not len(self.windows):
             raise ValueError(f"windows must be a list such as ['7d', None]; got {self.windows!r}.")
         for window in self.windows:
-            if window is not None and self.cutoff is None:
-                raise ValueError("windows are counted back from the cutoff; name the cutoff's column too.")
-            if window is not None:
-                self.log_.clock.length(window)
+            self._check_window(window)
 
     @property
     def levels_(self) -> dict[str, list]:
@@ -126,7 +123,7 @@ class AggregateJoiner(Joiner):
 
     def _aggregate(self, segments: Segments, cutoffs: np.ndarray | None, window: Any) -> dict[str, Any]:
         """All aggregates of some rows, by name without prefix and window."""
-        days = self.log_.clock.span(self.log_.moments - self.log_.moments[0])
+        days = self.log_.days
         found = _of_times(segments, days)
         if cutoffs is not None:
             now = self.log_.clock.span(cutoffs - self.log_.moments[0])

@@ -116,7 +116,9 @@ class Inputs:
         if feature.part is None:
             return to_floats(column, feature.name)
         days = _elapsed_days(column, feature.column, self.origins[feature.column])
-        return {"elapsed": days, "gap": events.since_previous(days), "ago": events.until_last(days)}[feature.part]
+        if feature.part == "elapsed":
+            return days
+        return events.since_previous(days) if feature.part == "gap" else events.until_last(days)
 
 
 class Encoder:

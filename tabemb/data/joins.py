@@ -36,12 +36,12 @@ class Slices:
     starts: np.ndarray
     ends: np.ndarray
 
-    @property
+    @cached_property
     def counts(self) -> np.ndarray:
         """Number of events of each row."""
         return self.ends - self.starts
 
-    @property
+    @cached_property
     def offsets(self) -> np.ndarray:
         """Where the events of each row begin, laid end to end, and where the last ones end: int64 (n_rows + 1,)."""
         return np.concatenate([[0], np.cumsum(self.counts)])
@@ -82,7 +82,7 @@ class EventLog:
         wanted = [name for name in frame.schema.names if name != entity] if fields is None else [time, *fields]
         names = list(dict.fromkeys([time, *wanted]))
         for name in (entity, *names):
-            _check_column(frame, name, "The log")
+            check_column(frame, name, "The log")
         self.entities = Vocabulary.learn({entity: (frame[entity], frame.schema.field(entity))})
         codes = self.entities.codes(frame[entity], frame.schema.field(entity))
         self.clock = Clock.of(frame[time], time)
@@ -95,6 +95,11 @@ class EventLog:
 
     def __getitem__(self, name: str) -> pa.ChunkedArray:
         return self.events[name]
+
+    @cached_property
+    def days(self) -> np.ndarray:
+        """When each event was, in days since the first entity's first one."""
+        return self.clock.span(self.moments - self.moments[0])
 
     def slices(self, entities: np.ndarray, cutoffs: np.ndarray | None, window: Any = None) -> Slices:
         """Events of these entities (codes) before these moments, and not longer before them than the window."""
@@ -196,7 +201,8 @@ class Clock:
         return "numbers" if self.unit is None else "times"
 
 
-def _check_column(frame: pa.Table, name: str, what: str) -> None:
+def check_column(frame: pa.Table, name: str, what: str) -> None:
+    """Raise unless the frame has the column."""
     if name not in frame.schema.names:
         raise ValueError(f"{what} lacks column {name!r}{near(name, frame.schema.names)}.")
 
@@ -238,6 +244,13 @@ class Joiner(TransformerMixin, BaseEstimator):
         if self.name in frame.schema.names:
             raise ValueError(f"X has a column {self.name!r} already; choose another name.")
 
+    def _check_window(self, window: Any) -> None:
+        if window is None:
+            return
+        if self.cutoff is None:
+            raise ValueError("A window is counted back from the cutoff; name the cutoff's column too.")
+        self.log_.clock.length(window)
+
     def transform(self, X: Any) -> Any:
         """Add what the rows may know.
 
@@ -259,7 +272,7 @@ class Joiner(TransformerMixin, BaseEstimator):
     def _asked(self, frame: pa.Table) -> tuple[np.ndarray, np.ndarray | None]:
         """Code of each row's entity, and its cutoff as the log's clock reads it."""
         for name in (self.entity, *([self.cutoff] if self.cutoff else [])):
-            _check_column(frame, name, "X")
+            check_column(frame, name, "X")
         entities = self.log_.entities.codes(frame[self.entity], frame.schema.field(self.entity))
         return entities, self.log_.clock.read(frame[self.cutoff], self.cutoff) if self.cutoff else None
 
@@ -338,10 +351,7 @@ class HistoryJoiner(Joiner):
 
     def _learn(self, frame: pa.Table) -> None:
         super()._learn(frame)
-        if self.window is not None and self.cutoff is None:
-            raise ValueError("window is counted back from the cutoff; name the cutoff's column too.")
-        if self.window is not None:
-            self.log_.clock.length(self.window)
+        self._check_window(self.window)
 
     def _joined(self, frame: pa.Table) -> pa.Table:
         entities, cutoffs = self._asked(frame)

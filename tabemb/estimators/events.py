@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from tabemb.data.histories import as_structs
-from tabemb.data.joins import Clock
-from tabemb.data.schema import Schema, Table, infer_schema, near
+from tabemb.data.joins import Clock, check_column
+from tabemb.data.schema import Schema, Table, infer_schema
 from tabemb.estimators.inputs import Rows, align_columns, check_rows
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor, _extends, _RowEstimator
 from tabemb.network.history import Kept, Prefixes, Ragged, SequenceNetwork
@@ -28,10 +28,6 @@ EARLIER = "earlier"
 """What the later rows of its entity know of a row: its fields, those that come with the outcome, and its answer."""
 PIECE = 4096
 """Events answered at a time, or one sequence if it is longer."""
-EVENTS = 1024
-"""Most events in a step that ``batch_size="auto"`` takes: some sequences, not some rows."""
-
-
 LONGEST = 100
 """Longest part of a sequence in a training step: in a longer one each event would wait for all before it."""
 
@@ -88,6 +84,7 @@ class _EventEstimator(_RowEstimator):
     time: str
     outcome_fields: Sequence[str]
     _has_sequences = True
+    _batch_sizes = (64, 1024)  # events: some sequences, not some rows
 
     def _check_settings(self) -> None:
         super()._check_settings()
@@ -112,8 +109,7 @@ class _EventEstimator(_RowEstimator):
 
     def _check_columns(self, frame: pa.Table, others: Sequence[str] = ()) -> None:
         for name in (self.entity, self.time, *others):
-            if name not in frame.schema.names:
-                raise ValueError(f"X lacks column {name!r}{near(name, frame.schema.names)}.")
+            check_column(frame, name, "X")
 
     def _order(self, frame: pa.Table) -> np.ndarray:
         """Order by entity and time; events of one time stay as they are."""
@@ -203,11 +199,6 @@ class _EventEstimator(_RowEstimator):
         carry = partial(self._reader.carry, parts, self.network_.networks[0].tables)
         n_rows, groups = self._batch_size(len(rows[0])), parts.events.rows
         return partial(Batches, [*rows, parts], n_rows, generator, groups=groups, start=carry)
-
-    def _batch_size(self, n_rows: int) -> int:
-        if self.batch_size != "auto":
-            return int(self.batch_size)
-        return int(np.clip(2 ** round(np.log2(max(n_rows, 1) / 40)), 64, EVENTS))
 
     def _pieces(self, tensors: Sequence[Any]) -> Iterator[Sequence[Any]]:
         """Whole sequences."""

@@ -270,6 +270,8 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
 
     _numeric_target: bool
     _has_sequences = False
+    _batch_sizes = (16, 256)
+    """Smallest and largest ``batch_size="auto"``."""
 
     def fit(self, X, y, sample_weight=None, eval_X=None, eval_y=None):
         """Learn the vectors and the network.
@@ -514,7 +516,7 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
     def _batch_size(self, n_rows: int) -> int:
         if self.batch_size != "auto":
             return int(self.batch_size)
-        return int(np.clip(2 ** round(np.log2(max(n_rows, 1) / 40)), 16, 256))
+        return int(np.clip(2 ** round(np.log2(max(n_rows, 1) / 40)), *self._batch_sizes))
 
     def _n_epochs(self, batches: Batches) -> int:
         if self.max_epochs != "auto":

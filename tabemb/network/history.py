@@ -97,6 +97,10 @@ class Ragged:
         """Sum of the values (n_events, ...) of each row's events, (n, ...)."""
         return values.new_zeros(len(self), *values.shape[1:]).index_add(0, self.rows, values)
 
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean of the values (n_events, d) of each row's events, zeros without one: (n, d)."""
+        return self.sum(values) / self.lengths.clamp(min=1).unsqueeze(1)
+
     def max(self, values: Tensor) -> Tensor:
         """Largest of the values (n_events, d) of each row's events, zeros without one: (n, d)."""
         rows = self.rows.unsqueeze(1).expand_as(values)
@@ -155,9 +159,8 @@ class BagOfEvents(HistoryEncoder):
 
     def forward(self, events: Tensor, history: Ragged) -> Tensor:
         hidden = self.layer(events).relu()  # (n_events, d_history)
-        total = history.sum(hidden)  # (n, d_history)
-        mean = total / history.lengths.clamp(min=1).unsqueeze(1)
-        return torch.cat([mean, history.max(hidden), total.log1p(), _last(hidden, history)], dim=1)
+        parts = [history.mean(hidden), history.max(hidden), history.sum(hidden).log1p(), _last(hidden, history)]
+        return torch.cat(parts, dim=1)  # (n, 4 d_history)
 
 
 def _last(values: Tensor, history: Ragged) -> Tensor:
@@ -251,7 +254,7 @@ class MeanState(LastState):
     """The mean of all states."""
 
     def forward(self, states: Tensor, history: Ragged) -> Tensor:
-        return history.sum(states) / history.lengths.clamp(min=1).unsqueeze(1)
+        return history.mean(states)
 
 
 class Attention(LastState):
@@ -273,8 +276,7 @@ class AllStates(LastState):
     n_parts = 3
 
     def forward(self, states: Tensor, history: Ragged) -> Tensor:
-        mean = history.sum(states) / history.lengths.clamp(min=1).unsqueeze(1)
-        return torch.cat([_last(states, history), mean, history.max(states)], dim=1)
+        return torch.cat([_last(states, history), history.mean(states), history.max(states)], dim=1)
 
 
 HISTORY_ENCODERS: dict[str, type[HistoryEncoder]] = {"gru": GRU, "lstm": LSTM, "mean": BagOfEvents}

@@ -23,9 +23,10 @@ from tabemb import targets
 from tabemb.data.effects import Effects, Levels
 from tabemb.data.encoding import Encoder, Inputs, Scale
 from tabemb.data.joins import Clock
+from tabemb.data.kept import Codebook, KeptStates, Recurrences
 from tabemb.data.schema import Feature, Schema, Table
 from tabemb.data.vocabulary import Vocabulary
-from tabemb.estimators.events import EventClassifier, EventRegressor, KeptStates
+from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.networks import given_vectors
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.settings import torch_device
@@ -46,7 +47,9 @@ SAVED: dict[str, type] = {
         Effects,
         Levels,
         Clock,
+        Codebook,
         KeptStates,
+        Recurrences,
         Schema,
         Feature,
         Scale,
@@ -67,6 +70,7 @@ _FITTED = (
     "answer_names_",
     "clock_",
     "kept_",
+    "recurrences_",
     "n_features_in_",
     "feature_names_in_",
 )

@@ -84,7 +84,7 @@ class ClassTarget(Target):
 
     def responses(self, y: np.ndarray) -> np.ndarray:
         """Indicators of the classes; of two, that of the second says all."""
-        indicators = np.eye(self.n_outputs)[self.encode(y)]
+        indicators = np.eye(self.n_outputs)[self.encode(y).numpy()]
         return indicators[:, 1:] if self.n_outputs == 2 else indicators
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:

@@ -16,11 +16,13 @@ from torch import Tensor
 
 from tabemb.data.histories import as_structs
 from tabemb.data.joins import Clock, check_column
-from tabemb.data.schema import Schema, Table, infer_schema
+from tabemb.data.kept import KeptStates, Past, Recurrences
+from tabemb.data.schema import Schema, Table, infer_role, infer_schema
 from tabemb.estimators.inputs import Rows, align_columns, check_rows
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor, _extends, _RowEstimator
-from tabemb.network.history import Kept, Prefixes, Ragged, SequenceNetwork
-from tabemb.network.model import Answer
+from tabemb.network.history import Kept, Prefixes, Ragged
+from tabemb.network.model import Answer, TabularNetwork
+from tabemb.targets import ClassTarget
 from tabemb.training.batches import Batches, in_pieces
 from tabemb.training.threads import threads
 
@@ -32,69 +34,20 @@ LONGEST = 100
 """Longest part of a sequence in a training step: in a longer one each event would wait for all before it."""
 
 
-class KeptStates:
-    """What is known of each entity after its last event: the encoder's state, the number of events, the last moment."""
-
-    def __init__(self) -> None:
-        self.places: dict[Any, int] = {}
-        self.states = np.zeros((0, 0), np.float32)
-        self.counts = np.zeros(0, np.int64)
-        self.moments = np.zeros(0, np.int64)
-
-    def _find(self, entities: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Which entities are known, and the place of each of these."""
-        places = np.array([self.places.get(entity, -1) for entity in entities], dtype=np.int64)
-        return places >= 0, places[places >= 0]
-
-    def read(self, entities: Sequence[Any], d_state: int) -> tuple[np.ndarray, np.ndarray]:
-        """States (n_entities, d_state) and numbers of events; zeros for a new entity."""
-        known, places = self._find(entities)
-        states, counts = np.zeros((len(known), d_state), np.float32), np.zeros(len(known), np.int64)
-        if known.any():
-            states[known], counts[known] = self.states[places], self.counts[places]
-        return states, counts
-
-    def last(self, entities: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Which entities had events, and the moment of the last one of each of these."""
-        known, places = self._find(entities)
-        return known, self.moments[places]
-
-    def write(self, entities: Sequence[Any], states: np.ndarray, counts: np.ndarray, moments: np.ndarray) -> None:
-        """Put what is known after the entities' last events in the place of what was there."""
-        for entity in entities:
-            self.places.setdefault(entity, len(self.places))
-        _, places = self._find(entities)
-        self._grow(len(self.places), states.shape[1], moments.dtype)
-        self.states[places], self.counts[places], self.moments[places] = states, counts, moments
-
-    def _grow(self, n: int, d_state: int, dtype: np.dtype) -> None:
-        if n <= len(self.counts):
-            return
-        size, n_old = max(n, 2 * len(self.counts)), len(self.counts)  # doubled: a new entity always costs the same
-        states, counts, moments = np.zeros((size, d_state), np.float32), np.zeros(size, np.int64), np.zeros(size, dtype)
-        if n_old:
-            states[:n_old], counts[:n_old], moments[:n_old] = self.states, self.counts, self.moments
-        self.states, self.counts, self.moments = states, counts, moments
-
-
 class _EventEstimator(_RowEstimator):
     """What the two estimators share: the log in sequences, batches of whole ones, states that are kept."""
 
     entity: str
     time: str
     outcome_fields: Sequence[str]
+    recurrences: bool
     _has_sequences = True
     _batch_sizes = (64, 1024)  # events: some sequences, not some rows
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        if self.n_networks != 1:
-            raise ValueError(f"n_networks must be 1 for events, whose states are kept; got {self.n_networks!r}.")
         if isinstance(self.outcome_fields, str):
             raise ValueError(f"outcome_fields must be a list of columns; got {self.outcome_fields!r}.")
-
-    def _chosen(self, name: str) -> Any:
-        return 1 if name == "n_networks" else super()._chosen(name)
 
     # From the log to sequences
 
@@ -102,10 +55,25 @@ class _EventEstimator(_RowEstimator):
         """The events sorted by entity and time, each with what later ones may know of it."""
         self._check_columns(rows.frame, self.outcome_fields)
         self.clock_ = Clock.of(rows.frame[self.time], self.time)
-        self.kept_ = KeptStates()
         rows = rows.take(self._order(rows.frame))
         self.answer_names_ = ["answer"] if rows.y.ndim == 1 else [f"answer_{i}" for i in range(rows.y.shape[1])]
-        return replace(rows, frame=self._with_earlier(rows.frame, self._gaps(rows.frame), rows.y))
+        fields = self._recurring(rows.frame) if self.recurrences else []
+        self.recurrences_ = Recurrences(self.entity, fields, self.clock_, self._counted(rows.y).mean(axis=0))
+        self.kept_ = KeptStates(d_state=0)  # nothing is known as yet
+        return replace(rows, frame=self._with_earlier(rows.frame, rows.y))
+
+    def _recurring(self, frame: pa.Table) -> list[str]:
+        """The known categorical columns."""
+        others, roles = {self.entity, self.time, *self.outcome_fields}, self.roles or {}
+        known = [field for field in frame.schema if field.name not in others]
+        return [field.name for field in known if (roles.get(field.name) or infer_role(field)) == "categorical"]
+
+    def _counted(self, y: np.ndarray) -> np.ndarray:
+        """Answers whose sums say something, (n, n_answers): numbers, and which of two classes."""
+        if not isinstance(self.target_, ClassTarget):
+            return self.target_.responses(y)
+        counted = self.target_.classes_[1:] if self.target_.n_outputs == 2 else []
+        return np.array([y == label for label in counted], dtype=np.float64).reshape(-1, len(y)).T
 
     def _check_columns(self, frame: pa.Table, others: Sequence[str] = ()) -> None:
         for name in (self.entity, self.time, *others):
@@ -137,28 +105,34 @@ class _EventEstimator(_RowEstimator):
 
     def _since_last(self, frame: pa.Table) -> np.ndarray:
         """Days since the last event of each row's entity that was taken in; NaN for a new one."""
-        known, last = self.kept_.last(frame[self.entity].to_pylist())
-        days = np.full(frame.num_rows, np.nan)
-        days[known] = self.clock_.span(self._moments(frame)[known] - last)
-        return days
+        past = self.kept_.read(frame[self.entity].to_pylist())
+        return np.where(past.counts > 0, self.clock_.span(self._moments(frame) - past.moments), np.nan)
 
-    def _known(self, frame: pa.Table, gaps: np.ndarray) -> pa.Table:
+    def _known(self, frame: pa.Table, gaps: np.ndarray, recurrences: dict[str, np.ndarray]) -> pa.Table:
         """What is known of events before their answers."""
-        outcomes = [name for name in self.outcome_fields if name in frame.schema.names]
-        return frame.drop_columns(outcomes).append_column(f"{self.time}.gap", pa.array(gaps))
+        known = frame.drop_columns([name for name in self.outcome_fields if name in frame.schema.names])
+        added = {f"{self.time}.gap": gaps, **recurrences}
+        self._check_free(known, {EARLIER, *self.answer_names_, *added})
+        for name, numbers in added.items():
+            known = known.append_column(name, pa.array(numbers))
+        return known
 
-    def _with_earlier(self, frame: pa.Table, gaps: np.ndarray, y: np.ndarray) -> pa.Table:
-        """What is known before the answer, and, as a list of one event, what later rows of the entity know."""
-        taken = {EARLIER, *self.answer_names_}.intersection(frame.schema.names)
+    def _check_free(self, frame: pa.Table, names: set[str]) -> None:
+        taken = names.intersection(frame.schema.names)
         if taken:
             raise ValueError(f"X has a column {min(taken)!r}, a name that is needed for the earlier events; rename it.")
+
+    def _with_earlier(self, frame: pa.Table, y: np.ndarray) -> pa.Table:
+        """What is known before the answer, and, as a list of one event, what later rows of the entity know."""
+        gaps, answers = self._gaps(frame), self._counted(y)
+        known = self._known(frame, gaps, self.recurrences_.before(frame, self._moments(frame), answers))
         fields = frame.drop_columns([self.entity, self.time]).append_column("gap", pa.array(gaps))
         fields = fields.select([f.name for f in fields.schema if not pa.types.is_nested(f.type)])
         for name, answer in zip(self.answer_names_, y.reshape(len(y), -1).T):
             fields = fields.append_column(name, pa.array(answer))
         offsets = pa.array(np.arange(frame.num_rows + 1))
         earlier = pa.LargeListArray.from_arrays(offsets, as_structs(fields))
-        return self._known(frame, gaps).append_column(EARLIER, earlier)
+        return known.append_column(EARLIER, earlier)
 
     def _infer(self, frame: pa.Table) -> Schema:
         """The schema, with one table for a field of the present event and of the earlier ones."""
@@ -192,11 +166,13 @@ class _EventEstimator(_RowEstimator):
         several = len(np.unique(self._entity_codes(rows.frame))) > 1
         return super()._learners(rows, judges, seed) if several else None
 
-    def _batches(self, columns: list[Any], generator: torch.Generator) -> Callable[..., Batches]:
+    def _batches(
+        self, network: TabularNetwork, columns: list[Any], generator: torch.Generator
+    ) -> Callable[..., Batches]:
         """Long sequences are cut: a part goes on from the state that the network gives at the start of the epoch."""
         *rows, sequences = columns
         parts = sequences.cut(LONGEST)
-        carry = partial(self._reader.carry, parts, self.network_.networks[0].tables)
+        carry = partial(network.carry, parts)
         n_rows, groups = self._batch_size(len(rows[0])), parts.events.rows
         return partial(Batches, [*rows, parts], n_rows, generator, groups=groups, start=carry)
 
@@ -212,45 +188,43 @@ class _EventEstimator(_RowEstimator):
 
     def _finish(self, rows: Rows) -> None:
         """Keep the state of every entity after its last event."""
-        self._keep(rows.frame)
+        self.forget()
+        self._keep(rows.frame, rows.y)
 
     # Answers from kept states
 
     @torch.no_grad()
-    def _keep(self, frame: pa.Table) -> None:
-        """Let the states of the entities of sorted events take these in."""
+    def _keep(self, frame: pa.Table, y: np.ndarray) -> None:
+        """Let what is kept of the entities of sorted events take these in."""
+        moments = self._moments(frame)
         sequences = self._from_states(self._encoded(frame)[-1], frame)
         heads, after = sequences.events.offsets.cpu().numpy(), []
         for (piece,) in self._pieces([sequences]):
-            after.append(self._reader.advance(piece, self.network_.networks[0].tables)[1].numpy(force=True))
+            after.append(self.network_.advance(piece).numpy(force=True))
         counts = sequences.n_after.numpy(force=True)
         entities = _keys(frame[self.entity], heads[:-1])
-        self.kept_.write(entities, np.concatenate(after), counts, self._moments(frame)[heads[1:] - 1])
-
-    @property
-    def _reader(self) -> SequenceNetwork:
-        """The network that reads earlier events."""
-        return self.network_.networks[0].histories[-1]  # type: ignore[return-value]
+        self.kept_.write(entities, Past(np.concatenate(after), counts, moments[heads[1:] - 1]))
+        self.recurrences_.before(frame, moments, self._counted(y), keep=True)
 
     def _from_states(self, sequences: Prefixes, frame: pa.Table) -> Prefixes:
         device = next(self.network_.parameters()).device
         heads = sequences.events.offsets[:-1].numpy(force=True)
-        states, counts = self.kept_.read(_keys(frame[self.entity], heads), self._reader.encoder.d_state)
-        return Prefixes(sequences.events, torch.from_numpy(states), torch.from_numpy(counts)).to(device)
+        past = self.kept_.read(_keys(frame[self.entity], heads))
+        return Prefixes(sequences.events, torch.from_numpy(past.states), torch.from_numpy(past.counts)).to(device)
 
     def _check_times(self, frame: pa.Table) -> None:
-        known, last = self.kept_.last(frame[self.entity].to_pylist())
-        late = np.flatnonzero(self._moments(frame)[known] < last)
+        past = self.kept_.read(frame[self.entity].to_pylist())
+        late = np.flatnonzero((past.counts > 0) & (self._moments(frame) < past.moments))
         if len(late):
-            row = int(np.flatnonzero(known)[late[0]])
+            row = int(late[0])
             time, entity = (frame[name][row].as_py() for name in (self.time, self.entity))
             raise ValueError(
                 f"Column {self.time!r} holds {time} in row {row}, but a later event of {entity!r} was taken in before; "
                 "pass events in the order of their times."
             )
 
-    def _after_earlier(self, X: Any, y: Any) -> tuple[pa.Table, np.ndarray]:
-        """Sorted events with their answers, going on from the kept states, and the order that sorted them."""
+    def _after_earlier(self, X: Any, y: Any) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+        """Sorted events with their answers, going on from the kept states; the answers; the order that sorted them."""
         check_is_fitted(self)
         answers = check_rows(X, y, None, self._numeric_target, self).y
         frame = align_columns(self, X)
@@ -258,7 +232,7 @@ class _EventEstimator(_RowEstimator):
         self._check_times(frame)
         order = self._order(frame)
         frame = frame.take(pa.array(order))
-        return self._with_earlier(frame, self._gaps(frame), answers[order]), order
+        return self._with_earlier(frame, answers[order]), answers[order], order
 
     def update(self, X, y):
         """Take in new events and their answers, so that later predictions know them.
@@ -273,9 +247,20 @@ class _EventEstimator(_RowEstimator):
         -------
         self
         """
-        frame, _ = self._after_earlier(X, y)
+        frame, answers, _ = self._after_earlier(X, y)
         with threads(self.n_jobs):
-            self._keep(frame)
+            self._keep(frame, answers)
+        return self
+
+    def forget(self):
+        """Forget the events of all entities, those of training too; what training learned stays.
+
+        Returns
+        -------
+        self
+        """
+        self.recurrences_.forget()
+        self.kept_ = KeptStates(self.network_.d_state)
         return self
 
     def _in_pieces(self, X: Any, part: Callable[[Answer], Tensor]) -> Tensor:
@@ -285,10 +270,10 @@ class _EventEstimator(_RowEstimator):
         self._check_columns(frame)
         self._entity_codes(frame)
         self._check_times(frame)
-        known = self._known(frame, self._since_last(frame)).append_column(EARLIER, pa.nulls(frame.num_rows))
-        states, counts = self.kept_.read(frame[self.entity].to_pylist(), self._reader.encoder.d_state)
-        *rows, _ = super()._encoded(known)
-        kept = Kept(torch.from_numpy(states), torch.from_numpy(counts))
+        known = self._known(frame, self._since_last(frame), self.recurrences_.known(frame, self._moments(frame)))
+        past = self.kept_.read(frame[self.entity].to_pylist())
+        *rows, _ = super()._encoded(known.append_column(EARLIER, pa.nulls(frame.num_rows)))
+        kept = Kept(torch.from_numpy(past.states), torch.from_numpy(past.counts))
         return self._answered([*rows, kept], part, partial(in_pieces, size=PIECE))
 
     @torch.no_grad()
@@ -302,7 +287,7 @@ class _EventEstimator(_RowEstimator):
 
     def _replayed(self, X: Any, y: Any) -> Any:
         """Predictions for all events, each from those before it, in the order of X."""
-        frame, order = self._after_earlier(X, y)
+        frame, _, order = self._after_earlier(X, y)
         *rows, sequences = self._encoded(frame)
         tensors = [*rows, self._from_states(sequences, frame)]
         outputs = self._answered(tensors, lambda answer: self.target_.average(answer.outputs), self._pieces)
@@ -328,6 +313,10 @@ _EVENT_PARAMETERS = """
     outcome_fields : sequence of str, default=()
         Columns of X that are known only after the event: later events of the entity see them, the event itself does
         not. `predict` does not need them.
+    recurrences : bool, default=True
+        Whether what the entity's earlier events of the same category say is an input too, for each categorical column:
+        their number, the time since the last and, unless y has three classes or more, the mean and the last of their
+        answers.
     **shared
         Every other parameter of `{base}`. ``history`` reads the earlier events, ``pooling`` and ``max_events`` have no
         part in it; early stopping holds back whole entities; ``batch_size`` counts events.
@@ -354,11 +343,14 @@ class EventClassifier(_EventEstimator, EmbeddingClassifier):  # noqa: D101 (comp
     """
 
     @_extends(EmbeddingClassifier)
-    def __init__(self, *, entity: str, time: str, outcome_fields: Sequence[str] = (), **shared: Any) -> None:
+    def __init__(
+        self, *, entity: str, time: str, outcome_fields: Sequence[str] = (), recurrences: bool = True, **shared: Any
+    ) -> None:
         super().__init__(**shared)
         self.entity = entity
         self.time = time
         self.outcome_fields = outcome_fields
+        self.recurrences = recurrences
 
     def replay_proba(self, X, y):
         """Probabilities for every event of a log, each from those before it alone; no state is kept.
@@ -385,11 +377,14 @@ class EventRegressor(_EventEstimator, EmbeddingRegressor):  # noqa: D101 (compos
 {_EVENT_PARAMETERS.format(base="EmbeddingRegressor")}"""
 
     @_extends(EmbeddingRegressor)
-    def __init__(self, *, entity: str, time: str, outcome_fields: Sequence[str] = (), **shared: Any) -> None:
+    def __init__(
+        self, *, entity: str, time: str, outcome_fields: Sequence[str] = (), recurrences: bool = True, **shared: Any
+    ) -> None:
         super().__init__(**shared)
         self.entity = entity
         self.time = time
         self.outcome_fields = outcome_fields
+        self.recurrences = recurrences
 
     def replay(self, X, y):
         """Predictions for every event of a log, each from those before it alone; no state is kept.

@@ -26,7 +26,7 @@ from tabemb.estimators.inputs import Rows, align_columns, check_rows, remember_c
 from tabemb.estimators.networks import NetworkSettings, build_networks, spaces_of
 from tabemb.estimators.settings import PRESETS, check_choice, check_settings, is_fast_in_bfloat16, torch_device
 from tabemb.network.history import Ragged
-from tabemb.network.model import Answer, Network, in_double_precision
+from tabemb.network.model import Answer, Network, TabularNetwork, in_double_precision
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import NUMBER_TARGETS, QuantileTarget, Target, class_target
 from tabemb.training.batches import Batches, in_pieces
@@ -294,9 +294,9 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         self._check_settings()
         rows = self._weigh(check_rows(X, y, sample_weight, self._numeric_target, self))
         remember_columns(self, X, rows.frame)
+        self.target_ = self._make_target(rows.y).fit(rows.y, rows.weights)
         everything = rows = self._prepare(rows)
         schema = self._infer(rows.frame)
-        self.target_ = self._make_target(rows.y).fit(rows.y, rows.weights)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         with seeded(seed, torch_device(self.device)), threads(self.n_jobs):
             rows, judges = self._split(rows, eval_X, eval_y, seed)
@@ -418,9 +418,9 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         networks = self.network_.networks
         codes, numbers, answers, weights, *histories = tensors
         columns = [codes, numbers, partial(_out_of_fold, crossed), answers, weights, *histories]
-        batches = self._batches(columns, torch.Generator().manual_seed(seed))
-        trained = []
+        generator, trained = torch.Generator().manual_seed(seed), []
         for i, network in enumerate(networks):
+            batches = self._batches(network, columns, generator)
             part = clock.part(len(networks) - i)
             optimizer = Optimizer(network, self.learning_rate, self.weight_decay, self.table_rate)
             run = partial(self._run, network, optimizer)
@@ -430,7 +430,9 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
                 trained.append(self._judge_then_teach(run, batches, crossed, learn, judged, part))
         return trained[0]
 
-    def _batches(self, columns: list[Any], generator: torch.Generator) -> Callable[..., Batches]:
+    def _batches(
+        self, network: TabularNetwork, columns: list[Any], generator: torch.Generator
+    ) -> Callable[..., Batches]:
         histories = columns[5:]
         lengths = sum(history.lengths for history in histories) if histories else None
         return partial(Batches, columns, self._batch_size(len(columns[0])), generator, lengths=lengths)

@@ -373,6 +373,11 @@ class Prefixes:
         offsets = torch.cat([starts, self.events.offsets[-1:]])
         return Prefixes(Ragged(offsets, self.events.codes, self.events.numbers), None, nth * longest)
 
+    def narrow(self, start: int, d_state: int) -> Prefixes:
+        """With some columns of the states."""
+        states = None if self.states is None else self.states.narrow(1, start, d_state)
+        return Prefixes(self.events, states, self.counts)
+
     def to(self, device: torch.device) -> Prefixes:
         states = None if self.states is None else self.states.to(device)
         return Prefixes(self.events.to(device), states, self.counts.to(device))
@@ -386,6 +391,10 @@ class Kept(NamedTuple):
 
     def to(self, device: torch.device) -> Kept:
         return Kept(self.states.to(device), self.counts.to(device))
+
+    def narrow(self, start: int, d_state: int) -> Kept:
+        """With some columns of the states."""
+        return Kept(self.states.narrow(1, start, d_state), self.counts)
 
     def split(self, size: int) -> list[Kept]:
         """Consecutive rows, ``size`` at a time."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -13,9 +13,12 @@ from torch import Tensor, nn
 
 from tabemb.network.backbone import Backbone
 from tabemb.network.dropout import CellDropout
-from tabemb.network.history import HistoryNetwork, Ragged
+from tabemb.network.history import HistoryNetwork, Kept, Prefixes, Ragged, SequenceNetwork
 from tabemb.network.numbers import NumberEncoding, squash
 from tabemb.network.tables import Tables
+
+Events = Ragged | Prefixes | Kept
+"""What the history networks of a network read."""
 
 
 class Answer(NamedTuple):
@@ -75,7 +78,24 @@ class TabularNetwork(nn.Module):
         """The networks that are trained one by one: this one."""
         return [self]
 
-    def forward(self, codes: Tensor, numbers: Tensor, effects: Tensor, *histories: Ragged) -> Answer:
+    @property
+    def _readers(self) -> list[SequenceNetwork]:
+        return [network for network in self.histories if isinstance(network, SequenceNetwork)]
+
+    @property
+    def d_state(self) -> int:
+        """Width of the state that is kept of a sequence."""
+        return sum(reader.encoder.d_state for reader in self._readers)
+
+    def advance(self, sequences: Prefixes) -> Tensor:
+        """The state after all events of each sequence, (n_sequences, d_state)."""
+        return self._readers[0].advance(sequences, self.tables)[1]
+
+    def carry(self, parts: Prefixes) -> None:
+        """Let every part of a sequence that was cut start from the state after the part before it."""
+        self._readers[0].carry(parts, self.tables)
+
+    def forward(self, codes: Tensor, numbers: Tensor, effects: Tensor, *histories: Events) -> Answer:
         codes, numbers, effects = self.dropout(codes, numbers, effects)
         vectors, penalty = self.tables(codes)  # (n, d_tables)
         parts = [vectors, self.numbers(numbers), squash(effects).flatten(1)]
@@ -112,8 +132,25 @@ class NetworkEnsemble(nn.Module):
         """Width of the last hidden layers side by side."""
         return sum(network.d_hidden for network in self.networks)
 
-    def forward(self, codes: Tensor, numbers: Tensor, effects: Tensor, *histories: Ragged) -> Answer:
-        outputs, hidden, penalties = zip(*(network(codes, numbers, effects, *histories) for network in self.networks))
+    @property
+    def d_state(self) -> int:
+        """Width of the states that are kept of a sequence, side by side."""
+        return sum(network.d_state for network in self.networks)
+
+    def advance(self, sequences: Prefixes) -> Tensor:
+        """The states after all events of each sequence, (n_sequences, d_state)."""
+        return torch.cat([network.advance(own) for network, (own,) in self._own(sequences)], dim=1)
+
+    def _own(self, *histories: Any) -> Iterator[tuple[TabularNetwork, list[Any]]]:
+        """Each network with what it reads: of the states of sequences, those it made."""
+        start = 0
+        for network in self.networks:
+            yield network, [h if isinstance(h, Ragged) else h.narrow(start, network.d_state) for h in histories]
+            start += network.d_state
+
+    def forward(self, codes: Tensor, numbers: Tensor, effects: Tensor, *histories: Events) -> Answer:
+        answers = (network(codes, numbers, effects, *own) for network, own in self._own(*histories))
+        outputs, hidden, penalties = zip(*answers)
         return Answer(torch.cat(outputs, dim=1), torch.cat(hidden, dim=2), torch.stack(penalties).mean(0))
 
 

@@ -5,7 +5,6 @@ from sklearn.base import clone
 
 import tabemb
 from tabemb import EventClassifier, EventRegressor
-from tabemb.estimators.events import KeptStates
 
 QUICK = {"hidden": (16,), "n_members": 2, "max_epochs": 2, "d_history": 8, "random_state": 0, "n_jobs": 1}
 KINDS = ["gru", "lstm", "mean"]
@@ -71,19 +70,18 @@ def test_earlier_answers_are_known_and_learned():
     assert np.ptp(found[first]) < 1e-5  # nothing is known of anybody
 
 
-@pytest.mark.parametrize("history", KINDS)
-def test_kept_states_go_on_as_if_the_whole_sequence_were_read_again(history):
+@pytest.mark.parametrize(("history", "n_networks"), [*((kind, 1) for kind in KINDS), ("gru", 2)])
+def test_kept_states_go_on_as_if_the_whole_sequence_were_read_again(history, n_networks):
     X = log()
     y = answers(X)
-    model = classifier(history=history).fit(X, y)
+    model = classifier(history=history, n_networks=n_networks).fit(X, y)
     after = log(40, 16, seed=3).assign(at=lambda d: d["at"] + pd.Timedelta("100D"))
     later = answers(after, 4)
     replayed = model.replay_proba(after, later)
     np.testing.assert_allclose(steps(model, after, later), replayed, rtol=1e-5, atol=1e-6)
 
-    fresh = classifier(history=history).fit(X, y)
-    fresh.kept_ = KeptStates()
-    whole = fresh.replay_proba(pd.concat([X, after]), np.concatenate([y, later]))[len(X) :]
+    fresh = classifier(history=history, n_networks=n_networks).fit(X, y)
+    whole = fresh.forget().replay_proba(pd.concat([X, after]), np.concatenate([y, later]))[len(X) :]
     np.testing.assert_allclose(whole, replayed, rtol=1e-5, atol=1e-6)
 
 
@@ -92,7 +90,7 @@ def test_order_of_rows_other_entities_and_later_events_change_no_answer(history)
     X = log(seed=5)
     y = answers(X)
     model = classifier(history=history).fit(X, y)
-    model.kept_ = KeptStates()
+    model.forget()
     whole = model.replay_proba(X, y)
     order = np.random.default_rng(0).permutation(len(X))
     untied = ~X.duplicated(["who", "at"], keep=False).to_numpy()
@@ -109,7 +107,7 @@ def test_an_event_does_not_see_its_own_outcome_and_later_ones_do():
     X = log()
     y = answers(X)
     model = classifier().fit(X, y)
-    model.kept_ = KeptStates()
+    model.forget()
     before = model.replay_proba(X, y)
     i = int(X[X["who"] == "w1"]["at"].argsort(kind="stable").iloc[0])
     i = X[X["who"] == "w1"].index[i]
@@ -169,9 +167,9 @@ def test_the_defaults_hold_whole_entities_back_and_keep_the_states_of_all():
     model = EventClassifier(entity="who", time="at", hidden=(8,), n_members=1, patience=1, random_state=0, n_jobs=1)
     model.fit(X, y)
     assert np.isfinite(model.history_["eval_loss"][0])
-    assert len(model.kept_.places) == X["who"].nunique()
+    assert len(model.kept_) == X["who"].nunique()
     judged = clone(model).set_params(early_stopping=True, max_epochs=2).fit(X, y)
-    assert len(judged.kept_.places) == X["who"].nunique()
+    assert len(judged.kept_) == X["who"].nunique()
     apart = clone(model).set_params(max_epochs=2).fit(X, y, eval_X=log(100, 5, 7), eval_y=answers(log(100, 5, 7)))
     assert np.isfinite(apart.history_["eval_loss"]).all()
 
@@ -183,7 +181,6 @@ def test_the_defaults_hold_whole_entities_back_and_keep_the_states_of_all():
         ({"time": "when"}, "X lacks column 'when'"),
         ({"outcome_fields": ["trys"]}, r"X lacks column 'trys' \(did you mean 'tries'\?\)"),
         ({"outcome_fields": "tries"}, "outcome_fields must be a list of columns; got 'tries'"),
-        ({"n_networks": 2}, "n_networks must be 1 for events"),
         ({"roles": {"watt": "number"}}, "roles names column 'watt', which X does not have"),
     ],
 )
@@ -209,11 +206,26 @@ def test_wrong_events_are_named():
         model.update(X[X["who"] == "w1"].assign(at=pd.Timestamp("2019")), y[X["who"] == "w1"])
 
 
-def test_states_are_kept_by_entity_whatever_their_number():
-    kept = KeptStates()
-    for i in range(100):
-        kept.write([f"e{i}", i], np.full((2, 3), i, np.float32), np.array([i, i]), np.array([i, i]))
-    states, counts = kept.read(["e7", 7, "new", 99], 3)
-    assert states[:, 0].tolist() == [7, 7, 0, 99]
-    assert counts.tolist() == [7, 7, 0, 99]
-    assert len(kept.counts) <= 256
+def test_recurrences_tell_what_a_recurrent_net_has_not_learned():
+    rng = np.random.default_rng(0)
+    n, n_entities = 4000, 80
+    X = pd.DataFrame({"who": rng.integers(n_entities, size=n).astype(str), "at": np.arange(n)})
+    X["what"] = rng.integers(30, size=n).astype(str)
+    taste = rng.random((n_entities, 30)) < 0.5  # of each entity for each category: what was answered before comes again
+    y = taste[X["who"].astype(int), X["what"].astype(int)]
+    held = X["who"].astype(int).to_numpy() < 20
+    seen = (X.groupby(["who", "what"]).cumcount() > 0).to_numpy()[held]
+    settings = {"max_epochs": 6, "n_members": 1, "hidden": (32,), "d_history": 8, "n_pairs": 0}
+    accuracy = {}
+    for recurrences in (True, False):
+        model = classifier(**settings, outcome_fields=(), recurrences=recurrences).fit(X[~held], y[~held])
+        right = model.replay_proba(X[held], y[held]).argmax(1) == y[held]
+        accuracy[recurrences] = right[seen].mean()
+    assert accuracy[True] > 0.98
+    assert accuracy[False] < 0.8
+
+
+def test_a_name_that_recurrences_need_is_refused():
+    X = log().rename(columns={"tries": "what.count"})
+    with pytest.raises(ValueError, match=r"X has a column 'what.count', a name that is needed"):
+        EventClassifier(entity="who", time="at", max_epochs=1).fit(X, answers(X))

@@ -1,0 +1,231 @@
+"""What is kept of entities from event to event: a state of each, and what their events of each category said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from tabemb.data.joins import Clock
+
+
+class Codebook:
+    """Gives every new value the next whole number.
+
+    Examples
+    --------
+    >>> book = Codebook()
+    >>> book.learn(["ann", "bob"])
+    >>> book.codes(["bob", "cy"]).tolist()
+    [1, -1]
+    """
+
+    @cached_property
+    def places(self) -> dict[Any, int]:
+        """The code of each value."""
+        return {value: i for i, value in enumerate(self.__dict__.get("values", pa.nulls(0)).to_pylist())}
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"values": pa.array(list(self.places))}
+
+    def learn(self, values: Iterable[Any]) -> None:
+        """Take in the values that are new."""
+        for value in values:
+            self.places.setdefault(value, len(self.places))
+
+    def codes(self, values: Iterable[Any]) -> np.ndarray:
+        """The code of each value, -1 for those that were not learned: int64 (n,)."""
+        return np.array([self.places.get(value, -1) for value in values], dtype=np.int64)
+
+
+class Past(NamedTuple):
+    """What is known of n keys: states (n, d_state), numbers of events and moments of the last ones, (n,)."""
+
+    states: np.ndarray
+    counts: np.ndarray
+    moments: np.ndarray
+
+
+class KeptStates:
+    """What is known of each key after its last event: a state, the number of events, the last moment.
+
+    Examples
+    --------
+    >>> kept = KeptStates(d_state=2)
+    >>> kept.write(["ann"], Past(np.ones((1, 2)), np.array([3]), np.array([7])))
+    >>> kept.read(["bob", "ann"]).counts.tolist()
+    [0, 3]
+    """
+
+    def __init__(self, d_state: int, dtype: Any = np.float32) -> None:
+        self.keys = Codebook()
+        self.states, self.counts = np.zeros((0, d_state), dtype), np.zeros(0, np.int64)
+        self.moments = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def _rows(self) -> Past:
+        return Past(self.states, self.counts, self.moments)
+
+    def read(self, keys: Iterable[Any]) -> Past:
+        """What is known of these keys; zeros for one that is new."""
+        places = self.keys.codes(keys)
+        known = places >= 0
+        found = Past(*(np.zeros((len(places), *values.shape[1:]), values.dtype) for values in self._rows))
+        for own, values in zip(found, self._rows):
+            own[known] = values[places[known]]
+        return found
+
+    def write(self, keys: Sequence[Any], after: Past) -> None:
+        """Put what is known after the last events of these keys in the place of what was there."""
+        self.keys.learn(keys)
+        self._grow(len(self.keys))
+        self.moments = self.moments.astype(np.result_type(self.moments, after.moments), copy=False)
+        places = self.keys.codes(keys)
+        for values, own in zip(self._rows, after):
+            values[places] = own
+
+    def _grow(self, n: int) -> None:
+        n_more = max(n, 2 * len(self.counts)) - len(self.counts)  # doubled: a new key always costs the same
+        if n > len(self.counts):
+            wider = (np.concatenate([v, np.zeros((n_more, *v.shape[1:]), v.dtype)]) for v in self._rows)
+            self.states, self.counts, self.moments = wider
+
+
+class Recurrences:
+    """What the earlier events of the same entity and category say, field by field, as numbers.
+
+    A recurrent net would have to count the events of each category of each field apart; here they are counted: their
+    number, the mean of their answers, the last of them and the time since. In knowledge tracing these are the
+    successes and failures by skill (performance factors analysis, Pavlik et al. 2009).
+
+    Parameters
+    ----------
+    entity : str
+        Column of the entities.
+    fields : sequence of str
+        Categorical columns; a missing value is a category.
+    clock : Clock
+        Tells days from the difference of two moments.
+    mean : ndarray of shape (n_answers,)
+        Mean answer, which stands for one event more.
+    """
+
+    def __init__(self, entity: str, fields: Sequence[str], clock: Clock, mean: np.ndarray) -> None:
+        self.entity, self.fields, self.clock, self.mean = entity, list(fields), clock, mean
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is known of any entity."""
+        self.entities = Codebook()
+        self.categories = [Codebook() for _ in self.fields]
+        self.kept = [KeptStates(2 * len(self.mean), np.float64) for _ in self.fields]
+
+    def known(self, frame: pa.Table, moments: np.ndarray) -> dict[str, np.ndarray]:
+        """Before each event, of those alone that were taken in."""
+        numbers: dict[str, np.ndarray] = {}
+        entities = _Coded.of(frame[self.entity])
+        for field, book, kept in zip(self.fields, self.categories, self.kept):
+            pairs = _pairs(entities.read_by(self.entities), _Coded.of(frame[field]).read_by(book))
+            numbers |= self._numbers(field, kept.read(pairs.tolist()), moments)
+        return numbers
+
+    def before(
+        self, frame: pa.Table, moments: np.ndarray, answers: np.ndarray, keep: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Before each of some sorted events, of those taken in and of these; these are taken in too with ``keep``."""
+        numbers: dict[str, np.ndarray] = {}
+        entities = _Coded.of(frame[self.entity])
+        for field, book, kept in zip(self.fields, self.categories, self.kept):
+            categories = _Coded.of(frame[field])
+            if keep:
+                self.entities.learn(entities.values)
+                book.learn(categories.values)
+            groups = _Groups.of(entities.codes * len(categories.values) + categories.codes)
+            pairs = _pairs(entities.read_by(self.entities), categories.read_by(book))[groups.firsts].tolist()
+            past, after = groups.told(kept.read(pairs), moments, answers)
+            numbers |= self._numbers(field, past, moments)
+            if keep:
+                kept.write(pairs, after)
+        return numbers
+
+    def _numbers(self, field: str, past: Past, moments: np.ndarray) -> dict[str, np.ndarray]:
+        sums, last = np.split(past.states, 2, axis=1)
+        means = (sums + self.mean) / (past.counts + 1)[:, None]
+        since = self.clock.span(moments - past.moments)
+        ends = [""] if len(self.mean) == 1 else [f"_{i}" for i in range(len(self.mean))]
+        told = {f"mean{end}": own for end, own in zip(ends, means.T)}
+        latest = {"since": since, **{f"last{end}": own for end, own in zip(ends, last.T)}}
+        told |= {name: np.where(past.counts > 0, own, np.nan) for name, own in latest.items()}
+        return {f"{field}.count": past.counts, **{f"{field}.{name}": own for name, own in told.items()}}
+
+
+class _Coded(NamedTuple):
+    """A column as its distinct values and the place of each row's value among them; missing is a value."""
+
+    values: list[Any]
+    codes: np.ndarray
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray) -> _Coded:
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+        return cls(coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.int64))
+
+    def read_by(self, book: Codebook) -> np.ndarray:
+        """The code that the book gives to each row's value, -1 for one it has not learned."""
+        return book.codes(self.values)[self.codes] if self.values else self.codes
+
+
+def _pairs(entities: np.ndarray, categories: np.ndarray) -> np.ndarray:
+    """One whole number for an entity and a category, -1 where one of them is new."""
+    return np.where((entities < 0) | (categories < 0), -1, entities << 32 | categories)
+
+
+@dataclass
+class _Groups:
+    """Events laid group by group by ``order``, in each group in their own; a group starts at each of ``heads``."""
+
+    order: np.ndarray
+    heads: np.ndarray
+
+    @classmethod
+    def of(cls, ids: np.ndarray) -> _Groups:
+        order = np.argsort(ids, kind="stable")
+        return cls(order, np.flatnonzero(np.diff(ids[order], prepend=-1)))
+
+    @property
+    def firsts(self) -> np.ndarray:
+        """The first event of each group."""
+        return self.order[self.heads]
+
+    def told(self, start: Past, moments: np.ndarray, answers: np.ndarray) -> tuple[Past, Past]:
+        """What is known before each event, from what is known before each group, and after each group."""
+        moments, answers = moments[self.order], answers[self.order]
+        sizes = np.diff(self.heads, append=len(self.order))
+        nth = np.arange(len(self.order)) - np.repeat(self.heads, sizes)
+        first_sums, first_last = np.split(start.states, 2, axis=1)
+        total = answers.cumsum(axis=0) - answers
+        sums = total + np.repeat(first_sums - total[self.heads], sizes, axis=0)
+        counts = nth + np.repeat(start.counts, sizes)
+        last, latest = np.roll(answers, 1, axis=0), np.roll(moments, 1)
+        last[self.heads], latest[self.heads] = first_last, start.moments
+        ends = self.heads + sizes - 1
+        states = np.concatenate([sums + answers, answers], axis=1)[ends]
+        after = Past(states, counts[ends] + 1, moments[ends])
+        return self._back(Past(np.concatenate([sums, last], axis=1), counts, latest)), after
+
+    def _back(self, past: Past) -> Past:
+        """In the order that the events had."""
+        places = np.argsort(self.order)
+        return Past(*(values[places] for values in past))

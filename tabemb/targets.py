@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,24 @@ import torch
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from torch import Tensor
 from torch.nn import functional as F
+
+from tabemb.data.effects import MAX_RESPONSES
+
+MANY_CLASSES = 1000
+"""Classes from which each has a vector, and a step of training compares the answers with some classes alone."""
+N_DRAWN = 512
+"""Classes that are drawn for a step, beside those that are answers in it."""
+
+
+class Sample(NamedTuple):
+    """Some of many classes, for one step.
+
+    Their codes (m,), where among them each answer is (n,), the logarithm of each class's chance to be there (m,).
+    """
+
+    classes: Tensor
+    places: Tensor
+    log_chance: Tensor
 
 
 class Target:
@@ -23,6 +41,7 @@ class Target:
     bias: Tensor
     classes_: Any = None  # labels, or a list of them, of class targets
     gives_shares = False  # whether responses are indicators
+    has_many_classes = False
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> Target:
         """Learn the labels or the scale from training answers."""
@@ -39,6 +58,10 @@ class Target:
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Loss of each member on each row, (n, n_members)."""
         raise NotImplementedError
+
+    def sample(self, y: Tensor) -> Sample | None:
+        """The classes that a step compares these answers with, where it is not all of them."""
+        return None
 
     def noise(self, loss: Tensor) -> Tensor | float:
         """The unit of the loss, from its mean over a batch: what a loss of one unit of log likelihood comes to."""
@@ -74,7 +97,18 @@ class ClassTarget(Target):
             )
         share = np.bincount(codes, weights) / (len(y) if weights is None else weights.sum())
         self.bias = torch.as_tensor(np.log(share), dtype=torch.float32)
+        self.has_many_classes = self.n_outputs > MANY_CLASSES
         return self
+
+    def sample(self, y: Tensor) -> Sample | None:
+        """Answers of the others and classes drawn by their share (sampled softmax, Bengio & Senecal 2008)."""
+        if not self.has_many_classes:
+            return None
+        share = self.bias.exp().to(y.device)
+        drawn = torch.multinomial(share, N_DRAWN, replacement=True)
+        classes, places = torch.unique(torch.cat([y, drawn]), return_inverse=True)
+        log_absent = (len(y) + N_DRAWN) * torch.log1p(-share[classes])
+        return Sample(classes, places[: len(y)], torch.log(-torch.expm1(log_absent)))
 
     def encode(self, y: np.ndarray) -> Tensor:
         codes = pd.Index(self.classes_).get_indexer(pd.Index(y))
@@ -83,8 +117,11 @@ class ClassTarget(Target):
         return torch.as_tensor(codes)
 
     def responses(self, y: np.ndarray) -> np.ndarray:
-        """Indicators of the classes; of two, that of the second says all."""
-        indicators = np.eye(self.n_outputs)[self.encode(y).numpy()]
+        """Indicators of the classes; of two, that of the second says all, of many, those of the most frequent."""
+        codes = self.encode(y).numpy()
+        if self.has_many_classes:
+            return (codes[:, None] == np.argsort(-self.bias.numpy(), kind="stable")[:MAX_RESPONSES]).astype(float)
+        indicators = np.eye(self.n_outputs)[codes]
         return indicators[:, 1:] if self.n_outputs == 2 else indicators
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:

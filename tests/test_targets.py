@@ -72,3 +72,24 @@ def test_the_kind_of_classes_is_seen_from_y():
 def test_answers_outside_a_losss_range_are_named(name, y):
     with pytest.raises(ValueError, match=rf"loss='{name}' needs y .* holds {y}"):
         NUMBER_TARGETS[name]().fit(np.array([1.0, y]), None)
+
+
+def test_of_many_classes_a_step_sees_the_answers_and_others_by_their_share():
+    rng = np.random.default_rng(0)
+    y = np.concatenate([np.arange(2000), rng.integers(0, 20, 40_000)])
+    target = ClassTarget().fit(y, None)
+    assert target.has_many_classes
+    torch.manual_seed(0)
+    seen, expected = np.zeros(2000), np.zeros(2000)
+    for _ in range(200):
+        answers = target.encode(rng.choice(y, 256))
+        sample = target.sample(answers)
+        assert torch.equal(sample.classes[sample.places], answers)
+        seen[sample.classes] += 1
+        expected[sample.classes] = sample.log_chance.exp()
+    assert seen[:20].min() == 200
+    rare = (expected > 0) & (np.arange(2000) >= 20)
+    assert seen[rare].mean() / 200 == pytest.approx(expected[rare].mean(), rel=0.05)
+    assert target.responses(y).shape == (len(y), 16)
+    assert (target.responses(y).sum(0) > 1900).all()
+    assert ClassTarget().fit(y[y < 20], None).sample(answers) is None

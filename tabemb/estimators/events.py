@@ -19,6 +19,7 @@ from tabemb.data.joins import Clock, check_column
 from tabemb.data.kept import KeptStates, Past, Recurrences
 from tabemb.data.schema import Schema, Table, infer_role, infer_schema
 from tabemb.estimators.inputs import Rows, align_columns, check_rows
+from tabemb.estimators.networks import D_CLASS
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor, _extends, _RowEstimator
 from tabemb.network.history import Kept, Prefixes, Ragged
 from tabemb.network.model import Answer, TabularNetwork
@@ -30,6 +31,8 @@ EARLIER = "earlier"
 """What the later rows of its entity know of a row: its fields, those that come with the outcome, and its answer."""
 PIECE = 4096
 """Events answered at a time, or one sequence if it is longer."""
+L2_ANSWERS = 20.0
+"""``l2`` of the vectors of many classes, which answers and earlier events share: they say more than one effect."""
 LONGEST = 100
 """Longest part of a sequence in a training step: in a longer one each event would wait for all before it."""
 
@@ -42,6 +45,7 @@ class _EventEstimator(_RowEstimator):
     outcome_fields: Sequence[str]
     recurrences: bool
     _has_sequences = True
+    _answers = f"{EARLIER}.answer"
     _batch_sizes = (64, 1024)  # events: some sequences, not some rows
 
     def _check_settings(self) -> None:
@@ -146,6 +150,8 @@ class _EventEstimator(_RowEstimator):
         shared = {name: _with_inside(table, inside) for name, table in (self.tables or {}).items()}
         named = {column for table in shared.values() for column in table.columns}
         own = {f.name: _with_inside(Table([f.name]), inside) for f in features.categorical if f.name not in named}
+        if self.target_.has_many_classes and self._answers not in named:
+            own.setdefault("answer", Table([self._answers], dim=D_CLASS, l2=L2_ANSWERS))
         return infer_schema(frame, roles, {**shared, **own})
 
     def _encoded(self, frame: pa.Table) -> list[Any]:

@@ -29,6 +29,8 @@ TYPICAL_STRENGTH = 2.0
 """Strength of shrinkage of a column's effects for which ``l2`` is meant."""
 D_EVENT_NUMBER = 8
 """Width of the vector of an event's number: there are many events, and a recurrent net to read them."""
+D_CLASS = 64
+"""Width of the vectors of many classes."""
 MOST_STRENGTH = 64.0
 """Strengths above say no more than that a column alone explains nothing: it may still matter beside others."""
 
@@ -52,6 +54,10 @@ class NetworkSettings:
     d_history: int
     pooling: str
     has_sequences: bool = False
+    classes: np.ndarray | None = None
+    """Classes that have vectors, as there are many."""
+    answers: str | None = None
+    """Field of the earlier events that holds such classes."""
 
 
 def build_networks(
@@ -79,8 +85,23 @@ def _build_network(
     d_joined = tables.dim + numbers.dim + d_effects + sum(history.dim for history in read)
     backbone = BACKBONES[settings.backbone](d_joined, settings.hidden, settings.dropout, settings.n_members)
     dropout = _cell_dropout(encoder, rows, settings.unknown_rate, n_rows, effects)
-    offsets = _offsets(specs, table_of, len(bias)) if settings.offsets and table_of else None
-    return TabularNetwork(dropout, tables, numbers, backbone, settings.n_members, bias, offsets, read)
+    has_offsets = settings.offsets and table_of and settings.classes is None
+    offsets = _offsets(specs, table_of, len(bias)) if has_offsets else None
+    vectors = None if settings.classes is None else _class_vectors(settings.classes, settings.answers, encoder, tables)
+    return TabularNetwork(dropout, tables, numbers, backbone, settings.n_members, bias, offsets, read, vectors)
+
+
+def _class_vectors(
+    classes: np.ndarray, answers: str | None, encoder: Encoder, tables: Tables
+) -> tuple[int, tuple[Tables, int, Tensor] | None]:
+    """Width of the vectors of many classes, and the table that holds them where earlier events have such answers."""
+    if answers is None:
+        return D_CLASS, None
+    fields = [feature.name for feature in encoder.inputs_[-1].schema.categorical]
+    t = _tables_read(encoder, encoder.inputs_[-1])[fields.index(answers)]
+    places = encoder.vocabularies_[list(encoder.schema.tables)[t]].labels().get_indexer(pd.Index(classes))
+    codes = torch.from_numpy(np.where(places < 0, UNKNOWN, places + N_SPECIAL))
+    return tables.vectors(t).shape[1], (tables, t, codes)
 
 
 def _tables_read(encoder: Encoder, inputs: Inputs) -> list[int]:

@@ -46,6 +46,8 @@ N_WIDE = 50_000
 """Rows from which the layers are wider: fewer do not teach so many weights."""
 PIECE = 1024
 """Rows predicted at a time, so that memory does not grow with the number of rows."""
+MOST_OUTPUTS = 2**23
+"""Outputs of all members at a time."""
 PIECE_OF_HISTORIES = 128
 """The same of rows with histories, each of which is padded to the longest beside it."""
 N_PRECISE = 1024
@@ -76,7 +78,8 @@ _PARAMETERS = """
         the category's count, follows the root of the noise in its column's effects (``effects_.input_strength_``, 2
         being typical) and, in regression, falls with the share of the answers' variance that is still noise.
     offsets : bool, default=True
-        Whether each category also adds an effect of its own directly to the output, under the same prior.
+        Whether each category also adds an effect of its own directly to the output, under the same prior; not where
+        there are more than a thousand classes, each of which has a vector then.
     effects : bool, default=True
         Whether the effect of each category, each bin of a number and each pair of them that matters (how far its mean
         answer lies from the mean of all, shrunk and, for the training rows, out-of-fold), and its count, are inputs.
@@ -270,6 +273,8 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
 
     _numeric_target: bool
     _has_sequences = False
+    _answers: str | None = None
+    """Field of earlier events that holds their answers."""
     _batch_sizes = (16, 256)
     """Smallest and largest ``batch_size="auto"``."""
 
@@ -402,6 +407,8 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
             d_history=self.d_history,
             pooling=self.pooling,
             has_sequences=self._has_sequences,
+            classes=self.target_.classes_ if self.target_.has_many_classes else None,
+            answers=self._answers,
         )
         return build_networks(self.encoder_, self.effects_, self.target_.bias, settings, n_rows)
 
@@ -535,9 +542,14 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
         weights: Tensor,
         *histories: Ragged,
     ) -> Tensor:
+        sample = self.target_.sample(y)
+        classes = None if sample is None else sample.classes
         with torch.autocast(codes.device.type, torch.bfloat16, enabled=self._in_bfloat16()):
-            answer = network(codes, numbers, effects, *histories)
-        loss = (self.target_.loss(answer.outputs.float(), y).mean(1) * weights).mean()
+            answer = network(codes, numbers, effects, *histories, classes=classes)
+        outputs = answer.outputs.float()
+        if sample is not None:
+            outputs, y = outputs - sample.log_chance, sample.places
+        loss = (self.target_.loss(outputs, y).mean(1) * weights).mean()
         penalty = (answer.penalty * weights).mean()  # the prior, of a log likelihood
         return loss + penalty * self.target_.noise(loss)
 
@@ -558,7 +570,11 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
 
     def _pieces(self, tensors: Sequence[Any]) -> Iterator[Sequence[Any]]:
         """Rows to answer at a time."""
-        return in_pieces(tensors, PIECE_OF_HISTORIES if self.encoder_.schema.histories else PIECE)
+        return in_pieces(tensors, self._at_once(PIECE_OF_HISTORIES if self.encoder_.schema.histories else PIECE))
+
+    def _at_once(self, n_rows: int) -> int:
+        """So many rows, or as few as keep the outputs of many classes small."""
+        return max(1, min(n_rows, MOST_OUTPUTS // (self._chosen("n_members") * self.target_.n_outputs)))
 
     def _raw_outputs(self, X: Any) -> Tensor:
         """The members' average output for rows of the user, (n, 1, n_outputs)."""

@@ -10,9 +10,11 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tabemb.network.backbone import Backbone
 from tabemb.network.dropout import CellDropout
+from tabemb.network.history import EVENT_SCALE as VECTOR_SCALE
 from tabemb.network.history import HistoryNetwork, Kept, Prefixes, Ragged, SequenceNetwork
 from tabemb.network.numbers import NumberEncoding, squash
 from tabemb.network.tables import Tables
@@ -33,7 +35,8 @@ class TabularNetwork(nn.Module):
     """Embeds the categories, encodes numbers and histories, joins all and answers once for each member.
 
     ``offsets``, tables as wide as the output, add an effect of each category directly: the wide part of Wide & Deep
-    (Cheng et al. 2016), a random effect of the category.
+    (Cheng et al. 2016), a random effect of the category. With ``class_vectors`` each class has a vector
+    (`ClassVectors`).
 
     Effects of levels, learned before, are inputs beside the vectors. In training some cells are hidden first. Doubles
     as ``numbers`` give an answer in double precision, if the weights outside the tables are doubles too.
@@ -44,6 +47,7 @@ class TabularNetwork(nn.Module):
     numbers : float32 (n, n_numbers), NaN where missing
     effects : float32 (n, n_terms, d_term)
     histories : `Ragged` of n rows each, one for each of the network's ``histories``
+    classes : int64 (m,), where there are many: those that the outputs are of; None for all
     output  : an :class:`Answer`
     """
 
@@ -59,6 +63,7 @@ class TabularNetwork(nn.Module):
         bias: Tensor,
         offsets: Tables | None = None,
         histories: Sequence[HistoryNetwork] = (),
+        class_vectors: tuple[int, tuple[Tables, int, Tensor] | None] | None = None,
     ) -> None:
         super().__init__()
         self.offsets = offsets
@@ -66,7 +71,11 @@ class TabularNetwork(nn.Module):
         self.dropout, self.tables = dropout, tables
         self.numbers: NumberEncoding = numbers
         self.backbone: Backbone = backbone
-        self.head = MemberHeads(n_members, backbone.dim, bias)
+        self.head = (
+            MemberHeads(n_members, backbone.dim, bias)
+            if class_vectors is None
+            else ClassVectors(n_members, backbone.dim, bias, *class_vectors)
+        )
 
     @property
     def d_hidden(self) -> int:
@@ -95,7 +104,9 @@ class TabularNetwork(nn.Module):
         """Let every part of a sequence that was cut start from the state after the part before it."""
         self._readers[0].carry(parts, self.tables)
 
-    def forward(self, codes: Tensor, numbers: Tensor, effects: Tensor, *histories: Events) -> Answer:
+    def forward(
+        self, codes: Tensor, numbers: Tensor, effects: Tensor, *histories: Events, classes: Tensor | None = None
+    ) -> Answer:
         codes, numbers, effects = self.dropout(codes, numbers, effects)
         vectors, penalty = self.tables(codes)  # (n, d_tables)
         parts = [vectors, self.numbers(numbers), squash(effects).flatten(1)]
@@ -105,7 +116,7 @@ class TabularNetwork(nn.Module):
             penalty = penalty + pull
         joined = torch.cat(parts, dim=1)  # (n, d_joined)
         hidden = self.backbone(joined)  # (n, n_members, d_hidden)
-        outputs = self.head(hidden)
+        outputs = self.head(hidden, classes)
         if self.offsets is not None:
             offsets, pull = self.offsets(codes)  # (n, n_categorical x n_outputs)
             outputs = outputs + offsets.view(len(codes), 1, -1, outputs.shape[-1]).sum(2)
@@ -208,5 +219,46 @@ class MemberHeads(nn.Module):
         self.weight = nn.Parameter(torch.empty(n_members, d_in, len(bias)).uniform_(-bound, bound))
         self.bias = nn.Parameter(bias.expand(n_members, -1).clone())
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, classes: Tensor | None = None) -> Tensor:
+        """The outputs; ``classes``, if any, are all of them."""
         return torch.einsum("nkd,kdo->nko", hidden, self.weight) + self.bias
+
+
+class ClassVectors(nn.Module):
+    """A vector for each of many classes, and its product with what a linear map of each member makes of a row.
+
+    Where the answers of earlier events are read, these are the vectors that they are read as: what comes again, or
+    comes with what came before, is near at hand ("tied", Press & Wolf 2017).
+
+    Parameters
+    ----------
+    tied : (Tables, int, Tensor), optional
+        Tables, which of them holds the vectors of the classes, and their codes there.
+
+    Shape
+    -----
+    input  : (n, n_members, d_in), and the classes (m,) that are asked for, None for all
+    output : (n, n_members, m)
+    """
+
+    is_sparse = True
+
+    def __init__(
+        self, n_members: int, d_in: int, bias: Tensor, d_class: int, tied: tuple[Tables, int, Tensor] | None = None
+    ) -> None:
+        super().__init__()
+        self.query = MemberHeads(n_members, d_in, torch.zeros(d_class))
+        self.bias = nn.Parameter(bias.unsqueeze(1).clone())
+        self.vectors: Tensor = nn.Parameter(0.1 * torch.randn(0 if tied else len(bias), d_class))
+        self.tied = tied  # in a tuple: the tables belong to the network
+
+    def forward(self, hidden: Tensor, classes: Tensor | None = None) -> Tensor:
+        classes = torch.arange(len(self.bias), device=self.bias.device) if classes is None else classes
+        bias = F.embedding(classes, self.bias, sparse=True)  # (m, 1)
+        return self.query(hidden) @ (VECTOR_SCALE * self._vectors(classes)).T.to(hidden.dtype) + bias.T
+
+    def _vectors(self, classes: Tensor) -> Tensor:
+        if self.tied is None:
+            return F.embedding(classes, self.vectors, sparse=True)
+        tables, table, codes = self.tied
+        return tables.read(table, codes.to(classes.device)[classes])

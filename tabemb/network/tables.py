@@ -214,6 +214,11 @@ class Tables(nn.Module):
             parts.append(vectors.flatten(1))
         return (torch.cat(parts, dim=1) if parts else codes.new_zeros(len(codes), 0, dtype=torch.float32)), penalty
 
+    def read(self, table: int, codes: Tensor) -> Tensor:
+        """Vectors of some codes (m,) of one table, (m, dim)."""
+        group, start, _ = self.place[table]
+        return self.groups[group](start + codes)
+
     def vectors(self, table: int) -> Tensor:
         """The vectors of one table, (n_rows, dim)."""
         group, start, n_rows = self.place[table]

@@ -229,3 +229,38 @@ def test_a_name_that_recurrences_need_is_refused():
     X = log().rename(columns={"tries": "what.count"})
     with pytest.raises(ValueError, match=r"X has a column 'what.count', a name that is needed"):
         EventClassifier(entity="who", time="at", max_epochs=1).fit(X, answers(X))
+
+
+def walks(n_items=120, n_sessions=120, length=8, seed=0):
+    """Sessions in which item i is followed by its successor in a fixed round."""
+    rng = np.random.default_rng(seed)
+    successor = np.random.default_rng(1).permutation(n_items)
+    items = np.empty((n_sessions, length), int)
+    items[:, 0] = rng.integers(n_items, size=n_sessions)
+    for i in range(1, length):
+        items[:, i] = successor[items[:, i - 1]]
+    X = pd.DataFrame({"who": np.repeat(np.arange(n_sessions), length), "at": np.tile(np.arange(length), n_sessions)})
+    return X, np.array([f"item {i}" for i in items.ravel()])
+
+
+def test_the_next_of_many_items_is_found_and_the_items_have_vectors(tmp_path, monkeypatch):
+    monkeypatch.setattr("tabemb.targets.MANY_CLASSES", 50)
+    monkeypatch.setattr("tabemb.targets.N_DRAWN", 16)
+    X, items = walks()
+    model = EventClassifier(
+        entity="who", time="at", history="mean", hidden=(64,), n_members=2, max_epochs=30, learning_rate=0.01,
+        random_state=0, n_jobs=1,
+    )  # fmt: skip
+    model.fit(X, items)
+    later, theirs = walks(n_sessions=60, seed=2)
+    probability = model.replay_proba(later.assign(who=later["who"] + 1000), theirs)
+    assert probability.shape == (480, len(model.classes_))
+    guess = model.classes_[probability.argmax(1)]
+    assert (guess == theirs)[later["at"] > 0].mean() > 0.9
+    assert len(model.spaces_["answer"].categories) == len(model.classes_)
+    tabemb.save(model, tmp_path / "m.tabemb")
+    again = tabemb.load(tmp_path / "m.tabemb")
+    new = X.groupby("who").tail(1).assign(at=100).head(5)
+    np.testing.assert_array_equal(again.predict_proba(new), model.predict_proba(new))
+    model.update(new, ["never seen"] * 5)
+    assert np.isfinite(model.predict_proba(new)).all()

@@ -6,6 +6,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import mean_pinball_loss, r2_score
 
+import tabemb
 from tabemb import EmbeddingClassifier, EmbeddingRegressor, EmbeddingSpace, Table
 
 BASE_RATE = 0.3
@@ -426,3 +427,26 @@ def test_how_often_few_rows_are_passed_over_is_chosen_by_rows_held_back():
     assert 3 * short <= long
     encoder = models[0].encoder_
     assert encoder.vocabularies_["c"].counts.sum() == len(X)  # in the end every row teaches
+
+
+def test_more_classes_than_a_step_compares_are_learned(tmp_path, monkeypatch):
+    monkeypatch.setattr("tabemb.targets.MANY_CLASSES", 50)
+    monkeypatch.setattr("tabemb.targets.N_DRAWN", 16)
+    rng = np.random.default_rng(0)
+    part = np.tile(rng.permutation(120), 10)
+    X = pd.DataFrame({"part": part.astype(str), "size": rng.normal(size=len(part))})
+    model = EmbeddingClassifier(
+        hidden=(32,),
+        n_members=2,
+        dim=8,
+        l2=1,
+        max_epochs=18,
+        batch_size=32,
+        learning_rate=0.01,
+        random_state=0,
+        n_jobs=1,
+    )
+    model.fit(X, part)
+    assert (model.predict(X.head(120)) == part[:120]).mean() > 0.9
+    tabemb.save(model, tmp_path / "m.tabemb")
+    np.testing.assert_array_equal(tabemb.load(tmp_path / "m.tabemb").predict(X.head(50)), model.predict(X.head(50)))

@@ -185,9 +185,9 @@ class _EventEstimator(_RowEstimator):
     def _pieces(self, tensors: Sequence[Any]) -> Iterator[Sequence[Any]]:
         """Whole sequences."""
         ends = tensors[-1].events.offsets[1:].tolist()
-        start = 0
+        start, at_once = 0, self._at_once(PIECE)
         for i, end in enumerate(ends):
-            if i + 1 == len(ends) or ends[i + 1] - start > PIECE:
+            if i + 1 == len(ends) or ends[i + 1] - start > at_once:
                 rows = torch.arange(start, end, device=tensors[0].device)
                 yield [part.index_select(0, rows) for part in tensors]
                 start = end
@@ -280,7 +280,7 @@ class _EventEstimator(_RowEstimator):
         past = self.kept_.read(frame[self.entity].to_pylist())
         *rows, _ = super()._encoded(known.append_column(EARLIER, pa.nulls(frame.num_rows)))
         kept = Kept(torch.from_numpy(past.states), torch.from_numpy(past.counts))
-        return self._answered([*rows, kept], part, partial(in_pieces, size=PIECE))
+        return self._answered([*rows, kept], part, partial(in_pieces, size=self._at_once(PIECE)))
 
     @torch.no_grad()
     def _answered(
@@ -336,7 +336,8 @@ class EventClassifier(_EventEstimator, EmbeddingClassifier):  # noqa: D101 (comp
     event beforehand (its own columns) is joined with what a recurrent net has read of the entity's earlier events,
     their outcomes among them; one pass over a sequence trains all its steps (deep knowledge tracing, Piech et al.
     2015). The state after the last event of each entity is kept: `predict` goes on from there, and `update` takes new
-    events in.
+    events in. Where y has more than a thousand classes (the next item), a step compares the answers with some of them,
+    drawn by their share, and each has a vector in ``spaces_["answer"]``, by which earlier answers are read too.
 {_EVENT_PARAMETERS.format(base="EmbeddingClassifier")}
     Examples
     --------

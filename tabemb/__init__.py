@@ -5,6 +5,7 @@ from tabemb.data.joins import HistoryJoiner
 from tabemb.data.schema import Table
 from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
+from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.files import load, save
 from tabemb.spaces.space import EmbeddingSpace
 
@@ -17,6 +18,7 @@ __all__ = [
     "EventClassifier",
     "EventRegressor",
     "HistoryJoiner",
+    "SequenceEncoder",
     "Table",
     "load",
     "save",

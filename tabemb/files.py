@@ -29,6 +29,7 @@ from tabemb.data.vocabulary import Vocabulary
 from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.networks import given_vectors
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
+from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.estimators.settings import torch_device
 from tabemb.spaces.space import EmbeddingSpace
 
@@ -36,7 +37,8 @@ FORMAT = 1
 """Version of the layout; a file of a later one is refused."""
 
 ESTIMATORS: dict[str, type] = {
-    cls.__name__: cls for cls in (EmbeddingClassifier, EmbeddingRegressor, EventClassifier, EventRegressor)
+    cls.__name__: cls
+    for cls in (EmbeddingClassifier, EmbeddingRegressor, EventClassifier, EventRegressor, SequenceEncoder)
 }
 _TARGETS = [cls for cls in vars(targets).values() if isinstance(cls, type) and issubclass(cls, targets.Target)]
 SAVED: dict[str, type] = {
@@ -81,7 +83,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    model : EmbeddingClassifier, EmbeddingRegressor, EventClassifier or EventRegressor
+    model : EmbeddingClassifier, EmbeddingRegressor, EventClassifier, EventRegressor or SequenceEncoder
     path : str or path-like
         The file to write; nothing else is written.
 
@@ -128,7 +130,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    EmbeddingClassifier, EmbeddingRegressor, EventClassifier or EventRegressor
+    EmbeddingClassifier, EmbeddingRegressor, EventClassifier, EventRegressor or SequenceEncoder
         On the CPU or wherever its ``device`` says.
 
     Raises

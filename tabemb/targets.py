@@ -12,12 +12,12 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from torch import Tensor
 from torch.nn import functional as F
 
-from tabemb.data.effects import MAX_RESPONSES
-
 MANY_CLASSES = 1000
 """Classes from which each has a vector, and a step of training compares the answers with some classes alone."""
 N_DRAWN = 512
 """Classes that are drawn for a step, beside those that are answers in it."""
+MOST_RESPONSES = 16
+"""Classes, the most frequent ones, among the responses of many."""
 
 
 class Sample(NamedTuple):
@@ -120,7 +120,7 @@ class ClassTarget(Target):
         """Indicators of the classes; of two, that of the second says all, of many, those of the most frequent."""
         codes = self.encode(y).numpy()
         if self.has_many_classes:
-            return (codes[:, None] == np.argsort(-self.bias.numpy(), kind="stable")[:MAX_RESPONSES]).astype(float)
+            return (codes[:, None] == np.argsort(-self.bias.numpy(), kind="stable")[:MOST_RESPONSES]).astype(float)
         indicators = np.eye(self.n_outputs)[codes]
         return indicators[:, 1:] if self.n_outputs == 2 else indicators
 

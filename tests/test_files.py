@@ -64,7 +64,7 @@ def test_what_cannot_be_saved_says_so(small, tmp_path):
     X, y = strange_frame(), np.arange(200.0)
     with pytest.raises(NotFittedError):
         tabemb.save(EmbeddingRegressor(), tmp_path / "m")
-    with pytest.raises(TypeError, match=r"save takes EmbeddingClassifier or .*EventRegressor; got BytesIO"):
+    with pytest.raises(TypeError, match=r"save takes EmbeddingClassifier or .*SequenceEncoder; got BytesIO"):
         tabemb.save(io.BytesIO(), tmp_path / "m")
     seeded = EmbeddingRegressor(**{**small, "random_state": np.random.RandomState(0)}).fit(X, y)
     with pytest.raises(TypeError, match="random_state holds a RandomState"):

@@ -20,7 +20,7 @@ from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.dropout import CellDropout, base_rate, hiding_rates
 from tabemb.network.history import HISTORY_ENCODERS, HistoryNetwork, SequenceNetwork
-from tabemb.network.model import Network, NetworkEnsemble, TabularNetwork
+from tabemb.network.model import Network, NetworkEnsemble, Reader, TabularNetwork
 from tabemb.network.numbers import NUMBER_ENCODINGS, NumberEncoding
 from tabemb.network.tables import Tables, TableSpec, table_dim
 from tabemb.spaces.space import EmbeddingSpace
@@ -40,19 +40,19 @@ class NetworkSettings:
     """The estimator's settings that shape its network; `EmbeddingClassifier` describes them."""
 
     dim: int | str
-    l2: float
     unknown_rate: float
-    offsets: bool
     numbers: str
-    d_number: int
-    backbone: str
-    hidden: tuple[int, ...]
-    dropout: float
-    n_members: int
-    n_networks: int
     history: str
     d_history: int
     pooling: str
+    l2: float = 0.0
+    offsets: bool = False
+    d_number: int = 1
+    backbone: str = "mlp"
+    hidden: tuple[int, ...] = ()
+    dropout: float = 0.0
+    n_members: int = 1
+    n_networks: int = 1
     has_sequences: bool = False
     classes: np.ndarray | None = None
     """Classes that have vectors, as there are many."""
@@ -68,14 +68,27 @@ def build_networks(
     return networks[0] if len(networks) == 1 else NetworkEnsemble(networks)
 
 
+def build_reader(encoder: Encoder, settings: NetworkSettings, n_rows: int) -> Reader:
+    """A new network that reads the histories of rows alone."""
+    tables = _start(_specs(encoder, None, settings, n_rows), table_of=[])
+    read = [_history(HistoryNetwork, encoder, own, tables, settings, n_rows) for own in encoder.inputs_[1:]]
+    return Reader(tables, read)
+
+
+def _specs(encoder: Encoder, effects: Effects | None, settings: NetworkSettings, n_rows: int) -> list[TableSpec]:
+    return [_table_spec(name, encoder, effects, settings, n_rows) for name in encoder.schema.tables]
+
+
+def _start(specs: list[TableSpec], table_of: list[int]) -> Tables:
+    return Tables(specs, table_of, torch.Generator().manual_seed(int(torch.randint(2**31, ()).item())))
+
+
 def _build_network(
     encoder: Encoder, effects: Effects | None, bias: Tensor, settings: NetworkSettings, n_rows: int
 ) -> TabularNetwork:
-    specs = [_table_spec(name, encoder, effects, settings, n_rows) for name in encoder.schema.tables]
-    generator = torch.Generator().manual_seed(int(torch.randint(2**31, ()).item()))
     rows, *histories = encoder.inputs_
-    table_of = _tables_read(encoder, rows)
-    tables = Tables(specs, table_of, generator)
+    specs, table_of = _specs(encoder, effects, settings, n_rows), _tables_read(encoder, rows)
+    tables = _start(specs, table_of)
     numbers = _numbers(rows, settings, settings.d_number)
     kinds = [HistoryNetwork] * len(histories)
     if settings.has_sequences:  # the last one is of the events before the row in its own sequence
@@ -252,7 +265,7 @@ def _matched(given: pd.DataFrame, vocabulary: Vocabulary, name: str) -> np.ndarr
     return vectors
 
 
-def spaces_of(encoder: Encoder, network: Network) -> dict[str, EmbeddingSpace]:
+def spaces_of(encoder: Encoder, network: Network | Reader) -> dict[str, EmbeddingSpace]:
     """The vectors of every table by category, without the special codes; those of several networks side by side."""
     return {
         name: _space(name, encoder.vocabularies_[name], torch.cat([n.tables.vectors(t) for n in network.networks], 1))

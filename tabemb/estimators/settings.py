@@ -76,6 +76,7 @@ RULES: dict[str, Rule] = {
     "max_epochs": (_or("auto", _whole(1)), "a whole number >= 1 or 'auto'"),
     "batch_size": (_or("auto", _whole(1)), "a whole number >= 1 or 'auto'"),
     "precision": _one_of(("auto", "float32", "bfloat16")),
+    "temperature": (_real(0, strict=True), "a number > 0"),
     "learning_rate": (_real(0, strict=True), "a number > 0"),
     "table_rate": (_real(0, strict=True), "a number > 0"),
     "weight_decay": (_real(0), "a number >= 0"),
@@ -89,7 +90,7 @@ RULES: dict[str, Rule] = {
 
 
 def check_settings(estimator: Any) -> None:
-    """Check the settings that need no data.
+    """Check those settings of an estimator that need no data.
 
     Raises
     ------
@@ -97,7 +98,8 @@ def check_settings(estimator: Any) -> None:
         Names the setting, the rule and the value.
     """
     for name, rule in RULES.items():
-        check_rule(name, getattr(estimator, name), rule)
+        if hasattr(estimator, name):
+            check_rule(name, getattr(estimator, name), rule)
     table_dim(estimator.dim, n_categories=1)
     torch_device(estimator.device)
 
@@ -107,6 +109,11 @@ def check_rule(name: str, value: Any, rule: Rule) -> None:
     holds, text = rule
     if not holds(value):
         raise ValueError(f"{name} must be {text}; got {value!r}.")
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise unless the value is a whole number of at least one."""
+    check_rule(name, value, (_whole(1), "a whole number >= 1"))
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:

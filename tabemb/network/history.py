@@ -61,9 +61,19 @@ class Ragged:
         return torch.arange(len(self.codes), device=self.codes.device) - self.offsets[:-1][self.rows]
 
     def __getitem__(self, rows: Tensor) -> Ragged:
-        lengths = self.lengths[rows]
+        return self._taken(self.offsets[:-1][rows], self.lengths[rows])
+
+    def stretches(self) -> Ragged:
+        """A random stretch of each row's events, a third of them or more, one at least."""
+        shortest = torch.ceil(self.lengths / 3)
+        lengths = shortest + torch.floor(torch.rand_like(shortest) * (self.lengths - shortest + 1))
+        before = torch.floor(torch.rand_like(shortest) * (self.lengths - lengths + 1))
+        return self._taken(self.offsets[:-1] + before.long(), lengths.long())
+
+    def _taken(self, starts: Tensor, lengths: Tensor) -> Ragged:
+        """Rows of so many events from these places on."""
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        shift = torch.repeat_interleave(self.offsets[:-1][rows] - offsets[:-1], lengths)
+        shift = torch.repeat_interleave(starts - offsets[:-1], lengths)
         events = torch.arange(len(shift), device=shift.device) + shift
         return Ragged(offsets, self.codes.index_select(0, events), self.numbers.index_select(0, events))
 

@@ -124,6 +124,35 @@ class TabularNetwork(nn.Module):
         return Answer(outputs, hidden, penalty)
 
 
+class Reader(nn.Module):
+    """Reads nothing but events: a vector for those of each row.
+
+    Shape
+    -----
+    input  : `Ragged` of n rows, one for each of ``histories``
+    output : (n, dim)
+    """
+
+    histories: Sequence[HistoryNetwork]
+
+    def __init__(self, tables: Tables, histories: Sequence[HistoryNetwork]) -> None:
+        super().__init__()
+        self.tables, self.histories = tables, nn.ModuleList(histories)  # type: ignore[assignment]
+        self.dim = sum(history.encoder.dim for history in histories)
+
+    @property
+    def networks(self) -> Sequence[Reader]:
+        """The networks that have tables: this one."""
+        return [self]
+
+    def forward(self, *histories: Ragged) -> Tensor:
+        read = []
+        for network, events in zip(self.histories, histories):
+            vectors, _ = network.embed(events, self.tables)
+            read.append(network.encoder(vectors, events))
+        return torch.cat(read, dim=1)
+
+
 class NetworkEnsemble(nn.Module):
     """Networks of one shape that share nothing; the members of all of them are the members of the ensemble.
 

@@ -27,26 +27,28 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, TargetEncoder
 from sklearn.svm import SVC
 
-from tabemb import AggregateJoiner, EmbeddingClassifier, EventClassifier, HistoryJoiner
+from tabemb import AggregateJoiner, EmbeddingClassifier, EventClassifier, HistoryJoiner, SequenceEncoder
 from tabemb.compare.store import cell_path, read_cells, write_cell
 from tabemb.compare.table import wide_console
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "conf"
 DECIDED = [f"A_{what}" for what in ("APPROVED", "DECLINED", "CANCELLED", "REGISTERED", "ACTIVATED")]
 DECIDED += [f"O_{what}" for what in ("ACCEPTED", "DECLINED", "CANCELLED")]
+N_SHOWN = 20
+"""Items that are shown: the answer is among them or it is not."""
 N_SVM = 5000
 """Rows that an SVM is fitted on, where there are more: its time grows with their square."""
 
 
 @dataclass
 class Task:
-    """Rows with their histories, the same with aggregates instead, answers, and which rows are tested."""
+    """Rows with their histories, the same with aggregates instead, answers, which rows are tested, by what metrics."""
 
     histories: pd.DataFrame
     aggregates: pd.DataFrame
@@ -55,6 +57,8 @@ class Task:
     groups: np.ndarray | None = None
     events: pd.DataFrame | None = None  # the log itself, where each event has an answer
     settings: dict[str, Any] = field(default_factory=dict)  # of the nets
+    metrics: tuple[str, ...] = ("auc", "log_loss")
+    counted: np.ndarray | None = None  # which of the rows tested count
 
     def split(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Training rows, and those tested."""
@@ -173,11 +177,50 @@ def read_questions(path: Path) -> pd.DataFrame:
     return by_question.first().assign(skills=skills).reset_index(drop=True)
 
 
+def next_activity(data: Path, which: Mapping[str, Any]) -> Task:
+    """What happens next to a loan application; split in time by registration, the last fifth is tested."""
+    cases = pd.read_parquet(data / "bpic2012_cases.parquet").sort_values("registered", kind="stable")
+    events = pd.read_parquet(data / "bpic2012_events.parquet").sort_values(["application", "time"], kind="stable")
+    events = events[events["application"].isin(cases["application"])].reset_index(drop=True)
+    late = cases["application"].iloc[int(0.8 * len(cases)) :]
+    tested, by_case = events["application"].isin(late).to_numpy(), events.groupby("application", sort=False)
+    events["nth"] = by_case.cumcount()
+    log = events[["application", "nth", "activity"]].assign(gap=by_case["time"].diff().dt.total_seconds())
+    rows = log[["application", "nth"]].merge(cases[["application", "amount_requested"]], on="application", how="left")
+    joiner = AggregateJoiner(log, entity="application", time="nth", cutoff="nth", windows=[3, None], top_k=24)
+    past = joiner.fit_transform(rows).drop(columns="application")
+    for back in (3, 2, 1):
+        past[f"activity_{back}"] = by_case["activity"].shift(back).astype("category")
+    known = events[["application", "time", "transition", "resource"]].assign(amount=rows["amount_requested"])
+    outcome_fields = ["transition", "resource"]
+    settings = {**_UNKNOWN_TIME, "entity": "application", "time": "time", "outcome_fields": outcome_fields}
+    y, later = events["activity"].to_numpy(str), (events["nth"] > 0).to_numpy()[tested]
+    groups = events["application"].to_numpy()
+    return Task(known, past, y, tested, groups, known, settings, ("accuracy", "log_loss"), later)
+
+
+def next_item(data: Path, which: Mapping[str, Any]) -> Task:
+    """What is clicked next in a session; split in time."""
+    clicks = pd.read_parquet(data / "yoochoose_clicks.parquet").sort_values(["session", "time"], kind="stable")
+    tested, y = (clicks["split"] == "test").to_numpy(), clicks["item"].to_numpy().astype(str)
+    known = clicks[["session", "time"]].reset_index(drop=True)
+    past = pd.DataFrame({"item_1": pd.Series(y).groupby(known["session"]).shift()})
+    settings = {**_UNKNOWN_TIME, "entity": "session", "time": "time"}
+    later = past["item_1"].notna().to_numpy()[tested]
+    return Task(known, past, y, tested, known["session"].to_numpy(), known, settings, ("recall_20", "mrr_20"), later)
+
+
+_UNKNOWN_TIME: dict[str, Any] = {"roles": {"time": "ignored", "time.gap": "ignored"}}
+"""When the next event comes is as unknown as what it is."""
+
+
 TASKS: dict[str, Callable[[Any, Mapping[str, Any]], Task]] = {
     "pattern": pattern,
     "applications": applications,
     "buys again": buys_again,
     "next answer": next_answer,
+    "next activity": next_activity,
+    "next item": next_item,
 }
 
 
@@ -201,7 +244,10 @@ def trees(task: Task, seed: int, extra: pd.DataFrame | None = None) -> tuple[np.
     """LightGBM, as many trees as a tenth of the training rows likes best."""
     frame = task.aggregates if extra is None else pd.concat([task.aggregates, extra], axis=1)
     learn, test = task.split(frame)
-    rows, judges = train_test_split(np.arange(len(learn)), test_size=0.1, random_state=seed, stratify=task.learned)
+    common = np.unique(task.learned, return_counts=True)[1].min() > 1
+    rows, judges = train_test_split(
+        np.arange(len(learn)), test_size=0.1, random_state=seed, stratify=task.learned if common else None
+    )
     model = LGBMClassifier(
         n_estimators=2000, learning_rate=0.03, num_leaves=31, min_child_samples=20, subsample=0.8, subsample_freq=1,
         colsample_bytree=0.8, n_jobs=1, verbose=-1, random_state=seed,
@@ -239,6 +285,32 @@ def svm(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
     model = make_pipeline(_numbers(learn), SVC(random_state=seed))
     calibrated = CalibratedClassifierCV(model, cv=3, ensemble=False).fit(learn.iloc[some], task.learned[some])
     return calibrated.predict_proba(test), calibrated.classes_
+
+
+def chain(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Markov chain: how often each answer followed the last one, and, with the weight of one row, how often it came."""
+    learn, test = task.split(task.aggregates)
+    classes, codes = np.unique(task.learned, return_inverse=True)
+    before, now = (pd.Index(classes).get_indexer(frame.iloc[:, -1].astype(object)) for frame in (learn, test))
+    followed = np.zeros((len(classes) + 1, len(classes)))  # the last row: of those that follow nothing known
+    np.add.at(followed, (before, codes), 1)
+    followed[-1] = 0
+    counts = followed[now] + np.bincount(codes) / len(codes)
+    return counts / counts.sum(axis=1, keepdims=True), classes
+
+
+def pretrained(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """LightGBM on vectors of the histories that were learned without answers, and on what is no history."""
+    encoder = SequenceEncoder(n_jobs=1, random_state=seed).fit(task.histories[~task.tested])
+    vectors = pd.DataFrame(encoder.transform(task.histories), index=task.aggregates.index).add_prefix("vector_")
+    plain = [name for name in task.aggregates if name in task.histories]
+    return trees(replace(task, aggregates=pd.concat([task.aggregates[plain], vectors], axis=1)), seed)
+
+
+def blend(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of what the recurrent net and the trees on aggregates say."""
+    (read, classes), (counted, _) = net(task, seed), trees(task, seed)
+    return (read + counted) / 2, classes
 
 
 def net(task: Task, seed: int, history: str = "gru", both: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -296,7 +368,16 @@ MODELS: dict[str, Callable[[Task, int], tuple[np.ndarray, np.ndarray]]] = {
     "bag of events": lambda task, seed: net(task, seed, "mean"),
     "gru and aggregates": lambda task, seed: net(task, seed, both=True),
     "trees on aggregates and gru": trees_on_both,
+    "mean of trees and gru": blend,
+    "trees on pretrained vectors": pretrained,
+    "markov chain": chain,
 }
+SUITED = {
+    "next answer": [model for model in MODELS if model not in ("trees on pretrained vectors", "markov chain")],
+    "next activity": ["trees on aggregates", "gru", "lstm", "bag of events", "mean of trees and gru", "markov chain"],
+    "next item": ["gru", "lstm", "bag of events", "markov chain"],
+}
+"""Models of the tasks that not all of them suit."""
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="events")
@@ -315,13 +396,13 @@ def compare(settings: Mapping[str, Any], data: Path | None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a cell: task, model, fold, seed, auc (macro, one against the rest), log_loss, seconds.
+        One row a cell: task, model, fold, seed, the task's metrics (AUC is macro, one against the rest), seconds.
     """
     cells = Path(settings["folder"]) / "cells"
     for task in settings["tasks"]:
         by_fold = task == "next answer"
         for fold in settings["folds"] if by_fold else [0]:
-            for model in settings["models"]:
+            for model in (model for model in settings["models"] if model in _suited(task)):
                 for seed in settings["seeds"][: 1 if by_fold else None]:
                     _cell(cells, data, {"task": task, "model": model, "fold": fold, "seed": seed}, settings)
     return read_cells(cells)
@@ -336,26 +417,74 @@ def _cell(cells: Path, data: Path | None, identity: dict[str, Any], settings: Ma
     started = time.perf_counter()
     proba, classes = MODELS[identity["model"]](task, identity["seed"])
     seconds = time.perf_counter() - started
-    y = task.y[task.tested]
-    score = proba[:, 1] if len(classes) == 2 else proba
-    several = {} if len(classes) == 2 else {"multi_class": "ovr", "average": "macro", "labels": classes}
-    cell = {**identity, "auc": roc_auc_score(y, score, **several), "log_loss": log_loss(y, proba, labels=classes)}
-    write_cell(cells, key, {**cell, "seconds": seconds, "n_rows": len(task.y)})
+    counted = slice(None) if task.counted is None else task.counted
+    y, proba = task.y[task.tested][counted], proba[counted]
+    scores = {metric: METRICS[metric].score(y, proba, classes) for metric in task.metrics}
+    write_cell(cells, key, {**identity, **scores, "seconds": seconds, "n_rows": len(task.y)})
     text = ", ".join(str(value) for value in identity.values())
-    Console(stderr=True, soft_wrap=True).print(f"{text}: AUC {cell['auc']:.4f} in {seconds:.0f} s", highlight=False)
+    said = ", ".join(f"{METRICS[metric].title} {score:.4f}" for metric, score in scores.items())
+    Console(stderr=True, soft_wrap=True).print(f"{text}: {said} in {seconds:.0f} s", highlight=False)
+
+
+def _suited(task: str) -> list[str]:
+    return SUITED.get(task, [model for model in MODELS if model != "markov chain"])
+
+
+# What is measured
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of answers y, probabilities (n, n_classes) and the classes."""
+
+    title: str
+    score: Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+    sign: int = 1  # whether more is better
+
+
+def _auc(y: np.ndarray, proba: np.ndarray, classes: np.ndarray) -> float:
+    if len(classes) == 2:
+        return float(roc_auc_score(y, proba[:, 1]))
+    return float(roc_auc_score(y, proba, multi_class="ovr", average="macro", labels=classes))
+
+
+def _log_loss(y: np.ndarray, proba: np.ndarray, classes: np.ndarray) -> float:
+    chance = np.where(classes == y[:, None], proba, 0).sum(axis=1)
+    return float(-np.log(np.maximum(chance, 1e-6)).mean())  # a class that training never saw has no chance
+
+
+def ranks(y: np.ndarray, proba: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Place of the answer among all classes, from 1 on; infinite for a class that training never saw."""
+    places = pd.Index(classes).get_indexer(y)
+    chance = np.where(places >= 0, proba[np.arange(len(y)), places], np.inf)
+    return np.where(places >= 0, (proba > chance[:, None]).sum(axis=1) + 1, np.inf)
+
+
+def _reciprocal(y: np.ndarray, proba: np.ndarray, classes: np.ndarray) -> float:
+    found = ranks(y, proba, classes)
+    return float(np.where(found <= N_SHOWN, 1 / found, 0).mean())
+
+
+METRICS = {
+    "auc": Metric("AUC", _auc),
+    "log_loss": Metric("log loss", _log_loss, -1),
+    "accuracy": Metric("accuracy", lambda *given: float((ranks(*given) == 1).mean())),
+    "recall_20": Metric("recall@20", lambda *given: float((ranks(*given) <= N_SHOWN).mean())),
+    "mrr_20": Metric("MRR@20", _reciprocal),
+}
 
 
 def show(cells: pd.DataFrame) -> None:
-    """Print mean AUC and log loss of each task and model; the best of a task is bold."""
-    for metric, title in (("auc", "Area under the curve"), ("log_loss", "Log loss")):
-        table = TextTable(title=f"{title}: mean over seeds or folds", title_justify="left")
+    """Print the means of each task and model, metric by metric; the best of a task is bold."""
+    for metric in (metric for metric in METRICS if metric in cells):
+        table = TextTable(title=f"{METRICS[metric].title}: mean over seeds or folds", title_justify="left")
         table.add_column("task")
         models = [model for model in MODELS if (cells["model"] == model).any()]
         for model in models:
             table.add_column(model.replace(" on ", "\non ").replace(" and ", "\nand "), justify="right", no_wrap=True)
         means = cells.pivot_table(index="task", columns="model", values=metric, sort=False)
         for task, row in means.iterrows():
-            best = row.max() if metric == "auc" else row.min()
+            best = row.max() if METRICS[metric].sign > 0 else row.min()
             entries = [f"{row[m]:.4f}" if m in row and row[m] == row[m] else "-" for m in models]
             table.add_row(str(task), *(f"[bold]{e}[/bold]" if e == f"{best:.4f}" else e for e in entries))
         wide_console().print(table)

@@ -49,6 +49,15 @@ def data(tmp_path):
         }
     )
     answers.to_parquet(tmp_path / "assist2009_answers.parquet")
+    clicks = pd.DataFrame(
+        {
+            "session": np.repeat(np.arange(40), 4),
+            "time": np.arange(160.0),
+            "item": np.tile([7, 8, 9, 7], 40),
+            "split": np.repeat(["train", "test"], [120, 40]),
+        }
+    )
+    clicks.to_parquet(tmp_path / "yoochoose_clicks.parquet")
     return tmp_path
 
 
@@ -70,11 +79,27 @@ def test_every_model_runs_on_every_kind_of_task_and_a_finished_cell_is_kept(data
     tasks = ["pattern", "applications after 3 events", "next answer"]
     chosen = settings(data, tasks=tasks)
     cells = events.compare(chosen, data)
-    assert len(cells) == len(tasks) * len(events.MODELS)
+    assert len(cells) == 2 * (len(events.MODELS) - 1) + len(events.SUITED["next answer"])
     assert cells["auc"].between(0, 1).all()
     pd.testing.assert_frame_equal(events.compare(chosen, data), cells)
     events.show(cells)
     assert "gru" in capsys.readouterr().out
+
+
+def test_what_comes_next_is_found_by_a_chain_and_by_a_net(data, capsys):
+    events.find_task.cache_clear()
+    chosen = settings(data, tasks=["next item", "next activity"], models=["markov chain", "gru"])
+    cells = events.compare(chosen, data).set_index(["task", "model"])
+    assert cells.loc[("next item", "markov chain"), "mrr_20"] == 1  # 7, 8, 9, 7: each says what follows
+    assert cells.loc[("next activity", "markov chain"), "accuracy"] > 0.7
+    assert cells["recall_20"].dropna().eq(1).all()
+    events.show(cells.reset_index())
+    assert "MRR@20" in capsys.readouterr().out
+
+
+def test_ranks_count_the_better_classes_and_a_new_class_is_never_found():
+    proba = np.array([[0.1, 0.6, 0.3], [0.5, 0.2, 0.3], [0.2, 0.2, 0.6]])
+    assert events.ranks(np.array(["c", "a", "new"]), proba, np.array(["a", "b", "c"])).tolist() == [2, 1, np.inf]
 
 
 def test_applications_that_were_decided_before_the_cutoff_are_left_out(data):
@@ -92,7 +117,7 @@ def test_a_question_of_two_skills_is_one_row(data):
 
 
 def test_a_task_or_model_that_does_not_exist_is_named():
-    with pytest.raises(SystemExit, match="tasks must be among pattern, applications, buys again, next answer; got 'x'"):
+    with pytest.raises(SystemExit, match=r"tasks must be among pattern, .*, next item; got 'x'"):
         events.find_task("x", None, 0, 0)
     with pytest.raises(SystemExit, match="TABEMB_DATA must name the folder"):
         events.find_task("buys again", None, 0, 0)

@@ -318,7 +318,7 @@ _EVENT_PARAMETERS = """
         another as they stand in X.
     outcome_fields : sequence of str, default=()
         Columns of X that are known only after the event: later events of the entity see them, the event itself does
-        not. `predict` does not need them.
+        not. `predict` does not need them. Columns of lists are read of the present event alone.
     recurrences : bool, default=True
         Whether what the entity's earlier events of the same category say is an input too, for each categorical column:
         their number, the time since the last and, unless y has three classes or more, the mean and the last of their

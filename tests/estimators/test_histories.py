@@ -9,6 +9,7 @@ import torch
 import tabemb
 from tabemb import EmbeddingClassifier, EmbeddingRegressor, Table
 from tabemb.data.joins import HistoryJoiner
+from tabemb.network.history import HISTORY_ENCODERS, HistoryEncoder
 
 QUICK = {"hidden": (16,), "n_members": 2, "max_epochs": 2, "d_history": 8, "random_state": 0, "n_jobs": 1}
 EVENTS = [{"city": "Bonn", "paid": 2.5}, {"city": "Rome", "paid": None}]
@@ -187,3 +188,20 @@ def test_batches_hold_rows_of_like_length():
     assert padded < 1.7 * int(lengths.sum())
     plain = sum(50 * int(part.max()) for part in lengths.split(50))
     assert plain > 3 * int(lengths.sum())
+
+
+def test_an_encoder_of_ones_own_is_a_class_and_a_line(trips, monkeypatch):
+    class Counted(HistoryEncoder):
+        def __init__(self, d_in, d_history, pooling):
+            super().__init__(d_in, d_history, pooling)
+            self.layer, self.dim = torch.nn.Linear(d_in, d_history), d_history
+
+        def forward(self, events, history):
+            return history.sum(self.layer(events))
+
+    monkeypatch.setitem(HISTORY_ENCODERS, "counted", Counted)
+    X, y = trips
+    found = EmbeddingRegressor(**QUICK | {"max_epochs": 60}, history="counted").fit(X, y).predict(X)
+    assert np.corrcoef(found, y)[0, 1] > 0.95
+    with pytest.raises(ValueError, match="history must be one of .*'counted'; got 'count'"):
+        EmbeddingRegressor(history="count").fit(X, y)

@@ -47,6 +47,23 @@ def test_rows_are_taken_and_split_as_those_of_a_tensor():
     assert history.padded(history.numbers)[0, 3:].abs().sum() == 0
 
 
+def test_a_stretch_is_some_neighbours_of_a_rows_own_events():
+    torch.manual_seed(0)
+    history = Ragged(torch.tensor([0, 0, 1, 10]), torch.arange(10).unsqueeze(1), torch.zeros(10, 0))
+    lengths, starts = set(), set()
+    for _ in range(300):
+        part = history.stretches()
+        assert part.lengths[:2].tolist() == [0, 1]
+        assert part.codes[0].tolist() == [0]
+        own = part.codes[1:, 0]
+        assert torch.equal(own, torch.arange(int(own[0]), int(own[0]) + len(own)))
+        assert own[-1] <= 9
+        lengths.add(len(own))
+        starts.add(int(own[0]))
+    assert lengths == {3, 4, 5, 6, 7, 8, 9}
+    assert starts == {1, 2, 3, 4, 5, 6, 7}
+
+
 @pytest.mark.parametrize(("kind", "pooling"), KINDS)
 def test_neither_padding_nor_other_rows_change_an_answer(kind, pooling):
     net, tables = network(kind, pooling)

@@ -15,7 +15,7 @@ from tabemb.network.history import HISTORY_ENCODERS, POOLINGS
 from tabemb.network.numbers import NUMBER_ENCODINGS
 from tabemb.network.tables import table_dim
 
-Rule = tuple[Callable[[Any], bool], str]
+Rule = tuple[Callable[[Any], bool], str | Callable[[], str]]
 
 
 def _whole(low: int) -> Callable[[Any], bool]:
@@ -35,7 +35,8 @@ def _or(special: Any, holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def _one_of(choices: Iterable[str]) -> Rule:
-    return lambda v: isinstance(v, str) and v in choices, f"one of {', '.join(map(repr, choices))}"
+    """One of these names, those among them that are registered later."""
+    return lambda v: isinstance(v, str) and v in choices, lambda: f"one of {', '.join(map(repr, choices))}"
 
 
 def _widths(v: Any) -> bool:
@@ -108,7 +109,7 @@ def check_rule(name: str, value: Any, rule: Rule) -> None:
     """Raise unless the value holds to the rule."""
     holds, text = rule
     if not holds(value):
-        raise ValueError(f"{name} must be {text}; got {value!r}.")
+        raise ValueError(f"{name} must be {text() if callable(text) else text}; got {value!r}.")
 
 
 def check_count(name: str, value: Any) -> None:

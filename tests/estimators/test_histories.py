@@ -203,5 +203,5 @@ def test_an_encoder_of_ones_own_is_a_class_and_a_line(trips, monkeypatch):
     X, y = trips
     found = EmbeddingRegressor(**QUICK | {"max_epochs": 60}, history="counted").fit(X, y).predict(X)
     assert np.corrcoef(found, y)[0, 1] > 0.95
-    with pytest.raises(ValueError, match="history must be one of .*'counted'; got 'count'"):
+    with pytest.raises(ValueError, match=r"history must be one of .*'counted'; got 'count'"):
         EmbeddingRegressor(history="count").fit(X, y)

@@ -59,6 +59,7 @@ class Task:
     settings: dict[str, Any] = field(default_factory=dict)  # of the nets
     metrics: tuple[str, ...] = ("auc", "log_loss")
     counted: np.ndarray | None = None  # which of the rows tested count
+    found: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # by model and seed
 
     def split(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Training rows, and those tested."""
@@ -309,7 +310,9 @@ def pretrained(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def blend(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The mean of what the recurrent net and the trees on aggregates say."""
-    (read, classes), (counted, _) = net(task, seed), trees(task, seed)
+    (read, classes), (counted, _) = (
+        task.found.get((model, seed)) or MODELS[model](task, seed) for model in ("gru", "trees on aggregates")
+    )
     return (read + counted) / 2, classes
 
 
@@ -416,6 +419,7 @@ def _cell(cells: Path, data: Path | None, identity: dict[str, Any], settings: Ma
     task = replace(task, settings={**task.settings, **settings["net"]})
     started = time.perf_counter()
     proba, classes = MODELS[identity["model"]](task, identity["seed"])
+    task.found[identity["model"], identity["seed"]] = proba, classes
     seconds = time.perf_counter() - started
     counted = slice(None) if task.counted is None else task.counted
     y, proba = task.y[task.tested][counted], proba[counted]

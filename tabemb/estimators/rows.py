@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -189,6 +189,11 @@ def _extends(base: type) -> Callable[[Callable], Callable]:
         return init
 
     return decorate
+
+
+@cache  # asked with every prediction
+def _defaults(init: Callable) -> dict[str, Any]:
+    return {name: parameter.default for name, parameter in inspect.signature(init).parameters.items()}
 
 
 class _RowEstimator(TransformerMixin, BaseEstimator):
@@ -381,8 +386,8 @@ class _RowEstimator(TransformerMixin, BaseEstimator):
 
     def _chosen(self, name: str) -> Any:
         """A setting: what the user gave, or what the preset says where it was left at its default."""
-        value, default = getattr(self, name), inspect.signature(type(self)).parameters[name].default
-        return PRESETS[self.preset].get(name, value) if value == default else value
+        value = getattr(self, name)
+        return PRESETS[self.preset].get(name, value) if value == _defaults(type(self).__init__)[name] else value
 
     def _widths(self, n_rows: int) -> tuple[int, ...]:
         hidden = self._chosen("hidden")

@@ -18,9 +18,10 @@ from tabemb.data.histories import as_structs
 from tabemb.data.joins import Clock, check_column
 from tabemb.data.kept import KeptStates, Past, Recurrences
 from tabemb.data.schema import Schema, Table, infer_role, infer_schema
+from tabemb.estimators.base import RowEstimator, extends
 from tabemb.estimators.inputs import Rows, align_columns, check_rows
 from tabemb.estimators.networks import D_CLASS
-from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor, _extends, _RowEstimator
+from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.network.history import Kept, Prefixes, Ragged
 from tabemb.network.model import Answer, TabularNetwork
 from tabemb.targets import ClassTarget
@@ -37,7 +38,7 @@ LONGEST = 100
 """Longest part of a sequence in a training step: in a longer one each event would wait for all before it."""
 
 
-class _EventEstimator(_RowEstimator):
+class _EventEstimator(RowEstimator):
     """What the two estimators share: the log in sequences, batches of whole ones, states that are kept."""
 
     entity: str
@@ -349,7 +350,7 @@ class EventClassifier(_EventEstimator, EmbeddingClassifier):  # noqa: D101 (comp
     (1, 2)
     """
 
-    @_extends(EmbeddingClassifier)
+    @extends(EmbeddingClassifier)
     def __init__(
         self, *, entity: str, time: str, outcome_fields: Sequence[str] = (), recurrences: bool = True, **shared: Any
     ) -> None:
@@ -383,7 +384,7 @@ class EventRegressor(_EventEstimator, EmbeddingRegressor):  # noqa: D101 (compos
     As `EventClassifier`, for numbers.
 {_EVENT_PARAMETERS.format(base="EmbeddingRegressor")}"""
 
-    @_extends(EmbeddingRegressor)
+    @extends(EmbeddingRegressor)
     def __init__(
         self, *, entity: str, time: str, outcome_fields: Sequence[str] = (), recurrences: bool = True, **shared: Any
     ) -> None:

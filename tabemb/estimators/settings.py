@@ -60,6 +60,7 @@ RULES: dict[str, Rule] = {
     "unknown_rate": (_real(0, 0.5), "a number >= 0 and < 0.5"),
     "l2": (_real(0), "a number >= 0"),
     "offsets": (lambda v: isinstance(v, (bool, np.bool_)), "True or False"),
+    "recurrences": (lambda v: isinstance(v, (bool, np.bool_)), "True or False"),
     "effects": (lambda v: isinstance(v, (bool, np.bool_)), "True or False"),
     "n_pairs": (_whole(0), "a whole number >= 0"),
     "numbers": _one_of(NUMBER_ENCODINGS),

@@ -314,7 +314,7 @@ FRAME = pd.DataFrame({"c": list("ab") * 5, "n": np.arange(10.0)})
     ],
 )
 def test_bad_input_is_one_clear_error_before_any_training(monkeypatch, change, message):
-    monkeypatch.setattr("tabemb.estimators.rows.train", lambda *a, **k: pytest.fail("training began"))
+    monkeypatch.setattr("tabemb.estimators.base.train", lambda *a, **k: pytest.fail("training began"))
     arguments = {"X": FRAME, "y": np.arange(10.0), "sample_weight": None, "eval_X": None, "eval_y": None}
     settings = {key: value for key, value in change.items() if key not in arguments}
     arguments |= {key: value for key, value in change.items() if key in arguments}

@@ -179,6 +179,8 @@ class _Coded(NamedTuple):
     def of(cls, column: pa.ChunkedArray) -> _Coded:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
+        if len(column) == 1:  # one row: finding its distinct values would take longer than all the rest
+            return cls(column.to_pylist(), np.zeros(1, np.int64))
         coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
         return cls(coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.int64))
 

@@ -91,11 +91,15 @@ class _EventEstimator(RowEstimator):
     def _moments(self, frame: pa.Table) -> np.ndarray:
         return self.clock_.read(frame[self.time], self.time)
 
-    def _entity_codes(self, frame: pa.Table) -> np.ndarray:
+    def _entities(self, frame: pa.Table) -> pa.ChunkedArray:
         column = frame[self.entity]
         if column.null_count:
             row = column.is_null().to_pylist().index(True)
             raise ValueError(f"Column {self.entity!r} must name an entity in every row; it is missing in row {row}.")
+        return column
+
+    def _entity_codes(self, frame: pa.Table) -> np.ndarray:
+        column = self._entities(frame)
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         return column.combine_chunks().dictionary_encode().indices.to_numpy()
@@ -105,22 +109,22 @@ class _EventEstimator(RowEstimator):
         days, codes = self.clock_.span(self._moments(frame)), self._entity_codes(frame)
         heads = np.flatnonzero(np.diff(codes, prepend=-1))
         gaps = np.diff(days, prepend=np.nan)
-        gaps[heads] = self._since_last(frame.take(pa.array(heads)))
+        past = self.kept_.read(_keys(frame[self.entity], heads))
+        gaps[heads] = self._since(past, self._moments(frame)[heads])
         return gaps
 
-    def _since_last(self, frame: pa.Table) -> np.ndarray:
+    def _since(self, past: Past, moments: np.ndarray) -> np.ndarray:
         """Days since the last event of each row's entity that was taken in; NaN for a new one."""
-        past = self.kept_.read(frame[self.entity].to_pylist())
-        return np.where(past.counts > 0, self.clock_.span(self._moments(frame) - past.moments), np.nan)
+        return np.where(past.counts > 0, self.clock_.span(moments - past.moments), np.nan)
 
     def _known(self, frame: pa.Table, gaps: np.ndarray, recurrences: dict[str, np.ndarray]) -> pa.Table:
         """What is known of events before their answers."""
         known = frame.drop_columns([name for name in self.outcome_fields if name in frame.schema.names])
         added = {f"{self.time}.gap": gaps, **recurrences}
         self._check_free(known, {EARLIER, *self.answer_names_, *added})
-        for name, numbers in added.items():
-            known = known.append_column(name, pa.array(numbers))
-        return known
+        columns = {name: pa.array(numbers) for name, numbers in added.items()}
+        fields = [*known.schema, *(pa.field(name, column.type) for name, column in columns.items())]
+        return pa.Table.from_arrays([*known.columns, *columns.values()], schema=pa.schema(fields))
 
     def _check_free(self, frame: pa.Table, names: set[str]) -> None:
         taken = names.intersection(frame.schema.names)
@@ -219,9 +223,8 @@ class _EventEstimator(RowEstimator):
         past = self.kept_.read(_keys(frame[self.entity], heads))
         return Prefixes(sequences.events, torch.from_numpy(past.states), torch.from_numpy(past.counts)).to(device)
 
-    def _check_times(self, frame: pa.Table) -> None:
-        past = self.kept_.read(frame[self.entity].to_pylist())
-        late = np.flatnonzero((past.counts > 0) & (self._moments(frame) < past.moments))
+    def _check_times(self, frame: pa.Table, past: Past, moments: np.ndarray) -> None:
+        late = np.flatnonzero((past.counts > 0) & (moments < past.moments))
         if len(late):
             row = int(late[0])
             time, entity = (frame[name][row].as_py() for name in (self.time, self.entity))
@@ -236,7 +239,7 @@ class _EventEstimator(RowEstimator):
         answers = check_rows(X, y, None, self._numeric_target, self).y
         frame = align_columns(self, X)
         self._check_columns(frame, self.outcome_fields)
-        self._check_times(frame)
+        self._check_times(frame, self.kept_.read(self._entities(frame).to_pylist()), self._moments(frame))
         order = self._order(frame)
         frame = frame.take(pa.array(order))
         return self._with_earlier(frame, answers[order]), answers[order], order
@@ -275,10 +278,9 @@ class _EventEstimator(RowEstimator):
         check_is_fitted(self)
         frame = align_columns(self, X)
         self._check_columns(frame)
-        self._entity_codes(frame)
-        self._check_times(frame)
-        known = self._known(frame, self._since_last(frame), self.recurrences_.known(frame, self._moments(frame)))
-        past = self.kept_.read(frame[self.entity].to_pylist())
+        past, moments = self.kept_.read(self._entities(frame).to_pylist()), self._moments(frame)
+        self._check_times(frame, past, moments)
+        known = self._known(frame, self._since(past, moments), self.recurrences_.known(frame, moments))
         *rows, _ = super()._encoded(known.append_column(EARLIER, pa.nulls(frame.num_rows)))
         kept = Kept(torch.from_numpy(past.states), torch.from_numpy(past.counts))
         return self._answered([*rows, kept], part, partial(in_pieces, size=self._at_once(PIECE)))

@@ -482,11 +482,12 @@ def show(cells: pd.DataFrame) -> None:
     """Print the means of each task and model, metric by metric; the best of a task is bold."""
     for metric in (metric for metric in METRICS if metric in cells):
         table = TextTable(title=f"{METRICS[metric].title}: mean over seeds or folds", title_justify="left")
-        table.add_column("task")
-        models = [model for model in MODELS if (cells["model"] == model).any()]
+        table.add_column("task", no_wrap=True)
+        measured = cells.dropna(subset=metric)
+        models = [model for model in MODELS if (measured["model"] == model).any()]
         for model in models:
-            table.add_column(model.replace(" on ", "\non ").replace(" and ", "\nand "), justify="right", no_wrap=True)
-        means = cells.pivot_table(index="task", columns="model", values=metric, sort=False)
+            table.add_column(model.replace(" ", "\n"), justify="right", no_wrap=True)
+        means = measured.pivot_table(index="task", columns="model", values=metric, sort=False)
         for task, row in means.iterrows():
             best = row.max() if METRICS[metric].sign > 0 else row.min()
             entries = [f"{row[m]:.4f}" if m in row and row[m] == row[m] else "-" for m in models]

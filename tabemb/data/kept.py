@@ -52,6 +52,10 @@ class Past(NamedTuple):
     counts: np.ndarray
     moments: np.ndarray
 
+    def since(self, clock: Clock, moments: np.ndarray) -> np.ndarray:
+        """How long before these moments the last events were, in days where they are times; NaN without one."""
+        return np.where(self.counts > 0, clock.span(moments - self.moments), np.nan)
+
 
 class KeptStates:
     """What is known of each key after its last event: a state, the number of events, the last moment.
@@ -133,9 +137,9 @@ class Recurrences:
     def known(self, frame: pa.Table, moments: np.ndarray) -> dict[str, np.ndarray]:
         """Before each event, of those alone that were taken in."""
         numbers: dict[str, np.ndarray] = {}
-        entities = _Coded.of(frame[self.entity])
+        entities = Coded.of(frame[self.entity])
         for field, book, kept in zip(self.fields, self.categories, self.kept):
-            pairs = _pairs(entities.read_by(self.entities), _Coded.of(frame[field]).read_by(book))
+            pairs = _pairs(entities.read_by(self.entities), Coded.of(frame[field]).read_by(book))
             numbers |= self._numbers(field, kept.read(pairs.tolist()), moments)
         return numbers
 
@@ -144,9 +148,9 @@ class Recurrences:
     ) -> dict[str, np.ndarray]:
         """Before each of some sorted events, of those taken in and of these; these are taken in too with ``keep``."""
         numbers: dict[str, np.ndarray] = {}
-        entities = _Coded.of(frame[self.entity])
+        entities = Coded.of(frame[self.entity])
         for field, book, kept in zip(self.fields, self.categories, self.kept):
-            categories = _Coded.of(frame[field])
+            categories = Coded.of(frame[field])
             if keep:
                 self.entities.learn(entities.values)
                 book.learn(categories.values)
@@ -161,22 +165,21 @@ class Recurrences:
     def _numbers(self, field: str, past: Past, moments: np.ndarray) -> dict[str, np.ndarray]:
         sums, last = np.split(past.states, 2, axis=1)
         means = (sums + self.mean) / (past.counts + 1)[:, None]
-        since = self.clock.span(moments - past.moments)
         ends = [""] if len(self.mean) == 1 else [f"_{i}" for i in range(len(self.mean))]
         told = {f"mean{end}": own for end, own in zip(ends, means.T)}
-        latest = {"since": since, **{f"last{end}": own for end, own in zip(ends, last.T)}}
-        told |= {name: np.where(past.counts > 0, own, np.nan) for name, own in latest.items()}
+        told["since"] = past.since(self.clock, moments)
+        told |= {f"last{end}": np.where(past.counts > 0, own, np.nan) for end, own in zip(ends, last.T)}
         return {f"{field}.count": past.counts, **{f"{field}.{name}": own for name, own in told.items()}}
 
 
-class _Coded(NamedTuple):
+class Coded(NamedTuple):
     """A column as its distinct values and the place of each row's value among them; missing is a value."""
 
     values: list[Any]
     codes: np.ndarray
 
     @classmethod
-    def of(cls, column: pa.ChunkedArray) -> _Coded:
+    def of(cls, column: pa.ChunkedArray) -> Coded:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         if len(column) == 1:  # one row: finding its distinct values would take longer than all the rest

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tabemb.data.histories import as_structs
 from tabemb.data.joins import Clock, check_column
-from tabemb.data.kept import KeptStates, Past, Recurrences
+from tabemb.data.kept import Coded, KeptStates, Past, Recurrences
 from tabemb.data.schema import Schema, Table, infer_role, infer_schema
 from tabemb.estimators.base import RowEstimator, extends
 from tabemb.estimators.inputs import Rows, align_columns, check_rows
@@ -99,23 +99,15 @@ class _EventEstimator(RowEstimator):
         return column
 
     def _entity_codes(self, frame: pa.Table) -> np.ndarray:
-        column = self._entities(frame)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        return column.combine_chunks().dictionary_encode().indices.to_numpy()
+        return Coded.of(self._entities(frame)).codes
 
     def _gaps(self, frame: pa.Table) -> np.ndarray:
         """Days since the event before, of sorted events: for the first of an entity, since its last one taken in."""
-        days, codes = self.clock_.span(self._moments(frame)), self._entity_codes(frame)
-        heads = np.flatnonzero(np.diff(codes, prepend=-1))
-        gaps = np.diff(days, prepend=np.nan)
-        past = self.kept_.read(_keys(frame[self.entity], heads))
-        gaps[heads] = self._since(past, self._moments(frame)[heads])
+        moments = self._moments(frame)
+        heads = np.flatnonzero(np.diff(self._entity_codes(frame), prepend=-1))
+        gaps = np.diff(self.clock_.span(moments), prepend=np.nan)
+        gaps[heads] = self.kept_.read(_keys(frame[self.entity], heads)).since(self.clock_, moments[heads])
         return gaps
-
-    def _since(self, past: Past, moments: np.ndarray) -> np.ndarray:
-        """Days since the last event of each row's entity that was taken in; NaN for a new one."""
-        return np.where(past.counts > 0, self.clock_.span(moments - past.moments), np.nan)
 
     def _known(self, frame: pa.Table, gaps: np.ndarray, recurrences: dict[str, np.ndarray]) -> pa.Table:
         """What is known of events before their answers."""
@@ -280,7 +272,7 @@ class _EventEstimator(RowEstimator):
         self._check_columns(frame)
         past, moments = self.kept_.read(self._entities(frame).to_pylist()), self._moments(frame)
         self._check_times(frame, past, moments)
-        known = self._known(frame, self._since(past, moments), self.recurrences_.known(frame, moments))
+        known = self._known(frame, past.since(self.clock_, moments), self.recurrences_.known(frame, moments))
         *rows, _ = super()._encoded(known.append_column(EARLIER, pa.nulls(frame.num_rows)))
         kept = Kept(torch.from_numpy(past.states), torch.from_numpy(past.counts))
         return self._answered([*rows, kept], part, partial(in_pieces, size=self._at_once(PIECE)))

@@ -43,6 +43,7 @@ def _widths(v: Any) -> bool:
     return isinstance(v, Iterable) and not isinstance(v, str) and len(list(v)) > 0 and all(map(_whole(1), v))
 
 
+_FLAG: Rule = (lambda v: isinstance(v, (bool, np.bool_)), "True or False")
 _MAPPING: Rule = (_or(None, lambda v: isinstance(v, Mapping)), "a dict or None")
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -59,9 +60,9 @@ RULES: dict[str, Rule] = {
     "min_count": (_real(0), "a number >= 0"),
     "unknown_rate": (_real(0, 0.5), "a number >= 0 and < 0.5"),
     "l2": (_real(0), "a number >= 0"),
-    "offsets": (lambda v: isinstance(v, (bool, np.bool_)), "True or False"),
-    "recurrences": (lambda v: isinstance(v, (bool, np.bool_)), "True or False"),
-    "effects": (lambda v: isinstance(v, (bool, np.bool_)), "True or False"),
+    "offsets": _FLAG,
+    "recurrences": _FLAG,
+    "effects": _FLAG,
     "n_pairs": (_whole(0), "a whole number >= 0"),
     "numbers": _one_of(NUMBER_ENCODINGS),
     "n_bins": (_whole(2), "a whole number >= 2"),

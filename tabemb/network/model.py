@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from tabemb.network.backbone import Backbone
 from tabemb.network.dropout import CellDropout
-from tabemb.network.history import EVENT_SCALE as VECTOR_SCALE
-from tabemb.network.history import HistoryNetwork, Kept, Prefixes, Ragged, SequenceNetwork
+from tabemb.network.history import EVENT_SCALE, HistoryNetwork, Kept, Prefixes, Ragged, SequenceNetwork
 from tabemb.network.numbers import NumberEncoding, squash
 from tabemb.network.tables import Tables
 
@@ -284,7 +283,7 @@ class ClassVectors(nn.Module):
     def forward(self, hidden: Tensor, classes: Tensor | None = None) -> Tensor:
         classes = torch.arange(len(self.bias), device=self.bias.device) if classes is None else classes
         bias = F.embedding(classes, self.bias, sparse=True)  # (m, 1)
-        return self.query(hidden) @ (VECTOR_SCALE * self._vectors(classes)).T.to(hidden.dtype) + bias.T
+        return self.query(hidden) @ (EVENT_SCALE * self._vectors(classes)).T.to(hidden.dtype) + bias.T
 
     def _vectors(self, classes: Tensor) -> Tensor:
         if self.tied is None:

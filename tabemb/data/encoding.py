@@ -104,9 +104,11 @@ class Inputs:
     def encode(self, events: Events, vocabularies: Sequence[Vocabulary]) -> tuple[np.ndarray, np.ndarray]:
         """Codes by the vocabulary of each categorical feature, and scaled numbers."""
         codes = np.empty((events.frame.num_rows, len(vocabularies)), np.int32)
+        numbers = np.empty((events.frame.num_rows, len(self.scales)), np.float32)
+        if not events.frame.num_rows:
+            return codes, numbers
         for i, (feature, vocabulary) in enumerate(zip(self.schema.categorical, vocabularies)):
             codes[:, i] = vocabulary.codes(*_cells(feature, events.frame))
-        numbers = np.empty((events.frame.num_rows, len(self.scales)), np.float32)
         for i, (feature, scale) in enumerate(zip(self.schema.numbers, self.scales)):
             numbers[:, i] = scale.apply(self._number(feature, events))
         return codes, numbers
@@ -204,7 +206,7 @@ def _events(column: pa.ChunkedArray, name: str, schema: Schema, max_events: int 
     if not is_list(column.type) and not pa.types.is_null(column.type):
         raise ValueError(f"Column {name!r} must hold lists of events; it holds {column.type}.")
     if pa.types.is_null(column.type):
-        column = column.cast(pa.list_(pa.null()))
+        return Events(np.zeros(len(column) + 1, np.int64), pa.table({}))
     events = Events.of(column, name, max_events)
     missing = [used for used in schema.used if used not in events.frame.schema.names]
     if missing and events.frame.num_rows:
@@ -257,8 +259,8 @@ def to_floats(column: pa.ChunkedArray, name: str) -> np.ndarray:
         column = pc.divide(column.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64()), 1e6)
     elif pa.types.is_time(column.type):
         column = pc.divide(column.cast(pa.time64("us")).cast(pa.int64()).cast(pa.float64()), 1e6)
-    try:
-        values = column.cast(pa.float64(), safe=False).to_numpy()
+    try:  # a cast that changes nothing costs one row as much as all the rest
+        values = (column if column.type == pa.float64() else column.cast(pa.float64(), safe=False)).to_numpy()
     except pa.ArrowException as error:
         raise ValueError(f"Column {name!r} has the role 'number', but {_unread(column)}.") from error
     if np.isinf(values).any():

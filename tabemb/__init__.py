@@ -3,6 +3,7 @@
 from tabemb.data.aggregates import AggregateJoiner
 from tabemb.data.joins import HistoryJoiner
 from tabemb.data.schema import Table
+from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.sequences import SequenceEncoder
@@ -13,6 +14,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AggregateJoiner",
     "EmbeddingClassifier",
+    "EmbeddingEncoder",
     "EmbeddingRegressor",
     "EmbeddingSpace",
     "EventClassifier",

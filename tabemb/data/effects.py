@@ -103,6 +103,34 @@ class _Sums:
         return (self.sums[ids] - responses) / others[:, None]
 
 
+def shrunken_means(codes: np.ndarray, responses: np.ndarray, weights: np.ndarray, n_codes: int) -> np.ndarray:
+    """Mean answer of each code, pulled to the mean of all by the strength that predicts other rows best.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_rows,), whole numbers below ``n_codes``
+    responses : ndarray of shape (n_rows, n_responses)
+    weights : ndarray of shape (n_rows,)
+    n_codes : int
+
+    Returns
+    -------
+    ndarray of shape (n_codes, n_responses)
+        The mean of all for a code without rows.
+
+    Examples
+    --------
+    >>> shrunken_means(np.array([0, 0, 1, 1]), np.array([[0.0], [0.0], [9.0], [9.0]]), np.ones(4), 3).round(1).ravel()
+    array([0.9, 8.1, 4.5])
+    """
+    mean = np.average(responses, axis=0, weights=weights)
+    sums = _Sums.of(codes, responses - mean, weights)
+    strength, _ = sums.strength()
+    means = np.tile(mean, (n_codes, 1))
+    means[: len(sums.counts)] += sums.sums / (sums.counts + strength)[:, None]
+    return means
+
+
 class Effects:
     """Learns the effects of categories, bins of numbers and the pairs of categories that matter; describes any rows.
 

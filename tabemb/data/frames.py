@@ -92,6 +92,11 @@ def beside(X, columns: pa.Table) -> Any:
     return nw.concat([own, nw.from_arrow(columns, backend=own.implementation)], how="horizontal").to_native()
 
 
+def select(X, names: list[str]) -> Any:
+    """These columns of a frame, in the library that it came in."""
+    return X.select(names) if isinstance(X, pa.Table) else X[names]
+
+
 def _to_series(column: pa.ChunkedArray) -> pd.Series:
     """Lists stay Arrow's; everything else as pandas has it."""
     if pa.types.is_nested(column.type):

@@ -97,6 +97,12 @@ class Vocabulary:
             return np.zeros(0, np.int64)
         return self._look_up(_dictionary(column, field, self.kind, field.name))
 
+    def codes_of(self, other: Vocabulary) -> np.ndarray:
+        """The code here of each code of another vocabulary of such values, int64 (len(other),)."""
+        found = self._positions(other.categories) + N_SPECIAL
+        found[found < N_SPECIAL] = UNKNOWN
+        return np.concatenate([[UNKNOWN, MISSING], found])
+
     def _look_up(self, dictionary: tuple[np.ndarray, pa.Array]) -> np.ndarray:
         indices, values = dictionary
         found = self._positions(values) + N_SPECIAL

@@ -1,0 +1,80 @@
+"""Vectors of one table from several nets, each trained without some rows, brought into one system of coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.linalg import orthogonal_procrustes
+
+from tabemb.data.schema import Table
+from tabemb.data.vocabulary import N_SPECIAL, UNKNOWN, Vocabulary
+from tabemb.estimators.base import RowEstimator
+from tabemb.network.tables import TableSpec, table_dim
+from tabemb.spaces.space import EmbeddingSpace
+
+N_ROUNDS = 3
+"""Rounds of turning each fold's vectors towards the mean of all."""
+
+
+class Learned(NamedTuple):
+    """Vectors (n_codes, d) that a net learned, and how often it saw each code, (n_codes,)."""
+
+    vectors: np.ndarray
+    counts: np.ndarray
+
+
+def started(tables: Mapping[str, Table], vocabularies: Mapping[str, Vocabulary], dim: int | str, seed: int):
+    """The tables with one width and one start for all nets, so that their vectors have little to be turned."""
+    return {name: _started(table, vocabularies[name], dim, seed) for name, table in tables.items()}
+
+
+def _started(table: Table, vocabulary: Vocabulary, dim: int | str, seed: int) -> Table:
+    if table.pretrained is not None:
+        return table
+    d = table_dim(dim if table.dim is None else table.dim, len(vocabulary.categories))
+    if vocabulary.kind == "object" or not len(vocabulary.categories):  # labels that are only keys find no category
+        return replace(table, dim=d)
+    spec = TableSpec(len(vocabulary), d, np.zeros(len(vocabulary)), table.init)
+    start, _ = spec.start(torch.Generator().manual_seed(seed))
+    return replace(table, dim=d, pretrained=EmbeddingSpace(start.numpy()[N_SPECIAL:], vocabulary.labels()))
+
+
+def learned_by(net: RowEstimator, vocabularies: Mapping[str, Vocabulary]) -> dict[str, Learned]:
+    """What a fitted net learned of each table, in the codes of these vocabularies; one it lacks is as unknown."""
+    own, order = net.encoder_.vocabularies_, list(net.encoder_.schema.tables)
+    learned = {}
+    for name, vocabulary in vocabularies.items():
+        codes = own[name].codes_of(vocabulary)
+        parts = [network.tables.vectors(order.index(name)) for network in net.network_.networks]
+        counts = np.where(codes == UNKNOWN, 0.0, own[name].counts[codes])
+        learned[name] = Learned(torch.cat(parts, 1).numpy(force=True)[codes], counts)
+    return learned
+
+
+def aligned(nets: Sequence[Learned]) -> list[np.ndarray]:
+    """The nets' vectors of one table, turned so that they lie as near as can be to the mean of all.
+
+    Rotations alone (generalised Procrustes, Gower 1975), by the codes that the nets saw, each by the root of its count:
+    what a code says in a net stays as long as it was.
+    """
+    to = nets[0]
+    for _ in range(N_ROUNDS):
+        turned = [Learned(own.vectors @ _rotation(own, to), own.counts) for own in nets]
+        to = _mean(turned)
+    return [own.vectors for own in turned]
+
+
+def _mean(nets: Sequence[Learned]) -> Learned:
+    """Mean over the nets that saw a code."""
+    counts = np.sum([own.counts for own in nets], axis=0)
+    total = np.sum([own.vectors * own.counts[:, None] for own in nets], axis=0)
+    return Learned(total / np.maximum(counts, 1e-30)[:, None], counts / len(nets))
+
+
+def _rotation(own: Learned, to: Learned) -> np.ndarray:
+    weights = np.sqrt(np.minimum(own.counts, to.counts))[:, None]
+    return orthogonal_procrustes(own.vectors * weights, to.vectors * weights)[0].astype(np.float32)

@@ -1,0 +1,339 @@
+"""EmbeddingEncoder: vectors and effects as columns, out-of-fold for the rows that taught them."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from scipy.stats import special_ortho_group
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import KFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import TargetEncoder
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from tabemb import EmbeddingClassifier, EmbeddingEncoder, EmbeddingRegressor, Table
+from tabemb.data.effects import shrunken_means
+from tabemb.estimators.crossfit import Learned, aligned
+
+PLAIN = {"hidden": (16,), "n_members": 2, "max_epochs": 15, "batch_size": 32, "n_jobs": 1} | {
+    "effects": False,
+    "offsets": False,
+}
+
+
+@pytest.fixture
+def net() -> EmbeddingRegressor:
+    return EmbeddingRegressor(**PLAIN)
+
+
+@pytest.fixture
+def shops(shops) -> tuple[pd.DataFrame, pd.Series]:
+    X, y = shops
+    return X.head(300), y.head(300)
+
+
+OUT_OF_FOLD = {
+    "check_transformer_general": "fit_transform is out-of-fold and so differs from fit().transform() by design",
+    "check_transformer_data_not_an_array": "as check_transformer_general",
+}
+DRAWN = {"check_sample_weight_equivalence_on_dense_data": "the nets' batches are drawn at random"}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks(
+    [
+        EmbeddingEncoder(kind="prediction"),
+        EmbeddingEncoder(
+            kind="both", cv=2, estimator=EmbeddingRegressor(**{**PLAIN, "max_epochs": 1, "hidden": (8,)}), keep="all"
+        ),
+    ],
+    expected_failed_checks=lambda encoder: OUT_OF_FOLD | ({} if encoder.kind == "prediction" else DRAWN),
+)
+def test_check_estimator(estimator, check):
+    check(estimator)
+
+
+def test_a_linear_model_on_the_vectors_learns_what_each_shop_sells(shops, net):
+    X, y = shops
+    features = EmbeddingEncoder(estimator=net, random_state=0).fit_transform(X, y)
+    assert list(features) == ["size", *(f"shop_{i}" for i in range(4))]
+    assert LinearRegression().fit(features, y).score(features, y) > 0.98
+    assert LinearRegression().fit(X[["size"]], y).score(X[["size"]], y) < 0.7
+
+
+def test_rows_of_pure_noise_carry_no_answer_of_their_own(net):
+    """150 levels of three rows each, and answers that nothing explains: in-sample vectors seem to explain them."""
+    rng = np.random.default_rng(0)
+    X, y = pd.DataFrame({"who": np.repeat(np.arange(150), 3).astype(str)}), rng.normal(size=450)
+    for kind in ("vectors", "prediction"):
+        encoder = EmbeddingEncoder(kind=kind, estimator=net.set_params(l2=1.0), random_state=0)
+        honest, in_sample = encoder.fit_transform(X, y), encoder.transform(X)
+        told = LinearRegression().fit(honest, y).score(honest, y)
+        leaked = LinearRegression().fit(in_sample, y).score(in_sample, y)
+        assert told < 0.06
+        assert leaked > 0.2
+
+
+def test_a_row_has_the_vectors_learned_without_its_fold(shops, net):
+    """Changing the answers of one fold changes the vectors of all rows but its own."""
+    X, y = shops
+    cv = list(KFold(3).split(X))
+    rows = cv[1][1]
+    changed = y.copy()
+    changed.iloc[rows] *= -1
+    encoder = EmbeddingEncoder(kind="prediction", keep="none", cv=cv, target_type="continuous", random_state=0)
+    before, after = (clone(encoder).fit_transform(X, answers)["shop_effect"] for answers in (y, changed))
+    np.testing.assert_array_equal(before.iloc[rows], after.iloc[rows])
+    assert (np.delete(before.to_numpy(), rows) != np.delete(after.to_numpy(), rows)).all()
+
+
+def test_new_rows_get_the_mean_over_the_folds(shops, net):
+    X, y = shops
+    encoder = EmbeddingEncoder(estimator=net, keep="none", random_state=0)
+    out_of_fold, new = encoder.fit_transform(X, y), encoder.transform(X.head(4))
+    of_shop = out_of_fold[X["shop"] == X["shop"][0]].drop_duplicates()  # one for each fold
+    assert len(of_shop) == 5
+    np.testing.assert_allclose(new.iloc[0], of_shop.mean(), atol=1e-6)
+
+
+def test_turned_spaces_come_back_to_one_another():
+    """Spaces that differ by a rotation alone are the same after the alignment, whatever unseen codes hold."""
+    rng = np.random.default_rng(0)
+    vectors, counts = rng.normal(size=(50, 4)), rng.integers(1, 9, 50).astype(float)
+    nets = [vectors @ special_ortho_group.rvs(4, random_state=k) for k in range(3)]
+    for k, own in enumerate(nets):
+        own[k] = 99.0  # a code that this net never saw
+    own_counts = [np.where(np.arange(50) == k, 0.0, counts) for k in range(3)]
+    turned = aligned([Learned(*own) for own in zip(nets, own_counts)])
+    np.testing.assert_allclose(turned[0][3:], turned[1][3:], atol=1e-6)
+    np.testing.assert_allclose(turned[0][3:], turned[2][3:], atol=1e-6)
+    np.testing.assert_allclose(turned[0][3:] @ turned[0][3:].T, vectors[3:] @ vectors[3:].T, atol=1e-5)
+
+
+def test_effects_are_the_means_that_target_encoding_gives():
+    """With many rows a level nothing is shrunk: scikit-learn's TargetEncoder gives the same."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"c": rng.choice(list("abc"), 3000)})
+    y = X["c"].map({"a": 1.0, "b": 2.0, "c": 4.0}) + rng.normal(scale=0.1, size=3000)
+    ours = EmbeddingEncoder(kind="prediction", random_state=0).fit(X, y).transform(X)
+    theirs = TargetEncoder(target_type="continuous").fit(X, y).transform(X)
+    np.testing.assert_allclose(ours, theirs, atol=0.01)
+
+
+def test_rare_levels_are_pulled_to_the_mean_of_all():
+    codes = np.r_[np.zeros(1, int), np.repeat(np.arange(1, 40), 30)]
+    truth = np.random.default_rng(0).normal(size=40)
+    noise = np.random.default_rng(1).normal(size=len(codes))
+    answers = truth[codes] + noise
+    answers[0] = 10.0
+    means = shrunken_means(codes, answers[:, None], np.ones(len(codes)), 41)[:, 0]
+    assert 2 < means[0] < 7  # one row of 10 among answers of mean 0
+    np.testing.assert_allclose(means[1:40], [answers[codes == c].mean() for c in range(1, 40)], atol=0.1)
+    assert means[40] == pytest.approx(answers.mean())
+
+
+@pytest.mark.parametrize("make", [pl.from_pandas, pa.Table.from_pandas], ids=["polars", "arrow"])
+def test_a_frame_comes_back_in_its_own_library(shops, net, make):
+    X, y = shops
+    encoder = EmbeddingEncoder(kind="prediction", target_type="continuous", random_state=0)
+    expected = encoder.fit_transform(X, y)
+    own = clone(encoder).fit_transform(make(X), y)
+    assert type(own) is type(make(X))
+    np.testing.assert_array_equal(np.asarray(own.to_pandas()["shop_effect"]), expected["shop_effect"])
+
+
+def test_set_output_keeps_rows_and_names(shops):
+    X, y = shops
+    X = X.set_index(np.arange(len(X)) + 1000)
+    encoder = EmbeddingEncoder(kind="prediction", target_type="continuous", keep="all", random_state=0)
+    for library in ("default", "pandas"):
+        out = clone(encoder).set_output(transform=library).fit(X, y).transform(X)
+        assert list(out) == ["shop", "size", "shop_effect"]
+        assert out.index[0] == 1000
+        assert out.dtypes.astype(str).tolist() == ["str", "float64", "float32"]
+    assert type(encoder.set_output(transform="polars").fit_transform(X, y)) is pl.DataFrame
+
+
+def test_columns_without_names_and_arrays(net):
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 5, (200, 2))
+    y = values[:, 0] + 0.5
+    encoder = EmbeddingEncoder(kind="prediction", columns=["x0"], random_state=0)
+    as_array = encoder.fit_transform(values, y)
+    assert as_array.shape == (200, 2)
+    np.testing.assert_array_equal(as_array[:, 0], values[:, 1])
+    assert list(encoder.get_feature_names_out()) == ["x1", "x0_effect"]
+    as_frame = clone(encoder).fit_transform(pd.DataFrame(values), y)
+    assert list(as_frame.columns) == [1, "x0_effect"]
+    np.testing.assert_allclose(as_frame["x0_effect"], as_array[:, 1])
+
+
+def test_whole_numbers_alone_are_categories_and_beside_text_numbers():
+    X = pd.DataFrame({"zip": [53111, 50667, 40213] * 20, "city": ["Bonn", "Köln", "Düsseldorf"] * 20})
+    y = np.arange(60) / 7
+    names = EmbeddingEncoder(kind="prediction").fit(X[["zip"]], y).columns_
+    assert names == ["zip"]
+    assert EmbeddingEncoder(kind="prediction").fit(X, y).columns_ == ["city"]
+    assert EmbeddingEncoder(kind="prediction", columns=["zip"]).fit(X, y).columns_ == ["zip"]
+    roles = EmbeddingRegressor(roles={"zip": "categorical"})
+    assert EmbeddingEncoder(kind="prediction", estimator=roles).fit(X, y).columns_ == ["zip", "city"]
+
+
+def test_unknown_and_missing_levels_have_answers_of_their_own(shops, net):
+    X, y = shops
+    X = X.assign(shop=X["shop"].where(np.arange(len(X)) % 7 > 0))
+    encoder = EmbeddingEncoder(estimator=net, kind="both", keep="none", random_state=0).fit(X, y)
+    known, missing, unknown, other = encoder.transform(pd.DataFrame({"shop": ["west", None, "mars", "pluto"]})).values
+    assert (missing != unknown).all()
+    np.testing.assert_array_equal(unknown, other)
+    assert known[0] > 2
+    assert unknown[0] == pytest.approx(y.mean(), abs=0.05)
+
+
+def test_levels_that_a_fold_never_sees_get_its_unknown_vector(net):
+    """A level of one row stands in one fold alone: its row has what that fold's net gives to the unknown."""
+    X = pd.DataFrame({"c": ["once", *(["a", "b"] * 60)]})
+    y = np.r_[5.0, np.tile([0.0, 1.0], 60) + np.random.default_rng(0).normal(scale=0.1, size=120)]
+    encoder = EmbeddingEncoder(kind="prediction", keep="none", cv=KFold(3), random_state=0)
+    effect = encoder.fit_transform(X, y)["c_effect"]
+    assert effect[0] == pytest.approx(y[41:].mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["vectors", "prediction", "both"])
+def test_inverse_transform_gives_the_categories_back(shops, net, kind):
+    X, y = shops
+    X = X.assign(open=np.tile([True, False, None], 100).astype(object), shop=X["shop"].where(X["size"] < 2))
+    y = y + np.tile([0.0, 1.0, 2.0], 100)
+    encoder = EmbeddingEncoder(estimator=net, kind=kind, random_state=0).fit(X, y)
+    back = encoder.inverse_transform(encoder.transform(X))
+    assert (back.isna() == X[["shop", "open"]].isna()).all(axis=None)
+    pd.testing.assert_frame_equal(back.fillna("-"), X[["shop", "open"]].astype(object).fillna("-"), check_dtype=False)
+
+
+def test_classes_and_several_targets(shops):
+    X, y = shops
+    small = pd.cut(y, 3, labels=["low", "middle", "high"]).astype(str)
+    encoder = EmbeddingEncoder(kind="prediction", keep="none", random_state=0)
+    effects = encoder.fit_transform(X, small)
+    assert list(effects) == [f"shop_effect_{label}" for label in ("high", "low", "middle")]
+    np.testing.assert_allclose(effects.sum(axis=1), 1, atol=0.02)
+    assert list(encoder.fit_transform(X, y > 0)) == ["shop_effect"]
+    assert list(encoder.fit_transform(X, np.c_[y, -y])) == ["shop_effect_0", "shop_effect_1"]
+    assert list(encoder.fit_transform(X, np.c_[y > 0, y > 1].astype(int))) == ["shop_effect_0", "shop_effect_1"]
+
+
+def test_vectors_of_classes_serve_a_logistic_regression(shops):
+    X, y = shops
+    vectors = EmbeddingEncoder(estimator=EmbeddingClassifier(**PLAIN), keep="none", random_state=0)
+    told = LogisticRegression().fit(vectors.fit_transform(X, y > 0), y > 0).score(vectors.transform(X), y > 0)
+    assert told > 0.7  # no model of the shop alone can pass 0.74
+
+
+def test_many_whole_numbers_must_be_called_classes_or_a_quantity(shops):
+    X, _ = shops
+    with pytest.raises(ValueError, match=r"y holds 300 different whole numbers; .* target_type='continuous'"):
+        EmbeddingEncoder().fit(X, np.arange(300))
+    EmbeddingEncoder(kind="prediction", target_type="continuous").fit(X, np.arange(300))
+
+
+def test_columns_that_share_a_table_share_its_vectors():
+    rng = np.random.default_rng(0)
+    places = np.array(["Bonn", "Rome", "Oslo"])
+    X = pd.DataFrame({"origin": rng.choice(places, 300), "destination": rng.choice(places, 300)})
+    y = (X["origin"] == "Rome") + 0.5 * (X["destination"] == "Oslo") + 0.1 * rng.normal(size=300)
+    net = EmbeddingRegressor(**PLAIN, tables={"city": Table(columns=["origin", "destination"], dim=3)})
+    encoder = EmbeddingEncoder(estimator=net, random_state=0).fit(X, y)
+    out = encoder.transform(pd.DataFrame({"origin": ["Rome"], "destination": ["Rome"]}))
+    assert list(out) == ["origin_0", "origin_1", "origin_2", "destination_0", "destination_1", "destination_2"]
+    np.testing.assert_array_equal(out.iloc[0, :3], out.iloc[0, 3:])
+    np.testing.assert_array_equal(encoder.spaces_["city"]["Rome"], out.iloc[0, :3])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1, 2, 3],
+        [True, False, None],
+        [1.5, 2.5, None],
+        list(pd.date_range("2026-01-01", periods=3)),
+        [(1, 2), (3, 4), (5,)],
+    ],
+    ids=["integers", "booleans", "floats", "times", "tuples"],
+)
+def test_categories_of_any_kind(net, values):
+    X = pd.DataFrame({"c": pd.Series(values * 40, dtype=object)})
+    y = np.tile([0.0, 1.5, 3.0], 40)
+    encoder = EmbeddingEncoder(columns=["c"], estimator=net, cv=2, random_state=0).fit(X, y)
+    assert LinearRegression().fit(encoder.transform(X), y).score(encoder.transform(X), y) > 0.95
+
+
+def test_in_a_pipeline_and_beside_other_transformers(shops, net):
+    X, y = shops
+    encoder = EmbeddingEncoder(estimator=net, cv=2, random_state=0)
+    assert cross_val_score(make_pipeline(encoder, LinearRegression()), X, y, cv=2).min() > 0.98
+    columns = ColumnTransformer([("shop", clone(encoder), ["shop"])], remainder="passthrough")
+    assert columns.fit_transform(X, y).shape == (300, 5)
+    assert list(columns.get_feature_names_out())[:2] == ["shop__shop_0", "shop__shop_1"]
+
+
+def test_sample_weights(shops):
+    """A row of weight two counts as two rows; one of weight zero teaches nothing, but has an answer."""
+    X, y = shops
+    weights = np.where(np.arange(len(X)) % 2, 1.0, 0.0)
+    encoder = EmbeddingEncoder(kind="prediction", cv=KFold(2), target_type="continuous")
+    told = encoder.fit_transform(X, y.where(weights > 0, 1e6), sample_weight=weights)
+    assert told["shop_effect"].between(-4, 4).all()
+    assert len(told) == len(X)
+
+
+def test_the_same_seed_gives_the_same_columns_in_any_number_of_processes(shops, net):
+    X, y = shops
+    first, second = (
+        EmbeddingEncoder(estimator=net, cv=2, n_jobs=n_jobs, random_state=0).fit_transform(X, y) for n_jobs in (1, 2)
+    )
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_pickle_and_clone(shops, net):
+    X, y = shops
+    encoder = EmbeddingEncoder(estimator=net, cv=2, random_state=0).fit(X, y)
+    pd.testing.assert_frame_equal(pickle.loads(pickle.dumps(encoder)).transform(X), encoder.transform(X))
+    assert not hasattr(clone(encoder), "by_code_")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "vector"}, "kind must be one of 'vectors', 'prediction', 'both'; got 'vector'"),
+        ({"keep": True}, "keep must be one of 'others', 'all', 'none'; got True"),
+        ({"columns": ["shp"]}, r"columns names 'shp', which X does not have \(did you mean 'shop'\?\)"),
+        ({"columns": "shop"}, "columns must be one of 'auto'; got 'shop'"),
+        ({"cv": [(np.arange(150), np.arange(150, 300))]}, "cv must hold each row out once; row 0 is held out 0 times"),
+    ],
+)
+def test_errors_name_the_setting_the_rule_and_the_value(shops, settings, message):
+    X, y = shops
+    with pytest.raises(ValueError, match=message):
+        EmbeddingEncoder(**settings).fit(X, y)
+
+
+def test_errors_about_columns_and_the_net(shops, net):
+    X, y = shops
+    with pytest.raises(TypeError, match="estimator must be an EmbeddingClassifier"):
+        EmbeddingEncoder(estimator=LinearRegression()).fit(X, y)
+    with pytest.raises(ValueError, match="X has a column 'shop_effect', which is the name of a new one; rename it"):
+        EmbeddingEncoder(kind="prediction").fit(X.assign(shop_effect=1.0), y)
+    encoder = EmbeddingEncoder(kind="prediction", target_type="continuous").fit(X, y)
+    with pytest.raises(ValueError, match="X lacks column 'size', which stays beside the new ones"):
+        encoder.transform(X[["shop"]])
+    with pytest.raises(ValueError, match="X lacks column 'shop'"):
+        encoder.transform(X[["size"]])
+    with pytest.raises(ValueError, match=r"X must have 1 columns, the new ones; got the shape \(2, 2\)"):
+        encoder.inverse_transform(np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="X lacks column 'shop_effect'"):
+        encoder.inverse_transform(X)

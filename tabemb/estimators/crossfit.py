@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.linalg import orthogonal_procrustes
 
-from tabemb.data.schema import Table
-from tabemb.data.vocabulary import N_SPECIAL, UNKNOWN, Vocabulary
+from tabemb.data.vocabulary import UNKNOWN, Vocabulary
 from tabemb.estimators.base import RowEstimator
-from tabemb.network.tables import TableSpec, table_dim
-from tabemb.spaces.space import EmbeddingSpace
 
 N_ROUNDS = 3
 """Rounds of turning each fold's vectors towards the mean of all."""
@@ -25,22 +21,6 @@ class Learned(NamedTuple):
 
     vectors: np.ndarray
     counts: np.ndarray
-
-
-def started(tables: Mapping[str, Table], vocabularies: Mapping[str, Vocabulary], dim: int | str, seed: int):
-    """The tables with one width and one start for all nets, so that their vectors have little to be turned."""
-    return {name: _started(table, vocabularies[name], dim, seed) for name, table in tables.items()}
-
-
-def _started(table: Table, vocabulary: Vocabulary, dim: int | str, seed: int) -> Table:
-    if table.pretrained is not None:
-        return table
-    d = table_dim(dim if table.dim is None else table.dim, len(vocabulary.categories))
-    if vocabulary.kind == "object" or not len(vocabulary.categories):  # labels that are only keys find no category
-        return replace(table, dim=d)
-    spec = TableSpec(len(vocabulary), d, np.zeros(len(vocabulary)), table.init)
-    start, _ = spec.start(torch.Generator().manual_seed(seed))
-    return replace(table, dim=d, pretrained=EmbeddingSpace(start.numpy()[N_SPECIAL:], vocabulary.labels()))
 
 
 def learned_by(net: RowEstimator, vocabularies: Mapping[str, Vocabulary]) -> dict[str, Learned]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,17 +20,20 @@ from sklearn.utils.validation import check_is_fitted
 from tabemb.data.effects import shrunken_means
 from tabemb.data.encoding import Encoder, to_floats
 from tabemb.data.frames import beside, feature_names, is_frame, select, to_arrow
-from tabemb.data.schema import Schema, infer_schema, near
+from tabemb.data.schema import Schema, Table, infer_schema, near
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, Vocabulary
-from tabemb.estimators.crossfit import Learned, aligned, learned_by, started
+from tabemb.estimators.crossfit import Learned, aligned, learned_by
 from tabemb.estimators.inputs import Rows, align_columns, check_target, check_weights, remember_columns
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.settings import check_choice
+from tabemb.network.tables import table_dim
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import class_target
 
 VECTORS = {"preset": "fast", "effects": False, "offsets": False}
 """Settings of the nets: what a category says must stand in its vector, as nothing else leaves the net."""
+START = 0.01
+"""Standard deviation of the start vectors of the encoder's own tables."""
 MOST_CLASSES = 100
 """Whole numbers with more distinct values are not taken for classes without a word."""
 
@@ -38,9 +42,11 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
     """Turns categorical columns into numbers that any model can read: vectors learned by a net, shrunken effects.
 
     A net that predicts y learns a vector for each category (entity embeddings, Guo & Berkhahn 2016). One net is
-    trained for each fold, without the rows of the fold, from common start vectors; their vectors are rotated on to one
-    another (orthogonal Procrustes, Schoenemann 1966). `fit_transform` gives each row the vectors that were learned
-    without it, `transform` the mean over the folds.
+    trained for each fold, without the rows of the fold, and its vectors are turned on to those of the others
+    (orthogonal Procrustes, Schoenemann 1966). `fit_transform` gives each row the vectors that were learned
+    without it, `transform` the mean over the folds. All vectors have one unit, in which the vectors of a column vary by
+    one on average, as a standardised number does: columns that say more of y have longer ones. To scale each new column
+    apart would hide that from neighbours and regularised models.
 
     .. note::
        ``fit_transform(X, y)`` is not ``fit(X, y).transform(X)``: with the latter the rows that taught the vectors carry
@@ -211,7 +217,7 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         net.set_params(roles=self._roles(frame, net.roles))
         self._learn_vocabularies(net, rows)
         codes, folds = self._codes(frame), self._folds(rows.y, seed)
-        vectors = self._learn_vectors(net, rows, folds, seed)
+        vectors = self._scaled(self._learn_vectors(net, rows, folds), codes)
         effects = self._learn_effects(rows, codes, folds)
         by_fold = [self._by_column(*learned) for learned in zip(vectors, effects)]
         self.by_code_ = [np.mean(own, axis=0) for own in zip(*by_fold)]
@@ -294,19 +300,42 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         return folds
 
     def _learn_vectors(
-        self, net: EmbeddingClassifier | EmbeddingRegressor, rows: Rows, folds: list, seed: int
+        self, net: EmbeddingClassifier | EmbeddingRegressor, rows: Rows, folds: list
     ) -> list[dict[str, np.ndarray]]:
         """Vectors by table from the rows outside each fold, all in one system of coordinates."""
         if self.kind == "prediction":
             return [{} for _ in folds]
         vocabularies = self.encoder_.vocabularies_
-        own = started(self.encoder_.schema.tables, vocabularies, net.dim, seed)
-        net.set_params(tables={**(net.tables or {}), **own})
+        net.set_params(tables=self._tables(net))
         learned = Parallel(self.n_jobs)(
             delayed(_learn_fold)(net, rows.take(np.asarray(learn)), vocabularies) for learn, _ in folds
         )
         turned = {name: aligned([own[name] for own in learned]) for name in vocabularies}
         return [{name: own[k] for name, own in turned.items()} for k in range(len(folds))]
+
+    def _scaled(self, vectors: list[dict[str, np.ndarray]], codes: np.ndarray) -> list[dict[str, np.ndarray]]:
+        """The vectors in a unit in which a column's vary by one over the rows, on average over the columns.
+
+        One unit for all columns: those that matter more to the answers keep longer vectors, so that distances between
+        rows count what matters.
+        """
+        if self.kind == "prediction":
+            return vectors
+        means = {name: np.mean([own[name] for own in vectors], axis=0) for name in vectors[0]}
+        variances = [means[name][own].var(axis=0).sum() for name, own in zip(self.encoder_.schema.table_names, codes.T)]
+        unit = float(np.mean(variances)) ** 0.5 or 1.0
+        return [{name: own / unit for name, own in fold.items()} for fold in vectors]
+
+    def _tables(self, net: EmbeddingClassifier | EmbeddingRegressor) -> dict[str, Table]:
+        """Tables of one width in all folds, whose vectors start near zero: what stays of a start is noise."""
+        given, tables = net.tables or {}, self.encoder_.schema.tables
+        own = {name: table if name in given else replace(table, init=START) for name, table in tables.items()}
+        return {**given, **{name: self._with_width(name, table, net.dim) for name, table in own.items()}}
+
+    def _with_width(self, name: str, table: Table, dim: int | str) -> Table:
+        n_categories = len(self.encoder_.vocabularies_[name].categories)
+        given = table.pretrained is not None
+        return table if given else replace(table, dim=table_dim(dim if table.dim is None else table.dim, n_categories))
 
     def _learn_effects(self, rows: Rows, codes: np.ndarray, folds: list) -> list[list[np.ndarray]]:
         """Shrunken means by column from the rows outside each fold, (n_codes, n_responses) each."""

@@ -115,6 +115,17 @@ def test_turned_spaces_come_back_to_one_another():
     np.testing.assert_allclose(turned[0][3:] @ turned[0][3:].T, vectors[3:] @ vectors[3:].T, atol=1e-5)
 
 
+def test_vectors_of_a_column_that_matters_are_longer(net):
+    """One column explains the answers, the other nothing: neighbours are rows that agree in the former."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"matters": rng.choice(list("abcd"), 400), "noise": rng.choice(list("efgh"), 400)})
+    y = X["matters"].map({"a": 0.0, "b": 1.0, "c": 2.0, "d": 3.0}) + rng.normal(scale=0.2, size=400)
+    vectors = EmbeddingEncoder(estimator=net, random_state=0).fit(X, y).transform(X)
+    matters, noise = (vectors.filter(like=name).var(ddof=0).sum() for name in ("matters", "noise"))
+    assert matters + noise == pytest.approx(2, abs=1e-3)
+    assert matters > 10 * noise
+
+
 def test_effects_are_the_means_that_target_encoding_gives():
     """With many rows a level nothing is shrunk: scikit-learn's TargetEncoder gives the same."""
     rng = np.random.default_rng(0)

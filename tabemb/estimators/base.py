@@ -39,8 +39,6 @@ FEWEST_EPOCHS, MOST_EPOCHS = 30, 60
 """Bounds of ``max_epochs="auto"``."""
 N_JUDGED = 100
 """Rows from which some are held back to choose the number of passes: fewer are too few to judge by."""
-FINISH = 3
-"""The rows held back then teach too, for a pass more in so many that were best."""
 N_WIDE = 50_000
 """Rows from which the layers are wider: fewer do not teach so many weights."""
 PIECE = 1024
@@ -169,6 +167,8 @@ class RowEstimator(TransformerMixin, BaseEstimator):
     """Field of earlier events that holds their answers."""
     _batch_sizes = (16, 256)
     """Smallest and largest ``batch_size="auto"``."""
+    _finish_rate = 3
+    """The rows held back teach too in the end, for a pass more in so many that were best."""
 
     def fit(self, X, y, sample_weight=None, eval_X=None, eval_y=None):
         """Learn the vectors and the network.
@@ -351,7 +351,7 @@ class RowEstimator(TransformerMixin, BaseEstimator):
         history, best = run(batches(rows=torch.from_numpy(learn)), judged, clock.part(2))
         if crossed is not None:
             crossed.learn_from(None)
-        more, _ = run(batches(), None, clock, n_epochs=-(-(best + 1) // FINISH))
+        more, _ = run(batches(), None, clock, n_epochs=-(-(best + 1) // self._finish_rate))
         more["epoch"] = [len(history["epoch"]) + epoch for epoch in more["epoch"]]
         return {key: history[key] + more[key] for key in history}, best
 

@@ -48,6 +48,7 @@ class _EventEstimator(RowEstimator):
     _has_sequences = True
     _answers = f"{EARLIER}.answer"
     _batch_sizes = (64, 1024)  # events: some sequences, not some rows
+    _finish_rate = 8  # a recurrent net soon learns by heart what it has read before
 
     def _check_settings(self) -> None:
         super()._check_settings()

@@ -92,6 +92,15 @@ def test_a_row_has_the_vectors_learned_without_its_fold(shops, net):
     assert (np.delete(before.to_numpy(), rows) != np.delete(after.to_numpy(), rows)).all()
 
 
+def test_a_row_that_is_held_out_twice_gets_the_mean_of_both(shops):
+    X, y = shops
+    encoder = EmbeddingEncoder(kind="prediction", keep="none", target_type="continuous", random_state=0)
+    folds = [list(KFold(2, shuffle=True, random_state=seed).split(X)) for seed in (0, 1)]
+    first, second = (clone(encoder).set_params(cv=cv).fit_transform(X, y) for cv in folds)
+    both = clone(encoder).set_params(cv=folds[0] + folds[1]).fit_transform(X, y)
+    np.testing.assert_allclose(both, (first + second) / 2, atol=1e-5)
+
+
 def test_new_rows_get_the_mean_over_the_folds(shops, net):
     X, y = shops
     encoder = EmbeddingEncoder(estimator=net, keep="none", random_state=0)
@@ -324,7 +333,7 @@ def test_pickle_and_clone(shops, net):
         ({"keep": True}, "keep must be one of 'others', 'all', 'none'; got True"),
         ({"columns": ["shp"]}, r"columns names 'shp', which X does not have \(did you mean 'shop'\?\)"),
         ({"columns": "shop"}, "columns must be one of 'auto'; got 'shop'"),
-        ({"cv": [(np.arange(150), np.arange(150, 300))]}, "cv must hold each row out once; row 0 is held out 0 times"),
+        ({"cv": [(np.arange(150), np.arange(150, 300))]}, "cv must hold each row out at least once; row 0 never is"),
     ],
 )
 def test_errors_name_the_setting_the_rule_and_the_value(shops, settings, message):

@@ -1,0 +1,466 @@
+// The picture. Points are blended into pixels by hand: at 37,000 of them this is many times faster than a canvas'
+// own drawing where there is no graphics card. Labels, rings and lines lie on a second canvas above.
+
+const stage = document.getElementById("stage");
+const panel = document.getElementById("panel");
+const ground = document.getElementById("points").getContext("2d", { alpha: false });
+const marks = document.getElementById("marks").getContext("2d");
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const narrow = matchMedia("(max-width: 760px)");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+const EDGE = 24; // pixels kept around the picture, so that no disc needs clipping
+const LOOSE = 26; // pixels kept free around a label when the whole map is shown; fewer as one zooms in
+const MAX_CHARACTERS = 32;
+
+const state = {
+  space: spaces[0],
+  column: null, // what colours the points
+  off: new Set(), // entries of the legend that are switched off
+  least: 0, // counts between which categories are shown
+  most: Infinity,
+  focus: null, // the category asked about
+  second: null, // and the one it is compared with
+  comparing: false, // the next category picked becomes the second
+  neighbours: [], // of the focus
+  secondNeighbours: [],
+  chosen: [], // the selection
+  hover: null,
+  k: 10,
+};
+
+const view = { k: 1, x: 0, y: 0 }; // a point of a space stands at (x + k * space.x, y + k * space.y)
+const drawn = { points: 0, labels: [], milliseconds: 0, opened: null };
+let size = { width: 0, height: 0, ratio: 1 };
+let place = { x: state.space.x, y: state.space.y }; // by row; between two spaces while the points move
+let pixels, picture, fitted;
+let paint = { entries: [], entry: new Uint8Array(0) }; // legend entries; the entry of each row
+let shown = new Uint8Array(0); // by row: is it drawn?
+let shape = null; // of a rectangle or lasso being drawn
+
+// Colours
+
+const ink = {};
+
+function readColors() {
+  const style = getComputedStyle(document.documentElement);
+  for (const name of ["paper", "ink", "soft", "plain", "nothing", "accent"]) ink[name] = style.getPropertyValue(`--${name}`).trim();
+}
+
+const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+const packed = ([r, g, b]) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
+const mixed = (a, b, share) => channels(a).map((value, i) => Math.round(value * (1 - share) + channels(b)[i] * share));
+
+function scaleColor(share) {
+  // the darkest fifth cannot be seen on a dark ground, the lightest tenth not on a light one
+  const [from, to] = dark.matches ? [0.22, 1] : [0, 0.9];
+  return given.scale[Math.round((from + share * (to - from)) * (given.scale.length - 1))];
+}
+
+// What colours the points: an entry of the legend for each row. Numbers have an entry a step of the scale.
+
+const STEPS = 48;
+
+function countColumn(space) {
+  if (!space.counts) return null;
+  const values = new Array(texts.length).fill(null);
+  space.ids.forEach((id, row) => { values[id] = space.counts[row]; });
+  return { name: "count", kind: "number", values };
+}
+
+function columnsOf(space) {
+  const counts = given.columns.some((column) => column.name === "count") ? null : countColumn(space);
+  return counts ? [counts, ...given.columns] : given.columns;
+}
+
+function paintFor(column) {
+  if (!column) return { entries: [{ color: ink.plain }], entry: new Uint8Array(state.space.size) };
+  return column.levels ? classPaint(column) : numberPaint(column);
+}
+
+function classPaint(column) {
+  const n = Math.min(column.levels.length, given.palette.length);
+  const entries = given.palette.slice(0, n).map((color, i) => ({ color, text: column.levels[i] }));
+  const rest = column.levels.length - n;
+  entries.push({ color: ink.nothing, text: howMany(rest, "other", "others"), quiet: true }, { color: ink.nothing, text: "missing", quiet: true });
+  const entry = Uint8Array.from(state.space.ids, (id) => (column.values[id] === MISSING ? n + 1 : Math.min(column.values[id], n)));
+  return counted({ entries, entry });
+}
+
+function numberPaint(column) {
+  const values = Array.from(state.space.ids, (id) => column.values[id]);
+  const sorted = Float64Array.from(values.filter((value) => value !== null)).sort();
+  const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
+  // the ends are those of the middle 98 %: one price of a million must not make all others equal
+  const domain = { low: at(0.01), high: at(0.99), clippedLow: at(0) < at(0.01), clippedHigh: at(1) > at(0.99) };
+  domain.log = column.kind === "number" && domain.low > 0 && domain.high / domain.low > 50;
+  const scaled = domain.log ? Math.log : (value) => value;
+  const width = scaled(domain.high) - scaled(domain.low) || 1;
+  const step = (value) => Math.round(Math.max(0, Math.min(1, (scaled(value) - scaled(domain.low)) / width)) * (STEPS - 1));
+  const entries = Array.from({ length: STEPS }, (_, i) => ({ color: scaleColor(i / (STEPS - 1)) }));
+  entries.push({ color: ink.nothing, text: "missing", quiet: true });
+  return counted({ entries, entry: Uint8Array.from(values, (value) => (value === null ? STEPS : step(value))), domain: sorted.length ? domain : null });
+}
+
+function counted(made) {
+  for (const one of made.entries) one.n = 0;
+  for (const e of made.entry) made.entries[e].n += 1;
+  return made;
+}
+
+function recolor() {
+  paint = paintFor(state.column);
+  refilter();
+}
+
+function refilter() {
+  const { counts, size: n } = state.space;
+  shown = new Uint8Array(n);
+  for (let row = 0; row < n; row++) {
+    const count = counts ? counts[row] : 0;
+    shown[row] = Number((!counts || (count >= state.least && count <= state.most)) && !state.off.has(paint.entry[row]));
+  }
+  redraw();
+}
+
+const isShown = (id) => state.space.has(id) && shown[state.space.rows[id]] === 1;
+
+// Sizes: the radius grows with the fourth root of the count, so that rare categories stay visible.
+
+const LEVELS = 12;
+let level = new Uint8Array(0); // by row
+
+function resize() {
+  const { counts, size: n } = state.space;
+  const largest = counts ? counts.reduce((a, b) => Math.max(a, b), 0) : 0;
+  level = new Uint8Array(n);
+  if (largest > 0) for (let row = 0; row < n; row++) level[row] = Math.round((LEVELS - 1) * (counts[row] / largest) ** 0.25);
+}
+
+const zoom = () => view.k / fitted.k;
+
+function radius(step) {
+  const crowd = Math.sqrt((size.width * size.height) / state.space.size);
+  const base = Math.max(1.1, Math.min(4.5, 0.24 * crowd)) * Math.min(3.2, Math.max(0.6, zoom() ** 0.42));
+  return Math.min(11, base * (state.space.counts ? 0.8 + 1.5 * (step / (LEVELS - 1)) : 1.1));
+}
+
+const radiusOf = (row) => radius(level[row]);
+
+// A disc as places in the pixels around its centre: those it fills, and those of its rim with their coverage in 256ths.
+function disc(r, stride) {
+  const full = [], rim = [], cover = [];
+  const reach = Math.min(EDGE - 1, Math.ceil(r));
+  for (let dy = -reach; dy <= reach; dy++) {
+    for (let dx = -reach; dx <= reach; dx++) {
+      const share = r + 0.5 - Math.hypot(dx, dy);
+      if (share >= 1) full.push(dy * stride + dx);
+      else if (share > 0.04) { rim.push(dy * stride + dx); cover.push(Math.round(256 * share)); }
+    }
+  }
+  return { full: Int32Array.from(full), rim: Int32Array.from(rim), cover: Int32Array.from(cover) };
+}
+
+function stamp(at, { full, rim, cover }, color) {
+  for (let i = 0; i < full.length; i++) pixels[at + full[i]] = color;
+  const b = (color >> 16) & 255, g = (color >> 8) & 255, r = color & 255;
+  for (let i = 0; i < rim.length; i++) {
+    const under = pixels[at + rim[i]], a = cover[i], rest = 256 - a;
+    pixels[at + rim[i]] = 0xff000000
+      | ((((under >> 16) & 255) * rest + b * a) >> 8) << 16
+      | ((((under >> 8) & 255) * rest + g * a) >> 8) << 8
+      | (((under & 255) * rest + r * a) >> 8);
+  }
+}
+
+// Points: the rare first, so that frequent ones lie on top; those that the reader asked about last.
+function paintPoints() {
+  const { ratio, width, height } = size;
+  const stride = picture.width;
+  const discs = Array.from({ length: LEVELS }, (_, step) => disc(radius(step) * ratio, stride));
+  const lit = litRows();
+  const colors = paint.entries.map((entry) => packed(channels(entry.color)));
+  const faded = paint.entries.map((entry) => packed(mixed(entry.color, ink.paper, 0.74)));
+  pixels.fill(packed(channels(ink.paper)));
+  drawn.points = 0;
+  const stampRow = (row, color) => {
+    const x = view.x + view.k * place.x[row], y = view.y + view.k * place.y[row];
+    if (x < -8 || y < -8 || x > width + 8 || y > height + 8) return;
+    stamp((Math.round(y * ratio) + EDGE) * stride + Math.round(x * ratio) + EDGE, discs[level[row]], color[paint.entry[row]]);
+    drawn.points += 1;
+  };
+  const { frequent } = state.space;
+  for (let i = frequent.length - 1; i >= 0; i--) if (shown[frequent[i]] && !lit?.has(frequent[i])) stampRow(frequent[i], lit ? faded : colors);
+  lit?.forEach((row) => { if (shown[row]) stampRow(row, colors); });
+  ground.putImageData(picture, -EDGE, -EDGE);
+}
+
+// The rows that stand out while the rest fades; null where none does.
+function litRows() {
+  const ids = [...state.chosen, ...[state.focus, state.second].filter((id) => id !== null)];
+  ids.push(...[...state.neighbours, ...state.secondNeighbours].map(({ id }) => id));
+  const rows = ids.filter((id) => state.space.has(id)).map((id) => state.space.rows[id]);
+  return rows.length ? new Set(rows) : null;
+}
+
+function screen(id) {
+  const row = state.space.rows[id];
+  return { x: view.x + view.k * place.x[row], y: view.y + view.k * place.y[row], r: radiusOf(row) };
+}
+
+// Marks: lines to the neighbours, rings, labels
+
+function paintMarks() {
+  marks.setTransform(size.ratio, 0, 0, size.ratio, 0, 0);
+  marks.clearRect(0, 0, size.width, size.height);
+  paintLines(state.focus, state.neighbours);
+  paintLines(state.second, state.secondNeighbours);
+  for (const { id } of [...state.neighbours, ...state.secondNeighbours]) ring(id, 1.2, 1);
+  for (const id of [state.focus, state.second]) ring(id, 2.5, 2.2);
+  ring(state.hover, 2.5, 1.6);
+  paintLabels();
+  paintShape();
+}
+
+function paintLines(id, neighbours) {
+  if (!isShown(id)) return;
+  const from = screen(id);
+  marks.strokeStyle = ink.ink;
+  marks.lineWidth = 1;
+  marks.globalAlpha = 0.28;
+  marks.beginPath();
+  for (const { id: other } of neighbours.filter((one) => isShown(one.id))) {
+    const to = screen(other);
+    marks.moveTo(from.x, from.y);
+    marks.lineTo(to.x, to.y);
+  }
+  marks.stroke();
+  marks.globalAlpha = 1;
+}
+
+function ring(id, gap, width) {
+  if (!isShown(id)) return;
+  const { x, y, r } = screen(id);
+  for (const [color, extra] of [[ink.paper, 2], [ink.ink, 0]]) {
+    marks.strokeStyle = color;
+    marks.lineWidth = width + extra;
+    marks.beginPath();
+    marks.arc(x, y, r + gap, 0, 7);
+    marks.stroke();
+  }
+}
+
+function paintShape() {
+  if (!shape) return;
+  marks.strokeStyle = ink.accent;
+  marks.fillStyle = ink.accent;
+  marks.lineWidth = 1.5;
+  marks.beginPath();
+  for (const [x, y] of shape) marks.lineTo(x, y);
+  marks.closePath();
+  marks.globalAlpha = 0.12;
+  marks.fill();
+  marks.globalAlpha = 1;
+  marks.stroke();
+}
+
+// Labels: the categories asked about first, then the frequent ones; one that meets a label placed before is dropped.
+
+function paintLabels() {
+  drawn.labels = [];
+  const taken = new Grid(size.width, size.height);
+  const asked = [state.hover, state.focus, state.second].filter((id) => id !== null);
+  const near = [...state.neighbours, ...state.secondNeighbours].map(({ id }) => id);
+  for (const id of new Set(asked)) label(id, taken, { bold: true, air: 3 });
+  for (const id of new Set(near)) if (!asked.includes(id)) label(id, taken, { air: 3 });
+  const air = Math.max(3, LOOSE / Math.sqrt(zoom()));
+  if (near.length || asked.length > 1) return;
+  const candidates = state.chosen.length ? state.chosen.map((id) => state.space.rows[id]) : state.space.frequent;
+  for (const row of candidates) if (row >= 0 && shown[row]) label(state.space.ids[row], taken, { air });
+}
+
+// Which parts of the screen labels have taken, in cells of eight pixels.
+class Grid {
+  constructor(width, height) {
+    this.columns = Math.ceil(width / 8);
+    this.cells = new Uint8Array(this.columns * Math.ceil(height / 8));
+  }
+
+  each({ left, top, right, bottom }, visit) {
+    const last = this.cells.length / this.columns - 1;
+    for (let row = Math.max(0, Math.floor(top / 8)); row <= Math.min(last, Math.floor(bottom / 8)); row++) {
+      for (let column = Math.max(0, Math.floor(left / 8)); column <= Math.min(this.columns - 1, Math.floor(right / 8)); column++) {
+        if (visit(row * this.columns + column)) return true;
+      }
+    }
+    return false;
+  }
+
+  meets(box) { return this.each(box, (cell) => this.cells[cell]); }
+
+  take(box) { this.each(box, (cell) => { this.cells[cell] = 1; }); }
+}
+
+const widths = new Map(); // of labels, by weight and text
+
+function widthOf(text, font) {
+  const key = font + text;
+  if (!widths.has(key)) {
+    marks.font = font;
+    widths.set(key, marks.measureText(text).width);
+  }
+  return widths.get(key);
+}
+
+const shortened = texts.map(() => null);
+
+function shortText(id) {
+  if (shortened[id] === null) {
+    const characters = [...texts[id].replace(/\s+/gu, " ").trim().slice(0, 4 * MAX_CHARACTERS)];
+    shortened[id] = characters.length > MAX_CHARACTERS ? characters.slice(0, MAX_CHARACTERS - 1).join("") + "…" : characters.join("");
+  }
+  return shortened[id];
+}
+
+function label(id, taken, { bold = false, air }) {
+  if (!isShown(id)) return;
+  const { x, y, r } = screen(id);
+  if (x < 0 || y < 0 || x > size.width || y > size.height) return;
+  if (!bold && taken.meets({ left: x, right: x, top: y, bottom: y })) return;
+  const font = `${bold ? 600 : 400} 12px system-ui, sans-serif`;
+  const width = widthOf(shortText(id), font);
+  for (const left of [x + r + 4, x - r - 4 - width]) {
+    const box = { left, right: left + width, top: y - 8, bottom: y + 8 };
+    const around = { left: left - air, right: box.right + air, top: box.top - air / 2, bottom: box.bottom + air / 2 };
+    if (left < 4 || box.right > size.width - 4 || taken.meets(around)) continue;
+    taken.take(box);
+    drawn.labels.push({ id, text: shortText(id), ...box });
+    write(shortText(id), left, y, font, bold);
+    return;
+  }
+}
+
+function write(text, x, y, font, bold) {
+  marks.font = font;
+  marks.textBaseline = "middle";
+  marks.lineJoin = "round";
+  marks.lineWidth = 3.5;
+  marks.strokeStyle = ink.paper;
+  marks.fillStyle = ink.ink;
+  marks.globalAlpha = bold ? 1 : 0.92;
+  marks.strokeText(text, x, y + 0.5);
+  marks.fillText(text, x, y + 0.5);
+  marks.globalAlpha = 1;
+}
+
+// Frames
+
+let asked = false;
+
+function redraw() {
+  if (asked) return;
+  asked = true;
+  requestAnimationFrame(() => { asked = false; draw(); });
+}
+
+function draw() {
+  const start = performance.now();
+  paintPoints();
+  paintMarks();
+  drawn.milliseconds = performance.now() - start;
+  drawn.opened ??= performance.now();
+}
+
+function measure() {
+  const box = stage.getBoundingClientRect();
+  size = { width: box.width, height: box.height, ratio: Math.min(2, devicePixelRatio || 1) };
+  for (const { canvas } of [ground, marks]) {
+    canvas.width = Math.round(size.width * size.ratio);
+    canvas.height = Math.round(size.height * size.ratio);
+  }
+  picture = new ImageData(ground.canvas.width + 2 * EDGE, ground.canvas.height + 2 * EDGE);
+  pixels = new Uint32Array(picture.data.buffer);
+  fitted = wholeMap();
+}
+
+// Views
+
+function wholeMap() {
+  const gap = Math.max(18, Math.min(size.width, size.height) * 0.05);
+  const [width, height] = state.space.extent;
+  const k = Math.max(1, Math.min((size.width - 2 * gap) / (width || 1e-9), (size.height - 2 * gap) / (height || 1e-9), 1e5));
+  return { k, x: size.width / 2, y: size.height / 2 };
+}
+
+function setView({ k, x, y }) {
+  view.k = Math.max(fitted.k * 0.6, Math.min(fitted.k * 400, k));
+  // the map never leaves the stage altogether
+  const [w, h] = state.space.extent.map((side) => (side * view.k) / 2);
+  view.x = Math.max(40 - w, Math.min(size.width - 40 + w, x));
+  view.y = Math.max(40 - h, Math.min(size.height - 40 + h, y));
+  redraw();
+}
+
+function zoomBy(factor, x = size.width / 2, y = size.height / 2) {
+  const k = Math.max(fitted.k * 0.6, Math.min(fitted.k * 400, view.k * factor));
+  setView({ k, x: x - ((x - view.x) * k) / view.k, y: y - ((y - view.y) * k) / view.k });
+}
+
+let flight = 0;
+
+// Run `step` with shares rising to one; at once where the reader wants no motion.
+function animate(milliseconds, step) {
+  const mine = ++flight;
+  if (calm.matches) return step(1);
+  const start = performance.now();
+  const tick = (now) => {
+    if (mine !== flight) return;
+    const share = Math.max(0, Math.min(1, (now - start) / milliseconds));
+    step(share * share * (3 - 2 * share));
+    if (share < 1) requestAnimationFrame(tick);
+  };
+  requestAnimationFrame(tick);
+}
+
+function flyTo(k, id) {
+  const row = state.space.rows[id];
+  const from = { ...view };
+  // the point comes to the middle of what the open panel of a phone leaves free
+  const covered = narrow.matches && panel.dataset.open === "true" ? Math.max(0, stage.getBoundingClientRect().bottom - panel.getBoundingClientRect().top) : 0;
+  const to = { x: size.width / 2, y: (size.height - covered) / 2 };
+  const before = screen(id);
+  animate(420, (share) => {
+    const now = from.k * (k / from.k) ** share;
+    const x = before.x + (to.x - before.x) * share, y = before.y + (to.y - before.y) * share;
+    setView({ k: now, x: x - now * state.space.x[row], y: y - now * state.space.y[row] });
+  });
+}
+
+function flyHome() {
+  const from = { ...view };
+  animate(320, (share) => {
+    const k = from.k * (fitted.k / from.k) ** share;
+    setView({ k, x: from.x + (fitted.x - from.x) * share, y: from.y + (fitted.y - from.y) * share });
+  });
+}
+
+// Shared categories move from their place in the one space to that in the other.
+function changeSpace(next) {
+  const old = state.space, from = place;
+  state.space = next;
+  fitted = wholeMap();
+  setView(fitted);
+  resize();
+  animate(700, (share) => {
+    place = share === 1 ? { x: next.x, y: next.y } : between(old, from, next, share);
+    redraw();
+  });
+}
+
+function between(old, from, next, share) {
+  const moved = (axis) => Float32Array.from(next.ids, (id, row) => {
+    const before = old.has(id) ? from[axis][old.rows[id]] : next[axis][row];
+    return before + (next[axis][row] - before) * share;
+  });
+  return { x: moved("x"), y: moved("y") };
+}

@@ -1,0 +1,444 @@
+// The panel: search, what is shown, and what is known of the categories asked about. All text goes into the page as
+// text, never as HTML.
+
+const byId = (id) => document.getElementById(id);
+const query = byId("query");
+const suggestions = byId("suggestions");
+const SUGGESTED = 8;
+const LISTED = 200; // names of a selection that the panel lists; the CSV holds all
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== null && value !== false) made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+
+const button = (text, onclick, attributes = {}) => element("button", { type: "button", onclick, ...attributes }, text);
+const say = (text) => { byId("live").textContent = text; };
+
+function openPanel(open) {
+  panel.dataset.open = String(open);
+  byId("grip").setAttribute("aria-expanded", String(open));
+}
+
+// Search
+
+const fold = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+let folded = null; // texts as compared, made at the first search
+let found = []; // ids of the suggestions
+let active = 0;
+
+function matches(wanted) {
+  folded ??= texts.map(fold);
+  const starts = [], words = [], parts = [];
+  for (const row of state.space.frequent) {
+    const id = state.space.ids[row];
+    const at = folded[id].indexOf(wanted);
+    if (at < 0) continue;
+    if (at === 0) starts.push(id);
+    else if (/[^\p{L}\p{N}]/u.test(folded[id][at - 1])) words.push(id);
+    else parts.push(id);
+  }
+  const exact = starts.filter((id) => folded[id] === wanted);
+  return [...new Set([...exact, ...starts, ...words, ...parts])];
+}
+
+function suggest() {
+  const wanted = fold(query.value.trim());
+  const all = wanted ? matches(wanted) : [];
+  found = all.slice(0, SUGGESTED);
+  active = 0;
+  const rows = found.map((id, i) => element("li", { role: "option", id: `suggestion-${i}`, onmousedown: (event) => { event.preventDefault(); pickFound(i); } },
+    element("span", { dir: "auto" }, texts[id]), element("small", {}, countText(id))));
+  const rest = wanted && (found.length === 0 ? "No category contains this text." : all.length > found.length ? `${wholeNumber.format(all.length - found.length)} more: type on` : "");
+  suggestions.replaceChildren(...rows, ...(rest ? [element("li", { class: "note", role: "presentation" }, rest)] : []));
+  suggestions.hidden = !wanted;
+  query.setAttribute("aria-expanded", String(Boolean(wanted)));
+  if (wanted) say(howMany(all.length, "category found", "categories found"));
+  markActive();
+}
+
+function markActive() {
+  [...suggestions.querySelectorAll("[role=option]")].forEach((row, i) => row.setAttribute("aria-selected", String(i === active)));
+  if (found.length) query.setAttribute("aria-activedescendant", `suggestion-${active}`);
+  else query.removeAttribute("aria-activedescendant");
+}
+
+function closeSuggestions() {
+  suggestions.hidden = true;
+  found = [];
+  query.setAttribute("aria-expanded", "false");
+  query.removeAttribute("aria-activedescendant");
+}
+
+function pickFound(i) {
+  if (i >= found.length) return;
+  const id = found[i];
+  query.value = "";
+  closeSuggestions();
+  query.blur();
+  surface.focus({ preventScroll: true });
+  reveal(id);
+  pick(id, true);
+}
+
+function openSearch() {
+  query.focus();
+  query.select();
+}
+
+query.addEventListener("input", suggest);
+query.addEventListener("focus", () => { if (query.value) suggest(); });
+query.addEventListener("blur", closeSuggestions);
+query.addEventListener("keydown", (event) => {
+  const steps = { ArrowDown: 1, ArrowUp: -1 };
+  if (event.key in steps && found.length) {
+    event.preventDefault();
+    active = (active + steps[event.key] + found.length) % found.length;
+    markActive();
+  } else if (event.key === "Enter") {
+    event.preventDefault();
+    pickFound(active);
+  } else if (event.key === "Escape") {
+    event.preventDefault();
+    if (query.value) { query.value = ""; closeSuggestions(); } else surface.focus({ preventScroll: true });
+  }
+});
+
+// Picking, comparing, choosing
+
+// A category that is asked for by name is shown, whatever the filters say.
+function reveal(id) {
+  if (isShown(id)) return;
+  resetFilters();
+  say("Filters were reset to show this category.");
+}
+
+function pick(id, fly = false) {
+  if (state.comparing && id !== state.focus) Object.assign(state, { second: id, comparing: false });
+  else Object.assign(state, { focus: id, second: null, comparing: false, k: 10, chosen: [] });
+  answer();
+  openPanel(true);
+  if (fly) flyTo(Math.max(view.k, fitted.k * Math.max(1, Math.min(8, Math.sqrt(state.space.size) / 20))), id);
+}
+
+function answer() {
+  const { space, focus, second, k } = state;
+  state.neighbours = space.has(focus) ? space.nearest(focus, k) : [];
+  state.secondNeighbours = space.has(second) ? space.nearest(second, k) : [];
+  if (second !== null) say(`${texts[focus]} and ${texts[second]}: similarity ${formattedSimilarity(space.similarity(focus, second))}`);
+  else if (focus !== null) say(`${texts[focus]}. Nearest: ${state.neighbours.slice(0, 3).map(({ id }) => texts[id]).join(", ")}`);
+  showDetails();
+  redraw();
+}
+
+function choose(ids, how) {
+  shape = null;
+  Object.assign(state, { chosen: ids, ...(how === "drawn" ? { focus: null, second: null, comparing: false } : {}) });
+  if (how === "drawn" && ids.length) openPanel(true);
+  if (how === "drawn") chooseTool("move");
+  answer();
+  say(`${howMany(ids.length, "category", "categories")} selected`);
+}
+
+function clearFocus() {
+  Object.assign(state, { focus: null, second: null, comparing: false, hover: null });
+  answer();
+}
+
+function clearAll() {
+  shape = null;
+  state.chosen = [];
+  clearFocus();
+  chooseTool("move");
+  say("Cleared");
+}
+
+// Details
+
+const countText = (id) => { const n = state.space.count(id); return n === null ? "" : formatted(n); };
+
+function showDetails() {
+  const cards = [];
+  if (state.chosen.length) cards.push(selectionCard());
+  if (state.second !== null) cards.push(comparisonCard());
+  else if (state.focus !== null) cards.push(categoryCard(state.focus));
+  byId("details").replaceChildren(...cards);
+  panel.dataset.busy = String(cards.length > 0);
+  byId("scroll").scrollTop = 0;
+}
+
+const closeButton = (onclick, label) => button("", onclick, { class: "close", "aria-label": label, title: label });
+
+function categoryCard(id) {
+  const card = element("article", { class: "card" }, element("h2", { dir: "auto" }, texts[id]), closeButton(clearFocus, "Clear"));
+  if (!state.space.has(id)) {
+    card.append(element("p", { class: "note" }, `Not a category of ${state.space.name}.`));
+    return card;
+  }
+  card.append(facts(id));
+  if (state.comparing) card.append(element("p", { class: "prompt" }, "Now pick the category to compare with: on the map, in the list, or by search."));
+  card.append(element("div", { class: "row" },
+    button(state.comparing ? "Cancel" : "Compare with …", () => { state.comparing = !state.comparing; showDetails(); if (state.comparing) say("Pick the category to compare with"); }, { "aria-pressed": String(state.comparing) }),
+    button("Select these", () => choose([id, ...state.neighbours.map((one) => one.id)]))));
+  card.append(element("h3", {}, "Nearest", element("small", {}, "cosine similarity")), neighbourList(state.neighbours));
+  if (state.neighbours.length < state.space.size - 1 && state.k < 100) card.append(button("Show more", () => { state.k += 15; answer(); }, { class: "more" }));
+  return card;
+}
+
+function facts(id) {
+  const rows = columnsOf(state.space).map((column) => [column.name, shownValue(column, id)]).filter(([, text]) => text !== null);
+  return element("dl", {}, ...rows.flatMap(([name, text]) => [element("dt", {}, name), element("dd", { dir: "auto" }, text)]));
+}
+
+function neighbourList(neighbours, shared = new Set()) {
+  return element("ol", { class: "neighbours" }, ...neighbours.map(({ id, similarity }) => {
+    const row = button("", () => { reveal(id); pick(id, true); }, { class: shared.has(id) ? "shared" : null,
+      onmouseenter: () => setHover(id), onmouseleave: () => setHover(null), onfocus: () => setHover(id), onblur: () => setHover(null) });
+    row.append(element("span", { class: "name", dir: "auto", title: texts[id] }, texts[id]), element("data", { value: String(similarity) }, formattedSimilarity(similarity)));
+    if (shared.has(id)) row.append(element("span", { class: "unseen" }, "in both lists"));
+    row.style.setProperty("--share", Math.max(0, similarity));
+    return element("li", {}, row);
+  }));
+}
+
+function comparisonCard() {
+  const { space, focus, second, neighbours, secondNeighbours } = state;
+  const card = element("article", { class: "card comparison" });
+  if (!space.has(focus) || !space.has(second)) {
+    card.append(element("p", { class: "note" }, `${texts[space.has(focus) ? second : focus]} is not a category of ${space.name}.`), closeButton(clearFocus, "Clear"));
+    return card;
+  }
+  const ofSecond = new Set(secondNeighbours.map(({ id }) => id));
+  const shared = new Set(neighbours.map(({ id }) => id).filter((id) => ofSecond.has(id)));
+  const column = (id, list) => element("div", {}, element("h3", { dir: "auto", title: texts[id] }, texts[id]), neighbourList(list, shared));
+  card.append(closeButton(clearFocus, "Clear"),
+    element("p", { class: "similarity" }, element("small", {}, "Similarity"), element("output", {}, formattedSimilarity(space.similarity(focus, second)))),
+    element("div", { class: "columns" }, column(focus, neighbours), column(second, secondNeighbours)),
+    element("p", { class: "note" }, shared.size ? `${shared.size} of ${neighbours.length} nearest are shared; they are marked.` : `None of the ${neighbours.length} nearest is shared.`));
+  if (state.k < 50) card.append(button("Show more", () => { state.k += 15; answer(); }, { class: "more" }));
+  return card;
+}
+
+function selectionCard() {
+  const { chosen } = state;
+  const names = chosen.slice(0, LISTED).map((id) => element("li", {}, button(texts[id], () => pick(id, true), { dir: "auto" })));
+  const card = element("article", { class: "card" }, element("h2", {}, `${wholeNumber.format(chosen.length)} selected`), closeButton(clearAll, "Clear the selection"),
+    element("div", { class: "row" }, button("Copy as CSV", copyChosen, { id: "copy" }), button("Save as a file", () => save(csv(chosen)))));
+  if (state.focus === null) card.append(element("ul", { class: "chosen" }, ...names));
+  if (chosen.length > LISTED) card.append(element("p", { class: "note" }, `The first ${LISTED} are listed; the CSV holds all.`));
+  return card;
+}
+
+// CSV
+
+function csv(ids) {
+  const cell = (value) => { const text = value === null ? "" : String(value); return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text; };
+  const columns = columnsOf(state.space);
+  const rows = ids.map((id) => [texts[id], ...columns.map((column) => rawValue(column, id))]);
+  return [["category", ...columns.map(({ name }) => name)], ...rows].map((row) => row.map(cell).join(",")).join("\n") + "\n";
+}
+
+async function copyChosen() {
+  const text = csv(state.chosen);
+  try {
+    await navigator.clipboard.writeText(text);
+    byId("copy").textContent = "Copied";
+    say(`${howMany(state.chosen.length, "row", "rows")} copied as CSV`);
+  } catch {
+    offer(text);
+  }
+}
+
+// Where the clipboard is not allowed: the text to copy by hand, and a file.
+function offer(text) {
+  byId("export-text").value = text;
+  byId("export").showModal();
+  byId("export-text").select();
+}
+
+function save(text) {
+  const link = element("a", { download: "selection.csv", href: URL.createObjectURL(new Blob([text], { type: "text/csv" })) });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+byId("export-save").addEventListener("click", () => save(byId("export-text").value));
+byId("export-close").addEventListener("click", () => byId("export").close());
+
+// Colours and their legend
+
+function showLegend() {
+  const { entries, domain } = paint;
+  const parts = [];
+  if (domain) parts.push(scaleBar(domain));
+  for (const [i, entry] of entries.entries()) if (entry.text && entry.n) parts.push(legendRow(i, entry));
+  if (state.off.size) parts.push(button("Show all classes", () => setOff([]), { class: "more" }));
+  byId("legend").replaceChildren(...parts);
+}
+
+function scaleBar({ low, high, clippedLow, clippedHigh, log }) {
+  const text = state.column.kind === "date" ? formattedDate : formatted;
+  const middle = log ? Math.sqrt(low * high) : (low + high) / 2;
+  const bar = element("div", { class: "bar", role: "img", "aria-label": `Colours from ${text(low)} to ${text(high)}${log ? ", logarithmic" : ""}` });
+  bar.style.background = `linear-gradient(to right, ${paint.entries.slice(0, STEPS).map(({ color }) => color).join(",")})`;
+  const ends = low === high ? [text(low)] : [(clippedLow ? "≤ " : "") + text(low), (log ? "log scale" : text(middle)), (clippedHigh ? "≥ " : "") + text(high)];
+  return element("div", { class: "scale" }, bar, element("div", { class: "ends" }, ...ends.map((end) => element("span", {}, end))));
+}
+
+function legendRow(i, { color, text, n, quiet }) {
+  const on = !state.off.has(i);
+  const swatch = element("i", { "aria-hidden": "true" });
+  swatch.style.background = color;
+  const toggle = button("", () => setOff(on ? [...state.off, i] : [...state.off].filter((one) => one !== i), i), { class: "entry", "aria-pressed": String(on), "data-entry": String(i) });
+  toggle.append(swatch, element("span", { dir: "auto", class: quiet ? "quiet" : null, title: text }, text), element("small", {}, wholeNumber.format(n)));
+  const others = [...paint.entries.keys()].filter((one) => one !== i);
+  return element("div", { class: "legend-row" }, toggle, button("only", () => setOff(others, i), { class: "only", "aria-label": `Show only ${text}` }));
+}
+
+function setOff(entries, focused = null) {
+  state.off = new Set(entries);
+  refilter();
+  showLegend();
+  showSummary();
+  if (focused !== null) byId("legend").querySelector(`[data-entry="${focused}"]`)?.focus();
+}
+
+function setColumn(name) {
+  state.column = columnsOf(state.space).find((column) => column.name === name && column.kind !== "text") ?? null;
+  state.off = new Set();
+  byId("color").value = state.column ? name : "";
+  recolor();
+  showLegend();
+  showSummary();
+}
+
+// Counts: the sliders move in steps of their logarithm
+
+const BARS = 40;
+const largestCount = () => state.space.counts.reduce((a, b) => Math.max(a, b), 0);
+const countAt = (step) => Math.expm1((step / 1000) * Math.log1p(largestCount()));
+const whole = () => state.space.counts.every(Number.isInteger);
+
+function setCounts() {
+  const [low, high] = [Number(byId("least").value), Number(byId("most").value)];
+  const rounded = whole() ? Math.round : (value) => value;
+  state.least = low === 0 ? 0 : rounded(countAt(low));
+  state.most = high === 1000 ? Infinity : rounded(countAt(high));
+  refilter();
+  showCounts();
+  showSummary();
+}
+
+function showCounts() {
+  const most = Math.min(state.most, largestCount());
+  byId("count-range").textContent = `${formatted(state.least)} – ${formatted(most)}`;
+  byId("least").setAttribute("aria-valuetext", `at least ${formatted(state.least)}`);
+  byId("most").setAttribute("aria-valuetext", `at most ${formatted(most)}`);
+  const [low, high] = [Number(byId("least").value) / 1000, Number(byId("most").value) / 1000];
+  panel.style.setProperty("--low", low);
+  panel.style.setProperty("--high", high);
+  [...byId("histogram").children].forEach((bar, i) => bar.classList.toggle("out", (i + 1) / BARS <= low || i / BARS >= high));
+}
+
+function showHistogram() {
+  const bins = new Array(BARS).fill(0);
+  const top = Math.log1p(largestCount()) || 1;
+  for (const count of state.space.counts) bins[Math.min(BARS - 1, Math.floor((Math.log1p(count) / top) * BARS))] += 1;
+  const tallest = Math.sqrt(Math.max(...bins));
+  byId("histogram").replaceChildren(...bins.map((n) => {
+    const bar = element("i");
+    bar.style.height = `${n ? Math.max(6, (100 * Math.sqrt(n)) / tallest) : 0}%`;
+    return bar;
+  }));
+}
+
+for (const [id, other, sign] of [["least", "most", 1], ["most", "least", -1]]) {
+  byId(id).addEventListener("input", (event) => {
+    // the two sliders push, they do not cross
+    if (sign * (event.target.value - byId(other).value) > 0) byId(other).value = event.target.value;
+    setCounts();
+  });
+}
+
+function resetFilters() {
+  byId("least").value = 0;
+  byId("most").value = 1000;
+  Object.assign(state, { least: 0, most: Infinity, off: new Set() });
+  refilter();
+  if (state.space.counts) showCounts();
+  showLegend();
+  showSummary();
+}
+
+// The whole
+
+function showSummary() {
+  const n = shown.reduce((a, b) => a + b, 0);
+  const all = howMany(state.space.size, "category", "categories");
+  byId("summary").textContent = n === state.space.size ? `${all}, ${howMany(state.space.d, "dimension", "dimensions")}` : `${wholeNumber.format(n)} of ${all} shown`;
+}
+
+function showSpace() {
+  const columns = columnsOf(state.space);
+  const offered = columns.filter((column) => column.kind !== "text");
+  byId("color").replaceChildren(element("option", { value: "" }, "None"), ...offered.map(({ name }) => element("option", { value: name }, name)));
+  byId("color-field").hidden = offered.length === 0;
+  byId("sizes").hidden = !state.space.counts;
+  byId("count-field").hidden = !state.space.counts || new Set(state.space.counts).size < 2;
+  surface.setAttribute("aria-label", `Map of ${howMany(state.space.size, "category", "categories")}. Arrow keys move it, plus and minus zoom, slash searches, Escape clears.`);
+  if (state.space.counts) showHistogram();
+}
+
+function openSpace(name) {
+  const column = state.column?.name;
+  changeSpace(spaces.find((space) => space.name === name));
+  showSpace();
+  setColumn(column);
+  resetFilters();
+  state.chosen = state.chosen.filter((id) => state.space.has(id));
+  answer();
+}
+
+byId("space").append(...spaces.map(({ name }) => element("option", { value: name }, name)));
+byId("space-field").hidden = spaces.length < 2;
+byId("space").addEventListener("change", (event) => openSpace(event.target.value));
+byId("color").addEventListener("change", (event) => setColumn(event.target.value));
+byId("grip").addEventListener("click", () => openPanel(panel.dataset.open !== "true"));
+query.addEventListener("focus", () => openPanel(true));
+
+dark.addEventListener("change", () => { readColors(); recolor(); showLegend(); });
+new ResizeObserver(() => {
+  const share = view.k / fitted.k;
+  const middle = { x: (size.width / 2 - view.x) / view.k, y: (size.height / 2 - view.y) / view.k };
+  measure();
+  const k = share * fitted.k;
+  view.k = k;
+  setView({ k, x: size.width / 2 - middle.x * k, y: size.height / 2 - middle.y * k });
+  draw();
+}).observe(stage);
+
+// For scripts and tests: what is on the screen.
+window.atlas = {
+  get drawn() { return drawn.points; }, // points in the last picture
+  get labels() { return drawn.labels; }, // their texts and boxes, in pixels of the map
+  get milliseconds() { return drawn.milliseconds; }, // that the last picture took
+  get opened() { return drawn.opened; }, // milliseconds from the start of the page to its first complete picture
+  get view() { return { ...view }; },
+  // where a category stands in the window
+  at(text) { const { x, y } = screen(texts.indexOf(text)), box = stage.getBoundingClientRect(); return { x: x + box.left, y: y + box.top }; },
+};
+
+readColors();
+measure();
+Object.assign(view, fitted);
+resize();
+showSpace();
+setColumn(given.color);
+resetFilters();
+draw();

@@ -132,7 +132,7 @@ def _column(name: str, values: pd.Series) -> dict[str, Any]:
     # a text that is nearly always another one is worth reading, but not worth a colour
     kind = "text" if len(levels) > max(len(maps.CLASSES), len(classes) / 2) else "class"
     codes = np.full(len(values), MISSING)
-    codes[values.notna()] = levels.get_indexer(classes)
+    codes[values.notna()] = levels.get_indexer(pd.Index(classes))
     return {"name": name, "kind": kind, "levels": list(levels), "values": codes.tolist()}
 
 
@@ -155,9 +155,7 @@ def _checked_color(color: str | None, columns: list[dict[str, Any]], space: Embe
     return color
 
 
-def _packed(
-    name: str, space: EmbeddingSpace, coordinates: pd.DataFrame | None, categories: pd.Index
-) -> dict[str, Any]:
+def _packed(name: str, space: EmbeddingSpace, coordinates: pd.DataFrame | None, categories: pd.Index) -> dict[str, Any]:
     """Describe one space for the page, its vectors and coordinates as base64 of little-endian arrays."""
     vectors, scales = quantised(space.vectors)
     members = categories.get_indexer(space.categories)

@@ -81,8 +81,9 @@ class Space {
 const spaces = given.spaces.map((made) => new Space(made));
 
 const plainNumber = new Intl.NumberFormat("en", { maximumSignificantDigits: 4, useGrouping: "min2" });
-const wholeNumber = new Intl.NumberFormat("en", { maximumFractionDigits: 0, useGrouping: "min2" });
-const formatted = (value) => (Number.isInteger(value) ? wholeNumber : plainNumber).format(value);
+const integer = new Intl.NumberFormat("en", { maximumFractionDigits: 0, useGrouping: "min2" }); // 1998 may be a year
+const wholeNumber = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const formatted = (value) => (Number.isInteger(value) ? integer : plainNumber).format(value);
 const formattedDate = (value) => new Date(value).toISOString().slice(0, 10);
 const formattedSimilarity = (value) => value.toFixed(3).replace("-", "\u2212");
 const howMany = (n, one, many) => `${wholeNumber.format(n)} ${n === 1 ? one : many}`;

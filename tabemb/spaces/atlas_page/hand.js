@@ -35,7 +35,7 @@ function categoryAt(x, y, reach) {
 surface.addEventListener("pointerdown", (event) => {
   surface.setPointerCapture(event.pointerId);
   pointers.set(event.pointerId, within(event));
-  flight += 1; // a hand on the map stops any motion
+  motions.view += 1; // a hand on the map stops its flight
   if (pointers.size > 1) { shape = null; press.moved = true; return; }
   Object.assign(press, within(event), { moved: false, tool: event.shiftKey ? "rectangle" : tool });
 });
@@ -149,7 +149,7 @@ document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input[type=search], textarea, dialog")) return;
   const arrow = ARROWS[event.key];
-  if (arrow && event.target.closest("#panel")) return; // there arrows move sliders, choices and the list
+  if (arrow && event.target.closest("input, select")) return; // there arrows move the slider or the choice
   if (!arrow && !KEYS[event.key]) return;
   event.preventDefault();
   if (arrow) setView({ k: view.k, x: view.x + arrow[0], y: view.y + arrow[1] });

@@ -10,7 +10,8 @@ const narrow = matchMedia("(max-width: 760px)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 const EDGE = 24; // pixels kept around the picture, so that no disc needs clipping
-const LOOSE = 26; // pixels kept free around a label when the whole map is shown; fewer as one zooms in
+const LOOSE = 40; // pixels kept free around a label when the whole map is shown; fewer as one zooms in
+const TRIED = 1500; // labels tried at most, the frequent first
 const MAX_CHARACTERS = 32;
 
 const state = {
@@ -36,6 +37,7 @@ let place = { x: state.space.x, y: state.space.y }; // by row; between two space
 let pixels, picture, fitted;
 let paint = { entries: [], entry: new Uint8Array(0) }; // legend entries; the entry of each row
 let shown = new Uint8Array(0); // by row: is it drawn?
+let lit = null; // the rows that stand out
 let shape = null; // of a rectangle or lasso being drawn
 
 // Colours
@@ -173,34 +175,39 @@ function stamp(at, { full, rim, cover }, color) {
   }
 }
 
-// Points: the rare first, so that frequent ones lie on top; those that the reader asked about last.
+// Points: those without a colour of their own first, then the rare, so that frequent ones lie on top; those that the
+// reader asked about last.
 function paintPoints() {
-  const { ratio, width, height } = size;
-  const stride = picture.width;
-  const discs = Array.from({ length: LEVELS }, (_, step) => disc(radius(step) * ratio, stride));
-  const lit = litRows();
-  const colors = paint.entries.map((entry) => packed(channels(entry.color)));
-  const faded = paint.entries.map((entry) => packed(mixed(entry.color, ink.paper, 0.74)));
+  const discs = Array.from({ length: LEVELS }, (_, step) => disc(radius(step) * size.ratio, picture.width));
+  const colors = paint.entries.map(({ color }) => packed(channels(color)));
+  const faded = lit ? paint.entries.map(({ color }) => packed(mixed(color, ink.paper, 0.74))) : colors;
+  const quiet = Uint8Array.from(paint.entries, (entry) => Number(Boolean(entry.quiet)));
   pixels.fill(packed(channels(ink.paper)));
   drawn.points = 0;
-  const stampRow = (row, color) => {
-    const x = view.x + view.k * place.x[row], y = view.y + view.k * place.y[row];
-    if (x < -8 || y < -8 || x > width + 8 || y > height + 8) return;
-    stamp((Math.round(y * ratio) + EDGE) * stride + Math.round(x * ratio) + EDGE, discs[level[row]], color[paint.entry[row]]);
-    drawn.points += 1;
-  };
   const { frequent } = state.space;
-  for (let i = frequent.length - 1; i >= 0; i--) if (shown[frequent[i]] && !lit?.has(frequent[i])) stampRow(frequent[i], lit ? faded : colors);
-  lit?.forEach((row) => { if (shown[row]) stampRow(row, colors); });
+  for (const below of [1, 0]) {
+    for (let i = frequent.length - 1; i >= 0; i--) {
+      const row = frequent[i];
+      if (shown[row] && quiet[paint.entry[row]] === below && !lit?.has(row)) stampRow(row, discs, faded);
+    }
+  }
+  lit?.forEach((row) => { if (shown[row]) stampRow(row, discs, colors); });
   ground.putImageData(picture, -EDGE, -EDGE);
 }
 
+function stampRow(row, discs, colors) {
+  const x = view.x + view.k * place.x[row], y = view.y + view.k * place.y[row];
+  if (x < -8 || y < -8 || x > size.width + 8 || y > size.height + 8) return;
+  const at = (Math.round(y * size.ratio) + EDGE) * picture.width + Math.round(x * size.ratio) + EDGE;
+  stamp(at, discs[level[row]], colors[paint.entry[row]]);
+  drawn.points += 1;
+}
+
 // The rows that stand out while the rest fades; null where none does.
-function litRows() {
-  const ids = [...state.chosen, ...[state.focus, state.second].filter((id) => id !== null)];
-  ids.push(...[...state.neighbours, ...state.secondNeighbours].map(({ id }) => id));
-  const rows = ids.filter((id) => state.space.has(id)).map((id) => state.space.rows[id]);
-  return rows.length ? new Set(rows) : null;
+function light() {
+  const near = [...state.neighbours, ...state.secondNeighbours].map(({ id }) => id);
+  const rows = [...state.chosen, ...near, state.focus, state.second].filter((id) => state.space.has(id)).map((id) => state.space.rows[id]);
+  lit = rows.length ? new Set(rows) : null;
 }
 
 function screen(id) {
@@ -231,8 +238,11 @@ function paintLines(id, neighbours) {
   marks.beginPath();
   for (const { id: other } of neighbours.filter((one) => isShown(one.id))) {
     const to = screen(other);
-    marks.moveTo(from.x, from.y);
-    marks.lineTo(to.x, to.y);
+    const length = Math.hypot(to.x - from.x, to.y - from.y);
+    if (length <= from.r + to.r) continue;
+    const part = (share) => [from.x + (to.x - from.x) * share, from.y + (to.y - from.y) * share];
+    marks.moveTo(...part(from.r / length)); // from rim to rim
+    marks.lineTo(...part(1 - to.r / length));
   }
   marks.stroke();
   marks.globalAlpha = 1;
@@ -268,38 +278,28 @@ function paintShape() {
 
 function paintLabels() {
   drawn.labels = [];
-  const taken = new Grid(size.width, size.height);
-  const asked = [state.hover, state.focus, state.second].filter((id) => id !== null);
-  const near = [...state.neighbours, ...state.secondNeighbours].map(({ id }) => id);
-  for (const id of new Set(asked)) label(id, taken, { bold: true, air: 3 });
-  for (const id of new Set(near)) if (!asked.includes(id)) label(id, taken, { air: 3 });
+  const asked = [...new Set([state.focus, state.second, state.hover])].filter((id) => isShown(id));
+  const near = [...new Set([...state.neighbours, ...state.secondNeighbours].map(({ id }) => id))].filter((id) => isShown(id) && !asked.includes(id));
+  const taken = [...asked, ...near].map((id) => screen(id)).map(({ x, y, r }) => ({ left: x - r, right: x + r, top: y - r, bottom: y + r }));
+  for (const id of asked) label(id, taken, { bold: true, air: 1, gap: 9 });
+  for (const id of near) label(id, taken, { air: 1, gap: 8 });
+  if (near.length) return;
   const air = Math.max(3, LOOSE / Math.sqrt(zoom()));
-  if (near.length || asked.length > 1) return;
-  const candidates = state.chosen.length ? state.chosen.map((id) => state.space.rows[id]) : state.space.frequent;
-  for (const row of candidates) if (row >= 0 && shown[row]) label(state.space.ids[row], taken, { air });
+  let tried = 0;
+  for (const row of state.chosen.length ? lit : state.space.frequent) {
+    if (!shown[row] || !onStage(row)) continue;
+    label(state.space.ids[row], taken, { air, gap: 4 });
+    if (++tried === TRIED) return;
+  }
 }
 
-// Which parts of the screen labels have taken, in cells of eight pixels.
-class Grid {
-  constructor(width, height) {
-    this.columns = Math.ceil(width / 8);
-    this.cells = new Uint8Array(this.columns * Math.ceil(height / 8));
-  }
-
-  each({ left, top, right, bottom }, visit) {
-    const last = this.cells.length / this.columns - 1;
-    for (let row = Math.max(0, Math.floor(top / 8)); row <= Math.min(last, Math.floor(bottom / 8)); row++) {
-      for (let column = Math.max(0, Math.floor(left / 8)); column <= Math.min(this.columns - 1, Math.floor(right / 8)); column++) {
-        if (visit(row * this.columns + column)) return true;
-      }
-    }
-    return false;
-  }
-
-  meets(box) { return this.each(box, (cell) => this.cells[cell]); }
-
-  take(box) { this.each(box, (cell) => { this.cells[cell] = 1; }); }
+function onStage(row) {
+  const x = view.x + view.k * place.x[row], y = view.y + view.k * place.y[row];
+  return x > 0 && y > 0 && x < size.width && y < size.height;
 }
+
+const apart = (a, b) => a.right < b.left || b.right < a.left || a.bottom < b.top || b.bottom < a.top;
+const wider = ({ left, right, top, bottom }, air) => ({ left: left - air, right: right + air, top: top - air / 2, bottom: bottom + air / 2 });
 
 const widths = new Map(); // of labels, by weight and text
 
@@ -322,22 +322,20 @@ function shortText(id) {
   return shortened[id];
 }
 
-function label(id, taken, { bold = false, air }) {
-  if (!isShown(id)) return;
+function label(id, taken, { bold = false, air, gap }) {
   const { x, y, r } = screen(id);
-  if (x < 0 || y < 0 || x > size.width || y > size.height) return;
-  if (!bold && taken.meets({ left: x, right: x, top: y, bottom: y })) return;
+  const text = shortText(id);
+  const boxes = (width) => [x + r + gap, x - r - gap - width].map((left) => ({ left, right: left + width, top: y - 8, bottom: y + 8 }));
+  const free = (box) => box.left >= 6 && box.right <= size.width - 6 && box.top >= 0 && box.bottom <= size.height
+    && taken.every((other) => apart(wider(box, air), other));
+  // measuring is slow: most labels that find no place are known by the least width that they may have
+  if (!boxes(3 * text.length).some(free)) return;
   const font = `${bold ? 600 : 400} 12px system-ui, sans-serif`;
-  const width = widthOf(shortText(id), font);
-  for (const left of [x + r + 4, x - r - 4 - width]) {
-    const box = { left, right: left + width, top: y - 8, bottom: y + 8 };
-    const around = { left: left - air, right: box.right + air, top: box.top - air / 2, bottom: box.bottom + air / 2 };
-    if (left < 4 || box.right > size.width - 4 || taken.meets(around)) continue;
-    taken.take(box);
-    drawn.labels.push({ id, text: shortText(id), ...box });
-    write(shortText(id), left, y, font, bold);
-    return;
-  }
+  const box = boxes(widthOf(text, font)).find(free);
+  if (!box) return;
+  taken.push(box);
+  drawn.labels.push({ id, text, ...box });
+  write(text, box.left, y, font, bold);
 }
 
 function write(text, x, y, font, bold) {
@@ -406,15 +404,15 @@ function zoomBy(factor, x = size.width / 2, y = size.height / 2) {
   setView({ k, x: x - ((x - view.x) * k) / view.k, y: y - ((y - view.y) * k) / view.k });
 }
 
-let flight = 0;
+const motions = { view: 0, place: 0 }; // how many have begun; a new one ends the one before
 
 // Run `step` with shares rising to one; at once where the reader wants no motion.
-function animate(milliseconds, step) {
-  const mine = ++flight;
+function animate(kind, milliseconds, step) {
+  const mine = ++motions[kind];
   if (calm.matches) return step(1);
   const start = performance.now();
   const tick = (now) => {
-    if (mine !== flight) return;
+    if (mine !== motions[kind]) return;
     const share = Math.max(0, Math.min(1, (now - start) / milliseconds));
     step(share * share * (3 - 2 * share));
     if (share < 1) requestAnimationFrame(tick);
@@ -422,23 +420,46 @@ function animate(milliseconds, step) {
   requestAnimationFrame(tick);
 }
 
-function flyTo(k, id) {
-  const row = state.space.rows[id];
+// A zoom at which half of the neighbours stand around the category in the middle of the stage.
+function zoomAround(id, neighbours) {
+  const [x, y] = spot(id);
+  const gaps = neighbours.map((one) => spot(one.id)).map(([u, v]) => Math.hypot(u - x, v - y)).sort((a, b) => a - b);
+  const k = (0.3 * Math.min(size.width, free().height)) / (gaps[gaps.length >> 1] || 1e-9);
+  return Math.max(fitted.k, Math.min(fitted.k * 60, k));
+}
+
+const inMiddle = ({ x, y }) => Math.abs(x / free().width - 0.5) < 0.36 && Math.abs(y / free().height - 0.5) < 0.36;
+
+// The part of the stage that the open panel of a phone leaves free.
+function free() {
+  const covered = narrow.matches && panel.dataset.open === "true" ? panel.offsetHeight - (innerHeight - stage.offsetHeight) : 0;
+  return { width: size.width, height: Math.max(100, size.height - covered) };
+}
+
+// Bring a place of the space to the middle of what is free, at zoom k.
+function flyTo(k, x, y) {
+  const { width, height } = free();
   const from = { ...view };
-  // the point comes to the middle of what the open panel of a phone leaves free
-  const covered = narrow.matches && panel.dataset.open === "true" ? Math.max(0, stage.getBoundingClientRect().bottom - panel.getBoundingClientRect().top) : 0;
-  const to = { x: size.width / 2, y: (size.height - covered) / 2 };
-  const before = screen(id);
-  animate(420, (share) => {
+  const before = { x: view.x + view.k * x, y: view.y + view.k * y };
+  animate("view", 420, (share) => {
     const now = from.k * (k / from.k) ** share;
-    const x = before.x + (to.x - before.x) * share, y = before.y + (to.y - before.y) * share;
-    setView({ k: now, x: x - now * state.space.x[row], y: y - now * state.space.y[row] });
+    const at = { x: before.x + (width / 2 - before.x) * share, y: before.y + (height / 2 - before.y) * share };
+    setView({ k: now, x: at.x - now * x, y: at.y - now * y });
   });
+}
+
+const spot = (id) => { const row = state.space.rows[id]; return [state.space.x[row], state.space.y[row]]; };
+
+function flyBetween(a, b) {
+  const [[ax, ay], [bx, by]] = [spot(a), spot(b)];
+  const { width, height } = free();
+  const k = Math.min(view.k, (0.5 * width) / (Math.abs(ax - bx) || 1e-9), (0.6 * height) / (Math.abs(ay - by) || 1e-9));
+  flyTo(Math.max(fitted.k, k), (ax + bx) / 2, (ay + by) / 2);
 }
 
 function flyHome() {
   const from = { ...view };
-  animate(320, (share) => {
+  animate("view", 320, (share) => {
     const k = from.k * (fitted.k / from.k) ** share;
     setView({ k, x: from.x + (fitted.x - from.x) * share, y: from.y + (fitted.y - from.y) * share });
   });
@@ -451,7 +472,7 @@ function changeSpace(next) {
   fitted = wholeMap();
   setView(fitted);
   resize();
-  animate(700, (share) => {
+  animate("place", 700, (share) => {
     place = share === 1 ? { x: next.x, y: next.y } : between(old, from, next, share);
     redraw();
   });

@@ -82,9 +82,9 @@ function pickFound(i) {
   query.value = "";
   closeSuggestions();
   query.blur();
-  surface.focus({ preventScroll: true });
   reveal(id);
   pick(id, true);
+  byId("details").querySelector("h2")?.focus();
 }
 
 function openSearch() {
@@ -124,7 +124,14 @@ function pick(id, fly = false) {
   else Object.assign(state, { focus: id, second: null, comparing: false, k: 10, chosen: [] });
   answer();
   openPanel(true);
-  if (fly) flyTo(Math.max(view.k, fitted.k * Math.max(1, Math.min(8, Math.sqrt(state.space.size) / 20))), id);
+  if (fly) travel(id);
+}
+
+// Go to a category that was asked for by name; stay where it can be seen well already.
+function travel(id) {
+  if (id === state.second) return flyBetween(state.focus, id);
+  const k = zoomAround(id, state.neighbours);
+  if (!inMiddle(screen(id)) || view.k < k / 2) flyTo(Math.max(view.k, k), ...spot(id));
 }
 
 function answer() {
@@ -133,6 +140,7 @@ function answer() {
   state.secondNeighbours = space.has(second) ? space.nearest(second, k) : [];
   if (second !== null) say(`${texts[focus]} and ${texts[second]}: similarity ${formattedSimilarity(space.similarity(focus, second))}`);
   else if (focus !== null) say(`${texts[focus]}. Nearest: ${state.neighbours.slice(0, 3).map(({ id }) => texts[id]).join(", ")}`);
+  light();
   showDetails();
   redraw();
 }
@@ -176,7 +184,7 @@ function showDetails() {
 const closeButton = (onclick, label) => button("", onclick, { class: "close", "aria-label": label, title: label });
 
 function categoryCard(id) {
-  const card = element("article", { class: "card" }, element("h2", { dir: "auto" }, texts[id]), closeButton(clearFocus, "Clear"));
+  const card = element("article", { class: "card" }, element("h2", { dir: "auto", tabindex: "-1" }, texts[id]), closeButton(clearFocus, "Clear"));
   if (!state.space.has(id)) {
     card.append(element("p", { class: "note" }, `Not a category of ${state.space.name}.`));
     return card;
@@ -185,7 +193,7 @@ function categoryCard(id) {
   if (state.comparing) card.append(element("p", { class: "prompt" }, "Now pick the category to compare with: on the map, in the list, or by search."));
   card.append(element("div", { class: "row" },
     button(state.comparing ? "Cancel" : "Compare with …", () => { state.comparing = !state.comparing; showDetails(); if (state.comparing) say("Pick the category to compare with"); }, { "aria-pressed": String(state.comparing) }),
-    button("Select these", () => choose([id, ...state.neighbours.map((one) => one.id)]))));
+    button(`Select these ${state.neighbours.length + 1}`, () => choose([id, ...state.neighbours.map((one) => one.id)]))));
   card.append(element("h3", {}, "Nearest", element("small", {}, "cosine similarity")), neighbourList(state.neighbours));
   if (state.neighbours.length < state.space.size - 1 && state.k < 100) card.append(button("Show more", () => { state.k += 15; answer(); }, { class: "more" }));
   return card;
@@ -200,7 +208,7 @@ function neighbourList(neighbours, shared = new Set()) {
   return element("ol", { class: "neighbours" }, ...neighbours.map(({ id, similarity }) => {
     const row = button("", () => { reveal(id); pick(id, true); }, { class: shared.has(id) ? "shared" : null,
       onmouseenter: () => setHover(id), onmouseleave: () => setHover(null), onfocus: () => setHover(id), onblur: () => setHover(null) });
-    row.append(element("span", { class: "name", dir: "auto", title: texts[id] }, texts[id]), element("data", { value: String(similarity) }, formattedSimilarity(similarity)));
+    row.append(element("span", { class: "name", dir: "auto", title: texts[id] }, texts[id]), element("i", { "aria-hidden": "true" }), element("data", { value: String(similarity) }, formattedSimilarity(similarity)));
     if (shared.has(id)) row.append(element("span", { class: "unseen" }, "in both lists"));
     row.style.setProperty("--share", Math.max(0, similarity));
     return element("li", {}, row);
@@ -322,7 +330,8 @@ function setColumn(name) {
 
 const BARS = 40;
 const largestCount = () => state.space.counts.reduce((a, b) => Math.max(a, b), 0);
-const countAt = (step) => Math.expm1((step / 1000) * Math.log1p(largestCount()));
+const leastCount = () => state.space.counts.reduce((a, b) => Math.min(a, b), Infinity);
+const countAt = (step) => Math.expm1(Math.log1p(leastCount()) + (step / 1000) * (Math.log1p(largestCount()) - Math.log1p(leastCount())));
 const whole = () => state.space.counts.every(Number.isInteger);
 
 function setCounts() {
@@ -337,8 +346,9 @@ function setCounts() {
 
 function showCounts() {
   const most = Math.min(state.most, largestCount());
-  byId("count-range").textContent = `${formatted(state.least)} – ${formatted(most)}`;
-  byId("least").setAttribute("aria-valuetext", `at least ${formatted(state.least)}`);
+  const least = Math.max(state.least, leastCount());
+  byId("count-range").textContent = `${formatted(least)} – ${formatted(most)}`;
+  byId("least").setAttribute("aria-valuetext", `at least ${formatted(least)}`);
   byId("most").setAttribute("aria-valuetext", `at most ${formatted(most)}`);
   const [low, high] = [Number(byId("least").value) / 1000, Number(byId("most").value) / 1000];
   panel.style.setProperty("--low", low);
@@ -348,8 +358,8 @@ function showCounts() {
 
 function showHistogram() {
   const bins = new Array(BARS).fill(0);
-  const top = Math.log1p(largestCount()) || 1;
-  for (const count of state.space.counts) bins[Math.min(BARS - 1, Math.floor((Math.log1p(count) / top) * BARS))] += 1;
+  const low = Math.log1p(leastCount()), width = Math.log1p(largestCount()) - low || 1;
+  for (const count of state.space.counts) bins[Math.min(BARS - 1, Math.floor(((Math.log1p(count) - low) / width) * BARS))] += 1;
   const tallest = Math.sqrt(Math.max(...bins));
   byId("histogram").replaceChildren(...bins.map((n) => {
     const bar = element("i");
@@ -381,7 +391,8 @@ function resetFilters() {
 function showSummary() {
   const n = shown.reduce((a, b) => a + b, 0);
   const all = howMany(state.space.size, "category", "categories");
-  byId("summary").textContent = n === state.space.size ? `${all}, ${howMany(state.space.d, "dimension", "dimensions")}` : `${wholeNumber.format(n)} of ${all} shown`;
+  const dimensions = element("span", {}, `, ${howMany(state.space.d, "dimension", "dimensions")}`);
+  byId("summary").replaceChildren(...(n === state.space.size ? [all, dimensions] : [`${wholeNumber.format(n)} of ${all}`]));
 }
 
 function showSpace() {
@@ -414,6 +425,8 @@ query.addEventListener("focus", () => openPanel(true));
 
 dark.addEventListener("change", () => { readColors(); recolor(); showLegend(); });
 new ResizeObserver(() => {
+  const box = stage.getBoundingClientRect();
+  if (box.width === size.width && box.height === size.height) return;
   const share = view.k / fitted.k;
   const middle = { x: (size.width / 2 - view.x) / view.k, y: (size.height / 2 - view.y) / view.k };
   measure();

@@ -78,6 +78,10 @@ def _named_spaces(
     if first in others:
         raise ValueError(f"others: {first!r} is the name of the space itself; choose another")
     pairs = {name: other if isinstance(other, tuple) else (other, None) for name, other in others.items()}
+    for name, pair in pairs.items():
+        if len(pair) != 2 or not isinstance(pair[0], type(space)):
+            kind = type(others[name]).__name__
+            raise ValueError(f"others must hold spaces, or pairs of a space and its coordinates; {name!r} is {kind}")
     return {first: (space, coordinates), **pairs}
 
 
@@ -127,7 +131,7 @@ def _column(name: str, values: pd.Series) -> dict[str, Any]:
         return {"name": name, "kind": "date", "values": _numbers(name, stamps.astype("int64").where(stamps.notna()))}
     if types.is_numeric_dtype(values) and not types.is_bool_dtype(values):
         return {"name": name, "kind": "number", "values": _numbers(name, values)}
-    classes = values.dropna().map(str)
+    classes = values.dropna().astype(object).map(str)
     levels = classes.value_counts().index  # the most frequent first
     # a text that is nearly always another one is worth reading, but not worth a colour
     kind = "text" if len(levels) > max(len(maps.CLASSES), len(classes) / 2) else "class"

@@ -53,7 +53,7 @@ function drag(event, before, now) {
   const slack = event.pointerType === "mouse" ? 4 : 9;
   if (!press.moved && Math.hypot(now.x - press.x, now.y - press.y) < slack) return;
   press.moved = true;
-  tip.hidden = true;
+  leave();
   if (press.tool === "move") setView({ k: view.k, x: view.x + now.x - before.x, y: view.y + now.y - before.y });
   else grow(now);
 }
@@ -88,7 +88,12 @@ surface.addEventListener("pointercancel", (event) => {
   redraw();
 });
 
-surface.addEventListener("pointerleave", () => { tip.hidden = true; setHover(null); });
+function leave() {
+  tip.hidden = true;
+  setHover(null);
+}
+
+surface.addEventListener("pointerleave", leave);
 
 surface.addEventListener("wheel", (event) => {
   event.preventDefault();

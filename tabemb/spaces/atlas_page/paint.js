@@ -281,7 +281,7 @@ function paintLabels() {
   const asked = [...new Set([state.focus, state.second, state.hover])].filter((id) => isShown(id));
   const near = [...new Set([...state.neighbours, ...state.secondNeighbours].map(({ id }) => id))].filter((id) => isShown(id) && !asked.includes(id));
   const taken = [...asked, ...near].map((id) => screen(id)).map(({ x, y, r }) => ({ left: x - r, right: x + r, top: y - r, bottom: y + r }));
-  for (const id of asked) label(id, taken, { bold: true, air: 1, gap: 9 });
+  for (const id of asked) label(id, taken, { bold: true, air: 1, gap: 9, always: true });
   for (const id of near) label(id, taken, { air: 1, gap: 8 });
   if (near.length) return;
   const air = Math.max(3, LOOSE / Math.sqrt(zoom()));
@@ -322,16 +322,17 @@ function shortText(id) {
   return shortened[id];
 }
 
-function label(id, taken, { bold = false, air, gap }) {
+function label(id, taken, { bold = false, air, gap, always = false }) {
   const { x, y, r } = screen(id);
   const text = shortText(id);
   const boxes = (width) => [x + r + gap, x - r - gap - width].map((left) => ({ left, right: left + width, top: y - 8, bottom: y + 8 }));
-  const free = (box) => box.left >= 6 && box.right <= size.width - 6 && box.top >= 0 && box.bottom <= size.height
-    && taken.every((other) => apart(wider(box, air), other));
+  const inStage = (box) => box.left >= 6 && box.right <= size.width - 6 && box.top >= 0 && box.bottom <= size.height;
+  const free = (box) => inStage(box) && taken.every((other) => apart(wider(box, air), other));
   // measuring is slow: most labels that find no place are known by the least width that they may have
-  if (!boxes(3 * text.length).some(free)) return;
+  if (!always && !boxes(3 * text.length).some(free)) return;
   const font = `${bold ? 600 : 400} 12px system-ui, sans-serif`;
-  const box = boxes(widthOf(text, font)).find(free);
+  const places = boxes(widthOf(text, font));
+  const box = places.find(free) ?? (always ? places.find(inStage) : null);
   if (!box) return;
   taken.push(box);
   drawn.labels.push({ id, text, ...box });

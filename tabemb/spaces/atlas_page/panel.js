@@ -225,10 +225,10 @@ function comparisonCard() {
   const ofSecond = new Set(secondNeighbours.map(({ id }) => id));
   const shared = new Set(neighbours.map(({ id }) => id).filter((id) => ofSecond.has(id)));
   const column = (id, list) => element("div", {}, element("h3", { dir: "auto", title: texts[id] }, texts[id]), neighbourList(list, shared));
+  const overlap = `${shared.size || "None"} of the ${neighbours.length} nearest ${shared.size > 1 ? "are" : "is"} shared`;
   card.append(closeButton(clearFocus, "Clear"),
-    element("p", { class: "similarity" }, element("small", {}, "Similarity"), element("output", {}, formattedSimilarity(space.similarity(focus, second)))),
-    element("div", { class: "columns" }, column(focus, neighbours), column(second, secondNeighbours)),
-    element("p", { class: "note" }, shared.size ? `${shared.size} of ${neighbours.length} nearest are shared; they are marked.` : `None of the ${neighbours.length} nearest is shared.`));
+    element("p", { class: "similarity" }, element("small", {}, "Similarity"), element("output", {}, formattedSimilarity(space.similarity(focus, second))), element("small", {}, overlap)),
+    element("div", { class: "columns" }, column(focus, neighbours), column(second, secondNeighbours)));
   if (state.k < 50) card.append(button("Show more", () => { state.k += 15; answer(); }, { class: "more" }));
   return card;
 }
@@ -268,6 +268,7 @@ function offer(text) {
   byId("export-text").value = text;
   byId("export").showModal();
   byId("export-text").select();
+  byId("export-text").scrollTop = 0;
 }
 
 function save(text) {

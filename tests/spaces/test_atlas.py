@@ -559,7 +559,7 @@ def test_37000_categories_are_some_megabytes(tmp_path):
         ({"color": "coumt"}, "did you mean 'count'"),
         ({"others": {"place": None}}, "others: 'place' is the name of the space itself"),
         ({"others": {"new": EmbeddingSpace(np.empty((0, 2)), [])}}, "at least one category, but 'new' has none"),
-        ({"others": {"new": 3}}, "others must hold spaces, or pairs of a space and its coordinates; 'new' is int"),
+        ({"others": {"new": 3}}, "others must hold spaces, or pairs of a space and its coordinates; 'new' does not"),
     ],
 )
 def test_arguments_that_do_not_fit(write, space, arguments, message):

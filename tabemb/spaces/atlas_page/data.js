@@ -12,10 +12,14 @@ function decoded(base64, Type) {
   return new Type(bytes.buffer);
 }
 
+// Of more values than a call may have arguments.
+const smallest = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
+const largest = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
+
 class Space {
   constructor(made) {
     Object.assign(this, { name: made.name, d: made.d, counts: made.counts, packed: made });
-    this.ids = made.members ? Int32Array.from(made.members) : Int32Array.from(texts.keys());
+    this.ids = Int32Array.from(made.members ?? texts.keys());
     this.rows = new Int32Array(texts.length).fill(-1);
     this.ids.forEach((id, row) => { this.rows[id] = row; });
     this.place(decoded(made.xy, Float32Array));
@@ -24,15 +28,25 @@ class Space {
 
   get size() { return this.ids.length; }
 
+  // What describes its categories: the columns given, and its counts where no column has their name.
+  get columns() {
+    const taken = !this.counts || given.columns.some(({ name }) => name === "count");
+    return (this.described ??= [...(taken ? [] : [this.countColumn()]), ...given.columns]);
+  }
+
+  countColumn() {
+    const values = new Array(texts.length).fill(null);
+    this.ids.forEach((id, row) => { values[id] = this.counts[row]; });
+    return { name: "count", kind: "number", values };
+  }
+
   // Coordinates around zero, the longer side of length one; y grows downwards, as on the screen.
   place(xy) {
-    const sides = [0, 1].map((axis) => {
-      const along = xy.filter((_, i) => i % 2 === axis);
-      return { along, low: along.reduce((a, b) => Math.min(a, b), Infinity), high: along.reduce((a, b) => Math.max(a, b), -Infinity) };
-    });
-    const longest = Math.max(...sides.map((side) => side.high - side.low)) || 1;
-    const [x, y] = sides.map(({ along, low, high }) => along.map((value) => (value - (low + high) / 2) / longest));
-    Object.assign(this, { x, y: y.map((value) => -value), extent: sides.map((side) => (side.high - side.low) / longest) });
+    const sides = [0, 1].map((axis) => xy.filter((_, i) => i % 2 === axis));
+    const lows = sides.map(smallest), highs = sides.map(largest);
+    const longest = Math.max(highs[0] - lows[0], highs[1] - lows[1]) || 1;
+    const [x, y] = sides.map((side, axis) => side.map((value) => (value - (lows[axis] + highs[axis]) / 2) / longest));
+    Object.assign(this, { x, y: y.map((value) => -value), extent: highs.map((high, axis) => (high - lows[axis]) / longest) });
   }
 
   // `frequent`: rows from the most frequent to the rarest; ties keep the order of the space.

@@ -4,11 +4,12 @@ const surface = marks.canvas;
 const tip = document.getElementById("tip");
 const pointers = new Map(); // those that are down, by pointer id: where they are
 const press = { x: 0, y: 0, moved: false, tool: "move" };
+const tools = document.querySelectorAll("[data-tool]");
 let tool = "move";
 
 function chooseTool(name) {
   tool = name;
-  for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", String(button.dataset.tool === name));
+  for (const one of tools) one.setAttribute("aria-pressed", String(one.dataset.tool === name));
   stage.dataset.tool = name;
 }
 
@@ -74,7 +75,7 @@ function pinch(moving, before, now) {
 surface.addEventListener("pointerup", (event) => {
   const alone = pointers.delete(event.pointerId) && pointers.size === 0;
   if (!alone) return;
-  if (shape) return choose(inside(shape), "drawn");
+  if (shape) return chooseDrawn(inside(shape));
   if (press.moved) return;
   const { x, y } = within(event);
   const id = categoryAt(x, y, event.pointerType === "mouse" ? 8 : 20);
@@ -105,19 +106,19 @@ surface.addEventListener("wheel", (event) => {
 // The shown categories inside a polygon on the screen, the frequent first: those from which a ray to the right
 // crosses its border an odd number of times.
 function inside(polygon) {
-  const odd = (x, y) => polygon.reduce((within, [ax, ay], i) => {
+  const odd = (x, y) => polygon.reduce((so, [ax, ay], i) => {
     const [bx, by] = polygon.at(i - 1);
-    return (ay > y) !== (by > y) && x < ((bx - ax) * (y - ay)) / (by - ay) + ax ? !within : within;
+    return (ay > y) !== (by > y) && x < ((bx - ax) * (y - ay)) / (by - ay) + ax ? !so : so;
   }, false);
   const { frequent, ids } = state.space;
-  const rows = frequent.filter((row) => shown[row] && odd(view.x + view.k * place.x[row], view.y + view.k * place.y[row]));
-  return Array.from(rows, (row) => ids[row]);
+  const within = (row) => shown[row] && odd(view.x + view.k * place.x[row], view.y + view.k * place.y[row]);
+  return Array.from(frequent.filter(within), (row) => ids[row]);
 }
 
 function setHover(id) {
   if (state.hover === id) return;
   state.hover = id;
-  asked || requestAnimationFrame(paintMarks); // the points stay as they are
+  requestAnimationFrame(paintMarks); // the points stay as they are
 }
 
 function hover(event, { x, y }) {
@@ -130,8 +131,8 @@ function hover(event, { x, y }) {
 }
 
 function showTip(id, x, y) {
-  const facts = [state.column, ...columnsOf(state.space)].filter((column) => column && (column === state.column || column.name === "count"));
-  const lines = [...new Set(facts)].map((column) => `${column.name} ${shownValue(column, id) ?? "missing"}`);
+  const told = state.space.columns.filter((column) => column === state.column || column.name === "count");
+  const lines = told.map((column) => `${column.name} ${shownValue(column, id) ?? "missing"}`);
   tip.replaceChildren(element("b", { dir: "auto" }, texts[id]), ...lines.map((line) => element("span", {}, line)));
   const { width, height } = tip.getBoundingClientRect();
   tip.style.left = `${Math.max(6, Math.min(size.width - width - 6, x + 14))}px`;
@@ -161,7 +162,7 @@ document.addEventListener("keydown", (event) => {
   else KEYS[event.key]();
 });
 
-for (const button of document.querySelectorAll("[data-tool]")) button.addEventListener("click", () => chooseTool(button.dataset.tool));
+for (const one of tools) one.addEventListener("click", () => chooseTool(one.dataset.tool));
 document.getElementById("zoom-in").addEventListener("click", () => zoomBy(1.6));
 document.getElementById("zoom-out").addEventListener("click", () => zoomBy(1 / 1.6));
 document.getElementById("fit").addEventListener("click", flyHome);

@@ -46,7 +46,7 @@ const ink = {};
 
 function readColors() {
   const style = getComputedStyle(document.documentElement);
-  for (const name of ["paper", "ink", "soft", "plain", "nothing", "accent"]) ink[name] = style.getPropertyValue(`--${name}`).trim();
+  for (const name of ["paper", "ink", "plain", "nothing", "accent"]) ink[name] = style.getPropertyValue(`--${name}`).trim();
 }
 
 const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
@@ -63,30 +63,20 @@ function scaleColor(share) {
 
 const STEPS = 48;
 
-function countColumn(space) {
-  if (!space.counts) return null;
-  const values = new Array(texts.length).fill(null);
-  space.ids.forEach((id, row) => { values[id] = space.counts[row]; });
-  return { name: "count", kind: "number", values };
-}
-
-function columnsOf(space) {
-  const counts = given.columns.some((column) => column.name === "count") ? null : countColumn(space);
-  return counts ? [counts, ...given.columns] : given.columns;
-}
-
 function paintFor(column) {
   if (!column) return { entries: [{ color: ink.plain }], entry: new Uint8Array(state.space.size) };
   return column.levels ? classPaint(column) : numberPaint(column);
 }
 
+const quietEntry = (text) => ({ color: ink.nothing, text, quiet: true });
+
 function classPaint(column) {
   const n = Math.min(column.levels.length, given.palette.length);
   const entries = given.palette.slice(0, n).map((color, i) => ({ color, text: column.levels[i] }));
   const rest = column.levels.length - n;
-  entries.push({ color: ink.nothing, text: howMany(rest, "other", "others"), quiet: true }, { color: ink.nothing, text: "missing", quiet: true });
-  const entry = Uint8Array.from(state.space.ids, (id) => (column.values[id] === MISSING ? n + 1 : Math.min(column.values[id], n)));
-  return counted({ entries, entry });
+  entries.push(quietEntry(howMany(rest, "other", "others")), quietEntry("missing"));
+  const entryOf = (code) => (code === MISSING ? n + 1 : Math.min(code, n));
+  return counted({ entries, entry: Uint8Array.from(state.space.ids, (id) => entryOf(column.values[id])) });
 }
 
 function numberPaint(column) {
@@ -98,10 +88,11 @@ function numberPaint(column) {
   domain.log = column.kind === "number" && domain.low > 0 && domain.high / domain.low > 50;
   const scaled = domain.log ? Math.log : (value) => value;
   const width = scaled(domain.high) - scaled(domain.low) || 1;
-  const step = (value) => Math.round(Math.max(0, Math.min(1, (scaled(value) - scaled(domain.low)) / width)) * (STEPS - 1));
+  const share = (value) => Math.max(0, Math.min(1, (scaled(value) - scaled(domain.low)) / width));
+  const entryOf = (value) => (value === null ? STEPS : Math.round(share(value) * (STEPS - 1)));
   const entries = Array.from({ length: STEPS }, (_, i) => ({ color: scaleColor(i / (STEPS - 1)) }));
-  entries.push({ color: ink.nothing, text: "missing", quiet: true });
-  return counted({ entries, entry: Uint8Array.from(values, (value) => (value === null ? STEPS : step(value))), domain: sorted.length ? domain : null });
+  entries.push(quietEntry("missing"));
+  return counted({ entries, entry: Uint8Array.from(values, entryOf), domain: sorted.length ? domain : null });
 }
 
 function counted(made) {
@@ -132,11 +123,10 @@ const isShown = (id) => state.space.has(id) && shown[state.space.rows[id]] === 1
 const LEVELS = 12;
 let level = new Uint8Array(0); // by row
 
-function resize() {
+function setLevels() {
   const { counts, size: n } = state.space;
-  const largest = counts ? counts.reduce((a, b) => Math.max(a, b), 0) : 0;
-  level = new Uint8Array(n);
-  if (largest > 0) for (let row = 0; row < n; row++) level[row] = Math.round((LEVELS - 1) * (counts[row] / largest) ** 0.25);
+  const top = counts ? largest(counts) : 0;
+  level = Uint8Array.from({ length: n }, (_, row) => (top > 0 ? Math.round((LEVELS - 1) * (counts[row] / top) ** 0.25) : 0));
 }
 
 const zoom = () => view.k / fitted.k;
@@ -206,8 +196,8 @@ function stampRow(row, discs, colors) {
 // The rows that stand out while the rest fades; null where none does.
 function light() {
   const near = [...state.neighbours, ...state.secondNeighbours].map(({ id }) => id);
-  const rows = [...state.chosen, ...near, state.focus, state.second].filter((id) => state.space.has(id)).map((id) => state.space.rows[id]);
-  lit = rows.length ? new Set(rows) : null;
+  const ids = [...state.chosen, ...near, state.focus, state.second].filter((id) => state.space.has(id));
+  lit = ids.length ? new Set(ids.map((id) => state.space.rows[id])) : null;
 }
 
 function screen(id) {
@@ -279,8 +269,9 @@ function paintShape() {
 function paintLabels() {
   drawn.labels = [];
   const asked = [...new Set([state.focus, state.second, state.hover])].filter((id) => isShown(id));
-  const near = [...new Set([...state.neighbours, ...state.secondNeighbours].map(({ id }) => id))].filter((id) => isShown(id) && !asked.includes(id));
-  const taken = [...asked, ...near].map((id) => screen(id)).map(({ x, y, r }) => ({ left: x - r, right: x + r, top: y - r, bottom: y + r }));
+  const neighbours = new Set([...state.neighbours, ...state.secondNeighbours].map(({ id }) => id));
+  const near = [...neighbours].filter((id) => isShown(id) && !asked.includes(id));
+  const taken = [...asked, ...near].map(discBox);
   for (const id of asked) label(id, taken, { bold: true, air: 1, gap: 9, always: true });
   for (const id of near) label(id, taken, { air: 1, gap: 8 });
   if (near.length) return;
@@ -298,8 +289,14 @@ function onStage(row) {
   return x > 0 && y > 0 && x < size.width && y < size.height;
 }
 
+function discBox(id) {
+  const { x, y, r } = screen(id);
+  return { left: x - r, right: x + r, top: y - r, bottom: y + r };
+}
+
 const apart = (a, b) => a.right < b.left || b.right < a.left || a.bottom < b.top || b.bottom < a.top;
-const wider = ({ left, right, top, bottom }, air) => ({ left: left - air, right: right + air, top: top - air / 2, bottom: bottom + air / 2 });
+const wider = ({ left, right, top, bottom }, air) =>
+  ({ left: left - air, right: right + air, top: top - air / 2, bottom: bottom + air / 2 });
 
 const widths = new Map(); // of labels, by weight and text
 
@@ -317,7 +314,8 @@ const shortened = texts.map(() => null);
 function shortText(id) {
   if (shortened[id] === null) {
     const characters = [...texts[id].replace(/\s+/gu, " ").trim().slice(0, 4 * MAX_CHARACTERS)];
-    shortened[id] = characters.length > MAX_CHARACTERS ? characters.slice(0, MAX_CHARACTERS - 1).join("") + "…" : characters.join("");
+    if (characters.length > MAX_CHARACTERS) characters.splice(MAX_CHARACTERS - 1, Infinity, "…");
+    shortened[id] = characters.join("");
   }
   return shortened[id];
 }
@@ -325,7 +323,8 @@ function shortText(id) {
 function label(id, taken, { bold = false, air, gap, always = false }) {
   const { x, y, r } = screen(id);
   const text = shortText(id);
-  const boxes = (width) => [x + r + gap, x - r - gap - width].map((left) => ({ left, right: left + width, top: y - 8, bottom: y + 8 }));
+  const boxes = (width) => [x + r + gap, x - r - gap - width]
+    .map((left) => ({ left, right: left + width, top: y - 8, bottom: y + 8 }));
   const inStage = (box) => box.left >= 6 && box.right <= size.width - 6 && box.top >= 0 && box.bottom <= size.height;
   const free = (box) => inStage(box) && taken.every((other) => apart(wider(box, air), other));
   // measuring is slow: most labels that find no place are known by the least width that they may have
@@ -354,12 +353,12 @@ function write(text, x, y, font, bold) {
 
 // Frames
 
-let asked = false;
+let awaited = false; // a frame
 
 function redraw() {
-  if (asked) return;
-  asked = true;
-  requestAnimationFrame(() => { asked = false; draw(); });
+  if (awaited) return;
+  awaited = true;
+  requestAnimationFrame(() => { awaited = false; draw(); });
 }
 
 function draw() {
@@ -387,8 +386,8 @@ function measure() {
 function wholeMap() {
   const gap = Math.max(18, Math.min(size.width, size.height) * 0.05);
   const [width, height] = state.space.extent;
-  const k = Math.max(1, Math.min((size.width - 2 * gap) / (width || 1e-9), (size.height - 2 * gap) / (height || 1e-9), 1e5));
-  return { k, x: size.width / 2, y: size.height / 2 };
+  const k = Math.min((size.width - 2 * gap) / (width || 1e-9), (size.height - 2 * gap) / (height || 1e-9), 1e5);
+  return { k: Math.max(1, k), x: size.width / 2, y: size.height / 2 };
 }
 
 function setView({ k, x, y }) {
@@ -429,7 +428,10 @@ function zoomAround(id, neighbours) {
   return Math.max(fitted.k, Math.min(fitted.k * 60, k));
 }
 
-const inMiddle = ({ x, y }) => Math.abs(x / free().width - 0.5) < 0.36 && Math.abs(y / free().height - 0.5) < 0.36;
+function inMiddle({ x, y }) {
+  const { width, height } = free();
+  return Math.abs(x / width - 0.5) < 0.36 && Math.abs(y / height - 0.5) < 0.36;
+}
 
 // The part of the stage that the open panel of a phone leaves free.
 function free() {
@@ -454,7 +456,8 @@ const spot = (id) => { const row = state.space.rows[id]; return [state.space.x[r
 function flyBetween(a, b) {
   const [[ax, ay], [bx, by]] = [spot(a), spot(b)];
   const { width, height } = free();
-  const k = Math.min(view.k, (0.5 * width) / (Math.abs(ax - bx) || 1e-9), (0.6 * height) / (Math.abs(ay - by) || 1e-9));
+  const [dx, dy] = [Math.abs(ax - bx) || 1e-9, Math.abs(ay - by) || 1e-9];
+  const k = Math.min(view.k, (0.5 * width) / dx, (0.6 * height) / dy);
   flyTo(Math.max(fitted.k, k), (ax + bx) / 2, (ay + by) / 2);
 }
 
@@ -472,7 +475,7 @@ function changeSpace(next) {
   state.space = next;
   fitted = wholeMap();
   setView(fitted);
-  resize();
+  setLevels();
   animate("place", 700, (share) => {
     place = share === 1 ? { x: next.x, y: next.y } : between(old, from, next, share);
     redraw();

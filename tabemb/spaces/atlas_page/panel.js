@@ -5,16 +5,17 @@ const byId = (id) => document.getElementById(id);
 const query = byId("query");
 const suggestions = byId("suggestions");
 const SUGGESTED = 8;
+const PROMPT = "Now pick the category to compare with: on the map, in the list, or by search.";
+const KEYS_TOLD = "Arrow keys move it, plus and minus zoom, slash searches, Escape clears.";
 const LISTED = 200; // names of a selection that the panel lists; the CSV holds all
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value === true) made.setAttribute(name, "");
-    else if (value !== null && value !== false) made.setAttribute(name, value);
+    else if (value !== null) made.setAttribute(name, value);
   }
-  made.append(...children.filter((child) => child !== null));
+  made.append(...children);
   return made;
 }
 
@@ -48,15 +49,22 @@ function matches(wanted) {
   return [...new Set([...exact, ...starts, ...words, ...parts])];
 }
 
+function suggestion(id, i) {
+  // on press, for the field loses its focus before a click
+  const onmousedown = (event) => { event.preventDefault(); pickFound(i); };
+  return element("li", { role: "option", id: `suggestion-${i}`, onmousedown },
+    element("span", { dir: "auto" }, texts[id]), element("small", {}, countText(id)));
+}
+
 function suggest() {
   const wanted = fold(query.value.trim());
   const all = wanted ? matches(wanted) : [];
   found = all.slice(0, SUGGESTED);
   active = 0;
-  const rows = found.map((id, i) => element("li", { role: "option", id: `suggestion-${i}`, onmousedown: (event) => { event.preventDefault(); pickFound(i); } },
-    element("span", { dir: "auto" }, texts[id]), element("small", {}, countText(id))));
-  const rest = wanted && (found.length === 0 ? "No category contains this text." : all.length > found.length ? `${wholeNumber.format(all.length - found.length)} more: type on` : "");
-  suggestions.replaceChildren(...rows, ...(rest ? [element("li", { class: "note", role: "presentation" }, rest)] : []));
+  const more = all.length - found.length;
+  const note = found.length ? `${wholeNumber.format(more)} more: type on` : "No category contains this text.";
+  const notes = more || !found.length ? [element("li", { class: "note", role: "presentation" }, note)] : [];
+  suggestions.replaceChildren(...found.map(suggestion), ...notes);
   suggestions.hidden = !wanted;
   query.setAttribute("aria-expanded", String(Boolean(wanted)));
   if (wanted) say(howMany(all.length, "category found", "categories found"));
@@ -64,7 +72,7 @@ function suggest() {
 }
 
 function markActive() {
-  [...suggestions.querySelectorAll("[role=option]")].forEach((row, i) => row.setAttribute("aria-selected", String(i === active)));
+  suggestions.querySelectorAll("[role=option]").forEach((row, i) => row.setAttribute("aria-selected", String(i === active)));
   if (found.length) query.setAttribute("aria-activedescendant", `suggestion-${active}`);
   else query.removeAttribute("aria-activedescendant");
 }
@@ -84,7 +92,7 @@ function pickFound(i) {
   query.blur();
   reveal(id);
   pick(id, true);
-  byId("details").querySelector("h2")?.focus();
+  focusDetails();
 }
 
 function openSearch() {
@@ -114,9 +122,7 @@ query.addEventListener("keydown", (event) => {
 
 // A category that is asked for by name is shown, whatever the filters say.
 function reveal(id) {
-  if (isShown(id)) return;
-  resetFilters();
-  say("Filters were reset to show this category.");
+  if (!isShown(id)) resetFilters();
 }
 
 function pick(id, fly = false) {
@@ -138,20 +144,33 @@ function answer() {
   const { space, focus, second, k } = state;
   state.neighbours = space.has(focus) ? space.nearest(focus, k) : [];
   state.secondNeighbours = space.has(second) ? space.nearest(second, k) : [];
-  if (second !== null) say(`${texts[focus]} and ${texts[second]}: similarity ${formattedSimilarity(space.similarity(focus, second))}`);
-  else if (focus !== null) say(`${texts[focus]}. Nearest: ${state.neighbours.slice(0, 3).map(({ id }) => texts[id]).join(", ")}`);
+  if (focus !== null) say(second === null ? nearestText() : similarityText());
   light();
   showDetails();
   redraw();
 }
 
-function choose(ids, how) {
-  shape = null;
-  Object.assign(state, { chosen: ids, ...(how === "drawn" ? { focus: null, second: null, comparing: false } : {}) });
-  if (how === "drawn" && ids.length) openPanel(true);
-  if (how === "drawn") chooseTool("move");
+const nearestText = () => `${texts[state.focus]}. Nearest: ${state.neighbours.slice(0, 3).map(({ id }) => texts[id]).join(", ")}`;
+
+function similarityText() {
+  const { space, focus, second } = state;
+  if (!space.has(focus) || !space.has(second)) return "";
+  return `${texts[focus]} and ${texts[second]}: similarity ${formattedSimilarity(space.similarity(focus, second))}`;
+}
+
+function choose(ids) {
+  state.chosen = ids;
   answer();
   say(`${howMany(ids.length, "category", "categories")} selected`);
+}
+
+// The categories inside a shape that was drawn take the place of what was asked about.
+function chooseDrawn(ids) {
+  shape = null;
+  Object.assign(state, { focus: null, second: null, comparing: false });
+  chooseTool("move");
+  choose(ids);
+  if (ids.length) openPanel(true);
 }
 
 function clearFocus() {
@@ -176,69 +195,98 @@ function showDetails() {
   if (state.chosen.length) cards.push(selectionCard());
   if (state.second !== null) cards.push(comparisonCard());
   else if (state.focus !== null) cards.push(categoryCard(state.focus));
+  const held = byId("details").contains(document.activeElement);
   byId("details").replaceChildren(...cards);
-  panel.dataset.busy = String(cards.length > 0);
   byId("scroll").scrollTop = 0;
+  if (held) focusDetails(); // a key pressed on a card that is gone must not lose its place
 }
+
+const focusDetails = () => (byId("details").querySelector("h2") ?? surface).focus({ preventScroll: true });
 
 const closeButton = (onclick, label) => button("", onclick, { class: "close", "aria-label": label, title: label });
 
+const heading = (text, attributes = {}) => element("h2", { dir: "auto", tabindex: "-1", ...attributes }, text);
+
 function categoryCard(id) {
-  const card = element("article", { class: "card" }, element("h2", { dir: "auto", tabindex: "-1" }, texts[id]), closeButton(clearFocus, "Clear"));
+  const card = element("article", { class: "card" }, heading(texts[id]), closeButton(clearFocus, "Clear"));
   if (!state.space.has(id)) {
     card.append(element("p", { class: "note" }, `Not a category of ${state.space.name}.`));
     return card;
   }
-  card.append(facts(id));
-  if (state.comparing) card.append(element("p", { class: "prompt" }, "Now pick the category to compare with: on the map, in the list, or by search."));
-  card.append(element("div", { class: "row" },
-    button(state.comparing ? "Cancel" : "Compare with …", () => { state.comparing = !state.comparing; showDetails(); if (state.comparing) say("Pick the category to compare with"); }, { "aria-pressed": String(state.comparing) }),
-    button(`Select these ${state.neighbours.length + 1}`, () => choose([id, ...state.neighbours.map((one) => one.id)]))));
-  card.append(element("h3", {}, "Nearest", element("small", {}, "cosine similarity")), neighbourList(state.neighbours));
-  if (state.neighbours.length < state.space.size - 1 && state.k < 100) card.append(button("Show more", () => { state.k += 15; answer(); }, { class: "more" }));
+  const ids = [id, ...state.neighbours.map((one) => one.id)];
+  card.append(facts(id),
+    ...(state.comparing ? [element("p", { class: "prompt" }, PROMPT)] : []),
+    element("div", { class: "row" },
+      button(state.comparing ? "Cancel" : "Compare with …", toggleComparing, { "aria-pressed": String(state.comparing) }),
+      button(`Select these ${ids.length}`, () => choose(ids))),
+    element("h3", {}, "Nearest", element("small", {}, "cosine similarity")), neighbourList(state.neighbours),
+    ...moreButton(100));
   return card;
 }
 
+function toggleComparing() {
+  state.comparing = !state.comparing;
+  showDetails();
+  say(state.comparing ? PROMPT : "");
+}
+
+function moreButton(most) {
+  if (state.k >= Math.min(most, state.space.size - 1)) return [];
+  return [button("Show more", () => { state.k += 15; answer(); }, { class: "more" })];
+}
+
 function facts(id) {
-  const rows = columnsOf(state.space).map((column) => [column.name, shownValue(column, id)]).filter(([, text]) => text !== null);
-  return element("dl", {}, ...rows.flatMap(([name, text]) => [element("dt", {}, name), element("dd", { dir: "auto" }, text)]));
+  const rows = state.space.columns.map((column) => [column.name, shownValue(column, id)]);
+  const known = rows.filter(([, text]) => text !== null);
+  return element("dl", {}, ...known.flatMap(([name, text]) => [element("dt", {}, name), element("dd", { dir: "auto" }, text)]));
 }
 
 function neighbourList(neighbours, shared = new Set()) {
-  return element("ol", { class: "neighbours" }, ...neighbours.map(({ id, similarity }) => {
-    const row = button("", () => { reveal(id); pick(id, true); }, { class: shared.has(id) ? "shared" : null,
-      onmouseenter: () => setHover(id), onmouseleave: () => setHover(null), onfocus: () => setHover(id), onblur: () => setHover(null) });
-    row.append(element("span", { class: "name", dir: "auto", title: texts[id] }, texts[id]), element("i", { "aria-hidden": "true" }), element("data", { value: String(similarity) }, formattedSimilarity(similarity)));
-    if (shared.has(id)) row.append(element("span", { class: "unseen" }, "in both lists"));
-    row.style.setProperty("--share", Math.max(0, similarity));
-    return element("li", {}, row);
-  }));
+  return element("ol", { class: "neighbours" }, ...neighbours.map((one) => element("li", {}, neighbourRow(one, shared.has(one.id)))));
+}
+
+function neighbourRow({ id, similarity }, shared) {
+  const [on, off] = [() => setHover(id), () => setHover(null)];
+  const row = button("", () => { reveal(id); pick(id, true); },
+    { class: shared ? "shared" : null, onmouseenter: on, onmouseleave: off, onfocus: on, onblur: off });
+  row.append(element("span", { class: "name", dir: "auto", title: texts[id] }, texts[id]),
+    ...(shared ? [element("span", { class: "unseen" }, "in both lists")] : []),
+    element("i", { "aria-hidden": "true" }),
+    element("data", { value: String(similarity) }, formattedSimilarity(similarity)));
+  row.style.setProperty("--share", Math.max(0, similarity));
+  return row;
 }
 
 function comparisonCard() {
   const { space, focus, second, neighbours, secondNeighbours } = state;
-  const card = element("article", { class: "card comparison" });
-  if (!space.has(focus) || !space.has(second)) {
-    card.append(element("p", { class: "note" }, `${texts[space.has(focus) ? second : focus]} is not a category of ${space.name}.`), closeButton(clearFocus, "Clear"));
+  const card = element("article", { class: "card" }, heading("Comparison", { class: "unseen" }), closeButton(clearFocus, "Clear"));
+  const absent = [focus, second].find((id) => !space.has(id));
+  if (absent !== undefined) {
+    card.append(element("p", { class: "note" }, `${texts[absent]} is not a category of ${space.name}.`));
     return card;
   }
   const ofSecond = new Set(secondNeighbours.map(({ id }) => id));
   const shared = new Set(neighbours.map(({ id }) => id).filter((id) => ofSecond.has(id)));
-  const column = (id, list) => element("div", {}, element("h3", { dir: "auto", title: texts[id] }, texts[id]), neighbourList(list, shared));
+  const column = (id, list) => element("div", {}, element("h3", { dir: "auto" }, texts[id]), neighbourList(list, shared));
   const overlap = `${shared.size || "None"} of the ${neighbours.length} nearest ${shared.size > 1 ? "are" : "is"} shared`;
-  card.append(closeButton(clearFocus, "Clear"),
-    element("p", { class: "similarity" }, element("small", {}, "Similarity"), element("output", {}, formattedSimilarity(space.similarity(focus, second))), element("small", {}, overlap)),
-    element("div", { class: "columns" }, column(focus, neighbours), column(second, secondNeighbours)));
-  if (state.k < 50) card.append(button("Show more", () => { state.k += 15; answer(); }, { class: "more" }));
+  const similarity = formattedSimilarity(space.similarity(focus, second));
+  card.append(
+    element("p", { class: "similarity" },
+      element("small", {}, "Similarity"), element("output", {}, similarity), element("small", {}, overlap)),
+    element("div", { class: "columns" }, column(focus, neighbours), column(second, secondNeighbours)),
+    ...moreButton(50));
   return card;
 }
 
 function selectionCard() {
   const { chosen } = state;
-  const names = chosen.slice(0, LISTED).map((id) => element("li", {}, button(texts[id], () => pick(id, true), { dir: "auto" })));
-  const card = element("article", { class: "card" }, element("h2", {}, `${wholeNumber.format(chosen.length)} selected`), closeButton(clearAll, "Clear the selection"),
-    element("div", { class: "row" }, button("Copy as CSV", copyChosen, { id: "copy" }), button("Save as a file", () => save(csv(chosen)))));
-  if (state.focus === null) card.append(element("ul", { class: "chosen" }, ...names));
+  const card = element("article", { class: "card" },
+    heading(`${wholeNumber.format(chosen.length)} selected`), closeButton(clearAll, "Clear the selection"),
+    element("div", { class: "row" },
+      button("Copy as CSV", copyChosen, { id: "copy" }), button("Save as a file", () => save(csv(chosen)))));
+  if (state.focus !== null) return card;
+  const names = chosen.slice(0, LISTED).map((id) => button(texts[id], () => pick(id, true), { dir: "auto" }));
+  card.append(element("ul", { class: "chosen" }, ...names.map((name) => element("li", {}, name))));
   if (chosen.length > LISTED) card.append(element("p", { class: "note" }, `The first ${LISTED} are listed; the CSV holds all.`));
   return card;
 }
@@ -246,10 +294,15 @@ function selectionCard() {
 // CSV
 
 function csv(ids) {
-  const cell = (value) => { const text = value === null ? "" : String(value); return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text; };
-  const columns = columnsOf(state.space);
+  const { columns } = state.space;
+  const names = ["category", ...columns.map(({ name }) => name)];
   const rows = ids.map((id) => [texts[id], ...columns.map((column) => rawValue(column, id))]);
-  return [["category", ...columns.map(({ name }) => name)], ...rows].map((row) => row.map(cell).join(",")).join("\n") + "\n";
+  return [names, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
+}
+
+function cell(value) {
+  const text = String(value ?? "");
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 async function copyChosen() {
@@ -272,9 +325,9 @@ function offer(text) {
 }
 
 function save(text) {
-  const link = element("a", { download: "selection.csv", href: URL.createObjectURL(new Blob([text], { type: "text/csv" })) });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  const href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  element("a", { download: "selection.csv", href }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 1000);
 }
 
 byId("export-save").addEventListener("click", () => save(byId("export-text").value));
@@ -293,10 +346,11 @@ function showLegend() {
 
 function scaleBar({ low, high, clippedLow, clippedHigh, log }) {
   const text = state.column.kind === "date" ? formattedDate : formatted;
-  const middle = log ? Math.sqrt(low * high) : (low + high) / 2;
-  const bar = element("div", { class: "bar", role: "img", "aria-label": `Colours from ${text(low)} to ${text(high)}${log ? ", logarithmic" : ""}` });
+  const told = `Colours from ${text(low)} to ${text(high)}${log ? ", logarithmic" : ""}`;
+  const bar = element("div", { class: "bar", role: "img", "aria-label": told });
   bar.style.background = `linear-gradient(to right, ${paint.entries.slice(0, STEPS).map(({ color }) => color).join(",")})`;
-  const ends = low === high ? [text(low)] : [(clippedLow ? "≤ " : "") + text(low), (log ? "log scale" : text(middle)), (clippedHigh ? "≥ " : "") + text(high)];
+  const ends = [(clippedLow ? "≤ " : "") + text(low)];
+  if (low < high) ends.push(log ? "log scale" : text((low + high) / 2), (clippedHigh ? "≥ " : "") + text(high));
   return element("div", { class: "scale" }, bar, element("div", { class: "ends" }, ...ends.map((end) => element("span", {}, end))));
 }
 
@@ -304,10 +358,13 @@ function legendRow(i, { color, text, n, quiet }) {
   const on = !state.off.has(i);
   const swatch = element("i", { "aria-hidden": "true" });
   swatch.style.background = color;
-  const toggle = button("", () => setOff(on ? [...state.off, i] : [...state.off].filter((one) => one !== i), i), { class: "entry", "aria-pressed": String(on), "data-entry": String(i) });
-  toggle.append(swatch, element("span", { dir: "auto", class: quiet ? "quiet" : null, title: text }, text), element("small", {}, wholeNumber.format(n)));
+  const toggled = on ? [...state.off, i] : [...state.off].filter((one) => one !== i);
   const others = [...paint.entries.keys()].filter((one) => one !== i);
-  return element("div", { class: "legend-row" }, toggle, button("only", () => setOff(others, i), { class: "only", "aria-label": `Show only ${text}` }));
+  const toggle = button("", () => setOff(toggled, i), { class: "entry", "aria-pressed": String(on), "data-entry": String(i) });
+  toggle.append(swatch, element("span", { dir: "auto", class: quiet ? "quiet" : null, title: text }, text),
+    element("small", {}, wholeNumber.format(n)));
+  const only = button("only", () => setOff(others, i), { class: "only", "aria-label": `Show only ${text}` });
+  return element("div", { class: "legend-row" }, toggle, only);
 }
 
 function setOff(entries, focused = null) {
@@ -319,7 +376,7 @@ function setOff(entries, focused = null) {
 }
 
 function setColumn(name) {
-  state.column = columnsOf(state.space).find((column) => column.name === name && column.kind !== "text") ?? null;
+  state.column = state.space.columns.find((column) => column.name === name && column.kind !== "text") ?? null;
   state.off = new Set();
   byId("color").value = state.column ? name : "";
   recolor();
@@ -330,28 +387,31 @@ function setColumn(name) {
 // Counts: the sliders move in steps of their logarithm
 
 const BARS = 40;
-const largestCount = () => state.space.counts.reduce((a, b) => Math.max(a, b), 0);
-const leastCount = () => state.space.counts.reduce((a, b) => Math.min(a, b), Infinity);
-const countAt = (step) => Math.expm1(Math.log1p(leastCount()) + (step / 1000) * (Math.log1p(largestCount()) - Math.log1p(leastCount())));
-const whole = () => state.space.counts.every(Number.isInteger);
+let counting = { low: 0, width: 1, rounded: Math.round }; // logarithms of the least count and of the range
+
+function setCounting(counts) {
+  const low = Math.log1p(smallest(counts));
+  counting = { low, width: Math.log1p(largest(counts)) - low || 1, rounded: counts.every(Number.isInteger) ? Math.round : Number };
+}
+
+const slid = (id) => Number(byId(id).value) / 1000; // the share of the range below a slider
+const countAt = (share) => counting.rounded(Math.expm1(counting.low + share * counting.width));
+const shareOf = (count) => (Math.log1p(count) - counting.low) / counting.width;
 
 function setCounts() {
-  const [low, high] = [Number(byId("least").value), Number(byId("most").value)];
-  const rounded = whole() ? Math.round : (value) => value;
-  state.least = low === 0 ? 0 : rounded(countAt(low));
-  state.most = high === 1000 ? Infinity : rounded(countAt(high));
+  state.least = slid("least") === 0 ? 0 : countAt(slid("least"));
+  state.most = slid("most") === 1 ? Infinity : countAt(slid("most"));
   refilter();
   showCounts();
   showSummary();
 }
 
 function showCounts() {
-  const most = Math.min(state.most, largestCount());
-  const least = Math.max(state.least, leastCount());
-  byId("count-range").textContent = `${formatted(least)} – ${formatted(most)}`;
-  byId("least").setAttribute("aria-valuetext", `at least ${formatted(least)}`);
-  byId("most").setAttribute("aria-valuetext", `at most ${formatted(most)}`);
-  const [low, high] = [Number(byId("least").value) / 1000, Number(byId("most").value) / 1000];
+  const [low, high] = [slid("least"), slid("most")];
+  const [least, most] = [formatted(countAt(low)), formatted(countAt(high))];
+  byId("count-range").textContent = `${least} – ${most}`;
+  byId("least").setAttribute("aria-valuetext", `at least ${least}`);
+  byId("most").setAttribute("aria-valuetext", `at most ${most}`);
   panel.style.setProperty("--low", low);
   panel.style.setProperty("--high", high);
   [...byId("histogram").children].forEach((bar, i) => bar.classList.toggle("out", (i + 1) / BARS <= low || i / BARS >= high));
@@ -359,8 +419,7 @@ function showCounts() {
 
 function showHistogram() {
   const bins = new Array(BARS).fill(0);
-  const low = Math.log1p(leastCount()), width = Math.log1p(largestCount()) - low || 1;
-  for (const count of state.space.counts) bins[Math.min(BARS - 1, Math.floor(((Math.log1p(count) - low) / width) * BARS))] += 1;
+  for (const count of state.space.counts) bins[Math.min(BARS - 1, Math.floor(shareOf(count) * BARS))] += 1;
   const tallest = Math.sqrt(Math.max(...bins));
   byId("histogram").replaceChildren(...bins.map((n) => {
     const bar = element("i");
@@ -396,15 +455,18 @@ function showSummary() {
   byId("summary").replaceChildren(...(n === state.space.size ? [all, dimensions] : [`${wholeNumber.format(n)} of ${all}`]));
 }
 
+const option = (name) => element("option", { value: name }, name);
+
 function showSpace() {
-  const columns = columnsOf(state.space);
-  const offered = columns.filter((column) => column.kind !== "text");
-  byId("color").replaceChildren(element("option", { value: "" }, "None"), ...offered.map(({ name }) => element("option", { value: name }, name)));
+  const offered = state.space.columns.filter((column) => column.kind !== "text");
+  byId("color").replaceChildren(element("option", { value: "" }, "None"), ...offered.map(({ name }) => option(name)));
   byId("color-field").hidden = offered.length === 0;
   byId("sizes").hidden = !state.space.counts;
   byId("count-field").hidden = !state.space.counts || new Set(state.space.counts).size < 2;
-  surface.setAttribute("aria-label", `Map of ${howMany(state.space.size, "category", "categories")}. Arrow keys move it, plus and minus zoom, slash searches, Escape clears.`);
-  if (state.space.counts) showHistogram();
+  surface.setAttribute("aria-label", `Map of ${howMany(state.space.size, "category", "categories")}. ${KEYS_TOLD}`);
+  if (!state.space.counts) return;
+  setCounting(state.space.counts);
+  showHistogram();
 }
 
 function openSpace(name) {
@@ -417,7 +479,7 @@ function openSpace(name) {
   answer();
 }
 
-byId("space").append(...spaces.map(({ name }) => element("option", { value: name }, name)));
+byId("space").append(...spaces.map(({ name }) => option(name)));
 byId("space-field").hidden = spaces.length < 2;
 byId("space").addEventListener("change", (event) => openSpace(event.target.value));
 byId("color").addEventListener("change", (event) => setColumn(event.target.value));
@@ -445,13 +507,16 @@ window.atlas = {
   get opened() { return drawn.opened; }, // milliseconds from the start of the page to its first complete picture
   get view() { return { ...view }; },
   // where a category stands in the window
-  at(text) { const { x, y } = screen(texts.indexOf(text)), box = stage.getBoundingClientRect(); return { x: x + box.left, y: y + box.top }; },
+  at(text) {
+    const { x, y } = screen(texts.indexOf(text)), { left, top } = stage.getBoundingClientRect();
+    return { x: x + left, y: y + top };
+  },
 };
 
 readColors();
 measure();
 Object.assign(view, fitted);
-resize();
+setLevels();
 showSpace();
 setColumn(given.color);
 resetFilters();

@@ -316,6 +316,15 @@ def test_the_reader_changes_between_spaces(visit, space):
         assert page.locator("#details").inner_text().split("\n\n") == ["new 2", "Not a category of place."]
 
 
+def test_a_further_space_keeps_its_own_order(visit, space):
+    order = np.random.default_rng(2).permutation(len(space))
+    other = EmbeddingSpace(space.vectors[order], space.categories[order])
+    with visit(space, others={"shuffled": other}) as page:
+        search(page, "west 5")
+        page.select_option("#space", "shuffled")
+        assert_nearest(page, other, "west 5")
+
+
 def test_hostile_names_stay_text(visit):
     odd = [
         HOSTILE,

@@ -46,7 +46,9 @@ class Space {
     const lows = sides.map(smallest), highs = sides.map(largest);
     const longest = Math.max(highs[0] - lows[0], highs[1] - lows[1]) || 1;
     const [x, y] = sides.map((side, axis) => side.map((value) => (value - (lows[axis] + highs[axis]) / 2) / longest));
-    Object.assign(this, { x, y: y.map((value) => -value), extent: highs.map((high, axis) => (high - lows[axis]) / longest) });
+    this.x = x;
+    this.y = y.map((value) => -value);
+    this.extent = highs.map((high, axis) => (high - lows[axis]) / longest);
   }
 
   // `frequent`: rows from the most frequent to the rarest; ties keep the order of the space.

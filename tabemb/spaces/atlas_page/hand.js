@@ -124,9 +124,9 @@ function setHover(id) {
 function hover(event, { x, y }) {
   if (event.pointerType !== "mouse") return;
   const id = categoryAt(x, y, 6);
-  setHover(id);
   surface.style.cursor = id === null ? "" : "pointer";
   tip.hidden = id === null;
+  setHover(id);
   if (id !== null) showTip(id, x, y);
 }
 

@@ -46,7 +46,9 @@ const ink = {};
 
 function readColors() {
   const style = getComputedStyle(document.documentElement);
-  for (const name of ["paper", "ink", "plain", "nothing", "accent"]) ink[name] = style.getPropertyValue(`--${name}`).trim();
+  for (const name of ["paper", "ink", "plain", "nothing", "accent"]) {
+    ink[name] = style.getPropertyValue(`--${name}`).trim();
+  }
 }
 
 const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
@@ -126,7 +128,8 @@ let level = new Uint8Array(0); // by row
 function setLevels() {
   const { counts, size: n } = state.space;
   const top = counts ? largest(counts) : 0;
-  level = Uint8Array.from({ length: n }, (_, row) => (top > 0 ? Math.round((LEVELS - 1) * (counts[row] / top) ** 0.25) : 0));
+  level = new Uint8Array(n);
+  if (top > 0) for (let row = 0; row < n; row++) level[row] = Math.round((LEVELS - 1) * (counts[row] / top) ** 0.25);
 }
 
 const zoom = () => view.k / fitted.k;
@@ -268,7 +271,8 @@ function paintShape() {
 
 function paintLabels() {
   drawn.labels = [];
-  const asked = [...new Set([state.focus, state.second, state.hover])].filter((id) => isShown(id));
+  const hovered = tip.hidden ? state.hover : null; // beside the pointer its name stands already
+  const asked = [...new Set([state.focus, state.second, hovered])].filter((id) => isShown(id));
   const neighbours = new Set([...state.neighbours, ...state.secondNeighbours].map(({ id }) => id));
   const near = [...neighbours].filter((id) => isShown(id) && !asked.includes(id));
   const taken = [...asked, ...near].map(discBox);
@@ -435,7 +439,8 @@ function inMiddle({ x, y }) {
 
 // The part of the stage that the open panel of a phone leaves free.
 function free() {
-  const covered = narrow.matches && panel.dataset.open === "true" ? panel.offsetHeight - (innerHeight - stage.offsetHeight) : 0;
+  const open = narrow.matches && panel.dataset.open === "true";
+  const covered = open ? panel.offsetHeight - (innerHeight - stage.offsetHeight) : 0;
   return { width: size.width, height: Math.max(100, size.height - covered) };
 }
 

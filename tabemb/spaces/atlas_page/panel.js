@@ -72,7 +72,8 @@ function suggest() {
 }
 
 function markActive() {
-  suggestions.querySelectorAll("[role=option]").forEach((row, i) => row.setAttribute("aria-selected", String(i === active)));
+  const rows = suggestions.querySelectorAll("[role=option]");
+  rows.forEach((row, i) => row.setAttribute("aria-selected", String(i === active)));
   if (found.length) query.setAttribute("aria-activedescendant", `suggestion-${active}`);
   else query.removeAttribute("aria-activedescendant");
 }
@@ -150,7 +151,10 @@ function answer() {
   redraw();
 }
 
-const nearestText = () => `${texts[state.focus]}. Nearest: ${state.neighbours.slice(0, 3).map(({ id }) => texts[id]).join(", ")}`;
+function nearestText() {
+  const names = state.neighbours.slice(0, 3).map(({ id }) => texts[id]);
+  return `${texts[state.focus]}. Nearest: ${names.join(", ")}`;
+}
 
 function similarityText() {
   const { space, focus, second } = state;
@@ -214,10 +218,11 @@ function categoryCard(id) {
     return card;
   }
   const ids = [id, ...state.neighbours.map((one) => one.id)];
+  const compare = state.comparing ? "Cancel" : "Compare with …";
   card.append(facts(id),
     ...(state.comparing ? [element("p", { class: "prompt" }, PROMPT)] : []),
     element("div", { class: "row" },
-      button(state.comparing ? "Cancel" : "Compare with …", toggleComparing, { "aria-pressed": String(state.comparing) }),
+      button(compare, toggleComparing, { "aria-pressed": String(state.comparing) }),
       button(`Select these ${ids.length}`, () => choose(ids))),
     element("h3", {}, "Nearest", element("small", {}, "cosine similarity")), neighbourList(state.neighbours),
     ...moreButton(100));
@@ -238,11 +243,13 @@ function moreButton(most) {
 function facts(id) {
   const rows = state.space.columns.map((column) => [column.name, shownValue(column, id)]);
   const known = rows.filter(([, text]) => text !== null);
-  return element("dl", {}, ...known.flatMap(([name, text]) => [element("dt", {}, name), element("dd", { dir: "auto" }, text)]));
+  const pair = ([name, text]) => [element("dt", {}, name), element("dd", { dir: "auto" }, text)];
+  return element("dl", {}, ...known.flatMap(pair));
 }
 
 function neighbourList(neighbours, shared = new Set()) {
-  return element("ol", { class: "neighbours" }, ...neighbours.map((one) => element("li", {}, neighbourRow(one, shared.has(one.id)))));
+  const rows = neighbours.map((one) => neighbourRow(one, shared.has(one.id)));
+  return element("ol", { class: "neighbours" }, ...rows.map((row) => element("li", {}, row)));
 }
 
 function neighbourRow({ id, similarity }, shared) {
@@ -259,7 +266,8 @@ function neighbourRow({ id, similarity }, shared) {
 
 function comparisonCard() {
   const { space, focus, second, neighbours, secondNeighbours } = state;
-  const card = element("article", { class: "card" }, heading("Comparison", { class: "unseen" }), closeButton(clearFocus, "Clear"));
+  const card = element("article", { class: "card" },
+    heading("Comparison", { class: "unseen" }), closeButton(clearFocus, "Clear"));
   const absent = [focus, second].find((id) => !space.has(id));
   if (absent !== undefined) {
     card.append(element("p", { class: "note" }, `${texts[absent]} is not a category of ${space.name}.`));
@@ -267,8 +275,10 @@ function comparisonCard() {
   }
   const ofSecond = new Set(secondNeighbours.map(({ id }) => id));
   const shared = new Set(neighbours.map(({ id }) => id).filter((id) => ofSecond.has(id)));
-  const column = (id, list) => element("div", {}, element("h3", { dir: "auto" }, texts[id]), neighbourList(list, shared));
-  const overlap = `${shared.size || "None"} of the ${neighbours.length} nearest ${shared.size > 1 ? "are" : "is"} shared`;
+  const column = (id, list) =>
+    element("div", {}, element("h3", { dir: "auto" }, texts[id]), neighbourList(list, shared));
+  const overlap =
+    `${shared.size || "None"} of the ${neighbours.length} nearest ${shared.size > 1 ? "are" : "is"} shared`;
   const similarity = formattedSimilarity(space.similarity(focus, second));
   card.append(
     element("p", { class: "similarity" },
@@ -287,7 +297,8 @@ function selectionCard() {
   if (state.focus !== null) return card;
   const names = chosen.slice(0, LISTED).map((id) => button(texts[id], () => pick(id, true), { dir: "auto" }));
   card.append(element("ul", { class: "chosen" }, ...names.map((name) => element("li", {}, name))));
-  if (chosen.length > LISTED) card.append(element("p", { class: "note" }, `The first ${LISTED} are listed; the CSV holds all.`));
+  const note = `The first ${LISTED} are listed; the CSV holds all.`;
+  if (chosen.length > LISTED) card.append(element("p", { class: "note" }, note));
   return card;
 }
 
@@ -348,10 +359,12 @@ function scaleBar({ low, high, clippedLow, clippedHigh, log }) {
   const text = state.column.kind === "date" ? formattedDate : formatted;
   const told = `Colours from ${text(low)} to ${text(high)}${log ? ", logarithmic" : ""}`;
   const bar = element("div", { class: "bar", role: "img", "aria-label": told });
-  bar.style.background = `linear-gradient(to right, ${paint.entries.slice(0, STEPS).map(({ color }) => color).join(",")})`;
+  const colors = paint.entries.slice(0, STEPS).map(({ color }) => color);
+  bar.style.background = `linear-gradient(to right, ${colors.join(",")})`;
   const ends = [(clippedLow ? "≤ " : "") + text(low)];
   if (low < high) ends.push(log ? "log scale" : text((low + high) / 2), (clippedHigh ? "≥ " : "") + text(high));
-  return element("div", { class: "scale" }, bar, element("div", { class: "ends" }, ...ends.map((end) => element("span", {}, end))));
+  const below = element("div", { class: "ends" }, ...ends.map((end) => element("span", {}, end)));
+  return element("div", { class: "scale" }, bar, below);
 }
 
 function legendRow(i, { color, text, n, quiet }) {
@@ -360,7 +373,7 @@ function legendRow(i, { color, text, n, quiet }) {
   swatch.style.background = color;
   const toggled = on ? [...state.off, i] : [...state.off].filter((one) => one !== i);
   const others = [...paint.entries.keys()].filter((one) => one !== i);
-  const toggle = button("", () => setOff(toggled, i), { class: "entry", "aria-pressed": String(on), "data-entry": String(i) });
+  const toggle = button("", () => setOff(toggled, i), { class: "entry", "aria-pressed": String(on), "data-entry": i });
   toggle.append(swatch, element("span", { dir: "auto", class: quiet ? "quiet" : null, title: text }, text),
     element("small", {}, wholeNumber.format(n)));
   const only = button("only", () => setOff(others, i), { class: "only", "aria-label": `Show only ${text}` });
@@ -391,7 +404,8 @@ let counting = { low: 0, width: 1, rounded: Math.round }; // logarithms of the l
 
 function setCounting(counts) {
   const low = Math.log1p(smallest(counts));
-  counting = { low, width: Math.log1p(largest(counts)) - low || 1, rounded: counts.every(Number.isInteger) ? Math.round : Number };
+  const rounded = counts.every(Number.isInteger) ? Math.round : Number;
+  counting = { low, width: Math.log1p(largest(counts)) - low || 1, rounded };
 }
 
 const slid = (id) => Number(byId(id).value) / 1000; // the share of the range below a slider
@@ -414,7 +428,9 @@ function showCounts() {
   byId("most").setAttribute("aria-valuetext", `at most ${most}`);
   panel.style.setProperty("--low", low);
   panel.style.setProperty("--high", high);
-  [...byId("histogram").children].forEach((bar, i) => bar.classList.toggle("out", (i + 1) / BARS <= low || i / BARS >= high));
+  for (const [i, bar] of [...byId("histogram").children].entries()) {
+    bar.classList.toggle("out", (i + 1) / BARS <= low || i / BARS >= high);
+  }
 }
 
 function showHistogram() {
@@ -452,7 +468,8 @@ function showSummary() {
   const n = shown.reduce((a, b) => a + b, 0);
   const all = howMany(state.space.size, "category", "categories");
   const dimensions = element("span", {}, `, ${howMany(state.space.d, "dimension", "dimensions")}`);
-  byId("summary").replaceChildren(...(n === state.space.size ? [all, dimensions] : [`${wholeNumber.format(n)} of ${all}`]));
+  const whole = n === state.space.size;
+  byId("summary").replaceChildren(...(whole ? [all, dimensions] : [`${wholeNumber.format(n)} of ${all}`]));
 }
 
 const option = (name) => element("option", { value: name }, name);

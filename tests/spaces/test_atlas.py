@@ -184,11 +184,10 @@ def test_search_reads_over_accents_and_prefers_the_start(visit):
 def test_the_count_filter_hides_the_rare_and_the_frequent(visit, space):
     with visit(space) as page:
         page.locator("#least").focus()
-        while page.evaluate("atlas.drawn") > 27:  # counts 2, 4, ..., 40 stand three times each
+        for _ in range(7):
             page.keyboard.press("PageUp")
-            settled(page)
         least = int(page.locator("#count-range").inner_text().split()[0])
-        assert page.evaluate("atlas.drawn") == (space.counts >= least).sum()
+        assert settled(page) == (space.counts >= least).sum() < 40
         page.locator("#most").fill("900")
         most = int(page.locator("#count-range").inner_text().split()[-1])
         assert settled(page) == ((space.counts >= least) & (space.counts <= most)).sum() > 0
@@ -369,6 +368,7 @@ def test_labels_do_not_overlap_and_more_appear_as_one_zooms_in(visit):
             share.append(len(labels) / drawn)
             if len(share) == 1:
                 ranks = [int(label["text"].split()[-1]) for label in labels]
+                assert len(labels) > 15
                 assert ranks[0] == 0
                 assert np.mean(ranks) < 300  # of 800: the frequent first
             for _ in range(3):
@@ -400,6 +400,7 @@ def test_everything_can_be_done_with_keys(visit, space, metadata):
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")  # the second control of the card: compare
         assert page.locator(".prompt").is_visible()
+        assert page.evaluate("document.activeElement.tagName") == "H2"  # the key's place is not lost
         page.keyboard.press("Escape")
         assert page.locator("#details").inner_text() == ""
 
@@ -416,12 +417,11 @@ def test_every_control_has_a_name(visit, space, metadata):
 
 def test_the_wheel_zooms_around_the_pointer(visit, space):
     with visit(space) as page:
-        at = page.evaluate("atlas.at('south 9')")
+        at, k = page.evaluate("[atlas.at('south 9'), atlas.view.k]")
         page.mouse.move(at["x"], at["y"])
         page.mouse.wheel(0, -400)
-        settled(page)
+        page.wait_for_function("k => atlas.view.k > 1.5 * k", arg=k, timeout=3000)
         assert page.evaluate("atlas.at('south 9')") == pytest.approx(at, abs=0.5)
-        assert page.evaluate("atlas.at('south 10').x") > at["x"] + 30
 
 
 def test_on_a_phone_the_panel_is_a_sheet_and_fingers_work(visit, space, metadata):
@@ -435,13 +435,16 @@ def test_on_a_phone_the_panel_is_a_sheet_and_fingers_work(visit, space, metadata
         assert_nearest(page, space, "south 9")
         assert 150 < page.locator("#panel").bounding_box()["y"] < 450
         page.locator("#grip").tap()
-        before = page.evaluate("atlas.view.k")
+        before = page.evaluate("atlas.view")
         touch = page.context.new_cdp_session(page)
         for kind, spread in (("touchStart", 40), ("touchMove", 60), ("touchMove", 80), ("touchEnd", None)):
             points = [] if spread is None else [{"x": 195 - spread, "y": 200}, {"x": 195 + spread, "y": 200}]
             touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
         settled(page)
-        assert page.evaluate("atlas.view.k") == pytest.approx(2 * before, rel=0.05)
+        after = page.evaluate("atlas.view")
+        assert after["k"] == pytest.approx(2 * before["k"], rel=0.05)
+        for axis, middle in (("x", 195), ("y", 200)):  # what lies between the fingers stays there
+            assert (middle - after[axis]) / after["k"] == pytest.approx((middle - before[axis]) / before["k"], abs=0.01)
 
 
 def test_it_is_dark_where_the_reader_wants_it_dark(visit, space):

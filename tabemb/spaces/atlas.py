@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import reprlib
+from collections import Counter
 from collections.abc import Hashable, Mapping
 from difflib import get_close_matches
 from html import escape
@@ -55,7 +57,7 @@ def write(
         "columns": columns,
         "spaces": [_packed(name, *shown, categories) for name, shown in placed.items()],
     }
-    # a lone half of a surrogate pair can be in a str but not in a file
+    # half of a surrogate pair can stand in a str, but not in a file
     path.write_text(_page(given), encoding="utf-8", errors="replace", newline="\n")
     return path
 
@@ -72,6 +74,8 @@ def _named_spaces(
     space: EmbeddingSpace, coordinates: pd.DataFrame | None, others: Mapping[str, Any]
 ) -> dict[str, tuple[EmbeddingSpace, pd.DataFrame | None]]:
     """Return each space with its coordinates, where given, by name; the first is the one that opens."""
+    if not isinstance(others, Mapping):
+        raise ValueError(f"others must map names to spaces, got {type(others).__name__}")
     first = space.name or "this space"
     if first in others:
         raise ValueError(f"others: {first!r} is the name of the space itself; choose another")
@@ -103,7 +107,11 @@ def _union(spaces: list[EmbeddingSpace]) -> pd.Index:
 
 def _by_category(metadata: Any, categories: pd.Index) -> pd.DataFrame:
     """Return the metadata in the order of the categories; what it lacks is missing."""
-    frame = pd.DataFrame({} if metadata is None else metadata)
+    try:
+        frame = pd.DataFrame({} if metadata is None else metadata)
+    except ValueError as error:
+        kinds = "a DataFrame, or a mapping from name to Series, indexed by category"
+        raise ValueError(f"metadata must be {kinds}; got {reprlib.repr(metadata)}") from error
     if not len(frame.columns):
         return frame
     index = pd.Index(frame.index.to_flat_index(), tupleize_cols=False)
@@ -113,8 +121,7 @@ def _by_category(metadata: Any, categories: pd.Index) -> pd.DataFrame:
     if (rows < 0).all():
         example = f"; its first is {index[0]!r}, a category is {categories[0]!r}" if len(index) else ""
         raise ValueError(f"metadata must be indexed by category, but nothing in its index is one{example}")
-    frame.index = pd.RangeIndex(len(frame))
-    return frame.reindex(rows)  # no row has the label -1: there all is missing
+    return frame.set_axis(pd.RangeIndex(len(frame))).reindex(rows)  # no row has the label -1: there all is missing
 
 
 def _columns(metadata: pd.DataFrame) -> list[dict[str, Any]]:
@@ -128,13 +135,13 @@ def _column(name: str, values: pd.Series) -> dict[str, Any]:
         return {"name": name, "kind": "date", "values": _numbers(name, stamps.astype("int64").where(stamps.notna()))}
     if types.is_numeric_dtype(values) and not types.is_bool_dtype(values):
         return {"name": name, "kind": "number", "values": _numbers(name, values)}
-    classes = values.dropna().astype(object).map(str)
-    levels = classes.value_counts().index  # the most frequent first
+    texts = [None if missing else str(value) for value, missing in zip(values, values.isna())]
+    found = Counter(text for text in texts if text is not None)
+    codes = {text: code for code, (text, _) in enumerate(found.most_common())}
     # a text that is nearly always another one is worth reading, but not worth a colour
-    kind = "text" if len(levels) > max(len(maps.CLASSES), len(classes) / 2) else "class"
-    codes = np.full(len(values), MISSING)
-    codes[values.notna()] = levels.get_indexer(pd.Index(classes))
-    return {"name": name, "kind": kind, "levels": list(levels), "values": codes.tolist()}
+    kind = "text" if len(codes) > max(len(maps.CLASSES), found.total() / 2) else "class"
+    coded = [MISSING if text is None else codes[text] for text in texts]
+    return {"name": name, "kind": kind, "levels": list(codes), "values": coded}
 
 
 def _numbers(name: str, values: pd.Series) -> list[float | None]:

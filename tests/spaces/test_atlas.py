@@ -528,6 +528,7 @@ def test_columns_by_their_kind(write, space):
             "day": pd.to_datetime(["2020-01-02", None, "1970-01-01", "1970-01-02"]),
             "open": [True, False, True, None],
             "size": pd.Categorical(["s", "l", "s", None], categories=["l", "s", "xl"]),
+            "odd": pd.Series(["\ud800", {"a": 1}, None, "\ud800"], index=index, dtype=object),
         },
         index=index,
     )
@@ -539,12 +540,14 @@ def test_columns_by_their_kind(write, space):
         "day": "date",
         "open": "class",
         "size": "class",
+        "odd": "class",
     }
     assert first["whole"] == [None, 3, 4, 1]
     assert first["share"] == [None, 1, 2, 0.25]
     assert first["day"] == [None, 0, 86_400_000, 1577923200000]
     assert (columns["open"]["levels"], first["open"]) == (["True", "False"], [1, 0, -1, 0])
     assert (columns["size"]["levels"], first["size"]) == (["s", "l"], [1, 0, -1, 0])
+    assert (columns["odd"]["levels"], first["odd"]) == (["?", "{'a': 1}"], [1, -1, 0, 0])
 
 
 def test_37000_categories_are_some_megabytes(tmp_path):
@@ -567,6 +570,8 @@ def test_37000_categories_are_some_megabytes(tmp_path):
         ),
         ({"metadata": pd.DataFrame({"a": [1]}, index=[["u"], ["v"]])}, r"its first is \('u', 'v'\), a category is"),
         ({"metadata": pd.DataFrame({"a": 1}, index=["west 1"] * 2)}, "each category once, but 'west 1' occurs again"),
+        ({"metadata": {"a": 1}}, "metadata must be a DataFrame, or a mapping .*; got {'a': 1}"),
+        ({"others": ["new"]}, "others must map names to spaces, got list"),
         ({"color": "size"}, "color must name a column of metadata .* got 'size'"),
         ({"color": "coumt"}, "did you mean 'count'"),
         ({"others": {"place": None}}, "others: 'place' is the name of the space itself"),

@@ -35,6 +35,7 @@ const drawn = { points: 0, labels: [], milliseconds: 0, opened: null };
 let size = { width: 0, height: 0, ratio: 1 };
 let place = { x: state.space.x, y: state.space.y }; // by row; between two spaces while the points move
 let pixels, picture, fitted;
+let buttons = null; // the box of those on the stage, which labels keep clear of
 let paint = { entries: [], entry: new Uint8Array(0) }; // legend entries; the entry of each row
 let shown = new Uint8Array(0); // by row: is it drawn?
 let lit = null; // the rows that stand out
@@ -275,7 +276,7 @@ function paintLabels() {
   const asked = [...new Set([state.focus, state.second, hovered])].filter((id) => isShown(id));
   const neighbours = new Set([...state.neighbours, ...state.secondNeighbours].map(({ id }) => id));
   const near = [...neighbours].filter((id) => isShown(id) && !asked.includes(id));
-  const taken = [...asked, ...near].map(discBox);
+  const taken = [buttons, ...[...asked, ...near].map(discBox)];
   for (const id of asked) label(id, taken, { bold: true, air: 1, gap: 9, always: true });
   for (const id of near) label(id, taken, { air: 1, gap: 8 });
   if (near.length) return;
@@ -383,6 +384,8 @@ function measure() {
   picture = new ImageData(ground.canvas.width + 2 * EDGE, ground.canvas.height + 2 * EDGE);
   pixels = new Uint32Array(picture.data.buffer);
   fitted = wholeMap();
+  const { left, right, top, bottom } = document.getElementById("tools").getBoundingClientRect();
+  buttons = { left: left - box.left, right: right - box.left, top: top - box.top, bottom: bottom - box.top };
 }
 
 // Views

@@ -248,15 +248,10 @@ def offsets_of(net: EmbeddingRegressor) -> dict[str, np.ndarray]:
 
 def first_layer_blocks(net: EmbeddingRegressor) -> dict[str, np.ndarray]:
     """The weights (n_hidden, dim) that the first hidden layer puts on each column's vector."""
-    network = net.network_.networks[0]
-    weight = next(network.backbone.parameters()).detach().numpy()
-    features, blocks, start = net.encoder_.schema.categorical, {}, 0
-    for g, group in enumerate(network.tables.groups):
-        for column in network.tables.columns.of(g).tolist():
-            end = start + group.weight.shape[1]
-            blocks[features[column].name] = weight[:, start:end]
-            start = end
-    return blocks
+    weights = net.network_.networks[0].column_weights()
+    assert weights is not None
+    names = [feature.name for feature in net.encoder_.schema.categorical]
+    return {name: own.numpy() for name, own in zip(names, weights)}
 
 
 def nearest_neighbours(task: Task, embeddings: bool) -> np.ndarray:

@@ -132,7 +132,7 @@ def on_the_map(states: EmbeddingSpace) -> np.ndarray:
 
 def _states(ax: Axes, states: EmbeddingSpace, places: np.ndarray, title: str) -> None:
     colors = [EAST_COLOR if state in EAST else WEST_COLOR for state in states.categories]
-    ax.scatter(*places.T, c=colors, s=50)
+    ax.scatter(places[:, 0], places[:, 1], c=colors, s=50)
     for state, place in zip(states.categories, places):
         ax.annotate(STATES[state][0], place, (0, 7), textcoords="offset points", ha="center", fontsize=8)
     ax.set_title(title, loc="left", fontweight="bold")

@@ -26,6 +26,7 @@ from tabemb.data.joins import Clock
 from tabemb.data.kept import Codebook, KeptStates, Recurrences
 from tabemb.data.schema import Feature, Schema, Table
 from tabemb.data.vocabulary import Vocabulary
+from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.networks import given_vectors
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
@@ -38,7 +39,14 @@ FORMAT = 1
 
 ESTIMATORS: dict[str, type] = {
     cls.__name__: cls
-    for cls in (EmbeddingClassifier, EmbeddingRegressor, EventClassifier, EventRegressor, SequenceEncoder)
+    for cls in (
+        EmbeddingClassifier,
+        EmbeddingRegressor,
+        EventClassifier,
+        EventRegressor,
+        EmbeddingEncoder,
+        SequenceEncoder,
+    )
 }
 _TARGETS = [cls for cls in vars(targets).values() if isinstance(cls, type) and issubclass(cls, targets.Target)]
 SAVED: dict[str, type] = {
@@ -73,6 +81,10 @@ _FITTED = (
     "clock_",
     "kept_",
     "recurrences_",
+    "columns_",
+    "by_code_",
+    "effect_names_",
+    "is_continuous_",
     "n_features_in_",
     "feature_names_in_",
 )
@@ -83,7 +95,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    model : EmbeddingClassifier, EmbeddingRegressor, EventClassifier, EventRegressor or SequenceEncoder
+    model : fitted estimator
+        EmbeddingClassifier, EmbeddingRegressor, EventClassifier, EventRegressor, EmbeddingEncoder or SequenceEncoder.
     path : str or path-like
         The file to write; nothing else is written.
 
@@ -103,7 +116,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "params": _pack(model.get_params(deep=False), arrays, "parameter"),
         "fitted": {name: _pack(getattr(model, name), arrays, name) for name in _FITTED if hasattr(model, name)},
     }
-    arrays |= {f"network.{name}": t.numpy(force=True) for name, t in model.network_.state_dict().items()}
+    if hasattr(model, "network_"):
+        arrays |= {f"network.{name}": t.numpy(force=True) for name, t in model.network_.state_dict().items()}
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     _write(contiguous, json.dumps(header), Path(path))
 
@@ -130,8 +144,8 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    EmbeddingClassifier, EmbeddingRegressor, EventClassifier, EventRegressor or SequenceEncoder
-        On the CPU or wherever its ``device`` says.
+    estimator
+        As it was saved, on the CPU or wherever its ``device`` says.
 
     Raises
     ------
@@ -156,11 +170,12 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     model = ESTIMATORS[header["class"]](**_unpack(header["params"], arrays))
     for name, value in header["fitted"].items():
         setattr(model, name, _unpack(value, arrays))
-    with torch.random.fork_rng(devices=[]):
-        network = model._build(n_rows=1)
     weights = {n.removeprefix("network."): torch.tensor(a) for n, a in arrays.items() if n.startswith("network.")}
-    network.load_state_dict(weights)
-    model.network_ = network.to(torch_device(model.device)).eval()
+    if weights:
+        with torch.random.fork_rng(devices=[]):
+            network = model._build(n_rows=1)
+        network.load_state_dict(weights)
+        model.network_ = network.to(torch_device(model.device)).eval()
     return model
 
 
@@ -176,6 +191,8 @@ def _pack(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
         return {"$dict": [[_pack(k, arrays, name), _pack(v, arrays, str(k))] for k, v in value.items()]}
     if isinstance(value, (np.ndarray, torch.Tensor, pa.Array, pd.Index)):
         return _pack_array(value, arrays, name)
+    if type(value) in ESTIMATORS.values():  # a parameter
+        return {"$estimator": type(value).__name__, "params": _pack(value.get_params(deep=False), arrays, name)}
     if isinstance(value, Table) and value.pretrained is not None and not isinstance(value.pretrained, EmbeddingSpace):
         vectors = given_vectors(name, value.pretrained)
         value = Table(**{**vars(value), "pretrained": EmbeddingSpace(vectors.to_numpy(), vectors.index)})
@@ -234,4 +251,5 @@ _UNPACK: dict[str, Any] = {
     "$arrow": lambda v, arrays: _from_bytes(arrays[v["$arrow"]]),
     "$index": lambda v, arrays: pd.Index(_from_bytes(arrays[v["$index"]]).to_pandas()),
     "$class": _unpack_object,
+    "$estimator": lambda v, arrays: ESTIMATORS[v["$estimator"]](**_unpack(v["params"], arrays)),
 }

@@ -5,9 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import KFold
 
 import tabemb
-from tabemb import EmbeddingClassifier, EmbeddingRegressor, Table
+from tabemb import EmbeddingClassifier, EmbeddingEncoder, EmbeddingRegressor, Table, load, save
 
 
 def strange_frame(n=200):
@@ -77,3 +78,17 @@ def test_what_cannot_be_saved_says_so(small, tmp_path):
     with pytest.raises(FileNotFoundError, match="is not a file"):
         tabemb.load(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_comes_back_with_its_vectors_and_its_net(tmp_path, shops):
+    X, y = shops
+    net = EmbeddingRegressor(hidden=(8,), n_members=1, max_epochs=1, tables={"place": Table(["shop"], dim=3)})
+    encoder = EmbeddingEncoder(kind="both", cv=2, estimator=net, random_state=0).fit(X, y)
+    save(encoder, tmp_path / "shops.tabemb")
+    loaded = load(tmp_path / "shops.tabemb")
+    pd.testing.assert_frame_equal(loaded.transform(X), encoder.transform(X))
+    assert list(loaded.get_feature_names_out()) == list(encoder.get_feature_names_out())
+    assert loaded.estimator.get_params()["tables"] == {"place": Table(["shop"], dim=3)}
+    np.testing.assert_array_equal(loaded.spaces_["place"].vectors, encoder.spaces_["place"].vectors)
+    with pytest.raises(TypeError, match="cv holds a KFold"):
+        save(EmbeddingEncoder(kind="prediction", cv=KFold(2)).fit(X, y), tmp_path / "no.tabemb")

@@ -8,9 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.linalg import orthogonal_procrustes
+from torch import Tensor
 
+from tabemb.data.schema import Schema
 from tabemb.data.vocabulary import UNKNOWN, Vocabulary
 from tabemb.estimators.base import RowEstimator
+from tabemb.network.model import TabularNetwork
 
 N_ROUNDS = 3
 """Rounds of turning each fold's vectors towards the mean of all."""
@@ -25,14 +28,26 @@ class Learned(NamedTuple):
 
 def learned_by(net: RowEstimator, vocabularies: Mapping[str, Vocabulary]) -> dict[str, Learned]:
     """What a fitted net learned of each table, in the codes of these vocabularies; one it lacks is as unknown."""
-    own, order = net.encoder_.vocabularies_, list(net.encoder_.schema.tables)
-    learned = {}
+    own, learned = net.encoder_.vocabularies_, {}
     for name, vocabulary in vocabularies.items():
         codes = own[name].codes_of(vocabulary)
-        parts = [network.tables.vectors(order.index(name)) for network in net.network_.networks]
+        parts = [_as_read(network, name, net.encoder_.schema) for network in net.network_.networks]
         counts = np.where(codes == UNKNOWN, 0.0, own[name].counts[codes])
         learned[name] = Learned(torch.cat(parts, 1).numpy(force=True)[codes], counts)
     return learned
+
+
+def _as_read(network: TabularNetwork, name: str, schema: Schema) -> Tensor:
+    """The vectors of a table, (n_codes, d), as far apart as they are for the layer that reads them.
+
+    A net may make a vector longer and its weights smaller, and say the same: only their product means something.
+    """
+    vectors, weights = network.tables.vectors(list(schema.tables).index(name)), network.column_weights()
+    if weights is None:
+        return vectors
+    own = torch.cat([block for block, table in zip(weights, schema.table_names) if table == name])
+    _, lengths, directions = torch.linalg.svd(own, full_matrices=False)
+    return vectors @ directions.T * lengths
 
 
 def aligned(nets: Sequence[Learned]) -> list[np.ndarray]:

@@ -19,6 +19,10 @@ class Backbone(nn.Module):
     def __init__(self, d_in: int, hidden: Sequence[int], dropout: float, n_members: int) -> None:
         super().__init__()
 
+    def first_weights(self) -> Tensor | None:
+        """What the first layer of each member multiplies the input with, (n_members x d_out, d_in), if it is linear."""
+        return None
+
 
 class MLP(Backbone):
     """Fully connected layers that all members share; each member reads the input through scales of its own.
@@ -46,6 +50,12 @@ class MLP(Backbone):
             layers += [nn.Linear(d_from, d_to), nn.ReLU(inplace=True), Dropout(dropout)]
         self.layers = nn.Sequential(*layers)
         self.dim = widths[-1]
+
+    def first_weights(self) -> Tensor | None:
+        weight = next(self.layers.parameters()).detach()
+        if self.member_scale is None:
+            return weight
+        return (weight * self.member_scale.detach().unsqueeze(1)).flatten(0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_autocast_enabled(x.device.type):  # before the members multiply it

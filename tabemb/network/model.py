@@ -103,6 +103,19 @@ class TabularNetwork(nn.Module):
         """Let every part of a sequence that was cut start from the state after the part before it."""
         self._readers[0].carry(parts, self.tables)
 
+    def column_weights(self) -> list[Tensor] | None:
+        """What the first layer multiplies the vector of each categorical column with, (n_members x d_out, dim) each.
+
+        Two categories are as far apart as these weights make them; None where the backbone has no such layer.
+        """
+        weights, columns = self.backbone.first_weights(), self.tables.columns
+        if weights is None:
+            return None
+        places = torch.cat([torch.zeros(0, dtype=torch.long), *(columns.of(g).cpu() for g in columns.groups)]).tolist()
+        widths = [self.tables.groups[g].weight.shape[1] for g in columns.groups for _ in columns.of(g)]
+        blocks = dict(zip(places, weights[:, : self.tables.dim].split(widths, dim=1)))
+        return [blocks[column] for column in range(len(blocks))]
+
     def forward(
         self, codes: Tensor, numbers: Tensor, effects: Tensor, *histories: Events, classes: Tensor | None = None
     ) -> Answer:

@@ -5,7 +5,7 @@ import torch
 from tabemb.network.backbone import MLP
 from tabemb.network.dropout import CellDropout, Dropout, hiding_rates
 from tabemb.network.model import MemberHeads, TabularNetwork, in_double_precision
-from tabemb.network.numbers import PiecewiseLinearNumbers
+from tabemb.network.numbers import PiecewiseLinearNumbers, ScaledNumbers
 from tabemb.network.tables import Tables, TableSpec
 
 
@@ -106,3 +106,17 @@ def test_rare_categories_are_hidden_more():
     rates = hiding_rates(np.array([1, 10, 1e6]), 0.01)
     assert rates == pytest.approx([0.11, 0.02, 0.01], abs=1e-6)
     assert hiding_rates(np.array([1]), 0.4).max() == 0.5
+
+
+def test_column_weights_are_what_the_first_layer_makes_of_each_column():
+    """Two rows that differ in one column differ before the first nonlinearity by the weights times the vectors."""
+    torch.manual_seed(0)
+    tables = Tables([TableSpec(5, 2, np.zeros(5)), TableSpec(9, 4, np.zeros(9))], table_of=[1, 0, 1])
+    backbone = MLP(tables.dim, (6,), 0.0, n_members=3)
+    network = TabularNetwork(CellDropout([], [], []), tables, ScaledNumbers([]), backbone, 3, torch.zeros(1))
+    a, b = torch.tensor([[1, 2, 3]]), torch.tensor([[1, 4, 3]])
+    read = [(tables(codes)[0].unsqueeze(1) * backbone.member_scale) @ backbone.layers[0].weight.T for codes in (a, b)]
+    weights = network.column_weights()
+    assert [tuple(own.shape) for own in weights] == [(18, 4), (18, 2), (18, 4)]
+    difference = tables.vectors(0)[2] - tables.vectors(0)[4]
+    torch.testing.assert_close((read[0] - read[1]).flatten(), weights[1] @ difference)

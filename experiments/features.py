@@ -231,7 +231,7 @@ def lightgbm(task: Task, told: Told, seed: int, n_jobs: int) -> Any:
     for name in told.native:
         levels = pd.Index(train[name].dropna().unique())
         train = train.assign(**{name: pd.Categorical(train[name], levels)})
-        test = test.assign(**{name: pd.Categorical(test[name], levels)})
+        test = test.assign(**{name: pd.Categorical(test[name].where(test[name].isin(levels)), levels)})
     learn, judge = _held_back(task, seed)
     make = LGBMRegressor if task.is_regression else LGBMClassifier
     model = make(n_estimators=2000, learning_rate=0.05, n_jobs=n_jobs, random_state=seed, verbose=-1)

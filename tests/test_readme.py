@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from tabemb import EmbeddingClassifier, EmbeddingRegressor, EventClassifier, Table
+from tabemb import EmbeddingClassifier, EmbeddingEncoder, EmbeddingRegressor, EventClassifier, Table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [page for page in (ROOT / "README.md", ROOT / "experiments" / "README.md") if page.exists()]
@@ -82,7 +82,7 @@ def test_commands_name_experiments_and_options_that_exist(page):
 
 def test_settings_in_the_readme_are_parameters():
     named = set(SETTING.findall((ROOT / "README.md").read_text())) - {"protocol"}
-    signed = (EmbeddingClassifier, EmbeddingRegressor, EventClassifier, Table)
+    signed = (EmbeddingClassifier, EmbeddingRegressor, EmbeddingEncoder, EventClassifier, Table)
     known = [inspect.signature(made).parameters for made in signed]
     assert named <= {name for parameters in known for name in parameters}
 

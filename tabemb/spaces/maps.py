@@ -1,8 +1,8 @@
-"""Pictures of a space: coordinates in a plane, and a map whose labels do not overlap."""
+"""The picture of a space: a map whose labels do not overlap."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +12,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Annotation
-from sklearn.manifold import TSNE
 
 PLAIN, NOTHING = "#3b6ea8", "#bdbdbd"  # points without a colour argument; points whose colour value is missing
 # Okabe and Ito's palette: classes stay apart for colour-blind readers
@@ -20,33 +19,6 @@ CLASSES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8
 SMALLEST, LARGEST = 10.0, 60.0  # point areas in square points, of the rarest and the most frequent category
 MAX_CHARACTERS = 32
 FONT_SIZE = 7.5
-
-
-def pca(vectors: np.ndarray, random_state: int | None = None) -> np.ndarray:
-    """Project (n, d) vectors onto their two directions of largest variance, (n, 2); directions that lack are zero."""
-    centred = np.asarray(vectors, dtype=np.float64)
-    centred = centred - centred.mean(axis=0) if len(centred) else centred
-    directions = np.linalg.svd(centred, full_matrices=False)[2][:2]
-    # a direction and its opposite are equally good: fix the sign, so that a map does not flip from run to run
-    strongest = directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)] if directions.size else 1.0
-    plane = centred @ (directions * np.sign(strongest)[..., None]).T if directions.size else centred[:, :0]
-    return np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))
-
-
-def tsne(vectors: np.ndarray, random_state: int | None = 0) -> np.ndarray:
-    """Project (n, d) vectors to (n, 2) by t-SNE started from `pca`; a few vectors by `pca` alone."""
-    if len(vectors) < 5:
-        return pca(vectors)
-    start = pca(vectors)
-    spread = start[:, 0].std()
-    start = start / spread * 1e-4 if spread > 0 else start  # the small start that t-SNE's early phase expects
-    # the perplexity is about the number of neighbours kept; it must stay well below the number of points
-    perplexity = min(30.0, (len(vectors) - 1) / 3)
-    model = TSNE(perplexity=perplexity, init=start.astype(np.float32), learning_rate="auto", random_state=random_state)
-    return model.fit_transform(vectors)
-
-
-METHODS: dict[str, Callable[[np.ndarray, int | None], np.ndarray]] = {"tsne": tsne, "pca": pca}
 
 
 def by_category(values: Any, categories: pd.Index, argument: str) -> pd.Series:

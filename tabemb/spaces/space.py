@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from tabemb.spaces import exchange, plane
+from tabemb.spaces.search import METRICS, Metric, check_k, first_k, named, unit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,7 +88,8 @@ class EmbeddingSpace:
         Parameters
         ----------
         category : hashable, or ndarray or list of d numbers
-            A category of the space, which is then left out of the answer, or any vector such as a difference of two.
+            A category of the space, which is then left out of the answer, or any vector, such as
+            ``space["a"] - space["b"] + space["c"]``.
         k : int, default=10
             How many to return; all of them if the space holds fewer.
         metric : {"cosine", "euclidean", "dot"}, default="cosine"
@@ -115,15 +116,8 @@ class EmbeddingSpace:
         0        c       1.0
         1        b       5.0
         """
-        measure = _named("metric", metric, METRICS)
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k!r}")
-        scores = measure.scores(self, self._as_vector(category))
-        candidates = np.arange(len(self))
-        if not _is_vector(category):
-            candidates = np.delete(candidates, self._known_position(category))
-        order = candidates[_first_k(measure.sign * scores[candidates], k)]
-        return self._listing(order, measure.column, scores[order])
+        query, own = self._query(category)
+        return self._ranked(query, metric, k, without=[] if own < 0 else [own])
 
     def similarity(self, a: Any, b: Any) -> float:
         """Return the cosine of the angle between two categories, vectors, or one of each.
@@ -134,7 +128,7 @@ class EmbeddingSpace:
         >>> round(space.similarity("a", "b"), 2), round(space.similarity("a", "c"), 2)
         (0.96, -1.0)
         """
-        cosine = float(_unit(self._as_vector(a)) @ _unit(self._as_vector(b)))
+        cosine = float(unit(self._as_vector(a)) @ unit(self._as_vector(b)))
         return min(max(cosine, -1.0), 1.0)
 
     def to_frame(self) -> pd.DataFrame:
@@ -151,10 +145,12 @@ class EmbeddingSpace:
         b        3.0     4.0
         """
         columns = [f"{self.name or 'vector'}_{i}" for i in range(self.vectors.shape[1])]
-        return pd.DataFrame(self.vectors.copy(), index=self.categories.rename(self.name or None), columns=columns)
+        return pd.DataFrame(self.vectors.copy(), index=self._named_categories, columns=columns)
 
     def to_parquet(self, path: str | Path) -> None:
         """Write one parquet file with the columns `category`, `vector` (a list of d floats) and, if known, `count`.
+
+        What `coordinates` has computed is written too, a column `map_{method}_{metric}_{seed}` of two floats each.
 
         Raises
         ------
@@ -169,19 +165,11 @@ class EmbeddingSpace:
         >>> EmbeddingSpace.from_parquet(path)["b"]
         array([3., 4.], dtype=float32)
         """
-        flat = pa.array(self.vectors.ravel(), type=pa.float32())
-        columns = {
-            "category": _arrow_categories(self.categories),
-            "vector": pa.FixedSizeListArray.from_arrays(flat, self.vectors.shape[1]),
-        }
-        if self.counts is not None:
-            columns["count"] = pa.array(self.counts)
-        described = {b"tabemb": json.dumps({"name": self.name, "d": self.vectors.shape[1]}).encode()}
-        pq.write_table(pa.table(columns).replace_schema_metadata(described), path)
+        exchange.write_parquet(self, path, self._maps)
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> EmbeddingSpace:
-        """Read a space that `to_parquet` wrote, with its counts and its name.
+        """Read a space that `to_parquet` wrote, with its counts, its name and its coordinates.
 
         Raises
         ------
@@ -196,27 +184,26 @@ class EmbeddingSpace:
         >>> EmbeddingSpace.from_parquet(path)
         EmbeddingSpace('shop', 2 categories, 2 dimensions)
         """
-        table = pq.read_table(path)
-        if missing := {"category", "vector"} - set(table.column_names):
-            raise ValueError(f"{path} is not an embedding space: it has no column {sorted(missing)[0]!r}")
-        described = json.loads((table.schema.metadata or {}).get(b"tabemb", b"{}"))
-        flat = table["vector"].combine_chunks().flatten()
-        vectors = flat.to_numpy().reshape(len(table), described.get("d", -1))
-        counts = table["count"].to_numpy() if "count" in table.column_names else None
-        return cls(vectors, table["category"].to_pandas(), counts, described.get("name", ""))
+        parts, maps = exchange.read_parquet(path)
+        space = cls(*parts)
+        space._maps.update(maps)
+        return space
 
     def coordinates(self, method: str = "tsne", metric: str = "cosine", random_state: int | None = 0) -> pd.DataFrame:
         """Place the categories in a plane so that categories with near vectors are near.
 
+        The space remembers the answer, and `to_parquet` writes it.
+
         Parameters
         ----------
-        method : {"tsne", "pca"}, default="tsne"
-            "tsne" keeps neighbourhoods, "pca" keeps the two directions of largest variance.
-            Fewer than five categories are always placed by "pca": they have no neighbourhoods to keep.
+        method : {"tsne", "umap", "pca"}, default="tsne"
+            "tsne" keeps neighbourhoods (van der Maaten & Hinton 2008, as openTSNE computes it), and so does "umap"
+            (McInnes, Healy & Melville 2018; needs ``pip install tabemb[umap]``); "pca" keeps the two directions of
+            largest variance. Fewer than five categories have no neighbourhoods to keep: "pca" places them.
         metric : {"cosine", "euclidean"}, default="cosine"
             What near means; "cosine", as in `nearest`, ignores how long the vectors are.
         random_state : int or None, default=0
-            Seed of t-SNE.
+            Seed of UMAP; "tsne" starts from "pca" and draws nothing.
 
         Returns
         -------
@@ -232,12 +219,54 @@ class EmbeddingSpace:
         b  0.0  0.0
         c  3.0  0.0
         """
-        from tabemb.spaces import maps  # matplotlib takes long to import, and most uses of a space draw nothing
+        way = named("method", method, plane.METHODS)
+        vectors = self._measured(named("metric", metric, PLANE_METRICS))
+        key = (method, metric, random_state)
+        if key not in self._maps:
+            self._maps[key] = way.project(vectors, random_state)
+        return pd.DataFrame(self._maps[key].copy(), index=self._named_categories, columns=["x", "y"])
 
-        project = _named("method", method, maps.METHODS)
-        vectors = _named("metric", metric, {"cosine": self._unit_vectors, "euclidean": self.vectors})
-        index = self.categories.rename(self.name or None)
-        return pd.DataFrame(project(vectors, random_state), index=index, columns=["x", "y"])
+    def place(
+        self, new: Any, method: str = "tsne", metric: str = "cosine", random_state: int | None = 0
+    ) -> pd.DataFrame:
+        """Place new vectors on the map of `coordinates`, which stays as it is.
+
+        Each new vector goes to where the method would put it, next to its nearest categories, regardless of the others.
+
+        Parameters
+        ----------
+        new : EmbeddingSpace, or array-like of shape (n, d)
+            Vectors as those of the space, such as those of a later model that started from it.
+        method, metric, random_state
+            As for `coordinates`.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n, 2)
+            Columns `x` and `y`, indexed by category where `new` is a space.
+
+        Raises
+        ------
+        ValueError
+            If the vectors have another width.
+
+        Examples
+        --------
+        >>> space = EmbeddingSpace([[0, 0], [3, 0], [6, 0]], ["a", "b", "c"])
+        >>> space.place([[4, 0]], "pca", metric="euclidean")
+             x    y
+        0  1.0  0.0
+        """
+        places = self.coordinates(method, metric, random_state).to_numpy()
+        index = new._named_categories if isinstance(new, EmbeddingSpace) else None
+        vectors = np.asarray(new.vectors if isinstance(new, EmbeddingSpace) else new, dtype=np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self.vectors.shape[1]:
+            raise ValueError(f"new must have shape (n, {self.vectors.shape[1]}), as {self!r} has; got {vectors.shape}")
+        measure = PLANE_METRICS[metric]
+        placed = plane.METHODS[method].place(
+            self._measured(measure), places, unit(vectors) if measure.unit else vectors, random_state
+        )
+        return pd.DataFrame(placed, index=index, columns=["x", "y"])
 
     def map(
         self,
@@ -255,7 +284,7 @@ class EmbeddingSpace:
         """Draw the categories as a labelled map, a matplotlib figure for a person to read.
 
         Frequent categories get larger points and are labelled first.
-        A label that would cover a point or another label is dropped.
+        A label that would cover a point or another label stands further away, at the end of a thin line, or is dropped.
 
         Parameters
         ----------
@@ -286,7 +315,7 @@ class EmbeddingSpace:
         >>> figure.axes[0].get_title(loc="left")
         'shop'
         """
-        from tabemb.spaces import maps
+        from tabemb.spaces import maps  # matplotlib takes long to import, and most uses of a space draw nothing
 
         return maps.draw(
             self.coordinates(method, metric, random_state).to_numpy(),
@@ -301,7 +330,38 @@ class EmbeddingSpace:
 
     @cached_property
     def _unit_vectors(self) -> np.ndarray:
-        return _unit(self.vectors)
+        return unit(self.vectors)
+
+    @cached_property
+    def _maps(self) -> dict[exchange.MapKey, np.ndarray]:
+        """What `coordinates` has computed, (n_levels, 2) each."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # the unit vectors are soon computed again
+        return {name: value for name, value in vars(self).items() if name != "_unit_vectors"}
+
+    @property
+    def _named_categories(self) -> pd.Index:
+        return self.categories.rename(self.name or None)
+
+    def _measured(self, measure: Metric) -> np.ndarray:
+        """Return the vectors as this metric compares them."""
+        return self._unit_vectors if measure.unit else self.vectors
+
+    def _query(self, category_or_vector: Any) -> tuple[np.ndarray, int]:
+        """Return a vector to compare with all, and the position to leave out, -1 for none."""
+        position = -1 if _is_vector(category_or_vector) else self._known_position(category_or_vector)
+        return self._as_vector(category_or_vector), position
+
+    def _ranked(self, query: np.ndarray, metric: str, k: int, without: Sequence[int]) -> pd.DataFrame:
+        measure = named("metric", metric, METRICS)
+        check_k(k)
+        query = unit(query) if measure.unit else query
+        scores = measure.scores(query[None], self._measured(measure))[0]
+        candidates = np.delete(np.arange(len(self)), without)
+        order = candidates[first_k(measure.sign * scores[candidates], k)]
+        return self._listing(order, measure.column, scores[order])
 
     def _position(self, category: Any) -> int:
         if pd.api.types.is_scalar(category) and pd.isna(category):  # None, NaN and NaT name one missing category
@@ -316,8 +376,8 @@ class EmbeddingSpace:
         return position
 
     def _spellings(self, category: Hashable) -> str:
-        frequent = range(len(self)) if self.counts is None else np.argsort(-self.counts, kind="stable")
-        spelled = {str(c).casefold(): c for c in self.categories[list(frequent[:MAX_SPELLINGS])]}
+        frequent = np.arange(len(self)) if self.counts is None else np.argsort(-self.counts, kind="stable")
+        spelled = {str(c).casefold(): c for c in self.categories[frequent[:MAX_SPELLINGS]]}
         wanted = str(category).casefold()
         close = difflib.get_close_matches(wanted, spelled, n=3)
         close += [text for text in spelled if wanted and text.startswith(wanted) and text not in close]
@@ -338,27 +398,7 @@ class EmbeddingSpace:
         return listing
 
 
-@dataclass(frozen=True)
-class Metric:
-    """How `nearest` compares a vector with all: scores of shape (n_levels,), sign -1 if the largest is nearest."""
-
-    scores: Callable[[EmbeddingSpace, np.ndarray], np.ndarray]
-    column: str
-    sign: int
-
-
-METRICS = {
-    "cosine": Metric(lambda space, query: np.clip(space._unit_vectors @ _unit(query), -1, 1), "similarity", -1),
-    # the norm of the difference, not the expanded square: in float32 the latter loses all digits between close vectors
-    "euclidean": Metric(lambda space, query: np.linalg.norm(space.vectors - query, axis=1), "distance", 1),
-    "dot": Metric(lambda space, query: space.vectors @ query, "similarity", -1),
-}
-
-
-def _named(argument: str, name: str, choices: dict[str, Any]) -> Any:
-    if name not in choices:
-        raise ValueError(f"{argument} must be one of {', '.join(map(repr, choices))}; got {name!r}")
-    return choices[name]
+PLANE_METRICS = {name: METRICS[name] for name in ("cosine", "euclidean")}
 
 
 def _is_vector(category_or_vector: Any) -> bool:
@@ -366,20 +406,9 @@ def _is_vector(category_or_vector: Any) -> bool:
     return isinstance(category_or_vector, np.ndarray | list)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(lengths == 0, 1, lengths)
-
-
-def _first_k(costs: np.ndarray, k: int) -> np.ndarray:
-    """Positions of the k smallest costs in rising order, ties by position, without sorting all of them."""
-    if k >= len(costs):
-        return np.argsort(costs, kind="stable")
-    reachable = np.flatnonzero(costs <= np.partition(costs, k - 1)[k - 1])
-    return reachable[np.argsort(costs[reachable], kind="stable")[:k]]
-
-
-def _as_index(categories: Any) -> pd.Index:
+def _as_index(categories: Any, unique: bool = True) -> pd.Index:
+    if isinstance(categories, str):
+        raise TypeError(f"categories must be a sequence of categories, got the text {categories!r}")
     if isinstance(categories, pa.Array | pa.ChunkedArray):
         categories = categories.to_pylist()
     elif not isinstance(categories, pd.Index | pd.Series | np.ndarray):
@@ -387,7 +416,7 @@ def _as_index(categories: Any) -> pd.Index:
     index = pd.Index(categories, tupleize_cols=False, name=None)
     if isinstance(index, pd.CategoricalIndex):  # categories go by value; the codes behind them mean nothing here
         index = index.astype(index.categories.dtype)
-    if not index.is_unique:
+    if unique and not index.is_unique:
         raise ValueError(f"categories must not repeat, but {index[index.duplicated()][0]!r} occurs more than once")
     return index
 
@@ -414,14 +443,3 @@ def _checked_counts(counts: Any, categories: pd.Index) -> np.ndarray:
         raise ValueError(f"counts must not be negative or missing; {categories[bad[0]]!r} has {checked[bad[0]]}")
     checked.setflags(write=False)
     return checked
-
-
-def _arrow_categories(categories: pd.Index) -> pa.Array:
-    try:
-        array = pa.array(categories, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        kinds = ", ".join(sorted({type(category).__name__ for category in categories}))
-        raise TypeError(f"parquet needs categories of one type, got {kinds}") from error
-    if pa.types.is_nested(array.type):
-        raise TypeError(f"parquet needs categories of one plain type, got {type(categories[0]).__name__}")
-    return array

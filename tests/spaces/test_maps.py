@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tabemb.spaces import EmbeddingSpace, maps
+from tabemb.spaces import EmbeddingSpace, plane
 
 
 def clusters(n_each=20, seed=0):
@@ -24,40 +24,13 @@ def boxes_of(figure):
 
 
 def test_pca_keeps_the_distances_of_points_in_a_plane():
-    plane = np.random.default_rng(0).normal(size=(30, 2))
-    turned = plane @ np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0][:2]
-    placed = maps.pca(turned)
+    flat = np.random.default_rng(0).normal(size=(30, 2))
+    turned = flat @ np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0][:2]
+    placed = plane.pca(turned)
     np.testing.assert_allclose(
-        np.linalg.norm(placed[:, None] - placed, axis=2), np.linalg.norm(plane[:, None] - plane, axis=2), atol=1e-9
+        np.linalg.norm(placed[:, None] - placed, axis=2), np.linalg.norm(flat[:, None] - flat, axis=2), atol=1e-9
     )
     assert placed[:, 0].var() > placed[:, 1].var()
-
-
-@pytest.mark.parametrize("method", ["tsne", "pca"])
-def test_coordinates_keep_groups_together_and_repeat(method):
-    space = clusters()
-    placed = space.coordinates(method)
-    assert list(placed.columns) == ["x", "y"]
-    assert list(placed.index) == list(space.categories)
-    distances = np.linalg.norm(placed.to_numpy()[:, None] - placed.to_numpy(), axis=2) + np.diag(np.full(40, np.inf))
-    nearest = distances.argmin(axis=1)
-    assert ((nearest < 20) == (np.arange(40) < 20)).all()
-    pd.testing.assert_frame_equal(placed, space.coordinates(method))
-
-
-@pytest.mark.parametrize("method", ["tsne", "pca"])
-@pytest.mark.parametrize("n", [0, 1, 2, 4, 5, 6])
-@pytest.mark.parametrize("d", [1, 3])
-def test_a_few_vectors_have_coordinates_too(method, n, d):
-    vectors = np.random.default_rng(0).normal(size=(n, d))
-    placed = EmbeddingSpace(vectors, range(n)).coordinates(method, metric="euclidean")
-    assert placed.shape == (n, 2)
-    assert np.isfinite(placed.to_numpy()).all()
-
-
-@pytest.mark.parametrize("method", ["tsne", "pca"])
-def test_equal_vectors_have_finite_coordinates(method):
-    assert np.isfinite(EmbeddingSpace(np.zeros((12, 3)), range(12)).coordinates(method).to_numpy()).all()
 
 
 @pytest.mark.parametrize("dpi", [60, 100, 150, 220])
@@ -89,7 +62,7 @@ def test_labels_do_not_cover_other_points():
     space = EmbeddingSpace(rng.normal(size=(120, 2)), [f"place {i}" for i in range(120)])
     figure = space.map(method="pca", metric="euclidean")
     boxes = np.array(boxes_of(figure))
-    dots = figure.axes[0].transData.transform(maps.pca(space.vectors))
+    dots = figure.axes[0].transData.transform(plane.pca(space.vectors))
     covered = ((dots[:, None] > boxes[:, :2]) & (dots[:, None] < boxes[:, 2:])).all(axis=2)
     assert not covered.any()
 

@@ -119,6 +119,84 @@ class EmbeddingSpace:
         query, own = self._query(category)
         return self._ranked(query, metric, k, without=[] if own < 0 else [own])
 
+    def analogy(self, a: Any, b: Any, c: Any, k: int = 10) -> pd.DataFrame:
+        """Answer "a is to b as what is to c?" by the categories nearest to a - b + c.
+
+        The vectors are scaled to length one first, and the three are left out of the answer (3CosAdd: Mikolov, Yih &
+        Zweig 2013, https://aclanthology.org/N13-1090/).
+
+        Parameters
+        ----------
+        a, b, c : hashable
+            Categories of the space.
+        k : int, default=10
+            How many to return; all of the others if there are fewer.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `category`, `similarity` (cosine) and, where the space has counts, `count`.
+
+        Raises
+        ------
+        KeyError
+            If one of the three is unknown; the message names close spellings.
+
+        Examples
+        --------
+        >>> vectors = [[1, 0, 1], [1, 0, 0], [0, 1, 0], [0, 1, 1], [1, 1, 0]]
+        >>> space = EmbeddingSpace(vectors, ["Madrid", "Spain", "France", "Paris", "Andorra"])
+        >>> space.analogy("Madrid", "Spain", "France", k=1)
+          category  similarity
+        0    Paris    0.958569
+        """
+        positions = [self._known_position(category) for category in (a, b, c)]
+        first, second, third = self._unit_vectors[positions]
+        return self._ranked(first - second + third, "cosine", k, without=positions)
+
+    def clusters(self, n_clusters: int, random_state: int | None = 0) -> pd.DataFrame:
+        """Divide the categories into groups of similar direction: k-means on the vectors scaled to length one.
+
+        Parameters
+        ----------
+        n_clusters : int
+        random_state : int or None, default=0
+            Seed of the first centres.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `cluster`, counted from 0, and `similarity`, the cosine with the middle of the cluster; indexed by
+            category. The largest cluster comes first, and in each the category nearest to its middle.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer different directions than clusters.
+
+        Examples
+        --------
+        >>> space = EmbeddingSpace([[0, 2], [1, 0], [5, 1]], ["cairo", "oslo", "bergen"], name="city")
+        >>> space.clusters(2)["cluster"].to_dict()
+        {'bergen': 0, 'oslo': 0, 'cairo': 1}
+        """
+        from tabemb.spaces.clusters import k_means  # scikit-learn takes long to import
+
+        cluster, similarity = k_means(self._unit_vectors, n_clusters, random_state)
+        table = pd.DataFrame({"cluster": cluster, "similarity": similarity}, index=self._named_categories)
+        return table.iloc[np.lexsort([-similarity, cluster])]
+
+    def normalized(self) -> EmbeddingSpace:
+        """Return the space of the same categories with vectors of length one; vectors of zeros stay zero.
+
+        Examples
+        --------
+        >>> EmbeddingSpace([[3, 4], [0, 0]], ["a", "b"]).normalized().vectors
+        array([[0.6, 0.8],
+               [0. , 0. ]], dtype=float32)
+        """
+        return EmbeddingSpace(self._unit_vectors, self.categories, self.counts, self.name)
+
     def similarity(self, a: Any, b: Any) -> float:
         """Return the cosine of the angle between two categories, vectors, or one of each.
 

@@ -1,5 +1,6 @@
 """Vectors by category: search them, export them, look at them."""
 
+from tabemb.spaces.index import ApproximateIndex
 from tabemb.spaces.space import EmbeddingSpace
 
-__all__ = ["EmbeddingSpace"]
+__all__ = ["ApproximateIndex", "EmbeddingSpace"]

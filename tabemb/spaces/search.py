@@ -8,7 +8,13 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.spatial.distance import cdist
+
+from tabemb.spaces.progress import progress
+
+BLOCK = 2**23
+"""Most similarities held at once: 32 MB of float32."""
 
 
 @dataclass(frozen=True)
@@ -55,3 +61,45 @@ def first_k(costs: np.ndarray, k: int) -> np.ndarray:
         return np.argsort(costs, kind="stable")
     reachable = np.flatnonzero(costs <= np.partition(costs, k - 1)[k - 1])
     return reachable[np.argsort(costs[reachable], kind="stable")[:k]]
+
+
+def neighbors(vectors: np.ndarray, asked: np.ndarray, k: int, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
+    """Find the k nearest of the vectors at the positions `asked`, each without itself.
+
+    Returns
+    -------
+    positions, scores : ndarray of shape (len(asked), k)
+        The nearest first; k is smaller where there are not so many others.
+    """
+    k = max(min(k, len(vectors) - 1), 0)
+    found = np.empty((len(asked), k), dtype=np.int64)
+    scores = np.empty((len(asked), k), dtype=np.float32)
+    size = max(BLOCK // max(len(vectors), 1), 1)
+    with progress(len(asked)) as bar:
+        for start in range(0, len(asked), size):
+            block = asked[start : start + size]
+            for row, own in enumerate(_scores_without_self(vectors, block, metric), start):
+                found[row] = first_k(metric.sign * own, k)
+                scores[row] = own[found[row]]
+            bar.update(len(block))
+    return found, scores
+
+
+def _scores_without_self(vectors: np.ndarray, block: np.ndarray, metric: Metric) -> np.ndarray:
+    scores = metric.scores(vectors[block], vectors)  # (len(block), n)
+    scores[np.arange(len(block)), block] = metric.sign * np.inf
+    return scores
+
+
+def pairs(categories: pd.Index, asked: np.ndarray, found: np.ndarray, scores: np.ndarray, column: str) -> pd.DataFrame:
+    """List the (m, k) positions found as one row a pair; negative positions are left out."""
+    there = found >= 0
+    rows, ranks = np.nonzero(there)
+    return pd.DataFrame(
+        {
+            "category": categories[asked[rows]],
+            "rank": ranks + 1,
+            "neighbor": categories[found[there]],
+            column: scores[there],
+        }
+    )

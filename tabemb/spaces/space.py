@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,14 @@ import pandas as pd
 import pyarrow as pa
 
 from tabemb.spaces import exchange, plane
-from tabemb.spaces.search import METRICS, Metric, check_k, first_k, named, unit
+from tabemb.spaces.index import ApproximateIndex
+from tabemb.spaces.search import METRICS, Metric, check_k, first_k, named, neighbors, pairs, unit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MAX_EXACT = 100_000**2
+"""Most pairs that are compared one by one where the caller leaves the choice."""
 # Comparing spellings costs some 20 microseconds a category, and an error must not take minutes in a space of millions.
 MAX_SPELLINGS = 50_000
 
@@ -153,6 +156,107 @@ class EmbeddingSpace:
         positions = [self._known_position(category) for category in (a, b, c)]
         first, second, third = self._unit_vectors[positions]
         return self._ranked(first - second + third, "cosine", k, without=positions)
+
+    def neighbors(
+        self,
+        categories: Iterable[Hashable] | None = None,
+        k: int = 10,
+        metric: str = "cosine",
+        approximate: bool | None = None,
+    ) -> pd.DataFrame:
+        """Return the categories nearest to each of many, in memory that does not grow with their number squared.
+
+        Parameters
+        ----------
+        categories : sequence of hashables, optional
+            All of the space by default.
+        k : int, default=10
+            How many for each; all others if the space holds fewer.
+        metric : {"cosine", "euclidean", "dot"}, default="cosine"
+            As for `nearest`.
+        approximate : bool, optional
+            Whether to ask an `ApproximateIndex`, by cosine alone: the one that `index` built or `open_index` opened
+            last, or a new one. By default only where more than 100,000 times 100,000 pairs would be compared.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `category`, `rank` (from 1), `neighbor` and `similarity` (`distance` for "euclidean").
+
+        Raises
+        ------
+        KeyError
+            If a category is unknown; the message names close spellings.
+        ValueError
+            If the metric or `k` is not allowed, or an approximate answer is asked for another metric than "cosine".
+
+        Examples
+        --------
+        >>> space = EmbeddingSpace([[1, 0], [2, 1], [0, 3]], ["oslo", "bergen", "cairo"])
+        >>> space.neighbors(["oslo", "cairo"], k=1)
+          category  rank neighbor  similarity
+        0     oslo     1   bergen    0.894427
+        1    cairo     1   bergen    0.447214
+        """
+        measure = named("metric", metric, METRICS)
+        check_k(k)
+        asked = self._positions(categories)
+        if approximate is None:
+            approximate = metric == "cosine" and len(asked) * len(self) > MAX_EXACT
+        if not approximate:
+            found, scores = neighbors(self._measured(measure), asked, k, measure)
+            return pairs(self.categories, asked, found, scores, measure.column)
+        if metric != "cosine":
+            raise ValueError(f"an approximate answer needs metric 'cosine', got {metric!r}")
+        return (self._index or self.index()).neighbors(self.categories[asked], k)
+
+    def index(self, path: str | Path | None = None) -> ApproximateIndex:
+        """Build an approximate index of the space by cosine, for more than some 100,000 categories.
+
+        Needs usearch: ``pip install tabemb[index]``. `ApproximateIndex` says which search runs when.
+
+        Parameters
+        ----------
+        path : str or path-like, optional
+            File to write the index to; `open_index` opens it.
+
+        Returns
+        -------
+        ApproximateIndex
+            Answers `nearest` and `neighbors`. The space remembers it for its own `neighbors`.
+
+        Examples
+        --------
+        >>> space = EmbeddingSpace([[1, 0], [2, 1], [0, 3]], ["oslo", "bergen", "cairo"])
+        >>> space.index().neighbors(["oslo"], k=1)
+          category  rank neighbor  similarity
+        0     oslo     1   bergen    0.894427
+        """
+        self._index = ApproximateIndex.build(self, path)
+        return self._index
+
+    def open_index(self, path: str | Path) -> ApproximateIndex:
+        """Open an index that `index` wrote for this space, mapped into memory: it is not read as a whole.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is no index, or the index of other vectors.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/city.usearch"
+        >>> space = EmbeddingSpace([[1, 0], [2, 1], [0, 3]], ["oslo", "bergen", "cairo"])
+        >>> _ = space.index(path)
+        >>> space.open_index(path).nearest("cairo", k=1)
+          category  similarity
+        0   bergen    0.447214
+        """
+        self._index = ApproximateIndex.open(self, path)
+        return self._index
 
     def clusters(self, n_clusters: int, random_state: int | None = 0) -> pd.DataFrame:
         """Divide the categories into groups of similar direction: k-means on the vectors scaled to length one.
@@ -415,9 +519,14 @@ class EmbeddingSpace:
         """What `coordinates` has computed, (n_levels, 2) each."""
         return {}
 
+    @cached_property
+    def _index(self) -> ApproximateIndex | None:
+        """The index that was built or opened last."""
+        return None
+
     def __getstate__(self) -> dict[str, Any]:
-        # the unit vectors are soon computed again
-        return {name: value for name, value in vars(self).items() if name != "_unit_vectors"}
+        # the unit vectors are soon computed again, and an index belongs to a file of its own
+        return {name: value for name, value in vars(self).items() if name not in ("_unit_vectors", "_index")}
 
     @property
     def _named_categories(self) -> pd.Index:
@@ -431,6 +540,15 @@ class EmbeddingSpace:
         """Return a vector to compare with all, and the position to leave out, -1 for none."""
         position = -1 if _is_vector(category_or_vector) else self._known_position(category_or_vector)
         return self._as_vector(category_or_vector), position
+
+    def _positions(self, categories: Iterable[Hashable] | None) -> np.ndarray:
+        if categories is None:
+            return np.arange(len(self))
+        asked = _as_index(categories, unique=False)
+        positions = self.categories.get_indexer(asked)
+        for i in np.flatnonzero(positions < 0).tolist():  # another kind of missing value, or an unknown category
+            positions[i] = self._known_position(asked[i])
+        return positions
 
     def _ranked(self, query: np.ndarray, metric: str, k: int, without: Sequence[int]) -> pd.DataFrame:
         measure = named("metric", metric, METRICS)

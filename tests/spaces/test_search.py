@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tabemb.spaces import EmbeddingSpace
+from tabemb.spaces import EmbeddingSpace, search
 
 CAPITALS = {"Madrid": "Spain", "Paris": "France", "Rome": "Italy", "Oslo": "Norway"}
 
@@ -42,6 +42,58 @@ def test_an_analogy_with_an_unknown_category_names_close_spellings(world, place)
     asked[place] = "Pariss"
     with pytest.raises(KeyError, match=r"'Pariss' is not a category .* did you mean 'Paris'"):
         world.analogy(*asked)
+
+
+def crowd(n=300, d=6, seed=0):
+    vectors = np.random.default_rng(seed).normal(size=(n, d)).round(1)  # rounded: there are ties
+    vectors[5] = 0
+    return EmbeddingSpace(vectors, [f"c{i}" for i in range(n)])
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "dot"])
+@pytest.mark.parametrize("block", [1, 700, 2**23])
+def test_neighbors_of_all_are_those_of_each(monkeypatch, metric, block):
+    monkeypatch.setattr(search, "BLOCK", block)
+    space = crowd()
+    found = space.neighbors(k=4, metric=metric)
+    column = "distance" if metric == "euclidean" else "similarity"
+    assert list(found.columns) == ["category", "rank", "neighbor", column]
+    assert list(found["category"]) == [category for category in space for _ in range(4)]
+    assert list(found["rank"]) == [1, 2, 3, 4] * 300
+    for category in ["c0", "c5", "c299"]:
+        mine, alone = found[found["category"] == category], space.nearest(category, k=4, metric=metric)
+        assert list(mine["neighbor"]) == list(alone["category"])
+        np.testing.assert_allclose(mine[column], alone[column], atol=1e-6)
+
+
+def test_neighbors_of_some_in_their_order():
+    space = EmbeddingSpace(np.eye(3), [None, ("a", 1), 7])
+    found = space.neighbors([7, ("a", 1), float("nan")], k=9)
+    assert list(found["rank"]) == [1, 2] * 3
+    assert list(found["category"][:4]) == [7, 7, ("a", 1), ("a", 1)]
+    assert found["category"][4:].isna().all()
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_neighbors_where_there_are_none(n):
+    assert EmbeddingSpace(np.ones((n, 2)), range(n)).neighbors().empty
+    assert crowd().neighbors([]).empty
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"categories": ["c1", "c"]}, KeyError, "'c' is not a category .* did you mean 'c"),
+        ({"categories": "c1"}, TypeError, "categories must be a sequence of categories, got the text 'c1'"),
+        ({"metric": "l1"}, ValueError, "metric must be one of 'cosine', 'euclidean', 'dot'; got 'l1'"),
+        ({"k": 2.5}, ValueError, "k must be an integer of at least 1, got 2.5"),
+        ({"k": 0}, ValueError, "k must be an integer of at least 1, got 0"),
+        ({"metric": "dot", "approximate": True}, ValueError, "an approximate answer needs metric 'cosine', got 'dot'"),
+    ],
+)
+def test_bad_questions_for_neighbors(arguments, error, message):
+    with pytest.raises(error, match=message):
+        crowd().neighbors(**arguments)
 
 
 def test_clusters_are_the_planted_groups_the_largest_first():

@@ -329,6 +329,29 @@ class EmbeddingSpace:
         columns = [f"{self.name or 'vector'}_{i}" for i in range(self.vectors.shape[1])]
         return pd.DataFrame(self.vectors.copy(), index=self._named_categories, columns=columns)
 
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, counts: Any = None) -> EmbeddingSpace:
+        """Make a space of a frame with one row a category, such as `to_frame` gives.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame of shape (n_levels, d)
+            Columns of numbers, indexed by category; the index names the space.
+        counts : array-like of shape (n_levels,), optional
+
+        Raises
+        ------
+        ValueError
+            If a column does not hold numbers.
+
+        Examples
+        --------
+        >>> frame = EmbeddingSpace([[1, 2], [3, 4]], ["a", "b"], name="shop").to_frame()
+        >>> EmbeddingSpace.from_frame(frame)
+        EmbeddingSpace('shop', 2 categories, 2 dimensions)
+        """
+        return cls(*exchange.frame_parts(frame, counts))
+
     def to_parquet(self, path: str | Path) -> None:
         """Write one parquet file with the columns `category`, `vector` (a list of d floats) and, if known, `count`.
 
@@ -370,6 +393,170 @@ class EmbeddingSpace:
         space = cls(*parts)
         space._maps.update(maps)
         return space
+
+    def to_word2vec(self, path: str | Path, binary: bool = False, counts_path: str | Path | None = None) -> None:
+        """Write the word2vec format, text or binary, which gensim's ``KeyedVectors.load_word2vec_format`` opens.
+
+        Categories are written as text. The format ends a word at a space, so spaces and line breaks in a category
+        become underscores, as in the published word2vec vectors.
+
+        Parameters
+        ----------
+        path : str or path-like
+        binary : bool, default=False
+        counts_path : str or path-like, optional
+            A second file of words and whole counts, gensim's ``fvocab``.
+
+        Raises
+        ------
+        ValueError
+            If two categories would be written as the same text, or there are no counts to write.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "city.txt"
+        >>> EmbeddingSpace([[1, 0.5], [3, 4]], ["oslo", "new york"]).to_word2vec(path)
+        >>> print(path.read_text())
+        2 2
+        oslo 1.0 0.5
+        new_york 3.0 4.0
+        """
+        exchange.write_word2vec(self, path, binary, counts_path)
+
+    @classmethod
+    def from_word2vec(
+        cls, path: str | Path, binary: bool = False, counts_path: str | Path | None = None
+    ) -> EmbeddingSpace:
+        """Read a file in the word2vec format, such as published word vectors; the file's name names the space.
+
+        Parameters
+        ----------
+        path : str or path-like
+        binary : bool, default=False
+        counts_path : str or path-like, optional
+            A second file with the count of each word, gensim's ``fvocab``.
+
+        Raises
+        ------
+        ValueError
+            If the file is not of this format, or a line has another width than the first line says.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/city.bin"
+        >>> EmbeddingSpace([[1, 2], [3, 4]], ["oslo", "new york"]).to_word2vec(path, binary=True)
+        >>> EmbeddingSpace.from_word2vec(path, binary=True)["new_york"]
+        array([3., 4.], dtype=float32)
+        """
+        return cls(*exchange.read_word2vec(path, binary, counts_path))
+
+    def to_projector(self, folder: str | Path, metadata: pd.DataFrame | None = None) -> None:
+        """Write `vectors.tsv`, `metadata.tsv` and `projector_config.pbtxt` for TensorBoard's projector.
+
+        ``tensorboard --logdir folder`` shows them, and https://projector.tensorflow.org loads the first two. The
+        metadata holds the categories as text, with tabs and line breaks as spaces, and the counts.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            Made if there is none.
+        metadata : pandas.DataFrame, optional
+            More columns of metadata, indexed by category; what it lacks is empty.
+
+        Raises
+        ------
+        ValueError
+            If two categories would be written as the same text, or no index of `metadata` is a category.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> EmbeddingSpace([[1, 2], [3, 4]], ["oslo", "new york"], counts=[7, 9]).to_projector(folder)
+        >>> print((folder / "metadata.tsv").read_text().expandtabs(10))
+        category  count
+        oslo      7
+        new york  9
+        """
+        exchange.write_projector(self, folder, metadata)
+
+    @classmethod
+    def from_projector(cls, folder: str | Path) -> EmbeddingSpace:
+        """Read the vectors, categories, counts and name that `to_projector` wrote; categories are text.
+
+        Raises
+        ------
+        ValueError
+            If the vectors differ in width, or there are more or fewer than rows of metadata.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> EmbeddingSpace([[1, 2], [3, 4]], ["oslo", "new york"], name="city").to_projector(folder)
+        >>> EmbeddingSpace.from_projector(folder)
+        EmbeddingSpace('city', 2 categories, 2 dimensions)
+        """
+        return cls(*exchange.read_projector(folder))
+
+    def to_duckdb(self, database: Any, table: str) -> None:
+        """Create a DuckDB table of the columns `category`, `vector` and, if known, `count`.
+
+        The vectors are of the type FLOAT[d], which DuckDB's `array_cosine_distance` takes.
+        Needs duckdb: ``pip install tabemb[duckdb]``.
+
+        Parameters
+        ----------
+        database : duckdb.DuckDBPyConnection, str or path-like
+            An open connection, or a file, which is made if there is none.
+        table : str
+            Name of the table.
+
+        Raises
+        ------
+        ValueError
+            If there is a table of this name; none is replaced.
+        TypeError
+            As for `to_parquet`.
+
+        Examples
+        --------
+        >>> import duckdb
+        >>> connection = duckdb.connect()
+        >>> EmbeddingSpace([[1, 0], [2, 1], [0, 3]], ["oslo", "bergen", "cairo"]).to_duckdb(connection, "city")
+        >>> connection.execute("SELECT category FROM city ORDER BY array_cosine_distance(vector, [1, 0]::FLOAT[2])")
+        <...>
+        >>> connection.fetchall()
+        [('oslo',), ('bergen',), ('cairo',)]
+        """
+        exchange.write_duckdb(self, database, table)
+
+    @classmethod
+    def from_duckdb(cls, database: Any, table: str) -> EmbeddingSpace:
+        """Read a table with the columns `category`, `vector` and perhaps `count`; its name is that of the space.
+
+        Parameters
+        ----------
+        database : duckdb.DuckDBPyConnection, str or path-like
+            An open connection, or a file.
+        table : str
+
+        Raises
+        ------
+        ValueError
+            If there is no such table, or it lacks a column.
+
+        Examples
+        --------
+        >>> import duckdb
+        >>> connection = duckdb.connect()
+        >>> EmbeddingSpace([[1, 2], [3, 4]], ["oslo", "cairo"]).to_duckdb(connection, "city")
+        >>> EmbeddingSpace.from_duckdb(connection, "city")["cairo"]
+        array([3., 4.], dtype=float32)
+        """
+        return cls(*exchange.read_duckdb(database, table))
 
     def coordinates(self, method: str = "tsne", metric: str = "cosine", random_state: int | None = 0) -> pd.DataFrame:
         """Place the categories in a plane so that categories with near vectors are near.

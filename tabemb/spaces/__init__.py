@@ -1,6 +1,7 @@
 """Vectors by category: search them, export them, look at them."""
 
 from tabemb.spaces.index import ApproximateIndex
+from tabemb.spaces.matching import Match
 from tabemb.spaces.space import EmbeddingSpace
 
-__all__ = ["ApproximateIndex", "EmbeddingSpace"]
+__all__ = ["ApproximateIndex", "EmbeddingSpace", "Match"]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tabemb.spaces import exchange, plane
+from tabemb.spaces import exchange, matching, plane
 from tabemb.spaces.index import ApproximateIndex
 from tabemb.spaces.search import METRICS, Metric, check_k, first_k, named, neighbors, pairs, unit
 
@@ -557,6 +557,44 @@ class EmbeddingSpace:
         array([3., 4.], dtype=float32)
         """
         return cls(*exchange.read_duckdb(database, table))
+
+    def match(self, categories: Any, counts: Any = None) -> matching.Match:
+        """Look up the vectors of wanted categories, such as a column's in published vectors, and report what is found.
+
+        A category is looked for by value, then by its text, then without regard to case, underscores and outer blanks.
+
+        Parameters
+        ----------
+        categories : sequence of hashables
+            The categories wanted. One that repeats, as in a column of data, counts that often.
+        counts : array-like of the same length, optional
+            How much each counts.
+
+        Returns
+        -------
+        Match
+            ``space``: the wanted categories that have a vector, fit for ``Table(pretrained=...)``; ``table``: how each
+            was found; ``share`` and ``share_of_rows``: how many were. It prints as a report.
+
+        Raises
+        ------
+        ValueError
+            If not a single category has a vector.
+
+        Examples
+        --------
+        >>> words = EmbeddingSpace([[1, 0], [2, 1]], ["new_york", "oslo"])
+        >>> found = words.match(["Oslo", "Oslo", "oslo", "New York", "Rome"])
+        >>> found
+        3 of 4 categories have a vector (75.0%; 80.0% of rows)
+        found: 1 exact, 2 casefolded
+        not found: 'Rome'
+        >>> list(found.space)
+        ['Oslo', 'oslo', 'New York']
+        """
+        given = _as_index(categories, unique=False)
+        weights = np.ones(len(given), dtype=np.int64) if counts is None else _checked_counts(counts, given)
+        return matching.match(self, given, weights)
 
     def coordinates(self, method: str = "tsne", metric: str = "cosine", random_state: int | None = 0) -> pd.DataFrame:
         """Place the categories in a plane so that categories with near vectors are near.

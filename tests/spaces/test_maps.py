@@ -76,6 +76,42 @@ def test_of_two_labels_in_one_place_the_frequent_category_wins():
     assert names[0] not in written
 
 
+def test_a_frequent_category_in_a_crowd_is_labelled_at_the_end_of_a_line():
+    rng = np.random.default_rng(0)
+    crowd = np.vstack([[0, 0], rng.normal(scale=0.02, size=(150, 2)), [[-1, -1], [1, 1], [-1, 1], [1, -1]]])
+    names = ["the middle", *(f"one of many {i}" for i in range(154))]
+    figure = EmbeddingSpace(crowd, names, counts=[1000] + [1] * 154).map(method="pca", metric="euclidean")
+    boxes = dict(zip((text.get_text() for text in labels_of(figure)), boxes_of(figure)))
+    axes = figure.axes[0]
+    lines = [axes.transData.transform(line.get_xydata()) for line in axes.lines]
+    middle = axes.transData.transform(axes.collections[0].get_offsets()[0])
+    (end,) = (line[1] for line in lines if np.allclose(line[0], middle))
+    left, bottom, right, top = boxes["the middle"]
+    assert left - 9 < end[0] < right + 9
+    assert bottom - 9 < end[1] < top + 9
+
+
+def test_lines_cross_no_label():
+    rng = np.random.default_rng(1)
+    crowds = np.vstack([centre + rng.normal(scale=0.08, size=(40, 2)) for centre in rng.uniform(-1, 1, size=(6, 2))])
+    figure = EmbeddingSpace(crowds, [f"one of many {i}" for i in range(240)]).map(method="pca", metric="euclidean")
+    boxes, axes = boxes_of(figure), figure.axes[0]
+    lines = [axes.transData.transform(line.get_xydata()) for line in axes.lines]
+    assert len(lines) > 20
+    along = np.vstack([line[0] + np.linspace(0, 1, 99)[:, None] * (line[1] - line[0]) for line in lines])
+    inside = np.array([((along > box[:2] + 1) & (along < box[2:] - 1)).all(axis=1).any() for box in boxes])
+    assert not inside.any()
+
+
+def test_many_points_are_smaller_and_the_legend_is_not():
+    few, many = (EmbeddingSpace(np.random.default_rng(0).normal(size=(n, 2)), range(n)) for n in (500, 2000))
+    pictures = [space.map(["class"] * len(space), method="pca", n_labels=0) for space in (few, many)]
+    areas = [picture.axes[0].collections[-1].get_sizes()[0] for picture in pictures]
+    assert areas[1] == areas[0] / 2
+    handles = [picture.axes[0].get_legend().legend_handles[0].get_sizes()[0] for picture in pictures]
+    assert handles[0] == handles[1]
+
+
 def test_highlighted_categories_come_first_and_in_bold():
     names = [f"quite a long name {i}" for i in range(20)]
     space = EmbeddingSpace(np.ones((20, 2)), names, counts=np.arange(1, 21))

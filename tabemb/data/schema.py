@@ -46,7 +46,8 @@ class Table:
     sparse : bool, optional
         Update only the rows that a batch reads. None: for tables of more than 30,000 rows.
     pretrained : EmbeddingSpace or DataFrame or mapping, optional
-        Vectors to start from, by category; categories without one start from ``init``.
+        Vectors to start from, by category; categories without one start from ``init``. They are matched by value:
+        ``EmbeddingSpace.match`` also finds other spellings, and reports what has none.
     frozen : bool, default=False
         Keep the pretrained vectors as they are; only vectors that were not given are trained.
 

@@ -1,8 +1,8 @@
-"""Pictures of a space: coordinates in a plane, and a map whose labels do not overlap."""
+"""The picture of a space: a map whose labels do not overlap."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,42 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
-from sklearn.manifold import TSNE
 
 PLAIN, NOTHING = "#3b6ea8", "#bdbdbd"  # points without a colour argument; points whose colour value is missing
 # Okabe and Ito's palette: classes stay apart for colour-blind readers
 CLASSES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F")
 SMALLEST, LARGEST = 10.0, 60.0  # point areas in square points, of the rarest and the most frequent category
+ROOMY = 500  # with more points than this each is drawn smaller, so that they do not run into each other
+REACHES = (0.0, 12.0, 24.0, 40.0)  # how far from its point a label may stand, in points; beyond the first by a line
 MAX_CHARACTERS = 32
 FONT_SIZE = 7.5
-
-
-def pca(vectors: np.ndarray, random_state: int | None = None) -> np.ndarray:
-    """Project (n, d) vectors onto their two directions of largest variance, (n, 2); directions that lack are zero."""
-    centred = np.asarray(vectors, dtype=np.float64)
-    centred = centred - centred.mean(axis=0) if len(centred) else centred
-    directions = np.linalg.svd(centred, full_matrices=False)[2][:2]
-    # a direction and its opposite are equally good: fix the sign, so that a map does not flip from run to run
-    strongest = directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)] if directions.size else 1.0
-    plane = centred @ (directions * np.sign(strongest)[..., None]).T if directions.size else centred[:, :0]
-    return np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))
-
-
-def tsne(vectors: np.ndarray, random_state: int | None = 0) -> np.ndarray:
-    """Project (n, d) vectors to (n, 2) by t-SNE started from `pca`; a few vectors by `pca` alone."""
-    if len(vectors) < 5:
-        return pca(vectors)
-    start = pca(vectors)
-    spread = start[:, 0].std()
-    start = start / spread * 1e-4 if spread > 0 else start  # the small start that t-SNE's early phase expects
-    # the perplexity is about the number of neighbours kept; it must stay well below the number of points
-    perplexity = min(30.0, (len(vectors) - 1) / 3)
-    model = TSNE(perplexity=perplexity, init=start.astype(np.float32), learning_rate="auto", random_state=random_state)
-    return model.fit_transform(vectors)
-
-
-METHODS: dict[str, Callable[[np.ndarray, int | None], np.ndarray]] = {"tsne": tsne, "pca": pca}
+NEAR = 2.0  # points between the edge of a point and its label
 
 
 def by_category(values: Any, categories: pd.Index, argument: str) -> pd.Series:
@@ -101,9 +77,10 @@ def draw(
 
 def _sizes(n_points: int, counts: np.ndarray | None) -> np.ndarray:
     """Areas of the points: the diameter grows with the fourth root of the count, so that rare ones stay visible."""
+    room = np.sqrt(min(1.0, ROOMY / max(n_points, 1)))
     if counts is None or not n_points or counts.max() == 0:
-        return np.full(n_points, 30.0)
-    return SMALLEST + (LARGEST - SMALLEST) * np.sqrt(counts / counts.max())
+        return np.full(n_points, 30.0 * room)
+    return room * (SMALLEST + (LARGEST - SMALLEST) * np.sqrt(counts / counts.max()))
 
 
 def _scatter(ax: Axes, points: np.ndarray, sizes: np.ndarray, colors: pd.Series | None) -> None:
@@ -134,11 +111,14 @@ def _paint_classes(ax: Axes, points: np.ndarray, sizes: np.ndarray, colors: pd.S
     if others.any():
         _dots(ax, points[others], sizes[others], color=NOTHING, label=f"{classes[others].nunique()} others")
     title = None if colors.name is None else str(colors.name)
-    ax.legend(title=title, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    legend = ax.legend(title=title, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    for handle in filter(None, legend.legend_handles):
+        handle.set(sizes=[30.0])  # they would have the size of some point of the class
 
 
 def _dots(ax: Axes, points: np.ndarray, sizes: np.ndarray, **style: Any) -> Any:
-    return ax.scatter(points[:, 0], points[:, 1], s=sizes, linewidths=0.4, edgecolors="white", alpha=0.9, **style)
+    edge = 0.1 * np.sqrt(sizes.min(initial=LARGEST))  # white edges would hide the colour of small points
+    return ax.scatter(points[:, 0], points[:, 1], s=sizes, linewidths=edge, edgecolors="white", alpha=0.9, **style)
 
 
 def _dress(ax: Axes, title: str, has_counts: bool) -> None:
@@ -157,26 +137,49 @@ def place_labels(
 ) -> list[Annotation]:
     """Write the labels of `points` in the given order beside their points; drop those that find no free place.
 
-    A place is free when it lies inside the axes and meets no label placed before and no point.
+    A place is free when it lies inside the axes and meets no label placed before and no point. Where there is none
+    beside the point, one further away is taken, with a thin line that meets no label either.
     The axes' limits and the figure's layout must be final.
     """
     centres = ax.transData.transform(points)
     pixels = ax.figure.dpi / 72
     radii = np.sqrt(sizes)[:, None] / 2 * pixels
     dots = np.hstack([centres - 0.7 * radii, centres + 0.7 * radii])  # boxes as left, bottom, right, top
-    taken = np.empty((0, 4))
-    kept = []
+    written, lines, kept = np.empty((0, 4)), np.empty((0, 4)), []
     for i in order:
         text = _text(ax, points[i], labels.iloc[i], "bold" if i in bold else "normal")
-        boxes = _boxes(np.array(text.get_window_extent().size), centres[i], radii[i, 0] + 2 * pixels)
-        free = _free(boxes, np.vstack([np.delete(dots, i, axis=0), taken]), np.asarray(ax.bbox.extents))
-        if not len(free):
+        size = np.array(text.get_window_extent().size)
+        reach = 1.1 * size + 2 * radii.max() + (NEAR + max(REACHES)) * pixels + 9
+        near = (np.abs(centres - centres[i]) < reach).all(axis=1)
+        near[i] = False
+        found = _first_place(ax, size, centres[i], radii[i, 0], np.vstack([dots[near], written, lines]), written)
+        if found is None:
             text.remove()
             continue
-        _anchor(text, PLACES[free[0]], radii[i, 0] / pixels + 2)
-        taken = np.vstack([taken, boxes[free[0]]])
+        place, gap, box = found
+        _anchor(text, place, gap / pixels)
+        written = np.vstack([written, box])
+        if gap > radii[i, 0] + NEAR * pixels:
+            lines = np.vstack([lines, _line(centres[i], place, gap)])
+            end = centres[i] + (gap - NEAR * pixels) * np.array([place.x, place.y])
+            ends = ax.transData.inverted().transform([centres[i], end])
+            ax.add_line(Line2D(ends[:, 0], ends[:, 1], linewidth=0.5, color="#999999", zorder=0.9))
         kept.append(text)
     return kept
+
+
+def _first_place(
+    ax: Axes, size: np.ndarray, centre: np.ndarray, radius: float, taken: np.ndarray, written: np.ndarray
+) -> tuple[Place, float, np.ndarray] | None:
+    """Return the first free place of a label of this (width, height), its gap and its box, all in pixels."""
+    frame = np.asarray(ax.bbox.extents)
+    for reach in REACHES:
+        gap = radius + (NEAR + reach) * ax.figure.dpi / 72
+        boxes = _boxes(size, centre, gap)
+        for i in _free(boxes, taken, frame):
+            if not reach or not _meet(_line(centre, PLACES[i], gap), written).any():
+                return PLACES[i], gap, boxes[i]
+    return None
 
 
 def _text(ax: Axes, point: np.ndarray, label: Any, weight: str) -> Annotation:
@@ -222,8 +225,20 @@ def _boxes(size: np.ndarray, centre: np.ndarray, gap: float) -> np.ndarray:
 def _free(boxes: np.ndarray, taken: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """Return the positions of the boxes, (m, 4), that lie in the frame, (4,), and meet none of those taken, (n, 4)."""
     inside = (boxes[:, :2] >= frame[:2]).all(axis=1) & (boxes[:, 2:] <= frame[2:]).all(axis=1)
+    return np.flatnonzero(inside & ~_meet(boxes, taken))
+
+
+def _meet(boxes: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """Tell for each of the boxes, (m, 4), whether it meets one of those taken, (n, 4)."""
     overlaps = (boxes[:, None, :2] < taken[:, 2:]) & (boxes[:, None, 2:] > taken[:, :2])  # (m, n, 2)
-    return np.flatnonzero(inside & ~np.any(np.all(overlaps, axis=2), axis=1))
+    return np.any(np.all(overlaps, axis=2), axis=1)
+
+
+def _line(centre: np.ndarray, place: Place, gap: float) -> np.ndarray:
+    """Boxes along the line from a point to its label, (n, 4)."""
+    steps = np.linspace(0, 1, 2 + int(gap / 4))[:-1, None]
+    along = centre + steps * gap * np.array([place.x, place.y])
+    return np.hstack([along - 1, along + 1])
 
 
 def _anchor(text: Annotation, place: Place, gap: float) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from tabemb.spaces import exchange, matching, plane
+from tabemb.spaces.index import ApproximateIndex
+from tabemb.spaces.search import METRICS, Metric, check_k, first_k, named, neighbors, pairs, unit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MAX_EXACT = 100_000**2
+"""Most pairs that are compared one by one where the caller leaves the choice."""
 # Comparing spellings costs some 20 microseconds a category, and an error must not take minutes in a space of millions.
 MAX_SPELLINGS = 50_000
 
@@ -88,7 +91,8 @@ class EmbeddingSpace:
         Parameters
         ----------
         category : hashable, or ndarray or list of d numbers
-            A category of the space, which is then left out of the answer, or any vector such as a difference of two.
+            A category of the space, which is then left out of the answer, or any vector, such as
+            ``space["a"] - space["b"] + space["c"]``.
         k : int, default=10
             How many to return; all of them if the space holds fewer.
         metric : {"cosine", "euclidean", "dot"}, default="cosine"
@@ -115,15 +119,187 @@ class EmbeddingSpace:
         0        c       1.0
         1        b       5.0
         """
-        measure = _named("metric", metric, METRICS)
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k!r}")
-        scores = measure.scores(self, self._as_vector(category))
-        candidates = np.arange(len(self))
-        if not _is_vector(category):
-            candidates = np.delete(candidates, self._known_position(category))
-        order = candidates[_first_k(measure.sign * scores[candidates], k)]
-        return self._listing(order, measure.column, scores[order])
+        query, own = self._query(category)
+        return self._ranked(query, metric, k, without=[] if own < 0 else [own])
+
+    def analogy(self, a: Any, b: Any, c: Any, k: int = 10) -> pd.DataFrame:
+        """Answer "a is to b as what is to c?" by the categories nearest to a - b + c.
+
+        The vectors are scaled to length one first, and the three are left out of the answer (3CosAdd: Mikolov, Yih &
+        Zweig 2013, https://aclanthology.org/N13-1090/).
+
+        Parameters
+        ----------
+        a, b, c : hashable
+            Categories of the space.
+        k : int, default=10
+            How many to return; all of the others if there are fewer.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `category`, `similarity` (cosine) and, where the space has counts, `count`.
+
+        Raises
+        ------
+        KeyError
+            If one of the three is unknown; the message names close spellings.
+
+        Examples
+        --------
+        >>> vectors = [[1, 0, 1], [1, 0, 0], [0, 1, 0], [0, 1, 1], [1, 1, 0]]
+        >>> space = EmbeddingSpace(vectors, ["Madrid", "Spain", "France", "Paris", "Andorra"])
+        >>> space.analogy("Madrid", "Spain", "France", k=1)
+          category  similarity
+        0    Paris    0.958569
+        """
+        positions = [self._known_position(category) for category in (a, b, c)]
+        first, second, third = self._unit_vectors[positions]
+        return self._ranked(first - second + third, "cosine", k, without=positions)
+
+    def neighbors(
+        self,
+        categories: Iterable[Hashable] | None = None,
+        k: int = 10,
+        metric: str = "cosine",
+        approximate: bool | None = None,
+    ) -> pd.DataFrame:
+        """Return the categories nearest to each of many, in memory that does not grow with their number squared.
+
+        Parameters
+        ----------
+        categories : sequence of hashables, optional
+            All of the space by default.
+        k : int, default=10
+            How many for each; all others if the space holds fewer.
+        metric : {"cosine", "euclidean", "dot"}, default="cosine"
+            As for `nearest`.
+        approximate : bool, optional
+            Whether to ask an `ApproximateIndex`, by cosine alone: the one that `index` built or `open_index` opened
+            last, or a new one. By default only where more than 100,000 times 100,000 pairs would be compared.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `category`, `rank` (from 1), `neighbor` and `similarity` (`distance` for "euclidean").
+
+        Raises
+        ------
+        KeyError
+            If a category is unknown; the message names close spellings.
+        ValueError
+            If the metric or `k` is not allowed, or an approximate answer is asked for another metric than "cosine".
+
+        Examples
+        --------
+        >>> space = EmbeddingSpace([[1, 0], [2, 1], [0, 3]], ["oslo", "bergen", "cairo"])
+        >>> space.neighbors(["oslo", "cairo"], k=1)
+          category  rank neighbor  similarity
+        0     oslo     1   bergen    0.894427
+        1    cairo     1   bergen    0.447214
+        """
+        measure = named("metric", metric, METRICS)
+        check_k(k)
+        asked = self._positions(categories)
+        if approximate is None:
+            approximate = metric == "cosine" and len(asked) * len(self) > MAX_EXACT
+        if not approximate:
+            found, scores = neighbors(self._measured(measure), asked, k, measure)
+            return pairs(self.categories, asked, found, scores, measure.column)
+        if metric != "cosine":
+            raise ValueError(f"an approximate answer needs metric 'cosine', got {metric!r}")
+        return (self._index or self.index()).neighbors(self.categories[asked], k)
+
+    def index(self, path: str | Path | None = None) -> ApproximateIndex:
+        """Build an approximate index of the space by cosine, for more than some 100,000 categories.
+
+        Needs usearch: ``pip install tabemb[index]``. `ApproximateIndex` says which search runs when.
+
+        Parameters
+        ----------
+        path : str or path-like, optional
+            File to write the index to; `open_index` opens it.
+
+        Returns
+        -------
+        ApproximateIndex
+            Answers `nearest` and `neighbors`. The space remembers it for its own `neighbors`.
+
+        Examples
+        --------
+        >>> space = EmbeddingSpace([[1, 0], [2, 1], [0, 3]], ["oslo", "bergen", "cairo"])
+        >>> space.index().neighbors(["oslo"], k=1)
+          category  rank neighbor  similarity
+        0     oslo     1   bergen    0.894427
+        """
+        self._index = ApproximateIndex.build(self, path)
+        return self._index
+
+    def open_index(self, path: str | Path) -> ApproximateIndex:
+        """Open an index that `index` wrote for this space, mapped into memory: it is not read as a whole.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is no index, or the index of other vectors.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/city.usearch"
+        >>> space = EmbeddingSpace([[1, 0], [2, 1], [0, 3]], ["oslo", "bergen", "cairo"])
+        >>> _ = space.index(path)
+        >>> space.open_index(path).nearest("cairo", k=1)
+          category  similarity
+        0   bergen    0.447214
+        """
+        self._index = ApproximateIndex.open(self, path)
+        return self._index
+
+    def clusters(self, n_clusters: int, random_state: int | None = 0) -> pd.DataFrame:
+        """Divide the categories into groups of similar direction: k-means on the vectors scaled to length one.
+
+        Parameters
+        ----------
+        n_clusters : int
+        random_state : int or None, default=0
+            Seed of the first centres.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `cluster`, counted from 0, and `similarity`, the cosine with the middle of the cluster; indexed by
+            category. The largest cluster comes first, and in each the category nearest to its middle.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer different directions than clusters.
+
+        Examples
+        --------
+        >>> space = EmbeddingSpace([[0, 2], [1, 0], [5, 1]], ["cairo", "oslo", "bergen"], name="city")
+        >>> space.clusters(2)["cluster"].to_dict()
+        {'bergen': 0, 'oslo': 0, 'cairo': 1}
+        """
+        from tabemb.spaces.clusters import k_means  # scikit-learn takes long to import
+
+        cluster, similarity = k_means(self._unit_vectors, n_clusters, random_state)
+        table = pd.DataFrame({"cluster": cluster, "similarity": similarity}, index=self._named_categories)
+        return table.iloc[np.lexsort([-similarity, cluster])]
+
+    def normalized(self) -> EmbeddingSpace:
+        """Return the space of the same categories with vectors of length one; vectors of zeros stay zero.
+
+        Examples
+        --------
+        >>> EmbeddingSpace([[3, 4], [0, 0]], ["a", "b"]).normalized().vectors
+        array([[0.6, 0.8],
+               [0. , 0. ]], dtype=float32)
+        """
+        return EmbeddingSpace(self._unit_vectors, self.categories, self.counts, self.name)
 
     def similarity(self, a: Any, b: Any) -> float:
         """Return the cosine of the angle between two categories, vectors, or one of each.
@@ -134,7 +310,7 @@ class EmbeddingSpace:
         >>> round(space.similarity("a", "b"), 2), round(space.similarity("a", "c"), 2)
         (0.96, -1.0)
         """
-        cosine = float(_unit(self._as_vector(a)) @ _unit(self._as_vector(b)))
+        cosine = float(unit(self._as_vector(a)) @ unit(self._as_vector(b)))
         return min(max(cosine, -1.0), 1.0)
 
     def to_frame(self) -> pd.DataFrame:
@@ -151,10 +327,35 @@ class EmbeddingSpace:
         b        3.0     4.0
         """
         columns = [f"{self.name or 'vector'}_{i}" for i in range(self.vectors.shape[1])]
-        return pd.DataFrame(self.vectors.copy(), index=self.categories.rename(self.name or None), columns=columns)
+        return pd.DataFrame(self.vectors.copy(), index=self._named_categories, columns=columns)
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, counts: Any = None) -> EmbeddingSpace:
+        """Make a space of a frame with one row a category, such as `to_frame` gives.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame of shape (n_levels, d)
+            Columns of numbers, indexed by category; the index names the space.
+        counts : array-like of shape (n_levels,), optional
+
+        Raises
+        ------
+        ValueError
+            If a column does not hold numbers.
+
+        Examples
+        --------
+        >>> frame = EmbeddingSpace([[1, 2], [3, 4]], ["a", "b"], name="shop").to_frame()
+        >>> EmbeddingSpace.from_frame(frame)
+        EmbeddingSpace('shop', 2 categories, 2 dimensions)
+        """
+        return cls(*exchange.frame_parts(frame, counts))
 
     def to_parquet(self, path: str | Path) -> None:
         """Write one parquet file with the columns `category`, `vector` (a list of d floats) and, if known, `count`.
+
+        What `coordinates` has computed is written too, a column `map_{method}_{metric}_{seed}` of two floats each.
 
         Raises
         ------
@@ -169,19 +370,11 @@ class EmbeddingSpace:
         >>> EmbeddingSpace.from_parquet(path)["b"]
         array([3., 4.], dtype=float32)
         """
-        flat = pa.array(self.vectors.ravel(), type=pa.float32())
-        columns = {
-            "category": _arrow_categories(self.categories),
-            "vector": pa.FixedSizeListArray.from_arrays(flat, self.vectors.shape[1]),
-        }
-        if self.counts is not None:
-            columns["count"] = pa.array(self.counts)
-        described = {b"tabemb": json.dumps({"name": self.name, "d": self.vectors.shape[1]}).encode()}
-        pq.write_table(pa.table(columns).replace_schema_metadata(described), path)
+        exchange.write_parquet(self, path, self._maps)
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> EmbeddingSpace:
-        """Read a space that `to_parquet` wrote, with its counts and its name.
+        """Read a space that `to_parquet` wrote, with its counts, its name and its coordinates.
 
         Raises
         ------
@@ -196,27 +389,228 @@ class EmbeddingSpace:
         >>> EmbeddingSpace.from_parquet(path)
         EmbeddingSpace('shop', 2 categories, 2 dimensions)
         """
-        table = pq.read_table(path)
-        if missing := {"category", "vector"} - set(table.column_names):
-            raise ValueError(f"{path} is not an embedding space: it has no column {sorted(missing)[0]!r}")
-        described = json.loads((table.schema.metadata or {}).get(b"tabemb", b"{}"))
-        flat = table["vector"].combine_chunks().flatten()
-        vectors = flat.to_numpy().reshape(len(table), described.get("d", -1))
-        counts = table["count"].to_numpy() if "count" in table.column_names else None
-        return cls(vectors, table["category"].to_pandas(), counts, described.get("name", ""))
+        parts, maps = exchange.read_parquet(path)
+        space = cls(*parts)
+        space._maps.update(maps)
+        return space
+
+    def to_word2vec(self, path: str | Path, binary: bool = False, counts_path: str | Path | None = None) -> None:
+        """Write the word2vec format, text or binary, which gensim's ``KeyedVectors.load_word2vec_format`` opens.
+
+        Categories are written as text. The format ends a word at a space, so spaces and line breaks in a category
+        become underscores, as in the published word2vec vectors.
+
+        Parameters
+        ----------
+        path : str or path-like
+        binary : bool, default=False
+        counts_path : str or path-like, optional
+            A second file of words and whole counts, gensim's ``fvocab``.
+
+        Raises
+        ------
+        ValueError
+            If two categories would be written as the same text, or there are no counts to write.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "city.txt"
+        >>> EmbeddingSpace([[1, 0.5], [3, 4]], ["oslo", "new york"]).to_word2vec(path)
+        >>> print(path.read_text())
+        2 2
+        oslo 1.0 0.5
+        new_york 3.0 4.0
+        """
+        exchange.write_word2vec(self, path, binary, counts_path)
+
+    @classmethod
+    def from_word2vec(
+        cls, path: str | Path, binary: bool = False, counts_path: str | Path | None = None
+    ) -> EmbeddingSpace:
+        """Read a file in the word2vec format, such as published word vectors; the file's name names the space.
+
+        Parameters
+        ----------
+        path : str or path-like
+        binary : bool, default=False
+        counts_path : str or path-like, optional
+            A second file with the count of each word, gensim's ``fvocab``.
+
+        Raises
+        ------
+        ValueError
+            If the file is not of this format, or a line has another width than the first line says.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/city.bin"
+        >>> EmbeddingSpace([[1, 2], [3, 4]], ["oslo", "new york"]).to_word2vec(path, binary=True)
+        >>> EmbeddingSpace.from_word2vec(path, binary=True)["new_york"]
+        array([3., 4.], dtype=float32)
+        """
+        return cls(*exchange.read_word2vec(path, binary, counts_path))
+
+    def to_projector(self, folder: str | Path, metadata: pd.DataFrame | None = None) -> None:
+        """Write `vectors.tsv`, `metadata.tsv` and `projector_config.pbtxt` for TensorBoard's projector.
+
+        ``tensorboard --logdir folder`` shows them, and https://projector.tensorflow.org loads the first two. The
+        metadata holds the categories as text, with tabs and line breaks as spaces, and the counts.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            Made if there is none.
+        metadata : pandas.DataFrame, optional
+            More columns of metadata, indexed by category; what it lacks is empty.
+
+        Raises
+        ------
+        ValueError
+            If two categories would be written as the same text, or no index of `metadata` is a category.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> EmbeddingSpace([[1, 2], [3, 4]], ["oslo", "new york"], counts=[7, 9]).to_projector(folder)
+        >>> print((folder / "metadata.tsv").read_text().expandtabs(10))
+        category  count
+        oslo      7
+        new york  9
+        """
+        exchange.write_projector(self, folder, metadata)
+
+    @classmethod
+    def from_projector(cls, folder: str | Path) -> EmbeddingSpace:
+        """Read the vectors, categories, counts and name that `to_projector` wrote; categories are text.
+
+        Raises
+        ------
+        ValueError
+            If the vectors differ in width, or there are more or fewer than rows of metadata.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> EmbeddingSpace([[1, 2], [3, 4]], ["oslo", "new york"], name="city").to_projector(folder)
+        >>> EmbeddingSpace.from_projector(folder)
+        EmbeddingSpace('city', 2 categories, 2 dimensions)
+        """
+        return cls(*exchange.read_projector(folder))
+
+    def to_duckdb(self, database: Any, table: str) -> None:
+        """Create a DuckDB table of the columns `category`, `vector` and, if known, `count`.
+
+        The vectors are of the type FLOAT[d], which DuckDB's `array_cosine_distance` takes.
+        Needs duckdb: ``pip install tabemb[duckdb]``.
+
+        Parameters
+        ----------
+        database : duckdb.DuckDBPyConnection, str or path-like
+            An open connection, or a file, which is made if there is none.
+        table : str
+            Name of the table.
+
+        Raises
+        ------
+        ValueError
+            If there is a table of this name; none is replaced.
+        TypeError
+            As for `to_parquet`.
+
+        Examples
+        --------
+        >>> import duckdb
+        >>> connection = duckdb.connect()
+        >>> EmbeddingSpace([[1, 0], [2, 1], [0, 3]], ["oslo", "bergen", "cairo"]).to_duckdb(connection, "city")
+        >>> connection.execute("SELECT category FROM city ORDER BY array_cosine_distance(vector, [1, 0]::FLOAT[2])")
+        <...>
+        >>> connection.fetchall()
+        [('oslo',), ('bergen',), ('cairo',)]
+        """
+        exchange.write_duckdb(self, database, table)
+
+    @classmethod
+    def from_duckdb(cls, database: Any, table: str) -> EmbeddingSpace:
+        """Read a table with the columns `category`, `vector` and perhaps `count`; its name is that of the space.
+
+        Parameters
+        ----------
+        database : duckdb.DuckDBPyConnection, str or path-like
+            An open connection, or a file.
+        table : str
+
+        Raises
+        ------
+        ValueError
+            If there is no such table, or it lacks a column.
+
+        Examples
+        --------
+        >>> import duckdb
+        >>> connection = duckdb.connect()
+        >>> EmbeddingSpace([[1, 2], [3, 4]], ["oslo", "cairo"]).to_duckdb(connection, "city")
+        >>> EmbeddingSpace.from_duckdb(connection, "city")["cairo"]
+        array([3., 4.], dtype=float32)
+        """
+        return cls(*exchange.read_duckdb(database, table))
+
+    def match(self, categories: Any, counts: Any = None) -> matching.Match:
+        """Look up the vectors of wanted categories, such as a column's in published vectors, and report what is found.
+
+        A category is looked for by value, then by its text, then without regard to case, underscores and outer blanks.
+
+        Parameters
+        ----------
+        categories : sequence of hashables
+            The categories wanted. One that repeats, as in a column of data, counts that often.
+        counts : array-like of the same length, optional
+            How much each counts.
+
+        Returns
+        -------
+        Match
+            ``space``: the wanted categories that have a vector, fit for ``Table(pretrained=...)``; ``table``: how each
+            was found; ``share`` and ``share_of_rows``: how many were. It prints as a report.
+
+        Raises
+        ------
+        ValueError
+            If not a single category has a vector.
+
+        Examples
+        --------
+        >>> words = EmbeddingSpace([[1, 0], [2, 1]], ["new_york", "oslo"])
+        >>> found = words.match(["Oslo", "Oslo", "oslo", "New York", "Rome"])
+        >>> found
+        3 of 4 categories have a vector (75.0%; 80.0% of rows)
+        found: 1 exact, 2 casefolded
+        not found: 'Rome'
+        >>> list(found.space)
+        ['Oslo', 'oslo', 'New York']
+        """
+        given = _as_index(categories, unique=False)
+        weights = np.ones(len(given), dtype=np.int64) if counts is None else _checked_counts(counts, given)
+        return matching.match(self, given, weights)
 
     def coordinates(self, method: str = "tsne", metric: str = "cosine", random_state: int | None = 0) -> pd.DataFrame:
         """Place the categories in a plane so that categories with near vectors are near.
 
+        The space remembers the answer, and `to_parquet` writes it.
+
         Parameters
         ----------
-        method : {"tsne", "pca"}, default="tsne"
-            "tsne" keeps neighbourhoods, "pca" keeps the two directions of largest variance.
-            Fewer than five categories are always placed by "pca": they have no neighbourhoods to keep.
+        method : {"tsne", "umap", "pca"}, default="tsne"
+            "tsne" keeps neighbourhoods (van der Maaten & Hinton 2008, as openTSNE computes it), and so does "umap"
+            (McInnes, Healy & Melville 2018; needs ``pip install tabemb[umap]``); "pca" keeps the two directions of
+            largest variance. Fewer than five categories have no neighbourhoods to keep: "pca" places them.
         metric : {"cosine", "euclidean"}, default="cosine"
             What near means; "cosine", as in `nearest`, ignores how long the vectors are.
         random_state : int or None, default=0
-            Seed of t-SNE.
+            Seed of UMAP; "tsne" starts from "pca" and draws nothing.
 
         Returns
         -------
@@ -232,12 +626,54 @@ class EmbeddingSpace:
         b  0.0  0.0
         c  3.0  0.0
         """
-        from tabemb.spaces import maps  # matplotlib takes long to import, and most uses of a space draw nothing
+        way = named("method", method, plane.METHODS)
+        vectors = self._measured(named("metric", metric, PLANE_METRICS))
+        key = (method, metric, random_state)
+        if key not in self._maps:
+            self._maps[key] = way.project(vectors, random_state)
+        return pd.DataFrame(self._maps[key].copy(), index=self._named_categories, columns=["x", "y"])
 
-        project = _named("method", method, maps.METHODS)
-        vectors = _named("metric", metric, {"cosine": self._unit_vectors, "euclidean": self.vectors})
-        index = self.categories.rename(self.name or None)
-        return pd.DataFrame(project(vectors, random_state), index=index, columns=["x", "y"])
+    def place(
+        self, new: Any, method: str = "tsne", metric: str = "cosine", random_state: int | None = 0
+    ) -> pd.DataFrame:
+        """Place new vectors on the map of `coordinates`, which stays as it is.
+
+        Each new vector goes to where the method would put it, next to its nearest categories, regardless of the others.
+
+        Parameters
+        ----------
+        new : EmbeddingSpace, or array-like of shape (n, d)
+            Vectors as those of the space, such as those of a later model that started from it.
+        method, metric, random_state
+            As for `coordinates`.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n, 2)
+            Columns `x` and `y`, indexed by category where `new` is a space.
+
+        Raises
+        ------
+        ValueError
+            If the vectors have another width.
+
+        Examples
+        --------
+        >>> space = EmbeddingSpace([[0, 0], [3, 0], [6, 0]], ["a", "b", "c"])
+        >>> space.place([[4, 0]], "pca", metric="euclidean")
+             x    y
+        0  1.0  0.0
+        """
+        places = self.coordinates(method, metric, random_state).to_numpy()
+        index = new._named_categories if isinstance(new, EmbeddingSpace) else None
+        vectors = np.asarray(new.vectors if isinstance(new, EmbeddingSpace) else new, dtype=np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self.vectors.shape[1]:
+            raise ValueError(f"new must have shape (n, {self.vectors.shape[1]}), as {self!r} has; got {vectors.shape}")
+        measure = PLANE_METRICS[metric]
+        placed = plane.METHODS[method].place(
+            self._measured(measure), places, unit(vectors) if measure.unit else vectors, random_state
+        )
+        return pd.DataFrame(placed, index=index, columns=["x", "y"])
 
     def map(
         self,
@@ -255,7 +691,7 @@ class EmbeddingSpace:
         """Draw the categories as a labelled map, a matplotlib figure for a person to read.
 
         Frequent categories get larger points and are labelled first.
-        A label that would cover a point or another label is dropped.
+        A label that would cover a point or another label stands further away, at the end of a thin line, or is dropped.
 
         Parameters
         ----------
@@ -286,7 +722,7 @@ class EmbeddingSpace:
         >>> figure.axes[0].get_title(loc="left")
         'shop'
         """
-        from tabemb.spaces import maps
+        from tabemb.spaces import maps  # matplotlib takes long to import, and most uses of a space draw nothing
 
         return maps.draw(
             self.coordinates(method, metric, random_state).to_numpy(),
@@ -362,7 +798,52 @@ class EmbeddingSpace:
 
     @cached_property
     def _unit_vectors(self) -> np.ndarray:
-        return _unit(self.vectors)
+        return unit(self.vectors)
+
+    @cached_property
+    def _maps(self) -> dict[exchange.MapKey, np.ndarray]:
+        """What `coordinates` has computed, (n_levels, 2) each."""
+        return {}
+
+    @cached_property
+    def _index(self) -> ApproximateIndex | None:
+        """The index that was built or opened last."""
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # the unit vectors are soon computed again, and an index belongs to a file of its own
+        return {name: value for name, value in vars(self).items() if name not in ("_unit_vectors", "_index")}
+
+    @property
+    def _named_categories(self) -> pd.Index:
+        return self.categories.rename(self.name or None)
+
+    def _measured(self, measure: Metric) -> np.ndarray:
+        """Return the vectors as this metric compares them."""
+        return self._unit_vectors if measure.unit else self.vectors
+
+    def _query(self, category_or_vector: Any) -> tuple[np.ndarray, int]:
+        """Return a vector to compare with all, and the position to leave out, -1 for none."""
+        position = -1 if _is_vector(category_or_vector) else self._known_position(category_or_vector)
+        return self._as_vector(category_or_vector), position
+
+    def _positions(self, categories: Iterable[Hashable] | None) -> np.ndarray:
+        if categories is None:
+            return np.arange(len(self))
+        asked = _as_index(categories, unique=False)
+        positions = self.categories.get_indexer(asked)
+        for i in np.flatnonzero(positions < 0).tolist():  # another kind of missing value, or an unknown category
+            positions[i] = self._known_position(asked[i])
+        return positions
+
+    def _ranked(self, query: np.ndarray, metric: str, k: int, without: Sequence[int]) -> pd.DataFrame:
+        measure = named("metric", metric, METRICS)
+        check_k(k)
+        query = unit(query) if measure.unit else query
+        scores = measure.scores(query[None], self._measured(measure))[0]
+        candidates = np.delete(np.arange(len(self)), without)
+        order = candidates[first_k(measure.sign * scores[candidates], k)]
+        return self._listing(order, measure.column, scores[order])
 
     def _position(self, category: Any) -> int:
         if pd.api.types.is_scalar(category) and pd.isna(category):  # None, NaN and NaT name one missing category
@@ -377,8 +858,8 @@ class EmbeddingSpace:
         return position
 
     def _spellings(self, category: Hashable) -> str:
-        frequent = range(len(self)) if self.counts is None else np.argsort(-self.counts, kind="stable")
-        spelled = {str(c).casefold(): c for c in self.categories[list(frequent[:MAX_SPELLINGS])]}
+        frequent = np.arange(len(self)) if self.counts is None else np.argsort(-self.counts, kind="stable")
+        spelled = {str(c).casefold(): c for c in self.categories[frequent[:MAX_SPELLINGS]]}
         wanted = str(category).casefold()
         close = difflib.get_close_matches(wanted, spelled, n=3)
         close += [text for text in spelled if wanted and text.startswith(wanted) and text not in close]
@@ -399,27 +880,7 @@ class EmbeddingSpace:
         return listing
 
 
-@dataclass(frozen=True)
-class Metric:
-    """How `nearest` compares a vector with all: scores of shape (n_levels,), sign -1 if the largest is nearest."""
-
-    scores: Callable[[EmbeddingSpace, np.ndarray], np.ndarray]
-    column: str
-    sign: int
-
-
-METRICS = {
-    "cosine": Metric(lambda space, query: np.clip(space._unit_vectors @ _unit(query), -1, 1), "similarity", -1),
-    # the norm of the difference, not the expanded square: in float32 the latter loses all digits between close vectors
-    "euclidean": Metric(lambda space, query: np.linalg.norm(space.vectors - query, axis=1), "distance", 1),
-    "dot": Metric(lambda space, query: space.vectors @ query, "similarity", -1),
-}
-
-
-def _named(argument: str, name: str, choices: dict[str, Any]) -> Any:
-    if name not in choices:
-        raise ValueError(f"{argument} must be one of {', '.join(map(repr, choices))}; got {name!r}")
-    return choices[name]
+PLANE_METRICS = {name: METRICS[name] for name in ("cosine", "euclidean")}
 
 
 def _is_vector(category_or_vector: Any) -> bool:
@@ -427,20 +888,9 @@ def _is_vector(category_or_vector: Any) -> bool:
     return isinstance(category_or_vector, np.ndarray | list)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(lengths == 0, 1, lengths)
-
-
-def _first_k(costs: np.ndarray, k: int) -> np.ndarray:
-    """Positions of the k smallest costs in rising order, ties by position, without sorting all of them."""
-    if k >= len(costs):
-        return np.argsort(costs, kind="stable")
-    reachable = np.flatnonzero(costs <= np.partition(costs, k - 1)[k - 1])
-    return reachable[np.argsort(costs[reachable], kind="stable")[:k]]
-
-
-def _as_index(categories: Any) -> pd.Index:
+def _as_index(categories: Any, unique: bool = True) -> pd.Index:
+    if isinstance(categories, str):
+        raise TypeError(f"categories must be a sequence of categories, got the text {categories!r}")
     if isinstance(categories, pa.Array | pa.ChunkedArray):
         categories = categories.to_pylist()
     elif not isinstance(categories, pd.Index | pd.Series | np.ndarray):
@@ -448,7 +898,7 @@ def _as_index(categories: Any) -> pd.Index:
     index = pd.Index(categories, tupleize_cols=False, name=None)
     if isinstance(index, pd.CategoricalIndex):  # categories go by value; the codes behind them mean nothing here
         index = index.astype(index.categories.dtype)
-    if not index.is_unique:
+    if unique and not index.is_unique:
         raise ValueError(f"categories must not repeat, but {index[index.duplicated()][0]!r} occurs more than once")
     return index
 
@@ -475,14 +925,3 @@ def _checked_counts(counts: Any, categories: pd.Index) -> np.ndarray:
         raise ValueError(f"counts must not be negative or missing; {categories[bad[0]]!r} has {checked[bad[0]]}")
     checked.setflags(write=False)
     return checked
-
-
-def _arrow_categories(categories: pd.Index) -> pa.Array:
-    try:
-        array = pa.array(categories, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        kinds = ", ".join(sorted({type(category).__name__ for category in categories}))
-        raise TypeError(f"parquet needs categories of one type, got {kinds}") from error
-    if pa.types.is_nested(array.type):
-        raise TypeError(f"parquet needs categories of one plain type, got {type(categories[0]).__name__}")
-    return array

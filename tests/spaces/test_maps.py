@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tabemb.spaces import EmbeddingSpace, maps
+from tabemb.spaces import EmbeddingSpace, plane
 
 
 def clusters(n_each=20, seed=0):
@@ -24,40 +24,13 @@ def boxes_of(figure):
 
 
 def test_pca_keeps_the_distances_of_points_in_a_plane():
-    plane = np.random.default_rng(0).normal(size=(30, 2))
-    turned = plane @ np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0][:2]
-    placed = maps.pca(turned)
+    flat = np.random.default_rng(0).normal(size=(30, 2))
+    turned = flat @ np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0][:2]
+    placed = plane.pca(turned)
     np.testing.assert_allclose(
-        np.linalg.norm(placed[:, None] - placed, axis=2), np.linalg.norm(plane[:, None] - plane, axis=2), atol=1e-9
+        np.linalg.norm(placed[:, None] - placed, axis=2), np.linalg.norm(flat[:, None] - flat, axis=2), atol=1e-9
     )
     assert placed[:, 0].var() > placed[:, 1].var()
-
-
-@pytest.mark.parametrize("method", ["tsne", "pca"])
-def test_coordinates_keep_groups_together_and_repeat(method):
-    space = clusters()
-    placed = space.coordinates(method)
-    assert list(placed.columns) == ["x", "y"]
-    assert list(placed.index) == list(space.categories)
-    distances = np.linalg.norm(placed.to_numpy()[:, None] - placed.to_numpy(), axis=2) + np.diag(np.full(40, np.inf))
-    nearest = distances.argmin(axis=1)
-    assert ((nearest < 20) == (np.arange(40) < 20)).all()
-    pd.testing.assert_frame_equal(placed, space.coordinates(method))
-
-
-@pytest.mark.parametrize("method", ["tsne", "pca"])
-@pytest.mark.parametrize("n", [0, 1, 2, 4, 5, 6])
-@pytest.mark.parametrize("d", [1, 3])
-def test_a_few_vectors_have_coordinates_too(method, n, d):
-    vectors = np.random.default_rng(0).normal(size=(n, d))
-    placed = EmbeddingSpace(vectors, range(n)).coordinates(method, metric="euclidean")
-    assert placed.shape == (n, 2)
-    assert np.isfinite(placed.to_numpy()).all()
-
-
-@pytest.mark.parametrize("method", ["tsne", "pca"])
-def test_equal_vectors_have_finite_coordinates(method):
-    assert np.isfinite(EmbeddingSpace(np.zeros((12, 3)), range(12)).coordinates(method).to_numpy()).all()
 
 
 @pytest.mark.parametrize("dpi", [60, 100, 150, 220])
@@ -89,7 +62,7 @@ def test_labels_do_not_cover_other_points():
     space = EmbeddingSpace(rng.normal(size=(120, 2)), [f"place {i}" for i in range(120)])
     figure = space.map(method="pca", metric="euclidean")
     boxes = np.array(boxes_of(figure))
-    dots = figure.axes[0].transData.transform(maps.pca(space.vectors))
+    dots = figure.axes[0].transData.transform(plane.pca(space.vectors))
     covered = ((dots[:, None] > boxes[:, :2]) & (dots[:, None] < boxes[:, 2:])).all(axis=2)
     assert not covered.any()
 
@@ -101,6 +74,42 @@ def test_of_two_labels_in_one_place_the_frequent_category_wins():
     written = {text.get_text() for text in labels_of(space.map(method="pca"))}
     assert names[19] in written
     assert names[0] not in written
+
+
+def test_a_frequent_category_in_a_crowd_is_labelled_at_the_end_of_a_line():
+    rng = np.random.default_rng(0)
+    crowd = np.vstack([[0, 0], rng.normal(scale=0.02, size=(150, 2)), [[-1, -1], [1, 1], [-1, 1], [1, -1]]])
+    names = ["the middle", *(f"one of many {i}" for i in range(154))]
+    figure = EmbeddingSpace(crowd, names, counts=[1000] + [1] * 154).map(method="pca", metric="euclidean")
+    boxes = dict(zip((text.get_text() for text in labels_of(figure)), boxes_of(figure)))
+    axes = figure.axes[0]
+    lines = [axes.transData.transform(line.get_xydata()) for line in axes.lines]
+    middle = axes.transData.transform(axes.collections[0].get_offsets()[0])
+    (end,) = (line[1] for line in lines if np.allclose(line[0], middle))
+    left, bottom, right, top = boxes["the middle"]
+    assert left - 9 < end[0] < right + 9
+    assert bottom - 9 < end[1] < top + 9
+
+
+def test_lines_cross_no_label():
+    rng = np.random.default_rng(1)
+    crowds = np.vstack([centre + rng.normal(scale=0.08, size=(40, 2)) for centre in rng.uniform(-1, 1, size=(6, 2))])
+    figure = EmbeddingSpace(crowds, [f"one of many {i}" for i in range(240)]).map(method="pca", metric="euclidean")
+    boxes, axes = boxes_of(figure), figure.axes[0]
+    lines = [axes.transData.transform(line.get_xydata()) for line in axes.lines]
+    assert len(lines) > 20
+    along = np.vstack([line[0] + np.linspace(0, 1, 99)[:, None] * (line[1] - line[0]) for line in lines])
+    inside = np.array([((along > box[:2] + 1) & (along < box[2:] - 1)).all(axis=1).any() for box in boxes])
+    assert not inside.any()
+
+
+def test_many_points_are_smaller_and_the_legend_is_not():
+    few, many = (EmbeddingSpace(np.random.default_rng(0).normal(size=(n, 2)), range(n)) for n in (500, 2000))
+    pictures = [space.map(["class"] * len(space), method="pca", n_labels=0) for space in (few, many)]
+    areas = [picture.axes[0].collections[-1].get_sizes()[0] for picture in pictures]
+    assert areas[1] == areas[0] / 2
+    handles = [picture.axes[0].get_legend().legend_handles[0].get_sizes()[0] for picture in pictures]
+    assert handles[0] == handles[1]
 
 
 def test_highlighted_categories_come_first_and_in_bold():

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from tabemb.spaces import EmbeddingSpace
-from tabemb.spaces.space import _first_k
+from tabemb.spaces.search import first_k
 
 CITIES = ["oslo", "bergen", "cairo", "nowhere"]
 
@@ -71,11 +71,11 @@ def test_euclidean_keeps_digits_between_close_vectors_far_from_zero():
 
 
 def test_ties_keep_the_order_of_the_space():
-    np.testing.assert_array_equal(_first_k(np.array([2, 1, 1, 0, 1]), 3), [3, 1, 2])
-    np.testing.assert_array_equal(_first_k(np.array([2, 1, 1]), 9), [1, 2, 0])
-    assert len(_first_k(np.array([]), 3)) == 0
+    np.testing.assert_array_equal(first_k(np.array([2, 1, 1, 0, 1]), 3), [3, 1, 2])
+    np.testing.assert_array_equal(first_k(np.array([2, 1, 1]), 9), [1, 2, 0])
+    assert len(first_k(np.array([]), 3)) == 0
     costs = np.random.default_rng(0).integers(0, 3, 1000)
-    np.testing.assert_array_equal(_first_k(costs, 500), sorted(range(1000), key=lambda i: costs[i])[:500])
+    np.testing.assert_array_equal(first_k(costs, 500), sorted(range(1000), key=lambda i: costs[i])[:500])
 
 
 def test_nearest_without_counts_and_with_a_single_category():
@@ -117,9 +117,9 @@ def test_number_asked_for_as_string():
             lambda s: s.nearest("oslo", metric="manhattan"),
             "metric must be one of 'cosine', 'euclidean', 'dot'; got 'man",
         ),
-        (lambda s: s.coordinates("umap"), "method must be one of 'tsne', 'pca'; got 'umap'"),
+        (lambda s: s.coordinates("lda"), "method must be one of 'tsne', 'umap', 'pca'; got 'lda'"),
         (lambda s: s.coordinates(metric="dot"), "metric must be one of 'cosine', 'euclidean'; got 'dot'"),
-        (lambda s: s.nearest("oslo", k=0), "k must be at least 1, got 0"),
+        (lambda s: s.nearest("oslo", k=0), "k must be an integer of at least 1, got 0"),
         (lambda s: s.nearest(np.ones(3)), r"must have shape \(2,\), got \(3,\)"),
     ],
 )
@@ -156,7 +156,7 @@ def test_bad_construction(arguments, message):
         pa.chunked_array([["a"], ["b"]]),
         pa.array(["a", "b"]).dictionary_encode(),
         ("a", "b"),
-        (name for name in "ab"),
+        (name for name in list("ab")),
     ],
 )
 def test_categories_from_many_containers(categories):

@@ -1,0 +1,227 @@
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tabemb.spaces import EmbeddingSpace
+
+
+@pytest.fixture
+def space():
+    vectors = np.random.default_rng(0).normal(size=(4, 3)) * [1, 1e-9, 1e9]
+    return EmbeddingSpace(vectors, ["oslo", "наука", "$x</script>", 'a "b"'], counts=[7, 2, 5, 0], name="city")
+
+
+def assert_same(read, space, names=None):
+    assert list(read) == list(space if names is None else names)
+    np.testing.assert_array_equal(read.vectors, space.vectors)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_word2vec_round_trip(tmp_path, space, binary):
+    space.to_word2vec(tmp_path / "city.vec", binary, counts_path=tmp_path / "counts")
+    read = EmbeddingSpace.from_word2vec(tmp_path / "city.vec", binary, counts_path=tmp_path / "counts")
+    assert_same(read, space, ["oslo", "наука", "$x</script>", 'a_"b"'])
+    np.testing.assert_array_equal(read.counts, space.counts)
+    assert read.name == "city"
+    assert EmbeddingSpace.from_word2vec(tmp_path / "city.vec", binary).counts is None
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_gensim_opens_what_is_written_and_the_reverse(tmp_path, space, binary):
+    keyed_vectors = pytest.importorskip("gensim.models", reason="gensim is not installed").KeyedVectors
+    ours, counts, theirs = (str(tmp_path / name) for name in ("ours", "counts", "theirs"))
+    space.to_word2vec(ours, binary, counts)
+    opened = keyed_vectors.load_word2vec_format(ours, fvocab=counts, binary=binary)
+    names = ["oslo", "наука", "$x</script>", 'a_"b"']
+    assert opened.index_to_key == names
+    np.testing.assert_array_equal(opened.vectors, space.vectors)
+    assert [opened.get_vecattr(name, "count") for name in names] == [7, 2, 5, 0]
+    opened.save_word2vec_format(theirs, fvocab=counts, binary=binary)
+    read = EmbeddingSpace.from_word2vec(theirs, binary, counts)
+    assert list(read) == sorted(names, key=lambda name: -opened.get_vecattr(name, "count"))
+    for name, original in zip(names, space):
+        np.testing.assert_array_equal(read[name], space[original])
+
+
+def test_binary_files_of_the_first_word2vec_end_vectors_with_a_newline(tmp_path):
+    vectors = np.array([[1, 2], [3, 4]], dtype="<f4")
+    rows = [f"{word} ".encode() + vector.tobytes() + b"\n" for word, vector in zip("ab", vectors)]
+    (tmp_path / "c").write_bytes(b"2 2\n" + b"".join(rows))
+    read = EmbeddingSpace.from_word2vec(tmp_path / "c", binary=True)
+    assert list(read) == ["a", "b"]
+    np.testing.assert_array_equal(read.vectors, vectors)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("2 2\na 1 2\nb 1 2 3\n", "line 3 of .* holds 3 numbers, its first line says 2; a word holds no spaces"),
+        ("1 2\nnew york 1 2\n", "line 2 of .* holds 3 numbers"),
+        ("3 2\na 1 2\n", "holds 1 words, its first line says 3"),
+        ("1 2\na 1 2\nb 1 2\n", "holds more than the 1 words that its first line names"),
+        ("1 2\na 1 x\n", "line 2 of .* does not hold a word and numbers: could not convert"),
+        ("a 1 2\n", "is not a word2vec file: its first line must hold two numbers, words and width"),
+        ("2 1\na 1\na 2\n", "categories must not repeat, but 'a'"),
+    ],
+)
+def test_text_that_is_not_word2vec(tmp_path, text, message):
+    (tmp_path / "x.txt").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        EmbeddingSpace.from_word2vec(tmp_path / "x.txt")
+
+
+def test_text_read_as_binary_and_binary_read_as_text(tmp_path, space):
+    space.to_word2vec(tmp_path / "text")
+    with pytest.raises(ValueError, match="text needs binary=False"):
+        EmbeddingSpace.from_word2vec(tmp_path / "text", binary=True)
+    space.to_word2vec(tmp_path / "bytes", binary=True)
+    with pytest.raises(ValueError, match=r"binary=True|does not hold a word"):
+        EmbeddingSpace.from_word2vec(tmp_path / "bytes")
+
+
+def test_counts_that_are_missing(tmp_path, space):
+    with pytest.raises(ValueError, match=r"counts_path is given, but .* has no counts"):
+        EmbeddingSpace(np.eye(2), list("ab")).to_word2vec(tmp_path / "x", counts_path=tmp_path / "counts")
+    space.to_word2vec(tmp_path / "x")
+    (tmp_path / "counts").write_text("oslo 7\n")
+    with pytest.raises(ValueError, match="has no count of 'наука'"):
+        EmbeddingSpace.from_word2vec(tmp_path / "x", counts_path=tmp_path / "counts")
+
+
+@pytest.mark.parametrize(
+    ("categories", "message"),
+    [
+        ([1, "1"], "categories 1 and '1' would both be written as '1'; rename one of them"),
+        (["a\tb", "a b"], "would both be written as"),
+        ([None, "nan"], "categories nan and 'nan' would both be written as 'nan'"),
+    ],
+)
+def test_categories_that_become_the_same_text(tmp_path, categories, message):
+    space = EmbeddingSpace(np.eye(2), categories)
+    with pytest.raises(ValueError, match=message):
+        space.to_word2vec(tmp_path / "x")
+    with pytest.raises(ValueError, match=message):
+        space.to_projector(tmp_path)
+
+
+def test_projector_round_trip(tmp_path, space):
+    space.to_projector(tmp_path / "new" / "folder")
+    read = EmbeddingSpace.from_projector(tmp_path / "new" / "folder")
+    assert_same(read, space)
+    np.testing.assert_array_equal(read.counts, space.counts)
+    assert read.name == "city"
+
+
+def test_projector_files_are_as_tensorboard_reads_them(tmp_path):
+    space = EmbeddingSpace([[0.5, 1], [2, 3]], ["a\tb\nc", 7], name='my "space"')
+    space.to_projector(tmp_path)
+    assert (tmp_path / "vectors.tsv").read_text() == "0.5\t1.0\n2.0\t3.0\n"
+    assert (tmp_path / "metadata.tsv").read_text() == "a b c\n7\n"  # one column: without a header
+    config = (tmp_path / "projector_config.pbtxt").read_text()
+    assert 'tensor_name: "my \\"space\\""\n  tensor_path: "vectors.tsv"\n  metadata_path: "metadata.tsv"' in config
+    read = EmbeddingSpace.from_projector(tmp_path)
+    assert list(read) == ["a b c", "7"]
+    assert read.name == 'my "space"'
+    metadata = pd.DataFrame({"land": ["no\nrway", "x"], "size": [1.5, 2]}, index=[7, "elsewhere"])
+    space.to_projector(tmp_path, metadata)
+    assert (tmp_path / "metadata.tsv").read_text() == "category\tland\tsize\na b c\t\t\n7\tno rway\t1.5\n"
+    assert list(EmbeddingSpace.from_projector(tmp_path)) == ["a b c", "7"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (pd.DataFrame({"x": [1]}, index=["z"]), "metadata: none of its index is a category"),
+        (pd.DataFrame({"x": [1, 2]}, index=["a", "a"]), "metadata: the index must hold each category once"),
+        (pd.DataFrame({"category": [1]}, index=["a"]), "metadata must not have a column 'category'"),
+    ],
+)
+def test_metadata_that_does_not_fit(tmp_path, metadata, message):
+    with pytest.raises(ValueError, match=message):
+        EmbeddingSpace(np.eye(2), ["a", "b"]).to_projector(tmp_path, metadata)
+
+
+def test_projector_files_that_do_not_fit(tmp_path):
+    EmbeddingSpace(np.eye(3), list("abc")).to_projector(tmp_path)
+    (tmp_path / "metadata.tsv").write_text("a\n")
+    with pytest.raises(ValueError, match="holds 3 vectors, but metadata of 1"):
+        EmbeddingSpace.from_projector(tmp_path)
+    (tmp_path / "vectors.tsv").write_text("1\t2\n3\n")
+    with pytest.raises(ValueError, match="must hold vectors of one width"):
+        EmbeddingSpace.from_projector(tmp_path)
+
+
+@pytest.mark.parametrize("categories", [["a", None], [2**60, 3], pd.to_datetime(["2020-01-01", "2021-01-01"])])
+def test_duckdb_round_trip(tmp_path, categories):
+    pytest.importorskip("duckdb", reason="duckdb is not installed: pip install tabemb[duckdb]")
+    space = EmbeddingSpace([[1.25, -3, 0], [0.1, 0, 7]], categories, counts=[3, 4])
+    space.to_duckdb(tmp_path / "spaces.db", 'my "table"')
+    read = EmbeddingSpace.from_duckdb(str(tmp_path / "spaces.db"), 'my "table"')
+    np.testing.assert_array_equal(read.vectors, space.vectors)
+    np.testing.assert_array_equal(read.counts, [3, 4])
+    assert read.name == 'my "table"'
+    for category in space:
+        np.testing.assert_array_equal(read[category], space[category])
+
+
+def test_duckdb_compares_the_vectors_itself(space):
+    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed: pip install tabemb[duckdb]")
+    with duckdb.connect() as connection:
+        space.to_duckdb(connection, "city")
+        distance = "array_cosine_distance(a.vector, b.vector)"
+        others = "FROM city a, city b WHERE a.category = 'oslo' AND b.category != 'oslo'"
+        found = dict(connection.sql(f"SELECT b.category, 1 - {distance} {others}").fetchall())
+        exact = space.nearest("oslo").set_index("category")["similarity"]
+        assert found == pytest.approx(exact.to_dict(), abs=1e-5)
+
+
+def test_duckdb_replaces_no_table_and_names_a_missing_one(tmp_path, space):
+    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed: pip install tabemb[duckdb]")
+    with duckdb.connect() as connection:
+        space.to_duckdb(connection, "city")
+        with pytest.raises(ValueError, match="the database has a table 'city' already; drop it or choose another name"):
+            space.to_duckdb(connection, "city")
+        with pytest.raises(ValueError, match="the database has no table 'shop'"):
+            EmbeddingSpace.from_duckdb(connection, "shop")
+        connection.sql("CREATE TABLE other AS SELECT 1 AS category")
+        with pytest.raises(ValueError, match="table 'other' is not an embedding space: it has no column 'vector'"):
+            EmbeddingSpace.from_duckdb(connection, "other")
+        connection.sql("CREATE TABLE ragged AS SELECT * FROM (VALUES (1, [1.5, 2]), (2, [3])) AS t(category, vector)")
+        with pytest.raises(ValueError, match="table 'ragged' is not an embedding space: its vectors are no lists"):
+            EmbeddingSpace.from_duckdb(connection, "ragged")
+    with pytest.raises(FileNotFoundError, match=r"none\.db' is not a file"):
+        EmbeddingSpace.from_duckdb(tmp_path / "none.db", "city")
+
+
+def test_frame_round_trip(space):
+    read = EmbeddingSpace.from_frame(space.to_frame(), space.counts)
+    assert_same(read, space)
+    np.testing.assert_array_equal(read.counts, space.counts)
+    assert read.name == "city"
+    assert EmbeddingSpace.from_frame(EmbeddingSpace(np.eye(2), list("ab")).to_frame()).name == ""
+
+
+def test_empty_spaces_keep_their_width(tmp_path):
+    pytest.importorskip("duckdb", reason="duckdb is not installed: pip install tabemb[duckdb]")
+    empty = EmbeddingSpace(np.empty((0, 3)), [])
+    empty.to_word2vec(tmp_path / "text")
+    empty.to_word2vec(tmp_path / "binary", binary=True)
+    empty.to_duckdb(tmp_path / "db", "t")
+    read = [EmbeddingSpace.from_word2vec(tmp_path / "text"), EmbeddingSpace.from_word2vec(tmp_path / "binary", True)]
+    read += [EmbeddingSpace.from_duckdb(tmp_path / "db", "t"), EmbeddingSpace.from_frame(empty.to_frame())]
+    assert [space.vectors.shape for space in read] == [(0, 3)] * 4
+
+
+def test_a_frame_that_holds_no_numbers():
+    frame = pd.DataFrame({"x": [1.0], "land": ["no"]}, index=["oslo"])
+    with pytest.raises(ValueError, match="the columns of the frame must hold numbers; 'land' holds"):
+        EmbeddingSpace.from_frame(frame)
+
+
+def test_a_space_alone_imports_no_optional_package():
+    packages = {"umap", "openTSNE", "usearch", "duckdb", "gensim"}
+    code = f"import sys, tabemb.spaces; print(sorted({packages} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,106 @@
+import pickle
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tabemb.spaces import EmbeddingSpace
+from tabemb.spaces import space as space_module
+
+pytest.importorskip("usearch", reason="usearch is not installed: pip install tabemb[index]")
+
+
+def crowd(n=2000, seed=0, **changed):
+    """Forty groups of directions in sixteen dimensions."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(40, 16))[np.arange(n) % 40] + rng.normal(scale=0.4, size=(n, 16))
+    return EmbeddingSpace(vectors, [f"c{i}" for i in range(n)], **changed)
+
+
+def recall(found, exact):
+    pairs = [set(zip(table["category"], table["neighbor"])) for table in (found, exact)]
+    return len(pairs[0] & pairs[1]) / len(pairs[1])
+
+
+def test_an_index_finds_nearly_all_of_the_nearest():
+    space = crowd()
+    found, exact = space.index().neighbors(k=10), space.neighbors(k=10)
+    assert list(found.columns) == list(exact.columns)
+    assert len(found) == len(exact)
+    assert not (found["category"] == found["neighbor"]).any()
+    assert list(found["rank"]) == list(exact["rank"])
+    assert recall(found, exact) > 0.95
+
+
+def test_an_index_answers_for_a_category_and_for_a_vector():
+    space = crowd(counts=np.arange(2000))
+    index = space.index()
+    pd.testing.assert_frame_equal(index.nearest("c7", k=3), space.nearest("c7", k=3), rtol=1e-4)
+    own = index.nearest(space["c7"] * 3, k=1)
+    assert (own["category"][0], own["count"][0]) == ("c7", 7)
+    assert list(index.neighbors(["c9", "c7"], k=1)["category"]) == ["c9", "c7"]
+
+
+def test_an_index_of_a_few_and_of_zeros():
+    space = EmbeddingSpace([[1, 0], [2, 1], [0, 0]], ["a", "b", "c"])
+    pd.testing.assert_frame_equal(space.index().nearest("a"), space.nearest("a"))
+    assert len(space.index().neighbors()) == 6
+    assert EmbeddingSpace([[1, 0]], ["a"]).index().nearest("a").empty
+    assert EmbeddingSpace(np.empty((0, 2)), []).index().neighbors().empty
+    assert len(EmbeddingSpace(np.ones((50, 2)), range(50)).index().nearest(0, k=5)) == 5
+
+
+def test_a_saved_index_is_opened_and_answers_the_same(tmp_path):
+    space = crowd()
+    built = space.index(tmp_path / "c.usearch").neighbors(k=5)
+    opened = crowd().open_index(tmp_path / "c.usearch")
+    pd.testing.assert_frame_equal(opened.neighbors(k=5), built)
+
+
+@pytest.mark.parametrize("other", [crowd(1999), crowd(seed=1), EmbeddingSpace(np.eye(3), list("abc"))])
+def test_an_index_of_another_space_is_refused(tmp_path, other):
+    crowd().index(tmp_path / "c.usearch")
+    with pytest.raises(ValueError, match=r"is the index of other vectors \(2000 of width 16\) than those of Emb"):
+        other.open_index(tmp_path / "c.usearch")
+    EmbeddingSpace(np.empty((0, 16)), []).index(tmp_path / "empty.usearch")
+    with pytest.raises(ValueError, match=r"is the index of other vectors \(0 of width 16\)"):
+        other.open_index(tmp_path / "empty.usearch")
+
+
+def test_a_file_that_is_no_index(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing' is not a file"):
+        crowd().open_index(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError, match="lies in a folder that does not exist"):
+        crowd().index(tmp_path / "no" / "index")
+    (tmp_path / "text").write_bytes(b"hello" * 100)
+    with pytest.raises(ValueError, match="text' is not a usearch index"):
+        crowd().open_index(tmp_path / "text")
+
+
+def test_neighbors_is_exact_until_there_are_very_many_pairs(monkeypatch):
+    space, asked = crowd(), []
+    monkeypatch.setattr(space_module.ApproximateIndex, "neighbors", lambda *arguments: asked.append(arguments))
+    space.neighbors(["c1"])
+    space.neighbors(["c1"], metric="dot")
+    assert not asked
+    monkeypatch.setattr(space_module, "MAX_EXACT", 1999)
+    space.neighbors(["c1"], metric="dot")
+    space.neighbors(["c1"], approximate=False)
+    assert not asked
+    space.neighbors(["c1"])
+    assert len(asked) == 1
+
+
+def test_neighbors_asks_the_index_that_is_there(tmp_path):
+    space = crowd()
+    index = space.index(tmp_path / "c.usearch")
+    pd.testing.assert_frame_equal(space.neighbors(approximate=True), index.neighbors())
+    assert space._index is index
+    assert pickle.loads(pickle.dumps(space))._index is None
+
+
+def test_without_usearch_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    with pytest.raises(ImportError, match=r"pip install tabemb\[index\]"):
+        crowd().index()

@@ -28,6 +28,7 @@ from scipy.stats import spearmanr
 import tabemb
 from experiments.rossmann import INPUTS, read_sales
 from tabemb import EmbeddingRegressor, EmbeddingSpace
+from tabemb.spaces.maps import place_labels
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "conf"
 STATES = {
@@ -47,6 +48,7 @@ STATES = {
 }
 EAST = ("BE", "SN", "ST", "TH")
 """East Germany before 1990; of Berlin, a half."""
+AREA = 50.0
 WEST_COLOR, EAST_COLOR = "#0072B2", "#D55E00"
 
 
@@ -115,12 +117,18 @@ def draw(states: EmbeddingSpace, pairs: pd.DataFrame, first: pd.DataFrame) -> Fi
     figure = Figure(figsize=(12, 9), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     (earth, space), (distances, component) = figure.subplots(2, 2)
-    _states(earth, states, geography(states), "Germany: the states where they lie")
-    _states(space, states, on_the_map(states), "The states' vectors, turned to lie like the map")
+    maps = (earth, geography(states), "where they lie"), (space, on_the_map(states), "their vectors, turned likewise")
+    for ax, places, title in maps:
+        _states(ax, states, places, f"12 states of Germany: {title}")
     _cloud(distances, pairs, "distance of two stores' vectors", "difference of their mean log sales")
     distances.set_title(f"{len(pairs):,} pairs of stores", loc="left", fontweight="bold")
     _cloud(component, first, "first principal component of the stores' vectors", "mean log sales")
     component.set_title(f"{len(first):,} stores", loc="left", fontweight="bold")
+    figure.draw_without_rendering()  # labels are placed in pixels: the layout must be settled before
+    figure.set_layout_engine("none")
+    for ax, places, _ in maps:
+        _label(ax, states, places)
+    earth.legend(frameon=False, loc="upper right")
     return figure
 
 
@@ -131,15 +139,19 @@ def on_the_map(states: EmbeddingSpace) -> np.ndarray:
 
 
 def _states(ax: Axes, states: EmbeddingSpace, places: np.ndarray, title: str) -> None:
-    colors = [EAST_COLOR if state in EAST else WEST_COLOR for state in states.categories]
-    ax.scatter(places[:, 0], places[:, 1], c=colors, s=50)
-    for state, place in zip(states.categories, places):
-        ax.annotate(STATES[state][0], place, (0, 7), textcoords="offset points", ha="center", fontsize=8)
+    for name, color, own in (("west", WEST_COLOR, False), ("east", EAST_COLOR, True)):
+        chosen = np.isin(states.categories, EAST) == own
+        ax.scatter(places[chosen, 0], places[chosen, 1], color=color, s=AREA, label=name)
     ax.set_title(title, loc="left", fontweight="bold")
     ax.set(xticks=[], yticks=[])
-    ax.margins(0.18)
-    ax.set_aspect("equal")
+    ax.margins(0.25)
+    ax.set_aspect("equal", adjustable="datalim")
     ax.spines[:].set_color("#dddddd")
+
+
+def _label(ax: Axes, states: EmbeddingSpace, places: np.ndarray) -> None:
+    names = pd.Series([STATES[state][0] for state in states.categories])
+    place_labels(ax, places, np.full(len(places), AREA), names, range(len(places)))
 
 
 def _cloud(ax: Axes, table: pd.DataFrame, x_label: str, y_label: str) -> None:

@@ -21,7 +21,7 @@ from tabemb.data.effects import CrossFit, Effects, weights_of
 from tabemb.data.encoding import Encoder
 from tabemb.data.schema import Schema, Table, infer_schema
 from tabemb.data.vocabulary import UNKNOWN
-from tabemb.estimators.inputs import Rows, align_columns, check_rows, remember_columns
+from tabemb.estimators.inputs import Rows, align_columns, check_rows, frame_tags, remember_columns
 from tabemb.estimators.networks import NetworkSettings, build_networks, spaces_of
 from tabemb.estimators.settings import PRESETS, check_settings, is_fast_in_bfloat16, torch_device
 from tabemb.network.history import Ragged
@@ -541,11 +541,4 @@ class RowEstimator(TransformerMixin, BaseEstimator):
         return hasattr(self, "best_epoch_")
 
     def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.string = True
-        tags.input_tags.categorical = True
-        tags.target_tags.required = True
-        tags.target_tags.multi_output = True
-        tags.transformer_tags.preserves_dtype = []  # always float32
-        return tags
+        return frame_tags(super().__sklearn_tags__())

@@ -23,7 +23,7 @@ from tabemb.data.frames import beside, feature_names, is_frame, select, to_arrow
 from tabemb.data.schema import Schema, Table, infer_schema, near
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, Vocabulary
 from tabemb.estimators.crossfit import Learned, aligned, learned_by
-from tabemb.estimators.inputs import Rows, align_columns, check_target, check_weights, remember_columns
+from tabemb.estimators.inputs import Rows, align_columns, check_target, check_weights, frame_tags, remember_columns
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.settings import check_choice
 from tabemb.network.tables import table_dim
@@ -429,14 +429,7 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         return np.column_stack([to_floats(frame[name], name) for name in self._new_names])
 
     def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.string = True
-        tags.input_tags.categorical = True
-        tags.target_tags.required = True
-        tags.target_tags.multi_output = True
-        tags.transformer_tags.preserves_dtype = []  # always float32
-        return tags
+        return frame_tags(super().__sklearn_tags__())
 
 
 def _learn_fold(net: Any, rows: Rows, vocabularies: dict[str, Vocabulary]) -> dict[str, Learned]:

@@ -174,3 +174,14 @@ def _by_position(estimator: Any, frame: pa.Table, fitted_names: np.ndarray | Non
     if frame.schema.names != names:
         warnings.warn(f"X has feature names, but {name} was fitted without feature names", UserWarning, stacklevel=6)
     return frame.rename_columns(names)
+
+
+def frame_tags(tags: Any) -> Any:
+    """scikit-learn's tags of what learns from any frame and one or several answers, and gives float32."""
+    tags.input_tags.allow_nan = True
+    tags.input_tags.string = True
+    tags.input_tags.categorical = True
+    tags.target_tags.required = True
+    tags.target_tags.multi_output = True
+    tags.transformer_tags.preserves_dtype = []
+    return tags

@@ -266,6 +266,8 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         """Roles under which the columns to encode are categorical."""
         names, given = frame.schema.names, dict(roles or {})
         if not isinstance(self.columns, str):
+            if not len(self.columns):
+                raise ValueError("columns must name a column, or be 'auto'; got none.")
             for name in self.columns:
                 if name not in names:
                     raise ValueError(f"columns names {name!r}, which X does not have{near(str(name), names)}.")
@@ -298,6 +300,11 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         times = np.bincount(np.concatenate([held for _, held in folds]), minlength=len(y))
         if not times.all():
             raise ValueError(f"cv must hold each row out at least once; row {int(times.argmin())} never is.")
+        for k, (learn, _) in enumerate(folds):
+            if not self.is_continuous_ and y.ndim == 1 and len(np.unique(y[learn])) < 2:
+                raise ValueError(
+                    f"y holds only one class, {y[learn].tolist()[0]!r}, outside fold {k} of cv; take fewer folds."
+                )
         return folds
 
     def _learn_vectors(
@@ -382,8 +389,10 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         return self.encoder_.transform(frame).codes
 
     def _remember_names(self, frame: pa.Table) -> None:
-        others = [name for name in frame.schema.names if name not in self.columns_]
-        self.kept_ = {"others": others, "all": frame.schema.names, "none": []}[self.keep]
+        names = frame.schema.names
+        others = [name for name in names if name not in self.columns_]
+        self.kept_ = {"others": others, "all": names, "none": []}[self.keep]
+        self.kept_positions_ = [names.index(name) for name in self.kept_]
         taken = set(self.kept_).intersection(self._new_names)
         if taken:
             raise ValueError(f"X has a column {min(taken)!r}, which is the name of a new one; rename it.")
@@ -401,14 +410,14 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         if is_frame(X):
             new = pa.table([pa.array(column) for column in features.T], names=self._new_names)
             return beside(select(X, self._own_names(X)), new)
-        kept = np.asarray(X)[:, [int(name[1:]) for name in self.kept_]]
+        kept = np.asarray(X)[:, self.kept_positions_]
         return np.hstack([kept, features]) if self.kept_ else features
 
     def _own_names(self, X: Any) -> list:
         """The columns that stay, as a frame calls them: one without names of text has them by position."""
         names = feature_names(X)
         if names is None:
-            return [list(X.columns)[int(name[1:])] for name in self.kept_]
+            return [list(X.columns)[position] for position in self.kept_positions_]
         for name in self.kept_:
             if name not in names:
                 raise ValueError(f"X lacks column {name!r}, which stays beside the new ones{near(name, names)}.")

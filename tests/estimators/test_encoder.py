@@ -333,6 +333,7 @@ def test_pickle_and_clone(shops, net):
         ({"keep": True}, "keep must be one of 'others', 'all', 'none'; got True"),
         ({"columns": ["shp"]}, r"columns names 'shp', which X does not have \(did you mean 'shop'\?\)"),
         ({"columns": "shop"}, "columns must be one of 'auto'; got 'shop'"),
+        ({"columns": []}, "columns must name a column, or be 'auto'; got none"),
         ({"cv": [(np.arange(150), np.arange(150, 300))]}, "cv must hold each row out at least once; row 0 never is"),
     ],
 )

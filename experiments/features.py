@@ -1,4 +1,4 @@
-"""Do the vectors pay as inputs of other models? Seven data sets, six models, seven ways to tell categories.
+"""Do the vectors pay as inputs of other models? Seven data sets, six models, eight ways to tell categories.
 
 `python -m experiments.features` sets out-of-fold vectors (`EmbeddingEncoder`) beside categories as the model takes them
 itself, whole numbers, one-hot columns, scikit-learn's TargetEncoder, and vectors of the rows that taught them, which
@@ -138,7 +138,10 @@ def tell(task: Task, encoding: str, by_distance: bool, settings: Mapping[str, An
         parts = [texts, numbers, *([vectors(task, settings, seed)] if encoding != "native" else [])]
         train, test = (pd.concat([_frame(p[side]) for p in parts], axis=1) for side in (0, 1))
         return Told(train, test, names)
-    if encoding in VECTORS:
+    if encoding == "vectors and effects":
+        told, shrunken = vectors(task, settings, seed), _effects(task, by_distance, seed)
+        told = Told(_beside(told.train, shrunken.train), _beside(told.test, shrunken.test))
+    elif encoding in VECTORS:
         told = vectors(task, settings, seed, in_sample=encoding == "in-sample vectors")
     else:
         told = _encoded(task, ENCODERS[encoding](task, seed), by_distance and encoding != "one-hot")
@@ -155,7 +158,16 @@ ENCODERS: dict[str, Callable[[Task, int], TransformerMixin]] = {
     "target means": lambda task, seed: level_means(task.kind, seed),
 }
 VECTORS = ("in-sample vectors", "vectors")
-ENCODINGS = ("native", "ordinal", "one-hot", "target means", "in-sample vectors", "vectors", "native and vectors")
+ENCODINGS = (
+    "native",
+    "ordinal",
+    "one-hot",
+    "target means",
+    "in-sample vectors",
+    "vectors",
+    "vectors and effects",
+    "native and vectors",
+)
 
 
 def _encoded(task: Task, encoder: TransformerMixin, scaled: bool) -> Told:
@@ -205,15 +217,24 @@ def vectors(task: Task, settings: Mapping[str, Any], seed: int, in_sample: bool 
     return Told(pd.read_parquet(train), pd.read_parquet(paths["test"]))
 
 
-def _learn_vectors(task: Task, settings: Mapping[str, Any], seed: int) -> dict[str, pd.DataFrame]:
-    encoder = EmbeddingEncoder(
+def _effects(task: Task, scaled: bool, seed: int) -> Told:
+    encoder = _encoder(task, seed, kind="prediction").set_output(transform="default")
+    steps = make_pipeline(encoder, StandardScaler()) if scaled else encoder
+    return Told(steps.fit_transform(task.X, task.y), steps.transform(task.X_test))
+
+
+def _encoder(task: Task, seed: int, **other: Any) -> EmbeddingEncoder:
+    return EmbeddingEncoder(
         columns=task.columns.categorical,
         keep="none",
         target_type="continuous" if task.is_regression else "classes",
-        n_jobs=settings["n_jobs"],
         random_state=seed,
-        **settings["encoder"],
+        **other,
     )
+
+
+def _learn_vectors(task: Task, settings: Mapping[str, Any], seed: int) -> dict[str, pd.DataFrame]:
+    encoder = _encoder(task, seed, n_jobs=settings["n_jobs"], **settings["encoder"])
     started = time.perf_counter()
     out_of_fold = encoder.fit_transform(task.X, task.y)
     seconds = time.perf_counter() - started
@@ -397,7 +418,7 @@ def show(cells: pd.DataFrame) -> None:
 
 def gain(errors: pd.Series) -> float:
     """Share by which vectors lower the smallest error of the other encodings; in-sample vectors are none of either."""
-    with_vectors = [e for e in ("vectors", "native and vectors") if e in errors]
+    with_vectors = [e for e in errors.index if "vectors" in e and e != "in-sample vectors"]
     others = [e for e in errors.index if e not in (*with_vectors, "in-sample vectors")]
     return float(1 - errors[with_vectors].min() / errors[others].min())
 

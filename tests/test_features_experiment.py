@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 from scipy.sparse import issparse
+from scipy.spatial.distance import pdist
+from sklearn.model_selection import KFold
 
-from experiments import features
+from experiments import alignment, features
 from experiments.features import CONFIG_FOLDER, MODELS, Task, gain, show, tell
 from tabemb import EmbeddingRegressor
 from tabemb.compare.preparation import sort_columns
@@ -71,3 +73,16 @@ def test_gain_is_against_the_best_without_vectors():
     errors = pd.Series({"native": 2.0, "target means": 1.0, "in-sample vectors": 0.1, "vectors": 0.9})
     assert gain(errors) == pytest.approx(0.1)
     assert gain(errors.drop("vectors").rename({"native": "native and vectors"})) == pytest.approx(-1.0)
+
+
+def test_ways_of_alignment_turn_the_vectors_of_a_fold_and_no_more(task, monkeypatch):
+    monkeypatch.setattr(alignment, "_net", lambda *args: QUICK)
+    told = alignment.ways(task, {"n_folds": 2, "dim": 4, "n_jobs": 1}, seed=0)
+    plain, turned = told["as they are"].train, told["turned, mean for new rows"].train
+    held = next(KFold(2, shuffle=True, random_state=0).split(task.X))[1]
+    ratio = pdist(turned[held]) / np.maximum(pdist(plain[held]), 1e-6)
+    np.testing.assert_allclose(ratio[ratio > 0.01], np.median(ratio[ratio > 0.01]), rtol=1e-3)
+    for way in told.values():
+        assert way.test.var(axis=0).sum() == pytest.approx(1, abs=1e-3)
+    new = told["turned, refitted for new rows"].test
+    np.testing.assert_allclose(new, told["refitted for all (the leak)"].test)

@@ -92,7 +92,7 @@ def _check_size(name: str, space: EmbeddingSpace) -> None:
     if len(space) > MAX_CATEGORIES:
         raise ValueError(
             f"an atlas shows at most {MAX_CATEGORIES:,} categories, but {name!r} has {len(space):,}; "
-            "pass a smaller space, such as one of the most frequent categories"
+            "pass a smaller space, such as subset(50_000), the most frequent"
         )
 
 

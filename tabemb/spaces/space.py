@@ -301,6 +301,40 @@ class EmbeddingSpace:
         """
         return EmbeddingSpace(self._unit_vectors, self.categories, self.counts, self.name)
 
+    def subset(self, categories: Iterable[Hashable] | int) -> EmbeddingSpace:
+        """Return the space of some of the categories.
+
+        Parameters
+        ----------
+        categories : sequence of hashables, or int
+            In the order that they shall have; an int takes so many of the most frequent.
+
+        Returns
+        -------
+        EmbeddingSpace
+
+        Raises
+        ------
+        KeyError
+            If a category is unknown; the message names close spellings.
+        ValueError
+            If an int is given and the space has no counts.
+
+        Examples
+        --------
+        >>> space = EmbeddingSpace([[1, 0], [2, 1], [0, 3]], ["oslo", "bergen", "cairo"], counts=[50, 20, 90])
+        >>> space.subset(2).categories.tolist()
+        ['cairo', 'oslo']
+        """
+        if isinstance(categories, int):
+            if self.counts is None:
+                raise ValueError(f"{self!r} has no counts, which tell the {categories} most frequent")
+            chosen = np.argsort(-self.counts, kind="stable")[:categories]
+        else:
+            chosen = self._positions(categories)
+        counts = None if self.counts is None else self.counts[chosen]
+        return EmbeddingSpace(self.vectors[chosen], self.categories[chosen], counts, self.name)
+
     def similarity(self, a: Any, b: Any) -> float:
         """Return the cosine of the angle between two categories, vectors, or one of each.
 

@@ -235,3 +235,15 @@ def test_a_parquet_file_of_something_else(tmp_path):
     pd.DataFrame({"category": ["a"]}).to_parquet(tmp_path / "other.parquet")
     with pytest.raises(ValueError, match="not an embedding space: it has no column 'vector'"):
         EmbeddingSpace.from_parquet(tmp_path / "other.parquet")
+
+
+def test_a_subset_keeps_vectors_counts_and_the_order_asked_for():
+    space = EmbeddingSpace([[1, 0], [2, 1], [0, 3]], ["oslo", "bergen", "cairo"], counts=[50, 20, 90], name="city")
+    part = space.subset(["cairo", "bergen"])
+    assert (part.categories.tolist(), part.counts.tolist(), part.name) == (["cairo", "bergen"], [90, 20], "city")
+    np.testing.assert_array_equal(part["bergen"], [2, 1])
+    assert space.subset(9).categories.tolist() == ["cairo", "oslo", "bergen"]
+    with pytest.raises(KeyError, match="did you mean 'oslo'"):
+        space.subset(["osla"])
+    with pytest.raises(ValueError, match="has no counts, which tell the 2 most frequent"):
+        EmbeddingSpace([[1], [2], [3]], ["a", "b", "c"]).subset(2)

@@ -20,7 +20,7 @@ QUICK = EmbeddingRegressor(hidden=(8,), n_members=1, max_epochs=8, effects=False
 def settings(tmp_path):
     config = OmegaConf.load(CONFIG_FOLDER / "features.yaml")
     config.pop("defaults"), config.pop("hydra")
-    quick = {"folder": str(tmp_path), "n_jobs": 1, "data": ["made up"], "encoder": {"cv": 2}}
+    quick = {"folder": str(tmp_path), "n_jobs": 1, "data": ["made up"], "encoder": {"cv": 2, "n_repeats": 1}}
     return {**OmegaConf.to_container(config), **quick}
 
 

@@ -83,7 +83,7 @@ def test_what_cannot_be_saved_says_so(small, tmp_path):
 def test_an_encoder_comes_back_with_its_vectors_and_its_net(tmp_path, shops):
     X, y = shops
     net = EmbeddingRegressor(hidden=(8,), n_members=1, max_epochs=1, tables={"place": Table(["shop"], dim=3)})
-    encoder = EmbeddingEncoder(kind="both", cv=2, estimator=net, random_state=0).fit(X, y)
+    encoder = EmbeddingEncoder(kind="both", cv=2, n_repeats=1, estimator=net, random_state=0).fit(X, y)
     save(encoder, tmp_path / "shops.tabemb")
     loaded = load(tmp_path / "shops.tabemb")
     pd.testing.assert_frame_equal(loaded.transform(X), encoder.transform(X))

@@ -12,7 +12,7 @@ import pyarrow as pa
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.metrics import pairwise_distances_argmin
-from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold, check_cv
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
@@ -25,7 +25,7 @@ from tabemb.data.vocabulary import MISSING, N_SPECIAL, Vocabulary
 from tabemb.estimators.crossfit import Learned, aligned, learned_by
 from tabemb.estimators.inputs import Rows, align_columns, check_target, check_weights, frame_tags, remember_columns
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
-from tabemb.estimators.settings import check_choice
+from tabemb.estimators.settings import check_choice, check_count
 from tabemb.network.tables import table_dim
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import class_target
@@ -65,9 +65,11 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         Which columns of X stay, before the new ones: those that are not encoded, all, or none.
     target_type : {"auto", "continuous", "classes"}, default="auto"
         What y holds. "auto": floats that are not whole are continuous; whole numbers, text and booleans are classes.
-    cv : int, splitter or iterable of (learn, held out) positions, default=5
+    cv : int, splitter or iterable of (learn, held out) positions, default=3
         The folds. An int shuffles, and keeps the shares of classes. A row that is held out several times gets the mean
         of what the nets without it say.
+    n_repeats : int, default=2
+        How often the folds of an int are drawn anew. More nets make vectors surer: 3 for half as much time more.
     estimator : EmbeddingClassifier or EmbeddingRegressor, optional
         The net, with its settings, such as roles, shared tables, ``dim``. None: one of them with
         ``preset="fast", effects=False, offsets=False``, so that all that a category says is in its vector.
@@ -105,7 +107,8 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         kind: str = "vectors",
         keep: str = "others",
         target_type: str = "auto",
-        cv: Any = 5,
+        cv: Any = 3,
+        n_repeats: int = 2,
         estimator: EmbeddingClassifier | EmbeddingRegressor | None = None,
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -115,6 +118,7 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         self.keep = keep
         self.target_type = target_type
         self.cv = cv
+        self.n_repeats = n_repeats
         self.estimator = estimator
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -230,6 +234,7 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         check_choice("kind", self.kind, ("vectors", "prediction", "both"))
         check_choice("keep", self.keep, ("others", "all", "none"))
         check_choice("target_type", self.target_type, ("auto", "continuous", "classes"))
+        check_count("n_repeats", self.n_repeats)
         if self.estimator is not None and type(self.estimator) not in (EmbeddingClassifier, EmbeddingRegressor):
             raise TypeError(
                 f"estimator must be an EmbeddingClassifier, an EmbeddingRegressor or None; got {self.estimator!r:.60}."
@@ -295,7 +300,8 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         cv = self.cv
         if isinstance(cv, (int, np.integer)):
             even = not self.is_continuous_ and y.ndim == 1 and np.unique(y, return_counts=True)[1].min() >= cv
-            cv = (StratifiedKFold if even else KFold)(int(cv), shuffle=True, random_state=seed)
+            repeated = RepeatedStratifiedKFold if even else RepeatedKFold
+            cv = repeated(n_splits=int(cv), n_repeats=self.n_repeats, random_state=seed)
         folds = list(check_cv(cv).split(np.zeros((len(y), 1)), y))
         times = np.bincount(np.concatenate([held for _, held in folds]), minlength=len(y))
         if not times.all():

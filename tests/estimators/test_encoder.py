@@ -49,7 +49,11 @@ DRAWN = {"check_sample_weight_equivalence_on_dense_data": "the nets' batches are
     [
         EmbeddingEncoder(kind="prediction"),
         EmbeddingEncoder(
-            kind="both", cv=2, estimator=EmbeddingRegressor(**{**PLAIN, "max_epochs": 1, "hidden": (8,)}), keep="all"
+            kind="both",
+            cv=2,
+            n_repeats=1,
+            estimator=EmbeddingRegressor(**{**PLAIN, "max_epochs": 1, "hidden": (8,)}),
+            keep="all",
         ),
     ],
     expected_failed_checks=lambda encoder: OUT_OF_FOLD | ({} if encoder.kind == "prediction" else DRAWN),
@@ -103,7 +107,7 @@ def test_a_row_that_is_held_out_twice_gets_the_mean_of_both(shops):
 
 def test_new_rows_get_the_mean_over_the_folds(shops, net):
     X, y = shops
-    encoder = EmbeddingEncoder(estimator=net, keep="none", random_state=0)
+    encoder = EmbeddingEncoder(estimator=net, keep="none", cv=5, n_repeats=1, random_state=0)
     out_of_fold, new = encoder.fit_transform(X, y), encoder.transform(X.head(4))
     of_shop = out_of_fold[X["shop"] == X["shop"][0]].drop_duplicates()  # one for each fold
     assert len(of_shop) == 5
@@ -288,13 +292,13 @@ def test_columns_that_share_a_table_share_its_vectors():
 def test_categories_of_any_kind(net, values):
     X = pd.DataFrame({"c": pd.Series(values * 40, dtype=object)})
     y = np.tile([0.0, 1.5, 3.0], 40)
-    encoder = EmbeddingEncoder(columns=["c"], estimator=net, cv=2, random_state=0).fit(X, y)
+    encoder = EmbeddingEncoder(columns=["c"], estimator=net, cv=2, n_repeats=1, random_state=0).fit(X, y)
     assert LinearRegression().fit(encoder.transform(X), y).score(encoder.transform(X), y) > 0.95
 
 
 def test_in_a_pipeline_and_beside_other_transformers(shops, net):
     X, y = shops
-    encoder = EmbeddingEncoder(estimator=net, cv=2, random_state=0)
+    encoder = EmbeddingEncoder(estimator=net, cv=2, n_repeats=1, random_state=0)
     assert cross_val_score(make_pipeline(encoder, LinearRegression()), X, y, cv=2).min() > 0.98
     columns = ColumnTransformer([("shop", clone(encoder), ["shop"])], remainder="passthrough")
     assert columns.fit_transform(X, y).shape == (300, 5)
@@ -321,7 +325,7 @@ def test_the_same_seed_gives_the_same_columns_in_any_number_of_processes(shops, 
 
 def test_pickle_and_clone(shops, net):
     X, y = shops
-    encoder = EmbeddingEncoder(estimator=net, cv=2, random_state=0).fit(X, y)
+    encoder = EmbeddingEncoder(estimator=net, cv=2, n_repeats=1, random_state=0).fit(X, y)
     pd.testing.assert_frame_equal(pickle.loads(pickle.dumps(encoder)).transform(X), encoder.transform(X))
     assert not hasattr(clone(encoder), "by_code_")
 
@@ -333,6 +337,7 @@ def test_pickle_and_clone(shops, net):
         ({"keep": True}, "keep must be one of 'others', 'all', 'none'; got True"),
         ({"columns": ["shp"]}, r"columns names 'shp', which X does not have \(did you mean 'shop'\?\)"),
         ({"columns": "shop"}, "columns must be one of 'auto'; got 'shop'"),
+        ({"n_repeats": 0}, "n_repeats must be a whole number >= 1; got 0"),
         ({"columns": []}, "columns must name a column, or be 'auto'; got none"),
         ({"cv": [(np.arange(150), np.arange(150, 300))]}, "cv must hold each row out at least once; row 0 never is"),
     ],

@@ -83,7 +83,7 @@ def _net(task: Task, dim: int, seed: int) -> Any:
     make = EmbeddingRegressor if task.is_regression else EmbeddingClassifier
     tables = {name: Table([name], dim=dim, init=START) for name in names}
     roles: dict[str | int, str] = dict.fromkeys(names, "categorical")
-    return make(**VECTORS, tables=tables, roles=roles, random_state=seed, n_jobs=1)
+    return make(preset="fast", **VECTORS, tables=tables, roles=roles, random_state=seed, n_jobs=1)
 
 
 def _fit(net: Any, X: pd.DataFrame, y: np.ndarray) -> Any:

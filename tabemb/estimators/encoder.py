@@ -30,7 +30,7 @@ from tabemb.network.tables import table_dim
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import class_target
 
-VECTORS = {"preset": "fast", "effects": False, "offsets": False}
+VECTORS = {"effects": False, "offsets": False}
 """Settings of the nets: what a category says must stand in its vector, as nothing else leaves the net."""
 START = 0.01
 """Standard deviation of the start vectors of the encoder's own tables."""
@@ -71,8 +71,8 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
     n_repeats : int, default=2
         How often the folds of an int are drawn anew. More nets make vectors surer: 3 for half as much time more.
     estimator : EmbeddingClassifier or EmbeddingRegressor, optional
-        The net, with its settings, such as roles, shared tables, ``dim``. None: one of them with
-        ``preset="fast", effects=False, offsets=False``, so that all that a category says is in its vector.
+        The net, with its settings, such as roles, shared tables, ``dim``; None: one of ``preset="fast"``. Its
+        ``effects`` and ``offsets`` are turned off, so that all that a category says is in its vector.
     n_jobs : int, optional
         Folds that are learned at the same time.
     random_state : int, RandomState or None, default=None
@@ -264,8 +264,8 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
 
     def _net(self, seed: int) -> EmbeddingClassifier | EmbeddingRegressor:
         default = EmbeddingRegressor if self.is_continuous_ else EmbeddingClassifier
-        net = default(**VECTORS) if self.estimator is None else clone(self.estimator)
-        return net.set_params(random_state=seed)
+        net = default(preset="fast") if self.estimator is None else clone(self.estimator)
+        return net.set_params(**VECTORS, random_state=seed)
 
     def _roles(self, frame: pa.Table, roles: Any) -> dict[str | int, str]:
         """Roles under which the columns to encode are categorical."""

@@ -20,10 +20,7 @@ from tabemb import EmbeddingClassifier, EmbeddingEncoder, EmbeddingRegressor, Ta
 from tabemb.data.effects import shrunken_means
 from tabemb.estimators.crossfit import Learned, aligned
 
-PLAIN = {"hidden": (16,), "n_members": 2, "max_epochs": 15, "batch_size": 32, "n_jobs": 1} | {
-    "effects": False,
-    "offsets": False,
-}
+PLAIN = {"hidden": (16,), "n_members": 2, "max_epochs": 15, "batch_size": 32, "n_jobs": 1}
 
 
 @pytest.fixture
@@ -263,6 +260,15 @@ def test_many_whole_numbers_must_be_called_classes_or_a_quantity(shops):
     with pytest.raises(ValueError, match=r"y holds 300 different whole numbers; .* target_type='continuous'"):
         EmbeddingEncoder().fit(X, np.arange(300))
     EmbeddingEncoder(kind="prediction", target_type="continuous").fit(X, np.arange(300))
+
+
+def test_what_a_category_says_is_in_its_vector_alone(shops, net):
+    """Effects and offsets would say most of it beside the vectors; the net that was passed stays as it is."""
+    X, y = shops
+    encoder = EmbeddingEncoder(cv=2, n_repeats=1, estimator=net.set_params(effects=True, offsets=True), random_state=0)
+    off = clone(encoder).set_params(estimator=clone(net).set_params(effects=False, offsets=False))
+    pd.testing.assert_frame_equal(encoder.fit_transform(X, y), off.fit_transform(X, y))
+    assert encoder.estimator.get_params()["effects"]
 
 
 def test_columns_that_share_a_table_share_its_vectors():

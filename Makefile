@@ -10,7 +10,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python -m experiments.demo
 
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

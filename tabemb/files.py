@@ -82,6 +82,7 @@ _FITTED = (
     "kept_",
     "recurrences_",
     "columns_",
+    "kept_columns_",
     "kept_positions_",
     "by_code_",
     "effect_names_",

@@ -24,6 +24,7 @@ from tabemb.data.schema import Schema, Table, infer_schema, near
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, Vocabulary
 from tabemb.estimators.crossfit import Learned, aligned, learned_by
 from tabemb.estimators.inputs import Rows, align_columns, check_target, check_weights, frame_tags, remember_columns
+from tabemb.estimators.networks import space_of
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.settings import check_choice, check_count
 from tabemb.network.tables import table_dim
@@ -197,7 +198,7 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Names of the columns of `transform`: those of X that stay, then the new ones of each column encoded."""
         check_is_fitted(self)
-        return np.asarray([*self.kept_, *self._new_names], dtype=object)
+        return np.asarray([*self.kept_columns_, *self._new_names], dtype=object)
 
     @property
     def spaces_(self) -> dict[str, EmbeddingSpace]:
@@ -205,9 +206,9 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         spaces = {}
         for table, vocabulary, by_code in zip(self.encoder_.schema.table_names, self._vocabularies, self.by_code_):
-            vectors = by_code[N_SPECIAL:, len(self.effect_names_) :]
+            vectors = by_code[:, len(self.effect_names_) :]
             if vectors.shape[1]:
-                spaces[table] = EmbeddingSpace(vectors, vocabulary.labels(), vocabulary.counts[N_SPECIAL:], table)
+                spaces[table] = space_of(table, vocabulary, vectors)
         return spaces
 
     # Learning
@@ -397,9 +398,9 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
     def _remember_names(self, frame: pa.Table) -> None:
         names = frame.schema.names
         others = [name for name in names if name not in self.columns_]
-        self.kept_ = {"others": others, "all": names, "none": []}[self.keep]
-        self.kept_positions_ = [names.index(name) for name in self.kept_]
-        taken = set(self.kept_).intersection(self._new_names)
+        self.kept_columns_ = {"others": others, "all": names, "none": []}[self.keep]
+        self.kept_positions_ = [names.index(name) for name in self.kept_columns_]
+        taken = set(self.kept_columns_).intersection(self._new_names)
         if taken:
             raise ValueError(f"X has a column {min(taken)!r}, which is the name of a new one; rename it.")
 
@@ -417,17 +418,17 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
             new = pa.table([pa.array(column) for column in features.T], names=self._new_names)
             return beside(select(X, self._own_names(X)), new)
         kept = np.asarray(X)[:, self.kept_positions_]
-        return np.hstack([kept, features]) if self.kept_ else features
+        return np.hstack([kept, features]) if self.kept_columns_ else features
 
     def _own_names(self, X: Any) -> list:
         """The columns that stay, as a frame calls them: one without names of text has them by position."""
         names = feature_names(X)
         if names is None:
             return [list(X.columns)[position] for position in self.kept_positions_]
-        for name in self.kept_:
+        for name in self.kept_columns_:
             if name not in names:
                 raise ValueError(f"X lacks column {name!r}, which stays beside the new ones{near(name, names)}.")
-        return self.kept_
+        return self.kept_columns_
 
     def _features(self, X: Any) -> np.ndarray:
         """The new columns, (n_rows, n_features)."""

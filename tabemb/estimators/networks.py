@@ -268,11 +268,15 @@ def _matched(given: pd.DataFrame, vocabulary: Vocabulary, name: str) -> np.ndarr
 def spaces_of(encoder: Encoder, network: Network | Reader) -> dict[str, EmbeddingSpace]:
     """The vectors of every table by category, without the special codes; those of several networks side by side."""
     return {
-        name: _space(name, encoder.vocabularies_[name], torch.cat([n.tables.vectors(t) for n in network.networks], 1))
+        name: space_of(
+            name,
+            encoder.vocabularies_[name],
+            torch.cat([n.tables.vectors(t) for n in network.networks], 1).numpy(force=True),
+        )
         for t, name in enumerate(encoder.schema.tables)
     }
 
 
-def _space(name: str, vocabulary: Vocabulary, vectors: Tensor) -> EmbeddingSpace:
-    own = vectors[N_SPECIAL:].cpu().numpy()
-    return EmbeddingSpace(own, vocabulary.labels(), vocabulary.counts[N_SPECIAL:], name)
+def space_of(name: str, vocabulary: Vocabulary, vectors: np.ndarray) -> EmbeddingSpace:
+    """The space of vectors by code, (n_codes, d), without the special codes."""
+    return EmbeddingSpace(vectors[N_SPECIAL:], vocabulary.labels(), vocabulary.counts[N_SPECIAL:], name)

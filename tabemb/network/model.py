@@ -111,10 +111,9 @@ class TabularNetwork(nn.Module):
         weights, columns = self.backbone.first_weights(), self.tables.columns
         if weights is None:
             return None
-        places = torch.cat([torch.zeros(0, dtype=torch.long), *(columns.of(g).cpu() for g in columns.groups)]).tolist()
-        widths = [self.tables.groups[g].weight.shape[1] for g in columns.groups for _ in columns.of(g)]
-        blocks = dict(zip(places, weights[:, : self.tables.dim].split(widths, dim=1)))
-        return [blocks[column] for column in range(len(blocks))]
+        read = {c: self.tables.groups[g].weight.shape[1] for g in columns.groups for c in columns.of(g).tolist()}
+        blocks = dict(zip(read, weights[:, : self.tables.dim].split(list(read.values()), dim=1)))
+        return [blocks[column] for column in sorted(blocks)]
 
     def forward(
         self, codes: Tensor, numbers: Tensor, effects: Tensor, *histories: Events, classes: Tensor | None = None

@@ -80,7 +80,7 @@ def test_rows_of_pure_noise_carry_no_answer_of_their_own(net):
         assert leaked > 0.2
 
 
-def test_a_row_has_the_vectors_learned_without_its_fold(shops, net):
+def test_a_row_has_the_vectors_learned_without_its_fold(shops):
     """Changing the answers of one fold changes the vectors of all rows but its own."""
     X, y = shops
     cv = list(KFold(3).split(X))
@@ -180,7 +180,7 @@ def test_set_output_keeps_rows_and_names(shops):
     assert type(encoder.set_output(transform="polars").fit_transform(X, y)) is pl.DataFrame
 
 
-def test_columns_without_names_and_arrays(net):
+def test_columns_without_names_and_arrays():
     rng = np.random.default_rng(0)
     values = rng.integers(0, 5, (200, 2))
     y = values[:, 0] + 0.5
@@ -216,7 +216,7 @@ def test_unknown_and_missing_levels_have_answers_of_their_own(shops, net):
     assert unknown[0] == pytest.approx(y.mean(), abs=0.05)
 
 
-def test_levels_that_a_fold_never_sees_get_its_unknown_vector(net):
+def test_levels_that_a_fold_never_sees_get_its_unknown_vector():
     """A level of one row stands in one fold alone: its row has what that fold's net gives to the unknown."""
     X = pd.DataFrame({"c": ["once", *(["a", "b"] * 60)]})
     y = np.r_[5.0, np.tile([0.0, 1.0], 60) + np.random.default_rng(0).normal(scale=0.1, size=120)]

@@ -1,4 +1,4 @@
-"""Do the vectors pay as inputs of other models? Seven data sets, six models, eight ways to tell categories.
+"""Do the vectors pay as inputs of other models? Seven data sets, six models, nine ways to tell categories.
 
 `python -m experiments.features` sets out-of-fold vectors (`EmbeddingEncoder`) beside categories as the model takes them
 itself, whole numbers, one-hot columns, scikit-learn's TargetEncoder, and vectors of the rows that taught them, which
@@ -138,14 +138,15 @@ def tell(task: Task, encoding: str, by_distance: bool, settings: Mapping[str, An
         parts = [texts, numbers, *([vectors(task, settings, seed)] if encoding != "native" else [])]
         train, test = (pd.concat([_frame(p[side]) for p in parts], axis=1) for side in (0, 1))
         return Told(train, test, names)
-    if encoding == "vectors and effects":
-        told, shrunken = vectors(task, settings, seed), _effects(task, by_distance, seed)
-        told = Told(_beside(told.train, shrunken.train), _beside(told.test, shrunken.test))
+    if encoding in ("vectors and effects", "ordinal, vectors and effects"):
+        told = _both(vectors(task, settings, seed), _effects(task, by_distance, seed))
+        if encoding.startswith("ordinal"):
+            told = _both(_encoded(task, _ordinal(task, seed), scaled=False), told)
     elif encoding in VECTORS:
         told = vectors(task, settings, seed, in_sample=encoding == "in-sample vectors")
     else:
         told = _encoded(task, ENCODERS[encoding](task, seed), by_distance and encoding != "one-hot")
-    return Told(_beside(told.train, numbers.train), _beside(told.test, numbers.test))
+    return _both(told, numbers)
 
 
 def _ordinal(task: Task, seed: int) -> TransformerMixin:
@@ -167,6 +168,7 @@ ENCODINGS = (
     "vectors",
     "vectors and effects",
     "native and vectors",
+    "ordinal, vectors and effects",
 )
 
 
@@ -195,6 +197,10 @@ def _numbers(task: Task, scaled: bool) -> Told:
 
 def _frame(part: Any) -> pd.DataFrame:
     return part.reset_index(drop=True)
+
+
+def _both(first: Told, second: Told) -> Told:
+    return Told(_beside(first.train, second.train), _beside(first.test, second.test))
 
 
 def _beside(first: Any, second: Any) -> Any:
@@ -334,15 +340,16 @@ class Model(NamedTuple):
     by_distance: bool
 
 
-_KNOWS_CATEGORIES = tuple(name for name in ENCODINGS if name != "ordinal")
+_KNOWS_CATEGORIES = tuple(name for name in ENCODINGS if "ordinal" not in name)
 _READS_NUMBERS = tuple(name for name in ENCODINGS if "native" not in name)
+_GOES_BY_DISTANCE = _READS_NUMBERS[:-1]  # ranks that say nothing beside what does would only blur it
 MODELS = {
     "lightgbm": Model(lightgbm, _KNOWS_CATEGORIES, by_distance=False),
     "catboost": Model(catboost, tuple(name for name in _KNOWS_CATEGORIES if name != "one-hot"), by_distance=False),
     "random forest": Model(random_forest, _READS_NUMBERS, by_distance=False),
-    "nearest neighbours": Model(nearest_neighbours, _READS_NUMBERS, by_distance=True),
-    "linear": Model(linear, _READS_NUMBERS, by_distance=True),
-    "svm": Model(svm, _READS_NUMBERS, by_distance=True),
+    "nearest neighbours": Model(nearest_neighbours, _GOES_BY_DISTANCE, by_distance=True),
+    "linear": Model(linear, _GOES_BY_DISTANCE, by_distance=True),
+    "svm": Model(svm, _GOES_BY_DISTANCE, by_distance=True),
 }
 
 

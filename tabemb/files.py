@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from sklearn.utils.validation import check_is_fitted
 
 from tabemb import targets
-from tabemb.data.effects import Effects, Levels
+from tabemb.data.effects import Crossed, Effects, Levels
 from tabemb.data.encoding import Encoder, Inputs, Scale
 from tabemb.data.joins import Clock
 from tabemb.data.kept import Codebook, KeptStates, Recurrences
@@ -56,6 +56,7 @@ SAVED: dict[str, type] = {
         Inputs,
         Effects,
         Levels,
+        Crossed,
         Clock,
         Codebook,
         KeptStates,
@@ -85,6 +86,9 @@ _FITTED = (
     "kept_columns_",
     "kept_positions_",
     "by_code_",
+    "vectors_",
+    "agreement_",
+    "crossed_",
     "effect_names_",
     "is_continuous_",
     "n_features_in_",

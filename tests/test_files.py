@@ -82,12 +82,15 @@ def test_what_cannot_be_saved_says_so(small, tmp_path):
 
 def test_an_encoder_comes_back_with_its_vectors_and_its_net(tmp_path, shops):
     X, y = shops
+    day = np.resize(["Mon", "Tue", "Wed"], len(X))
+    X, y = X.assign(day=day), y + 3 * (day == "Mon") * (X["shop"] == X["shop"][0])
     net = EmbeddingRegressor(hidden=(8,), n_members=1, max_epochs=1, tables={"place": Table(["shop"], dim=3)})
     encoder = EmbeddingEncoder(kind="both", cv=2, n_repeats=1, estimator=net, random_state=0).fit(X, y)
     save(encoder, tmp_path / "shops.tabemb")
     loaded = load(tmp_path / "shops.tabemb")
     pd.testing.assert_frame_equal(loaded.transform(X), encoder.transform(X))
     assert list(loaded.get_feature_names_out()) == list(encoder.get_feature_names_out())
+    assert loaded.pairs_ == encoder.pairs_ == [("shop", "day")]
     assert loaded.estimator.get_params()["tables"] == {"place": Table(["shop"], dim=3)}
     np.testing.assert_array_equal(loaded.spaces_["place"].vectors, encoder.spaces_["place"].vectors)
     with pytest.raises(TypeError, match="cv holds a KFold"):

@@ -8,6 +8,7 @@ scikit-learn's TargetEncoder does, with new folds for every epoch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -181,27 +182,15 @@ class Effects:
         self.levels_ = Levels.learn(numbers, weights)
         self._learn_center(responses, weights)
         levels, centered = self.levels_(codes, numbers), self.center(responses)
-        tried = slice(None) if len(codes) <= N_TRIED else generator.choice(len(codes), N_TRIED, replace=False)
+        tried = tried_rows(len(codes), generator)
         some = [level[tried] for level in levels]
-        sums = [_Sums.of(ids, centered[tried], weights[tried]) for ids in some]
-        self.input_strength_, gains = np.array([s.strength() for s in sums]).reshape(-1, 2).T
+        found = [_Sums.of(ids, centered[tried], weights[tried]).strength() for ids in some]
+        self.input_strength_, gains = np.array(found).reshape(-1, 2).T
         singles: list[tuple[int, ...]] = [(int(i),) for i in np.flatnonzero(gains > MIN_GAIN)]
-        pairs = self._choose_pairs(some, centered[tried], weights[tried], sums, gains[: codes.shape[1]])
-        self.terms_ = singles + pairs
+        pairs = choose_pairs(some[: codes.shape[1]], centered[tried], weights[tried], self.n_pairs)
+        self.terms_ = [*singles, *pairs]
         self._learn_sums(levels, centered, weights)
         return self
-
-    def _choose_pairs(
-        self, levels: list[np.ndarray], centered: np.ndarray, weights: np.ndarray, sums: list[_Sums], gains: np.ndarray
-    ) -> list[tuple[int, ...]]:
-        """The pairs of categorical inputs that add most to their two effects, best first."""
-        pool = sorted(np.argsort(-gains, kind="stable")[:N_PAIRED].tolist()) if self.n_pairs else []
-        alone = {i: sums[i].without_own(levels[i], centered, self.input_strength_[i]) for i in pool}
-        added = {
-            (a, b): _added(levels, (a, b), centered - alone[a] - alone[b], weights) for a, b in combinations(pool, 2)
-        }
-        best = sorted((pair for pair, gain in added.items() if gain > MIN_GAIN), key=lambda pair: -added[pair])
-        return list(best[: self.n_pairs])
 
     def _learn_center(self, responses: np.ndarray, weights: np.ndarray) -> None:
         mean = np.average(responses, axis=0, weights=weights)
@@ -217,10 +206,9 @@ class Effects:
 
     def _learn_sums(self, levels: list[np.ndarray], centered: np.ndarray, weights: np.ndarray) -> None:
         """Lay the levels of all terms end to end; one row more, of zeros, stands for levels never seen."""
-        self.strides_ = [int(levels[term[-1]].max()) + 1 for term in self.terms_]
         keys, sums = [], []
-        for term, stride in zip(self.terms_, self.strides_):
-            own, ids = np.unique(_keys(levels, term, stride), return_inverse=True)
+        for term in self.terms_:
+            own, ids = np.unique(_keys(levels, term), return_inverse=True)
             keys.append(own)
             sums.append(_Sums.of(ids, centered, weights))
         self.ends_ = np.cumsum([0, *map(len, keys)])
@@ -273,12 +261,10 @@ class Effects:
         """
         levels = self.levels_(codes, numbers)
         places = np.empty((len(self.terms_), len(codes)), np.int32 if len(self.counts_) < 2**31 else np.int64)
-        for t, (term, stride) in enumerate(zip(self.terms_, self.strides_)):
-            keys = _keys(levels, term, stride)
+        for t, term in enumerate(self.terms_):
             known = self.keys_[self._own(t)]
-            found = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-            seen = (known[found] == keys) & (levels[term[-1]] < stride)  # beyond the stride a key would be another's
-            places[t] = np.where(seen, found + self.ends_[t], len(self.keys_))
+            found = _find(known, _keys(levels, term))
+            places[t] = np.where(found < len(known), found + self.ends_[t], len(self.keys_))
         return places
 
     def learn_again(self, places: np.ndarray, centered: np.ndarray, weights: np.ndarray) -> None:
@@ -367,16 +353,74 @@ def weights_of(rows: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
     return kept
 
 
-def _keys(levels: list[np.ndarray], term: tuple[int, ...], stride: int) -> np.ndarray:
-    """One whole number for each level of a term."""
+def tried_rows(n_rows: int, generator: np.random.Generator) -> slice | np.ndarray:
+    """The rows that choose the pairs: all, or some drawn at random where there are very many."""
+    return slice(None) if n_rows <= N_TRIED else generator.choice(n_rows, N_TRIED, replace=False)
+
+
+def choose_pairs(
+    levels: Sequence[np.ndarray], centered: np.ndarray, weights: np.ndarray, n_pairs: int
+) -> list[tuple[int, int]]:
+    """The pairs of inputs that add most to their two effects, best first.
+
+    Parameters
+    ----------
+    levels : sequence of ndarray of shape (n_rows,), whole numbers
+    centered : ndarray of shape (n_rows, n_responses)
+        Answers, as differences from their mean.
+    weights : ndarray of shape (n_rows,)
+    n_pairs : int
+        The most to choose.
+    """
+    sums = [_Sums.of(ids, centered, weights) for ids in levels] if n_pairs else []
+    found = [own.strength() for own in sums]
+    pool = sorted(sorted(range(len(sums)), key=lambda i: -found[i][1])[:N_PAIRED])
+    alone = {i: sums[i].without_own(levels[i], centered, found[i][0]) for i in pool}
+    added = {(a, b): _added(levels, (a, b), centered - alone[a] - alone[b], weights) for a, b in combinations(pool, 2)}
+    best = sorted((pair for pair, gain in added.items() if gain > MIN_GAIN), key=lambda pair: -added[pair])
+    return best[:n_pairs]
+
+
+def _keys(levels: Sequence[np.ndarray], term: tuple[int, ...]) -> np.ndarray:
+    """One whole number for each level of a term: a pair has its first level in the upper half of the bits."""
     first = levels[term[0]].astype(np.int64)
-    return first if len(term) == 1 else first * stride + levels[term[1]]
+    return first if len(term) == 1 else first << 32 | levels[term[1]]
 
 
-def _added(levels: list[np.ndarray], pair: tuple[int, int], rest: np.ndarray, weights: np.ndarray) -> float:
+def _find(known: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Where each key stands among the known ones, which are sorted; their number if it is none of them."""
+    found = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return np.where(known[found] == keys, found, len(known))
+
+
+def _added(levels: Sequence[np.ndarray], pair: tuple[int, int], rest: np.ndarray, weights: np.ndarray) -> float:
     """Share of the rest that a pair explains out of sample; nothing where one of its inputs says all of the other."""
-    stride = int(levels[pair[1]].max()) + 1
-    keys, ids = np.unique(_keys(levels, pair, stride), return_inverse=True)
+    keys, ids = np.unique(_keys(levels, pair), return_inverse=True)
     if len(keys) <= max(len(np.unique(levels[i])) for i in pair):
         return 0.0
     return _Sums.of(ids, rest, weights).strength()[1]
+
+
+@dataclass
+class Crossed:
+    """Pairs of columns as columns of codes: one for each pair of codes that was seen, the next for all others."""
+
+    pairs: list[tuple[int, int]]
+    keys: list[np.ndarray]
+
+    @classmethod
+    def learn(cls, codes: np.ndarray, pairs: list[tuple[int, int]]) -> Crossed:
+        """Learn the pairs of codes (n_rows, n_columns) that there are."""
+        return cls(pairs, [np.unique(_keys([*codes.T], pair)) for pair in pairs])
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of codes of each pair."""
+        return [len(known) + 1 for known in self.keys]
+
+    def __call__(self, codes: np.ndarray) -> np.ndarray:
+        """Codes of the pairs of these rows, int32 (n_rows, n_pairs)."""
+        crossed = np.empty((len(codes), len(self.pairs)), np.int32)
+        for p, (pair, known) in enumerate(zip(self.pairs, self.keys)):
+            crossed[:, p] = _find(known, _keys([*codes.T], pair))
+        return crossed

@@ -63,6 +63,33 @@ def aligned(nets: Sequence[Learned]) -> list[np.ndarray]:
     return [own.vectors for own in turned]
 
 
+def by_agreement(vectors: Sequence[np.ndarray], counts: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """The nets' vectors along the principal axes of their mean, and how far the nets agree on each.
+
+    Parameters
+    ----------
+    vectors : sequence of ndarray of shape (n_codes, d)
+        Of each net, in one system of coordinates.
+    counts : ndarray of shape (n_codes,)
+        What each code counts for.
+
+    Returns
+    -------
+    vectors : list of ndarray of shape (n_codes, d)
+        The direction of most variance first.
+    agreement : ndarray of shape (d,)
+        Of each direction: share of the variance that the nets have in common, from 0 to 1, which is the reliability of
+        one net (intraclass correlation, Shrout & Fleiss 1979).
+    """
+    counts, mean = counts + 1e-9, np.mean(vectors, axis=0)  # all codes may be unknown to all nets
+    center = np.average(mean, axis=0, weights=counts)
+    _, _, axes = np.linalg.svd((mean - center) * np.sqrt(counts)[:, None], full_matrices=False)
+    along = np.stack(vectors) @ axes.T - center @ axes.T
+    own = np.average(np.square(along).mean(axis=0), axis=0, weights=counts)
+    apart = np.average(along.var(axis=0, ddof=min(1, len(vectors) - 1)), axis=0, weights=counts)
+    return list(along), np.maximum(1 - apart / np.maximum(own, 1e-30), 0.0)
+
+
 def _mean(nets: Sequence[Learned]) -> Learned:
     """Mean over the nets that saw a code."""
     counts = np.sum([own.counts for own in nets], axis=0)

@@ -17,16 +17,16 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from tabemb.data.effects import shrunken_means
+from tabemb.data.effects import Crossed, choose_pairs, shrunken_means, tried_rows
 from tabemb.data.encoding import Encoder, to_floats
 from tabemb.data.frames import beside, feature_names, is_frame, select, to_arrow
 from tabemb.data.schema import Schema, Table, infer_schema, near
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, Vocabulary
-from tabemb.estimators.crossfit import Learned, aligned, learned_by
+from tabemb.estimators.crossfit import Learned, aligned, by_agreement, learned_by
 from tabemb.estimators.inputs import Rows, align_columns, check_target, check_weights, frame_tags, remember_columns
 from tabemb.estimators.networks import space_of
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
-from tabemb.estimators.settings import check_choice, check_count
+from tabemb.estimators.settings import RULES, check_choice, check_rule
 from tabemb.network.tables import table_dim
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import class_target
@@ -45,9 +45,10 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
     A net that predicts y learns a vector for each category (entity embeddings, Guo & Berkhahn 2016). One net is
     trained for each fold, without the rows of the fold, and its vectors are turned on to those of the others
     (orthogonal Procrustes, Schoenemann 1966). `fit_transform` gives each row the vectors that were learned
-    without it, `transform` the mean over the folds. All vectors have one unit, in which the vectors of a column vary by
-    one on average, as a standardised number does: columns that say more of y have longer ones. To scale each new column
-    apart would hide that from neighbours and regularised models.
+    without it, `transform` the mean over the folds. The new columns of a category are the principal axes of its vectors
+    on which the nets agree, the one of most variance first: the others hold noise. All vectors have one unit, in which
+    those of a column vary by one on average, as a standardised number does: columns that say more of y have longer
+    ones. To scale each new column apart would hide that from neighbours and regularised models.
 
     .. note::
        ``fit_transform(X, y)`` is not ``fit(X, y).transform(X)``: with the latter the rows that taught the vectors carry
@@ -62,6 +63,13 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         What stands for a category: its vector (``{column}_0``, ...), the mean of the answers of its rows, pulled to the
         mean of all the more the fewer they are (``{column}_effect``; of three classes or more one for each), or both.
         No net is trained for "prediction".
+    n_pairs : int, default=10
+        Most pairs of columns that have an effect of their own (``{column}*{column}_effect``), with the kinds that have
+        effects: those that add most to what the effects of the two columns say. 0: none.
+    min_agreement : float, default=0.5
+        Share of the variance along an axis that nets of different folds have in common, from 0 to 1; axes with less
+        are left out, but for the first. 0 keeps all, as many as ``dim``: linear models gain some percent, trees and
+        neighbours nothing, for several times as many columns.
     keep : {"others", "all", "none"}, default="others"
         Which columns of X stay, before the new ones: those that are not encoded, all, or none.
     target_type : {"auto", "continuous", "classes"}, default="auto"
@@ -82,13 +90,17 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     spaces_ : dict of table name -> EmbeddingSpace
-        The vectors by category, as `transform` gives them.
+        The vectors by category, along all axes; `transform` gives the first of them.
+    agreement_ : dict of table name -> ndarray of shape (n_axes,)
+        How far nets of different folds agree along each axis.
     columns_ : list of str
         The columns that are encoded.
+    pairs_ : list of (str, str)
+        The pairs of them that have an effect, best first.
     encoder_ : Encoder
         Their vocabularies.
     by_code_ : list of ndarray of shape (n_codes, width), float32
-        What stands for each code of each column; codes 0 and 1 are unknown and missing.
+        What stands for each code of each column; codes 0 and 1 are unknown and missing. Those of the pairs follow.
 
     Examples
     --------
@@ -96,9 +108,9 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
     >>> X = pd.DataFrame({"city": ["Bonn", "Rome", "Oslo", None] * 25, "size": range(100)})
     >>> encoder = EmbeddingEncoder(random_state=0)
     >>> encoder.fit_transform(X, [1.5, 2.5, 3.5, 4.5] * 25).columns.tolist()
-    ['size', 'city_0', 'city_1', 'city_2', 'city_3']
+    ['size', 'city_0']
     >>> encoder.transform(pd.DataFrame({"city": ["Paris"], "size": [7]})).shape
-    (1, 5)
+    (1, 2)
     """
 
     def __init__(
@@ -106,6 +118,8 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         *,
         columns: Sequence[str] | str = "auto",
         kind: str = "vectors",
+        n_pairs: int = 10,
+        min_agreement: float = 0.5,
         keep: str = "others",
         target_type: str = "auto",
         cv: Any = 3,
@@ -116,6 +130,8 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
     ) -> None:
         self.columns = columns
         self.kind = kind
+        self.n_pairs = n_pairs
+        self.min_agreement = min_agreement
         self.keep = keep
         self.target_type = target_type
         self.cv = cv
@@ -191,7 +207,7 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         features = self._features(X)
-        ends = np.cumsum([own.shape[1] for own in self.by_code_])[:-1]
+        ends = np.cumsum([own.shape[1] for own in self.by_code_])
         parts = zip(self.columns_, self._vocabularies, self.by_code_, np.split(features, ends, axis=1))
         return pd.DataFrame({name: _nearest(own, by_code, part) for name, own, by_code, part in parts})
 
@@ -204,12 +220,14 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
     def spaces_(self) -> dict[str, EmbeddingSpace]:
         """The vectors of each table by category."""
         check_is_fitted(self)
-        spaces = {}
-        for table, vocabulary, by_code in zip(self.encoder_.schema.table_names, self._vocabularies, self.by_code_):
-            vectors = by_code[:, len(self.effect_names_) :]
-            if vectors.shape[1]:
-                spaces[table] = space_of(table, vocabulary, vectors)
-        return spaces
+        vocabularies = self.encoder_.vocabularies_
+        return {table: space_of(table, vocabularies[table], vectors) for table, vectors in self.vectors_.items()}
+
+    @property
+    def pairs_(self) -> list[tuple[str, str]]:
+        """The pairs of columns that have an effect."""
+        check_is_fitted(self)
+        return [(self.columns_[a], self.columns_[b]) for a, b in self.crossed_.pairs]
 
     # Learning
 
@@ -223,9 +241,10 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         net = self._net(seed)
         net.set_params(roles=self._roles(frame, net.roles))
         self._learn_vocabularies(net, rows)
-        codes, folds = self._codes(frame), self._folds(rows.y, seed)
+        codes, folds = self.encoder_.transform(frame).codes, self._folds(rows.y, seed)
         vectors = self._scaled(self._learn_vectors(net, rows, folds), codes)
-        effects = self._learn_effects(rows, codes, folds)
+        self.vectors_ = {name: np.mean([own[name] for own in vectors], axis=0) for name in vectors[0]}
+        codes, effects = self._learn_effects(rows, codes, folds, np.random.default_rng(seed))
         by_fold = [self._by_column(*learned) for learned in zip(vectors, effects)]
         self.by_code_ = [np.mean(own, axis=0) for own in zip(*by_fold)]
         self._remember_names(frame)
@@ -235,7 +254,8 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         check_choice("kind", self.kind, ("vectors", "prediction", "both"))
         check_choice("keep", self.keep, ("others", "all", "none"))
         check_choice("target_type", self.target_type, ("auto", "continuous", "classes"))
-        check_count("n_repeats", self.n_repeats)
+        for name in ("n_repeats", "n_pairs", "min_agreement"):
+            check_rule(name, getattr(self, name), RULES[name])
         if self.estimator is not None and type(self.estimator) not in (EmbeddingClassifier, EmbeddingRegressor):
             raise TypeError(
                 f"estimator must be an EmbeddingClassifier, an EmbeddingRegressor or None; got {self.estimator!r:.60}."
@@ -317,7 +337,8 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
     def _learn_vectors(
         self, net: EmbeddingClassifier | EmbeddingRegressor, rows: Rows, folds: list
     ) -> list[dict[str, np.ndarray]]:
-        """Vectors by table from the rows outside each fold, all in one system of coordinates."""
+        """Vectors by table from the rows outside each fold, all along the same axes."""
+        self.agreement_: dict[str, np.ndarray] = {}
         if self.kind == "prediction":
             return [{} for _ in folds]
         vocabularies = self.encoder_.vocabularies_
@@ -325,7 +346,11 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         learned = Parallel(self.n_jobs)(
             delayed(_learn_fold)(net, rows.take(np.asarray(learn)), vocabularies) for learn, _ in folds
         )
-        turned = {name: aligned([own[name] for own in learned]) for name in vocabularies}
+        turned = {}
+        for name in vocabularies:
+            nets = [own[name] for own in learned]
+            counts = np.mean([own.counts for own in nets], axis=0)
+            turned[name], self.agreement_[name] = by_agreement(aligned(nets), counts)
         return [{name: own[k] for name, own in turned.items()} for k in range(len(folds))]
 
     def _scaled(self, vectors: list[dict[str, np.ndarray]], codes: np.ndarray) -> list[dict[str, np.ndarray]]:
@@ -352,20 +377,31 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         given = table.pretrained is not None
         return table if given else replace(table, dim=table_dim(dim if table.dim is None else table.dim, n_categories))
 
-    def _learn_effects(self, rows: Rows, codes: np.ndarray, folds: list) -> list[list[np.ndarray]]:
-        """Shrunken means by column from the rows outside each fold, (n_codes, n_responses) each."""
+    def _learn_effects(
+        self, rows: Rows, codes: np.ndarray, folds: list, generator: np.random.Generator
+    ) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+        """Codes of columns and pairs, and by fold what the other rows say of each code, (n_codes, n_responses)."""
         if self.kind == "vectors":
             self.effect_names_: list[str] = []
-            return [[np.zeros((len(own), 0)) for own in self._vocabularies] for _ in folds]
+            self.crossed_ = Crossed([], [])
+            return codes, [[np.zeros((size, 0)) for size in self._sizes] for _ in folds]
         responses = self._responses(rows)
         weights = np.ones(len(rows)) if rows.weights is None else rows.weights
-        return [
-            [
-                shrunken_means(codes[learn, j], responses[learn], weights[learn], len(own))
-                for j, own in enumerate(self._vocabularies)
-            ]
-            for learn, _ in folds
-        ]
+        self._learn_pairs(codes, responses, weights, generator)
+        codes = np.hstack([codes, self.crossed_(codes)])
+        return codes, [self._effects(codes[learn], responses[learn], weights[learn]) for learn, _ in folds]
+
+    def _effects(self, codes: np.ndarray, responses: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:
+        """What these rows say of each code of each column and pair."""
+        return [shrunken_means(own, responses, weights, size) for own, size in zip(codes.T, self._sizes)]
+
+    def _learn_pairs(
+        self, codes: np.ndarray, responses: np.ndarray, weights: np.ndarray, generator: np.random.Generator
+    ) -> None:
+        tried = tried_rows(len(codes), generator)
+        mean = np.average(responses, axis=0, weights=weights)
+        pairs = choose_pairs([*codes[tried].T], responses[tried] - mean, weights[tried], self.n_pairs)
+        self.crossed_ = Crossed.learn(codes, pairs)
 
     def _responses(self, rows: Rows) -> np.ndarray:
         """Answers whose means say something, (n_rows, n_responses): numbers, or indicators of classes."""
@@ -380,10 +416,16 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         return responses
 
     def _by_column(self, vectors: dict[str, np.ndarray], effects: list[np.ndarray]) -> list[np.ndarray]:
-        """What stands for each code of each column, float32 (n_codes, width)."""
-        tables = self.encoder_.schema.table_names
-        parts = ([effect, vectors[name]] if vectors else [effect] for effect, name in zip(effects, tables))
+        """What stands for each code of each column and pair, float32 (n_codes, width)."""
+        parts = [[effect] for effect in effects]
+        for own, name in zip(parts, self.encoder_.schema.table_names):
+            own += [vectors[name][:, self._is_agreed(name)]] if vectors else []
         return [np.hstack(own).astype(np.float32) for own in parts]
+
+    def _is_agreed(self, table: str) -> np.ndarray:
+        """Which axes of a table the new columns hold: bool (n_axes,)."""
+        agreement = self.agreement_[table]
+        return (agreement >= self.min_agreement) | (np.arange(len(agreement)) == 0)
 
     # Columns
 
@@ -392,8 +434,15 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         """The vocabulary of each column that is encoded."""
         return self.encoder_.vocabularies_of(self.encoder_.inputs_[0])
 
+    @property
+    def _sizes(self) -> list[int]:
+        """Number of codes of each column and pair."""
+        return [*map(len, self._vocabularies), *self.crossed_.sizes]
+
     def _codes(self, frame: pa.Table) -> np.ndarray:
-        return self.encoder_.transform(frame).codes
+        """Codes of the columns, then of the pairs."""
+        codes = self.encoder_.transform(frame).codes
+        return np.hstack([codes, self.crossed_(codes)])
 
     def _remember_names(self, frame: pa.Table) -> None:
         names = frame.schema.names
@@ -407,9 +456,11 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
     @property
     def _new_names(self) -> list[str]:
         n_effects = len(self.effect_names_)
-        widths = [own.shape[1] - n_effects for own in self.by_code_]
+        names = [*self.columns_, *(f"{a}*{b}" for a, b in self.pairs_)]
         return [
-            f"{column}_{end}" for column, d in zip(self.columns_, widths) for end in [*self.effect_names_, *range(d)]
+            f"{name}_{end}"
+            for name, own in zip(names, self.by_code_)
+            for end in [*self.effect_names_, *range(own.shape[1] - n_effects)]
         ]
 
     def _joined(self, X: Any, features: np.ndarray) -> Any:

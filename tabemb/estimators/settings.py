@@ -64,6 +64,8 @@ RULES: dict[str, Rule] = {
     "recurrences": _FLAG,
     "effects": _FLAG,
     "n_pairs": (_whole(0), "a whole number >= 0"),
+    "n_repeats": (_whole(1), "a whole number >= 1"),
+    "min_agreement": (_real(0, 1), "a number >= 0 and < 1"),
     "numbers": _one_of(NUMBER_ENCODINGS),
     "n_bins": (_whole(2), "a whole number >= 2"),
     "d_number": (_whole(1), "a whole number >= 1"),

@@ -17,8 +17,8 @@ from sklearn.preprocessing import TargetEncoder
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from tabemb import EmbeddingClassifier, EmbeddingEncoder, EmbeddingRegressor, Table
-from tabemb.data.effects import shrunken_means
-from tabemb.estimators.crossfit import Learned, aligned
+from tabemb.data.effects import Crossed, shrunken_means
+from tabemb.estimators.crossfit import Learned, aligned, by_agreement
 
 PLAIN = {"hidden": (16,), "n_members": 2, "max_epochs": 15, "batch_size": 32, "n_jobs": 1}
 
@@ -62,7 +62,7 @@ def test_check_estimator(estimator, check):
 def test_a_linear_model_on_the_vectors_learns_what_each_shop_sells(shops, net):
     X, y = shops
     features = EmbeddingEncoder(estimator=net, random_state=0).fit_transform(X, y)
-    assert list(features) == ["size", *(f"shop_{i}" for i in range(4))]
+    assert list(features)[:2] == ["size", "shop_0"]
     assert LinearRegression().fit(features, y).score(features, y) > 0.98
     assert LinearRegression().fit(X[["size"]], y).score(X[["size"]], y) < 0.7
 
@@ -123,6 +123,68 @@ def test_turned_spaces_come_back_to_one_another():
     np.testing.assert_allclose(turned[0][3:], turned[1][3:], atol=1e-6)
     np.testing.assert_allclose(turned[0][3:], turned[2][3:], atol=1e-6)
     np.testing.assert_allclose(turned[0][3:] @ turned[0][3:].T, vectors[3:] @ vectors[3:].T, atol=1e-5)
+
+
+def test_agreement_is_the_share_of_the_variance_that_nets_have_in_common():
+    """Vectors of variance 4 along one axis that all nets have, and noise of variance 1 in every net along both."""
+    rng = np.random.default_rng(0)
+    common = 2 * rng.normal(size=(20_000, 1)) * [[0.6, 0.8]] + 5.0
+    nets = [common + rng.normal(size=(20_000, 2)) for _ in range(6)]
+    along, agreement = by_agreement(nets, np.ones(20_000))
+    np.testing.assert_allclose(agreement, [4 / 5, 0], atol=0.01)
+    mean = np.mean(along, axis=0)
+    np.testing.assert_allclose(np.abs(np.corrcoef(mean[:, 0], common[:, 0])[0, 1]), np.sqrt(4 / (4 + 1 / 6)), atol=0.01)
+    np.testing.assert_allclose(mean.mean(axis=0), 0, atol=1e-6)
+
+
+def test_a_code_that_no_net_saw_has_no_say_in_the_axes():
+    vectors = np.array([[0.0, 99.0], [1.0, 0.0], [-1.0, 0.0]])
+    along, agreement = by_agreement([vectors, vectors], np.array([0.0, 1.0, 1.0]))
+    np.testing.assert_allclose(np.abs(along[0][1:]), [[1, 0], [1, 0]], atol=1e-3)
+    assert agreement[0] == pytest.approx(1)
+
+
+def test_new_columns_are_the_axes_on_which_the_nets_agree(shops, net):
+    X, y = shops
+    encoder = EmbeddingEncoder(estimator=net, keep="none", cv=2, n_repeats=1, random_state=0)
+    few, every = (clone(encoder).set_params(min_agreement=least).fit(X, y) for least in (0.999999, 0))
+    names = list(every.transform(X))
+    assert list(few.transform(X)) == names[:1] == ["shop_0"]
+    assert len(names) == every.spaces_["shop"].vectors.shape[1] == len(every.agreement_["shop"])
+    spread = every.transform(X).var().to_numpy()
+    assert (np.diff(spread) <= 1e-6).all()
+    np.testing.assert_allclose(few.transform(X)["shop_0"], every.transform(X)["shop_0"])
+
+
+def test_a_pair_of_columns_has_an_effect_where_it_adds_to_theirs():
+    """The answer is whether two columns agree: neither says anything alone; a third says something alone."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({name: rng.choice(list("abc"), 900) for name in ("one", "two", "other")})
+    y = (X["one"] == X["two"]) * 9.0 + (X["other"] == "a") * 3.0 + rng.normal(size=900)
+    encoder = EmbeddingEncoder(kind="prediction", n_pairs=1, random_state=0)
+    told = encoder.fit_transform(X, y)
+    assert encoder.pairs_ == [("one", "two")]
+    assert list(told) == ["one_effect", "two_effect", "other_effect", "one*two_effect"]
+    assert LinearRegression().fit(told, y).score(told, y) > 0.9
+    assert LinearRegression().fit(told.iloc[:, :3], y).score(told.iloc[:, :3], y) < 0.2
+    cells = y.groupby([X["one"], X["two"]]).mean()
+    new = encoder.transform(X.assign(other="never seen"))
+    np.testing.assert_allclose(new["one*two_effect"], [cells[pair] for pair in zip(X["one"], X["two"])], atol=0.1)
+    assert encoder.transform(pd.DataFrame({"one": ["a"], "two": [None], "other": ["a"]}))["one*two_effect"][0] == (
+        pytest.approx(y.mean(), abs=0.1)
+    )
+    assert list(clone(encoder).set_params(n_pairs=0).fit_transform(X, y)) == [
+        "one_effect",
+        "two_effect",
+        "other_effect",
+    ]
+
+
+def test_pairs_never_seen_share_a_code():
+    codes = np.array([[0, 1], [2, 1], [2, 3]])
+    crossed = Crossed.learn(codes, [(0, 1)])
+    assert crossed.sizes == [4]
+    assert crossed(np.array([[0, 1], [2, 3], [0, 3], [9, 9]])).tolist() == [[0], [2], [3], [3]]
 
 
 def test_vectors_of_a_column_that_matters_are_longer(net):
@@ -277,11 +339,11 @@ def test_columns_that_share_a_table_share_its_vectors():
     X = pd.DataFrame({"origin": rng.choice(places, 300), "destination": rng.choice(places, 300)})
     y = (X["origin"] == "Rome") + 0.5 * (X["destination"] == "Oslo") + 0.1 * rng.normal(size=300)
     net = EmbeddingRegressor(**PLAIN, tables={"city": Table(columns=["origin", "destination"], dim=3)})
-    encoder = EmbeddingEncoder(estimator=net, random_state=0).fit(X, y)
+    encoder = EmbeddingEncoder(estimator=net, min_agreement=0, random_state=0).fit(X, y)
     out = encoder.transform(pd.DataFrame({"origin": ["Rome"], "destination": ["Rome"]}))
     assert list(out) == ["origin_0", "origin_1", "origin_2", "destination_0", "destination_1", "destination_2"]
     np.testing.assert_array_equal(out.iloc[0, :3], out.iloc[0, 3:])
-    np.testing.assert_array_equal(encoder.spaces_["city"]["Rome"], out.iloc[0, :3])
+    np.testing.assert_allclose(encoder.spaces_["city"]["Rome"], out.iloc[0, :3], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -307,8 +369,8 @@ def test_in_a_pipeline_and_beside_other_transformers(shops, net):
     encoder = EmbeddingEncoder(estimator=net, cv=2, n_repeats=1, random_state=0)
     assert cross_val_score(make_pipeline(encoder, LinearRegression()), X, y, cv=2).min() > 0.98
     columns = ColumnTransformer([("shop", clone(encoder), ["shop"])], remainder="passthrough")
-    assert columns.fit_transform(X, y).shape == (300, 5)
-    assert list(columns.get_feature_names_out())[:2] == ["shop__shop_0", "shop__shop_1"]
+    assert columns.fit_transform(X, y).shape == (300, len(columns.get_feature_names_out()))
+    assert columns.get_feature_names_out()[[0, -1]].tolist() == ["shop__shop_0", "remainder__size"]
 
 
 def test_sample_weights(shops):
@@ -344,6 +406,8 @@ def test_pickle_and_clone(shops, net):
         ({"columns": ["shp"]}, r"columns names 'shp', which X does not have \(did you mean 'shop'\?\)"),
         ({"columns": "shop"}, "columns must be one of 'auto'; got 'shop'"),
         ({"n_repeats": 0}, "n_repeats must be a whole number >= 1; got 0"),
+        ({"n_pairs": -1}, "n_pairs must be a whole number >= 0; got -1"),
+        ({"min_agreement": 1}, "min_agreement must be a number >= 0 and < 1; got 1"),
         ({"columns": []}, "columns must name a column, or be 'auto'; got none"),
         ({"cv": [(np.arange(150), np.arange(150, 300))]}, "cv must hold each row out at least once; row 0 never is"),
     ],

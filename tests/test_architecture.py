@@ -7,14 +7,15 @@ import tabemb
 
 ROOT = Path(tabemb.__file__).parent
 FLOORS = {
-    "data": 0,
-    "network": 0,
-    "training": 0,
-    "targets": 0,
-    "spaces": 1,
-    "estimators": 2,
-    "files": 3,
-    "compare": 4,
+    "progress": 0,
+    "data": 1,
+    "network": 1,
+    "training": 1,
+    "targets": 1,
+    "spaces": 2,
+    "estimators": 3,
+    "files": 4,
+    "compare": 5,
 }
 
 

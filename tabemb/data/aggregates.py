@@ -9,15 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
 
 from tabemb.data.encoding import to_floats
 from tabemb.data.joins import SECOND, Clock, EventLog, Joiner, Slices
 from tabemb.data.schema import infer_role
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary, kind_of
-
-BAR_DELAY = 3.0
-"""Seconds before a progress bar appears."""
+from tabemb.progress import progress
 
 
 class AggregateJoiner(Joiner):
@@ -115,7 +112,7 @@ class AggregateJoiner(Joiner):
 
     def _in_chunks(self, slices: Slices, cutoffs: np.ndarray | None, window: Any) -> dict[str, Any]:
         parts = []
-        with tqdm(total=len(slices.starts), unit="rows", delay=BAR_DELAY, leave=False, disable=None) as bar:
+        with progress(len(slices.starts), unit="rows") as bar:
             for rows, chunk in slices.chunks():
                 parts.append(self._aggregate(Segments(chunk), None if cutoffs is None else cutoffs[rows], window))
                 bar.update(len(chunk.starts))

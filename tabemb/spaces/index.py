@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from tabemb.spaces.progress import progress
+from tabemb.progress import progress
 from tabemb.spaces.search import check_k, pairs, unit
 
 if TYPE_CHECKING:

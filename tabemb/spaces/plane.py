@@ -10,7 +10,7 @@ from typing import Any
 import joblib
 import numpy as np
 
-from tabemb.spaces.progress import BAR_DELAY, progress
+from tabemb.progress import bar_settings, progress
 
 FEWEST = 5
 """Fewer vectors have no neighbourhoods to keep; they are placed by PCA."""
@@ -130,7 +130,7 @@ def _umap(vectors: np.ndarray, start: np.ndarray, random_state: int | None, n_ep
         n_epochs=n_epochs,
         n_jobs=joblib.cpu_count() if random_state is None else 1,  # a seed repeats on one thread alone
         random_state=random_state,
-        tqdm_kwds={"disable": None, "delay": BAR_DELAY, "leave": False},
+        tqdm_kwds=bar_settings(),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
-from tabemb.spaces.progress import progress
+from tabemb.progress import progress
 
 BLOCK = 2**23
 """Most similarities held at once: 32 MB of float32."""

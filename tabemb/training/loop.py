@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from tabemb.progress import progress
 from tabemb.training.batches import Batches
 from tabemb.training.checkpoint import Checkpoint
 from tabemb.training.optimizers import Optimizer
@@ -18,8 +19,6 @@ from tabemb.training.optimizers import Optimizer
 History = dict[str, list[float]]
 """Learning curves by name, one entry an epoch: epoch, seconds, train_loss, eval_loss."""
 
-BAR_DELAY = 3.0
-"""Seconds before a progress bar appears: short fits stay quiet."""
 CLIP = 1.0
 """Longest gradient of a step; longer ones are scaled down to it."""
 
@@ -93,9 +92,7 @@ def train(
     best = Checkpoint(network, patience)
     rates = repeat(1.0) if evaluate else falling(max_epochs * len(batches))
     history: History = {key: [] for key in ("epoch", "seconds", "train_loss", "eval_loss")}
-    quiet = None if show is None else not show  # None: quiet unless on a terminal
-    bar = tqdm(total=max_epochs * len(batches), disable=quiet, delay=BAR_DELAY, leave=False)
-    with bar:
+    with progress(max_epochs * len(batches), show=show) as bar:
         for epoch in range(max_epochs):
             train_loss = _run_epoch(network, batches, loss, optimizer, rates, clock, bar)
             if not math.isfinite(train_loss):

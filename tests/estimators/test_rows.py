@@ -212,7 +212,7 @@ def test_the_bar_is_quiet_without_a_terminal_and_shows_loss_and_time_when_asked(
     X, y = shops
     EmbeddingRegressor(**small).fit(X, y)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("tabemb.training.loop.BAR_DELAY", 0)
+    monkeypatch.setattr("tabemb.progress.BAR_DELAY", 0)
     EmbeddingRegressor(**small, verbose=True, early_stopping=True).fit(X, y)
     shown = capsys.readouterr().err
     assert "eval" in shown

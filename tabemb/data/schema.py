@@ -146,6 +146,21 @@ def infer_schema(
     return schema
 
 
+def roles_of(frame: pa.Table, roles: Mapping[str | int, str] | None = None) -> dict[str, str]:
+    """The role of each column: that which is given, or the one by its type.
+
+    Raises
+    ------
+    ValueError
+        A role that does not exist, or for a column that X lacks.
+    TypeError
+        A column of structs.
+    """
+    events = {f.name: Events.of(frame[f.name], f.name).frame for f in frame.schema if is_list(f.type)}
+    chosen = _check_roles(frame, events, roles or {})
+    return {f.name: chosen.get(f.name) or infer_role(f) for f in frame.schema}
+
+
 def _schema_of(frame: pa.Table, roles: Mapping[str, str], time_parts: Sequence[str]) -> Schema:
     schema = Schema({f.name: roles.get(f.name) or infer_role(f) for f in frame.schema})
     for name, role in schema.roles.items():

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from tabemb.data.effects import Crossed, choose_pairs, shrunken_means, tried_rows
 from tabemb.data.encoding import Encoder, to_floats
 from tabemb.data.frames import beside, feature_names, is_frame, select, to_arrow
-from tabemb.data.schema import Schema, Table, infer_schema, near
+from tabemb.data.schema import Schema, Table, infer_schema, near, roles_of
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, Vocabulary
 from tabemb.estimators.crossfit import Learned, aligned, by_agreement, learned_by
 from tabemb.estimators.inputs import Rows, align_columns, check_target, check_weights, frame_tags, remember_columns
@@ -299,8 +299,7 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
                     raise ValueError(f"columns names {name!r}, which X does not have{near(str(name), names)}.")
             return given | dict.fromkeys(self.columns, "categorical")
         check_choice("columns", self.columns, ("auto",))
-        schema = infer_schema(frame, given)
-        has_some = any(role == "categorical" for role in schema.roles.values())
+        has_some = "categorical" in roles_of(frame, given).values()
         return given if has_some else dict.fromkeys(names, "categorical") | given
 
     def _learn_vocabularies(self, net: EmbeddingClassifier | EmbeddingRegressor, rows: Rows) -> None:

@@ -107,10 +107,11 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
     >>> import pandas as pd
     >>> X = pd.DataFrame({"city": ["Bonn", "Rome", "Oslo", None] * 25, "size": range(100)})
     >>> encoder = EmbeddingEncoder(random_state=0)
-    >>> encoder.fit_transform(X, [1.5, 2.5, 3.5, 4.5] * 25).columns.tolist()
+    >>> features = encoder.fit_transform(X, [1.5, 2.5, 3.5, 4.5] * 25)
+    >>> features.columns[:2].tolist()
     ['size', 'city_0']
-    >>> encoder.transform(pd.DataFrame({"city": ["Paris"], "size": [7]})).shape
-    (1, 2)
+    >>> encoder.inverse_transform(encoder.transform(X.head(2)))["city"].tolist()
+    ['Bonn', 'Rome']
     """
 
     def __init__(

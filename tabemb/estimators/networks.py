@@ -279,4 +279,8 @@ def spaces_of(encoder: Encoder, network: Network | Reader) -> dict[str, Embeddin
 
 def space_of(name: str, vocabulary: Vocabulary, vectors: np.ndarray) -> EmbeddingSpace:
     """The space of vectors by code, (n_codes, d), without the special codes."""
-    return EmbeddingSpace(vectors[N_SPECIAL:], vocabulary.labels(), vocabulary.counts[N_SPECIAL:], name)
+    counts = vocabulary.counts[N_SPECIAL:]
+    whole = counts.astype(np.int64)  # weights of rows may make counts fractions
+    return EmbeddingSpace(
+        vectors[N_SPECIAL:], vocabulary.labels(), whole if np.array_equal(whole, counts) else counts, name
+    )

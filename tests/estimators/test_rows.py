@@ -138,6 +138,12 @@ def test_losses_aim_at_what_they_say(small):
     assert mean_pinball_loss(y, np.full_like(y, at["quantile"]), alpha=0.9) == pytest.approx(exact, rel=0.02)
 
 
+def test_counts_of_weighted_rows_may_be_fractions(small):
+    X, y = pd.DataFrame({"c": ["a", "b"] * 20}), np.arange(40.0)
+    model = EmbeddingRegressor(**small).fit(X, y, sample_weight=np.tile([0.5, 0.25], 20))
+    np.testing.assert_allclose(model.spaces_["c"].counts / model.spaces_["c"].counts.sum(), [2 / 3, 1 / 3])
+
+
 def test_a_table_shared_by_two_columns(small):
     rng = np.random.default_rng(0)
     value = dict(zip("abcdef", rng.normal(size=6)))
@@ -147,6 +153,7 @@ def test_a_table_shared_by_two_columns(small):
     assert list(model.spaces_) == ["city"]
     assert model.spaces_["city"].vectors.shape == (6, 3)
     assert model.spaces_["city"].counts.sum() == 2 * len(X)
+    assert model.spaces_["city"].counts.dtype == np.int64
     assert model.score(X, y) > 0.98
     assert np.isfinite(model.predict(pd.DataFrame({"origin": ["a"], "destination": ["f"]}))).all()
 

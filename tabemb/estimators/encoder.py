@@ -35,6 +35,8 @@ VECTORS = {"effects": False, "offsets": False}
 """Settings of the nets: what a category says must stand in its vector, as nothing else leaves the net."""
 START = 0.01
 """Standard deviation of the start vectors of the encoder's own tables."""
+LEAST_UNIT = 1e-9
+"""A standard deviation below is one of rounding errors."""
 MOST_CLASSES = 100
 """Whole numbers with more distinct values are not taken for classes without a word."""
 
@@ -363,7 +365,9 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
             return vectors
         means = {name: np.mean([own[name] for own in vectors], axis=0) for name in vectors[0]}
         variances = [means[name][own].var(axis=0).sum() for name, own in zip(self.encoder_.schema.table_names, codes.T)]
-        unit = float(np.mean(variances)) ** 0.5 or 1.0
+        unit = float(np.mean(variances)) ** 0.5
+        if unit < LEAST_UNIT:  # every row has the same codes
+            return vectors
         return [{name: own / unit for name, own in fold.items()} for fold in vectors]
 
     def _tables(self, net: EmbeddingClassifier | EmbeddingRegressor) -> dict[str, Table]:

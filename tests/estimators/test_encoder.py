@@ -144,6 +144,14 @@ def test_a_code_that_no_net_saw_has_no_say_in_the_axes():
     assert agreement[0] == pytest.approx(1)
 
 
+def test_columns_whose_levels_are_all_too_rare_are_constant(shops, net):
+    X, y = shops
+    encoder = EmbeddingEncoder(estimator=net.set_params(min_count=1_000), keep="none", cv=2, random_state=0)
+    told = encoder.fit(X, y).transform(X)
+    assert (told.nunique() == 1).all()
+    assert (told.abs() < 10).all(axis=None)
+
+
 def test_new_columns_are_the_axes_on_which_the_nets_agree(shops, net):
     X, y = shops
     encoder = EmbeddingEncoder(estimator=net, keep="none", cv=2, n_repeats=1, random_state=0)

@@ -65,7 +65,7 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         What stands for a category: its vector (``{column}_0``, ...), the mean of the answers of its rows, pulled to the
         mean of all the more the fewer they are (``{column}_effect``; of three classes or more one for each), or both.
         No net is trained for "prediction".
-    n_pairs : int, default=10
+    n_pairs : int, default=36
         Most pairs of columns that have an effect of their own (``{column}*{column}_effect``), with the kinds that have
         effects: those that add most to what the effects of the two columns say. 0: none.
     min_agreement : float, default=0.5
@@ -121,7 +121,7 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         *,
         columns: Sequence[str] | str = "auto",
         kind: str = "vectors",
-        n_pairs: int = 10,
+        n_pairs: int = 36,
         min_agreement: float = 0.5,
         keep: str = "others",
         target_type: str = "auto",

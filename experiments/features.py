@@ -342,7 +342,7 @@ class Model(NamedTuple):
 
 _KNOWS_CATEGORIES = tuple(name for name in ENCODINGS if "ordinal" not in name)
 _READS_NUMBERS = tuple(name for name in ENCODINGS if "native" not in name)
-_GOES_BY_DISTANCE = _READS_NUMBERS[:-1]  # ranks that say nothing beside what does would only blur it
+_GOES_BY_DISTANCE = tuple(name for name in _READS_NUMBERS if not name.startswith("ordinal,"))  # ranks would blur it
 MODELS = {
     "lightgbm": Model(lightgbm, _KNOWS_CATEGORIES, by_distance=False),
     "catboost": Model(catboost, tuple(name for name in _KNOWS_CATEGORIES if name != "one-hot"), by_distance=False),

@@ -132,7 +132,7 @@ def infer_schema(
     TypeError
         A column of structs.
     """
-    events = {f.name: Events.of(frame[f.name], f.name).frame for f in frame.schema if is_list(f.type)}
+    events = _events_of(frame)
     chosen = _check_roles(frame, events, roles or {})
     schema = _schema_of(frame, {**chosen, **{n: "history" for n in events if chosen.get(n) != "ignored"}}, TIME_PARTS)
     schema.histories = {
@@ -156,13 +156,21 @@ def roles_of(frame: pa.Table, roles: Mapping[str | int, str] | None = None) -> d
     TypeError
         A column of structs.
     """
-    events = {f.name: Events.of(frame[f.name], f.name).frame for f in frame.schema if is_list(f.type)}
-    chosen = _check_roles(frame, events, roles or {})
-    return {f.name: chosen.get(f.name) or infer_role(f) for f in frame.schema}
+    return _filled(frame, _check_roles(frame, _events_of(frame), roles or {}))
+
+
+def _events_of(frame: pa.Table) -> dict[str, pa.Table]:
+    """The events of all rows, for each column of lists."""
+    return {f.name: Events.of(frame[f.name], f.name).frame for f in frame.schema if is_list(f.type)}
+
+
+def _filled(frame: pa.Table, roles: Mapping[str, str]) -> dict[str, str]:
+    """These roles, and for every other column the one by its type."""
+    return {f.name: roles.get(f.name) or infer_role(f) for f in frame.schema}
 
 
 def _schema_of(frame: pa.Table, roles: Mapping[str, str], time_parts: Sequence[str]) -> Schema:
-    schema = Schema({f.name: roles.get(f.name) or infer_role(f) for f in frame.schema})
+    schema = Schema(_filled(frame, roles))
     for name, role in schema.roles.items():
         _add_features(schema, frame, name, role, time_parts)
     return schema

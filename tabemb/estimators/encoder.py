@@ -92,7 +92,7 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     spaces_ : dict of table name -> EmbeddingSpace
-        The vectors by category, along all axes; `transform` gives the first of them.
+        The vectors by category, along all axes; `transform` gives those on which the nets agree.
     agreement_ : dict of table name -> ndarray of shape (n_axes,)
         How far nets of different folds agree along each axis.
     columns_ : list of str
@@ -245,8 +245,7 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         net.set_params(roles=self._roles(frame, net.roles))
         self._learn_vocabularies(net, rows)
         codes, folds = self.encoder_.transform(frame).codes, self._folds(rows.y, seed)
-        vectors = self._scaled(self._learn_vectors(net, rows, folds), codes)
-        self.vectors_ = {name: np.mean([own[name] for own in vectors], axis=0) for name in vectors[0]}
+        vectors = self._learn_vectors(net, rows, folds, codes)
         codes, effects = self._learn_effects(rows, codes, folds, np.random.default_rng(seed))
         by_fold = [self._by_column(*learned) for learned in zip(vectors, effects)]
         self.by_code_ = [np.mean(own, axis=0) for own in zip(*by_fold)]
@@ -337,10 +336,11 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         return folds
 
     def _learn_vectors(
-        self, net: EmbeddingClassifier | EmbeddingRegressor, rows: Rows, folds: list
+        self, net: EmbeddingClassifier | EmbeddingRegressor, rows: Rows, folds: list, codes: np.ndarray
     ) -> list[dict[str, np.ndarray]]:
-        """Vectors by table from the rows outside each fold, all along the same axes."""
+        """Vectors by table from the rows outside each fold, all along the same axes and in one unit."""
         self.agreement_: dict[str, np.ndarray] = {}
+        self.vectors_: dict[str, np.ndarray] = {}
         if self.kind == "prediction":
             return [{} for _ in folds]
         vocabularies = self.encoder_.vocabularies_
@@ -353,22 +353,21 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
             nets = [own[name] for own in learned]
             counts = np.mean([own.counts for own in nets], axis=0)
             turned[name], self.agreement_[name] = by_agreement(aligned(nets), counts)
-        return [{name: own[k] for name, own in turned.items()} for k in range(len(folds))]
+        means = {name: np.mean(own, axis=0) for name, own in turned.items()}
+        unit = self._unit(means, codes)
+        self.vectors_ = {name: mean / unit for name, mean in means.items()}
+        return [{name: own[k] / unit for name, own in turned.items()} for k in range(len(folds))]
 
-    def _scaled(self, vectors: list[dict[str, np.ndarray]], codes: np.ndarray) -> list[dict[str, np.ndarray]]:
-        """The vectors in a unit in which a column's vary by one over the rows, on average over the columns.
+    def _unit(self, vectors: dict[str, np.ndarray], codes: np.ndarray) -> float:
+        """The unit in which a column's vectors vary by one over the rows, on average over the columns.
 
         One unit for all columns: those that matter more to the answers keep longer vectors, so that distances between
         rows count what matters.
         """
-        if self.kind == "prediction":
-            return vectors
-        means = {name: np.mean([own[name] for own in vectors], axis=0) for name in vectors[0]}
-        variances = [means[name][own].var(axis=0).sum() for name, own in zip(self.encoder_.schema.table_names, codes.T)]
+        tables = self.encoder_.schema.table_names
+        variances = [vectors[name][own].var(axis=0).sum() for name, own in zip(tables, codes.T)]
         unit = float(np.mean(variances)) ** 0.5
-        if unit < LEAST_UNIT:  # every row has the same codes
-            return vectors
-        return [{name: own / unit for name, own in fold.items()} for fold in vectors]
+        return unit if unit > LEAST_UNIT else 1.0  # below it every row has the same codes
 
     def _tables(self, net: EmbeddingClassifier | EmbeddingRegressor) -> dict[str, Table]:
         """Tables of one width in all folds, whose vectors start near zero: what stays of a start is noise."""

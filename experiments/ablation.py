@@ -58,14 +58,20 @@ def against_default(cells: pd.DataFrame, default: str, names: dict[str, str]) ->
         ratios = np.exp([mean, mean - width, mean + width, logs["fit_seconds"].mean()])
         by_table = np.exp(logs["error"].groupby("dataset", sort=False).mean())
         rows.append(
-            {"variant": names[str(label)], **dict(zip(("error", "low", "high", "seconds"), ratios)), **by_table}
+            {
+                "variant": names[str(label)],
+                **dict(zip(("error", "low", "high", "seconds"), ratios)),
+                **by_table,
+            }
         )
     return pd.DataFrame(rows).sort_values("error", ascending=False, ignore_index=True)
 
 
 def show(table: pd.DataFrame) -> None:
     """Print the ratios; above one the default is better."""
-    text = TextTable(title="Error and seconds in units of the default's (above one: the part earns its place)")
+    text = TextTable(
+        title="Error and seconds in units of the default's (above one: the part earns its place)"
+    )
     text.add_column("variant", no_wrap=True)
     for name in ("error", "95 % interval", "seconds", *table.columns[5:]):
         text.add_column(name.replace("_", " "), justify="right")

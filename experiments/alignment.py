@@ -58,7 +58,9 @@ def ways(task: Task, settings: Mapping[str, Any], seed: int) -> dict[str, Told]:
     folds = list(KFold(settings["n_folds"], shuffle=True, random_state=seed).split(task.X))
     net = _net(task, settings["dim"], seed)
     rows = [*(learn for learn, _ in folds), np.arange(len(task.y))]
-    nets = Parallel(settings["n_jobs"])(delayed(_fit)(net, task.X.iloc[own], task.y[own]) for own in rows)
+    nets = Parallel(settings["n_jobs"])(
+        delayed(_fit)(net, task.X.iloc[own], task.y[own]) for own in rows
+    )
     encoder = nets[-1].encoder_  # of all rows
     learned = [learned_by(own, encoder.vocabularies_) for own in nets]
     tables = encoder.schema.table_names
@@ -99,7 +101,9 @@ def _means(vectors: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.mean(own, axis=0) for name, own in vectors.items()}
 
 
-def _told(tables: list[str], codes: list[np.ndarray], folds: list, train: Mapping, test: Mapping) -> Told:
+def _told(
+    tables: list[str], codes: list[np.ndarray], folds: list, train: Mapping, test: Mapping
+) -> Told:
     """Vectors of training rows, each by the net without its fold, and of test rows; in one unit."""
     first = np.empty((len(codes[0]), sum(test[name].shape[1] for name in tables)), np.float32)
     for k, (_, held) in enumerate(folds):
@@ -112,7 +116,9 @@ def _told(tables: list[str], codes: list[np.ndarray], folds: list, train: Mappin
 def show(cells: pd.DataFrame) -> None:
     """Print the errors: a column a way."""
     errors = cells.pivot_table(index=["data", "model"], columns="way", values="error", sort=False)
-    text = TextTable("data", "model", title="Error on the test rows, of categories alone", title_justify="left")
+    text = TextTable(
+        "data", "model", title="Error on the test rows, of categories alone", title_justify="left"
+    )
     for way in errors:
         text.add_column(str(way).replace(", ", ",\n"), justify="right")
     for key in errors.index:

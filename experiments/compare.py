@@ -84,7 +84,9 @@ def compare(config: DictConfig, folder: Path) -> Path:
     resolved = OmegaConf.to_yaml(config, resolve=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(resolved, encoding="utf-8")
-    return write_report(folder, results, settings["reference"], f"Comparison on {dataset.name}", resolved)
+    return write_report(
+        folder, results, settings["reference"], f"Comparison on {dataset.name}", resolved
+    )
 
 
 def protocol_for(dataset: Dataset, options: Mapping[str, Any]) -> Protocol:

@@ -62,7 +62,9 @@ def main(config: DictConfig) -> None:
     except ValueError as error:
         # what a user can mend is told in a line; a traceback would bury it
         sys.exit(f"error: {error}")
-    _say(f"\nAll of it in {time.perf_counter() - started:.0f} s, written to {page.parent}; open {page} in a browser.")
+    _say(
+        f"\nAll of it in {time.perf_counter() - started:.0f} s, written to {page.parent}; open {page} in a browser."
+    )
 
 
 def demo(
@@ -94,7 +96,16 @@ def demo(
     _say(about + "\n")
 
     specs = [ModelSpec(model, params if model == NET else {}) for model in models]
-    results = run(dataset, specs, protocol, folder / "cells", seeds, n_jobs=n_jobs, isolate=isolate, progress=progress)
+    results = run(
+        dataset,
+        specs,
+        protocol,
+        folder / "cells",
+        seeds,
+        n_jobs=n_jobs,
+        isolate=isolate,
+        progress=progress,
+    )
     naive = naive_sentence(dataset, split.test)
     print_report(results)
     _say(f"  {naive}")
@@ -105,7 +116,10 @@ def demo(
     meaning = meaning_sentence(space, known, n_nearest)
     show_nearest(nearest, meaning)
 
-    figures = {"map": draw_map(space, known, countries), "nearest": draw_nearest(nearest, births, last_year)}
+    figures = {
+        "map": draw_map(space, known, countries),
+        "nearest": draw_nearest(nearest, births, last_year),
+    }
     write_vectors(folder, space, figures)
     sections = page_sections(about, naive, meaning, nearest, figures)
     return write_report(folder, results, title="Births per woman, five years ahead", sections=sections)
@@ -120,9 +134,15 @@ def read_births() -> pd.DataFrame:
 def forecasts(births: pd.DataFrame) -> Dataset:
     """Ask for a country's births in a year, given their level and trend five years earlier."""
     known, before = _years_before(births, HORIZON), _years_before(births, 2 * HORIZON)
-    rows = births.merge(known, on=["country", "year"]).merge(before, on=["country", "year"], suffixes=("", "_then"))
-    X = rows[["country", "year"]].assign(**{LEVEL: rows["earlier"], TREND: rows["earlier"] - rows["earlier_then"]})
-    return Dataset("fertility", X, rows["births"], "regression", time=rows["year"], target="births per woman")
+    rows = births.merge(known, on=["country", "year"]).merge(
+        before, on=["country", "year"], suffixes=("", "_then")
+    )
+    X = rows[["country", "year"]].assign(
+        **{LEVEL: rows["earlier"], TREND: rows["earlier"] - rows["earlier_then"]}
+    )
+    return Dataset(
+        "fertility", X, rows["births"], "regression", time=rows["year"], target="births per woman"
+    )
 
 
 def _years_before(births: pd.DataFrame, years: int) -> pd.DataFrame:
@@ -175,8 +195,12 @@ def learn_vectors(
 def meaning_sentence(space: EmbeddingSpace, births: pd.DataFrame, n_nearest: int) -> str:
     """Tell how alike the births of countries with near vectors are, beside those of any two countries."""
     curves = births.pivot(index="country", columns="year", values="births").reindex(space.categories)
-    gaps = np.array([curves.sub(curve).abs().mean(axis=1) for _, curve in curves.iterrows()])  # (n_levels, n_levels)
-    nearest = [space.categories.get_indexer(pd.Index(space.nearest(c, n_nearest)["category"])) for c in space]
+    gaps = np.array(
+        [curves.sub(curve).abs().mean(axis=1) for _, curve in curves.iterrows()]
+    )  # (n_levels, n_levels)
+    nearest = [
+        space.categories.get_indexer(pd.Index(space.nearest(c, n_nearest)["category"])) for c in space
+    ]
     near = gaps[np.arange(len(space))[:, None], np.array(nearest)]  # (n_levels, n_nearest)
     others = gaps[~np.eye(len(space), dtype=bool)]
     return (
@@ -187,10 +211,17 @@ def meaning_sentence(space: EmbeddingSpace, births: pd.DataFrame, n_nearest: int
 
 def show_nearest(nearest: Mapping[str, pd.DataFrame], meaning: str) -> None:
     """Print the nearest countries side by side."""
-    table = Table(title="Nearest countries, with the cosine of their vectors", title_justify="left", title_style="bold")
+    table = Table(
+        title="Nearest countries, with the cosine of their vectors",
+        title_justify="left",
+        title_style="bold",
+    )
     for country in nearest:
         table.add_column(country)
-    cells = [[f"{row.category} {row.similarity:.2f}" for row in found.itertuples()] for found in nearest.values()]
+    cells = [
+        [f"{row.category} {row.similarity:.2f}" for row in found.itertuples()]
+        for found in nearest.values()
+    ]
     for row in zip(*cells):
         table.add_row(*row)
     Console().print("", table)
@@ -213,7 +244,9 @@ def draw_nearest(nearest: Mapping[str, pd.DataFrame], births: pd.DataFrame, last
     """Draw the births of each country beside those of its nearest, with all others in grey."""
     curves = births.pivot(index="year", columns="country", values="births")
     figure = Figure(figsize=(11, 4.4), dpi=150, layout="constrained")
-    for axes, (country, found) in zip(figure.subplots(1, len(nearest), sharey=True, squeeze=False)[0], nearest.items()):
+    for axes, (country, found) in zip(
+        figure.subplots(1, len(nearest), sharey=True, squeeze=False)[0], nearest.items()
+    ):
         axes.plot(curves.index, curves, color="#000000", alpha=0.06, linewidth=0.7, rasterized=True)
         for near, color in zip(found["category"], NEAR_COLORS):
             axes.plot(curves.index, curves[near], color=color, linewidth=1.2, label=near)
@@ -235,7 +268,11 @@ def write_vectors(folder: Path, space: EmbeddingSpace, figures: Mapping[str, Fig
 
 
 def page_sections(
-    about: str, naive: str, meaning: str, nearest: Mapping[str, pd.DataFrame], figures: Mapping[str, Figure]
+    about: str,
+    naive: str,
+    meaning: str,
+    nearest: Mapping[str, pd.DataFrame],
+    figures: Mapping[str, Figure],
 ) -> list[tuple[str, str]]:
     """Make the page's own sections: headings and HTML."""
     tables = "".join(_nearest_html(country, found) for country, found in nearest.items())
@@ -247,7 +284,10 @@ def page_sections(
     return [
         ("What is asked", f"<p>{escape(about)} {escape(naive)}</p>"),
         ("Nearest countries", f"<p>{escape(meaning)}</p>{beside}{curves}"),
-        ("Map of the countries", figure_html(figures["map"], "t-SNE of the country vectors that the net learned.")),
+        (
+            "Map of the countries",
+            figure_html(figures["map"], "t-SNE of the country vectors that the net learned."),
+        ),
     ]
 
 

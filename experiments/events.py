@@ -59,7 +59,9 @@ class Task:
     settings: dict[str, Any] = field(default_factory=dict)  # of the nets
     metrics: tuple[str, ...] = ("auc", "log_loss")
     counted: np.ndarray | None = None  # which of the rows tested count
-    found: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # by model and seed
+    found: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = field(
+        default_factory=dict
+    )  # by model and seed
 
     def split(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Training rows, and those tested."""
@@ -85,7 +87,9 @@ def pattern(_: Path | None, which: Mapping[str, Any]) -> Task:
             text = text[:at] + wanted + text[at + len(wanted) :]
         bits.append(list(text))
     y = np.array([wanted in "".join(row) for row in bits])
-    log = pd.DataFrame({"row": np.repeat(np.arange(n), [len(b) for b in bits]), "bit": np.concatenate(bits)})
+    log = pd.DataFrame(
+        {"row": np.repeat(np.arange(n), [len(b) for b in bits]), "bit": np.concatenate(bits)}
+    )
     log["place"] = log.groupby("row").cumcount()
     rows = pd.DataFrame({"row": np.arange(n)})
     aggregates = AggregateJoiner(log, entity="row", time="place").fit_transform(rows).drop(columns="row")
@@ -96,7 +100,9 @@ def applications(data: Path, which: Mapping[str, Any]) -> Task:
     """Outcome of a loan application from its first events or days; split in time, the last fifth is tested."""
     cases = pd.read_parquet(data / "bpic2012_cases.parquet").dropna(subset="outcome")
     events = pd.read_parquet(data / "bpic2012_events.parquet").sort_values("time", kind="stable")
-    decided = cases["application"].map(events[events["activity"].isin(DECIDED)].groupby("application")["time"].min())
+    decided = cases["application"].map(
+        events[events["activity"].isin(DECIDED)].groupby("application")["time"].min()
+    )
     log, rows = events[~events["activity"].isin(DECIDED)], cases
     join: dict[str, Any] = {"entity": "application", "time": "time"}
     if which["unit"] == "days":
@@ -130,7 +136,9 @@ def buys_again(data: Path, which: Mapping[str, Any]) -> Task:
     join = {"entity": "CustomerID", "time": "InvoiceDate", "cutoff": "cutoff"}
     tested = (table["cutoff"] == table["cutoff"].max()).to_numpy()
     names = ["CustomerID", "cutoff", "again"]
-    return _joined(log, table, join, table["again"].to_numpy(), tested, names, windows=["30d", "90d", None])
+    return _joined(
+        log, table, join, table["again"].to_numpy(), tested, names, windows=["30d", "90d", None]
+    )
 
 
 def _joined(
@@ -145,7 +153,12 @@ def _joined(
     """Both joiners, fitted on the training rows."""
     history = HistoryJoiner(log, **join, max_events=200).fit(rows[~tested])
     aggregates = AggregateJoiner(log, **join, **aggregated).fit(rows[~tested])
-    return Task(history.transform(rows).drop(columns=names), aggregates.transform(rows).drop(columns=names), y, tested)
+    return Task(
+        history.transform(rows).drop(columns=names),
+        aggregates.transform(rows).drop(columns=names),
+        y,
+        tested,
+    )
 
 
 def next_answer(data: Path, which: Mapping[str, Any]) -> Task:
@@ -153,10 +166,14 @@ def next_answer(data: Path, which: Mapping[str, Any]) -> Task:
     questions = read_questions(data / "assist2009_answers.parquet")
     y, tested = questions["correct"].to_numpy(), (questions["fold"] == which["fold"]).to_numpy()
     known = questions[["student", "step", "problem", "skill", "skills"]]
-    log = questions[["student", "step", "correct"]].assign(own_skill=questions["student"] + "|" + questions["skill"])
+    log = questions[["student", "step", "correct"]].assign(
+        own_skill=questions["student"] + "|" + questions["skill"]
+    )
     rows = known.assign(own_skill=log["own_skill"])
     fields: dict[str, Any] = {"time": "step", "cutoff": "step", "fields": ["correct"]}
-    past = AggregateJoiner(log, entity="student", windows=[5, 20, None], name="student", **fields).fit_transform(rows)
+    past = AggregateJoiner(
+        log, entity="student", windows=[5, 20, None], name="student", **fields
+    ).fit_transform(rows)
     past = AggregateJoiner(log, entity="own_skill", name="skill_past", **fields).fit_transform(past)
     codes = ["problem", "skill", "skills"]
     encoder = TargetEncoder(target_type="binary", cv=KFold(5))  # neighbours are of one student
@@ -172,7 +189,9 @@ def next_answer(data: Path, which: Mapping[str, Any]) -> Task:
 def read_questions(path: Path) -> pd.DataFrame:
     """One row a question: its rows, one a skill, hold the same answer, which would leak from one to the next."""
     answers = pd.read_parquet(path).sort_values(["student", "step"], kind="stable")
-    new = (answers["student"] != answers["student"].shift()) | (answers["problem"] != answers["problem"].shift())
+    new = (answers["student"] != answers["student"].shift()) | (
+        answers["problem"] != answers["problem"].shift()
+    )
     by_question = answers.groupby(new.cumsum().to_numpy(), sort=False)
     skills = by_question["skill"].agg(lambda s: "|".join(sorted(set(s))))
     return by_question.first().assign(skills=skills).reset_index(drop=True)
@@ -181,20 +200,38 @@ def read_questions(path: Path) -> pd.DataFrame:
 def next_activity(data: Path, which: Mapping[str, Any]) -> Task:
     """What happens next to a loan application; split in time by registration, the last fifth is tested."""
     cases = pd.read_parquet(data / "bpic2012_cases.parquet").sort_values("registered", kind="stable")
-    events = pd.read_parquet(data / "bpic2012_events.parquet").sort_values(["application", "time"], kind="stable")
+    events = pd.read_parquet(data / "bpic2012_events.parquet").sort_values(
+        ["application", "time"], kind="stable"
+    )
     events = events[events["application"].isin(cases["application"])].reset_index(drop=True)
     late = cases["application"].iloc[int(0.8 * len(cases)) :]
-    tested, by_case = events["application"].isin(late).to_numpy(), events.groupby("application", sort=False)
+    tested, by_case = (
+        events["application"].isin(late).to_numpy(),
+        events.groupby("application", sort=False),
+    )
     events["nth"] = by_case.cumcount()
-    log = events[["application", "nth", "activity"]].assign(gap=by_case["time"].diff().dt.total_seconds())
-    rows = log[["application", "nth"]].merge(cases[["application", "amount_requested"]], on="application", how="left")
-    joiner = AggregateJoiner(log, entity="application", time="nth", cutoff="nth", windows=[3, None], top_k=24)
+    log = events[["application", "nth", "activity"]].assign(
+        gap=by_case["time"].diff().dt.total_seconds()
+    )
+    rows = log[["application", "nth"]].merge(
+        cases[["application", "amount_requested"]], on="application", how="left"
+    )
+    joiner = AggregateJoiner(
+        log, entity="application", time="nth", cutoff="nth", windows=[3, None], top_k=24
+    )
     past = joiner.fit_transform(rows).drop(columns="application")
     for back in (3, 2, 1):
         past[f"activity_{back}"] = by_case["activity"].shift(back).astype("category")
-    known = events[["application", "time", "transition", "resource"]].assign(amount=rows["amount_requested"])
+    known = events[["application", "time", "transition", "resource"]].assign(
+        amount=rows["amount_requested"]
+    )
     outcome_fields = ["transition", "resource"]
-    settings = {**_UNKNOWN_TIME, "entity": "application", "time": "time", "outcome_fields": outcome_fields}
+    settings = {
+        **_UNKNOWN_TIME,
+        "entity": "application",
+        "time": "time",
+        "outcome_fields": outcome_fields,
+    }
     y, later = events["activity"].to_numpy(str), (events["nth"] > 0).to_numpy()[tested]
     groups = events["application"].to_numpy()
     return Task(known, past, y, tested, groups, known, settings, ("accuracy", "log_loss"), later)
@@ -202,13 +239,25 @@ def next_activity(data: Path, which: Mapping[str, Any]) -> Task:
 
 def next_item(data: Path, which: Mapping[str, Any]) -> Task:
     """What is clicked next in a session; split in time."""
-    clicks = pd.read_parquet(data / "yoochoose_clicks.parquet").sort_values(["session", "time"], kind="stable")
+    clicks = pd.read_parquet(data / "yoochoose_clicks.parquet").sort_values(
+        ["session", "time"], kind="stable"
+    )
     tested, y = (clicks["split"] == "test").to_numpy(), clicks["item"].to_numpy().astype(str)
     known = clicks[["session", "time"]].reset_index(drop=True)
     past = pd.DataFrame({"item_1": pd.Series(y).groupby(known["session"]).shift()})
     settings = {**_UNKNOWN_TIME, "entity": "session", "time": "time"}
     later = past["item_1"].notna().to_numpy()[tested]
-    return Task(known, past, y, tested, known["session"].to_numpy(), known, settings, ("recall_20", "mrr_20"), later)
+    return Task(
+        known,
+        past,
+        y,
+        tested,
+        known["session"].to_numpy(),
+        known,
+        settings,
+        ("recall_20", "mrr_20"),
+        later,
+    )
 
 
 _UNKNOWN_TIME: dict[str, Any] = {"roles": {"time": "ignored", "time.gap": "ignored"}}
@@ -234,7 +283,9 @@ def find_task(name: str, data: Path | None, fold: int, n_sequences: int) -> Task
         sys.exit(f"error: tasks must be among {', '.join(TASKS)}; got {name!r}")
     if data is None and kind != "pattern":
         sys.exit("error: TABEMB_DATA must name the folder of the data")
-    which = {"n": int(found[2]), "unit": found[3]} if found else {"fold": fold, "n_sequences": n_sequences}
+    which = (
+        {"n": int(found[2]), "unit": found[3]} if found else {"fold": fold, "n_sequences": n_sequences}
+    )
     return TASKS[kind](data, which)
 
 
@@ -247,7 +298,10 @@ def trees(task: Task, seed: int, extra: pd.DataFrame | None = None) -> tuple[np.
     learn, test = task.split(frame)
     common = np.unique(task.learned, return_counts=True)[1].min() > 1
     rows, judges = train_test_split(
-        np.arange(len(learn)), test_size=0.1, random_state=seed, stratify=task.learned if common else None
+        np.arange(len(learn)),
+        test_size=0.1,
+        random_state=seed,
+        stratify=task.learned if common else None,
     )
     model = LGBMClassifier(
         n_estimators=2000, learning_rate=0.03, num_leaves=31, min_child_samples=20, subsample=0.8, subsample_freq=1,
@@ -266,7 +320,9 @@ def trees(task: Task, seed: int, extra: pd.DataFrame | None = None) -> tuple[np.
 def _numbers(frame: pd.DataFrame) -> Any:
     categories = make_column_selector(dtype_include=["category", "object", "string"])
     numbers = make_column_selector(dtype_include="number")
-    spread = QuantileTransformer(output_distribution="normal", n_quantiles=min(200, len(frame) // 2), subsample=None)
+    spread = QuantileTransformer(
+        output_distribution="normal", n_quantiles=min(200, len(frame) // 2), subsample=None
+    )
     return make_column_transformer(
         (make_pipeline(SimpleImputer(strategy="constant", fill_value=-1), spread), numbers),
         (OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=20), categories),
@@ -284,7 +340,9 @@ def svm(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
     learn, test = task.split(task.aggregates)
     some = np.random.default_rng(seed).permutation(len(learn))[:N_SVM]
     model = make_pipeline(_numbers(learn), SVC(random_state=seed))
-    calibrated = CalibratedClassifierCV(model, cv=3, ensemble=False).fit(learn.iloc[some], task.learned[some])
+    calibrated = CalibratedClassifierCV(model, cv=3, ensemble=False).fit(
+        learn.iloc[some], task.learned[some]
+    )
     return calibrated.predict_proba(test), calibrated.classes_
 
 
@@ -292,8 +350,12 @@ def chain(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Markov chain: how often each answer followed the last one, and, with the weight of one row, how often it came."""
     learn, test = task.split(task.aggregates)
     classes, codes = np.unique(task.learned, return_inverse=True)
-    before, now = (pd.Index(classes).get_indexer(frame.iloc[:, -1].astype(object)) for frame in (learn, test))
-    followed = np.zeros((len(classes) + 1, len(classes)))  # the last row: of those that follow nothing known
+    before, now = (
+        pd.Index(classes).get_indexer(frame.iloc[:, -1].astype(object)) for frame in (learn, test)
+    )
+    followed = np.zeros(
+        (len(classes) + 1, len(classes))
+    )  # the last row: of those that follow nothing known
     np.add.at(followed, (before, codes), 1)
     followed[-1] = 0
     counts = followed[now] + np.bincount(codes) / len(codes)
@@ -303,7 +365,9 @@ def chain(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def pretrained(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """LightGBM on vectors of the histories that were learned without answers, and on what is no history."""
     encoder = SequenceEncoder(n_jobs=1, random_state=seed).fit(task.histories[~task.tested])
-    vectors = pd.DataFrame(encoder.transform(task.histories), index=task.aggregates.index).add_prefix("vector_")
+    vectors = pd.DataFrame(encoder.transform(task.histories), index=task.aggregates.index).add_prefix(
+        "vector_"
+    )
     plain = [name for name in task.aggregates if name in task.histories]
     return trees(replace(task, aggregates=pd.concat([task.aggregates[plain], vectors], axis=1)), seed)
 
@@ -311,16 +375,21 @@ def pretrained(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def blend(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The mean of what the recurrent net and the trees on aggregates say."""
     (read, classes), (counted, _) = (
-        task.found.get((model, seed)) or MODELS[model](task, seed) for model in ("gru", "trees on aggregates")
+        task.found.get((model, seed)) or MODELS[model](task, seed)
+        for model in ("gru", "trees on aggregates")
     )
     return (read + counted) / 2, classes
 
 
-def net(task: Task, seed: int, history: str = "gru", both: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def net(
+    task: Task, seed: int, history: str = "gru", both: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     settings = {"history": history, "n_jobs": 1, "random_state": seed, **task.settings}
     if task.events is not None:
         learn, test = task.split(
-            pd.concat([task.events, task.aggregates.add_prefix("past_")], axis=1) if both else task.events
+            pd.concat([task.events, task.aggregates.add_prefix("past_")], axis=1)
+            if both
+            else task.events
         )
         model = EventClassifier(**settings).fit(learn, task.learned)
         return model.replay_proba(test, task.y[task.tested]), model.classes_
@@ -343,9 +412,9 @@ def trees_on_both(task: Task, seed: int) -> tuple[np.ndarray, np.ndarray]:
     extra[task.tested] = np.log(np.maximum(test[:, 1:], 1e-9))
     learn = np.flatnonzero(~task.tested)
     groups = None if task.groups is None else task.groups[learn]
-    folds = (StratifiedKFold(3, shuffle=True, random_state=seed) if groups is None else GroupKFold(3)).split(
-        learn, task.y[learn], groups
-    )
+    folds = (
+        StratifiedKFold(3, shuffle=True, random_state=seed) if groups is None else GroupKFold(3)
+    ).split(learn, task.y[learn], groups)
     for _, held_out in folds:
         inner = np.zeros(len(task.y), dtype=bool)
         inner[learn[held_out]] = True
@@ -359,7 +428,15 @@ def _within(task: Task, inner: np.ndarray) -> Task:
     kept = ~task.tested
     events = None if task.events is None else task.events[kept]
     groups = None if task.groups is None else task.groups[kept]
-    return Task(task.histories[kept], task.aggregates[kept], task.y[kept], inner[kept], groups, events, task.settings)
+    return Task(
+        task.histories[kept],
+        task.aggregates[kept],
+        task.y[kept],
+        inner[kept],
+        groups,
+        events,
+        task.settings,
+    )
 
 
 MODELS: dict[str, Callable[[Task, int], tuple[np.ndarray, np.ndarray]]] = {
@@ -376,8 +453,17 @@ MODELS: dict[str, Callable[[Task, int], tuple[np.ndarray, np.ndarray]]] = {
     "markov chain": chain,
 }
 SUITED = {
-    "next answer": [model for model in MODELS if model not in ("trees on pretrained vectors", "markov chain")],
-    "next activity": ["trees on aggregates", "gru", "lstm", "bag of events", "mean of trees and gru", "markov chain"],
+    "next answer": [
+        model for model in MODELS if model not in ("trees on pretrained vectors", "markov chain")
+    ],
+    "next activity": [
+        "trees on aggregates",
+        "gru",
+        "lstm",
+        "bag of events",
+        "mean of trees and gru",
+        "markov chain",
+    ],
     "next item": ["gru", "lstm", "bag of events", "markov chain"],
 }
 """Models of the tasks that not all of them suit."""
@@ -407,7 +493,9 @@ def compare(settings: Mapping[str, Any], data: Path | None) -> pd.DataFrame:
         for fold in settings["folds"] if by_fold else [0]:
             for model in (model for model in settings["models"] if model in _suited(task)):
                 for seed in settings["seeds"][: 1 if by_fold else None]:
-                    _cell(cells, data, {"task": task, "model": model, "fold": fold, "seed": seed}, settings)
+                    _cell(
+                        cells, data, {"task": task, "model": model, "fold": fold, "seed": seed}, settings
+                    )
     return read_cells(cells)
 
 
@@ -454,7 +542,9 @@ def _auc(y: np.ndarray, proba: np.ndarray, classes: np.ndarray) -> float:
 
 def _log_loss(y: np.ndarray, proba: np.ndarray, classes: np.ndarray) -> float:
     chance = np.where(classes == y[:, None], proba, 0).sum(axis=1)
-    return float(-np.log(np.maximum(chance, 1e-6)).mean())  # a class that training never saw has no chance
+    return float(
+        -np.log(np.maximum(chance, 1e-6)).mean()
+    )  # a class that training never saw has no chance
 
 
 def ranks(y: np.ndarray, proba: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -481,7 +571,9 @@ METRICS = {
 def show(cells: pd.DataFrame) -> None:
     """Print the means of each task and model, metric by metric; the best of a task is bold."""
     for metric in (metric for metric in METRICS if metric in cells):
-        table = TextTable(title=f"{METRICS[metric].title}: mean over seeds or folds", title_justify="left")
+        table = TextTable(
+            title=f"{METRICS[metric].title}: mean over seeds or folds", title_justify="left"
+        )
         table.add_column("task", no_wrap=True)
         measured = cells.dropna(subset=metric)
         models = [model for model in MODELS if (measured["model"] == model).any()]
@@ -491,7 +583,9 @@ def show(cells: pd.DataFrame) -> None:
         for task, row in means.iterrows():
             best = row.max() if METRICS[metric].sign > 0 else row.min()
             entries = [f"{row[m]:.4f}" if m in row and row[m] == row[m] else "-" for m in models]
-            table.add_row(str(task), *(f"[bold]{e}[/bold]" if e == f"{best:.4f}" else e for e in entries))
+            table.add_row(
+                str(task), *(f"[bold]{e}[/bold]" if e == f"{best:.4f}" else e for e in entries)
+            )
         wide_console().print(table)
     wide_console().print(f"{cells['seconds'].sum() / 60:.0f} minutes in all", highlight=False)
 

@@ -112,10 +112,14 @@ def find_task(name: str, n_rows: int, n_test: int) -> Task:
         train, test, metric = split.train, split.test, "rmse" if kind == "regression" else "log_loss"
     train, test = _some(train, n_rows, rng), _some(test, n_test, rng)
     learned = X.iloc[train].reset_index(drop=True)
-    return Task(name, learned, y[train], X.iloc[test], y[test], kind, sort_columns(learned, roles), metric)
+    return Task(
+        name, learned, y[train], X.iloc[test], y[test], kind, sort_columns(learned, roles), metric
+    )
 
 
-def _rossmann(name: str, rng: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
+def _rossmann(
+    name: str, rng: np.random.Generator
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
     sales = read_sales(Path(os.environ["TABEMB_DATA"]) / "rossmann.parquet")
     order = rng.permutation(len(sales)) if name == "rossmann shuffled" else np.arange(len(sales))
     cut = int(0.9 * len(sales))
@@ -213,7 +217,9 @@ def _beside(first: Any, second: Any) -> Any:
 def vectors(task: Task, settings: Mapping[str, Any], seed: int, in_sample: bool = False) -> Told:
     """Vectors of the categories, kept in files: learning them takes longest."""
     folder = Path(settings["folder"]) / "vectors"
-    paths = {part: folder / f"{task.name}-{seed}-{part}.parquet" for part in ("train", "in-sample", "test")}
+    paths = {
+        part: folder / f"{task.name}-{seed}-{part}.parquet" for part in ("train", "in-sample", "test")
+    }
     if not all(path.exists() for path in paths.values()):
         learned = _learn_vectors(task, settings, seed)
         folder.mkdir(parents=True, exist_ok=True)
@@ -244,7 +250,9 @@ def _learn_vectors(task: Task, settings: Mapping[str, Any], seed: int) -> dict[s
     started = time.perf_counter()
     out_of_fold = encoder.fit_transform(task.X, task.y)
     seconds = time.perf_counter() - started
-    _say(f"{task.name}: vectors of {len(task.X):,} rows, {out_of_fold.shape[1]} columns, in {seconds:.0f} s")
+    _say(
+        f"{task.name}: vectors of {len(task.X):,} rows, {out_of_fold.shape[1]} columns, in {seconds:.0f} s"
+    )
     in_sample, test = encoder.transform(task.X), encoder.transform(task.X_test)
     return {"train": out_of_fold, "in-sample": in_sample, "test": test.reset_index(drop=True)}
 
@@ -279,7 +287,9 @@ def catboost(task: Task, told: Told, seed: int, n_jobs: int) -> Any:
     learn, judge = _held_back(task, seed)
     make = CatBoostRegressor if task.is_regression else CatBoostClassifier
     fixed = {"verbose": 0, "allow_writing_files": False, "early_stopping_rounds": PATIENCE}
-    model = make(iterations=2000, thread_count=n_jobs, random_seed=seed, cat_features=told.native or None, **fixed)
+    model = make(
+        iterations=2000, thread_count=n_jobs, random_seed=seed, cat_features=told.native or None, **fixed
+    )
     model.fit(_rows(train, learn), task.y[learn], eval_set=(_rows(train, judge), task.y[judge]))
     return _predicted(model, test)
 
@@ -292,15 +302,21 @@ def _held_back(task: Task, seed: int) -> list[np.ndarray]:
 def random_forest(task: Task, told: Told, seed: int, n_jobs: int) -> Any:
     """200 trees that try a third of the columns at each split."""
     make = RandomForestRegressor if task.is_regression else RandomForestClassifier
-    model = make(n_estimators=200, max_features=1 / 3, min_samples_leaf=5, n_jobs=n_jobs, random_state=seed)
+    model = make(
+        n_estimators=200, max_features=1 / 3, min_samples_leaf=5, n_jobs=n_jobs, random_state=seed
+    )
     return _predicted(model.fit(told.train, task.y), told.test)
 
 
 def nearest_neighbours(task: Task, told: Told, seed: int, n_jobs: int) -> Any:
     """The mean answer of the 20 nearest rows; votes are calibrated."""
     if task.is_regression:
-        return _on_some(task, told, N_NEIGHBOURS, KNeighborsRegressor(20, algorithm="brute", n_jobs=n_jobs))
-    return _on_some(task, told, N_NEIGHBOURS, _calibrated(KNeighborsClassifier(50, algorithm="brute", n_jobs=n_jobs)))
+        return _on_some(
+            task, told, N_NEIGHBOURS, KNeighborsRegressor(20, algorithm="brute", n_jobs=n_jobs)
+        )
+    return _on_some(
+        task, told, N_NEIGHBOURS, _calibrated(KNeighborsClassifier(50, algorithm="brute", n_jobs=n_jobs))
+    )
 
 
 def linear(task: Task, told: Told, seed: int, n_jobs: int) -> Any:
@@ -312,7 +328,9 @@ def linear(task: Task, told: Told, seed: int, n_jobs: int) -> Any:
 def svm(task: Task, told: Told, seed: int, n_jobs: int) -> Any:
     """A support vector machine with a Gaussian kernel."""
     scaled = TransformedTargetRegressor(SVR(), transformer=StandardScaler())
-    return _on_some(task, told, N_SVM, scaled if task.is_regression else _calibrated(SVC(random_state=seed)))
+    return _on_some(
+        task, told, N_SVM, scaled if task.is_regression else _calibrated(SVC(random_state=seed))
+    )
 
 
 def _calibrated(classifier: Any) -> Any:
@@ -325,7 +343,11 @@ def _on_some(task: Task, told: Told, most: int, model: Any) -> Any:
 
 
 def _predicted(model: Any, test: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    return (model.predict_proba(test), model.classes_) if is_classifier(model) else (model.predict(test), None)
+    return (
+        (model.predict_proba(test), model.classes_)
+        if is_classifier(model)
+        else (model.predict(test), None)
+    )
 
 
 def _rows(told: Any, rows: np.ndarray) -> Any:
@@ -342,10 +364,14 @@ class Model(NamedTuple):
 
 _KNOWS_CATEGORIES = tuple(name for name in ENCODINGS if "ordinal" not in name)
 _READS_NUMBERS = tuple(name for name in ENCODINGS if "native" not in name)
-_GOES_BY_DISTANCE = tuple(name for name in _READS_NUMBERS if not name.startswith("ordinal,"))  # ranks would blur it
+_GOES_BY_DISTANCE = tuple(
+    name for name in _READS_NUMBERS if not name.startswith("ordinal,")
+)  # ranks would blur it
 MODELS = {
     "lightgbm": Model(lightgbm, _KNOWS_CATEGORIES, by_distance=False),
-    "catboost": Model(catboost, tuple(name for name in _KNOWS_CATEGORIES if name != "one-hot"), by_distance=False),
+    "catboost": Model(
+        catboost, tuple(name for name in _KNOWS_CATEGORIES if name != "one-hot"), by_distance=False
+    ),
     "random forest": Model(random_forest, _READS_NUMBERS, by_distance=False),
     "nearest neighbours": Model(nearest_neighbours, _GOES_BY_DISTANCE, by_distance=True),
     "linear": Model(linear, _GOES_BY_DISTANCE, by_distance=True),
@@ -380,7 +406,11 @@ def compare(settings: Mapping[str, Any]) -> pd.DataFrame:
         for model in settings["models"]:
             for encoding in (e for e in settings["encodings"] if e in MODELS[model].encodings):
                 for seed in settings["seeds"]:
-                    _cell(cells, {"data": data, "model": model, "encoding": encoding, "seed": seed}, settings)
+                    _cell(
+                        cells,
+                        {"data": data, "model": model, "encoding": encoding, "seed": seed},
+                        settings,
+                    )
     return read_cells(cells)
 
 
@@ -388,13 +418,18 @@ def _cell(cells: Path, identity: dict[str, Any], settings: Mapping[str, Any]) ->
     key = "-".join(map(str, identity.values())).replace(" ", "_")
     if cell_path(cells, key).exists():
         return
-    task, model = find_task(identity["data"], settings["n_rows"], settings["n_test"]), MODELS[identity["model"]]
+    task, model = (
+        find_task(identity["data"], settings["n_rows"], settings["n_test"]),
+        MODELS[identity["model"]],
+    )
     told = tell(task, identity["encoding"], model.by_distance, settings, identity["seed"])
     started = time.perf_counter()
     error = task.error(*model.fit(task, told, identity["seed"], settings["n_jobs"]))
     seconds = time.perf_counter() - started
     write_cell(
-        cells, key, {**identity, "error": error, "metric": task.metric, "seconds": seconds, "n_rows": len(task.y)}
+        cells,
+        key,
+        {**identity, "error": error, "metric": task.metric, "seconds": seconds, "n_rows": len(task.y)},
     )
     _say(f"{', '.join(map(str, identity.values()))}: {task.metric} {error:.4f} in {seconds:.0f} s")
 
@@ -407,7 +442,9 @@ def show(cells: pd.DataFrame) -> None:
     """Print the errors of each model, and by how much vectors lower the best error without them."""
     for model in (model for model in MODELS if (cells["model"] == model).any()):
         own = cells[cells["model"] == model]
-        errors = own.pivot_table(index=["data", "metric"], columns="encoding", values="error", sort=False)
+        errors = own.pivot_table(
+            index=["data", "metric"], columns="encoding", values="error", sort=False
+        )
         encodings = [e for e in MODELS[model].encodings if e in errors]
         text = TextTable("data", "error", title=f"{model}: mean error over seeds", title_justify="left")
         for encoding in [*encodings, "gain"]:
@@ -415,7 +452,9 @@ def show(cells: pd.DataFrame) -> None:
         for data, metric in errors.index:
             row = errors.loc[(data, metric)]
             best = row[encodings].min()
-            entries = [f"[bold]{row[e]:.4f}[/]" if row[e] == best else f"{row[e]:.4f}" for e in encodings]
+            entries = [
+                f"[bold]{row[e]:.4f}[/]" if row[e] == best else f"{row[e]:.4f}" for e in encodings
+            ]
             text.add_row(data, metric, *entries, f"{gain(row):+.1%}")
         wide_console().print(text)
     wide_console().print(

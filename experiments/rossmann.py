@@ -47,7 +47,9 @@ def main(config: DictConfig) -> None:
     folder = os.environ.get("TABEMB_DATA")
     path = Path(folder or ".") / "rossmann.parquet"
     if not folder or not path.exists():
-        sys.exit("error: TABEMB_DATA must name a folder that holds rossmann.parquet (Kaggle: Rossmann Store Sales)")
+        sys.exit(
+            "error: TABEMB_DATA must name a folder that holds rossmann.parquet (Kaggle: Rossmann Store Sales)"
+        )
     unknown = [split for split in settings["splits"] if split not in PAPER]
     if unknown:
         sys.exit(f"error: splits must be among {', '.join(PAPER)}; got {unknown[0]!r}")
@@ -76,20 +78,31 @@ def rossmann(sales: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
         key = f"{split}-{model}-{'with' if embeddings else 'without'}".replace(" ", "_")
         if cell_path(cells, key).exists():
             continue
-        Console(stderr=True).print(f"[{done + 1}/{len(todo)}] {split}: {model}, {_with(embeddings)} ...", end=" ")
+        Console(stderr=True).print(
+            f"[{done + 1}/{len(todo)}] {split}: {model}, {_with(embeddings)} ...", end=" "
+        )
         started = time.perf_counter()
         task = _task(sales, split, settings)
         mape = task.mape(CELLS[model](task, embeddings))
         seconds = time.perf_counter() - started
         Console(stderr=True).print(f"MAPE {mape:.4f} in {seconds:.0f} s", highlight=False)
-        cell = {"split": split, "model": model, "embeddings": embeddings, "mape": mape, "seconds": seconds}
+        cell = {
+            "split": split,
+            "model": model,
+            "embeddings": embeddings,
+            "mape": mape,
+            "seconds": seconds,
+        }
         write_cell(cells, key, {**cell, "paper": PAPER[split][model][embeddings]})
     return read_cells(cells)
 
 
 def _order() -> list[tuple[bool, str]]:
     """The net with embeddings first: the other cells read its vectors."""
-    return [(True, "neural net"), *((e, m) for m in MODELS for e in (False, True) if (e, m) != (True, "neural net"))]
+    return [
+        (True, "neural net"),
+        *((e, m) for m in MODELS for e in (False, True) if (e, m) != (True, "neural net")),
+    ]
 
 
 def _with(embeddings: bool) -> str:
@@ -161,14 +174,20 @@ class Task:
         """Training and test inputs: the net's vectors, or whole numbers as the paper's models without them get."""
         if embeddings:
             crosses = self.recipe["crosses"] if self.recipe["crosses_as_inputs"] else {}
-            return input_vectors(self.net, self.train, crosses), input_vectors(self.net, self.test, crosses)
+            return input_vectors(self.net, self.train, crosses), input_vectors(
+                self.net, self.test, crosses
+            )
         return integer_codes(self.train), integer_codes(self.test)
 
 
 def integer_codes(rows: pd.DataFrame) -> np.ndarray:
     """The seven inputs as whole numbers; states in the order of the alphabet."""
     states = sorted(rows["state"].unique())
-    return rows[INPUTS].assign(state=rows["state"].map({s: i for i, s in enumerate(states)})).to_numpy(np.float32)
+    return (
+        rows[INPUTS]
+        .assign(state=rows["state"].map({s: i for i, s in enumerate(states)}))
+        .to_numpy(np.float32)
+    )
 
 
 def crossed(rows: pd.DataFrame, crosses: Mapping[str, list[str]]) -> pd.DataFrame:
@@ -196,7 +215,9 @@ def fit_one_hot_net(rows: pd.DataFrame, task: Task, seed: int) -> EmbeddingRegre
     return _net(task, INPUTS, tables, seed, offsets=False).fit(rows[INPUTS], rows["sales"])
 
 
-def _net(task: Task, names: list[str], tables: Mapping[str, Table], seed: int, **other: Any) -> EmbeddingRegressor:
+def _net(
+    task: Task, names: list[str], tables: Mapping[str, Table], seed: int, **other: Any
+) -> EmbeddingRegressor:
     roles: dict[str | int, str] = dict.fromkeys(names, "categorical")
     params = {**task.settings["net"], "max_epochs": task.recipe["max_epochs"], **other}
     return EmbeddingRegressor(roles=roles, tables=tables, n_jobs=1, random_state=seed, **params)
@@ -216,25 +237,36 @@ def neural_net(task: Task, embeddings: bool) -> np.ndarray:
     """Several nets side by side, a thread each; their log predictions are averaged."""
     fit, seeds = (fit_net if embeddings else fit_one_hot_net), range(task.settings["n_nets"])
     paths = [task.net_path if embeddings and seed == 0 else None for seed in seeds]
-    bare = Task(task.train, task.test, task.split, task.settings)  # without a loaded net, to be sent to a worker
+    bare = Task(
+        task.train, task.test, task.split, task.settings
+    )  # without a loaded net, to be sent to a worker
     jobs = [delayed(_fit_and_predict)(fit, bare, seed, path) for seed, path in zip(seeds, paths)]
     return np.exp(np.mean(Parallel(n_jobs=task.settings["n_jobs"])(jobs), axis=0))
 
 
-def input_vectors(net: EmbeddingRegressor, rows: pd.DataFrame, crosses: Mapping[str, list[str]]) -> np.ndarray:
+def input_vectors(
+    net: EmbeddingRegressor, rows: pd.DataFrame, crosses: Mapping[str, list[str]]
+) -> np.ndarray:
     """The net's vectors of the inputs side by side in the metric of its first layer, each with the offset behind it.
 
     Two stores are as far apart as they are for the first hidden layer W: each vector is turned into W's principal
     directions and scaled by their singular values, which leaves all distances |W(a - b)| as they are. A category that
     the net has not seen gets zeros, the mean.
     """
-    frame, spaces, blocks, offsets = crossed(rows, crosses), net.spaces_, first_layer_blocks(net), offsets_of(net)
+    frame, spaces, blocks, offsets = (
+        crossed(rows, crosses),
+        net.spaces_,
+        first_layer_blocks(net),
+        offsets_of(net),
+    )
     parts = []
     for name in frame.columns:
         _, scale, directions = np.linalg.svd(blocks[name], full_matrices=False)
         turned = (spaces[name].vectors - spaces[name].vectors.mean(0)) @ directions.T * scale
         vectors = np.column_stack([turned, offsets[name]])
-        vectors = np.vstack([vectors, np.zeros(vectors.shape[1])])  # the last one, -1, is for unknown categories
+        vectors = np.vstack(
+            [vectors, np.zeros(vectors.shape[1])]
+        )  # the last one, -1, is for unknown categories
         parts.append(vectors[spaces[name].categories.get_indexer(pd.Index(frame[name]))])
     return np.concatenate(parts, axis=1).astype(np.float32)
 
@@ -257,7 +289,9 @@ def first_layer_blocks(net: EmbeddingRegressor) -> dict[str, np.ndarray]:
 def nearest_neighbours(task: Task, embeddings: bool) -> np.ndarray:
     """Ten neighbours by Euclidean distance, weighted by its inverse."""
     train, test = task.inputs(embeddings)
-    model = KNeighborsRegressor(10, weights="distance", algorithm="brute", n_jobs=task.settings["n_jobs"])
+    model = KNeighborsRegressor(
+        10, weights="distance", algorithm="brute", n_jobs=task.settings["n_jobs"]
+    )
     return np.exp(model.fit(train, task.log_sales).predict(test))
 
 
@@ -308,9 +342,13 @@ def show(cells: pd.DataFrame) -> None:
     splits = [split for split in PAPER if (cells["split"] == split).any()]
     for split in splits:
         for embeddings in (False, True):
-            table.add_column(f"{split}\n{'with' if embeddings else 'without'}", justify="right", no_wrap=True)
+            table.add_column(
+                f"{split}\n{'with' if embeddings else 'without'}", justify="right", no_wrap=True
+            )
     for model in MODELS:
-        found = [_entry(cells, split, model, embeddings) for split in splits for embeddings in (False, True)]
+        found = [
+            _entry(cells, split, model, embeddings) for split in splits for embeddings in (False, True)
+        ]
         table.add_row(model, *found)
     Console().print(table)
     Console().print(f"{cells['seconds'].sum() / 60:.0f} minutes in all", highlight=False)
@@ -326,6 +364,8 @@ def _entry(cells: pd.DataFrame, split: str, model: str, embeddings: bool) -> str
 
 
 if __name__ == "__main__":
-    from experiments import rossmann as importable  # workers import what they run; __main__ they could not
+    from experiments import (
+        rossmann as importable,
+    )  # workers import what they run; __main__ they could not
 
     importable.main()

@@ -57,7 +57,9 @@ def main(config: DictConfig) -> None:
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     path = Path(os.environ.get("TABEMB_DATA") or ".") / "rossmann.parquet"
     if not os.environ.get("TABEMB_DATA") or not path.exists():
-        sys.exit("error: TABEMB_DATA must name a folder that holds rossmann.parquet (Kaggle: Rossmann Store Sales)")
+        sys.exit(
+            "error: TABEMB_DATA must name a folder that holds rossmann.parquet (Kaggle: Rossmann Store Sales)"
+        )
     sales = read_sales(path)
     net = find_net(sales, settings)
     stores, states = net.spaces_["store"], net.spaces_["state"]
@@ -94,13 +96,17 @@ def first_component(stores: EmbeddingSpace, by_store: pd.Series) -> pd.DataFrame
     """The stores' first principal component, the way round that rises with their mean log sales."""
     sales = by_store[stores.categories].to_numpy()
     component = stores.coordinates("pca", metric="euclidean")["x"].to_numpy()
-    return pd.DataFrame({"component": component * np.sign(np.corrcoef(component, sales)[0, 1]), "sales": sales})
+    return pd.DataFrame(
+        {"component": component * np.sign(np.corrcoef(component, sales)[0, 1]), "sales": sales}
+    )
 
 
 def geography(states: EmbeddingSpace) -> np.ndarray:
     """Kilometres east and north of the middle of Germany, (n_states, 2)."""
     degrees = np.array([STATES[state][1:] for state in states.categories])
-    return np.column_stack([(degrees[:, 1] - 10.3) * 111 * np.cos(np.radians(51)), (degrees[:, 0] - 51.2) * 111])
+    return np.column_stack(
+        [(degrees[:, 1] - 10.3) * 111 * np.cos(np.radians(51)), (degrees[:, 0] - 51.2) * 111]
+    )
 
 
 def agreement(states: EmbeddingSpace, n_draws: int = 10_000) -> tuple[float, float]:
@@ -117,7 +123,10 @@ def draw(states: EmbeddingSpace, pairs: pd.DataFrame, first: pd.DataFrame) -> Fi
     figure = Figure(figsize=(12, 9), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     (earth, space), (distances, component) = figure.subplots(2, 2)
-    maps = (earth, geography(states), "where they lie"), (space, on_the_map(states), "their vectors, turned likewise")
+    maps = (
+        (earth, geography(states), "where they lie"),
+        (space, on_the_map(states), "their vectors, turned likewise"),
+    )
     for ax, places, title in maps:
         _states(ax, states, places, f"12 states of Germany: {title}")
     _cloud(distances, pairs, "distance of two stores' vectors", "difference of their mean log sales")
@@ -165,8 +174,12 @@ def tell(states: EmbeddingSpace, pairs: pd.DataFrame, first: pd.DataFrame, path:
     """Print what the picture shows as figures."""
     found, chance = agreement(states)
     say = Console(highlight=False, soft_wrap=True).print
-    say(f"states: distances in space and on the map, rank correlation {found:.2f} (chance of as much: {chance:.4f})")
-    say(f"pairs of stores: distance and difference of sales, rank correlation {spearmanr(*pairs.T.to_numpy())[0]:.2f}")
+    say(
+        f"states: distances in space and on the map, rank correlation {found:.2f} (chance of as much: {chance:.4f})"
+    )
+    say(
+        f"pairs of stores: distance and difference of sales, rank correlation {spearmanr(*pairs.T.to_numpy())[0]:.2f}"
+    )
     say(f"stores: first component and sales, correlation {np.corrcoef(*first.T.to_numpy())[0, 1]:.2f}")
     say(f"picture: {path}")
 

@@ -31,7 +31,9 @@ FOLD = ["dataset", "fold"]
 @hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="suite")
 def main(config: DictConfig) -> None:
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    ours = ModelSpec("embedding", {} if settings["preset"] == "default" else {"preset": settings["preset"]})
+    ours = ModelSpec(
+        "embedding", {} if settings["preset"] == "default" else {"preset": settings["preset"]}
+    )
     cells = measure([ours, *map(ModelSpec, settings["rerun"])], settings)
     table = beside_peers(cells, ours.label, pd.read_csv(RESULTS / "peers.csv"))
     show(table)
@@ -55,7 +57,9 @@ def measure(specs: Sequence[ModelSpec], settings: Mapping[str, Any]) -> pd.DataF
     for cell in cells[cells["status"] != "ok"].itertuples():
         sys.exit(f"error: {cell.model} failed on {cell.dataset}: {cell.error}")
     main_error = cells["rmse"].fillna(cells["log_loss"]) if "log_loss" in cells else cells["rmse"]
-    kept = cells[["dataset", "fold", "seed", "model", "fit_seconds", "fit_cpu_seconds", "predict_seconds"]]
+    kept = cells[
+        ["dataset", "fold", "seed", "model", "fit_seconds", "fit_cpu_seconds", "predict_seconds"]
+    ]
     return kept.assign(error=main_error)
 
 
@@ -63,7 +67,9 @@ def read_options(name: str) -> dict[str, Any]:
     """Read what `conf/dataset` says of a data set."""
     path = CONFIG_FOLDER / "dataset" / f"{name}.yaml"
     if not path.exists():
-        sys.exit(f"error: there is no data set {name!r}; there are {', '.join(p.stem for p in path.parent.glob('*'))}")
+        sys.exit(
+            f"error: there is no data set {name!r}; there are {', '.join(p.stem for p in path.parent.glob('*'))}"
+        )
     return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
 
 
@@ -87,7 +93,11 @@ def beside_peers(cells: pd.DataFrame, ours: str, stored: pd.DataFrame) -> pd.Dat
     """
     means = cells.drop(columns="seed").groupby([*FOLD, "model"], as_index=False).mean()
     peers = pd.concat([means[means["model"] != ours], stored]).drop_duplicates([*FOLD, "model"])
-    table = means[means["model"] == ours].drop(columns="model").merge(peers, on=FOLD, suffixes=("", "_of_peer"))
+    table = (
+        means[means["model"] == ours]
+        .drop(columns="model")
+        .merge(peers, on=FOLD, suffixes=("", "_of_peer"))
+    )
     for column in ("error", "fit_seconds", "fit_cpu_seconds"):
         table[f"{column}_ratio"] = table[column] / table[f"{column}_of_peer"]
     return table.rename(columns={"model": "peer"})
@@ -105,7 +115,10 @@ def geometric_means(table: pd.DataFrame) -> pd.DataFrame:
 def show(table: pd.DataFrame) -> None:
     """Print the errors, then the seconds of a fit, then what both come to."""
     console = wide_console()
-    errors, seconds = ("error", "Error on the test rows (RMSE or log loss)", 4), ("fit_seconds", "Seconds of a fit", 1)
+    errors, seconds = (
+        ("error", "Error on the test rows (RMSE or log loss)", 4),
+        ("fit_seconds", "Seconds of a fit", 1),
+    )
     for column, title, n_digits in (errors, seconds):
         wide = table.pivot_table(index=FOLD, columns="peer", values=f"{column}_of_peer", sort=False)
         wide.insert(0, "ours", table.groupby(FOLD, sort=False)[column].first())
@@ -114,7 +127,9 @@ def show(table: pd.DataFrame) -> None:
         for name in wide:
             text.add_column(str(name).replace("_", " "), justify="right")
         for (dataset, fold), row in zip(wide.index, wide.to_numpy()):
-            text.add_row(f"{dataset}, {fold}", *(_figure(value, np.nanmin(row), n_digits) for value in row))
+            text.add_row(
+                f"{dataset}, {fold}", *(_figure(value, np.nanmin(row), n_digits) for value in row)
+            )
         console.print(text)
     text = TextTable("ours / peer", title="Geometric means")
     means = geometric_means(table)

@@ -48,7 +48,9 @@ ESTIMATORS: dict[str, type] = {
         SequenceEncoder,
     )
 }
-_TARGETS = [cls for cls in vars(targets).values() if isinstance(cls, type) and issubclass(cls, targets.Target)]
+_TARGETS = [
+    cls for cls in vars(targets).values() if isinstance(cls, type) and issubclass(cls, targets.Target)
+]
 SAVED: dict[str, type] = {
     cls.__name__: cls
     for cls in (
@@ -120,10 +122,14 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "format": FORMAT,
         "class": type(model).__name__,
         "params": _pack(model.get_params(deep=False), arrays, "parameter"),
-        "fitted": {name: _pack(getattr(model, name), arrays, name) for name in _FITTED if hasattr(model, name)},
+        "fitted": {
+            name: _pack(getattr(model, name), arrays, name) for name in _FITTED if hasattr(model, name)
+        },
     }
     if hasattr(model, "network_"):
-        arrays |= {f"network.{name}": t.numpy(force=True) for name, t in model.network_.state_dict().items()}
+        arrays |= {
+            f"network.{name}": t.numpy(force=True) for name, t in model.network_.state_dict().items()
+        }
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     _write(contiguous, json.dumps(header), Path(path))
 
@@ -176,7 +182,11 @@ def _rebuild(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     model = ESTIMATORS[header["class"]](**_unpack(header["params"], arrays))
     for name, value in header["fitted"].items():
         setattr(model, name, _unpack(value, arrays))
-    weights = {n.removeprefix("network."): torch.tensor(a) for n, a in arrays.items() if n.startswith("network.")}
+    weights = {
+        n.removeprefix("network."): torch.tensor(a)
+        for n, a in arrays.items()
+        if n.startswith("network.")
+    }
     if weights:
         with torch.random.fork_rng(devices=[]):
             network = model._build(n_rows=1)
@@ -198,12 +208,21 @@ def _pack(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
     if isinstance(value, (np.ndarray, torch.Tensor, pa.Array, pd.Index)):
         return _pack_array(value, arrays, name)
     if type(value) in ESTIMATORS.values():  # a parameter
-        return {"$estimator": type(value).__name__, "params": _pack(value.get_params(deep=False), arrays, name)}
-    if isinstance(value, Table) and value.pretrained is not None and not isinstance(value.pretrained, EmbeddingSpace):
+        return {
+            "$estimator": type(value).__name__,
+            "params": _pack(value.get_params(deep=False), arrays, name),
+        }
+    if (
+        isinstance(value, Table)
+        and value.pretrained is not None
+        and not isinstance(value.pretrained, EmbeddingSpace)
+    ):
         vectors = given_vectors(name, value.pretrained)
         value = Table(**{**vars(value), "pretrained": EmbeddingSpace(vectors.to_numpy(), vectors.index)})
     if type(value).__name__ in SAVED:
-        state = value.__getstate__() if type(value).__getstate__ is not object.__getstate__ else vars(value)
+        state = (
+            value.__getstate__() if type(value).__getstate__ is not object.__getstate__ else vars(value)
+        )
         return {"$class": type(value).__name__, "state": _pack(dict(state), arrays, name)}
     raise TypeError(f"{name} holds a {type(value).__name__}, {value!r}, which cannot be saved.")
 
@@ -213,7 +232,10 @@ def _pack_array(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
     if isinstance(value, pd.Index):
         kind, value = "index", pa.array(value)
     elif isinstance(value, np.ndarray) and value.dtype.kind in "OUS":
-        return {"$labels": [_pack(item, arrays, name) for item in value.tolist()], "dtype": value.dtype.str}
+        return {
+            "$labels": [_pack(item, arrays, name) for item in value.tolist()],
+            "dtype": value.dtype.str,
+        }
     elif isinstance(value, pa.Array):
         kind = "arrow"
     key = f"array{len(arrays)}"
@@ -251,7 +273,9 @@ _UNPACK: dict[str, Any] = {
     "$list": lambda v, arrays: [_unpack(item, arrays) for item in v["$list"]],
     "$tuple": lambda v, arrays: tuple(_unpack(item, arrays) for item in v["$tuple"]),
     "$dict": lambda v, arrays: {_unpack(k, arrays): _unpack(item, arrays) for k, item in v["$dict"]},
-    "$labels": lambda v, arrays: np.array([_unpack(item, arrays) for item in v["$labels"]], dtype=v["dtype"]),
+    "$labels": lambda v, arrays: np.array(
+        [_unpack(item, arrays) for item in v["$labels"]], dtype=v["dtype"]
+    ),
     "$numpy": lambda v, arrays: arrays[v["$numpy"]],
     "$tensor": lambda v, arrays: torch.tensor(arrays[v["$tensor"]]),
     "$arrow": lambda v, arrays: _from_bytes(arrays[v["$arrow"]]),

@@ -79,7 +79,11 @@ class Target:
 def _per_member(loss: Any, outputs: Tensor, y: Tensor) -> Tensor:
     """Apply a loss of torch that takes (rows, ...) to every member's output for the same answers."""
     n, k = outputs.shape[:2]
-    return loss(outputs.flatten(0, 1), y.repeat_interleave(k, dim=0), reduction="none").view(n, k, -1).mean(-1)
+    return (
+        loss(outputs.flatten(0, 1), y.repeat_interleave(k, dim=0), reduction="none")
+        .view(n, k, -1)
+        .mean(-1)
+    )
 
 
 class ClassTarget(Target):
@@ -120,7 +124,9 @@ class ClassTarget(Target):
         """Indicators of the classes; of two, that of the second says all, of many, those of the most frequent."""
         codes = self.encode(y).numpy()
         if self.has_many_classes:
-            return (codes[:, None] == np.argsort(-self.bias.numpy(), kind="stable")[:MOST_RESPONSES]).astype(float)
+            return (
+                codes[:, None] == np.argsort(-self.bias.numpy(), kind="stable")[:MOST_RESPONSES]
+            ).astype(float)
         indicators = np.eye(self.n_outputs)[codes]
         return indicators[:, 1:] if self.n_outputs == 2 else indicators
 
@@ -180,7 +186,9 @@ class MultioutputClassTarget(Target):
         return torch.stack([target.encode(column) for target, column in zip(self.targets, y.T)], dim=1)
 
     def responses(self, y: np.ndarray) -> np.ndarray:
-        return np.concatenate([target.responses(column) for target, column in zip(self.targets, y.T)], axis=1)
+        return np.concatenate(
+            [target.responses(column) for target, column in zip(self.targets, y.T)], axis=1
+        )
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         parts = zip(self.targets, self._split(outputs), y.unbind(1))

@@ -15,7 +15,14 @@ torch.set_num_threads(1)
 @pytest.fixture
 def small() -> dict:
     """Settings of a network that trains in a fraction of a second."""
-    return {"hidden": (32,), "n_members": 2, "max_epochs": 30, "batch_size": 64, "random_state": 0, "n_jobs": 1}
+    return {
+        "hidden": (32,),
+        "n_members": 2,
+        "max_epochs": 30,
+        "batch_size": 64,
+        "random_state": 0,
+        "n_jobs": 1,
+    }
 
 
 @pytest.fixture

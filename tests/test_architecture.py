@@ -68,4 +68,6 @@ def test_no_torch_in_data_and_no_frame_in_the_network():
                     yield from (a.name.split(".")[0] for a in node.names)
 
     assert "torch" not in set(modules("data"))
-    assert not {"pandas", "pyarrow", "narwhals", "polars"} & (set(modules("network")) | set(modules("training")))
+    assert not {"pandas", "pyarrow", "narwhals", "polars"} & (
+        set(modules("network")) | set(modules("training"))
+    )

@@ -12,7 +12,9 @@ from tabemb.compare.models import find_model
 
 
 def table(**columns):
-    return Dataset("two rows", pd.DataFrame({"a": [1, 2]}), pd.Series([0.5, 1.5]), "regression", **columns)
+    return Dataset(
+        "two rows", pd.DataFrame({"a": [1, 2]}), pd.Series([0.5, 1.5]), "regression", **columns
+    )
 
 
 def options(group):
@@ -26,8 +28,13 @@ def composed(*overrides):
 
 @pytest.mark.parametrize("name", options("dataset"))
 def test_every_data_set_composes_and_only_holds_arguments(name):
-    needed = {"file": ["dataset.path=t.csv", "dataset.target=y"], "openml": ["dataset.openml=1590", "dataset.target=y"]}
-    config = OmegaConf.to_container(composed(f"dataset={name}", *needed.get(name, [])).dataset, resolve=True)
+    needed = {
+        "file": ["dataset.path=t.csv", "dataset.target=y"],
+        "openml": ["dataset.openml=1590", "dataset.target=y"],
+    }
+    config = OmegaConf.to_container(
+        composed(f"dataset={name}", *needed.get(name, [])).dataset, resolve=True
+    )
     assert set(config) <= {*load_dataset.__kwdefaults__, "name", "target"}
     assert {"name", "target"} <= set(config)
     assert config["name"] or name == "file"
@@ -72,8 +79,14 @@ def test_every_experiment_composes_and_opens_with_its_command(name):
 
 
 def test_models_are_a_list_on_the_command_line_and_take_parameters():
-    config = composed("model=[svm,dummy]", "+models.svm.params.C=3", "+models.mine={name:svm,params:{C:4}}")
-    assert [ModelSpec(**spec).label for spec in config.models.values()] == ["svm(C=3)", "dummy", "svm(C=4)"]
+    config = composed(
+        "model=[svm,dummy]", "+models.svm.params.C=3", "+models.mine={name:svm,params:{C:4}}"
+    )
+    assert [ModelSpec(**spec).label for spec in config.models.values()] == [
+        "svm(C=3)",
+        "dummy",
+        "svm(C=4)",
+    ]
 
 
 def test_a_wrong_name_lists_what_there_is():
@@ -88,7 +101,13 @@ def test_a_sweep_of_the_suite_names_data_sets_that_exist():
 
 
 def test_the_command_writes_report_and_resolved_config(tmp_path, capsys):
-    overrides = ("model=[lightgbm,dummy]", f"results={tmp_path}", "isolate=false", "progress=false", "n_jobs=1")
+    overrides = (
+        "model=[lightgbm,dummy]",
+        f"results={tmp_path}",
+        "isolate=false",
+        "progress=false",
+        "n_jobs=1",
+    )
     page = compare(composed(*overrides), tmp_path / "run")
     assert page == tmp_path / "run" / "report.html"
     assert OmegaConf.load(tmp_path / "run" / "config.yaml").dataset.name == "fertility"

@@ -9,7 +9,20 @@ from experiments import demo
 from tabemb import EmbeddingSpace
 
 pytest.importorskip("statsmodels", reason="the demo's data comes with statsmodels, of the extra 'demo'")
-SUBSET = ["Austria", "Brazil", "Canada", "Chad", "Germany", "India", "Japan", "Kenya", "Mali", "Niger", "Peru", "Spain"]
+SUBSET = [
+    "Austria",
+    "Brazil",
+    "Canada",
+    "Chad",
+    "Germany",
+    "India",
+    "Japan",
+    "Kenya",
+    "Mali",
+    "Niger",
+    "Peru",
+    "Spain",
+]
 
 
 @pytest.fixture
@@ -28,7 +41,13 @@ def settings(folder, *overrides):
 
 
 def test_the_demo_writes_what_it_promises(few_births, tmp_path, capsys):
-    small = ["+params.max_epochs=2", "+params.hidden=[16]", "isolate=false", "progress=false", "n_nearest=3"]
+    small = [
+        "+params.max_epochs=2",
+        "+params.hidden=[16]",
+        "isolate=false",
+        "progress=false",
+        "n_nearest=3",
+    ]
     page = demo.demo(**settings(tmp_path, "models=[embedding,lightgbm]", *small))
     said = capsys.readouterr().out
     assert "The years up to 2004 teach" in said
@@ -56,7 +75,9 @@ def test_the_demo_writes_what_it_promises(few_births, tmp_path, capsys):
 
 def test_inputs_are_what_was_known_five_years_before():
     years = range(1960, 1975)
-    births = pd.DataFrame({"country": "Peru", "year": years, "births": [float(year - 1960) ** 2 for year in years]})
+    births = pd.DataFrame(
+        {"country": "Peru", "year": years, "births": [float(year - 1960) ** 2 for year in years]}
+    )
     dataset = demo.forecasts(births)
     assert list(dataset.X["year"]) == [1970, 1971, 1972, 1973, 1974]
     last = dataset.X.iloc[-1]

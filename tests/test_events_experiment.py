@@ -33,8 +33,8 @@ def data(tmp_path):
             "time": np.repeat(cases["registered"], 5) + pd.to_timedelta(np.tile(days, n), unit="D"),
         }
     )
-    log.loc[log["application"].isin(["a0", "a1"]) & (log["activity"] == "A_DECLINED"), "time"] = pd.Timestamp(
-        "2011-10-02"
+    log.loc[log["application"].isin(["a0", "a1"]) & (log["activity"] == "A_DECLINED"), "time"] = (
+        pd.Timestamp("2011-10-02")
     )
     cases.to_parquet(tmp_path / "bpic2012_cases.parquet")
     log.to_parquet(tmp_path / "bpic2012_events.parquet")
@@ -99,7 +99,11 @@ def test_what_comes_next_is_found_by_a_chain_and_by_a_net(data, capsys):
 
 def test_ranks_count_the_better_classes_and_a_new_class_is_never_found():
     proba = np.array([[0.1, 0.6, 0.3], [0.5, 0.2, 0.3], [0.2, 0.2, 0.6]])
-    assert events.ranks(np.array(["c", "a", "new"]), proba, np.array(["a", "b", "c"])).tolist() == [2, 1, np.inf]
+    assert events.ranks(np.array(["c", "a", "new"]), proba, np.array(["a", "b", "c"])).tolist() == [
+        2,
+        1,
+        np.inf,
+    ]
 
 
 def test_applications_that_were_decided_before_the_cutoff_are_left_out(data):

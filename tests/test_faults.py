@@ -42,7 +42,9 @@ def test_levels_of_a_category_in_another_order_are_not_other_categories(small, v
     X, y = visits
     model = EmbeddingClassifier(**small).fit(X.astype({"page": "category"}), y)
     turned = X.assign(page=pd.Categorical(X["page"], categories=["c", "b", "a", "z"]))
-    np.testing.assert_array_equal(model.predict_proba(turned), model.predict_proba(X.astype({"page": "category"})))
+    np.testing.assert_array_equal(
+        model.predict_proba(turned), model.predict_proba(X.astype({"page": "category"}))
+    )
 
 
 def test_fifty_missing_numbers_are_neither_an_error_nor_missing_predictions(small, visits):
@@ -54,7 +56,12 @@ def test_fifty_missing_numbers_are_neither_an_error_nor_missing_predictions(smal
 def test_flags_and_times_are_not_dropped_and_polars_numbers_stay_numbers(small, visits):
     X, y = visits
     schema = EmbeddingClassifier(**small).fit(pl.from_pandas(X), y).encoder_.schema
-    assert schema.roles == {"page": "categorical", "flag": "categorical", "at": "datetime", "price": "number"}
+    assert schema.roles == {
+        "page": "categorical",
+        "flag": "categorical",
+        "at": "datetime",
+        "price": "number",
+    }
     assert EmbeddingClassifier(**small).fit(X[["flag"]], X["flag"]).score(X[["flag"]], X["flag"]) == 1
 
 
@@ -85,9 +92,9 @@ def test_ids_above_two_to_the_24_do_not_collide(small):
 def test_no_category_no_number_one_row_and_no_variance_are_fine(small, visits, columns):
     X, y = visits
     assert np.isfinite(EmbeddingRegressor(**small).fit(X[columns], y).predict(X[columns])).all()
-    assert EmbeddingRegressor(**small).fit(X[columns][:1], y[:1]).predict(X[columns][:1]) == pytest.approx(
-        y[:1], abs=0.1
-    )
+    assert EmbeddingRegressor(**small).fit(X[columns][:1], y[:1]).predict(
+        X[columns][:1]
+    ) == pytest.approx(y[:1], abs=0.1)
     gaps = pd.DataFrame({"same": [5.0, np.nan] * 200, "price": X["price"]})
     assert np.isfinite(EmbeddingRegressor(**small).fit(gaps, y).predict(gaps)).all()
 
@@ -96,7 +103,9 @@ def test_dots_in_names_duplicates_and_turned_columns(small, visits):
     X, y = visits
     dotted = X.rename(columns={"page": "at.month", "price": "0.price"})
     model = EmbeddingClassifier(**small).fit(dotted, y)
-    np.testing.assert_array_equal(model.predict_proba(dotted[dotted.columns[::-1]]), model.predict_proba(dotted))
+    np.testing.assert_array_equal(
+        model.predict_proba(dotted[dotted.columns[::-1]]), model.predict_proba(dotted)
+    )
     with pytest.raises(ValueError, match="several columns named 'x'"):
         model.predict(dotted.set_axis(["x", "x", "y", "z"], axis=1))
 

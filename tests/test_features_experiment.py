@@ -13,14 +13,21 @@ from experiments.features import CONFIG_FOLDER, MODELS, Task, gain, show, tell
 from tabemb import EmbeddingRegressor
 from tabemb.compare.preparation import sort_columns
 
-QUICK = EmbeddingRegressor(hidden=(8,), n_members=1, max_epochs=8, effects=False, offsets=False, n_jobs=1)
+QUICK = EmbeddingRegressor(
+    hidden=(8,), n_members=1, max_epochs=8, effects=False, offsets=False, n_jobs=1
+)
 
 
 @pytest.fixture
 def settings(tmp_path):
     config = OmegaConf.load(CONFIG_FOLDER / "features.yaml")
     config.pop("defaults"), config.pop("hydra")
-    quick = {"folder": str(tmp_path), "n_jobs": 1, "data": ["made up"], "encoder": {"cv": 2, "n_repeats": 1}}
+    quick = {
+        "folder": str(tmp_path),
+        "n_jobs": 1,
+        "data": ["made up"],
+        "encoder": {"cv": 2, "n_repeats": 1},
+    }
     return {**OmegaConf.to_container(config), **quick}
 
 
@@ -33,7 +40,9 @@ def task(monkeypatch, settings):
     X = pd.DataFrame({"shop": shop.astype(str), "size": size, "at": pd.Timestamp("2026-01-01")})
     X.loc[rng.random(n) < 0.05, ["shop", "size"]] = None
     y = level[shop] + 0.5 * size + rng.normal(scale=0.1, size=n)
-    made = Task("made up", X[:450], y[:450], X[450:], y[450:], "regression", sort_columns(X[:450]), "rmse")
+    made = Task(
+        "made up", X[:450], y[:450], X[450:], y[450:], "regression", sort_columns(X[:450]), "rmse"
+    )
     monkeypatch.setattr(features, "find_task", lambda *args: made)
     settings["encoder"]["estimator"] = QUICK
     return made
@@ -65,7 +74,9 @@ def test_what_a_model_is_told(task, settings):
     native = tell(task, "native and vectors", False, settings, seed=0)
     assert native.native == ["shop"]
     assert {"shop", "size", "shop_0"} <= set(native.train)
-    out_of_fold, in_sample = (tell(task, e, False, settings, 0).train for e in ("vectors", "in-sample vectors"))
+    out_of_fold, in_sample = (
+        tell(task, e, False, settings, 0).train for e in ("vectors", "in-sample vectors")
+    )
     assert not np.allclose(out_of_fold, in_sample)
 
 

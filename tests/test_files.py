@@ -19,7 +19,8 @@ def strange_frame(n=200):
             "id": rng.choice([2**53, 2**53 + 1], n),
             "mixed": pd.Series(rng.choice([0, 1], n)).map({0: (1, "x"), 1: "y"}),
             "flag": rng.random(n) < 0.5,
-            "at": pd.Timestamp("2020-01-01", tz="Asia/Tokyo") + pd.to_timedelta(rng.integers(0, 500, n), unit="h"),
+            "at": pd.Timestamp("2020-01-01", tz="Asia/Tokyo")
+            + pd.to_timedelta(rng.integers(0, 500, n), unit="h"),
             "x": np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n)),
         }
     )
@@ -27,9 +28,21 @@ def strange_frame(n=200):
 
 TARGETS = {
     "number": (EmbeddingRegressor, lambda x: np.arange(len(x), dtype=float), {}),
-    "two numbers": (EmbeddingRegressor, lambda x: np.stack([np.arange(len(x))] * 2, 1), {"loss": "absolute_error"}),
-    "quantile": (EmbeddingRegressor, lambda x: np.arange(len(x), dtype=float), {"loss": "quantile", "quantile": 0.2}),
-    "text classes": (EmbeddingClassifier, lambda x: np.resize(["u", "v", "w"], len(x)), {"class_weight": "balanced"}),
+    "two numbers": (
+        EmbeddingRegressor,
+        lambda x: np.stack([np.arange(len(x))] * 2, 1),
+        {"loss": "absolute_error"},
+    ),
+    "quantile": (
+        EmbeddingRegressor,
+        lambda x: np.arange(len(x), dtype=float),
+        {"loss": "quantile", "quantile": 0.2},
+    ),
+    "text classes": (
+        EmbeddingClassifier,
+        lambda x: np.resize(["u", "v", "w"], len(x)),
+        {"class_weight": "balanced"},
+    ),
     "labels": (EmbeddingClassifier, lambda x: np.resize([[0, 1], [1, 1]], (len(x), 2)), {}),
     "two classes": (EmbeddingClassifier, lambda x: np.resize([["a", "b"], ["c", "d"]], (len(x), 2)), {}),
 }
@@ -65,7 +78,9 @@ def test_what_cannot_be_saved_says_so(small, tmp_path):
     X, y = strange_frame(), np.arange(200.0)
     with pytest.raises(NotFittedError):
         tabemb.save(EmbeddingRegressor(), tmp_path / "m")
-    with pytest.raises(TypeError, match=r"save takes EmbeddingClassifier or .*SequenceEncoder; got BytesIO"):
+    with pytest.raises(
+        TypeError, match=r"save takes EmbeddingClassifier or .*SequenceEncoder; got BytesIO"
+    ):
         tabemb.save(io.BytesIO(), tmp_path / "m")
     seeded = EmbeddingRegressor(**{**small, "random_state": np.random.RandomState(0)}).fit(X, y)
     with pytest.raises(TypeError, match="random_state holds a RandomState"):
@@ -84,7 +99,9 @@ def test_an_encoder_comes_back_with_its_vectors_and_its_net(tmp_path, shops):
     X, y = shops
     day = np.resize(["Mon", "Tue", "Wed"], len(X))
     X, y = X.assign(day=day), y + 3 * (day == "Mon") * (X["shop"] == X["shop"][0])
-    net = EmbeddingRegressor(hidden=(8,), n_members=1, max_epochs=1, tables={"place": Table(["shop"], dim=3)})
+    net = EmbeddingRegressor(
+        hidden=(8,), n_members=1, max_epochs=1, tables={"place": Table(["shop"], dim=3)}
+    )
     encoder = EmbeddingEncoder(kind="both", cv=2, n_repeats=1, estimator=net, random_state=0).fit(X, y)
     save(encoder, tmp_path / "shops.tabemb")
     loaded = load(tmp_path / "shops.tabemb")

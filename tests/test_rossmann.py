@@ -34,14 +34,23 @@ def made_up_sales(n_days=500):
         at.day,
         rows["store"].map(lambda s: "AB"[s % 2]),
     ]
-    return pd.DataFrame({**dict(zip(INPUTS, columns)), "sales": level * rng.lognormal(sigma=0.02, size=len(rows))})
+    return pd.DataFrame(
+        {**dict(zip(INPUTS, columns)), "sales": level * rng.lognormal(sigma=0.02, size=len(rows))}
+    )
 
 
 @pytest.fixture
 def settings(tmp_path):
     config = OmegaConf.load(CONFIG_FOLDER / "rossmann.yaml")
     config.pop("defaults"), config.pop("hydra")
-    quick = {"folder": str(tmp_path), "n_rows": 1500, "n_nets": 1, "n_trees": 5, "n_rounds": 30, "n_jobs": 1}
+    quick = {
+        "folder": str(tmp_path),
+        "n_rows": 1500,
+        "n_nets": 1,
+        "n_trees": 5,
+        "n_rounds": 30,
+        "n_jobs": 1,
+    }
     quick["net"] = {"hidden": [32], "batch_size": 64, "precision": "float32", "learning_rate": 0.01}
     quick["recipes"] = {"shuffled": {"max_epochs": 4}, "time": {"max_epochs": 4}}
     return OmegaConf.to_container(OmegaConf.merge(config, quick))

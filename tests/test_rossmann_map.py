@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 
 from experiments.rossmann import INPUTS
-from experiments.rossmann_map import STATES, agreement, draw, find_net, first_component, geography, store_pairs
+from experiments.rossmann_map import (
+    STATES,
+    agreement,
+    draw,
+    find_net,
+    first_component,
+    geography,
+    store_pairs,
+)
 from tabemb import EmbeddingSpace
 
 
@@ -15,15 +23,27 @@ def made_up_sales(n=3000):
     columns = {name: rng.integers(1, 4, n) for name in INPUTS}
     columns["store"] = rng.integers(0, 40, n)
     columns["state"] = np.array(list(STATES))[columns["store"] % 12]
-    return pd.DataFrame({**columns, "sales": 1000 * np.exp(columns["store"] / 20 + rng.normal(scale=0.05, size=n))})
+    return pd.DataFrame(
+        {**columns, "sales": 1000 * np.exp(columns["store"] / 20 + rng.normal(scale=0.05, size=n))}
+    )
 
 
 def test_stores_lie_by_their_sales(tmp_path):
     sales = made_up_sales()
-    net = {"effects": False, "offsets": False, "dim": 4, "max_epochs": 15, "hidden": [16], "n_members": 1, "n_jobs": 1}
+    net = {
+        "effects": False,
+        "offsets": False,
+        "dim": 4,
+        "max_epochs": 15,
+        "hidden": [16],
+        "n_members": 1,
+        "n_jobs": 1,
+    }
     settings = {"folder": str(tmp_path), "n_rows": 3000, "seed": 0, "net": {**net, "batch_size": 64}}
     model = find_net(sales, settings)
-    assert (find_net(sales, settings).spaces_["store"].vectors == model.spaces_["store"].vectors).all()  # kept
+    assert (
+        find_net(sales, settings).spaces_["store"].vectors == model.spaces_["store"].vectors
+    ).all()  # kept
     by_store = np.log(sales["sales"]).groupby(sales["store"]).mean()
     pairs = store_pairs(model.spaces_["store"], by_store, 500, seed=0)
     assert pairs.corr("spearman").iloc[0, 1] > 0.7
@@ -44,4 +64,6 @@ def test_states_that_lie_as_on_the_map_agree_with_it_and_shuffled_ones_do_not():
     assert chance == 0
     shuffled = EmbeddingSpace(true.vectors[np.random.default_rng(0).permutation(12)], names)
     assert agreement(shuffled, n_draws=200)[0] < 0.4
-    assert np.linalg.norm(places[names.index("HH")] - places[names.index("BY")]) == pytest.approx(520, abs=40)
+    assert np.linalg.norm(places[names.index("HH")] - places[names.index("BY")]) == pytest.approx(
+        520, abs=40
+    )

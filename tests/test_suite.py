@@ -11,7 +11,16 @@ from tabemb.estimators.settings import PRESETS
 def cells(**errors):
     """One row for each model: its error on one fold of a made-up table."""
     rows = [("t", 1, 0, model, 1.0, 2.0, 0.1, error) for model, error in errors.items()]
-    names = ["dataset", "fold", "seed", "model", "fit_seconds", "fit_cpu_seconds", "predict_seconds", "error"]
+    names = [
+        "dataset",
+        "fold",
+        "seed",
+        "model",
+        "fit_seconds",
+        "fit_cpu_seconds",
+        "predict_seconds",
+        "error",
+    ]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -32,7 +41,9 @@ def test_ours_is_the_mean_over_seeds_and_a_peer_fitted_now_replaces_the_stored_o
 def test_geometric_means_by_peer_and_against_the_best_one(table):
     other = table.assign(dataset="u", error_ratio=table["error_ratio"] * 4)
     means = suite.geometric_means(pd.concat([table, other]))
-    assert means["error_ratio"].to_dict() == pytest.approx({"trees": 1.0, "nets": 6.0, "best of them": 6.0})
+    assert means["error_ratio"].to_dict() == pytest.approx(
+        {"trees": 1.0, "nets": 6.0, "best of them": 6.0}
+    )
     assert means["n_tables"].to_dict() == {"trees": 2, "nets": 2, "best of them": 2}
 
 

@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
-from sklearn.metrics import log_loss, mean_absolute_percentage_error, mean_pinball_loss, mean_poisson_deviance
+from sklearn.metrics import (
+    log_loss,
+    mean_absolute_percentage_error,
+    mean_pinball_loss,
+    mean_poisson_deviance,
+)
 
 from tabemb.targets import NUMBER_TARGETS, ClassTarget, MultilabelTarget, QuantileTarget, class_target
 
@@ -45,7 +50,9 @@ def test_losses_agree_with_scikit_learn():
     assert mean_loss(relative, y, outputs) == pytest.approx(mape, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["squared_error", "absolute_error", "poisson", "absolute_percentage_error"])
+@pytest.mark.parametrize(
+    "name", ["squared_error", "absolute_error", "poisson", "absolute_percentage_error"]
+)
 def test_encoded_answers_come_back_in_the_users_unit(name):
     y = np.array([[1e6, 2.0], [3e6, 4.0]])
     target = NUMBER_TARGETS[name]().fit(y, None)

@@ -28,7 +28,9 @@ class _BoostedTrees(BaseEstimator):
         Seed of the inner split.
     """
 
-    def __init__(self, columns: Columns, params: Mapping[str, Any], patience: int | None, seed: int) -> None:
+    def __init__(
+        self, columns: Columns, params: Mapping[str, Any], patience: int | None, seed: int
+    ) -> None:
         self.columns = columns
         self.params = params
         self.patience = patience
@@ -41,9 +43,13 @@ class _BoostedTrees(BaseEstimator):
             self._fit_trees(inputs, y, None)
         else:
             stratify = (
-                y if isinstance(self, ClassifierMixin) and np.unique(y, return_counts=True)[1].min() > 1 else None
+                y
+                if isinstance(self, ClassifierMixin) and np.unique(y, return_counts=True)[1].min() > 1
+                else None
             )
-            a, b = train_test_split(np.arange(len(y)), test_size=0.1, random_state=self.seed, stratify=stratify)
+            a, b = train_test_split(
+                np.arange(len(y)), test_size=0.1, random_state=self.seed, stratify=stratify
+            )
             self._fit_trees(_rows(inputs, a), y[a], (_rows(inputs, b), y[b]))
         self.is_fitted_ = True
         return self
@@ -122,13 +128,22 @@ class _CatBoost(_BoostedTrees):
 
     def _inputs(self, X) -> pd.DataFrame:
         kinds = self.columns
-        parts = [as_text(X[kinds.categorical]).fillna("(missing)").astype(object), as_numbers(X[kinds.numbers])]
-        return pd.concat([*parts, *([datetime_numbers(X[kinds.datetimes])] if kinds.datetimes else [])], axis=1)
+        parts = [
+            as_text(X[kinds.categorical]).fillna("(missing)").astype(object),
+            as_numbers(X[kinds.numbers]),
+        ]
+        return pd.concat(
+            [*parts, *([datetime_numbers(X[kinds.datetimes])] if kinds.datetimes else [])], axis=1
+        )
 
     def _fit_trees(self, inputs: Any, y: np.ndarray, held_back: tuple[Any, np.ndarray] | None) -> None:
         import catboost
 
-        model = catboost.CatBoostClassifier if isinstance(self, ClassifierMixin) else catboost.CatBoostRegressor
+        model = (
+            catboost.CatBoostClassifier
+            if isinstance(self, ClassifierMixin)
+            else catboost.CatBoostRegressor
+        )
         self.trees_ = model(**self.params, cat_features=list(range(len(self.columns.categorical))))
         self.trees_.fit(inputs, y, eval_set=held_back, early_stopping_rounds=self.patience)
 

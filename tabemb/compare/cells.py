@@ -130,7 +130,11 @@ def _predict(model: Any, task: Task) -> np.ndarray:
 
 def _history(model: BaseEstimator) -> str:
     history = getattr(model, "history_", None)
-    return json.dumps({key: np.asarray(values).tolist() for key, values in history.items()}) if history else ""
+    return (
+        json.dumps({key: np.asarray(values).tolist() for key, values in history.items()})
+        if history
+        else ""
+    )
 
 
 def measure_apart(task: Task, time_limit: float | None = None) -> dict[str, Any]:

@@ -62,7 +62,9 @@ class Dataset:
             raise ValueError(f"X and y must have as many rows, got {len(self.X)} and {len(self.y)}")
         for column, role in self.roles.items():
             if column not in self.X or role not in ("categorical", "number"):
-                raise ValueError(f"roles must map columns of X to 'categorical' or 'number', got {column!r}: {role!r}")
+                raise ValueError(
+                    f"roles must map columns of X to 'categorical' or 'number', got {column!r}: {role!r}"
+                )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -140,7 +142,11 @@ def load_dataset(
     name = name or Path(str(path or file or openml or reader)).stem
     frame = read_table(name, path, file, openml, reader, source).rename(columns=dict(rename or {}))
     drop, datetimes = _listed(drop), _listed(datetimes)
-    ids = [str(c) for c in frame if c not in {target, fold, *drop}] if categorical == "all" else _listed(categorical)
+    ids = (
+        [str(c) for c in frame if c not in {target, fold, *drop}]
+        if categorical == "all"
+        else _listed(categorical)
+    )
     fold = _known_fold(name, fold, frame, openml)
     _check_columns(name, frame, {"target": [target], "drop": drop, "categorical": ids, "datetimes": datetimes,
                                  "time": [time], "group": [group], "fold": [fold]})  # fmt: skip
@@ -164,11 +170,14 @@ def _listed(columns: Sequence[str] | str) -> list[str]:
     return [columns] if isinstance(columns, str) else list(columns)
 
 
-def _known_fold(name: str, fold: str | None, frame: pd.DataFrame, openml: int | str | None) -> str | None:
+def _known_fold(
+    name: str, fold: str | None, frame: pd.DataFrame, openml: int | str | None
+) -> str | None:
     if fold is None or fold in frame or openml is None:
         return fold
     warnings.warn(
-        f"data set {name!r}: its public copy has no split column {fold!r}; seeded splits are used", stacklevel=3
+        f"data set {name!r}: its public copy has no split column {fold!r}; seeded splits are used",
+        stacklevel=3,
     )
     return None
 
@@ -178,7 +187,11 @@ def _check_columns(name: str, frame: pd.DataFrame, wanted: Mapping[str, Sequence
         for column in columns:
             if column is not None and column not in frame:
                 near = difflib.get_close_matches(column, map(str, frame.columns), n=3, cutoff=0.5)
-                hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has {list(frame.columns)[:12]}"
+                hint = (
+                    f"did you mean {' or '.join(map(repr, near))}?"
+                    if near
+                    else f"it has {list(frame.columns)[:12]}"
+                )
                 raise ValueError(f"{argument}: data set {name!r} has no column {column!r}; {hint}")
 
 
@@ -186,13 +199,16 @@ def _without_missing_target(name: str, frame: pd.DataFrame, target: str) -> pd.D
     known = frame[target].notna()
     if not known.all():
         warnings.warn(
-            f"data set {name!r}: dropped {(~known).sum()} of {len(frame)} rows without {target!r}", stacklevel=3
+            f"data set {name!r}: dropped {(~known).sum()} of {len(frame)} rows without {target!r}",
+            stacklevel=3,
         )
     return frame[known]
 
 
 def _parse_datetimes(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    return frame.assign(**{c: pd.to_datetime(frame[c], errors="coerce", format="mixed") for c in columns})
+    return frame.assign(
+        **{c: pd.to_datetime(frame[c], errors="coerce", format="mixed") for c in columns}
+    )
 
 
 def _infer_task(y: pd.Series) -> str:
@@ -215,7 +231,9 @@ def _prepare_target(y: pd.Series, task: str, transform: str | None) -> pd.Series
     with np.errstate(divide="ignore", invalid="ignore"):
         transformed = pd.Series(TRANSFORMS[transform](y)) if transform else y
     if not np.isfinite(transformed).all():
-        raise ValueError(f"target: column {y.name!r} must be finite, its smallest value is {y.min()} ({transform=})")
+        raise ValueError(
+            f"target: column {y.name!r} must be finite, its smallest value is {y.min()} ({transform=})"
+        )
     return transformed
 
 

@@ -26,7 +26,9 @@ def decimals(summary: pd.DataFrame) -> int:
     """Choose the decimals of an error: four digits of the best, and two of the typical interval's half."""
     half = ((summary["high"] - summary["low"]) / 2).replace(0, np.nan).median()
     best = summary["mean"].abs().replace(0, np.nan).min()
-    wanted = [digits - np.floor(np.log10(size)) for digits, size in ((1, half), (3, best)) if np.isfinite(size)]
+    wanted = [
+        digits - np.floor(np.log10(size)) for digits, size in ((1, half), (3, best)) if np.isfinite(size)
+    ]
     return int(np.clip(max(wanted, default=4), 0, 6))
 
 
@@ -86,7 +88,9 @@ def plot_all(results: pd.DataFrame, reference: str | None = None, confidence: fl
     models = list(kept["model"].unique())[:MAX_CURVES]
     heights = [0.9 + 0.32 * len(summary), 4.0, *[2.8] * len(models)]
     figure = Figure(figsize=(8, sum(heights) + 0.4), layout="constrained")
-    figure.suptitle(f"{results['dataset'].iloc[0]}: {results['protocol'].iloc[0]}", x=0.02, ha="left", weight="bold")
+    figure.suptitle(
+        f"{results['dataset'].iloc[0]}: {results['protocol'].iloc[0]}", x=0.02, ha="left", weight="bold"
+    )
     sheet = figure.subplots(len(heights), height_ratios=heights)
     draw_scores(sheet[0], summary, reference)
     draw_time(sheet[1], summary, reference)
@@ -111,7 +115,13 @@ def draw_scores(axes: Axes, summary: pd.DataFrame, reference: str | None) -> Non
             axes.plot(0.985, position, marker=">", color=FAINT, markersize=7, transform=beside)
         else:
             colour = _colour(row["model"], reference)
-            axes.plot([row["low"], row["high"]], [position] * 2, color=colour, linewidth=2, solid_capstyle="butt")
+            axes.plot(
+                [row["low"], row["high"]],
+                [position] * 2,
+                color=colour,
+                linewidth=2,
+                solid_capstyle="butt",
+            )
             axes.plot(row["mean"], position, "o", color=colour, markersize=6)
         text = f"{row['mean']:.{places}f}  [{row['low']:.{places}f}, {row['high']:.{places}f}]"
         axes.text(1.02, position, text, transform=beside, va="center", family="monospace", fontsize=8)
@@ -130,7 +140,11 @@ def draw_time(axes: Axes, summary: pd.DataFrame, reference: str | None) -> None:
         points.append((max(row["fit_seconds"], 1e-3), min(row["mean"], edge)))
         labels.append((f"{row['model']} ({row['mean']:.{places}f})" if far else row["model"], colour))
         axes.plot(*points[-1], "^" if far else "o", color=colour, markersize=7, zorder=3)
-    axes.set(xscale="log", xlabel="seconds of a fit", ylabel=f"{summary['metric'].iloc[0]} (smaller is better)")
+    axes.set(
+        xscale="log",
+        xlabel="seconds of a fit",
+        ylabel=f"{summary['metric'].iloc[0]} (smaller is better)",
+    )
     axes.margins(x=0.16, y=0.12)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     _plain(axes, grid="both")
@@ -159,7 +173,13 @@ def _label(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[t
         for right, up, align in _PLACES:
             # a label that had to move up or down is tied to its point
             tie = _TIE if up else None
-            style: dict[str, Any] = {"ha": align, "va": "center", "fontsize": 8.5, "color": colour, "arrowprops": tie}
+            style: dict[str, Any] = {
+                "ha": align,
+                "va": "center",
+                "fontsize": 8.5,
+                "color": colour,
+                "arrowprops": tie,
+            }
             note = axes.annotate(text, point, (right, up), textcoords="offset points", **style)
             # the first call moves the text to its place and counts the tie; the second one is of the text alone
             note.get_window_extent()
@@ -178,12 +198,22 @@ def draw_curves(axes: Axes, cells: pd.DataFrame) -> None:
         for key, width, colour in (("train_loss", 0.8, FAINT), ("eval_loss", 1.6, PLAIN)):
             losses = np.array(history.get(key) or [], dtype=float)
             if np.isfinite(losses).any():
-                label = {"train_loss": "training rows", "eval_loss": "validation rows"}[key] if number == 0 else None
+                label = (
+                    {"train_loss": "training rows", "eval_loss": "validation rows"}[key]
+                    if number == 0
+                    else None
+                )
                 axes.plot(
-                    history.get("epoch", range(1, len(losses) + 1)), losses, color=colour, linewidth=width, label=label
+                    history.get("epoch", range(1, len(losses) + 1)),
+                    losses,
+                    color=colour,
+                    linewidth=width,
+                    label=label,
                 )
     fits = f"{len(cells)} fit{'s' * (len(cells) > 1)}"
-    axes.set(xlabel="epoch", ylabel="loss", title=f"learning curves of {cells['model'].iloc[0]} ({fits})")
+    axes.set(
+        xlabel="epoch", ylabel="loss", title=f"learning curves of {cells['model'].iloc[0]} ({fits})"
+    )
     axes.title.set(fontsize=9, ha="left", x=0)
     axes.legend(frameon=False, fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

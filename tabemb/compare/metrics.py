@@ -17,7 +17,9 @@ OTHER_METRICS = {
 SMALLEST_PROBABILITY = 1e-7
 
 
-def row_losses(task: str, y: np.ndarray, predictions: np.ndarray, classes: np.ndarray | None = None) -> np.ndarray:
+def row_losses(
+    task: str, y: np.ndarray, predictions: np.ndarray, classes: np.ndarray | None = None
+) -> np.ndarray:
     """Compute the squared error of each row, or minus the log of the probability that its class was given.
 
     Parameters
@@ -46,7 +48,9 @@ def main_error(metric: str, losses: np.ndarray) -> float:
     return mean**0.5 if metric == "rmse" else mean
 
 
-def score(task: str, y: np.ndarray, predictions: np.ndarray, classes: np.ndarray | None = None) -> dict[str, float]:
+def score(
+    task: str, y: np.ndarray, predictions: np.ndarray, classes: np.ndarray | None = None
+) -> dict[str, float]:
     """Compute the main error and the others, in the unit of the target; those that are not defined are NaN.
 
     Parameters

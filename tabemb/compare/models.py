@@ -122,7 +122,9 @@ def find_model(name: str) -> Model:
     if ":" in name:
         return Model(pkgutil.resolve_name(name), package=name.split(".")[0].split(":")[0])
     if name not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}, or 'package.module:function', got {name!r}")
+        raise ValueError(
+            f"model must be one of {', '.join(MODELS)}, or 'package.module:function', got {name!r}"
+        )
     return MODELS[name]
 
 
@@ -163,21 +165,31 @@ def _check_params(model: Callable[..., Any], params: Mapping[str, Any]) -> None:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3)
             hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(known)}"
-            raise ValueError(f"params: {getattr(model, '__name__', model)} has no parameter {name!r}; {hint}")
+            raise ValueError(
+                f"params: {getattr(model, '__name__', model)} has no parameter {name!r}; {hint}"
+            )
 
 
-def _embedding(task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any) -> BaseEstimator:
+def _embedding(
+    task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any
+) -> BaseEstimator:
     import tabemb
 
     model = tabemb.EmbeddingRegressor if task == "regression" else tabemb.EmbeddingClassifier
-    return _construct(model, {"roles": dict(columns.roles) or None, "random_state": seed, "n_jobs": n_jobs}, params)
+    return _construct(
+        model, {"roles": dict(columns.roles) or None, "random_state": seed, "n_jobs": n_jobs}, params
+    )
 
 
-def _lightgbm(task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any) -> BaseEstimator:
+def _lightgbm(
+    task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any
+) -> BaseEstimator:
     return _trees_of_lightgbm(task, columns, seed, n_jobs, {}, None, params)
 
 
-def _lightgbm_td(task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any) -> BaseEstimator:
+def _lightgbm_td(
+    task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any
+) -> BaseEstimator:
     tuned = _TUNED_BOTH | _TUNED["numbers" if task == "regression" else "classes"]
     return _trees_of_lightgbm(task, columns, seed, n_jobs, tuned, 100, params)
 
@@ -197,10 +209,14 @@ def _trees_of_lightgbm(
 
     _check_params(lightgbm.LGBMModel, params)
     merged = {"verbose": -1, "n_jobs": n_jobs, "random_state": seed, **tuned, **params}
-    return (LightGBMRegressor if task == "regression" else LightGBMClassifier)(columns, merged, patience, seed)
+    return (LightGBMRegressor if task == "regression" else LightGBMClassifier)(
+        columns, merged, patience, seed
+    )
 
 
-def _catboost(task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any) -> BaseEstimator:
+def _catboost(
+    task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any
+) -> BaseEstimator:
     import catboost
 
     from tabemb.compare.boosting import CatBoostClassifier, CatBoostRegressor
@@ -217,7 +233,9 @@ def _catboost(task: str, columns: Columns, seed: int, n_jobs: int | None, **para
     return model(columns, {**defaults, **params}, patience=100, seed=seed)
 
 
-def _hist_gradient_boosting(task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any) -> BaseEstimator:
+def _hist_gradient_boosting(
+    task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any
+) -> BaseEstimator:
     """Build scikit-learn's boosted trees: native categories up to 255 levels, out-of-fold level means above."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
@@ -227,7 +245,9 @@ def _hist_gradient_boosting(task: str, columns: Columns, seed: int, n_jobs: int 
     return make_pipeline(preparation.tree_inputs(columns, task, seed), trees)
 
 
-def _random_forest(task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any) -> BaseEstimator:
+def _random_forest(
+    task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any
+) -> BaseEstimator:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     defaults: dict[str, Any] = {"n_estimators": 200, "random_state": seed, "n_jobs": n_jobs}
@@ -235,10 +255,14 @@ def _random_forest(task: str, columns: Columns, seed: int, n_jobs: int | None, *
         # pure leaves would answer with probabilities of 0 and 1, which log loss punishes without end
         defaults["min_samples_leaf"] = 5
     model = RandomForestRegressor if task == "regression" else RandomForestClassifier
-    return make_pipeline(preparation.tree_inputs(columns, task, seed), _construct(model, defaults, params))
+    return make_pipeline(
+        preparation.tree_inputs(columns, task, seed), _construct(model, defaults, params)
+    )
 
 
-def _nearest_neighbors(task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any) -> BaseEstimator:
+def _nearest_neighbors(
+    task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any
+) -> BaseEstimator:
     """Build nearest neighbours over level means; votes are calibrated, as no votes would be a probability of zero."""
     from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
@@ -246,8 +270,12 @@ def _nearest_neighbors(task: str, columns: Columns, seed: int, n_jobs: int | Non
     # trees of rows do not pay in as many dimensions as a table has columns
     defaults = {"algorithm": "brute", "n_jobs": n_jobs}
     if task == "regression":
-        return make_pipeline(inputs, _construct(KNeighborsRegressor, {"n_neighbors": 20, **defaults}, params))
-    return make_pipeline(inputs, _calibrated(_construct(KNeighborsClassifier, {"n_neighbors": 50, **defaults}, params)))
+        return make_pipeline(
+            inputs, _construct(KNeighborsRegressor, {"n_neighbors": 20, **defaults}, params)
+        )
+    return make_pipeline(
+        inputs, _calibrated(_construct(KNeighborsClassifier, {"n_neighbors": 50, **defaults}, params))
+    )
 
 
 def _linear(task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any) -> BaseEstimator:
@@ -256,7 +284,9 @@ def _linear(task: str, columns: Columns, seed: int, n_jobs: int | None, **params
     inputs = preparation.sparse_inputs(columns)
     if task == "regression":
         return make_pipeline(inputs, _construct(Ridge, {"random_state": seed}, params))
-    return make_pipeline(inputs, _construct(LogisticRegression, {"max_iter": 1000, "random_state": seed}, params))
+    return make_pipeline(
+        inputs, _construct(LogisticRegression, {"max_iter": 1000, "random_state": seed}, params)
+    )
 
 
 def _svm(task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any) -> BaseEstimator:
@@ -266,12 +296,18 @@ def _svm(task: str, columns: Columns, seed: int, n_jobs: int | None, **params: A
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import LinearSVC, LinearSVR
 
-    inputs = make_pipeline(preparation.dense_inputs(columns, task, seed), Nystroem(n_components=300, random_state=seed))
+    inputs = make_pipeline(
+        preparation.dense_inputs(columns, task, seed), Nystroem(n_components=300, random_state=seed)
+    )
     if task == "regression":
         defaults = {"loss": "squared_epsilon_insensitive", "dual": False, "random_state": seed}
-        scaled = TransformedTargetRegressor(_construct(LinearSVR, defaults, params), transformer=StandardScaler())
+        scaled = TransformedTargetRegressor(
+            _construct(LinearSVR, defaults, params), transformer=StandardScaler()
+        )
         return make_pipeline(inputs, scaled)
-    return make_pipeline(inputs, _calibrated(_construct(LinearSVC, {"dual": False, "random_state": seed}, params)))
+    return make_pipeline(
+        inputs, _calibrated(_construct(LinearSVC, {"dual": False, "random_state": seed}, params))
+    )
 
 
 def _calibrated(classifier: BaseEstimator) -> BaseEstimator:

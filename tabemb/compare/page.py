@@ -64,7 +64,10 @@ def render_html(
     str
     """
     reference = choose_reference(results, reference)
-    parts = [_dataset_section(cells, reference, confidence) for _, cells in results.groupby("dataset", sort=False)]
+    parts = [
+        _dataset_section(cells, reference, confidence)
+        for _, cells in results.groupby("dataset", sort=False)
+    ]
     ranks = rank_test(results)
     parts += [_rank_section(ranks, reference)] if ranks is not None else []
     parts += [f"<h2>{escape(heading)}</h2>\n{html}" for heading, html in sections]
@@ -91,7 +94,9 @@ def figure_html(figure: Figure, caption: str = "") -> str:
     figure.savefig(buffer, format="svg")
     data = base64.b64encode(buffer.getvalue()).decode()
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><img alt="{escape(caption)}" src="data:image/svg+xml;base64,{data}">{below}</figure>'
+    return (
+        f'<figure><img alt="{escape(caption)}" src="data:image/svg+xml;base64,{data}">{below}</figure>'
+    )
 
 
 def _dataset_section(cells: pd.DataFrame, reference: str, confidence: float) -> str:
@@ -100,7 +105,11 @@ def _dataset_section(cells: pd.DataFrame, reference: str, confidence: float) -> 
     parts += ["<h3>Scores</h3>", _score_table(cells, reference, confidence)]
     if (cells["status"] == "ok").any():
         scores = figures.plot_scores(cells, reference, confidence)
-        parts += [figure_html(scores, "Errors with their intervals; an arrow stands for an error beyond the scale.")]
+        parts += [
+            figure_html(
+                scores, "Errors with their intervals; an arrow stands for an error beyond the scale."
+            )
+        ]
         parts += ["<h3>Time against error</h3>"]
         parts += [figure_html(figures.plot_time(cells, reference), "Down and to the left is better.")]
     curves = figures.plot_curves(cells)
@@ -120,7 +129,11 @@ def _facts(cells: pd.DataFrame) -> str:
         "data": f"fingerprint {first['fingerprint']}",
         "models": ", ".join(f"{model} ({code})" for model, code in zip(codes.index, codes)),
     }
-    return "<dl>" + "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items()) + "</dl>"
+    return (
+        "<dl>"
+        + "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
+        + "</dl>"
+    )
 
 
 def _listed(values: pd.Series) -> str:
@@ -129,7 +142,8 @@ def _listed(values: pd.Series) -> str:
 
 def _verdict_list(found: pd.DataFrame) -> str:
     items = (
-        f"<li class='{_CLASSES[row['outcome']]}'>{escape(row['verdict'])}</li>" for row in found.to_dict("records")
+        f"<li class='{_CLASSES[row['outcome']]}'>{escape(row['verdict'])}</li>"
+        for row in found.to_dict("records")
     )
     return f"<h3>Verdicts</h3><ul class='verdicts'>{''.join(items)}</ul>" if len(found) else ""
 
@@ -167,9 +181,15 @@ def _rank_section(ranks: RankTest, reference: str) -> str:
         p_value = "" if model == reference or not p_values else f"{p_values[model]:.3f}"
         cells = [f"<td>{text}</td>" for text in (escape(model), f"{ranks.ranks[model]:.2f}", p_value)]
         body += f"<tr>{''.join(cells[: len(names)])}</tr>"
-    test = "Wilcoxon's signed-rank test" if len(models) == 2 else "Friedman's test over all, Nemenyi's for each pair"
+    test = (
+        "Wilcoxon's signed-rank test"
+        if len(models) == 2
+        else "Friedman's test over all, Nemenyi's for each pair"
+    )
     folds = (
-        " Folds of one data set share training rows: small p-values say less there." if ranks.block == "fold" else ""
+        " Folds of one data set share training rows: small p-values say less there."
+        if ranks.block == "fold"
+        else ""
     )
     note = f"<p class='note'>p-values: {test}.{folds}</p>"
     return f"<h2>Ranks</h2><p>{escape(ranks.sentence)}</p>{_table(names, body)}{note}"

@@ -12,7 +12,13 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    StandardScaler,
+    TargetEncoder,
+)
 
 # a histogram of scikit-learn's boosted trees has 255 bins, one of them a level
 MAX_NATIVE_LEVELS = 255
@@ -81,9 +87,9 @@ def as_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 def as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     """Turn numbers of any dtype, booleans and durations into floats with NaN where missing; durations in seconds."""
-    return frame.apply(lambda c: c.dt.total_seconds() if types.is_timedelta64_dtype(c) else c.astype("Float64")).astype(
-        float
-    )
+    return frame.apply(
+        lambda c: c.dt.total_seconds() if types.is_timedelta64_dtype(c) else c.astype("Float64")
+    ).astype(float)
 
 
 def datetime_numbers(frame: pd.DataFrame) -> pd.DataFrame:
@@ -93,7 +99,9 @@ def datetime_numbers(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _moment(column: pd.Series) -> pd.DataFrame:
     at = column.dt.tz_convert(None) if getattr(column.dt, "tz", None) is not None else column
-    parts = {name: getattr(at.dt, name) for name in ("year", "month", "day_of_year", "day_of_week", "hour")}
+    parts = {
+        name: getattr(at.dt, name) for name in ("year", "month", "day_of_year", "day_of_week", "hour")
+    }
     return pd.DataFrame({"days": (at - pd.Timestamp(0)) / pd.Timedelta(days=1), **parts}).astype(float)
 
 
@@ -111,7 +119,9 @@ def datetime_steps() -> Pipeline:
 
 def codes() -> Pipeline:
     """Build the coding of categories as 0, 1, ..., with NaN for missing and never seen ones."""
-    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan)
+    encoder = OrdinalEncoder(
+        handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan
+    )
     return make_pipeline(FunctionTransformer(as_text), encoder)
 
 
@@ -171,4 +181,6 @@ def sparse_inputs(columns: Columns) -> ColumnTransformer:
 
 def _by_kind(**steps: tuple[Pipeline | FunctionTransformer, Sequence[str]]) -> ColumnTransformer:
     # a kind without columns is left out: several encoders refuse an empty frame
-    return ColumnTransformer([(kind, step, list(names)) for kind, (step, names) in steps.items() if names])
+    return ColumnTransformer(
+        [(kind, step, list(names)) for kind, (step, names) in steps.items() if names]
+    )

@@ -14,7 +14,14 @@ import numpy as np
 import pandas as pd
 from joblib import cpu_count
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from tabemb.compare.cells import Task, attempt
 from tabemb.compare.datasets import Dataset
@@ -39,7 +46,9 @@ class _Cell:
 
     @property
     def label(self) -> str:
-        return f"{self.identity['dataset']} · {self.spec.label} · fold {self.split.fold} · seed {self.seed}"
+        return (
+            f"{self.identity['dataset']} · {self.spec.label} · fold {self.split.fold} · seed {self.seed}"
+        )
 
 
 def run(
@@ -129,7 +138,9 @@ def _chosen(splits: list[Split], folds: Sequence[int] | None) -> list[Split]:
 def _check(specs: list[ModelSpec], dataset: Dataset, time_limit: float | None, isolate: bool) -> None:
     """Build every model once on a few rows, so that a misspelling is told before an hour of fits, not after."""
     if time_limit is not None and not isolate:
-        raise ValueError(f"time_limit needs isolate=True: a fit cannot be stopped in this process, got {time_limit}")
+        raise ValueError(
+            f"time_limit needs isolate=True: a fit cannot be stopped in this process, got {time_limit}"
+        )
     for spec in specs:
         try:
             build_model(spec, dataset.task, dataset.X.head(100), dataset.roles)
@@ -139,10 +150,17 @@ def _check(specs: list[ModelSpec], dataset: Dataset, time_limit: float | None, i
 
 
 def _plan(
-    dataset: Dataset, specs: list[ModelSpec], protocol: Protocol, splits: list[Split], seeds: Sequence[int], n_jobs: int
+    dataset: Dataset,
+    specs: list[ModelSpec],
+    protocol: Protocol,
+    splits: list[Split],
+    seeds: Sequence[int],
+    n_jobs: int,
 ) -> Iterator[_Cell]:
     for split in splits:
-        rows = hashlib.blake2b(np.r_[split.train, -1, split.test].astype(np.int64).tobytes(), digest_size=8).hexdigest()
+        rows = hashlib.blake2b(
+            np.r_[split.train, -1, split.test].astype(np.int64).tobytes(), digest_size=8
+        ).hexdigest()
         for spec in specs:
             for seed in seeds if find_model(spec.name).seeded else seeds[:1]:
                 values = (
@@ -224,6 +242,4 @@ def _outcome(result: Mapping[str, Any]) -> str:
     if result["status"] == "failed":
         return f"FAILED, {result['error']}"
     metric = result["metric"]
-    return (
-        f"{metric} {result[metric]:.4f}, fit {result['fit_seconds']:.1f} s, predict {result['predict_seconds']:.2f} s"
-    )
+    return f"{metric} {result[metric]:.4f}, fit {result['fit_seconds']:.1f} s, predict {result['predict_seconds']:.2f} s"

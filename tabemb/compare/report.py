@@ -49,9 +49,13 @@ def write_report(
     summarize(results, confidence).to_csv(folder / "summary.csv", index=False)
     for name, cells in results.groupby("dataset", sort=False):
         if (cells["status"] == "ok").any():
-            plot_all(cells, reference, confidence).savefig(folder / f"{_file_name(str(name))}.png", dpi=130)
+            plot_all(cells, reference, confidence).savefig(
+                folder / f"{_file_name(str(name))}.png", dpi=130
+            )
     page = folder / "report.html"
-    page.write_text(render_html(results, reference, title, config, sections, confidence), encoding="utf-8")
+    page.write_text(
+        render_html(results, reference, title, config, sections, confidence), encoding="utf-8"
+    )
     return page
 
 

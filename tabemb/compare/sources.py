@@ -104,7 +104,11 @@ def _in_data_folder(file: str | None) -> Path | None:
 def _how_to_get(name: str, file: str | None, local: Path | None, source: str | None) -> str:
     if file is None:
         return f"data set {name!r}: give one of path, file, openml or reader"
-    place = f"there is no {str(local)!r}" if local is not None else f"the variable {FOLDER_VARIABLE} is not set"
+    place = (
+        f"there is no {str(local)!r}"
+        if local is not None
+        else f"the variable {FOLDER_VARIABLE} is not set"
+    )
     hint = f"; published at {source}" if source else ""
     return f"data set {name!r}: {place}; put {file} into the folder that {FOLDER_VARIABLE} names, or pass path{hint}"
 

@@ -80,7 +80,9 @@ class Protocol:
                 f"{self.kind} needs folds >= {least} and repeats >= 1, got {self.folds} and {self.repeats}"
             )
         if self.kind == "time" and self.folds * self.test_size >= 1:
-            raise ValueError(f"time: folds * test_size must stay below 1, got {self.folds} * {self.test_size}")
+            raise ValueError(
+                f"time: folds * test_size must stay below 1, got {self.folds} * {self.test_size}"
+            )
 
     @property
     def label(self) -> str:
@@ -121,7 +123,9 @@ def make_splits(dataset: Dataset, protocol: Protocol) -> list[Split]:
     for split in splits:
         if not len(split.train) or not len(split.test):
             sizes = f"{len(split.train)} training and {len(split.test)} test rows"
-            raise ValueError(f"protocol {protocol.label!r} leaves {sizes} of {dataset.name!r} in fold {split.fold}")
+            raise ValueError(
+                f"protocol {protocol.label!r} leaves {sizes} of {dataset.name!r} in fold {split.fold}"
+            )
     return splits
 
 
@@ -130,7 +134,9 @@ Pairs = list[tuple[int, tuple[np.ndarray, np.ndarray]]]
 
 def _holdout(dataset: Dataset, protocol: Protocol) -> Pairs:
     splitter = ShuffleSplit if dataset.task == "regression" else StratifiedShuffleSplit
-    draws = splitter(protocol.folds * protocol.repeats, test_size=protocol.test_size, random_state=protocol.seed)
+    draws = splitter(
+        protocol.folds * protocol.repeats, test_size=protocol.test_size, random_state=protocol.seed
+    )
     return list(enumerate(draws.split(dataset.X, dataset.y), 1))
 
 
@@ -159,7 +165,10 @@ def _time(dataset: Dataset, protocol: Protocol) -> Pairs:
     rank = time.rank(method="max", pct=True).to_numpy()
     starts = [1 - protocol.test_size * (protocol.folds - i) for i in range(protocol.folds)]
     ends = [*starts[1:], 1.0]
-    windows = [(np.flatnonzero(rank <= a), np.flatnonzero((rank > a) & (rank <= b))) for a, b in zip(starts, ends)]
+    windows = [
+        (np.flatnonzero(rank <= a), np.flatnonzero((rank > a) & (rank <= b)))
+        for a, b in zip(starts, ends)
+    ]
     return list(enumerate(windows, 1))
 
 

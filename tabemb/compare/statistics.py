@@ -41,7 +41,9 @@ def summarize(results: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
         medians of `fit_seconds`, `fit_cpu_seconds`, `predict_seconds`, `fit_memory_mib`. A model without any finished
         cell has NaN.
     """
-    rows = [_summary(cells, confidence) for _, cells in results.groupby(["dataset", "model"], sort=False)]
+    rows = [
+        _summary(cells, confidence) for _, cells in results.groupby(["dataset", "model"], sort=False)
+    ]
     summary = pd.DataFrame(rows).sort_values(["dataset", "mean"], na_position="last", ignore_index=True)
     return summary.assign(rank=summary.groupby("dataset")["mean"].rank())
 
@@ -50,7 +52,11 @@ def _summary(cells: pd.DataFrame, confidence: float) -> dict[str, object]:
     finished, failed = cells[cells["status"] == "ok"], cells[cells["status"] == "failed"]
     first = cells.iloc[0]
     row: dict[str, object] = {name: first[name] for name in ("dataset", "model", "task", "metric")}
-    row |= {"n_folds": finished["fold"].nunique(), "n_seeds": finished["seed"].nunique(), "n_failed": len(failed)}
+    row |= {
+        "n_folds": finished["fold"].nunique(),
+        "n_seeds": finished["seed"].nunique(),
+        "n_failed": len(failed),
+    }
     row |= {"error": failed["error"].iloc[0] if len(failed) else ""}
     row |= dict.fromkeys(("mean", "low", "high", *OTHER_METRICS[first["task"]], *MEASUREMENTS), np.nan)
     if finished.empty:
@@ -101,7 +107,11 @@ def paired_differences(results: pd.DataFrame, reference: str, confidence: float 
 
 def _by_error(cells: pd.DataFrame) -> list[str]:
     """List the models of a data set, the best first and those without a result last."""
-    errors = cells.assign(value=cells.get(cells["metric"].iloc[0], np.nan)).groupby("model", sort=False)["value"].mean()
+    errors = (
+        cells.assign(value=cells.get(cells["metric"].iloc[0], np.nan))
+        .groupby("model", sort=False)["value"]
+        .mean()
+    )
     return list(errors.sort_values(na_position="last", kind="stable").index)
 
 
@@ -116,11 +126,18 @@ def _comparison(cells: pd.DataFrame, reference: str, other: str, confidence: flo
     ours, theirs = finished[finished["model"] == reference], finished[finished["model"] == other]
     common = set(ours["fold"]) & set(theirs["fold"])
     if not common:
-        return {**names, "n_folds": 0, "outcome": "failed", "verdict": _no_common_fold(cells, reference, other)}
+        return {
+            **names,
+            "n_folds": 0,
+            "outcome": "failed",
+            "verdict": _no_common_fold(cells, reference, other),
+        }
     ours, theirs = ours[ours["fold"].isin(common)], theirs[theirs["fold"].isin(common)]
     estimate = _estimate(theirs, ours, confidence)
     errors = _fold_errors(ours).mean(), _fold_errors(theirs).mean()
-    percent = np.array([estimate.value, estimate.low, estimate.high]) * (100 / errors[1] if errors[1] else np.nan)
+    percent = np.array([estimate.value, estimate.low, estimate.high]) * (
+        100 / errors[1] if errors[1] else np.nan
+    )
     outcome = "better" if estimate.low > 0 else "worse" if estimate.high < 0 else "no difference"
     return {
         **names,
@@ -131,7 +148,9 @@ def _comparison(cells: pd.DataFrame, reference: str, other: str, confidence: flo
     }
 
 
-def _verdict(names: dict[str, str], outcome: str, percent: np.ndarray, errors: tuple[float, float]) -> str:
+def _verdict(
+    names: dict[str, str], outcome: str, percent: np.ndarray, errors: tuple[float, float]
+) -> str:
     ours, theirs, dataset = names["reference"], names["model"], names["dataset"]
     figures = f"{names['metric']} {_short(errors[0])} against {_short(errors[1])}"
     if np.isnan(percent[1]):
@@ -213,7 +232,13 @@ def _from_rows(value: float, effects: np.ndarray, confidence: float) -> _Estimat
 def _interval(value: float, deviation: float, distribution: Any, confidence: float) -> _Estimate:
     margin = deviation * float(distribution.ppf((1 + confidence) / 2))
     # two models with the very same errors differ by nothing, and surely so
-    p_value = 2 * float(distribution.sf(abs(value) / deviation)) if deviation > 0 else 1.0 if value == 0 else np.nan
+    p_value = (
+        2 * float(distribution.sf(abs(value) / deviation))
+        if deviation > 0
+        else 1.0
+        if value == 0
+        else np.nan
+    )
     return _Estimate(value, value - margin, value + margin, p_value)
 
 
@@ -249,7 +274,9 @@ class RankTest:
         """The finding in words."""
         order = ", ".join(f"{model} {rank:.2f}" for model, rank in self.ranks.items())
         found = "differ" if self.p_value < 0.05 else "do not differ beyond chance"
-        without = f" Without {', '.join(self.left_out)}: not finished everywhere." if self.left_out else ""
+        without = (
+            f" Without {', '.join(self.left_out)}: not finished everywhere." if self.left_out else ""
+        )
         return f"Mean ranks over {self.n_blocks} {self.block}s {found} (p = {self.p_value:.2g}): {order}.{without}"
 
 
@@ -281,13 +308,17 @@ def rank_test(results: pd.DataFrame, models: Sequence[str] | None = None) -> Ran
         return None
     p_value, pairwise = _two_models(table) if table.shape[1] == 2 else _many_models(table)
     left_out = tuple(model for model in dict.fromkeys(asked["model"]) if model not in table)
-    return RankTest(table.rank(axis=1).mean().sort_values(), p_value, pairwise, len(table), block, left_out)
+    return RankTest(
+        table.rank(axis=1).mean().sort_values(), p_value, pairwise, len(table), block, left_out
+    )
 
 
 def _two_models(table: pd.DataFrame) -> tuple[float, pd.DataFrame]:
     a, b = table.to_numpy().T
     p_value = 1.0 if np.array_equal(a, b) else float(stats.wilcoxon(a, b).pvalue)
-    return p_value, pd.DataFrame([[1, p_value], [p_value, 1]], index=table.columns, columns=table.columns)
+    return p_value, pd.DataFrame(
+        [[1, p_value], [p_value, 1]], index=table.columns, columns=table.columns
+    )
 
 
 def _many_models(table: pd.DataFrame) -> tuple[float, pd.DataFrame]:

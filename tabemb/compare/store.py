@@ -48,7 +48,11 @@ def read_cells(folder: str | Path) -> pd.DataFrame:
         One row a cell; empty if there are none.
     """
     files = sorted(Path(folder).glob("*.parquet"))
-    return pd.concat([pd.read_parquet(file) for file in files], ignore_index=True) if files else pd.DataFrame()
+    return (
+        pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+        if files
+        else pd.DataFrame()
+    )
 
 
 def newest(cells: pd.DataFrame) -> pd.DataFrame:
@@ -59,6 +63,11 @@ def newest(cells: pd.DataFrame) -> pd.DataFrame:
     if cells.empty:
         return cells
     cells = cells.sort_values("finished")
-    for group, state in ((["dataset", "protocol"], "fingerprint"), (["dataset", "protocol", "model"], "code")):
+    for group, state in (
+        (["dataset", "protocol"], "fingerprint"),
+        (["dataset", "protocol", "model"], "code"),
+    ):
         cells = cells[cells[state] == cells.groupby(group)[state].transform("last")]
-    return cells.drop_duplicates(["dataset", "protocol", "model", "fold", "seed"], keep="last").reset_index(drop=True)
+    return cells.drop_duplicates(
+        ["dataset", "protocol", "model", "fold", "seed"], keep="last"
+    ).reset_index(drop=True)

@@ -11,7 +11,16 @@ from tabemb.compare.figures import decimals
 from tabemb.compare.metrics import OTHER_METRICS
 from tabemb.compare.statistics import paired_differences, rank_test, signed, summarize
 
-_CELLS = ("mean", "interval", "against", "fit_seconds", "fit_cpu_seconds", "predict_seconds", "fit_memory_mib", "runs")
+_CELLS = (
+    "mean",
+    "interval",
+    "against",
+    "fit_seconds",
+    "fit_cpu_seconds",
+    "predict_seconds",
+    "fit_memory_mib",
+    "runs",
+)
 _HEADERS = ("fit s", "CPU s", "predict s", "MiB", "folds x seeds")
 
 
@@ -29,7 +38,9 @@ def choose_reference(results: pd.DataFrame, wanted: str | None = None) -> str:
     return wanted or next((model for model in models if model.startswith("embedding")), models[0])
 
 
-def print_report(results: pd.DataFrame, reference: str | None = None, console: Console | None = None) -> None:
+def print_report(
+    results: pd.DataFrame, reference: str | None = None, console: Console | None = None
+) -> None:
     """Print a table and the verdicts of each data set, and the ranks.
 
     Parameters
@@ -79,7 +90,9 @@ def score_table(results: pd.DataFrame, reference: str | None = None, confidence:
     rows = f"{first['n_train']:,} training rows in fold {first['fold']}"
     title = f"{first['dataset']}: {first['target']}, {first['protocol']}, {rows}"
     table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left")
-    table.caption = "* best; gains are in % of the other's error, above zero where the reference is better"
+    table.caption = (
+        "* best; gains are in % of the other's error, above zero where the reference is better"
+    )
     table.add_column("model", no_wrap=True, min_width=results["model"].str.len().max() + 2)
     for header in (*headers(first["metric"], reference, confidence), *_HEADERS):
         table.add_column(header, justify="right")
@@ -97,8 +110,14 @@ def headers(metric: str, reference: str, confidence: float) -> tuple[str, str, s
 def formatted_rows(results: pd.DataFrame, reference: str, confidence: float) -> list[dict]:
     """Format the summary of one data set: a dict of texts a model, best first, with `best`, `failed`, `outcome`."""
     summary = summarize(results, confidence)
-    against = {row["model"]: row for row in paired_differences(results, reference, confidence).to_dict("records")}
-    return [_formatted(row, against.get(row["model"]), decimals(summary)) for row in summary.to_dict("records")]
+    against = {
+        row["model"]: row
+        for row in paired_differences(results, reference, confidence).to_dict("records")
+    }
+    return [
+        _formatted(row, against.get(row["model"]), decimals(summary))
+        for row in summary.to_dict("records")
+    ]
 
 
 def _formatted(row: dict, against: dict | None, places: int) -> dict:

@@ -82,7 +82,9 @@ class AggregateJoiner(Joiner):
         columns = {name: self.log_[name] for name in schema.names if name != self.time}
         counted = {name for name in columns if infer_role(schema.field(name)) == "categorical"}
         self.numbers_ = {n: _as_number(column, n) for n, column in columns.items() if n not in counted}
-        self.categories_ = {n: _Category.of(columns[n], schema.field(n), self.log_) for n in sorted(counted)}
+        self.categories_ = {
+            n: _Category.of(columns[n], schema.field(n), self.log_) for n in sorted(counted)
+        }
         asked = self._asked(frame)
         widest = None if None in self.windows else max(self.windows, key=self.log_.clock.length)
         seen = _coverage(self.log_.slices(*asked, widest).newest(self.max_events), len(self.log_.keys))
@@ -114,7 +116,9 @@ class AggregateJoiner(Joiner):
         parts = []
         with progress(len(slices.starts), unit="rows") as bar:
             for rows, chunk in slices.chunks():
-                parts.append(self._aggregate(Segments(chunk), None if cutoffs is None else cutoffs[rows], window))
+                parts.append(
+                    self._aggregate(Segments(chunk), None if cutoffs is None else cutoffs[rows], window)
+                )
                 bar.update(len(chunk.starts))
         return {name: _joined_parts([part[name] for part in parts]) for name in parts[0]}
 
@@ -126,9 +130,14 @@ class AggregateJoiner(Joiner):
             now = self.log_.clock.span(cutoffs - self.log_.moments[0])
             found |= _of_cutoffs(segments, days, now, None if window is None else self._days(window))
         for name, values in self.numbers_.items():
-            found |= {f"{name}_{what}": value for what, value in _of_number(segments, values, days).items()}
+            found |= {
+                f"{name}_{what}": value for what, value in _of_number(segments, values, days).items()
+            }
         for name, category in self.categories_.items():
-            found |= {f"{name}_{what}": value for what, value in category.aggregates(segments, self.numbers_).items()}
+            found |= {
+                f"{name}_{what}": value
+                for what, value in category.aggregates(segments, self.numbers_).items()
+            }
         return found
 
     def _days(self, window: Any) -> float:
@@ -178,7 +187,9 @@ class Segments:
         found[self.filled] = values[places[self.filled]]
         return found
 
-    def spread(self, values: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def spread(
+        self, values: np.ndarray, present: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Number of the values present, their mean, their squared deviations from it, and every deviation."""
         n = self.sum(present.astype(np.float64))
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -208,7 +219,9 @@ def _of_times(segments: Segments, days: np.ndarray) -> dict[str, np.ndarray]:
     return found | {"gap_last": np.where(segments.counts > 1, last, np.nan)}
 
 
-def _of_cutoffs(segments: Segments, days: np.ndarray, now: np.ndarray, window: float | None) -> dict[str, np.ndarray]:
+def _of_cutoffs(
+    segments: Segments, days: np.ndarray, now: np.ndarray, window: float | None
+) -> dict[str, np.ndarray]:
     """Days since the last and the first event, and events a day: of the window, or since the first."""
     since_last = now - segments.at(days, segments.slices.ends - 1)
     since_first = now - segments.at(days, segments.slices.starts)
@@ -254,14 +267,19 @@ class _Category:
         best = np.argsort(-counts, kind="stable")[:top_k]
         best = best[counts[best] > 0]
         self.levels = self.vocabulary.labels()[best].tolist()
-        self.column = np.full(len(self.vocabulary), len(best))  # of each code; the last one is of all others
+        self.column = np.full(
+            len(self.vocabulary), len(best)
+        )  # of each code; the last one is of all others
         self.column[best + N_SPECIAL] = np.arange(len(best))
 
     def aggregates(self, segments: Segments, numbers: Mapping[str, np.ndarray]) -> dict[str, Any]:
         codes = segments.take(self.codes)
         present = codes >= N_SPECIAL
         is_first = present & (segments.take(self.earlier) < segments.slices.starts[segments.rows])
-        found: dict[str, Any] = {"unique": segments.sum(is_first.astype(np.float64)), "last": self._last(segments)}
+        found: dict[str, Any] = {
+            "unique": segments.sum(is_first.astype(np.float64)),
+            "last": self._last(segments),
+        }
         counts = self._by_level(segments, codes, None)
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = counts / segments.counts[:, None]
@@ -276,7 +294,11 @@ class _Category:
         """Counts, or sums of weights, by row and frequent category: (n_rows, n_levels + 1)."""
         width = len(self.levels) + 1
         cells = segments.rows * width + self.column[codes]
-        return np.bincount(cells, weights, width * len(segments.counts)).astype(np.float64).reshape(-1, width)
+        return (
+            np.bincount(cells, weights, width * len(segments.counts))
+            .astype(np.float64)
+            .reshape(-1, width)
+        )
 
     def _last(self, segments: Segments) -> pa.Array:
         codes = np.zeros(len(segments.counts), np.int64)
@@ -297,7 +319,9 @@ def _as_number(column: pa.ChunkedArray, name: str) -> np.ndarray:
 
 def _coverage(slices: Slices, n_events: int) -> np.ndarray:
     """In how many rows' slices each event of the log lies, (n_events,)."""
-    edges = np.bincount(slices.starts, minlength=n_events + 1) - np.bincount(slices.ends, minlength=n_events + 1)
+    edges = np.bincount(slices.starts, minlength=n_events + 1) - np.bincount(
+        slices.ends, minlength=n_events + 1
+    )
     return np.cumsum(edges)[:n_events]
 
 

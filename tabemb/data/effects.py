@@ -90,10 +90,16 @@ class _Sums:
         products = np.square(self.sums).sum(1)
         others = np.maximum(self.counts - 1, 0)
         errors = []
-        for strength in STRENGTHS:  # error of y - (sum - y) / (others + strength), summed over the rows of a level
+        for (
+            strength
+        ) in STRENGTHS:  # error of y - (sum - y) / (others + strength), summed over the rows of a level
             inverse = 1 / (others + strength)
             own = 1 + inverse
-            error = own**2 * self.squares - 2 * own * inverse * products + inverse**2 * self.counts * products
+            error = (
+                own**2 * self.squares
+                - 2 * own * inverse * products
+                + inverse**2 * self.counts * products
+            )
             errors.append(error.sum())
         best, total = int(np.argmin(errors)), self.squares.sum()
         return float(STRENGTHS[best]), 1 - errors[best] / total if total else 0.0
@@ -104,7 +110,9 @@ class _Sums:
         return (self.sums[ids] - responses) / others[:, None]
 
 
-def shrunken_means(codes: np.ndarray, responses: np.ndarray, weights: np.ndarray, n_codes: int) -> np.ndarray:
+def shrunken_means(
+    codes: np.ndarray, responses: np.ndarray, weights: np.ndarray, n_codes: int
+) -> np.ndarray:
     """Mean answer of each code, pulled to the mean of all by the strength that predicts other rows best.
 
     Parameters
@@ -260,7 +268,9 @@ class Effects:
         ndarray of shape (n_terms, n_rows)
         """
         levels = self.levels_(codes, numbers)
-        places = np.empty((len(self.terms_), len(codes)), np.int32 if len(self.counts_) < 2**31 else np.int64)
+        places = np.empty(
+            (len(self.terms_), len(codes)), np.int32 if len(self.counts_) < 2**31 else np.int64
+        )
         for t, term in enumerate(self.terms_):
             known = self.keys_[self._own(t)]
             found = _find(known, _keys(levels, term))
@@ -283,7 +293,9 @@ class Effects:
         effects = sums / (counts + self.strength_[terms, None])[..., None]
         effects = self._linked(effects) / self.effect_units_[terms]
         certainty = np.log1p(counts) / self.count_units_[terms]
-        return np.concatenate([effects, certainty[..., None]], axis=2, dtype=np.float32).transpose(1, 0, 2)
+        return np.concatenate([effects, certainty[..., None]], axis=2, dtype=np.float32).transpose(
+            1, 0, 2
+        )
 
 
 class CrossFit:
@@ -338,7 +350,10 @@ class CrossFit:
     def _of_term(self, t: int, rows: np.ndarray, folds: np.ndarray) -> np.ndarray:
         places, weights, effects = self.places[t, rows], self.weights[rows], self.effects
         cells = (places - effects.ends_[t]) * (int(folds.max()) + 1) + folds
-        own = [np.bincount(cells, column)[cells] for column in (*(self.centered[rows] * weights[:, None]).T, weights)]
+        own = [
+            np.bincount(cells, column)[cells]
+            for column in (*(self.centered[rows] * weights[:, None]).T, weights)
+        ]
         counts = np.maximum(effects.counts_[places] - own[-1], 0.0)
         sums = effects.sums_[places] - np.stack(own[:-1], axis=1)
         return effects.describe(sums[None], counts[None], slice(t, t + 1))
@@ -376,8 +391,13 @@ def choose_pairs(
     found = [own.strength() for own in sums]
     pool = sorted(sorted(range(len(sums)), key=lambda i: -found[i][1])[:N_PAIRED])
     alone = {i: sums[i].without_own(levels[i], centered, found[i][0]) for i in pool}
-    added = {(a, b): _added(levels, (a, b), centered - alone[a] - alone[b], weights) for a, b in combinations(pool, 2)}
-    best = sorted((pair for pair, gain in added.items() if gain > MIN_GAIN), key=lambda pair: -added[pair])
+    added = {
+        (a, b): _added(levels, (a, b), centered - alone[a] - alone[b], weights)
+        for a, b in combinations(pool, 2)
+    }
+    best = sorted(
+        (pair for pair, gain in added.items() if gain > MIN_GAIN), key=lambda pair: -added[pair]
+    )
     return best[:n_pairs]
 
 
@@ -393,7 +413,9 @@ def _find(known: np.ndarray, keys: np.ndarray) -> np.ndarray:
     return np.where(known[found] == keys, found, len(known))
 
 
-def _added(levels: Sequence[np.ndarray], pair: tuple[int, int], rest: np.ndarray, weights: np.ndarray) -> float:
+def _added(
+    levels: Sequence[np.ndarray], pair: tuple[int, int], rest: np.ndarray, weights: np.ndarray
+) -> float:
     """Share of the rest that a pair explains out of sample; nothing where one of its inputs says all of the other."""
     keys, ids = np.unique(_keys(levels, pair), return_inverse=True)
     if len(keys) <= max(len(np.unique(levels[i])) for i in pair):

@@ -98,10 +98,14 @@ class Inputs:
         """Learn scales from training rows or events."""
         times = [f.column for f in self.schema.numbers if f.part]
         self.origins = {name: _origin(events.frame[name], name) for name in times}
-        self.scales = [Scale.learn(self._number(f, events), weights, n_bins) for f in self.schema.numbers]
+        self.scales = [
+            Scale.learn(self._number(f, events), weights, n_bins) for f in self.schema.numbers
+        ]
         return self
 
-    def encode(self, events: Events, vocabularies: Sequence[Vocabulary]) -> tuple[np.ndarray, np.ndarray]:
+    def encode(
+        self, events: Events, vocabularies: Sequence[Vocabulary]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Codes by the vocabulary of each categorical feature, and scaled numbers."""
         codes = np.empty((events.frame.num_rows, len(vocabularies)), np.int32)
         numbers = np.empty((events.frame.num_rows, len(self.scales)), np.float32)
@@ -137,7 +141,9 @@ class Encoder:
         Most events of a row in each history; the newest stay.
     """
 
-    def __init__(self, schema: Schema, n_bins: int, min_count: float, max_events: int | None = None) -> None:
+    def __init__(
+        self, schema: Schema, n_bins: int, min_count: float, max_events: int | None = None
+    ) -> None:
         self.schema = schema
         self.n_bins = n_bins
         self.min_count = min_count
@@ -148,7 +154,9 @@ class Encoder:
         parts = [(self.schema, Events.single(frame)), *self._histories(frame)]
         own = [None if weights is None else np.repeat(weights, events.counts) for _, events in parts]
         self.vocabularies_ = {name: self._learn_table(name, parts, own) for name in self.schema.tables}
-        self.inputs_ = [Inputs(schema).learn(events, w, self.n_bins) for (schema, events), w in zip(parts, own)]
+        self.inputs_ = [
+            Inputs(schema).learn(events, w, self.n_bins) for (schema, events), w in zip(parts, own)
+        ]
         return self
 
     def transform(self, frame: pa.Table) -> Encoded:
@@ -162,10 +170,13 @@ class Encoder:
         self._check_columns(frame)
         parts = [Events.single(frame), *(events for _, events in self._histories(frame))]
         (codes, numbers), *histories = [
-            inputs.encode(events, self.vocabularies_of(inputs)) for inputs, events in zip(self.inputs_, parts)
+            inputs.encode(events, self.vocabularies_of(inputs))
+            for inputs, events in zip(self.inputs_, parts)
         ]
         return Encoded(
-            codes, numbers, tuple(EncodedHistory(e.offsets, *arrays) for e, arrays in zip(parts[1:], histories))
+            codes,
+            numbers,
+            tuple(EncodedHistory(e.offsets, *arrays) for e, arrays in zip(parts[1:], histories)),
         )
 
     def vocabularies_of(self, inputs: Inputs) -> list[Vocabulary]:
@@ -178,7 +189,10 @@ class Encoder:
         return self.inputs_[0].scales
 
     def _histories(self, frame: pa.Table) -> list[tuple[Schema, Events]]:
-        return [(own, _events(frame[name], name, own, self.max_events)) for name, own in self.schema.histories.items()]
+        return [
+            (own, _events(frame[name], name, own, self.max_events))
+            for name, own in self.schema.histories.items()
+        ]
 
     def _check_columns(self, frame: pa.Table) -> None:
         missing = [name for name in self.schema.used if name not in frame.schema.names]
@@ -196,7 +210,9 @@ class Encoder:
                 if feature.name in table.columns:
                     columns[feature.name], own[feature.name] = _cells(feature, events.frame), w
         try:
-            return Vocabulary.learn(columns, own, self.min_count if table.min_count is None else table.min_count)
+            return Vocabulary.learn(
+                columns, own, self.min_count if table.min_count is None else table.min_count
+            )
         except ValueError as error:
             raise ValueError(f"Table {name!r}: {error}") from error
 
@@ -210,7 +226,9 @@ def _events(column: pa.ChunkedArray, name: str, schema: Schema, max_events: int 
     events = Events.of(column, name, max_events)
     missing = [used for used in schema.used if used not in events.frame.schema.names]
     if missing and events.frame.num_rows:
-        raise ValueError(f"Column {name!r} lacks the field {missing[0].removeprefix(name + '.')!r} in its events.")
+        raise ValueError(
+            f"Column {name!r} lacks the field {missing[0].removeprefix(name + '.')!r} in its events."
+        )
     frame = events.frame
     for lacking in missing:
         frame = frame.append_column(lacking, pa.nulls(0))
@@ -256,14 +274,20 @@ def to_floats(column: pa.ChunkedArray, name: str) -> np.ndarray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_duration(column.type):
-        column = pc.divide(column.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64()), 1e6)
+        column = pc.divide(
+            column.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64()), 1e6
+        )
     elif pa.types.is_time(column.type):
         column = pc.divide(column.cast(pa.time64("us")).cast(pa.int64()).cast(pa.float64()), 1e6)
     try:  # a cast that changes nothing costs one row as much as all the rest
-        values = (column if column.type == pa.float64() else column.cast(pa.float64(), safe=False)).to_numpy()
+        values = (
+            column if column.type == pa.float64() else column.cast(pa.float64(), safe=False)
+        ).to_numpy()
     except pa.ArrowException as error:
         raise ValueError(f"Column {name!r} has the role 'number', but {_unread(column)}.") from error
     if np.isinf(values).any():
         row = int(np.flatnonzero(np.isinf(values))[0])
-        raise ValueError(f"Column {name!r} holds {values[row]} in row {row}; a number must be finite or missing.")
+        raise ValueError(
+            f"Column {name!r} holds {values[row]} in row {row}; a number must be finite or missing."
+        )
     return values.astype(float)

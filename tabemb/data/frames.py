@@ -83,13 +83,19 @@ def _column_names(X) -> list:
 def beside(X, columns: pa.Table) -> Any:
     """X with more columns behind its own, in the library that it came in; an array comes back as pandas."""
     if isinstance(X, pa.Table):
-        return pa.table({**dict(zip(X.schema.names, X.columns)), **dict(zip(columns.schema.names, columns.columns))})
+        return pa.table(
+            {**dict(zip(X.schema.names, X.columns)), **dict(zip(columns.schema.names, columns.columns))}
+        )
     if isinstance(X, pd.DataFrame) or not is_frame(X):
         frame = X if isinstance(X, pd.DataFrame) else to_arrow(X).to_pandas()
-        new = pd.DataFrame({name: _to_series(column) for name, column in zip(columns.schema.names, columns.columns)})
+        new = pd.DataFrame(
+            {name: _to_series(column) for name, column in zip(columns.schema.names, columns.columns)}
+        )
         return pd.concat([frame, new.set_index(frame.index)], axis=1)
     own = nw.from_native(X, eager_only=True)
-    return nw.concat([own, nw.from_arrow(columns, backend=own.implementation)], how="horizontal").to_native()
+    return nw.concat(
+        [own, nw.from_arrow(columns, backend=own.implementation)], how="horizontal"
+    ).to_native()
 
 
 def select(X, names: list[str]) -> Any:
@@ -107,7 +113,9 @@ def _to_series(column: pa.ChunkedArray) -> pd.Series:
 def to_vector(values) -> np.ndarray:
     """A target, a weight or an array of targets as numpy, whatever library it comes from."""
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
-        return values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()
+        return (
+            values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()
+        )
     native = nw.from_native(values, pass_through=True, allow_series=True)
     if isinstance(native, (nw.Series, nw.DataFrame)):
         values = native.to_numpy()
@@ -126,7 +134,9 @@ def _from_pandas(X: pd.DataFrame) -> pa.Table:
     return pa.table(columns, schema=pa.schema(fields)) if fields else pa.table({})
 
 
-def _from_series(series: pd.Series, name: str) -> tuple[pa.Array | pa.ChunkedArray, dict[bytes, bytes] | None]:
+def _from_series(
+    series: pd.Series, name: str
+) -> tuple[pa.Array | pa.ChunkedArray, dict[bytes, bytes] | None]:
     """One pandas column as Arrow; values of a kind Arrow does not know become text keys."""
     if series.dtype.kind == "c":
         raise ValueError(f"Complex data not supported; column {name!r} holds it.")
@@ -140,7 +150,9 @@ def _from_series(series: pd.Series, name: str) -> tuple[pa.Array | pa.ChunkedArr
         array = pa.Array.from_pandas(series)
     except (pa.ArrowException, OverflowError):
         return _keys(series, name), OBJECT
-    if pa.types.is_nested(array.type) and not _holds_lists(series):  # tuples are categories, lists are bags
+    if pa.types.is_nested(array.type) and not _holds_lists(
+        series
+    ):  # tuples are categories, lists are bags
         return _keys(series, name), OBJECT
     return array, None
 
@@ -149,7 +161,9 @@ def _from_array(X, estimator: Any) -> pa.Table:
     array = check_array(X, dtype=None, ensure_all_finite=False, estimator=estimator, input_name="X")
     names = [f"x{i}" for i in range(array.shape[1])]
     if array.dtype.kind in "OUS":
-        frame = pd.DataFrame({name: pd.Series(array[:, i], dtype=object) for i, name in enumerate(names)})
+        frame = pd.DataFrame(
+            {name: pd.Series(array[:, i], dtype=object) for i, name in enumerate(names)}
+        )
         return _from_pandas(frame)
     if array.dtype == np.float16:  # Arrow has few kernels for half precision
         array = array.astype(np.float32)
@@ -159,7 +173,9 @@ def _from_array(X, estimator: Any) -> pa.Table:
 def _check_shape(table: pa.Table) -> None:
     _check_unique(table.schema.names)
     if table.num_columns == 0:
-        raise ValueError(f"Found 0 feature(s) (shape=({table.num_rows}, 0)) while a minimum of 1 is required.")
+        raise ValueError(
+            f"Found 0 feature(s) (shape=({table.num_rows}, 0)) while a minimum of 1 is required."
+        )
     if table.num_rows == 0:
         raise ValueError(
             f"Found array with 0 sample(s) (shape=(0, {table.num_columns})) while a minimum of 1 is required."
@@ -180,7 +196,9 @@ def _holds_lists(series: pd.Series) -> bool:
 
 
 def _keys(series: pd.Series, name: str) -> pa.Array:
-    return pa.array([None if _is_missing(value) else key_of(value, name) for value in series], pa.string())
+    return pa.array(
+        [None if _is_missing(value) else key_of(value, name) for value in series], pa.string()
+    )
 
 
 def _is_missing(value: Any) -> bool:

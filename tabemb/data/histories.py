@@ -11,7 +11,12 @@ import pyarrow.compute as pc
 
 def is_list(dtype: pa.DataType) -> bool:
     """Whether a cell holds a list: of structs (a history), or of plain values (a bag)."""
-    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view)
+    kinds = (
+        pa.types.is_list,
+        pa.types.is_large_list,
+        pa.types.is_fixed_size_list,
+        pa.types.is_list_view,
+    )
     return any(is_kind(dtype) for is_kind in kinds)
 
 
@@ -36,7 +41,9 @@ class Events:
         lists = column.combine_chunks()
         if isinstance(lists, pa.ChunkedArray):  # no chunk at all
             lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], column.type)
-        lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+        lengths = (
+            pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+        )
         events, offsets = lists.flatten(), np.concatenate([[0], np.cumsum(lengths)])
         if max_events is not None and lengths.max(initial=0) > max_events:
             ends, kept = offsets[1:], np.minimum(lengths, max_events)

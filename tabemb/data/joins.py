@@ -79,7 +79,11 @@ class EventLog:
 
     def __init__(self, log: Any, entity: str, time: str, fields: Sequence[str] | None) -> None:
         frame = to_arrow(log)
-        wanted = [name for name in frame.schema.names if name != entity] if fields is None else [time, *fields]
+        wanted = (
+            [name for name in frame.schema.names if name != entity]
+            if fields is None
+            else [time, *fields]
+        )
         names = list(dict.fromkeys([time, *wanted]))
         for name in (entity, *names):
             check_column(frame, name, "The log")
@@ -105,9 +109,13 @@ class EventLog:
         """Events of these entities (codes) before these moments, and not longer before them than the window."""
         stride = len(self.times) + 1
         last = len(self.times) if cutoffs is None else self._rank(cutoffs)
-        first = 0 if window is None or cutoffs is None else self._rank(cutoffs - self.clock.length(window))
+        first = (
+            0 if window is None or cutoffs is None else self._rank(cutoffs - self.clock.length(window))
+        )
         starts, ends = (np.searchsorted(self.keys, entities * stride + rank) for rank in (first, last))
-        known = entities >= N_SPECIAL  # a missing or unknown entity has no events, whatever stands in the log
+        known = (
+            entities >= N_SPECIAL
+        )  # a missing or unknown entity has no events, whatever stands in the log
         return Slices(np.where(known, starts, 0), np.where(known, ends, 0))
 
     def _rank(self, moments: np.ndarray) -> np.ndarray:
@@ -127,7 +135,9 @@ def _whole(values: np.ndarray) -> np.ndarray:
 def _coded(frame: pa.Table) -> pa.Table:
     """Text as dictionaries: an event then costs four bytes however often it is taken."""
     columns = [c.dictionary_encode() if _is_text(c.type) else c for c in frame.columns]
-    return pa.table(columns, schema=pa.schema([f.with_type(c.type) for f, c in zip(frame.schema, columns)]))
+    return pa.table(
+        columns, schema=pa.schema([f.with_type(c.type) for f, c in zip(frame.schema, columns)])
+    )
 
 
 def _is_text(dtype: pa.DataType) -> bool:
@@ -156,7 +166,9 @@ class Clock:
         """Moments as int64 in this unit, or plain numbers as int64 or float64."""
         other = Clock.of(column, name)
         if (other.unit is None) != (self.unit is None):
-            raise ValueError(f"Column {name!r} holds {column.type}; the log has {self} instead. Convert one of them.")
+            raise ValueError(
+                f"Column {name!r} holds {column.type}; the log has {self} instead. Convert one of them."
+            )
         if other.zoned != self.zoned:
             raise ValueError(
                 f"Column {name!r} has {'a' if other.zoned else 'no'} time zone, the log's times have "
@@ -164,7 +176,9 @@ class Clock:
             )
         if column.null_count:
             row = column.is_null().to_pylist().index(True)
-            raise ValueError(f"Column {name!r} must hold a time in every row; it is missing in row {row}.")
+            raise ValueError(
+                f"Column {name!r} must hold a time in every row; it is missing in row {row}."
+            )
         moments = column.to_numpy() if self.unit is None else self._ticks(column, name)
         if moments.dtype.kind == "f" and np.isnan(moments).any():
             row = int(np.flatnonzero(np.isnan(moments))[0])
@@ -183,12 +197,18 @@ class Clock:
         """A window in this clock's unit."""
         if self.unit is None:
             if isinstance(window, (str, pd.Timedelta)) or not window > 0:
-                raise ValueError(f"window must be a number > 0, as the log's times are numbers; got {window!r}.")
+                raise ValueError(
+                    f"window must be a number > 0, as the log's times are numbers; got {window!r}."
+                )
             return window
         try:
-            span = pd.Timedelta(re.sub(r"(?<=[\d ])d\b", "D", window) if isinstance(window, str) else window)
+            span = pd.Timedelta(
+                re.sub(r"(?<=[\d ])d\b", "D", window) if isinstance(window, str) else window
+            )
         except ValueError as error:
-            raise ValueError(f"window must be a span of time such as '7d' or '12h'; got {window!r}.") from error
+            raise ValueError(
+                f"window must be a span of time such as '7d' or '12h'; got {window!r}."
+            ) from error
         if not span > pd.Timedelta(0):
             raise ValueError(f"window must be longer than nothing; got {window!r}.")
         return int(span / pd.Timedelta(1, "ns")) * SECOND[self.unit] // SECOND["ns"]
@@ -235,7 +255,10 @@ class Joiner(TransformerMixin, BaseEstimator):
             raise ValueError(f"max_events must be a whole number >= 1 or None; got {self.max_events!r}.")
         self.log_ = EventLog(self.log, self.entity, self.time, self.fields)
         frame = to_arrow(X)
-        self.feature_names_in_, self.n_features_in_ = np.asarray(frame.schema.names, dtype=object), frame.num_columns
+        self.feature_names_in_, self.n_features_in_ = (
+            np.asarray(frame.schema.names, dtype=object),
+            frame.num_columns,
+        )
         self._learn(frame)
         return self
 
@@ -360,4 +383,6 @@ class HistoryJoiner(Joiner):
         if cutoffs is not None:
             passed = np.repeat(cutoffs, slices.counts) - self.log_.moments[slices.places]
             events = events.append_column("before_cutoff", pa.array(self.log_.clock.span(passed)))
-        return pa.table({self.name: pa.LargeListArray.from_arrays(pa.array(slices.offsets), as_structs(events))})
+        return pa.table(
+            {self.name: pa.LargeListArray.from_arrays(pa.array(slices.offsets), as_structs(events))}
+        )

@@ -84,7 +84,9 @@ class KeptStates:
         """What is known of these keys; zeros for one that is new."""
         places = self.keys.codes(keys)
         known = places >= 0
-        found = Past(*(np.zeros((len(places), *values.shape[1:]), values.dtype) for values in self._rows))
+        found = Past(
+            *(np.zeros((len(places), *values.shape[1:]), values.dtype) for values in self._rows)
+        )
         for own, values in zip(found, self._rows):
             own[known] = values[places[known]]
         return found
@@ -99,7 +101,9 @@ class KeptStates:
             values[places] = own
 
     def _grow(self, n: int) -> None:
-        n_more = max(n, 2 * len(self.counts)) - len(self.counts)  # doubled: a new key always costs the same
+        n_more = max(n, 2 * len(self.counts)) - len(
+            self.counts
+        )  # doubled: a new key always costs the same
         if n > len(self.counts):
             wider = (np.concatenate([v, np.zeros((n_more, *v.shape[1:]), v.dtype)]) for v in self._rows)
             self.states, self.counts, self.moments = wider
@@ -155,7 +159,9 @@ class Recurrences:
                 self.entities.learn(entities.values)
                 book.learn(categories.values)
             groups = _Groups.of(entities.codes * len(categories.values) + categories.codes)
-            pairs = _pairs(entities.read_by(self.entities), categories.read_by(book))[groups.firsts].tolist()
+            pairs = _pairs(entities.read_by(self.entities), categories.read_by(book))[
+                groups.firsts
+            ].tolist()
             past, after = groups.told(kept.read(pairs), moments, answers)
             numbers |= self._numbers(field, past, moments)
             if keep:

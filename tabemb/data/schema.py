@@ -134,9 +134,13 @@ def infer_schema(
     """
     events = _events_of(frame)
     chosen = _check_roles(frame, events, roles or {})
-    schema = _schema_of(frame, {**chosen, **{n: "history" for n in events if chosen.get(n) != "ignored"}}, TIME_PARTS)
+    schema = _schema_of(
+        frame, {**chosen, **{n: "history" for n in events if chosen.get(n) != "ignored"}}, TIME_PARTS
+    )
     schema.histories = {
-        name: _schema_of(own, {n: role for n, role in chosen.items() if role != "history"}, EVENT_TIME_PARTS)
+        name: _schema_of(
+            own, {n: role for n, role in chosen.items() if role != "history"}, EVENT_TIME_PARTS
+        )
         for name, own in events.items()
         if schema.roles[name] == "history"
     }
@@ -176,17 +180,28 @@ def _schema_of(frame: pa.Table, roles: Mapping[str, str], time_parts: Sequence[s
     return schema
 
 
-def _check_roles(frame: pa.Table, events: Mapping[str, pa.Table], roles: Mapping[str | int, str]) -> dict[str, str]:
-    checked, names = {}, [*frame.schema.names, *(name for own in events.values() for name in own.schema.names)]
+def _check_roles(
+    frame: pa.Table, events: Mapping[str, pa.Table], roles: Mapping[str | int, str]
+) -> dict[str, str]:
+    checked, names = (
+        {},
+        [*frame.schema.names, *(name for own in events.values() for name in own.schema.names)],
+    )
     for key, role in roles.items():
         name = frame.schema.names[key] if isinstance(key, int) and key < frame.num_columns else str(key)
         if name not in names:
             raise ValueError(f"roles names column {key!r}, which X does not have{near(name, names)}.")
         if role not in ROLES:
-            raise ValueError(f"The role of column {name!r} must be one of {', '.join(ROLES)}; got {role!r}.")
+            raise ValueError(
+                f"The role of column {name!r} must be one of {', '.join(ROLES)}; got {role!r}."
+            )
         if role == "history" and name not in events:
             raise ValueError(f"Column {name!r} has the role 'history', but its cells are no lists.")
-        if role not in ("history", "ignored") and name in events and name not in events[name].schema.names:
+        if (
+            role not in ("history", "ignored")
+            and name in events
+            and name not in events[name].schema.names
+        ):
             raise ValueError(
                 f"Column {name!r} holds lists of events; its role is 'history' or 'ignored', not {role!r}."
             )
@@ -224,7 +239,9 @@ def _is_quantity(dtype: pa.DataType) -> bool:
     return pa.types.is_decimal(dtype) or pa.types.is_duration(dtype) or pa.types.is_time(dtype)
 
 
-def _add_features(schema: Schema, frame: pa.Table, name: str, role: str, time_parts: Sequence[str]) -> None:
+def _add_features(
+    schema: Schema, frame: pa.Table, name: str, role: str, time_parts: Sequence[str]
+) -> None:
     if role == "categorical":
         schema.categorical.append(Feature(name, name))
     elif role == "number":
@@ -233,7 +250,9 @@ def _add_features(schema: Schema, frame: pa.Table, name: str, role: str, time_pa
         schema.numbers.extend(Feature(f"{name}.{part}", name, part) for part in time_parts)
         parts = varying_parts(frame[name], name)
         taken = set(frame.schema.names)
-        schema.categorical.extend(Feature(_free_name(f"{name}.{part}", taken), name, part) for part in parts)
+        schema.categorical.extend(
+            Feature(_free_name(f"{name}.{part}", taken), name, part) for part in parts
+        )
 
 
 def _free_name(name: str, taken: set[str]) -> str:
@@ -297,13 +316,17 @@ def _assign_tables(schema: Schema, tables: Mapping[str, Table]) -> dict[str, Tab
                     f"{near(column, names)}; the categorical columns are {names}."
                 )
             if column in owner:
-                raise ValueError(f"Column {column!r} stands in two tables, {owner[column]!r} and {table_name!r}.")
+                raise ValueError(
+                    f"Column {column!r} stands in two tables, {owner[column]!r} and {table_name!r}."
+                )
             owner[column] = table_name
     assigned = dict(tables)
     for name in names:
         if name not in owner:
             if name in assigned:
-                raise ValueError(f"Table {name!r} has the name of a column that it does not list; rename the table.")
+                raise ValueError(
+                    f"Table {name!r} has the name of a column that it does not list; rename the table."
+                )
             assigned[name] = Table([name])
     return assigned
 
@@ -315,7 +338,9 @@ def _check_columns(name: str, table: Table) -> list[str]:
         raise ValueError(f"Table {name!r} must list its columns; got columns={table.columns!r}.")
     for setting, (holds, rule) in _TABLE_RULES.items():
         if not holds(getattr(table, setting)):
-            raise ValueError(f"Table {name!r}: {setting} must be {rule}; got {getattr(table, setting)!r}.")
+            raise ValueError(
+                f"Table {name!r}: {setting} must be {rule}; got {getattr(table, setting)!r}."
+            )
     if table.frozen and table.pretrained is None:
         raise ValueError(f"Table {name!r} is frozen, but has no pretrained vectors.")
     return list(table.columns)
@@ -329,5 +354,8 @@ _TABLE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "min_count": (_at_least_zero, "a number >= 0 or None"),
     "l2": (_at_least_zero, "a number >= 0 or None"),
     "max_norm": (lambda v: _at_least_zero(v) and v != 0, "a number > 0 or None"),
-    "init": (lambda v: v == "uniform" or (v is not None and _at_least_zero(v)), "a number >= 0 or 'uniform'"),
+    "init": (
+        lambda v: v == "uniform" or (v is not None and _at_least_zero(v)),
+        "a number >= 0 or 'uniform'",
+    ),
 }

@@ -70,7 +70,10 @@ class Vocabulary:
         everything = cls(kind, categories, np.zeros(len(categories) + N_SPECIAL))
         own = weights if isinstance(weights, Mapping) else dict.fromkeys(columns, weights)
         counts = np.sum(
-            [_count(everything._look_up(part), own[name], len(categories)) for name, part in zip(columns, parts)],
+            [
+                _count(everything._look_up(part), own[name], len(categories))
+                for name, part in zip(columns, parts)
+            ],
             axis=0,
         )
         return everything._keep(counts, min_count)
@@ -107,7 +110,9 @@ class Vocabulary:
         indices, values = dictionary
         found = self._positions(values) + N_SPECIAL
         found[found < N_SPECIAL] = UNKNOWN
-        return np.append(found, MISSING)[indices]  # index -1, a missing cell, reads the appended last entry
+        return np.append(found, MISSING)[
+            indices
+        ]  # index -1, a missing cell, reads the appended last entry
 
     def _positions(self, values: pa.Array) -> np.ndarray:
         """Position of each value among the categories, -1 where it is none."""
@@ -157,7 +162,10 @@ _KINDS: dict[str, tuple[Any, pa.DataType | None]] = {
     "integer": (pa.types.is_integer, pa.int64()),
     "float": (pa.types.is_floating, pa.float64()),
     "time": (_is_time, pa.timestamp("us")),
-    "binary": (lambda dtype: pa.types.is_binary(dtype) or pa.types.is_large_binary(dtype), pa.large_binary()),
+    "binary": (
+        lambda dtype: pa.types.is_binary(dtype) or pa.types.is_large_binary(dtype),
+        pa.large_binary(),
+    ),
     "object": (lambda dtype: False, pa.large_string()),
 }
 _READS_AS = {
@@ -201,11 +209,19 @@ def _decode(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def _dictionary(column: pa.ChunkedArray, field: pa.Field, kind: str, name: str) -> tuple[np.ndarray, pa.Array]:
+def _dictionary(
+    column: pa.ChunkedArray, field: pa.Field, kind: str, name: str
+) -> tuple[np.ndarray, pa.Array]:
     """Index of each cell into the distinct values (-1: missing), and those values in the vocabulary's kind."""
-    if pa.types.is_dictionary(column.type) and any(len(chunk.dictionary) > len(column) for chunk in column.chunks):
+    if pa.types.is_dictionary(column.type) and any(
+        len(chunk.dictionary) > len(column) for chunk in column.chunks
+    ):
         column = column.cast(column.type.value_type)  # a few rows may carry a dictionary of millions
-    encoded = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    encoded = (
+        column.unify_dictionaries()
+        if pa.types.is_dictionary(column.type)
+        else column.dictionary_encode()
+    )
     array = encoded.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # no chunk at all
         array = array.chunk(0) if array.num_chunks else pa.array([], column.type).dictionary_encode()
@@ -224,9 +240,15 @@ def _as_kind(values: pa.Array, found: str | None, kind: str, name: str) -> pa.Ar
     if found is None:
         return values.cast(dtype)
     if found != kind and found not in _READS_AS.get(kind, ()):
-        raise ValueError(f"Column {name!r} held {kind} values when it was fitted and holds {found} values now.")
+        raise ValueError(
+            f"Column {name!r} held {kind} values when it was fitted and holds {found} values now."
+        )
     if kind == "object":
-        keys = values.to_pylist() if found == "object" and _is_text(values.type) else _python_keys(values, name)
+        keys = (
+            values.to_pylist()
+            if found == "object" and _is_text(values.type)
+            else _python_keys(values, name)
+        )
         return pa.array(keys, dtype)
     if kind == "integer" and found == "float":
         return _whole_numbers(values)

@@ -197,12 +197,16 @@ class RowEstimator(TransformerMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         with seeded(seed, torch_device(self.device)), threads(self.n_jobs):
             rows, judges = self._split(rows, eval_X, eval_y, seed)
-            self.encoder_ = Encoder(schema, self.n_bins, self.min_count, self.max_events).fit(rows.frame, rows.weights)
+            self.encoder_ = Encoder(schema, self.n_bins, self.min_count, self.max_events).fit(
+                rows.frame, rows.weights
+            )
             tensors, learn = self._tensors(rows), self._learners(rows, judges, seed)
             self.effects_, crossed = self._learn_effects(tensors, rows, learn, seed)
             self.hidden_ = self._widths(len(rows))
             self.network_ = self._build(len(rows)).to(torch_device(self.device))
-            judged = self._judged(tensors, crossed, learn) if judges is None else self._judged_apart(judges)
+            judged = (
+                self._judged(tensors, crossed, learn) if judges is None else self._judged_apart(judges)
+            )
             self.history_, self.best_epoch_ = self._train(tensors, crossed, learn, judged, clock, seed)
             self._finish(everything)
         return self
@@ -251,7 +255,11 @@ class RowEstimator(TransformerMixin, BaseEstimator):
 
     def _held_out_share(self, n_rows: int) -> float:
         """A tenth of few rows; of many as many as make the judgement surer, but not all that could teach."""
-        return min(0.1, 10 / n_rows**0.5) if self.validation_fraction == "auto" else float(self.validation_fraction)
+        return (
+            min(0.1, 10 / n_rows**0.5)
+            if self.validation_fraction == "auto"
+            else float(self.validation_fraction)
+        )
 
     def _learners(self, rows: Rows, judges: Rows | None, seed: int) -> np.ndarray | None:
         """Positions of the rows that teach at first, where the others judge at first and teach later."""
@@ -274,7 +282,11 @@ class RowEstimator(TransformerMixin, BaseEstimator):
     def _chosen(self, name: str) -> Any:
         """A setting: what the user gave, or what the preset says where it was left at its default."""
         value = getattr(self, name)
-        return PRESETS[self.preset].get(name, value) if value == _defaults(type(self).__init__)[name] else value
+        return (
+            PRESETS[self.preset].get(name, value)
+            if value == _defaults(type(self).__init__)[name]
+            else value
+        )
 
     def _widths(self, n_rows: int) -> tuple[int, ...]:
         hidden = self._chosen("hidden")
@@ -381,7 +393,9 @@ class RowEstimator(TransformerMixin, BaseEstimator):
         codes, numbers, answers, weights, *histories = self._tensors(judges)
         return [codes, numbers, self._effects(codes, numbers), answers, weights, *histories]
 
-    def _judged(self, tensors: list[Any], crossed: CrossFit | None, learn: np.ndarray | None) -> list[Any] | None:
+    def _judged(
+        self, tensors: list[Any], crossed: CrossFit | None, learn: np.ndarray | None
+    ) -> list[Any] | None:
         """The rows that do not teach at first, as if no other had shown what is in them alone."""
         if learn is None:
             return None
@@ -462,7 +476,9 @@ class RowEstimator(TransformerMixin, BaseEstimator):
 
     def _pieces(self, tensors: Sequence[Any]) -> Iterator[Sequence[Any]]:
         """Rows to answer at a time."""
-        return in_pieces(tensors, self._at_once(PIECE_OF_HISTORIES if self.encoder_.schema.histories else PIECE))
+        return in_pieces(
+            tensors, self._at_once(PIECE_OF_HISTORIES if self.encoder_.schema.histories else PIECE)
+        )
 
     def _at_once(self, n_rows: int) -> int:
         """So many rows, or as few as keep the outputs of many classes small."""
@@ -484,13 +500,17 @@ class RowEstimator(TransformerMixin, BaseEstimator):
         rows = [part.to(device) for part in self._encoded(align_columns(self, X))]
         precise = len(rows[0]) <= N_PRECISE
         with threads(self.n_jobs):
-            return torch.cat([part(self._answer(*piece, precise=precise)) for piece in self._pieces(rows)])
+            return torch.cat(
+                [part(self._answer(*piece, precise=precise)) for piece in self._pieces(rows)]
+            )
 
     def _answer(self, codes: Tensor, numbers: Tensor, *histories: Ragged, precise: bool) -> Answer:
         effects = self._effects(codes, numbers)
         if precise:
             doubles = (history.double() for history in histories)
-            return in_double_precision(self.network_)(codes, numbers.double(), effects.double(), *doubles)
+            return in_double_precision(self.network_)(
+                codes, numbers.double(), effects.double(), *doubles
+            )
         return self.network_(codes, numbers, effects, *histories)
 
     def transform(self, X):

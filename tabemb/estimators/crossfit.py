@@ -63,7 +63,9 @@ def aligned(nets: Sequence[Learned]) -> list[np.ndarray]:
     return [own.vectors for own in turned]
 
 
-def by_agreement(vectors: Sequence[np.ndarray], counts: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+def by_agreement(
+    vectors: Sequence[np.ndarray], counts: np.ndarray
+) -> tuple[list[np.ndarray], np.ndarray]:
     """The nets' vectors along the principal axes of their mean, and how far the nets agree on each.
 
     Parameters

@@ -23,7 +23,14 @@ from tabemb.data.frames import beside, feature_names, is_frame, select, to_arrow
 from tabemb.data.schema import Schema, Table, infer_schema, near, roles_of
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, Vocabulary
 from tabemb.estimators.crossfit import Learned, aligned, by_agreement, learned_by
-from tabemb.estimators.inputs import Rows, align_columns, check_target, check_weights, frame_tags, remember_columns
+from tabemb.estimators.inputs import (
+    Rows,
+    align_columns,
+    check_target,
+    check_weights,
+    frame_tags,
+    remember_columns,
+)
 from tabemb.estimators.networks import space_of
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.settings import RULES, check_choice, check_rule
@@ -224,7 +231,10 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         """The vectors of each table by category."""
         check_is_fitted(self)
         vocabularies = self.encoder_.vocabularies_
-        return {table: space_of(table, vocabularies[table], vectors) for table, vectors in self.vectors_.items()}
+        return {
+            table: space_of(table, vocabularies[table], vectors)
+            for table, vectors in self.vectors_.items()
+        }
 
     @property
     def pairs_(self) -> list[tuple[str, str]]:
@@ -234,7 +244,9 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
 
     # Learning
 
-    def _learn(self, X: Any, y: Any, sample_weight: Any) -> tuple[np.ndarray, list[np.ndarray], list[list[np.ndarray]]]:
+    def _learn(
+        self, X: Any, y: Any, sample_weight: Any
+    ) -> tuple[np.ndarray, list[np.ndarray], list[list[np.ndarray]]]:
         """Learn fold by fold: gives the rows' codes, the rows of each fold, and what the others say of each code."""
         self._check_settings()
         frame = to_arrow(X, self)
@@ -258,7 +270,10 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         check_choice("target_type", self.target_type, ("auto", "continuous", "classes"))
         for name in ("n_repeats", "n_pairs", "min_agreement"):
             check_rule(name, getattr(self, name), RULES[name])
-        if self.estimator is not None and type(self.estimator) not in (EmbeddingClassifier, EmbeddingRegressor):
+        if self.estimator is not None and type(self.estimator) not in (
+            EmbeddingClassifier,
+            EmbeddingRegressor,
+        ):
             raise TypeError(
                 f"estimator must be an EmbeddingClassifier, an EmbeddingRegressor or None; got {self.estimator!r:.60}."
             )
@@ -298,7 +313,9 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
                 raise ValueError("columns must name a column, or be 'auto'; got none.")
             for name in self.columns:
                 if name not in names:
-                    raise ValueError(f"columns names {name!r}, which X does not have{near(str(name), names)}.")
+                    raise ValueError(
+                        f"columns names {name!r}, which X does not have{near(str(name), names)}."
+                    )
             return given | dict.fromkeys(self.columns, "categorical")
         check_choice("columns", self.columns, ("auto",))
         has_some = "categorical" in roles_of(frame, given).values()
@@ -321,13 +338,19 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         """Positions to learn from and those held out, fold by fold."""
         cv = self.cv
         if isinstance(cv, (int, np.integer)):
-            even = not self.is_continuous_ and y.ndim == 1 and np.unique(y, return_counts=True)[1].min() >= cv
+            even = (
+                not self.is_continuous_
+                and y.ndim == 1
+                and np.unique(y, return_counts=True)[1].min() >= cv
+            )
             repeated = RepeatedStratifiedKFold if even else RepeatedKFold
             cv = repeated(n_splits=int(cv), n_repeats=self.n_repeats, random_state=seed)
         folds = list(check_cv(cv).split(np.zeros((len(y), 1)), y))
         times = np.bincount(np.concatenate([held for _, held in folds]), minlength=len(y))
         if not times.all():
-            raise ValueError(f"cv must hold each row out at least once; row {int(times.argmin())} never is.")
+            raise ValueError(
+                f"cv must hold each row out at least once; row {int(times.argmin())} never is."
+            )
         for k, (learn, _) in enumerate(folds):
             if not self.is_continuous_ and y.ndim == 1 and len(np.unique(y[learn])) < 2:
                 raise ValueError(
@@ -372,13 +395,20 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
     def _tables(self, net: EmbeddingClassifier | EmbeddingRegressor) -> dict[str, Table]:
         """Tables of one width in all folds, whose vectors start near zero: what stays of a start is noise."""
         given, tables = net.tables or {}, self.encoder_.schema.tables
-        own = {name: table if name in given else replace(table, init=START) for name, table in tables.items()}
+        own = {
+            name: table if name in given else replace(table, init=START)
+            for name, table in tables.items()
+        }
         return {**given, **{name: self._with_width(name, table, net.dim) for name, table in own.items()}}
 
     def _with_width(self, name: str, table: Table, dim: int | str) -> Table:
         n_categories = len(self.encoder_.vocabularies_[name].categories)
         given = table.pretrained is not None
-        return table if given else replace(table, dim=table_dim(dim if table.dim is None else table.dim, n_categories))
+        return (
+            table
+            if given
+            else replace(table, dim=table_dim(dim if table.dim is None else table.dim, n_categories))
+        )
 
     def _learn_effects(
         self, rows: Rows, codes: np.ndarray, folds: list, generator: np.random.Generator
@@ -392,14 +422,22 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         weights = np.ones(len(rows)) if rows.weights is None else rows.weights
         self._learn_pairs(codes, responses, weights, generator)
         codes = np.hstack([codes, self.crossed_(codes)])
-        return codes, [self._effects(codes[learn], responses[learn], weights[learn]) for learn, _ in folds]
+        return codes, [
+            self._effects(codes[learn], responses[learn], weights[learn]) for learn, _ in folds
+        ]
 
-    def _effects(self, codes: np.ndarray, responses: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:
+    def _effects(
+        self, codes: np.ndarray, responses: np.ndarray, weights: np.ndarray
+    ) -> list[np.ndarray]:
         """What these rows say of each code of each column and pair."""
         return [shrunken_means(own, responses, weights, size) for own, size in zip(codes.T, self._sizes)]
 
     def _learn_pairs(
-        self, codes: np.ndarray, responses: np.ndarray, weights: np.ndarray, generator: np.random.Generator
+        self,
+        codes: np.ndarray,
+        responses: np.ndarray,
+        weights: np.ndarray,
+        generator: np.random.Generator,
     ) -> None:
         tried = tried_rows(len(codes), generator)
         mean = np.average(responses, axis=0, weights=weights)
@@ -413,9 +451,13 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         else:
             target = class_target(rows.y).fit(rows.y, rows.weights)
             responses = target.responses(rows.y)
-        has_labels = rows.y.ndim == 1 and not self.is_continuous_ and len(target.classes_) == responses.shape[1]
+        has_labels = (
+            rows.y.ndim == 1 and not self.is_continuous_ and len(target.classes_) == responses.shape[1]
+        )
         labels = target.classes_ if has_labels else range(responses.shape[1])
-        self.effect_names_ = ["effect"] if responses.shape[1] == 1 else [f"effect_{label}" for label in labels]
+        self.effect_names_ = (
+            ["effect"] if responses.shape[1] == 1 else [f"effect_{label}" for label in labels]
+        )
         return responses
 
     def _by_column(self, vectors: dict[str, np.ndarray], effects: list[np.ndarray]) -> list[np.ndarray]:
@@ -454,7 +496,9 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         self.kept_positions_ = [names.index(name) for name in self.kept_columns_]
         taken = set(self.kept_columns_).intersection(self._new_names)
         if taken:
-            raise ValueError(f"X has a column {min(taken)!r}, which is the name of a new one; rename it.")
+            raise ValueError(
+                f"X has a column {min(taken)!r}, which is the name of a new one; rename it."
+            )
 
     @property
     def _new_names(self) -> list[str]:
@@ -481,7 +525,9 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
             return [list(X.columns)[position] for position in self.kept_positions_]
         for name in self.kept_columns_:
             if name not in names:
-                raise ValueError(f"X lacks column {name!r}, which stays beside the new ones{near(name, names)}.")
+                raise ValueError(
+                    f"X lacks column {name!r}, which stays beside the new ones{near(name, names)}."
+                )
         return self.kept_columns_
 
     def _features(self, X: Any) -> np.ndarray:
@@ -490,7 +536,9 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         if not is_frame(X):
             values = np.asarray(X, dtype=np.float64)
             if values.ndim != 2 or values.shape[1] != n_features:
-                raise ValueError(f"X must have {n_features} columns, the new ones; got the shape {values.shape}.")
+                raise ValueError(
+                    f"X must have {n_features} columns, the new ones; got the shape {values.shape}."
+                )
             return values
         frame = to_arrow(X, self)
         for name in self._new_names:

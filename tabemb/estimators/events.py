@@ -62,9 +62,13 @@ class _EventEstimator(RowEstimator):
         self._check_columns(rows.frame, self.outcome_fields)
         self.clock_ = Clock.of(rows.frame[self.time], self.time)
         rows = rows.take(self._order(rows.frame))
-        self.answer_names_ = ["answer"] if rows.y.ndim == 1 else [f"answer_{i}" for i in range(rows.y.shape[1])]
+        self.answer_names_ = (
+            ["answer"] if rows.y.ndim == 1 else [f"answer_{i}" for i in range(rows.y.shape[1])]
+        )
         fields = self._recurring(rows.frame) if self.recurrences else []
-        self.recurrences_ = Recurrences(self.entity, fields, self.clock_, self._counted(rows.y).mean(axis=0))
+        self.recurrences_ = Recurrences(
+            self.entity, fields, self.clock_, self._counted(rows.y).mean(axis=0)
+        )
         self.kept_ = KeptStates(d_state=0)  # nothing is known as yet
         return replace(rows, frame=self._with_earlier(rows.frame, rows.y))
 
@@ -72,7 +76,11 @@ class _EventEstimator(RowEstimator):
         """The known categorical columns."""
         others, roles = {self.entity, self.time, *self.outcome_fields}, self.roles or {}
         known = [field for field in frame.schema if field.name not in others]
-        return [field.name for field in known if (roles.get(field.name) or infer_role(field)) == "categorical"]
+        return [
+            field.name
+            for field in known
+            if (roles.get(field.name) or infer_role(field)) == "categorical"
+        ]
 
     def _counted(self, y: np.ndarray) -> np.ndarray:
         """Answers whose sums say something, (n, n_answers): numbers, and which of two classes."""
@@ -96,7 +104,9 @@ class _EventEstimator(RowEstimator):
         column = frame[self.entity]
         if column.null_count:
             row = column.is_null().to_pylist().index(True)
-            raise ValueError(f"Column {self.entity!r} must name an entity in every row; it is missing in row {row}.")
+            raise ValueError(
+                f"Column {self.entity!r} must name an entity in every row; it is missing in row {row}."
+            )
         return column
 
     def _entity_codes(self, frame: pa.Table) -> np.ndarray:
@@ -107,7 +117,9 @@ class _EventEstimator(RowEstimator):
         moments = self._moments(frame)
         heads = np.flatnonzero(np.diff(self._entity_codes(frame), prepend=-1))
         gaps = np.diff(self.clock_.span(moments), prepend=np.nan)
-        gaps[heads] = self.kept_.read(_keys(frame[self.entity], heads)).since(self.clock_, moments[heads])
+        gaps[heads] = self.kept_.read(_keys(frame[self.entity], heads)).since(
+            self.clock_, moments[heads]
+        )
         return gaps
 
     def _known(self, frame: pa.Table, gaps: np.ndarray, recurrences: dict[str, np.ndarray]) -> pa.Table:
@@ -122,7 +134,9 @@ class _EventEstimator(RowEstimator):
     def _check_free(self, frame: pa.Table, names: set[str]) -> None:
         taken = names.intersection(frame.schema.names)
         if taken:
-            raise ValueError(f"X has a column {min(taken)!r}, a name that is needed for the earlier events; rename it.")
+            raise ValueError(
+                f"X has a column {min(taken)!r}, a name that is needed for the earlier events; rename it."
+            )
 
     def _with_earlier(self, frame: pa.Table, y: np.ndarray) -> pa.Table:
         """What is known before the answer, and, as a list of one event, what later rows of the entity know."""
@@ -138,16 +152,26 @@ class _EventEstimator(RowEstimator):
 
     def _infer(self, frame: pa.Table) -> Schema:
         """The schema, with one table for a field of the present event and of the earlier ones."""
-        names = {*frame.schema.names, *(f"{EARLIER}.{f.name}" for f in frame.schema.field(EARLIER).type.value_type)}
+        names = {
+            *frame.schema.names,
+            *(f"{EARLIER}.{f.name}" for f in frame.schema.field(EARLIER).type.value_type),
+        }
         role = "number" if self._numeric_target else "categorical"
-        roles: dict[str | int, str] = {self.entity: "ignored", **{f"{EARLIER}.{a}": role for a in self.answer_names_}}
+        roles: dict[str | int, str] = {
+            self.entity: "ignored",
+            **{f"{EARLIER}.{a}": role for a in self.answer_names_},
+        }
         for name, role in (self.roles or {}).items():
             roles |= {key: role for key in (name, f"{EARLIER}.{name}") if key in names} or {name: role}
         features = infer_schema(frame, roles)
         inside = {feature.name for feature in features.histories[EARLIER].categorical}
         shared = {name: _with_inside(table, inside) for name, table in (self.tables or {}).items()}
         named = {column for table in shared.values() for column in table.columns}
-        own = {f.name: _with_inside(Table([f.name]), inside) for f in features.categorical if f.name not in named}
+        own = {
+            f.name: _with_inside(Table([f.name]), inside)
+            for f in features.categorical
+            if f.name not in named
+        }
         if self.target_.has_many_classes and self._answers not in named:
             own.setdefault("answer", Table([self._answers], dim=D_CLASS, l2=L2_ANSWERS))
         return infer_schema(frame, roles, {**shared, **own})
@@ -214,7 +238,9 @@ class _EventEstimator(RowEstimator):
         device = next(self.network_.parameters()).device
         heads = sequences.events.offsets[:-1].numpy(force=True)
         past = self.kept_.read(_keys(frame[self.entity], heads))
-        return Prefixes(sequences.events, torch.from_numpy(past.states), torch.from_numpy(past.counts)).to(device)
+        return Prefixes(
+            sequences.events, torch.from_numpy(past.states), torch.from_numpy(past.counts)
+        ).to(device)
 
     def _check_times(self, frame: pa.Table, past: Past, moments: np.ndarray) -> None:
         late = np.flatnonzero((past.counts > 0) & (moments < past.moments))
@@ -232,7 +258,9 @@ class _EventEstimator(RowEstimator):
         answers = check_rows(X, y, None, self._numeric_target, self).y
         frame = align_columns(self, X)
         self._check_columns(frame, self.outcome_fields)
-        self._check_times(frame, self.kept_.read(self._entities(frame).to_pylist()), self._moments(frame))
+        self._check_times(
+            frame, self.kept_.read(self._entities(frame).to_pylist()), self._moments(frame)
+        )
         order = self._order(frame)
         frame = frame.take(pa.array(order))
         return self._with_earlier(frame, answers[order]), answers[order], order
@@ -273,14 +301,19 @@ class _EventEstimator(RowEstimator):
         self._check_columns(frame)
         past, moments = self.kept_.read(self._entities(frame).to_pylist()), self._moments(frame)
         self._check_times(frame, past, moments)
-        known = self._known(frame, past.since(self.clock_, moments), self.recurrences_.known(frame, moments))
+        known = self._known(
+            frame, past.since(self.clock_, moments), self.recurrences_.known(frame, moments)
+        )
         *rows, _ = super()._encoded(known.append_column(EARLIER, pa.nulls(frame.num_rows)))
         kept = Kept(torch.from_numpy(past.states), torch.from_numpy(past.counts))
         return self._answered([*rows, kept], part, partial(in_pieces, size=self._at_once(PIECE)))
 
     @torch.no_grad()
     def _answered(
-        self, tensors: list[Any], part: Callable[[Answer], Tensor], pieces: Callable[..., Iterator[Sequence[Any]]]
+        self,
+        tensors: list[Any],
+        part: Callable[[Answer], Tensor],
+        pieces: Callable[..., Iterator[Sequence[Any]]],
     ) -> Tensor:
         device = next(self.network_.parameters()).device
         on_device = [tensor.to(device) for tensor in tensors]
@@ -292,7 +325,9 @@ class _EventEstimator(RowEstimator):
         frame, _, order = self._after_earlier(X, y)
         *rows, sequences = self._encoded(frame)
         tensors = [*rows, self._from_states(sequences, frame)]
-        outputs = self._answered(tensors, lambda answer: self.target_.average(answer.outputs), self._pieces)
+        outputs = self._answered(
+            tensors, lambda answer: self.target_.average(answer.outputs), self._pieces
+        )
         return self.target_.predict(outputs[torch.from_numpy(np.argsort(order)).to(outputs.device)])
 
 
@@ -303,7 +338,9 @@ def _keys(entities: pa.ChunkedArray, rows: np.ndarray) -> list[Any]:
 def _with_inside(table: Table, inside: set[str]) -> Table:
     """The table, read by the earlier events' fields of the same name too."""
     earlier = [f"{EARLIER}.{column}" for column in table.columns]
-    return replace(table, columns=[*table.columns, *(c for c in earlier if c in inside and c not in table.columns)])
+    return replace(
+        table, columns=[*table.columns, *(c for c in earlier if c in inside and c not in table.columns)]
+    )
 
 
 _EVENT_PARAMETERS = """
@@ -348,7 +385,13 @@ class EventClassifier(_EventEstimator, EmbeddingClassifier):  # noqa: D101 (comp
 
     @extends(EmbeddingClassifier)
     def __init__(
-        self, *, entity: str, time: str, outcome_fields: Sequence[str] = (), recurrences: bool = True, **shared: Any
+        self,
+        *,
+        entity: str,
+        time: str,
+        outcome_fields: Sequence[str] = (),
+        recurrences: bool = True,
+        **shared: Any,
     ) -> None:
         super().__init__(**shared)
         self.entity = entity
@@ -382,7 +425,13 @@ class EventRegressor(_EventEstimator, EmbeddingRegressor):  # noqa: D101 (compos
 
     @extends(EmbeddingRegressor)
     def __init__(
-        self, *, entity: str, time: str, outcome_fields: Sequence[str] = (), recurrences: bool = True, **shared: Any
+        self,
+        *,
+        entity: str,
+        time: str,
+        outcome_fields: Sequence[str] = (),
+        recurrences: bool = True,
+        **shared: Any,
     ) -> None:
         super().__init__(**shared)
         self.entity = entity

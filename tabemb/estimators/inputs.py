@@ -52,7 +52,9 @@ def check_target(y: Any, name: str, numeric: bool) -> np.ndarray:
         raise ValueError(f"{name} must hold the answers, not the name of a column; got {y!r}.")
     values = to_vector(y)
     if values.ndim not in (1, 2):
-        raise ValueError(f"{name} should be a 1d array or a 2d array of several targets; got shape {values.shape}.")
+        raise ValueError(
+            f"{name} should be a 1d array or a 2d array of several targets; got shape {values.shape}."
+        )
     if values.dtype.kind in "cmM":
         kind = "Complex data" if values.dtype.kind == "c" else "Times (convert them to numbers first)"
         raise ValueError(f"{kind} not supported in {name}.")
@@ -91,7 +93,9 @@ def _as_labels(values: np.ndarray) -> np.ndarray:
             stacklevel=5,
         )
         values = values[:, 0]
-    if values.dtype == object and all(isinstance(value, (bool, int, np.bool_, np.integer)) for value in values.flat):
+    if values.dtype == object and all(
+        isinstance(value, (bool, int, np.bool_, np.integer)) for value in values.flat
+    ):
         return np.array(values.tolist())  # nullable integers and booleans of pandas
     return values
 
@@ -109,11 +113,15 @@ def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
     try:
         weights = np.asarray(to_vector(sample_weight), dtype=np.float64)
     except (ValueError, TypeError):
-        raise ValueError(f"sample_weight must hold numbers, one a row; got {sample_weight!r:.60}.") from None
+        raise ValueError(
+            f"sample_weight must hold numbers, one a row; got {sample_weight!r:.60}."
+        ) from None
     if weights.ndim == 0:
         weights = np.full(n_rows, float(weights))
     if weights.shape != (n_rows,):
-        raise ValueError(f"sample_weight must have the shape ({n_rows},), one a row; got {weights.shape}.")
+        raise ValueError(
+            f"sample_weight must have the shape ({n_rows},), one a row; got {weights.shape}."
+        )
     bad = ~np.isfinite(weights) | (weights < 0)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
@@ -123,7 +131,9 @@ def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
     return weights
 
 
-def check_rows(X: Any, y: Any, sample_weight: Any, numeric: bool, estimator: Any, name: str = "y") -> Rows:
+def check_rows(
+    X: Any, y: Any, sample_weight: Any, numeric: bool, estimator: Any, name: str = "y"
+) -> Rows:
     """Rows to learn from; those of weight zero are left out, exactly as if they had not been passed."""
     frame = to_arrow(X, estimator)
     target = check_target(y, name, numeric)
@@ -167,12 +177,18 @@ def _by_position(estimator: Any, frame: pa.Table, fitted_names: np.ndarray | Non
     name = type(estimator).__name__
     if fitted_names is not None:
         warnings.warn(
-            f"X does not have valid feature names, but {name} was fitted with feature names", UserWarning, stacklevel=6
+            f"X does not have valid feature names, but {name} was fitted with feature names",
+            UserWarning,
+            stacklevel=6,
         )
         return frame.rename_columns(list(fitted_names))
     names = [f"x{i}" for i in range(frame.num_columns)]
     if frame.schema.names != names:
-        warnings.warn(f"X has feature names, but {name} was fitted without feature names", UserWarning, stacklevel=6)
+        warnings.warn(
+            f"X has feature names, but {name} was fitted without feature names",
+            UserWarning,
+            stacklevel=6,
+        )
     return frame.rename_columns(names)
 
 

@@ -64,18 +64,24 @@ def build_networks(
     encoder: Encoder, effects: Effects | None, bias: Tensor, settings: NetworkSettings, n_rows: int
 ) -> Network:
     """A new network, or an ensemble of several, for rows of this encoder, started from torch's random state."""
-    networks = [_build_network(encoder, effects, bias, settings, n_rows) for _ in range(settings.n_networks)]
+    networks = [
+        _build_network(encoder, effects, bias, settings, n_rows) for _ in range(settings.n_networks)
+    ]
     return networks[0] if len(networks) == 1 else NetworkEnsemble(networks)
 
 
 def build_reader(encoder: Encoder, settings: NetworkSettings, n_rows: int) -> Reader:
     """A new network that reads the histories of rows alone."""
     tables = _start(_specs(encoder, None, settings, n_rows), table_of=[])
-    read = [_history(HistoryNetwork, encoder, own, tables, settings, n_rows) for own in encoder.inputs_[1:]]
+    read = [
+        _history(HistoryNetwork, encoder, own, tables, settings, n_rows) for own in encoder.inputs_[1:]
+    ]
     return Reader(tables, read)
 
 
-def _specs(encoder: Encoder, effects: Effects | None, settings: NetworkSettings, n_rows: int) -> list[TableSpec]:
+def _specs(
+    encoder: Encoder, effects: Effects | None, settings: NetworkSettings, n_rows: int
+) -> list[TableSpec]:
     return [_table_spec(name, encoder, effects, settings, n_rows) for name in encoder.schema.tables]
 
 
@@ -93,15 +99,26 @@ def _build_network(
     kinds = [HistoryNetwork] * len(histories)
     if settings.has_sequences:  # the last one is of the events before the row in its own sequence
         kinds[-1] = SequenceNetwork
-    read = [_history(kind, encoder, inputs, tables, settings, n_rows) for kind, inputs in zip(kinds, histories)]
+    read = [
+        _history(kind, encoder, inputs, tables, settings, n_rows)
+        for kind, inputs in zip(kinds, histories)
+    ]
     d_effects = math.prod(effects.shape) if effects else 0
     d_joined = tables.dim + numbers.dim + d_effects + sum(history.dim for history in read)
-    backbone = BACKBONES[settings.backbone](d_joined, settings.hidden, settings.dropout, settings.n_members)
+    backbone = BACKBONES[settings.backbone](
+        d_joined, settings.hidden, settings.dropout, settings.n_members
+    )
     dropout = _cell_dropout(encoder, rows, settings.unknown_rate, n_rows, effects)
     has_offsets = settings.offsets and table_of and settings.classes is None
     offsets = _offsets(specs, table_of, len(bias)) if has_offsets else None
-    vectors = None if settings.classes is None else _class_vectors(settings.classes, settings.answers, encoder, tables)
-    return TabularNetwork(dropout, tables, numbers, backbone, settings.n_members, bias, offsets, read, vectors)
+    vectors = (
+        None
+        if settings.classes is None
+        else _class_vectors(settings.classes, settings.answers, encoder, tables)
+    )
+    return TabularNetwork(
+        dropout, tables, numbers, backbone, settings.n_members, bias, offsets, read, vectors
+    )
 
 
 def _class_vectors(
@@ -112,7 +129,9 @@ def _class_vectors(
         return D_CLASS, None
     fields = [feature.name for feature in encoder.inputs_[-1].schema.categorical]
     t = _tables_read(encoder, encoder.inputs_[-1])[fields.index(answers)]
-    places = encoder.vocabularies_[list(encoder.schema.tables)[t]].labels().get_indexer(pd.Index(classes))
+    places = (
+        encoder.vocabularies_[list(encoder.schema.tables)[t]].labels().get_indexer(pd.Index(classes))
+    )
     codes = torch.from_numpy(np.where(places < 0, UNKNOWN, places + N_SPECIAL))
     return tables.vectors(t).shape[1], (tables, t, codes)
 
@@ -129,9 +148,17 @@ def _numbers(inputs: Inputs, settings: NetworkSettings, d_number: int) -> Number
 
 
 def _history(
-    kind: type[HistoryNetwork], encoder: Encoder, inputs: Inputs, tables: Tables, settings: NetworkSettings, n_rows: int
+    kind: type[HistoryNetwork],
+    encoder: Encoder,
+    inputs: Inputs,
+    tables: Tables,
+    settings: NetworkSettings,
+    n_rows: int,
 ) -> HistoryNetwork:
-    columns, numbers = tables.read_by(_tables_read(encoder, inputs)), _numbers(inputs, settings, D_EVENT_NUMBER)
+    columns, numbers = (
+        tables.read_by(_tables_read(encoder, inputs)),
+        _numbers(inputs, settings, D_EVENT_NUMBER),
+    )
     pooling = "last" if kind is SequenceNetwork else settings.pooling  # of what is known before an event
     network = HISTORY_ENCODERS[settings.history](columns.dim + numbers.dim, settings.d_history, pooling)
     return kind(_cell_dropout(encoder, inputs, settings.unknown_rate, n_rows), columns, numbers, network)
@@ -163,7 +190,9 @@ def _table_spec(
     name: str, encoder: Encoder, effects: Effects | None, settings: NetworkSettings, n_rows: int
 ) -> TableSpec:
     table, vocabulary = encoder.schema.tables[name], encoder.vocabularies_[name]
-    given = None if table.pretrained is None else _check_given(name, given_vectors(name, table.pretrained))
+    given = (
+        None if table.pretrained is None else _check_given(name, given_vectors(name, table.pretrained))
+    )
     dim = _dim(name, table, settings, given, vocabulary)
     return TableSpec(
         n_rows=len(vocabulary),
@@ -199,7 +228,13 @@ def _relative_strength(name: str, encoder: Encoder, effects: Effects | None) -> 
     return float(np.exp(np.log(strengths / TYPICAL_STRENGTH).mean() / 2))
 
 
-def _dim(name: str, table: Table, settings: NetworkSettings, given: pd.DataFrame | None, vocabulary: Vocabulary) -> int:
+def _dim(
+    name: str,
+    table: Table,
+    settings: NetworkSettings,
+    given: pd.DataFrame | None,
+    vocabulary: Vocabulary,
+) -> int:
     if given is None:
         return table_dim(settings.dim if table.dim is None else table.dim, len(vocabulary.categories))
     if table.dim is not None and table.dim != given.shape[1]:
@@ -222,8 +257,12 @@ def given_vectors(name: str, pretrained: Any) -> pd.DataFrame:
         )
     widths = {np.size(vector) for vector in pretrained.values()}
     if len(widths) != 1:
-        raise ValueError(f"Table {name!r}: pretrained vectors must all have one width; got widths {sorted(widths)}.")
-    return pd.DataFrame(np.stack([np.ravel(v) for v in pretrained.values()]), index=_plain_index(pretrained))
+        raise ValueError(
+            f"Table {name!r}: pretrained vectors must all have one width; got widths {sorted(widths)}."
+        )
+    return pd.DataFrame(
+        np.stack([np.ravel(v) for v in pretrained.values()]), index=_plain_index(pretrained)
+    )
 
 
 def _check_given(name: str, given: pd.DataFrame) -> pd.DataFrame:
@@ -233,7 +272,9 @@ def _check_given(name: str, given: pd.DataFrame) -> pd.DataFrame:
     try:
         finite = np.isfinite(given.to_numpy(np.float64)).all(axis=1)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"Table {name!r}: pretrained vectors must hold numbers alone; {error}.") from error
+        raise ValueError(
+            f"Table {name!r}: pretrained vectors must hold numbers alone; {error}."
+        ) from error
     if not finite.all():
         raise ValueError(
             f"Table {name!r}: the pretrained vector of category {given.index[~finite][0]!r} is not finite."
@@ -282,5 +323,8 @@ def space_of(name: str, vocabulary: Vocabulary, vectors: np.ndarray) -> Embeddin
     counts = vocabulary.counts[N_SPECIAL:]
     whole = counts.astype(np.int64)  # weights of rows may make counts fractions
     return EmbeddingSpace(
-        vectors[N_SPECIAL:], vocabulary.labels(), whole if np.array_equal(whole, counts) else counts, name
+        vectors[N_SPECIAL:],
+        vocabulary.labels(),
+        whole if np.array_equal(whole, counts) else counts,
+        name,
     )

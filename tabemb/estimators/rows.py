@@ -177,14 +177,18 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):  # noqa: D101 (compose
             return rows
         self._check_class_weight(rows.y)
         class_weights = compute_sample_weight(self.class_weight, rows.y)
-        return replace(rows, weights=class_weights * (1.0 if rows.weights is None else rows.weights)).with_weight()
+        return replace(
+            rows, weights=class_weights * (1.0 if rows.weights is None else rows.weights)
+        ).with_weight()
 
     def _check_class_weight(self, y: np.ndarray) -> None:
         if not isinstance(self.class_weight, Mapping):
             return check_choice("class_weight", self.class_weight, ("balanced",))
         for label, weight in self.class_weight.items():
             if not np.isfinite(weight) or weight < 0:
-                raise ValueError(f"class_weight must be finite and not negative; class {label!r} has {weight!r}.")
+                raise ValueError(
+                    f"class_weight must be finite and not negative; class {label!r} has {weight!r}."
+                )
             if not (y == label).any():
                 raise ValueError(f"class_weight names class {label!r}, which y does not hold.")
 
@@ -264,7 +268,9 @@ class EmbeddingRegressor(RegressorMixin, RowEstimator):  # noqa: D101 (composed 
     _numeric_target = True
 
     @extends(RowEstimator)
-    def __init__(self, *, loss: str = "squared_error", quantile: float | None = None, **shared: Any) -> None:
+    def __init__(
+        self, *, loss: str = "squared_error", quantile: float | None = None, **shared: Any
+    ) -> None:
         super().__init__(**shared)
         self.loss = loss
         self.quantile = quantile
@@ -273,12 +279,16 @@ class EmbeddingRegressor(RegressorMixin, RowEstimator):  # noqa: D101 (composed 
         super()._check_settings()
         check_choice("loss", self.loss, NUMBER_TARGETS)
         if (self.quantile is not None) != (self.loss == "quantile"):
-            raise ValueError(f"quantile goes with loss='quantile'; got quantile={self.quantile!r}, loss={self.loss!r}.")
+            raise ValueError(
+                f"quantile goes with loss='quantile'; got quantile={self.quantile!r}, loss={self.loss!r}."
+            )
         if self.quantile is not None and not 0 < self.quantile < 1:
             raise ValueError(f"quantile must be above 0 and below 1; got {self.quantile!r}.")
 
     def _make_target(self, y: np.ndarray) -> Target:
-        return QuantileTarget(self.quantile) if self.quantile is not None else NUMBER_TARGETS[self.loss]()
+        return (
+            QuantileTarget(self.quantile) if self.quantile is not None else NUMBER_TARGETS[self.loss]()
+        )
 
     def predict(self, X):
         """Predicted numbers, in the unit of y.

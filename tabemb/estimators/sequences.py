@@ -173,7 +173,9 @@ class SequenceEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         lengths = torch.stack([history.lengths for history in histories]).sum(0)
         rows = torch.nonzero(lengths).flatten()
         if len(rows) < 2:
-            raise ValueError(f"X must have events in two rows at least, to tell them apart; {len(rows)} has them.")
+            raise ValueError(
+                f"X must have events in two rows at least, to tell them apart; {len(rows)} has them."
+            )
         generator = torch.Generator().manual_seed(seed)
         columns = [torch.arange(len(lengths), device=lengths.device), *histories]
         history, _ = train(

@@ -36,11 +36,19 @@ def _or(special: Any, holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 def _one_of(choices: Iterable[str]) -> Rule:
     """One of these names, those among them that are registered later."""
-    return lambda v: isinstance(v, str) and v in choices, lambda: f"one of {', '.join(map(repr, choices))}"
+    return (
+        lambda v: isinstance(v, str) and v in choices,
+        lambda: f"one of {', '.join(map(repr, choices))}",
+    )
 
 
 def _widths(v: Any) -> bool:
-    return isinstance(v, Iterable) and not isinstance(v, str) and len(list(v)) > 0 and all(map(_whole(1), v))
+    return (
+        isinstance(v, Iterable)
+        and not isinstance(v, str)
+        and len(list(v)) > 0
+        and all(map(_whole(1), v))
+    )
 
 
 _FLAG: Rule = (lambda v: isinstance(v, (bool, np.bool_)), "True or False")
@@ -89,7 +97,10 @@ RULES: dict[str, Rule] = {
     "validation_fraction": (_or("auto", _real(0, 1, strict=True)), "a number > 0 and < 1 or 'auto'"),
     "patience": (_whole(1), "a whole number >= 1"),
     "max_time": (_or(None, _real(0, strict=True)), "a number > 0 of seconds, or None"),
-    "n_jobs": (_or(None, lambda v: isinstance(v, numbers.Integral) and v != 0), "a whole number but 0, or None"),
+    "n_jobs": (
+        _or(None, lambda v: isinstance(v, numbers.Integral) and v != 0),
+        "a whole number but 0, or None",
+    ),
     "verbose": (_or(None, lambda v: isinstance(v, (bool, int))), "True, False or None"),
 }
 
@@ -139,7 +150,9 @@ def torch_device(name: Any) -> torch.device:
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError):
-        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or another device of torch; got {name!r}.") from None
+        raise ValueError(
+            f"device must be 'auto', 'cpu', 'cuda' or another device of torch; got {name!r}."
+        ) from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device is {name!r}, but this machine has no CUDA device that torch can use.")
     return device

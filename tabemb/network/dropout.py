@@ -49,7 +49,11 @@ class CellDropout(nn.Module):
         reads: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        starts = np.cumsum([0, *(len(r) for r in rates)])[:-1].astype(np.int64) if rates else np.zeros(0, np.int64)
+        starts = (
+            np.cumsum([0, *(len(r) for r in rates)])[:-1].astype(np.int64)
+            if rates
+            else np.zeros(0, np.int64)
+        )
         self.register_buffer("starts", torch.as_tensor(starts))
         flat = np.concatenate([*rates, np.zeros(0)])
         self.register_buffer("rates", torch.as_tensor(flat, dtype=torch.float32))
@@ -68,7 +72,11 @@ class CellDropout(nn.Module):
         hidden = torch.cat([draw < rates, hidden_numbers], dim=1).float() @ self.reads.T  # (n, n_terms)
         codes = torch.where(draw < rates, UNKNOWN, codes)
         codes = torch.where(draw < rates * self.missing_share, MISSING, codes)
-        return codes, numbers.masked_fill(hidden_numbers, torch.nan), effects * (hidden == 0).unsqueeze(-1)
+        return (
+            codes,
+            numbers.masked_fill(hidden_numbers, torch.nan),
+            effects * (hidden == 0).unsqueeze(-1),
+        )
 
 
 def base_rate(rate: float, n_rows: int) -> float:
@@ -98,6 +106,8 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.n_dropped:
             return x
-        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(
+            -(2**63), None
+        )
         kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.n_dropped
         return x * (kept.to(x.dtype) * (256 / max(256 - self.n_dropped, 1)))

@@ -83,7 +83,9 @@ class Ragged:
 
     def split(self, size: int) -> list[Ragged]:
         """Consecutive rows, ``size`` at a time."""
-        return [self._between(start, min(start + size, len(self))) for start in range(0, len(self), size)]
+        return [
+            self._between(start, min(start + size, len(self))) for start in range(0, len(self), size)
+        ]
 
     def _between(self, start: int, stop: int) -> Ragged:
         events = slice(int(self.offsets[start]), int(self.offsets[stop]))
@@ -114,7 +116,9 @@ class Ragged:
     def max(self, values: Tensor) -> Tensor:
         """Largest of the values (n_events, d) of each row's events, zeros without one: (n, d)."""
         rows = self.rows.unsqueeze(1).expand_as(values)
-        return values.new_zeros(len(self), values.shape[1]).scatter_reduce(0, rows, values, "amax", include_self=False)
+        return values.new_zeros(len(self), values.shape[1]).scatter_reduce(
+            0, rows, values, "amax", include_self=False
+        )
 
 
 class HistoryEncoder(nn.Module):
@@ -154,11 +158,15 @@ class BagOfEvents(HistoryEncoder):
         """The state is the sum, the maximum, the last, and the number of events."""
         hidden = history.padded(self.layer(events).relu())  # (n, longest, d_history)
         total, highest, last = (part.unsqueeze(1) for part in state[:, :-1].chunk(3, dim=1))
-        totals = torch.cat([total, total + hidden.cumsum(1)], dim=1)  # before each event, and after the last
+        totals = torch.cat(
+            [total, total + hidden.cumsum(1)], dim=1
+        )  # before each event, and after the last
         heights = torch.cat([highest, torch.maximum(highest, hidden.cummax(1).values)], dim=1)
         lasts = torch.cat([last, hidden], dim=1)
         counts = state[:, -1:] + torch.arange(totals.shape[1], device=events.device)  # (n, longest + 1)
-        states = torch.cat([totals, heights, lasts, counts.unsqueeze(2)], dim=2)  # (n, longest + 1, d_state)
+        states = torch.cat(
+            [totals, heights, lasts, counts.unsqueeze(2)], dim=2
+        )  # (n, longest + 1, d_state)
         after = states[torch.arange(len(history), device=events.device), history.lengths]
         return self.read(states[history.rows, history.positions]), after
 
@@ -169,7 +177,12 @@ class BagOfEvents(HistoryEncoder):
 
     def forward(self, events: Tensor, history: Ragged) -> Tensor:
         hidden = self.layer(events).relu()  # (n_events, d_history)
-        parts = [history.mean(hidden), history.max(hidden), history.sum(hidden).log1p(), _last(hidden, history)]
+        parts = [
+            history.mean(hidden),
+            history.max(hidden),
+            history.sum(hidden).log1p(),
+            _last(hidden, history),
+        ]
         return torch.cat(parts, dim=1)  # (n, 4 d_history)
 
 
@@ -239,7 +252,10 @@ class LSTM(Recurrent):
     def _after(self, events: Tensor, history: Ragged, state: Tensor, cell: tuple[Tensor, ...]) -> Tensor:
         some = history.lengths > 0
         packed = nn.utils.rnn.pack_padded_sequence(
-            history.padded(events)[some], history.lengths[some].cpu(), batch_first=True, enforce_sorted=False
+            history.padded(events)[some],
+            history.lengths[some].cpu(),
+            batch_first=True,
+            enforce_sorted=False,
         )
         _, last = self.net(packed, tuple(part[:, some] for part in cell))
         after = state.clone()
@@ -347,7 +363,9 @@ class Prefixes:
         of how many events; nothing when None.
     """
 
-    def __init__(self, events: Ragged, states: Tensor | None = None, counts: Tensor | None = None) -> None:
+    def __init__(
+        self, events: Ragged, states: Tensor | None = None, counts: Tensor | None = None
+    ) -> None:
         self.events, self.states = events, states
         self.counts = torch.zeros_like(events.lengths) if counts is None else counts
 
@@ -422,7 +440,9 @@ class SequenceNetwork(HistoryNetwork):
     def forward(self, history: Prefixes | Kept, tables: Tables) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         if isinstance(history, Kept):
             known = self.encoder.read(history.states)
-            return torch.cat([known, _log_count(history.counts, known)], dim=1), known.new_zeros(len(known))
+            return torch.cat([known, _log_count(history.counts, known)], dim=1), known.new_zeros(
+                len(known)
+            )
         before, _, penalty = self.advance(history, tables)
         return before, penalty
 

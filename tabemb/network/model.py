@@ -111,12 +111,21 @@ class TabularNetwork(nn.Module):
         weights, columns = self.backbone.first_weights(), self.tables.columns
         if weights is None:
             return None
-        read = {c: self.tables.groups[g].weight.shape[1] for g in columns.groups for c in columns.of(g).tolist()}
+        read = {
+            c: self.tables.groups[g].weight.shape[1]
+            for g in columns.groups
+            for c in columns.of(g).tolist()
+        }
         blocks = dict(zip(read, weights[:, : self.tables.dim].split(list(read.values()), dim=1)))
         return [blocks[column] for column in sorted(blocks)]
 
     def forward(
-        self, codes: Tensor, numbers: Tensor, effects: Tensor, *histories: Events, classes: Tensor | None = None
+        self,
+        codes: Tensor,
+        numbers: Tensor,
+        effects: Tensor,
+        *histories: Events,
+        classes: Tensor | None = None,
     ) -> Answer:
         codes, numbers, effects = self.dropout(codes, numbers, effects)
         vectors, penalty = self.tables(codes)  # (n, d_tables)
@@ -196,13 +205,18 @@ class NetworkEnsemble(nn.Module):
         """Each network with what it reads: of the states of sequences, those it made."""
         start = 0
         for network in self.networks:
-            yield network, [h if isinstance(h, Ragged) else h.narrow(start, network.d_state) for h in histories]
+            yield (
+                network,
+                [h if isinstance(h, Ragged) else h.narrow(start, network.d_state) for h in histories],
+            )
             start += network.d_state
 
     def forward(self, codes: Tensor, numbers: Tensor, effects: Tensor, *histories: Events) -> Answer:
         answers = (network(codes, numbers, effects, *own) for network, own in self._own(*histories))
         outputs, hidden, penalties = zip(*answers)
-        return Answer(torch.cat(outputs, dim=1), torch.cat(hidden, dim=2), torch.stack(penalties).mean(0))
+        return Answer(
+            torch.cat(outputs, dim=1), torch.cat(hidden, dim=2), torch.stack(penalties).mean(0)
+        )
 
 
 Network = TabularNetwork | NetworkEnsemble
@@ -237,7 +251,9 @@ def _state(weights: Sequence[nn.Parameter]) -> list[tuple[int, int]]:
 
 
 def _doubled(network: Network) -> Network:
-    double = copy.deepcopy(network, {id(module): module for module in network.modules() if isinstance(module, Tables)})
+    double = copy.deepcopy(
+        network, {id(module): module for module in network.modules() if isinstance(module, Tables)}
+    )
     for name, weight in double.named_parameters():
         if not {"tables", "offsets"}.intersection(name.split(".")):
             weight.data = weight.data.double()
@@ -284,7 +300,12 @@ class ClassVectors(nn.Module):
     is_sparse = True
 
     def __init__(
-        self, n_members: int, d_in: int, bias: Tensor, d_class: int, tied: tuple[Tables, int, Tensor] | None = None
+        self,
+        n_members: int,
+        d_in: int,
+        bias: Tensor,
+        d_class: int,
+        tied: tuple[Tables, int, Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.query = MemberHeads(n_members, d_in, torch.zeros(d_class))

@@ -60,8 +60,12 @@ class _EmbeddedNumbers(NumberEncoding):
     def forward(self, numbers: Tensor) -> Tensor:
         missing = numbers.isnan().unsqueeze(-1)  # (n, n_numbers, 1)
         present = numbers.nan_to_num(0.0)
-        terms = torch.cat([self.expand(present), squash(present).unsqueeze(-1)], dim=-1).masked_fill(missing, 0.0)
-        terms = torch.cat([terms, missing.float()], dim=-1).transpose(0, 1)  # (n_numbers, n, n_terms + 2)
+        terms = torch.cat([self.expand(present), squash(present).unsqueeze(-1)], dim=-1).masked_fill(
+            missing, 0.0
+        )
+        terms = torch.cat([terms, missing.float()], dim=-1).transpose(
+            0, 1
+        )  # (n_numbers, n, n_terms + 2)
         return torch.baddbmm(self.bias, terms, self.weight).transpose(0, 1).flatten(1)
 
 
@@ -87,7 +91,9 @@ class _EmbeddedBins(_EmbeddedNumbers):
 def _bins(edges: np.ndarray) -> tuple[Tensor, Tensor]:
     """Lower edge of each bin and one over its width."""
     inverse_width = 1 / np.maximum(np.diff(edges), 1e-30)
-    return torch.as_tensor(edges[:-1], dtype=torch.float32), torch.as_tensor(inverse_width, dtype=torch.float32)
+    return torch.as_tensor(edges[:-1], dtype=torch.float32), torch.as_tensor(
+        inverse_width, dtype=torch.float32
+    )
 
 
 class PiecewiseLinearNumbers(NumberEncoding):
@@ -117,7 +123,9 @@ class PiecewiseLinearNumbers(NumberEncoding):
         self.embedded = _EmbeddedBins([edges[i] for i in self.long], d_number)
         bins = [_bins(edges[i]) for i in self.short]
         self.register_buffer("low", torch.cat([torch.zeros(0), *(low for low, _ in bins)]))
-        self.register_buffer("inverse_width", torch.cat([torch.zeros(0), *(inverse for _, inverse in bins)]))
+        self.register_buffer(
+            "inverse_width", torch.cat([torch.zeros(0), *(inverse for _, inverse in bins)])
+        )
         of_bin = [torch.full((len(low),), int(i)) for i, (low, _) in zip(self.short, bins)]
         self.register_buffer("short_of_bin", torch.cat([torch.zeros(0, dtype=torch.long), *of_bin]))
         self.dim = self.embedded.dim + len(self.low) + len(self.short)
@@ -126,7 +134,9 @@ class PiecewiseLinearNumbers(NumberEncoding):
         vectors = self.embedded(numbers.index_select(1, self.long))  # (n, n_long x d_number)
         present = numbers.index_select(1, self.short_of_bin)  # (n, n_bins of the short)
         passed = ((present - self.low) * self.inverse_width).clamp(0.0, 1.0).nan_to_num(0.0)
-        return torch.cat([vectors, passed, numbers.index_select(1, self.short).isnan().to(vectors.dtype)], dim=1)
+        return torch.cat(
+            [vectors, passed, numbers.index_select(1, self.short).isnan().to(vectors.dtype)], dim=1
+        )
 
 
 class PeriodicNumbers(_EmbeddedNumbers):
@@ -138,7 +148,9 @@ class PeriodicNumbers(_EmbeddedNumbers):
     output : (n, n_numbers x d_number)
     """
 
-    def __init__(self, edges: Sequence[np.ndarray], d_number: int, n_cosines: int = 16, sigma: float = 0.1) -> None:
+    def __init__(
+        self, edges: Sequence[np.ndarray], d_number: int, n_cosines: int = 16, sigma: float = 0.1
+    ) -> None:
         super().__init__(edges, n_cosines, d_number)
         self.frequency = nn.Parameter(torch.randn(len(edges), n_cosines) * sigma)
         self.phase = nn.Parameter((torch.rand(len(edges), n_cosines) * 2 - 1) * math.pi)

@@ -77,7 +77,9 @@ class TableSpec:
     def start(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Start vectors (n_rows, dim) and which rows are given, bool (n_rows,)."""
         if self.init == "uniform":
-            weight = (2 * torch.rand(self.n_rows, self.dim, generator=generator) - 1) / math.sqrt(self.dim)
+            weight = (2 * torch.rand(self.n_rows, self.dim, generator=generator) - 1) / math.sqrt(
+                self.dim
+            )
         else:
             weight = torch.randn(self.n_rows, self.dim, generator=generator) * float(self.init)
         weight[: self.n_special] = 0  # the prior's mean, whatever the seed
@@ -173,7 +175,10 @@ class Tables(nn.Module):
     groups: Sequence[TableGroup]
 
     def __init__(
-        self, specs: Sequence[TableSpec], table_of: Sequence[int], generator: torch.Generator | None = None
+        self,
+        specs: Sequence[TableSpec],
+        table_of: Sequence[int],
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
@@ -199,7 +204,9 @@ class Tables(nn.Module):
 
     def read_by(self, table_of: Sequence[int]) -> Columns:
         """Columns that read these tables."""
-        return Columns([(*self.place[t][:2], self.groups[self.place[t][0]].weight.shape[1]) for t in table_of])
+        return Columns(
+            [(*self.place[t][:2], self.groups[self.place[t][0]].weight.shape[1]) for t in table_of]
+        )
 
     def forward(self, codes: Tensor, columns: Columns | None = None) -> tuple[Tensor, Tensor]:
         """Look up the codes of the columns of ``table_of``, or of other ones."""
@@ -212,7 +219,9 @@ class Tables(nn.Module):
             if self.training:
                 penalty = penalty + self.groups[g].penalty(own, vectors)
             parts.append(vectors.flatten(1))
-        return (torch.cat(parts, dim=1) if parts else codes.new_zeros(len(codes), 0, dtype=torch.float32)), penalty
+        return (
+            torch.cat(parts, dim=1) if parts else codes.new_zeros(len(codes), 0, dtype=torch.float32)
+        ), penalty
 
     def read(self, table: int, codes: Tensor) -> Tensor:
         """Vectors of some codes (m,) of one table, (m, dim)."""

@@ -79,10 +79,14 @@ def _named_spaces(
     first = space.name or "this space"
     if first in others:
         raise ValueError(f"others: {first!r} is the name of the space itself; choose another")
-    pairs = {name: other if isinstance(other, tuple) else (other, None) for name, other in others.items()}
+    pairs = {
+        name: other if isinstance(other, tuple) else (other, None) for name, other in others.items()
+    }
     for name, pair in pairs.items():
         if len(pair) != 2 or not isinstance(pair[0], EmbeddingSpace):
-            raise ValueError(f"others must hold spaces, or pairs of a space and its coordinates; {name!r} does not")
+            raise ValueError(
+                f"others must hold spaces, or pairs of a space and its coordinates; {name!r} does not"
+            )
     return {first: (space, coordinates), **pairs}
 
 
@@ -116,12 +120,18 @@ def _by_category(metadata: Any, categories: pd.Index) -> pd.DataFrame:
         return frame
     index = pd.Index(frame.index.to_flat_index(), tupleize_cols=False)
     if not index.is_unique:
-        raise ValueError(f"metadata must hold each category once, but {index[index.duplicated()][0]!r} occurs again")
+        raise ValueError(
+            f"metadata must hold each category once, but {index[index.duplicated()][0]!r} occurs again"
+        )
     rows = index.get_indexer(categories)
     if (rows < 0).all():
         example = f"; its first is {index[0]!r}, a category is {categories[0]!r}" if len(index) else ""
-        raise ValueError(f"metadata must be indexed by category, but nothing in its index is one{example}")
-    return frame.set_axis(pd.RangeIndex(len(frame))).reindex(rows)  # no row has the label -1: there all is missing
+        raise ValueError(
+            f"metadata must be indexed by category, but nothing in its index is one{example}"
+        )
+    return frame.set_axis(pd.RangeIndex(len(frame))).reindex(
+        rows
+    )  # no row has the label -1: there all is missing
 
 
 def _columns(metadata: pd.DataFrame) -> list[dict[str, Any]]:
@@ -132,7 +142,11 @@ def _column(name: str, values: pd.Series) -> dict[str, Any]:
     """Describe one column for the page: a number, date, class or text of each category."""
     if types.is_datetime64_any_dtype(values):
         stamps = values.dt.tz_localize(None).astype("datetime64[ms]")
-        return {"name": name, "kind": "date", "values": _numbers(name, stamps.astype("int64").where(stamps.notna()))}
+        return {
+            "name": name,
+            "kind": "date",
+            "values": _numbers(name, stamps.astype("int64").where(stamps.notna())),
+        }
     if types.is_numeric_dtype(values) and not types.is_bool_dtype(values):
         return {"name": name, "kind": "number", "values": _numbers(name, values)}
     texts = [None if missing else str(value) for value, missing in zip(values, values.isna())]
@@ -149,11 +163,18 @@ def _numbers(name: str, values: pd.Series) -> list[float | None]:
     floats = values.to_numpy(dtype=float, na_value=np.nan)
     if np.isinf(floats).any():
         raise ValueError(f"metadata must be finite, but column {name!r} holds an infinite number")
-    return [None if value != value else int(value) if value.is_integer() else value for value in floats.tolist()]
+    return [
+        None if value != value else int(value) if value.is_integer() else value
+        for value in floats.tolist()
+    ]
 
 
-def _checked_color(color: str | None, columns: list[dict[str, Any]], space: EmbeddingSpace) -> str | None:
-    choices = ([] if space.counts is None else ["count"]) + [c["name"] for c in columns if c["kind"] != "text"]
+def _checked_color(
+    color: str | None, columns: list[dict[str, Any]], space: EmbeddingSpace
+) -> str | None:
+    choices = ([] if space.counts is None else ["count"]) + [
+        c["name"] for c in columns if c["kind"] != "text"
+    ]
     if color is not None and color not in choices:
         close = get_close_matches(str(color), choices, n=1)
         raise ValueError(
@@ -163,7 +184,9 @@ def _checked_color(color: str | None, columns: list[dict[str, Any]], space: Embe
     return color
 
 
-def _packed(name: str, space: EmbeddingSpace, coordinates: pd.DataFrame | None, categories: pd.Index) -> dict[str, Any]:
+def _packed(
+    name: str, space: EmbeddingSpace, coordinates: pd.DataFrame | None, categories: pd.Index
+) -> dict[str, Any]:
     """Describe one space for the page, its vectors and coordinates as base64 of little-endian arrays."""
     vectors, scales = quantised(space.vectors)
     members = categories.get_indexer(space.categories)
@@ -188,11 +211,15 @@ def quantised(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(unit / np.where(scales == 0, 1, scales)[:, None]).astype(np.int16), scales
 
 
-def _checked_coordinates(name: Hashable, space: EmbeddingSpace, coordinates: pd.DataFrame | None) -> np.ndarray:
+def _checked_coordinates(
+    name: Hashable, space: EmbeddingSpace, coordinates: pd.DataFrame | None
+) -> np.ndarray:
     if coordinates is None:
         coordinates = space.coordinates()
     if not isinstance(coordinates, pd.DataFrame) or not {"x", "y"} <= set(coordinates.columns):
-        raise ValueError(f"coordinates of {name!r} must be a frame with the columns x and y, as coordinates() gives")
+        raise ValueError(
+            f"coordinates of {name!r} must be a frame with the columns x and y, as coordinates() gives"
+        )
     if len(coordinates) != len(space):
         raise ValueError(f"coordinates of {name!r} must have {len(space)} rows, got {len(coordinates)}")
     index = pd.Index(coordinates.index.to_flat_index(), tupleize_cols=False)
@@ -212,16 +239,20 @@ def _page(given: dict[str, Any]) -> str:
     """Put the page together; the browser runs its one script only, known by its hash, and loads nothing."""
     sources = resources.files("tabemb.spaces").joinpath("atlas_page")
     html, style, *scripts = (
-        sources.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", *SCRIPTS)
+        sources.joinpath(name).read_text(encoding="utf-8")
+        for name in ("page.html", "page.css", *SCRIPTS)
     )
     script = "\n".join(scripts)
     return Template(html).substitute(
         title=escape(given["title"]),
         style=style,
         script=script,
-        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        script_hash="sha256-"
+        + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         # no < in the data: nothing in it can end its element or begin another
-        data=json.dumps(given, allow_nan=False, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
+        data=json.dumps(given, allow_nan=False, ensure_ascii=False, separators=(",", ":")).replace(
+            "<", "\\u003c"
+        ),
     )
 
 

@@ -10,7 +10,9 @@ from sklearn.cluster import KMeans
 from tabemb.spaces.search import unit
 
 
-def k_means(vectors: np.ndarray, n_clusters: int, random_state: int | None) -> tuple[np.ndarray, np.ndarray]:
+def k_means(
+    vectors: np.ndarray, n_clusters: int, random_state: int | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Divide unit vectors, (n, d), into groups; 0 is the largest.
 
     Returns

@@ -65,7 +65,9 @@ def from_arrow(table: pa.Table, source: str, name: str) -> Parts:
     try:
         vectors = _matrix(table["vector"])
     except (ValueError, AttributeError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{source} is not an embedding space: its vectors are no lists of one width") from error
+        raise ValueError(
+            f"{source} is not an embedding space: its vectors are no lists of one width"
+        ) from error
     counts = table["count"].to_numpy() if "count" in table.column_names else None
     return Parts(vectors, table["category"].to_pandas(), counts, name)
 
@@ -88,7 +90,9 @@ def _arrow_categories(categories: pd.Index, target: str) -> pa.Array:
         kinds = ", ".join(sorted({type(category).__name__ for category in categories}))
         raise TypeError(f"{target} needs categories of one type, got {kinds}") from error
     if pa.types.is_nested(array.type):
-        raise TypeError(f"{target} needs categories of one plain type, got {type(categories[0]).__name__}")
+        raise TypeError(
+            f"{target} needs categories of one plain type, got {type(categories[0]).__name__}"
+        )
     return array
 
 
@@ -100,7 +104,9 @@ def write_duckdb(space: EmbeddingSpace, database: Any, table: str) -> None:
         try:
             connection.execute(f"CREATE TABLE {_quoted(table)} AS SELECT * FROM tabemb_space")
         except duckdb.CatalogException as error:
-            raise ValueError(f"the database has a table {table!r} already; drop it or choose another name") from error
+            raise ValueError(
+                f"the database has a table {table!r} already; drop it or choose another name"
+            ) from error
         finally:
             connection.unregister("tabemb_space")
 
@@ -145,12 +151,16 @@ def frame_parts(frame: pd.DataFrame, counts: Any) -> Parts:
     numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
     if not all(numeric):
         column = frame.columns[numeric.index(False)]
-        raise ValueError(f"the columns of the frame must hold numbers; {column!r} holds {frame[column].dtype}")
+        raise ValueError(
+            f"the columns of the frame must hold numbers; {column!r} holds {frame[column].dtype}"
+        )
     name = frame.index.name
     return Parts(frame.to_numpy(np.float32), frame.index, counts, "" if name is None else str(name))
 
 
-def write_word2vec(space: EmbeddingSpace, path: str | Path, binary: bool, counts_path: str | Path | None) -> None:
+def write_word2vec(
+    space: EmbeddingSpace, path: str | Path, binary: bool, counts_path: str | Path | None
+) -> None:
     """Write what gensim's `KeyedVectors.load_word2vec_format` reads."""
     words = texts(space.categories, r"\s", "_")
     with open(path, "wb") as file:
@@ -161,7 +171,9 @@ def write_word2vec(space: EmbeddingSpace, path: str | Path, binary: bool, counts
     if counts_path is not None:
         if space.counts is None:
             raise ValueError(f"counts_path is given, but {space!r} has no counts")
-        lines = [f"{word} {count}\n" for word, count in zip(words, np.rint(space.counts).astype(np.int64))]
+        lines = [
+            f"{word} {count}\n" for word, count in zip(words, np.rint(space.counts).astype(np.int64))
+        ]
         Path(counts_path).write_bytes("".join(lines).encode())
 
 
@@ -170,7 +182,9 @@ def read_word2vec(path: str | Path, binary: bool, counts_path: str | Path | None
     with open(path, "rb") as file:
         header = file.readline(100).split()
         if len(header) != 2 or not all(part.isdigit() for part in header):
-            raise ValueError(f"{path} is not a word2vec file: its first line must hold two numbers, words and width")
+            raise ValueError(
+                f"{path} is not a word2vec file: its first line must hold two numbers, words and width"
+            )
         shape = int(header[0]), int(header[1])
         words, vectors = (_binary_vectors if binary else _text_vectors)(file, shape, path)
     counts = None if counts_path is None else _counts(counts_path, words)
@@ -205,16 +219,24 @@ def _binary_vectors(file: Any, shape: tuple[int, int], path: str | Path) -> tupl
             start, space = end, data.find(b" ", end)
             end = space + 1 + 4 * shape[1]
             if space < 0 or end > len(data):
-                raise ValueError(f"{path} ends before the {shape[0]} words of its first line; text needs binary=False")
-            words.append(data[start:space].lstrip(b"\n").decode())  # the first word2vec ended vectors with a newline
+                raise ValueError(
+                    f"{path} ends before the {shape[0]} words of its first line; text needs binary=False"
+                )
+            words.append(
+                data[start:space].lstrip(b"\n").decode()
+            )  # the first word2vec ended vectors with a newline
             vectors[i] = np.frombuffer(data[space + 1 : end], dtype="<f4")
         if data[end:].strip(b"\n"):
-            raise ValueError(f"{path} goes on after the {shape[0]} words of its first line; text needs binary=False")
+            raise ValueError(
+                f"{path} goes on after the {shape[0]} words of its first line; text needs binary=False"
+            )
     return words, vectors
 
 
 def _counts(path: str | Path, words: list[str]) -> list[float]:
-    by_word = dict(line.rsplit(" ", 1) for line in Path(path).read_text(encoding="utf-8").split("\n") if line)
+    by_word = dict(
+        line.rsplit(" ", 1) for line in Path(path).read_text(encoding="utf-8").split("\n") if line
+    )
     if missing := [word for word in words if word not in by_word]:
         raise ValueError(f"{path} has no count of {missing[0]!r}")
     return [int(by_word[word]) for word in words]
@@ -253,7 +275,9 @@ def read_projector(folder: str | Path) -> Parts:
     by_name = dict(zip(header, zip(*cells)))
     counts = [float(count) for count in by_name["count"]] if "count" in by_name else None
     name = re.search(r"tensor_name: (\".*\")", (folder / CONFIG).read_text(encoding="utf-8"))
-    return Parts(np.array(rows, dtype=np.float32), by_name[header[0]], counts, json.loads(name[1]) if name else "")
+    return Parts(
+        np.array(rows, dtype=np.float32), by_name[header[0]], counts, json.loads(name[1]) if name else ""
+    )
 
 
 def _extra_columns(metadata: pd.DataFrame, categories: pd.Index) -> dict[str, list[str]]:
@@ -262,10 +286,15 @@ def _extra_columns(metadata: pd.DataFrame, categories: pd.Index) -> dict[str, li
     if not metadata.index.isin(categories).any():
         raise ValueError("metadata: none of its index is a category")
     if taken := {"category", "count"} & set(metadata.columns):
-        raise ValueError(f"metadata must not have a column {min(taken)!r}, which the space writes itself")
+        raise ValueError(
+            f"metadata must not have a column {min(taken)!r}, which the space writes itself"
+        )
     rows = metadata.astype(object).reindex(categories)
     rows = rows.where(rows.notna(), "")
-    return {_clean(name, r"\s+", " "): [_clean(cell, r"\s+", " ") for cell in rows[name]] for name in metadata.columns}
+    return {
+        _clean(name, r"\s+", " "): [_clean(cell, r"\s+", " ") for cell in rows[name]]
+        for name in metadata.columns
+    }
 
 
 def texts(categories: pd.Index, blank: str, instead: str) -> list[str]:

@@ -73,7 +73,9 @@ class ApproximateIndex:
         fits = (len(graph), graph.ndim) == space.vectors.shape
         if not fits or (len(graph) and np.uint64(graph.keys[0]) & ~POSITION != _fingerprint(space)):
             held = f"{len(graph)} of width {graph.ndim}"
-            raise ValueError(f"{str(path)!r} is the index of other vectors ({held}) than those of {space!r}")
+            raise ValueError(
+                f"{str(path)!r} is the index of other vectors ({held}) than those of {space!r}"
+            )
         return cls(space, graph)
 
     def nearest(self, category: Any, k: int = 10) -> pd.DataFrame:
@@ -126,11 +128,15 @@ class ApproximateIndex:
         """Positions and similarities, (m, at most k), without the position `own` of each; -1 where nothing is left."""
         check_k(k)
         if not len(self._space) or not len(queries):
-            return np.empty((len(queries), 0), dtype=np.int64), np.empty((len(queries), 0), dtype=np.float32)
+            return np.empty((len(queries), 0), dtype=np.int64), np.empty(
+                (len(queries), 0), dtype=np.float32
+            )
         # one more than asked, as the category itself is found too
         with progress(len(queries)) as bar:
             count = min(k + 1, len(self._space))
-            matches = self._graph.search(queries, count, threads=joblib.cpu_count(), progress=_shown_on(bar))
+            matches = self._graph.search(
+                queries, count, threads=joblib.cpu_count(), progress=_shown_on(bar)
+            )
         found = (np.atleast_2d(matches.keys) & POSITION).astype(np.int64)
         n_found = matches.counts if len(queries) > 1 else np.array([len(matches)])
         missing = np.arange(found.shape[1]) >= n_found[:, None]

@@ -14,12 +14,23 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 
-PLAIN, NOTHING = "#3b6ea8", "#bdbdbd"  # points without a colour argument; points whose colour value is missing
+PLAIN, NOTHING = (
+    "#3b6ea8",
+    "#bdbdbd",
+)  # points without a colour argument; points whose colour value is missing
 # Okabe and Ito's palette: classes stay apart for colour-blind readers
 CLASSES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F")
-SMALLEST, LARGEST = 10.0, 60.0  # point areas in square points, of the rarest and the most frequent category
+SMALLEST, LARGEST = (
+    10.0,
+    60.0,
+)  # point areas in square points, of the rarest and the most frequent category
 ROOMY = 500  # with more points than this each is drawn smaller, so that they do not run into each other
-REACHES = (0.0, 12.0, 24.0, 40.0)  # how far from its point a label may stand, in points; beyond the first by a line
+REACHES = (
+    0.0,
+    12.0,
+    24.0,
+    40.0,
+)  # how far from its point a label may stand, in points; beyond the first by a line
 MAX_CHARACTERS = 32
 FONT_SIZE = 7.5
 NEAR = 2.0  # points between the edge of a point and its label
@@ -36,13 +47,17 @@ def by_category(values: Any, categories: pd.Index, argument: str) -> pd.Series:
         values = _looked_up(values, categories, argument)
     values = pd.Series(values if isinstance(values, pd.Index) else list(values), name=name)
     if len(values) != len(categories):
-        raise ValueError(f"{argument} must give {len(categories)} values, one for each category, got {len(values)}")
+        raise ValueError(
+            f"{argument} must give {len(categories)} values, one for each category, got {len(values)}"
+        )
     return values
 
 
 def _looked_up(values: Mapping[Any, Any], categories: pd.Index, argument: str) -> list[Any]:
     if values and not any(category in values for category in categories):
-        raise ValueError(f"{argument}: none of its keys is a category; its first key is {next(iter(values))!r}")
+        raise ValueError(
+            f"{argument}: none of its keys is a category; its first key is {next(iter(values))!r}"
+        )
     return [values.get(category) for category in categories]
 
 
@@ -109,7 +124,9 @@ def _paint_classes(ax: Axes, points: np.ndarray, sizes: np.ndarray, colors: pd.S
         _dots(ax, points[chosen], sizes[chosen], color=color, label=_short(shown_class))
     others = ~classes.isin(shown).to_numpy()
     if others.any():
-        _dots(ax, points[others], sizes[others], color=NOTHING, label=f"{classes[others].nunique()} others")
+        _dots(
+            ax, points[others], sizes[others], color=NOTHING, label=f"{classes[others].nunique()} others"
+        )
     title = None if colors.name is None else str(colors.name)
     legend = ax.legend(title=title, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     for handle in filter(None, legend.legend_handles):
@@ -118,7 +135,9 @@ def _paint_classes(ax: Axes, points: np.ndarray, sizes: np.ndarray, colors: pd.S
 
 def _dots(ax: Axes, points: np.ndarray, sizes: np.ndarray, **style: Any) -> Any:
     edge = 0.1 * np.sqrt(sizes.min(initial=LARGEST))  # white edges would hide the colour of small points
-    return ax.scatter(points[:, 0], points[:, 1], s=sizes, linewidths=edge, edgecolors="white", alpha=0.9, **style)
+    return ax.scatter(
+        points[:, 0], points[:, 1], s=sizes, linewidths=edge, edgecolors="white", alpha=0.9, **style
+    )
 
 
 def _dress(ax: Axes, title: str, has_counts: bool) -> None:
@@ -128,12 +147,20 @@ def _dress(ax: Axes, title: str, has_counts: bool) -> None:
     ax.spines[:].set_color("#dddddd")
     note = "Near points have similar vectors; the axes have no unit."
     ax.set_xlabel(
-        note + (" Larger points stand for more rows." if has_counts else ""), loc="left", color="#666666", fontsize=9
+        note + (" Larger points stand for more rows." if has_counts else ""),
+        loc="left",
+        color="#666666",
+        fontsize=9,
     )
 
 
 def place_labels(
-    ax: Axes, points: np.ndarray, sizes: np.ndarray, labels: pd.Series, order: Iterable[int], bold: Sequence[int] = ()
+    ax: Axes,
+    points: np.ndarray,
+    sizes: np.ndarray,
+    labels: pd.Series,
+    order: Iterable[int],
+    bold: Sequence[int] = (),
 ) -> list[Annotation]:
     """Write the labels of `points` in the given order beside their points; drop those that find no free place.
 
@@ -152,7 +179,9 @@ def place_labels(
         reach = 1.1 * size + 2 * radii.max() + (NEAR + max(REACHES)) * pixels + 9
         near = (np.abs(centres - centres[i]) < reach).all(axis=1)
         near[i] = False
-        found = _first_place(ax, size, centres[i], radii[i, 0], np.vstack([dots[near], written, lines]), written)
+        found = _first_place(
+            ax, size, centres[i], radii[i, 0], np.vstack([dots[near], written, lines]), written
+        )
         if found is None:
             text.remove()
             continue
@@ -209,7 +238,13 @@ PLACES = [
     Place("right", "bottom", -0.6, 0.6),
     Place("right", "top", -0.6, -0.6),
 ]
-SHARES = {"left": 0.0, "center": 0.5, "right": 1.0, "bottom": 0.0, "top": 1.0}  # of a text before its anchor
+SHARES = {
+    "left": 0.0,
+    "center": 0.5,
+    "right": 1.0,
+    "bottom": 0.0,
+    "top": 1.0,
+}  # of a text before its anchor
 
 
 def _boxes(size: np.ndarray, centre: np.ndarray, gap: float) -> np.ndarray:

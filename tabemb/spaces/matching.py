@@ -49,7 +49,11 @@ class Match:
     def share_of_rows(self) -> float:
         """The same weighted by the counts; NaN where these are all zero."""
         counts = self.table["count"]
-        return float(counts[self.table["how"].notna()].sum() / counts.sum()) if counts.sum() else float("nan")
+        return (
+            float(counts[self.table["how"].notna()].sum() / counts.sum())
+            if counts.sum()
+            else float("nan")
+        )
 
     def __repr__(self) -> str:
         n, how = len(self.table), self.table["how"].value_counts()
@@ -62,7 +66,8 @@ class Match:
         if len(lacking):
             shown = ", ".join(repr(category) for category in lacking[:N_EXAMPLES])
             lines.append(
-                f"not found: {shown}" + (f" and {len(lacking) - N_EXAMPLES} more" * (len(lacking) > N_EXAMPLES))
+                f"not found: {shown}"
+                + (f" and {len(lacking) - N_EXAMPLES} more" * (len(lacking) > N_EXAMPLES))
             )
         return "\n".join(lines)
 
@@ -79,8 +84,12 @@ def match(space: EmbeddingSpace, given: pd.Index, weights: np.ndarray) -> Match:
     if not there.any():
         raise ValueError(f"none of the {len(wanted)} categories has a vector in {space!r}")
     table = pd.DataFrame({"found": None, "how": how, "count": counts}, index=wanted)
-    table.loc[there, "found"] = np.fromiter(space.categories[places[there]], dtype=object, count=there.sum())
-    return Match(type(space)(space.vectors[places[there]], wanted[there], counts[there], space.name), table)
+    table.loc[there, "found"] = np.fromiter(
+        space.categories[places[there]], dtype=object, count=there.sum()
+    )
+    return Match(
+        type(space)(space.vectors[places[there]], wanted[there], counts[there], space.name), table
+    )
 
 
 def _find(space: EmbeddingSpace, wanted: pd.Index) -> tuple[np.ndarray, np.ndarray]:

@@ -80,7 +80,9 @@ def tsne(vectors: np.ndarray, random_state: int | None = 0) -> np.ndarray:
         return np.asarray(model.fit(vectors))
 
 
-def place_by_tsne(vectors: np.ndarray, places: np.ndarray, new: np.ndarray, random_state: int | None = 0) -> np.ndarray:
+def place_by_tsne(
+    vectors: np.ndarray, places: np.ndarray, new: np.ndarray, random_state: int | None = 0
+) -> np.ndarray:
     """Move each new vector alone by the gradient of t-SNE, from the median of its neighbours' places."""
     if len(vectors) < FEWEST or not np.ptp(places, axis=0).any():
         return place_by_pca(vectors, places, new)
@@ -106,7 +108,9 @@ def umap(vectors: np.ndarray, random_state: int | None = 0) -> np.ndarray:
     return _umap(vectors, start, random_state).fit_transform(vectors).astype(np.float64)
 
 
-def place_by_umap(vectors: np.ndarray, places: np.ndarray, new: np.ndarray, random_state: int | None = 0) -> np.ndarray:
+def place_by_umap(
+    vectors: np.ndarray, places: np.ndarray, new: np.ndarray, random_state: int | None = 0
+) -> np.ndarray:
     """Place each new vector by UMAP's own rule, from the places of its neighbours."""
     if len(vectors) < FEWEST or not np.ptp(places, axis=0).all():
         return place_by_pca(vectors, places, new)
@@ -116,7 +120,9 @@ def place_by_umap(vectors: np.ndarray, places: np.ndarray, new: np.ndarray, rand
     return model.transform(new).astype(np.float64)
 
 
-def _umap(vectors: np.ndarray, start: np.ndarray, random_state: int | None, n_epochs: int | None = None) -> Any:
+def _umap(
+    vectors: np.ndarray, start: np.ndarray, random_state: int | None, n_epochs: int | None = None
+) -> Any:
     try:
         with warnings.catch_warnings():
             # umap says on import that it could do more with tensorflow, which nothing here asks for
@@ -126,7 +132,9 @@ def _umap(vectors: np.ndarray, start: np.ndarray, random_state: int | None, n_ep
         raise ImportError("method 'umap' needs umap-learn: pip install tabemb[umap]") from error
     return UMAP(
         n_neighbors=min(N_NEIGHBORS, len(vectors) - 1),
-        init=start.astype(np.float32),  # its own, spectral start fails on a few vectors and on groups far apart
+        init=start.astype(
+            np.float32
+        ),  # its own, spectral start fails on a few vectors and on groups far apart
         n_epochs=n_epochs,
         n_jobs=joblib.cpu_count() if random_state is None else 1,  # a seed repeats on one thread alone
         random_state=random_state,

@@ -66,7 +66,9 @@ def stability(spaces: Sequence[EmbeddingSpace], k: int = 10) -> Stability:
     for space in spaces[1:]:
         shared = shared[space.categories.get_indexer(shared) >= 0]
     if len(shared) <= k:
-        raise ValueError(f"the spaces share {len(shared)} categories; k={k} neighbours need more than {k}")
+        raise ValueError(
+            f"the spaces share {len(shared)} categories; k={k} neighbours need more than {k}"
+        )
     found = [_nearest(space, shared, k) for space in spaces]
     overlaps = [_overlap(one, other) for one, other in combinations(found, 2)]
     return Stability(float(np.mean(overlaps)), k / (len(shared) - 1), len(shared))
@@ -83,7 +85,9 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float((both[:, 1:] == both[:, :-1]).sum() / one.size)
 
 
-def agreement(space: EmbeddingSpace, similarities: pd.DataFrame | Iterable[tuple[Any, Any, float]]) -> Agreement:
+def agreement(
+    space: EmbeddingSpace, similarities: pd.DataFrame | Iterable[tuple[Any, Any, float]]
+) -> Agreement:
     """Compare the cosines of pairs of categories with similarities known from elsewhere.
 
     Parameters
@@ -111,10 +115,14 @@ def agreement(space: EmbeddingSpace, similarities: pd.DataFrame | Iterable[tuple
     """
     given = _square_pairs(similarities) if isinstance(similarities, pd.DataFrame) else list(similarities)
     firsts, seconds, scores = zip(*given) if given else ((), (), ())
-    a, b = (space.categories.get_indexer(pd.Index(side, tupleize_cols=False)) for side in (firsts, seconds))
+    a, b = (
+        space.categories.get_indexer(pd.Index(side, tupleize_cols=False)) for side in (firsts, seconds)
+    )
     used = (a >= 0) & (b >= 0) & (a != b) & ~np.isnan(np.asarray(scores, dtype=float))
     if used.sum() < 2:
-        raise ValueError(f"similarities must be of two or more pairs of categories of {space!r}, got {used.sum()}")
+        raise ValueError(
+            f"similarities must be of two or more pairs of categories of {space!r}, got {used.sum()}"
+        )
     unit_vectors = space.normalized().vectors
     cosines = np.einsum("ij,ij->i", unit_vectors[a[used]], unit_vectors[b[used]])
     scores = np.asarray(scores, dtype=float)[used]
@@ -125,7 +133,9 @@ def agreement(space: EmbeddingSpace, similarities: pd.DataFrame | Iterable[tuple
 
 def _square_pairs(frame: pd.DataFrame) -> list[tuple[Any, Any, float]]:
     if not frame.index.equals(frame.columns) or not np.allclose(frame, frame.T, equal_nan=True):
-        raise ValueError("a frame of similarities must be symmetric, with the same categories as index and columns")
+        raise ValueError(
+            "a frame of similarities must be symmetric, with the same categories as index and columns"
+        )
     rows, columns = np.triu_indices(len(frame), k=1)
     return list(zip(frame.index[rows], frame.index[columns], frame.to_numpy(dtype=float)[rows, columns]))
 
@@ -159,7 +169,10 @@ def lengths_by_count(space: EmbeddingSpace) -> pd.DataFrame:
     """
     if space.counts is None:
         raise ValueError(f"{space!r} has no counts")
-    edges = [0, *(step * 10**power for power in range(19) for step in (1, 3))]  # nearly even steps of the logarithm
+    edges = [
+        0,
+        *(step * 10**power for power in range(19) for step in (1, 3)),
+    ]  # nearly even steps of the logarithm
     bins = np.searchsorted(edges, space.counts, side="right") - 1
     lengths = pd.Series(np.linalg.norm(space.vectors, axis=1, keepdims=False)).groupby(bins)
     table = pd.DataFrame({"n_categories": lengths.size(), "median_length": lengths.median()})

@@ -29,7 +29,9 @@ class Metric:
 
 
 METRICS = {
-    "cosine": Metric(lambda queries, vectors: np.clip(queries @ vectors.T, -1, 1), "similarity", -1, unit=True),
+    "cosine": Metric(
+        lambda queries, vectors: np.clip(queries @ vectors.T, -1, 1), "similarity", -1, unit=True
+    ),
     # true differences, not the expanded square: in float32 the latter loses all digits between close vectors
     "euclidean": Metric(cdist, "distance", 1),
     "dot": Metric(lambda queries, vectors: queries @ vectors.T, "similarity", -1),
@@ -63,7 +65,9 @@ def first_k(costs: np.ndarray, k: int) -> np.ndarray:
     return reachable[np.argsort(costs[reachable], kind="stable")[:k]]
 
 
-def neighbors(vectors: np.ndarray, asked: np.ndarray, k: int, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
+def neighbors(
+    vectors: np.ndarray, asked: np.ndarray, k: int, metric: Metric
+) -> tuple[np.ndarray, np.ndarray]:
     """Find the k nearest of the vectors at the positions `asked`, each without itself.
 
     Returns
@@ -91,7 +95,9 @@ def _scores_without_self(vectors: np.ndarray, block: np.ndarray, metric: Metric)
     return scores
 
 
-def pairs(categories: pd.Index, asked: np.ndarray, found: np.ndarray, scores: np.ndarray, column: str) -> pd.DataFrame:
+def pairs(
+    categories: pd.Index, asked: np.ndarray, found: np.ndarray, scores: np.ndarray, column: str
+) -> pd.DataFrame:
     """List the (m, k) positions found as one row a pair; negative positions are left out."""
     there = found >= 0
     rows, ranks = np.nonzero(there)

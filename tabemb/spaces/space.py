@@ -71,7 +71,9 @@ class EmbeddingSpace:
         self.name = name
 
     def __repr__(self) -> str:
-        return f"EmbeddingSpace({self.name!r}, {len(self)} categories, {self.vectors.shape[1]} dimensions)"
+        return (
+            f"EmbeddingSpace({self.name!r}, {len(self)} categories, {self.vectors.shape[1]} dimensions)"
+        )
 
     def __len__(self) -> int:
         return len(self.categories)
@@ -287,7 +289,9 @@ class EmbeddingSpace:
         from tabemb.spaces.clusters import k_means  # scikit-learn takes long to import
 
         cluster, similarity = k_means(self._unit_vectors, n_clusters, random_state)
-        table = pd.DataFrame({"cluster": cluster, "similarity": similarity}, index=self._named_categories)
+        table = pd.DataFrame(
+            {"cluster": cluster, "similarity": similarity}, index=self._named_categories
+        )
         return table.iloc[np.lexsort([-similarity, cluster])]
 
     def normalized(self) -> EmbeddingSpace:
@@ -428,7 +432,9 @@ class EmbeddingSpace:
         space._maps.update(maps)
         return space
 
-    def to_word2vec(self, path: str | Path, binary: bool = False, counts_path: str | Path | None = None) -> None:
+    def to_word2vec(
+        self, path: str | Path, binary: bool = False, counts_path: str | Path | None = None
+    ) -> None:
         """Write the word2vec format, text or binary, which gensim's ``KeyedVectors.load_word2vec_format`` opens.
 
         Categories are written as text. The format ends a word at a space, so spaces and line breaks in a category
@@ -627,10 +633,14 @@ class EmbeddingSpace:
         ['Oslo', 'oslo', 'New York']
         """
         given = _as_index(categories, unique=False)
-        weights = np.ones(len(given), dtype=np.int64) if counts is None else _checked_counts(counts, given)
+        weights = (
+            np.ones(len(given), dtype=np.int64) if counts is None else _checked_counts(counts, given)
+        )
         return matching.match(self, given, weights)
 
-    def coordinates(self, method: str = "tsne", metric: str = "cosine", random_state: int | None = 0) -> pd.DataFrame:
+    def coordinates(
+        self, method: str = "tsne", metric: str = "cosine", random_state: int | None = 0
+    ) -> pd.DataFrame:
         """Place the categories in a plane so that categories with near vectors are near.
 
         The space remembers the answer, and `to_parquet` writes it.
@@ -702,7 +712,9 @@ class EmbeddingSpace:
         index = new._named_categories if isinstance(new, EmbeddingSpace) else None
         vectors = np.asarray(new.vectors if isinstance(new, EmbeddingSpace) else new, dtype=np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.vectors.shape[1]:
-            raise ValueError(f"new must have shape (n, {self.vectors.shape[1]}), as {self!r} has; got {vectors.shape}")
+            raise ValueError(
+                f"new must have shape (n, {self.vectors.shape[1]}), as {self!r} has; got {vectors.shape}"
+            )
         measure = PLANE_METRICS[metric]
         placed = plane.METHODS[method].place(
             self._measured(measure), places, unit(vectors) if measure.unit else vectors, random_state
@@ -756,11 +768,15 @@ class EmbeddingSpace:
         >>> figure.axes[0].get_title(loc="left")
         'shop'
         """
-        from tabemb.spaces import maps  # matplotlib takes long to import, and most uses of a space draw nothing
+        from tabemb.spaces import (
+            maps,
+        )  # matplotlib takes long to import, and most uses of a space draw nothing
 
         return maps.draw(
             self.coordinates(method, metric, random_state).to_numpy(),
-            labels=maps.by_category(self.categories if label is None else label, self.categories, "label"),
+            labels=maps.by_category(
+                self.categories if label is None else label, self.categories, "label"
+            ),
             colors=None if color is None else maps.by_category(color, self.categories, "color"),
             counts=self.counts,
             title=self.name if title is None else title,
@@ -846,7 +862,9 @@ class EmbeddingSpace:
 
     def __getstate__(self) -> dict[str, Any]:
         # the unit vectors are soon computed again, and an index belongs to a file of its own
-        return {name: value for name, value in vars(self).items() if name not in ("_unit_vectors", "_index")}
+        return {
+            name: value for name, value in vars(self).items() if name not in ("_unit_vectors", "_index")
+        }
 
     @property
     def _named_categories(self) -> pd.Index:
@@ -866,7 +884,9 @@ class EmbeddingSpace:
             return np.arange(len(self))
         asked = _as_index(categories, unique=False)
         positions = self.categories.get_indexer(asked)
-        for i in np.flatnonzero(positions < 0).tolist():  # another kind of missing value, or an unknown category
+        for i in np.flatnonzero(
+            positions < 0
+        ).tolist():  # another kind of missing value, or an unknown category
             positions[i] = self._known_position(asked[i])
         return positions
 
@@ -880,7 +900,9 @@ class EmbeddingSpace:
         return self._listing(order, measure.column, scores[order])
 
     def _position(self, category: Any) -> int:
-        if pd.api.types.is_scalar(category) and pd.isna(category):  # None, NaN and NaT name one missing category
+        if pd.api.types.is_scalar(category) and pd.isna(
+            category
+        ):  # None, NaN and NaT name one missing category
             return int(np.append(np.flatnonzero(self.categories.isna()), -1)[0])
         # tupleize_cols: a tuple is a category here, not the key of several index levels
         return int(self.categories.get_indexer(pd.Index([category], tupleize_cols=False))[0])
@@ -892,19 +914,27 @@ class EmbeddingSpace:
         return position
 
     def _spellings(self, category: Hashable) -> str:
-        frequent = np.arange(len(self)) if self.counts is None else np.argsort(-self.counts, kind="stable")
+        frequent = (
+            np.arange(len(self)) if self.counts is None else np.argsort(-self.counts, kind="stable")
+        )
         spelled = {str(c).casefold(): c for c in self.categories[frequent[:MAX_SPELLINGS]]}
         wanted = str(category).casefold()
         close = difflib.get_close_matches(wanted, spelled, n=3)
         close += [text for text in spelled if wanted and text.startswith(wanted) and text not in close]
-        return "; did you mean " + " or ".join(repr(spelled[text]) for text in close[:3]) + "?" if close else ""
+        return (
+            "; did you mean " + " or ".join(repr(spelled[text]) for text in close[:3]) + "?"
+            if close
+            else ""
+        )
 
     def _as_vector(self, category_or_vector: Any) -> np.ndarray:
         if not _is_vector(category_or_vector):
             return self[category_or_vector]
         vector = np.asarray(category_or_vector, dtype=np.float32)
         if vector.shape != self.vectors.shape[1:]:
-            raise ValueError(f"a vector of {self!r} must have shape {self.vectors.shape[1:]}, got {vector.shape}")
+            raise ValueError(
+                f"a vector of {self!r} must have shape {self.vectors.shape[1:]}, got {vector.shape}"
+            )
         return vector
 
     def _listing(self, positions: np.ndarray, column: str, scores: np.ndarray) -> pd.DataFrame:
@@ -930,19 +960,27 @@ def _as_index(categories: Any, unique: bool = True) -> pd.Index:
     elif not isinstance(categories, pd.Index | pd.Series | np.ndarray):
         categories = list(categories)
     index = pd.Index(categories, tupleize_cols=False, name=None)
-    if isinstance(index, pd.CategoricalIndex):  # categories go by value; the codes behind them mean nothing here
+    if isinstance(
+        index, pd.CategoricalIndex
+    ):  # categories go by value; the codes behind them mean nothing here
         index = index.astype(index.categories.dtype)
     if unique and not index.is_unique:
-        raise ValueError(f"categories must not repeat, but {index[index.duplicated()][0]!r} occurs more than once")
+        raise ValueError(
+            f"categories must not repeat, but {index[index.duplicated()][0]!r} occurs more than once"
+        )
     return index
 
 
 def _checked_vectors(vectors: Any, categories: pd.Index) -> np.ndarray:
     checked = np.array(vectors, dtype=np.float32)
     if checked.ndim != 2 or checked.shape[1] == 0:
-        raise ValueError(f"vectors must have shape (n_levels, d) with d of at least 1, got {checked.shape}")
+        raise ValueError(
+            f"vectors must have shape (n_levels, d) with d of at least 1, got {checked.shape}"
+        )
     if len(checked) != len(categories):
-        raise ValueError(f"vectors and categories must have one length, got {len(checked)} and {len(categories)}")
+        raise ValueError(
+            f"vectors and categories must have one length, got {len(checked)} and {len(categories)}"
+        )
     bad = np.flatnonzero(~np.isfinite(checked).all(axis=1))
     if len(bad):
         raise ValueError(f"vectors must be finite; that of {categories[bad[0]]!r} is {checked[bad[0]]}")
@@ -953,9 +991,13 @@ def _checked_vectors(vectors: Any, categories: pd.Index) -> np.ndarray:
 def _checked_counts(counts: Any, categories: pd.Index) -> np.ndarray:
     checked = np.array(counts)
     if checked.shape != categories.shape:
-        raise ValueError(f"counts must have shape {categories.shape}, one for each category, got {checked.shape}")
+        raise ValueError(
+            f"counts must have shape {categories.shape}, one for each category, got {checked.shape}"
+        )
     bad = np.flatnonzero(~(checked >= 0))  # also where NaN
     if len(bad):
-        raise ValueError(f"counts must not be negative or missing; {categories[bad[0]]!r} has {checked[bad[0]]}")
+        raise ValueError(
+            f"counts must not be negative or missing; {categories[bad[0]]!r} has {checked[bad[0]]}"
+        )
     checked.setflags(write=False)
     return checked

@@ -54,7 +54,9 @@ class WeightAverage:
             else:
                 dense.append(i)
         if dense:
-            torch._foreach_lerp_([self.averages[i] for i in dense], [self.parameters[i] for i in dense], share)
+            torch._foreach_lerp_(
+                [self.averages[i] for i in dense], [self.parameters[i] for i in dense], share
+            )
 
     def _update_rows(self, i: int) -> None:
         weight, average = self.parameters[i], self.averages[i]

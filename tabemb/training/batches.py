@@ -61,7 +61,9 @@ class Batches:
         self.tensors, self.batch_size, self.generator = tensors, batch_size, generator
         self.lengths, self.groups, self.start = lengths, groups, start
         first = tensors[0]
-        self.rows = torch.arange(len(first), device=first.device) if rows is None else rows.to(first.device)
+        self.rows = (
+            torch.arange(len(first), device=first.device) if rows is None else rows.to(first.device)
+        )
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -103,11 +105,16 @@ class Batches:
         rows, sizes = torch.cat(list(batches)), [len(batch) for batch in batches]
         drawn = {t: given(rows).split(sizes) for t, given in enumerate(self.tensors) if callable(given)}
         for i, batch in enumerate(batches):
-            yield [drawn[t][i] if t in drawn else given.index_select(0, batch) for t, given in enumerate(self.tensors)]
+            yield [
+                drawn[t][i] if t in drawn else given.index_select(0, batch)
+                for t, given in enumerate(self.tensors)
+            ]
 
 
 def in_pieces(tensors: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:
     """Consecutive rows, ``size`` at a time, for prediction."""
     if len(tensors[0]) > size:
-        torch.empty(KEPT, dtype=torch.uint8)  # freed at once: from then on the allocator keeps as much for the pieces
+        torch.empty(
+            KEPT, dtype=torch.uint8
+        )  # freed at once: from then on the allocator keeps as much for the pieces
     yield from zip(*(tensor.split(size) for tensor in tensors))

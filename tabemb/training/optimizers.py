@@ -24,7 +24,9 @@ class Optimizer:
 
     BETAS = (0.9, 0.95)  # RealMLP's ablation: 2 % (classes) to 23 % (numbers) less error than with .999
 
-    def __init__(self, network: nn.Module, learning_rate: float, weight_decay: float, table_rate: float = 1.0) -> None:
+    def __init__(
+        self, network: nn.Module, learning_rate: float, weight_decay: float, table_rate: float = 1.0
+    ) -> None:
         sparse, tables, plain, decayed = _sort_parameters(network)
         dense = [
             {"params": tables, "lr": learning_rate * table_rate, "weight_decay": 0.0},
@@ -32,10 +34,14 @@ class Optimizer:
             {"params": decayed, "lr": learning_rate, "weight_decay": weight_decay},
         ]
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW([group for group in dense if group["params"]], betas=self.BETAS, fused=True)
+            torch.optim.AdamW(
+                [group for group in dense if group["params"]], betas=self.BETAS, fused=True
+            )
         ]
         if sparse:
-            self.optimizers.append(torch.optim.SparseAdam(sparse, lr=learning_rate * table_rate, betas=self.BETAS))
+            self.optimizers.append(
+                torch.optim.SparseAdam(sparse, lr=learning_rate * table_rate, betas=self.BETAS)
+            )
         self.average = WeightAverage([*sparse, *tables, *plain, *decayed])
 
     def step(self, rate: float = 1.0) -> None:
@@ -56,5 +62,7 @@ def _sort_parameters(network: nn.Module) -> list[list[nn.Parameter]]:
         is_table = hasattr(module, "is_sparse")
         for name, parameter in module.named_parameters(recurse=False):
             decays = isinstance(module, nn.Linear) and name == "weight"
-            kinds[0 if is_table and module.is_sparse else 1 if is_table else 3 if decays else 2].append(parameter)
+            kinds[0 if is_table and module.is_sparse else 1 if is_table else 3 if decays else 2].append(
+                parameter
+            )
     return kinds

@@ -22,7 +22,8 @@ def planted_frame(seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
             "colour": pd.Categorical(rng.choice(["red", "green"], N_ROWS)),
             "size": size,
             "flag": flag,
-            "opened": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, N_ROWS), unit="D"),
+            "opened": pd.Timestamp("2020-01-01")
+            + pd.to_timedelta(rng.integers(0, 900, N_ROWS), unit="D"),
             "day": rng.integers(0, 50, N_ROWS),
         }
     )

@@ -27,7 +27,13 @@ def table(tmp_path):
 
 
 def test_options_reach_the_data_set_and_missing_targets_are_counted(table):
-    options = {"categorical": ["zip"], "datetimes": ["sold"], "target_transform": "log", "fold": "fold", "time": "sold"}
+    options = {
+        "categorical": ["zip"],
+        "datetimes": ["sold"],
+        "target_transform": "log",
+        "fold": "fold",
+        "time": "sold",
+    }
     with pytest.warns(UserWarning, match="dropped 1 of 5 rows without 'price'"):
         dataset = load_dataset("houses", path=table, target="price", **options)
     assert dataset.task == "regression"
@@ -72,14 +78,18 @@ def test_an_empty_file_is_named(tmp_path):
 
 
 def test_a_missing_column_is_named_with_its_neighbour(table):
-    with pytest.raises(ValueError, match=r"target: data set 'houses' has no column 'Price'; did you mean 'price'\?"):
+    with pytest.raises(
+        ValueError, match=r"target: data set 'houses' has no column 'Price'; did you mean 'price'\?"
+    ):
         load_dataset("houses", path=table, target="Price")
     with pytest.raises(ValueError, match="time: data set 'houses' has no column 'when'"):
         load_dataset("houses", path=table, target="price", time="when")
 
 
 def test_a_target_that_does_not_fit_is_refused(tmp_path):
-    pd.DataFrame({"x": [1, 2, 3], "y": [0.0, 1.0, 2.0], "t": list("abc")}).to_parquet(tmp_path / "t.parquet")
+    pd.DataFrame({"x": [1, 2, 3], "y": [0.0, 1.0, 2.0], "t": list("abc")}).to_parquet(
+        tmp_path / "t.parquet"
+    )
     with pytest.raises(ValueError, match=r"'y' must be finite, its smallest value is 0\.0"):
         load_dataset("t", path=tmp_path / "t.parquet", target="y", target_transform="log")
     with pytest.raises(ValueError, match="a regression needs numbers, column 't'"):
@@ -93,7 +103,9 @@ def test_an_unset_folder_says_what_to_do(monkeypatch, folder):
     monkeypatch.delenv("TABEMB_DATA", raising=False)
     if folder is not None:
         monkeypatch.setenv("TABEMB_DATA", folder)
-    with pytest.raises(FileNotFoundError, match=r"TABEMB_DATA is not set; put a\.parquet into .* or pass path"):
+    with pytest.raises(
+        FileNotFoundError, match=r"TABEMB_DATA is not set; put a\.parquet into .* or pass path"
+    ):
         load_dataset("a", file="a.parquet", target="y")
 
 
@@ -109,7 +121,9 @@ def test_openml_out_of_reach_is_one_clear_line(monkeypatch):
 
     monkeypatch.delenv("TABEMB_DATA", raising=False)
     monkeypatch.setattr("sklearn.datasets.fetch_openml", unreachable)
-    with pytest.raises(FileNotFoundError, match=r"OpenML 1590 could not be reached .* or put adult\.parquet into"):
+    with pytest.raises(
+        FileNotFoundError, match=r"OpenML 1590 could not be reached .* or put adult\.parquet into"
+    ):
         load_dataset("adult", file="adult.parquet", openml=1590, target="income")
 
 

@@ -60,7 +60,12 @@ def test_names_and_parameters_are_checked(regression):
 def test_parameters_pass_through(regression):
     forest = build_model(ModelSpec("random_forest", {"n_estimators": 7}), "regression", regression.X)
     assert forest[-1].n_estimators == 7
-    assert build_model(ModelSpec("lightgbm", {"num_leaves": 5}), "regression", regression.X).params["num_leaves"] == 5
+    assert (
+        build_model(ModelSpec("lightgbm", {"num_leaves": 5}), "regression", regression.X).params[
+            "num_leaves"
+        ]
+        == 5
+    )
 
 
 def test_a_builder_can_be_named_by_its_path(regression):
@@ -76,7 +81,9 @@ def test_labels_show_what_differs():
 
 
 def test_columns_are_sorted_by_kind(regression):
-    columns = sort_columns(regression.X.assign(wide=[f"v{i}" for i in range(len(regression.X))]), regression.roles)
+    columns = sort_columns(
+        regression.X.assign(wide=[f"v{i}" for i in range(len(regression.X))]), regression.roles
+    )
     assert columns.few == ["city", "colour"]
     assert columns.many == ["shop", "wide"]
     assert columns.numbers == ["size", "flag", "day"]
@@ -96,4 +103,6 @@ def test_values_become_text_and_numbers(regression):
 def test_fits_are_quiet(regression):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        build_model(ModelSpec("lightgbm"), "regression", regression.X, n_jobs=1).fit(regression.X, regression.y)
+        build_model(ModelSpec("lightgbm"), "regression", regression.X, n_jobs=1).fit(
+            regression.X, regression.y
+        )

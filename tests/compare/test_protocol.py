@@ -34,7 +34,9 @@ def registry(monkeypatch):
     monkeypatch.setattr(Counting, "fits", 0)
     monkeypatch.setitem(MODELS, "counting", Model(lambda task, columns, seed, n_jobs: Counting()))
     monkeypatch.setitem(MODELS, "broken", Model(lambda task, columns, seed, n_jobs: Broken()))
-    monkeypatch.setitem(MODELS, "constant", Model(lambda task, columns, seed, n_jobs: Counting(), seeded=False))
+    monkeypatch.setitem(
+        MODELS, "constant", Model(lambda task, columns, seed, n_jobs: Counting(), seeded=False)
+    )
 
 
 HERE = {"isolate": False, "progress": False, "n_jobs": 1}
@@ -98,14 +100,22 @@ def test_a_failure_is_recorded_with_its_text_and_can_be_retried(regression, regi
     ]
     MODELS["broken"] = MODELS["counting"]
     assert "failed" in set(run(regression, ["broken"], Protocol(), tmp_path, **HERE)["status"])
-    assert set(run(regression, ["broken"], Protocol(), tmp_path, retry_failed=True, **HERE)["status"]) == {"ok"}
+    assert set(
+        run(regression, ["broken"], Protocol(), tmp_path, retry_failed=True, **HERE)["status"]
+    ) == {"ok"}
 
 
 def test_a_misspelling_is_told_before_any_fit(regression, registry, tmp_path):
     with pytest.raises(ValueError, match="model must be one of"):
         run(regression, ["counting", "lihgtgbm"], Protocol(), tmp_path, **HERE)
     with pytest.raises(ValueError, match="no parameter 'num_leavs'"):
-        run(regression, ["counting", ModelSpec("lightgbm", {"num_leavs": 3})], Protocol(), tmp_path, **HERE)
+        run(
+            regression,
+            ["counting", ModelSpec("lightgbm", {"num_leavs": 3})],
+            Protocol(),
+            tmp_path,
+            **HERE,
+        )
     with pytest.raises(ValueError, match="time_limit needs isolate=True"):
         run(regression, ["counting"], Protocol(), tmp_path, time_limit=3, **HERE)
     assert Counting.fits == 0
@@ -120,10 +130,16 @@ def test_a_cell_holds_errors_times_losses_and_curves(regression, registry, tmp_p
     np.testing.assert_allclose(cell["losses"], errors**2, rtol=1e-6)
     assert cell["history"] == '{"epoch": [1, 2], "eval_loss": [2.0, 1.0]}'
     assert (cell["n_train"], cell["n_test"]) == (len(split.train), len(split.test))
-    assert all(cell[f"{stage}_{what}"] >= 0 for stage in ("fit", "predict") for what in ("seconds", "memory_mib"))
+    assert all(
+        cell[f"{stage}_{what}"] >= 0
+        for stage in ("fit", "predict")
+        for what in ("seconds", "memory_mib")
+    )
 
 
-def test_a_fresh_process_measures_the_same_errors_and_survives_a_crash(regression, tmp_path, monkeypatch):
+def test_a_fresh_process_measures_the_same_errors_and_survives_a_crash(
+    regression, tmp_path, monkeypatch
+):
     (tmp_path / "crashing.py").write_text(
         "import os, time, numpy\n"
         "from sklearn.dummy import DummyRegressor\n"

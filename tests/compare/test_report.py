@@ -22,7 +22,9 @@ PROTOCOL = Protocol("kfold", folds=3)
 def results(regression, tmp_path):
     models = ["lightgbm", "linear", "dummy"]
     cells = run(regression, models, PROTOCOL, tmp_path, isolate=False, progress=False, n_jobs=1)
-    gone = cells[cells["model"] == "dummy"].assign(model="gone", status="failed", error="ValueError: <no>", rmse=None)
+    gone = cells[cells["model"] == "dummy"].assign(
+        model="gone", status="failed", error="ValueError: <no>", rmse=None
+    )
     curves = '{"epoch": [0, 1, 2], "train_loss": [3, 2, 1], "eval_loss": [3, 2.5, 2.7]}'
     cells.loc[cells["model"] == "lightgbm", "history"] = curves
     return pd.concat([cells, gone.astype(cells.dtypes)], ignore_index=True)
@@ -43,7 +45,9 @@ def test_the_terminal_shows_scores_losses_and_failures(results):
 def test_the_page_is_self_contained_and_tells_everything(results):
     picture = Figure()
     picture.subplots().plot([1, 2])
-    page = render_html(results, "linear", "A & B", "dataset: {}\n", [("Map", figure_html(picture, "a map"))])
+    page = render_html(
+        results, "linear", "A & B", "dataset: {}\n", [("Map", figure_html(picture, "a map"))]
+    )
     HTMLParser().feed(page)
     outside = re.sub(r"data:image/svg\+xml;base64,[A-Za-z0-9+/=]+", "", page)
     assert not re.search(r"https?://|<script|<link|@import|url\(", outside)
@@ -52,7 +56,10 @@ def test_the_page_is_self_contained_and_tells_everything(results):
         assert verdict.replace("<no>", "&lt;no&gt;") in page
     assert "failed: ValueError: &lt;no&gt;" in page
     assert page.count("data:image/svg+xml;base64,") == 4
-    assert all(heading in page for heading in ("Verdicts", "Learning curves", "Ranks", "<h2>Map</h2>", "dataset: {}"))
+    assert all(
+        heading in page
+        for heading in ("Verdicts", "Learning curves", "Ranks", "<h2>Map</h2>", "dataset: {}")
+    )
     assert "prefers-color-scheme: dark" in page
     svg = re.search(r"base64,([A-Za-z0-9+/=]+)", page)
     assert b"<svg" in base64.b64decode(svg.group(1))
@@ -80,7 +87,9 @@ def test_a_report_of_failures_only_is_still_a_report(results, tmp_path):
 
 def test_labels_cover_neither_points_nor_each_other_and_stay_inside():
     means, seconds = [1.0, 1.001, 1.002, 1.1, 1.2, 9.0], [1, 1.01, 1.02, 5, 30, 0.01]
-    summary = pd.DataFrame({"mean": means, "low": 0.9, "high": 1.1, "fit_seconds": seconds, "metric": "rmse"})
+    summary = pd.DataFrame(
+        {"mean": means, "low": 0.9, "high": 1.1, "fit_seconds": seconds, "metric": "rmse"}
+    )
     summary["model"] = [f"model number {i}" for i in range(6)]
     figure = Figure(layout="constrained")
     axes = figure.subplots()
@@ -108,11 +117,16 @@ def test_curves_only_where_they_were_kept(results):
     [(0.2791, 0.0035, 4), (1.457, 0.02, 3), (120.0, 3.0, 1), (12345.0, 300.0, 0), (0.0155, 0.001, 5)],
 )
 def test_decimals_fit_the_error_and_its_interval(mean, half, expected):
-    assert decimals(pd.DataFrame({"mean": [mean], "low": [mean - half], "high": [mean + half]})) == expected
+    assert (
+        decimals(pd.DataFrame({"mean": [mean], "low": [mean - half], "high": [mean + half]})) == expected
+    )
 
 
 def test_the_reference_is_the_net_where_there_is_one(results):
     assert choose_reference(results) == "lightgbm"
-    assert choose_reference(results.replace({"model": {"linear": "embedding(dim=3)"}})) == "embedding(dim=3)"
+    assert (
+        choose_reference(results.replace({"model": {"linear": "embedding(dim=3)"}}))
+        == "embedding(dim=3)"
+    )
     with pytest.raises(ValueError, match="reference must be one of"):
         choose_reference(results, "net")

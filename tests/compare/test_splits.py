@@ -28,7 +28,9 @@ def test_kfold_tests_every_row_once_a_repeat_and_keeps_the_classes(binary):
 
 
 def test_holdout_has_its_size_and_its_seed(regression):
-    first, again, other = (make_splits(regression, Protocol("holdout", test_size=0.25, seed=s))[0] for s in (0, 0, 1))
+    first, again, other = (
+        make_splits(regression, Protocol("holdout", test_size=0.25, seed=s))[0] for s in (0, 0, 1)
+    )
     assert len(first.test) == len(regression.y) // 4
     np.testing.assert_array_equal(first.test, again.test)
     assert not np.array_equal(first.test, other.test)
@@ -80,7 +82,9 @@ def test_what_is_lacking_is_named(binary, regression):
     with pytest.raises(ValueError, match="needs a group column"):
         make_splits(binary, Protocol("grouped", folds=2))
     with pytest.raises(ValueError, match="time: column 'day' of 'planted' has 1 missing values"):
-        make_splits(replace(regression, time=regression.time.where(regression.time.index > 0)), Protocol("time"))
+        make_splits(
+            replace(regression, time=regression.time.where(regression.time.index > 0)), Protocol("time")
+        )
     with pytest.raises(ValueError, match="leaves 0 training"):
         make_splits(replace(regression, time=regression.time * 0), Protocol("time"))
 
@@ -97,7 +101,17 @@ def test_impossible_protocols_are_refused(options, message):
 
 
 def test_labels_tell_protocols_apart():
-    kinds = [Protocol("kfold", folds=5), Protocol("grouped", folds=5), Protocol("time"), Protocol("published")]
-    variants = [Protocol(test_size=0.199), Protocol(seed=1), Protocol(repeats=2), Protocol("time", folds=2)]
+    kinds = [
+        Protocol("kfold", folds=5),
+        Protocol("grouped", folds=5),
+        Protocol("time"),
+        Protocol("published"),
+    ]
+    variants = [
+        Protocol(test_size=0.199),
+        Protocol(seed=1),
+        Protocol(repeats=2),
+        Protocol("time", folds=2),
+    ]
     protocols = [Protocol(), *kinds, *variants]
     assert len({protocol.label for protocol in protocols}) == len(protocols)

@@ -10,7 +10,9 @@ from tabemb.compare import paired_differences, rank_test, summarize
 from tabemb.compare.statistics import MEASUREMENTS
 
 
-def cell(dataset, model, fold, error, seed=0, n_train=800, n_test=200, losses=None, status="ok", metric="rmse"):
+def cell(
+    dataset, model, fold, error, seed=0, n_train=800, n_test=200, losses=None, status="ok", metric="rmse"
+):
     others = ("mse", "mae", "mape", "r2") if metric == "rmse" else ("roc_auc", "accuracy")
     row = {"dataset": dataset, "model": model, "fold": fold, "seed": seed, "n_train": n_train, "n_test": n_test,
            "metric": metric, "task": "regression" if metric == "rmse" else "binary", "status": status,
@@ -22,7 +24,9 @@ def cell(dataset, model, fold, error, seed=0, n_train=800, n_test=200, losses=No
 
 def grid(errors):
     """Cells from {(dataset, model): errors by fold}."""
-    return pd.DataFrame([cell(d, m, f, e) for (d, m), own in errors.items() for f, e in enumerate(own, 1)])
+    return pd.DataFrame(
+        [cell(d, m, f, e) for (d, m), own in errors.items() for f, e in enumerate(own, 1)]
+    )
 
 
 A, B = [1.0, 1.2, 0.9, 1.1, 1.0], [1.3, 1.25, 1.2, 1.3, 1.15]
@@ -51,7 +55,9 @@ def test_without_the_correction_it_would_be_the_paired_t_test():
 
 def test_seeds_are_averaged_before_folds_are_counted():
     one = grid({("d", "a"): A, ("d", "b"): B})
-    noisy = pd.concat([one.assign(seed=s, rmse=one["rmse"] + shift) for s, shift in ((0, -0.1), (1, 0.1))])
+    noisy = pd.concat(
+        [one.assign(seed=s, rmse=one["rmse"] + shift) for s, shift in ((0, -0.1), (1, 0.1))]
+    )
     columns = ["low", "difference", "high", "p_value"]
     expected = paired_differences(one, "a")[columns]
     pd.testing.assert_frame_equal(paired_differences(noisy, "a")[columns], expected)
@@ -84,17 +90,26 @@ def test_one_fold_of_log_losses_is_the_normal_interval_of_the_mean():
     losses = np.array([0.1, 0.5, 0.9, 0.3])
     found = summarize(one_fold("log_loss", {"a": losses})).iloc[0]
     margin = 1.959964 * losses.std(ddof=1) / 2
-    assert (found["mean"], found["low"], found["high"]) == pytest.approx((0.45, 0.45 - margin, 0.45 + margin))
+    assert (found["mean"], found["low"], found["high"]) == pytest.approx(
+        (0.45, 0.45 - margin, 0.45 + margin)
+    )
 
 
 def test_verdicts_tell_losses_as_plainly_as_wins():
-    b, c, d = np.add(A, [0.2, 0.21, 0.2, 0.19, 0.2]), np.subtract(A, 0.2), np.add(A, [0.2, -0.2, 0.1, -0.1, 0.01])
+    b, c, d = (
+        np.add(A, [0.2, 0.21, 0.2, 0.19, 0.2]),
+        np.subtract(A, 0.2),
+        np.add(A, [0.2, -0.2, 0.1, -0.1, 0.01]),
+    )
     cells = grid({("adult", "a"): A, ("adult", "b"): b, ("adult", "c"): c, ("adult", "d"): d})
     found = paired_differences(cells, "a").set_index("model")
     assert found["outcome"].to_dict() == {"c": "worse", "d": "no difference", "b": "better"}
     assert list(found.index) == ["c", "d", "b"]
     assert found.loc["b", "verdict"].startswith("a is better than b by 16.1 % [")
-    assert found.loc["c", "verdict"] == "a is worse than c by 23.8 % [23.8, 23.8] on adult (rmse 1.040 against 0.8400)."
+    assert (
+        found.loc["c", "verdict"]
+        == "a is worse than c by 23.8 % [23.8, 23.8] on adult (rmse 1.040 against 0.8400)."
+    )
     assert found.loc["d", "verdict"].startswith("No difference shown between a and d on adult: +0.2 % [")
     mirrored = paired_differences(cells, "c").set_index("model")
     assert mirrored.loc["a", "difference"] == -found.loc["c", "difference"]

@@ -64,7 +64,9 @@ def test_shares_are_told_as_differences_of_log_odds(two):
     t = effects.terms_.index((0,))
     share, own = (y > y.mean()).mean(), (y > y.mean())[codes[:, 0] == 3]
     shrunk = (own.sum() + effects.strength_[t] * share) / (len(own) + effects.strength_[t])
-    found = effects.transform(np.array([[3, 2]]), NO_NUMBERS[:1])[0, t, 0] * effects.effect_units_[t, 0, 0]
+    found = (
+        effects.transform(np.array([[3, 2]]), NO_NUMBERS[:1])[0, t, 0] * effects.effect_units_[t, 0, 0]
+    )
     assert found == pytest.approx(logit(shrunk) - logit(share), rel=1e-4)
 
 
@@ -73,7 +75,10 @@ def test_a_row_is_told_the_answers_of_the_other_folds_alone():
     codes, y = np.r_[np.full(10, 2), np.full(20, 3)][:, None], np.r_[np.arange(10.0) + 20, np.zeros(20)]
     _, crossed = learn(codes, y)
     centered = (y - y.mean()) / y.std()
-    crossed.effects.describe, folds = (lambda sums, counts, terms: sums[..., :1].transpose(1, 0, 2)), np.arange(30) % 10
+    crossed.effects.describe, folds = (
+        (lambda sums, counts, terms: sums[..., :1].transpose(1, 0, 2)),
+        np.arange(30) % 10,
+    )
     expected = centered[:10].sum() - centered[:10]
     assert crossed._of_term(0, np.arange(30), folds)[:10, 0, 0] == pytest.approx(expected)
 
@@ -127,7 +132,9 @@ def test_rows_without_weight_are_not_known_until_they_teach(two):
 
 def test_pairs_that_add_to_their_inputs_are_found(two):
     codes, y = two
-    twice = np.column_stack([codes, codes[:, 0], generator().integers(2, 6, len(y))])  # a copy, and noise
+    twice = np.column_stack(
+        [codes, codes[:, 0], generator().integers(2, 6, len(y))]
+    )  # a copy, and noise
     effects, _ = learn(twice, y)
     pairs = [term for term in effects.terms_ if len(term) == 2]
     assert set(pairs) == {(0, 1), (1, 2)}  # a column and its copy are no pair

@@ -43,7 +43,9 @@ def test_a_weight_of_two_is_a_repeated_row():
 
 
 def test_constant_empty_and_huge_numbers_stay_finite():
-    frame = pd.DataFrame({"constant": [3.0] * 4, "empty": [np.nan] * 4, "huge": [1.0, 1.0, 1.0 + 1e-12, 1.0]})
+    frame = pd.DataFrame(
+        {"constant": [3.0] * 4, "empty": [np.nan] * 4, "huge": [1.0, 1.0, 1.0 + 1e-12, 1.0]}
+    )
     encoder = encoder_of(frame)
     extreme = pd.DataFrame({"constant": [1e300], "empty": [1e300], "huge": [1e300]})
     assert np.isfinite(numbers(encoder, extreme)).all()
@@ -61,7 +63,13 @@ def test_text_in_a_number_names_the_value():
 
 def test_times_are_elapsed_days_whatever_the_unit_or_zone():
     at = pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-05"])
-    for times in (at, at.as_unit("s"), at.as_unit("ns"), at.tz_localize("Asia/Tokyo"), at.strftime("%Y-%m-%d")):
+    for times in (
+        at,
+        at.as_unit("s"),
+        at.as_unit("ns"),
+        at.tz_localize("Asia/Tokyo"),
+        at.strftime("%Y-%m-%d"),
+    ):
         encoder = encoder_of(pd.DataFrame({"at": times}), {"at": "datetime"})
         rows = Events.single(to_arrow(pd.DataFrame({"at": times})))
         days = encoder.inputs_[0]._number(encoder.schema.numbers[0], rows)
@@ -69,7 +77,11 @@ def test_times_are_elapsed_days_whatever_the_unit_or_zone():
 
 
 def test_the_calendar_of_a_time_zone_is_its_own():
-    at = pd.to_datetime(["2019-12-31 20:00", "2020-02-01 20:00"]).tz_localize("UTC").tz_convert("Asia/Tokyo")
+    at = (
+        pd.to_datetime(["2019-12-31 20:00", "2020-02-01 20:00"])
+        .tz_localize("UTC")
+        .tz_convert("Asia/Tokyo")
+    )
     encoder = encoder_of(pd.DataFrame({"at": at}))
     assert encoder.vocabularies_["at.month"].labels().tolist() == [1, 2]
 

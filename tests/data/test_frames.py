@@ -12,7 +12,9 @@ from tabemb.data.frames import feature_names, key_of, to_arrow, to_vector
 PLAIN = {"city": ["Bonn", None, "Rome"], "size": [1.5, 2.0, float("nan")], "open": [True, False, True]}
 
 
-@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table], ids=["pandas", "polars", "pyarrow"])
+@pytest.mark.parametrize(
+    "make", [pd.DataFrame, pl.DataFrame, pa.table], ids=["pandas", "polars", "pyarrow"]
+)
 def test_every_library_gives_the_same_columns(make):
     table = to_arrow(make(PLAIN))
     assert table.schema.names == ["city", "size", "open"]
@@ -50,7 +52,9 @@ def test_pandas_extension_types_are_read_by_value():
 
 def test_values_of_several_kinds_become_keys_that_are_equal_for_equal_values():
     first = to_arrow(pd.DataFrame({"x": [1, "1", (1, 2), None]}))["x"].to_pylist()
-    again = to_arrow(pd.DataFrame({"x": [np.float64(1.0), "1", (1.0, np.int8(2)), None]}))["x"].to_pylist()
+    again = to_arrow(pd.DataFrame({"x": [np.float64(1.0), "1", (1.0, np.int8(2)), None]}))[
+        "x"
+    ].to_pylist()
     assert first == again == ["1", "'1'", "(1, 2)", None]
     assert key_of(frozenset("ba"), "x") == key_of(frozenset("ab"), "x")
     assert key_of(Decimal("1.5"), "x") == "Decimal('1.5')"

@@ -19,13 +19,18 @@ from tabemb.data.joins import HistoryJoiner
 LOG = pd.DataFrame(
     {
         "who": ["ann", "bob", "ann", "ann", None, "bob"],
-        "at": pd.to_datetime(["2020-01-05", "2020-01-02", "2020-01-01", "2020-01-03", "2020-01-01", "2020-01-02"]),
+        "at": pd.to_datetime(
+            ["2020-01-05", "2020-01-02", "2020-01-01", "2020-01-03", "2020-01-01", "2020-01-02"]
+        ),
         "what": ["buy", "look", "look", None, "look", "buy"],
         "paid": [5.0, 1.0, 3.0, np.nan, 9.0, 2.0],
     }
 )
 ROWS = pd.DataFrame(
-    {"who": ["ann", "ann", "bob", "eve", None], "today": pd.to_datetime(["2020-01-05"] * 3 + ["2021-01-01"] * 2)}
+    {
+        "who": ["ann", "ann", "bob", "eve", None],
+        "today": pd.to_datetime(["2020-01-05"] * 3 + ["2021-01-01"] * 2),
+    }
 )
 
 
@@ -49,12 +54,19 @@ def naive(log, rows, max_events=None, window=None):
 def test_events_before_the_cutoff_in_time_order_and_none_at_it():
     whats = [[event["what"] for event in row] for row in history()]
     assert whats == [["look", None], ["look", None], ["look", "buy"], [], []]
-    assert history()[0][0] == {"at": dt.datetime(2020, 1, 1), "what": "look", "paid": 3.0, "before_cutoff": 4.0}
+    assert history()[0][0] == {
+        "at": dt.datetime(2020, 1, 1),
+        "what": "look",
+        "paid": 3.0,
+        "before_cutoff": 4.0,
+    }
 
 
 def test_fields_max_events_and_window_narrow_the_history():
     at = dt.datetime(2020, 1, 2)
-    assert history(fields=["paid"])[2] == [{"at": at, "paid": paid, "before_cutoff": 3.0} for paid in (1.0, 2.0)]
+    assert history(fields=["paid"])[2] == [
+        {"at": at, "paid": paid, "before_cutoff": 3.0} for paid in (1.0, 2.0)
+    ]
     assert [len(row) for row in history(max_events=1)] == [1, 1, 1, 0, 0]
     assert history(max_events=1, fields=["paid"])[2][0]["paid"] == 2.0  # the newest
     assert [len(row) for row in history(window="2d")] == [1, 1, 0, 0, 0]
@@ -71,7 +83,9 @@ LOGS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 6)), min_size=1
 
 @settings(deadline=None)
 @given(LOGS, LOGS, st.one_of(st.none(), st.integers(1, 3)), st.one_of(st.none(), st.integers(1, 4)))
-def test_no_event_at_or_after_the_cutoff_ever_enters_and_none_before_it_is_left_out(events, asked, max_events, window):
+def test_no_event_at_or_after_the_cutoff_ever_enters_and_none_before_it_is_left_out(
+    events, asked, max_events, window
+):
     log = pd.DataFrame(events, columns=["who", "at"]).assign(place=range(len(events)))
     rows = pd.DataFrame(asked, columns=["who", "today"])
     expected = naive(log, rows, max_events, window)
@@ -93,14 +107,26 @@ def test_no_event_at_or_after_the_cutoff_ever_enters_and_none_before_it_is_left_
         ([0.5, 1e300], [np.inf, 1.0], [2, 1]),
         ([1, 2], [np.inf, -np.inf], [2, 0]),
         (pd.to_datetime([1, 2], unit="ns"), pd.to_datetime([2, 3], unit="ns"), [1, 2]),
-        (pd.to_datetime([1, 2], unit="s"), pd.to_datetime([1_000_000_001, 2 * 10**9], unit="ns"), [1, 1]),
-        (pd.to_datetime([1, 2], unit="s").as_unit("s"), pd.to_datetime([1_000_000_001, 2 * 10**9], unit="ns"), [1, 1]),
+        (
+            pd.to_datetime([1, 2], unit="s"),
+            pd.to_datetime([1_000_000_001, 2 * 10**9], unit="ns"),
+            [1, 1],
+        ),
+        (
+            pd.to_datetime([1, 2], unit="s").as_unit("s"),
+            pd.to_datetime([1_000_000_001, 2 * 10**9], unit="ns"),
+            [1, 1],
+        ),
         (
             pd.to_datetime([1, 2], unit="s", utc=True),
             pd.to_datetime([2, 3], unit="s", utc=True).tz_convert("Asia/Tokyo"),
             [1, 2],
         ),
-        ([dt.date(2020, 1, 1), dt.date(2020, 1, 2)], pd.to_datetime(["2020-01-01 01:00", "2020-01-02 00:00"]), [1, 1]),
+        (
+            [dt.date(2020, 1, 1), dt.date(2020, 1, 2)],
+            pd.to_datetime(["2020-01-01 01:00", "2020-01-02 00:00"]),
+            [1, 1],
+        ),
     ],
 )
 def test_times_of_every_kind_are_compared_exactly(times, cutoffs, expected):
@@ -131,7 +157,9 @@ def test_times_that_cannot_be_compared_are_errors():
         history(ROWS.assign(today=ROWS["today"].dt.tz_localize("UTC")))
     with pytest.raises(ValueError, match=r"'today' holds int64; the log has times instead"):
         history(ROWS.assign(today=1))
-    with pytest.raises(ValueError, match="'today' must hold a time in every row; it is missing in row 1"):
+    with pytest.raises(
+        ValueError, match="'today' must hold a time in every row; it is missing in row 1"
+    ):
         history(ROWS.assign(today=ROWS["today"].where(ROWS.index != 1)))
     with pytest.raises(TypeError, match="'at' must hold times or numbers; it holds"):
         history(log=LOG.assign(at="monday"))
@@ -145,7 +173,9 @@ def test_a_frame_comes_back_in_the_library_it_came_in(library):
     joined = HistoryJoiner(library(LOG), entity="who", time="at", cutoff="today").fit_transform(rows)
     assert type(joined) is type(rows)
     assert to_arrow(joined)["history"].to_pylist() == history()
-    aggregates = AggregateJoiner(library(LOG), entity="who", time="at", cutoff="today").fit_transform(rows)
+    aggregates = AggregateJoiner(library(LOG), entity="who", time="at", cutoff="today").fit_transform(
+        rows
+    )
     assert type(aggregates) is type(rows)
 
 
@@ -215,7 +245,9 @@ def _slope(events):
 
 def test_the_last_category_is_there_as_a_category():
     found = AggregateJoiner(LOG, entity="who", time="at", cutoff="today").fit_transform(ROWS)
-    assert found["history_what_last"].astype(object).where(found["history_what_last"].notna(), None).tolist() == [
+    assert found["history_what_last"].astype(object).where(
+        found["history_what_last"].notna(), None
+    ).tolist() == [
         None,
         None,
         "buy",
@@ -233,7 +265,9 @@ def test_chunks_give_what_all_rows_at_once_give(monkeypatch):
 
 
 def test_top_categories_are_those_before_the_cutoffs_of_fit():
-    log = pd.DataFrame({"who": 1, "at": [1, 2, 3, 4, 5], "what": ["early", "late", "late", "late", "late"]})
+    log = pd.DataFrame(
+        {"who": 1, "at": [1, 2, 3, 4, 5], "what": ["early", "late", "late", "late", "late"]}
+    )
     joiner = AggregateJoiner(log, entity="who", time="at", cutoff="today", top_k=1)
     assert joiner.fit(pd.DataFrame({"who": [1], "today": [2]})).levels_ == {"what": ["early"]}
     assert joiner.fit(pd.DataFrame({"who": [1], "today": [9]})).levels_ == {"what": ["late"]}

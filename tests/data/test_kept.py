@@ -11,7 +11,9 @@ from tabemb.data.kept import Codebook, KeptStates, Past, Recurrences
 def test_states_are_kept_by_key_whatever_their_number():
     kept = KeptStates(3)
     for i in range(100):
-        kept.write([f"e{i}", i], Past(np.full((2, 3), i, np.float32), np.array([i, i]), np.array([i, i])))
+        kept.write(
+            [f"e{i}", i], Past(np.full((2, 3), i, np.float32), np.array([i, i]), np.array([i, i]))
+        )
     past = kept.read(["e7", 7, "new", 99])
     assert past.states[:, 0].tolist() == [7, 7, 0, 99]
     assert past.counts.tolist() == [7, 7, 0, 99]

@@ -114,7 +114,9 @@ def test_an_all_missing_column_gives_missing_and_reads_anything_as_unknown():
 
 
 def test_another_kind_of_value_is_an_error_not_a_column_of_unknowns():
-    with pytest.raises(ValueError, match="Column 'x' held integer values when it was fitted and holds text"):
+    with pytest.raises(
+        ValueError, match="Column 'x' held integer values when it was fitted and holds text"
+    ):
         learn([1, 2]).codes(*column(["1", "2"]))
 
 
@@ -126,6 +128,8 @@ def test_a_table_shared_by_columns_of_different_kinds_is_an_error():
 
 
 def test_chunks_with_dictionaries_of_their_own_are_unified():
-    chunked = pa.chunked_array([pa.array(["a", "b"]).dictionary_encode(), pa.array(["c", "a"]).dictionary_encode()])
+    chunked = pa.chunked_array(
+        [pa.array(["a", "b"]).dictionary_encode(), pa.array(["c", "a"]).dictionary_encode()]
+    )
     vocabulary = Vocabulary.learn({"x": (chunked, pa.field("x", chunked.type))})
     assert vocabulary.codes(chunked, pa.field("x", chunked.type)).tolist() == [2, 3, 4, 2]

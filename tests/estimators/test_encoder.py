@@ -87,7 +87,9 @@ def test_a_row_has_the_vectors_learned_without_its_fold(shops):
     rows = cv[1][1]
     changed = y.copy()
     changed.iloc[rows] *= -1
-    encoder = EmbeddingEncoder(kind="prediction", keep="none", cv=cv, target_type="continuous", random_state=0)
+    encoder = EmbeddingEncoder(
+        kind="prediction", keep="none", cv=cv, target_type="continuous", random_state=0
+    )
     before, after = (clone(encoder).fit_transform(X, answers)["shop_effect"] for answers in (y, changed))
     np.testing.assert_array_equal(before.iloc[rows], after.iloc[rows])
     assert (np.delete(before.to_numpy(), rows) != np.delete(after.to_numpy(), rows)).all()
@@ -133,7 +135,9 @@ def test_agreement_is_the_share_of_the_variance_that_nets_have_in_common():
     along, agreement = by_agreement(nets, np.ones(20_000))
     np.testing.assert_allclose(agreement, [4 / 5, 0], atol=0.01)
     mean = np.mean(along, axis=0)
-    np.testing.assert_allclose(np.abs(np.corrcoef(mean[:, 0], common[:, 0])[0, 1]), np.sqrt(4 / (4 + 1 / 6)), atol=0.01)
+    np.testing.assert_allclose(
+        np.abs(np.corrcoef(mean[:, 0], common[:, 0])[0, 1]), np.sqrt(4 / (4 + 1 / 6)), atol=0.01
+    )
     np.testing.assert_allclose(mean.mean(axis=0), 0, atol=1e-6)
 
 
@@ -146,7 +150,9 @@ def test_a_code_that_no_net_saw_has_no_say_in_the_axes():
 
 def test_columns_whose_levels_are_all_too_rare_are_constant(shops, net):
     X, y = shops
-    encoder = EmbeddingEncoder(estimator=net.set_params(min_count=1_000), keep="none", cv=2, random_state=0)
+    encoder = EmbeddingEncoder(
+        estimator=net.set_params(min_count=1_000), keep="none", cv=2, random_state=0
+    )
     told = encoder.fit(X, y).transform(X)
     assert (told.nunique() == 1).all()
     assert (told.abs() < 10).all(axis=None)
@@ -177,10 +183,12 @@ def test_a_pair_of_columns_has_an_effect_where_it_adds_to_theirs():
     assert LinearRegression().fit(told.iloc[:, :3], y).score(told.iloc[:, :3], y) < 0.2
     cells = y.groupby([X["one"], X["two"]]).mean()
     new = encoder.transform(X.assign(other="never seen"))
-    np.testing.assert_allclose(new["one*two_effect"], [cells[pair] for pair in zip(X["one"], X["two"])], atol=0.1)
-    assert encoder.transform(pd.DataFrame({"one": ["a"], "two": [None], "other": ["a"]}))["one*two_effect"][0] == (
-        pytest.approx(y.mean(), abs=0.1)
+    np.testing.assert_allclose(
+        new["one*two_effect"], [cells[pair] for pair in zip(X["one"], X["two"])], atol=0.1
     )
+    assert encoder.transform(pd.DataFrame({"one": ["a"], "two": [None], "other": ["a"]}))[
+        "one*two_effect"
+    ][0] == (pytest.approx(y.mean(), abs=0.1))
     assert list(clone(encoder).set_params(n_pairs=0).fit_transform(X, y)) == [
         "one_effect",
         "two_effect",
@@ -279,7 +287,9 @@ def test_unknown_and_missing_levels_have_answers_of_their_own(shops, net):
     X, y = shops
     X = X.assign(shop=X["shop"].where(np.arange(len(X)) % 7 > 0))
     encoder = EmbeddingEncoder(estimator=net, kind="both", keep="none", random_state=0).fit(X, y)
-    known, missing, unknown, other = encoder.transform(pd.DataFrame({"shop": ["west", None, "mars", "pluto"]})).values
+    known, missing, unknown, other = encoder.transform(
+        pd.DataFrame({"shop": ["west", None, "mars", "pluto"]})
+    ).values
     assert (missing != unknown).all()
     np.testing.assert_array_equal(unknown, other)
     assert known[0] > 2
@@ -298,12 +308,16 @@ def test_levels_that_a_fold_never_sees_get_its_unknown_vector():
 @pytest.mark.parametrize("kind", ["vectors", "prediction", "both"])
 def test_inverse_transform_gives_the_categories_back(shops, net, kind):
     X, y = shops
-    X = X.assign(open=np.tile([True, False, None], 100).astype(object), shop=X["shop"].where(X["size"] < 2))
+    X = X.assign(
+        open=np.tile([True, False, None], 100).astype(object), shop=X["shop"].where(X["size"] < 2)
+    )
     y = y + np.tile([0.0, 1.0, 2.0], 100)
     encoder = EmbeddingEncoder(estimator=net, kind=kind, random_state=0).fit(X, y)
     back = encoder.inverse_transform(encoder.transform(X))
     assert (back.isna() == X[["shop", "open"]].isna()).all(axis=None)
-    pd.testing.assert_frame_equal(back.fillna("-"), X[["shop", "open"]].astype(object).fillna("-"), check_dtype=False)
+    pd.testing.assert_frame_equal(
+        back.fillna("-"), X[["shop", "open"]].astype(object).fillna("-"), check_dtype=False
+    )
 
 
 def test_classes_and_several_targets(shops):
@@ -315,19 +329,28 @@ def test_classes_and_several_targets(shops):
     np.testing.assert_allclose(effects.sum(axis=1), 1, atol=0.02)
     assert list(encoder.fit_transform(X, y > 0)) == ["shop_effect"]
     assert list(encoder.fit_transform(X, np.c_[y, -y])) == ["shop_effect_0", "shop_effect_1"]
-    assert list(encoder.fit_transform(X, np.c_[y > 0, y > 1].astype(int))) == ["shop_effect_0", "shop_effect_1"]
+    assert list(encoder.fit_transform(X, np.c_[y > 0, y > 1].astype(int))) == [
+        "shop_effect_0",
+        "shop_effect_1",
+    ]
 
 
 def test_vectors_of_classes_serve_a_logistic_regression(shops):
     X, y = shops
     vectors = EmbeddingEncoder(estimator=EmbeddingClassifier(**PLAIN), keep="none", random_state=0)
-    told = LogisticRegression().fit(vectors.fit_transform(X, y > 0), y > 0).score(vectors.transform(X), y > 0)
+    told = (
+        LogisticRegression()
+        .fit(vectors.fit_transform(X, y > 0), y > 0)
+        .score(vectors.transform(X), y > 0)
+    )
     assert told > 0.7  # no model of the shop alone can pass 0.74
 
 
 def test_many_whole_numbers_must_be_called_classes_or_a_quantity(shops):
     X, _ = shops
-    with pytest.raises(ValueError, match=r"y holds 300 different whole numbers; .* target_type='continuous'"):
+    with pytest.raises(
+        ValueError, match=r"y holds 300 different whole numbers; .* target_type='continuous'"
+    ):
         EmbeddingEncoder().fit(X, np.arange(300))
     EmbeddingEncoder(kind="prediction", target_type="continuous").fit(X, np.arange(300))
 
@@ -335,7 +358,9 @@ def test_many_whole_numbers_must_be_called_classes_or_a_quantity(shops):
 def test_what_a_category_says_is_in_its_vector_alone(shops, net):
     """Effects and offsets would say most of it beside the vectors; the net that was passed stays as it is."""
     X, y = shops
-    encoder = EmbeddingEncoder(cv=2, n_repeats=1, estimator=net.set_params(effects=True, offsets=True), random_state=0)
+    encoder = EmbeddingEncoder(
+        cv=2, n_repeats=1, estimator=net.set_params(effects=True, offsets=True), random_state=0
+    )
     off = clone(encoder).set_params(estimator=clone(net).set_params(effects=False, offsets=False))
     pd.testing.assert_frame_equal(encoder.fit_transform(X, y), off.fit_transform(X, y))
     assert encoder.estimator.get_params()["effects"]
@@ -349,7 +374,14 @@ def test_columns_that_share_a_table_share_its_vectors():
     net = EmbeddingRegressor(**PLAIN, tables={"city": Table(columns=["origin", "destination"], dim=3)})
     encoder = EmbeddingEncoder(estimator=net, min_agreement=0, random_state=0).fit(X, y)
     out = encoder.transform(pd.DataFrame({"origin": ["Rome"], "destination": ["Rome"]}))
-    assert list(out) == ["origin_0", "origin_1", "origin_2", "destination_0", "destination_1", "destination_2"]
+    assert list(out) == [
+        "origin_0",
+        "origin_1",
+        "origin_2",
+        "destination_0",
+        "destination_1",
+        "destination_2",
+    ]
     np.testing.assert_array_equal(out.iloc[0, :3], out.iloc[0, 3:])
     np.testing.assert_allclose(encoder.spaces_["city"]["Rome"], out.iloc[0, :3], atol=1e-6)
 
@@ -394,7 +426,8 @@ def test_sample_weights(shops):
 def test_the_same_seed_gives_the_same_columns_in_any_number_of_processes(shops, net):
     X, y = shops
     first, second = (
-        EmbeddingEncoder(estimator=net, cv=2, n_jobs=n_jobs, random_state=0).fit_transform(X, y) for n_jobs in (1, 2)
+        EmbeddingEncoder(estimator=net, cv=2, n_jobs=n_jobs, random_state=0).fit_transform(X, y)
+        for n_jobs in (1, 2)
     )
     pd.testing.assert_frame_equal(first, second)
 
@@ -417,7 +450,10 @@ def test_pickle_and_clone(shops, net):
         ({"n_pairs": -1}, "n_pairs must be a whole number >= 0; got -1"),
         ({"min_agreement": 1}, "min_agreement must be a number >= 0 and < 1; got 1"),
         ({"columns": []}, "columns must name a column, or be 'auto'; got none"),
-        ({"cv": [(np.arange(150), np.arange(150, 300))]}, "cv must hold each row out at least once; row 0 never is"),
+        (
+            {"cv": [(np.arange(150), np.arange(150, 300))]},
+            "cv must hold each row out at least once; row 0 never is",
+        ),
     ],
 )
 def test_errors_name_the_setting_the_rule_and_the_value(shops, settings, message):
@@ -430,7 +466,9 @@ def test_errors_about_columns_and_the_net(shops, net):
     X, y = shops
     with pytest.raises(TypeError, match="estimator must be an EmbeddingClassifier"):
         EmbeddingEncoder(estimator=LinearRegression()).fit(X, y)
-    with pytest.raises(ValueError, match="X has a column 'shop_effect', which is the name of a new one; rename it"):
+    with pytest.raises(
+        ValueError, match="X has a column 'shop_effect', which is the name of a new one; rename it"
+    ):
         EmbeddingEncoder(kind="prediction").fit(X.assign(shop_effect=1.0), y)
     encoder = EmbeddingEncoder(kind="prediction", target_type="continuous").fit(X, y)
     with pytest.raises(ValueError, match="X lacks column 'size', which stays beside the new ones"):

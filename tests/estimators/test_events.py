@@ -6,7 +6,14 @@ from sklearn.base import clone
 import tabemb
 from tabemb import EventClassifier, EventRegressor
 
-QUICK = {"hidden": (16,), "n_members": 2, "max_epochs": 2, "d_history": 8, "random_state": 0, "n_jobs": 1}
+QUICK = {
+    "hidden": (16,),
+    "n_members": 2,
+    "max_epochs": 2,
+    "d_history": 8,
+    "random_state": 0,
+    "n_jobs": 1,
+}
 KINDS = ["gru", "lstm", "mean"]
 
 
@@ -28,7 +35,9 @@ def answers(X, seed=1):
 
 
 def classifier(**settings):
-    return EventClassifier(**{"entity": "who", "time": "at", "outcome_fields": ["tries"], **QUICK, **settings})
+    return EventClassifier(
+        **{"entity": "who", "time": "at", "outcome_fields": ["tries"], **QUICK, **settings}
+    )
 
 
 def steps(model, X, y):
@@ -44,7 +53,11 @@ def test_an_answer_that_hangs_on_the_event_before_is_learned():
     rng = np.random.default_rng(0)
     n = 3000
     X = pd.DataFrame(
-        {"who": np.repeat(np.arange(150), 20), "at": np.tile(np.arange(20), 150), "what": rng.choice(["a", "b"], n)}
+        {
+            "who": np.repeat(np.arange(150), 20),
+            "at": np.tile(np.arange(20), 150),
+            "what": rng.choice(["a", "b"], n),
+        }
     )
     y = (X.groupby("who")["what"].shift() == "a").to_numpy()
     known = X["who"] < 120
@@ -62,7 +75,9 @@ def test_earlier_answers_are_known_and_learned():
     X = pd.DataFrame({"who": np.repeat(np.arange(200), 15), "at": np.tile(np.arange(15), 200)})
     y = rng.random(3000) < skill
     known = X["who"] < 160
-    model = EventClassifier(entity="who", time="at", hidden=(32,), n_members=1, max_epochs=10, random_state=0, n_jobs=1)
+    model = EventClassifier(
+        entity="who", time="at", hidden=(32,), n_members=1, max_epochs=10, random_state=0, n_jobs=1
+    )
     found = model.fit(X[known], y[known]).replay_proba(X[~known], y[~known])[:, 1]
     late = X.loc[~known, "at"].to_numpy() >= 5
     assert np.abs(found - skill[~known])[late].mean() < 0.08
@@ -95,7 +110,9 @@ def test_order_of_rows_other_entities_and_later_events_change_no_answer(history)
     order = np.random.default_rng(0).permutation(len(X))
     untied = ~X.duplicated(["who", "at"], keep=False).to_numpy()
     np.testing.assert_allclose(
-        model.replay_proba(X.iloc[order], y[order])[untied[order]], whole[order][untied[order]], rtol=1e-5
+        model.replay_proba(X.iloc[order], y[order])[untied[order]],
+        whole[order][untied[order]],
+        rtol=1e-5,
     )
     one = (X["who"] == "w3").to_numpy()
     np.testing.assert_allclose(model.replay_proba(X[one], y[one]), whole[one], rtol=1e-5)
@@ -143,7 +160,9 @@ def test_entities_are_matched_by_value_and_the_states_of_all_kinds_survive_the_f
     model = classifier().fit(X, y)
     new = X.assign(at=X["at"] + pd.Timedelta("100D")).head(20)
     expected = model.predict_proba(new)
-    np.testing.assert_array_equal(model.predict_proba(new.assign(who=new["who"].astype(float))), expected)
+    np.testing.assert_array_equal(
+        model.predict_proba(new.assign(who=new["who"].astype(float))), expected
+    )
     tabemb.save(model, tmp_path / "m.tabemb")
     loaded = tabemb.load(tmp_path / "m.tabemb")
     np.testing.assert_array_equal(loaded.predict_proba(new), expected)
@@ -164,13 +183,19 @@ def test_a_regressor_of_several_numbers():
 def test_the_defaults_hold_whole_entities_back_and_keep_the_states_of_all():
     X = log(600, 60)
     y = answers(X)
-    model = EventClassifier(entity="who", time="at", hidden=(8,), n_members=1, patience=1, random_state=0, n_jobs=1)
+    model = EventClassifier(
+        entity="who", time="at", hidden=(8,), n_members=1, patience=1, random_state=0, n_jobs=1
+    )
     model.fit(X, y)
     assert np.isfinite(model.history_["eval_loss"][0])
     assert len(model.kept_) == X["who"].nunique()
     judged = clone(model).set_params(early_stopping=True, max_epochs=2).fit(X, y)
     assert len(judged.kept_) == X["who"].nunique()
-    apart = clone(model).set_params(max_epochs=2).fit(X, y, eval_X=log(100, 5, 7), eval_y=answers(log(100, 5, 7)))
+    apart = (
+        clone(model)
+        .set_params(max_epochs=2)
+        .fit(X, y, eval_X=log(100, 5, 7), eval_y=answers(log(100, 5, 7)))
+    )
     assert np.isfinite(apart.history_["eval_loss"]).all()
 
 
@@ -193,7 +218,9 @@ def test_a_wrong_setting_is_named(change, error):
 def test_wrong_events_are_named():
     X = log()
     y = answers(X)
-    with pytest.raises(ValueError, match="'who' must name an entity in every row; it is missing in row 2"):
+    with pytest.raises(
+        ValueError, match="'who' must name an entity in every row; it is missing in row 2"
+    ):
         classifier().fit(X.assign(who=X["who"].where(X.index != 2)), y)
     with pytest.raises(ValueError, match="X has a column 'answer', a name that is needed"):
         classifier().fit(X.assign(answer=1), y)
@@ -202,7 +229,9 @@ def test_wrong_events_are_named():
         model.predict(X.drop(columns="at"))
     with pytest.raises(ValueError, match="X lacks column 'tries'"):
         model.update(X.drop(columns="tries"), y)
-    with pytest.raises(ValueError, match=r"'at' holds 2019.* in row 0, but a later event of 'w1' was taken in before"):
+    with pytest.raises(
+        ValueError, match=r"'at' holds 2019.* in row 0, but a later event of 'w1' was taken in before"
+    ):
         model.update(X[X["who"] == "w1"].assign(at=pd.Timestamp("2019")), y[X["who"] == "w1"])
 
 
@@ -211,14 +240,18 @@ def test_recurrences_tell_what_a_recurrent_net_has_not_learned():
     n, n_entities = 4000, 80
     X = pd.DataFrame({"who": rng.integers(n_entities, size=n).astype(str), "at": np.arange(n)})
     X["what"] = rng.integers(30, size=n).astype(str)
-    taste = rng.random((n_entities, 30)) < 0.5  # of each entity for each category: what was answered before comes again
+    taste = (
+        rng.random((n_entities, 30)) < 0.5
+    )  # of each entity for each category: what was answered before comes again
     y = taste[X["who"].astype(int), X["what"].astype(int)]
     held = X["who"].astype(int).to_numpy() < 20
     seen = (X.groupby(["who", "what"]).cumcount() > 0).to_numpy()[held]
     settings = {"max_epochs": 6, "n_members": 1, "hidden": (32,), "d_history": 8, "n_pairs": 0}
     accuracy = {}
     for recurrences in (True, False):
-        model = classifier(**settings, outcome_fields=(), recurrences=recurrences).fit(X[~held], y[~held])
+        model = classifier(**settings, outcome_fields=(), recurrences=recurrences).fit(
+            X[~held], y[~held]
+        )
         right = model.replay_proba(X[held], y[held]).argmax(1) == y[held]
         accuracy[recurrences] = right[seen].mean()
     assert accuracy[True] > 0.98
@@ -239,7 +272,9 @@ def walks(n_items=120, n_sessions=120, length=8, seed=0):
     items[:, 0] = rng.integers(n_items, size=n_sessions)
     for i in range(1, length):
         items[:, i] = successor[items[:, i - 1]]
-    X = pd.DataFrame({"who": np.repeat(np.arange(n_sessions), length), "at": np.tile(np.arange(length), n_sessions)})
+    X = pd.DataFrame(
+        {"who": np.repeat(np.arange(n_sessions), length), "at": np.tile(np.arange(length), n_sessions)}
+    )
     return X, np.array([f"item {i}" for i in items.ravel()])
 
 

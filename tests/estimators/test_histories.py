@@ -11,7 +11,14 @@ from tabemb import EmbeddingClassifier, EmbeddingRegressor, Table
 from tabemb.data.joins import HistoryJoiner
 from tabemb.network.history import HISTORY_ENCODERS, HistoryEncoder
 
-QUICK = {"hidden": (16,), "n_members": 2, "max_epochs": 2, "d_history": 8, "random_state": 0, "n_jobs": 1}
+QUICK = {
+    "hidden": (16,),
+    "n_members": 2,
+    "max_epochs": 2,
+    "d_history": 8,
+    "random_state": 0,
+    "n_jobs": 1,
+}
 EVENTS = [{"city": "Bonn", "paid": 2.5}, {"city": "Rome", "paid": None}]
 
 
@@ -19,7 +26,10 @@ EVENTS = [{"city": "Bonn", "paid": 2.5}, {"city": "Rome", "paid": None}]
 def trips():
     rng = np.random.default_rng(0)
     history = [
-        [{"city": rng.choice(["Bonn", "Rome", "Oslo"]), "paid": rng.normal()} for _ in range(rng.integers(0, 6))]
+        [
+            {"city": rng.choice(["Bonn", "Rome", "Oslo"]), "paid": rng.normal()}
+            for _ in range(rng.integers(0, 6))
+        ]
         for _ in range(60)
     ]
     X = pd.DataFrame({"home": rng.choice(["Bonn", "Rome"], 60), "trips": history})
@@ -37,8 +47,16 @@ def test_a_gru_sees_the_order_that_a_bag_cannot():
     learn, held_out = slice(2000), slice(2000, None)
     share = {}
     for history in ("gru", "mean"):
-        settings = {"history": history, "hidden": (32,), "n_members": 1, "d_history": 32, "effects": False}
-        model = EmbeddingClassifier(**settings, max_epochs=25, learning_rate=0.01, random_state=0, n_jobs=1)
+        settings = {
+            "history": history,
+            "hidden": (32,),
+            "n_members": 1,
+            "d_history": 32,
+            "effects": False,
+        }
+        model = EmbeddingClassifier(
+            **settings, max_epochs=25, learning_rate=0.01, random_state=0, n_jobs=1
+        )
         share[history] = (model.fit(X[learn], y[learn]).predict(X[held_out]) == y[held_out]).mean()
     assert share["gru"] > 0.99
     assert share["mean"] < 0.9
@@ -51,7 +69,13 @@ def test_counts_of_events_are_learned(history):
     y = np.array([row.count("a") - row.count("b") for row in tags], float)
     X = pd.DataFrame({"tags": tags})
     model = EmbeddingRegressor(
-        history=history, hidden=(32,), n_members=1, max_epochs=40, learning_rate=0.01, random_state=0, n_jobs=1
+        history=history,
+        hidden=(32,),
+        n_members=1,
+        max_epochs=40,
+        learning_rate=0.01,
+        random_state=0,
+        n_jobs=1,
     )
     assert model.fit(X[:600], y[:600]).score(X[600:], y[600:]) > 0.95
 
@@ -71,7 +95,9 @@ def test_other_rows_their_order_and_the_size_of_the_batch_change_no_answer(trips
 def test_later_events_change_no_answer(trips):
     _, y = trips
     rng = np.random.default_rng(2)
-    log = pd.DataFrame({"who": rng.integers(0, 20, 300), "at": rng.integers(0, 100, 300), "paid": rng.normal(size=300)})
+    log = pd.DataFrame(
+        {"who": rng.integers(0, 20, 300), "at": rng.integers(0, 100, 300), "paid": rng.normal(size=300)}
+    )
     rows = pd.DataFrame({"who": rng.integers(0, 20, 60), "today": rng.integers(1, 50, 60)})
     join = {"entity": "who", "time": "at", "cutoff": "today"}
     before = HistoryJoiner(log[log["at"] < 50], **join).fit_transform(rows)
@@ -84,7 +110,13 @@ def test_later_events_change_no_answer(trips):
 def test_empty_missing_unseen_and_very_long_histories_have_answers(trips):
     X, y = trips
     model = EmbeddingRegressor(**QUICK).fit(X, y)
-    strange = [[], None, [{"city": None, "paid": None}], [{"city": "Lima", "paid": 1e30}], EVENTS * 50_000]
+    strange = [
+        [],
+        None,
+        [{"city": None, "paid": None}],
+        [{"city": "Lima", "paid": 1e30}],
+        EVENTS * 50_000,
+    ]
     rows = pd.DataFrame({"home": "Bonn", "trips": strange})
     found = model.predict(rows)
     assert np.isfinite(found).all()
@@ -97,13 +129,17 @@ def test_all_histories_empty_or_all_fields_missing(trips):
     X, y = trips
     for history in ([], [{"city": None, "paid": None}]):
         rows = X.assign(trips=[history] * len(X))
-        rows.loc[0, "trips"] = EVENTS[:1] if not history else rows.loc[0, "trips"]  # a type to know the fields by
+        rows.loc[0, "trips"] = (
+            EVENTS[:1] if not history else rows.loc[0, "trips"]
+        )  # a type to know the fields by
         assert np.isfinite(EmbeddingRegressor(**QUICK).fit(rows, y).predict(rows)).all()
 
 
 def test_a_column_and_a_field_share_a_table_and_its_vectors(trips):
     X, y = trips
-    model = EmbeddingRegressor(**QUICK, tables={"city": Table(columns=["home", "trips.city"], dim=3)}).fit(X, y)
+    model = EmbeddingRegressor(
+        **QUICK, tables={"city": Table(columns=["home", "trips.city"], dim=3)}
+    ).fit(X, y)
     assert set(model.spaces_) == {"city"}
     assert model.spaces_["city"].categories.tolist() == ["Bonn", "Oslo", "Rome"]
     n_events = X["trips"].explode().dropna().map(lambda event: event["city"]).value_counts()
@@ -115,7 +151,9 @@ def test_weights_count_events_too(trips):
     X, y = trips
     model = EmbeddingRegressor(**QUICK).fit(X, y, sample_weight=np.full(len(X), 2.0))
     plain = EmbeddingRegressor(**QUICK).fit(X, y)
-    np.testing.assert_allclose(model.spaces_["trips.city"].counts, 2 * plain.spaces_["trips.city"].counts)
+    np.testing.assert_allclose(
+        model.spaces_["trips.city"].counts, 2 * plain.spaces_["trips.city"].counts
+    )
 
 
 def test_datetimes_of_events_give_calendar_gap_and_ago():
@@ -126,7 +164,10 @@ def test_datetimes_of_events_give_calendar_gap_and_ago():
     assert [f.name for f in events.numbers] == ["visits.at.gap", "visits.at.ago"]
     assert "visits.at.month" in model.spaces_
     history = model.encoder_.transform(tabemb.data.frames.to_arrow(X[:2])).histories[0]
-    gap, ago = ([s.unit * v + s.center for v in n] for s, n in zip(model.encoder_.inputs_[1].scales, history.numbers.T))
+    gap, ago = (
+        [s.unit * v + s.center for v in n]
+        for s, n in zip(model.encoder_.inputs_[1].scales, history.numbers.T)
+    )
     np.testing.assert_allclose(gap, [np.nan, 33, 7, np.nan])
     np.testing.assert_allclose(ago, [40, 7, 0, 0], atol=1e-5)
 
@@ -150,18 +191,26 @@ def test_a_model_with_histories_survives_its_file(trips, tmp_path):
     X, y = trips
     model = EmbeddingClassifier(**QUICK, n_networks=2).fit(X, y > 1)
     tabemb.save(model, tmp_path / "m.tabemb")
-    np.testing.assert_array_equal(tabemb.load(tmp_path / "m.tabemb").predict_proba(X), model.predict_proba(X))
+    np.testing.assert_array_equal(
+        tabemb.load(tmp_path / "m.tabemb").predict_proba(X), model.predict_proba(X)
+    )
 
 
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
-        ({"roles": {"trips": "number"}}, "'trips' holds lists of events; its role is 'history' or 'ignored'"),
+        (
+            {"roles": {"trips": "number"}},
+            "'trips' holds lists of events; its role is 'history' or 'ignored'",
+        ),
         ({"roles": {"home": "history"}}, "'home' has the role 'history', but its cells are no lists"),
         ({"roles": {"trips.town": "number"}}, "roles names column 'trips.town', which X does not have"),
         ({"history": "transformer"}, "history must be one of 'gru', 'lstm', 'mean'; got 'transformer'"),
         ({"max_events": 0}, "max_events must be a whole number >= 1 or None; got 0"),
-        ({"tables": {"t": Table(columns=["trips"])}}, "Table 't' names column 'trips', which is not a categorical"),
+        (
+            {"tables": {"t": Table(columns=["trips"])}},
+            "Table 't' names column 'trips', which is not a categorical",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named(trips, settings, error):

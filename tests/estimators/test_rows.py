@@ -44,7 +44,9 @@ def test_without_hidden_cells_an_unseen_category_would_be_left_to_chance(small):
     y = (rng.random(2500) < np.where(np.isin(c, ["a", "b"]), 0.1, 0.9)).astype(int)
     new, X = pd.DataFrame({"c": ["new"]}), pd.DataFrame({"c": c})
     taught, untaught = (
-        EmbeddingClassifier(**small, unknown_rate=rate, effects=False, l2=3).fit(X, y).predict_proba(new)[0, 1]
+        EmbeddingClassifier(**small, unknown_rate=rate, effects=False, l2=3)
+        .fit(X, y)
+        .predict_proba(new)[0, 1]
         for rate in (0.05, 0.0)
     )
     assert abs(untaught - y.mean()) > 0.4
@@ -65,7 +67,9 @@ def test_missing_numbers_and_values_are_read_from_training(small):
 def test_every_library_gives_the_same_model(small, shops, make):
     X, y = shops
     model = EmbeddingRegressor(**small).fit(X, y)
-    np.testing.assert_array_equal(EmbeddingRegressor(**small).fit(make(X), y).predict(make(X)), model.predict(X))
+    np.testing.assert_array_equal(
+        EmbeddingRegressor(**small).fit(make(X), y).predict(make(X)), model.predict(X)
+    )
 
 
 def test_columns_are_read_by_name(small, shops):
@@ -108,7 +112,9 @@ def test_several_classes_and_labels_at_once(small, shops):
     multilabel = EmbeddingClassifier(**small).fit(X, labels)
     assert (multilabel.predict(X) == labels).mean() > 0.95
     assert multilabel.predict_proba(X).shape == labels.shape
-    targets = np.stack([pd.cut(y, 3, labels=list("abc")), np.where(y > 0, "yes", "no")], axis=1).astype(object)
+    targets = np.stack([pd.cut(y, 3, labels=list("abc")), np.where(y > 0, "yes", "no")], axis=1).astype(
+        object
+    )
     several = EmbeddingClassifier(**small).fit(X, targets)
     assert (several.predict(X) == targets).mean() > 0.9
     assert [p.shape[1] for p in several.predict_proba(X)] == [3, 2]
@@ -128,28 +134,43 @@ def test_losses_aim_at_what_they_say(small):
     rng = np.random.default_rng(0)
     X, y = pd.DataFrame({"c": ["a"] * 2000}), rng.exponential(size=2000)
     at = {
-        loss: EmbeddingRegressor(**{**small, "loss": loss, "quantile": level}).fit(X, y).predict(X[:1])[0]
-        for loss, level in [("squared_error", None), ("absolute_error", None), ("poisson", None), ("quantile", 0.9)]
+        loss: EmbeddingRegressor(**{**small, "loss": loss, "quantile": level})
+        .fit(X, y)
+        .predict(X[:1])[0]
+        for loss, level in [
+            ("squared_error", None),
+            ("absolute_error", None),
+            ("poisson", None),
+            ("quantile", 0.9),
+        ]
     }
     assert at["squared_error"] == pytest.approx(y.mean(), abs=0.07)
     assert at["poisson"] == pytest.approx(y.mean(), abs=0.07)
     assert at["absolute_error"] == pytest.approx(np.median(y), abs=0.07)
     exact = mean_pinball_loss(y, np.full_like(y, np.quantile(y, 0.9)), alpha=0.9)
-    assert mean_pinball_loss(y, np.full_like(y, at["quantile"]), alpha=0.9) == pytest.approx(exact, rel=0.02)
+    assert mean_pinball_loss(y, np.full_like(y, at["quantile"]), alpha=0.9) == pytest.approx(
+        exact, rel=0.02
+    )
 
 
 def test_counts_of_weighted_rows_may_be_fractions(small):
     X, y = pd.DataFrame({"c": ["a", "b"] * 20}), np.arange(40.0)
     model = EmbeddingRegressor(**small).fit(X, y, sample_weight=np.tile([0.5, 0.25], 20))
-    np.testing.assert_allclose(model.spaces_["c"].counts / model.spaces_["c"].counts.sum(), [2 / 3, 1 / 3])
+    np.testing.assert_allclose(
+        model.spaces_["c"].counts / model.spaces_["c"].counts.sum(), [2 / 3, 1 / 3]
+    )
 
 
 def test_a_table_shared_by_two_columns(small):
     rng = np.random.default_rng(0)
     value = dict(zip("abcdef", rng.normal(size=6)))
-    X = pd.DataFrame({"origin": rng.choice(list("abcdef"), 1500), "destination": rng.choice(list("abc"), 1500)})
+    X = pd.DataFrame(
+        {"origin": rng.choice(list("abcdef"), 1500), "destination": rng.choice(list("abc"), 1500)}
+    )
     y = X["origin"].map(value) - X["destination"].map(value)
-    model = EmbeddingRegressor(**small, tables={"city": Table(["origin", "destination"], dim=3)}).fit(X, y)
+    model = EmbeddingRegressor(**small, tables={"city": Table(["origin", "destination"], dim=3)}).fit(
+        X, y
+    )
     assert list(model.spaces_) == ["city"]
     assert model.spaces_["city"].vectors.shape == (6, 3)
     assert model.spaces_["city"].counts.sum() == 2 * len(X)
@@ -174,7 +195,9 @@ def test_frozen_pretrained_vectors_stay(small, shops, make):
 def test_table_options_reach_the_network(small, shops):
     X, y = shops
     counts = X["shop"].value_counts()
-    table = Table(["shop"], dim=5, max_norm=0.5, init="uniform", l2=0.0, min_count=counts.iloc[1], sparse=True)
+    table = Table(
+        ["shop"], dim=5, max_norm=0.5, init="uniform", l2=0.0, min_count=counts.iloc[1], sparse=True
+    )
     model = EmbeddingRegressor(**small, tables={"shop": table}, early_stopping=False).fit(X, y)
     space = model.spaces_["shop"]
     assert space.vectors.shape[1] == 5
@@ -215,7 +238,9 @@ def test_a_time_budget_is_kept(shops):
     assert model.score(X, y) > 0.9
 
 
-def test_the_bar_is_quiet_without_a_terminal_and_shows_loss_and_time_when_asked(small, shops, capsys, monkeypatch):
+def test_the_bar_is_quiet_without_a_terminal_and_shows_loss_and_time_when_asked(
+    small, shops, capsys, monkeypatch
+):
     X, y = shops
     EmbeddingRegressor(**small).fit(X, y)
     assert capsys.readouterr().err == ""
@@ -275,20 +300,29 @@ FRAME = pd.DataFrame({"c": list("ab") * 5, "n": np.arange(10.0)})
         ({"X": FRAME[:0], "y": []}, r"0 sample\(s\)"),
         ({"X": FRAME.assign(n=np.inf)}, "Column 'n' holds inf in row 0"),
         ({"X": pd.DataFrame(np.ones((10, 2)), columns=["a", "a"])}, "several columns named 'a'"),
-        ({"sample_weight": -np.ones(10)}, "sample_weight must be finite and not negative; row 0 has -1.0"),
+        (
+            {"sample_weight": -np.ones(10)},
+            "sample_weight must be finite and not negative; row 0 has -1.0",
+        ),
         ({"sample_weight": np.zeros(10)}, "zero in every row"),
         ({"sample_weight": np.ones(3)}, r"shape \(10,\), one a row; got \(3,\)"),
         ({"eval_X": FRAME}, "must be passed together"),
         ({"roles": {"c": "text"}}, "role of column 'c' must be one of"),
         ({"tables": {"t": Table(["c", "n"])}}, "column 'n', which is not a categorical column"),
-        ({"tables": {"t": Table(["c", "n"])}, "roles": {"n": "categorical"}}, "'c' holds text, 'n' holds integer"),
+        (
+            {"tables": {"t": Table(["c", "n"])}, "roles": {"n": "categorical"}},
+            "'c' holds text, 'n' holds integer",
+        ),
         ({"tables": {"c": Table(["c"], dim=3, pretrained={"a": [1.0, 2.0]})}}, "dim=3, .* width 2"),
         (
             {"tables": {"c": Table(["c"], pretrained={"a": [1.0], "b": [1, 2]})}},
             r"all have one width; got widths \[1, 2",
         ),
         ({"tables": {"c": Table(["c"], pretrained={"z": [1.0]})}}, "none of the 1 pretrained vectors"),
-        ({"numbers": "fourier"}, "numbers must be one of 'piecewise', 'periodic', 'scale'; got 'fourier'"),
+        (
+            {"numbers": "fourier"},
+            "numbers must be one of 'piecewise', 'periodic', 'scale'; got 'fourier'",
+        ),
         ({"backbone": "gru"}, "backbone must be one of 'mlp'"),
         ({"loss": "hinge"}, "loss must be one of"),
         ({"loss": "quantile"}, "quantile goes with loss='quantile'"),
@@ -310,9 +344,18 @@ FRAME = pd.DataFrame({"c": list("ab") * 5, "n": np.arange(10.0)})
         ({"tables": {"c": Table(["c"], l2=-1)}}, "Table 'c': l2 must be a number >= 0 or None; got -1"),
         ({"tables": {"c": Table(["c"], init="xavier")}}, "Table 'c': init must be"),
         ({"tables": {"c": Table(["c"], frozen=True)}}, "is frozen, but has no pretrained"),
-        ({"tables": {"c": Table(["c"], pretrained={"a": [np.inf]})}}, "vector of category 'a' is not finite"),
-        ({"tables": {"c": Table(["c"], pretrained=pd.DataFrame([[1.0]], index=[0]))}}, "must be indexed by category"),
-        ({"tables": {"c": Table(["c"], pretrained=pd.DataFrame([[1.0], [2]], index=["a", "a"]))}}, "several vectors"),
+        (
+            {"tables": {"c": Table(["c"], pretrained={"a": [np.inf]})}},
+            "vector of category 'a' is not finite",
+        ),
+        (
+            {"tables": {"c": Table(["c"], pretrained=pd.DataFrame([[1.0]], index=[0]))}},
+            "must be indexed by category",
+        ),
+        (
+            {"tables": {"c": Table(["c"], pretrained=pd.DataFrame([[1.0], [2]], index=["a", "a"]))}},
+            "several vectors",
+        ),
         ({"hidden": 64}, "hidden must be a sequence of whole numbers >= 1 or 'auto'; got 64"),
         ({"numbers": ["scale"]}, "numbers must be one of"),
         ({"device": "gpu"}, "device must be 'auto', 'cpu', 'cuda'"),
@@ -412,7 +455,9 @@ def test_several_networks_answer_with_their_mean(small, shops):
 
 def test_effects_carry_an_interaction_that_vectors_alone_learn_slowly(small):
     rng = np.random.default_rng(0)
-    X = pd.DataFrame({"a": rng.integers(0, 30, 4000).astype(str), "b": rng.integers(0, 30, 4000).astype(str)})
+    X = pd.DataFrame(
+        {"a": rng.integers(0, 30, 4000).astype(str), "b": rng.integers(0, 30, 4000).astype(str)}
+    )
     y = rng.normal(size=(30, 30))[X["a"].astype(int), X["b"].astype(int)]
     teach, ask = slice(0, 3500), slice(3500, None)
     short = {**small, "max_epochs": 10}
@@ -429,8 +474,12 @@ def test_how_often_few_rows_are_passed_over_is_chosen_by_rows_held_back():
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"c": rng.integers(0, 100, 600).astype(str), "x": rng.normal(size=600)})
     clean, noise = np.sin(3 * X["x"]), pd.Series(rng.normal(size=600))
-    models = [EmbeddingRegressor(hidden=(32,), n_members=2, random_state=seed, n_jobs=1) for seed in range(3)]
-    long, short = (sum(len(model.fit(X, y).history_["epoch"]) for model in models) for y in (clean, noise))
+    models = [
+        EmbeddingRegressor(hidden=(32,), n_members=2, random_state=seed, n_jobs=1) for seed in range(3)
+    ]
+    long, short = (
+        sum(len(model.fit(X, y).history_["epoch"]) for model in models) for y in (clean, noise)
+    )
     assert 3 * short <= long
     encoder = models[0].encoder_
     assert encoder.vocabularies_["c"].counts.sum() == len(X)  # in the end every row teaches
@@ -456,4 +505,6 @@ def test_more_classes_than_a_step_compares_are_learned(tmp_path, monkeypatch):
     model.fit(X, part)
     assert (model.predict(X.head(120)) == part[:120]).mean() > 0.9
     tabemb.save(model, tmp_path / "m.tabemb")
-    np.testing.assert_array_equal(tabemb.load(tmp_path / "m.tabemb").predict(X.head(50)), model.predict(X.head(50)))
+    np.testing.assert_array_equal(
+        tabemb.load(tmp_path / "m.tabemb").predict(X.head(50)), model.predict(X.head(50))
+    )

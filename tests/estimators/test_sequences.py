@@ -25,7 +25,9 @@ def behaviours(n=240, seed=0):
 
 def test_vectors_tell_behaviours_apart_that_no_one_named():
     X, kind = behaviours()
-    encoder = SequenceEncoder(d_history=16, max_epochs=40, batch_size=20, learning_rate=0.01, random_state=0, n_jobs=1)
+    encoder = SequenceEncoder(
+        d_history=16, max_epochs=40, batch_size=20, learning_rate=0.01, random_state=0, n_jobs=1
+    )
     encoder.fit(X)
     new, theirs = behaviours(120, seed=1)
     few = np.arange(20)
@@ -55,11 +57,14 @@ def test_a_vector_hangs_on_the_rows_own_events_alone_and_none_is_zeros():
 
 def test_it_stands_in_a_pipeline_behind_a_log():
     rng = np.random.default_rng(0)
-    log = pd.DataFrame({"who": rng.integers(20, size=300), "at": np.arange(300), "what": rng.choice(list("ab"), 300)})
+    log = pd.DataFrame(
+        {"who": rng.integers(20, size=300), "at": np.arange(300), "what": rng.choice(list("ab"), 300)}
+    )
     log["paid"] = rng.normal(size=300)
     rows = pd.DataFrame({"who": np.arange(22), "today": 250})
     pipeline = make_pipeline(
-        HistoryJoiner(log, entity="who", time="at", cutoff="today"), SequenceEncoder(**QUICK, pooling="all")
+        HistoryJoiner(log, entity="who", time="at", cutoff="today"),
+        SequenceEncoder(**QUICK, pooling="all"),
     )
     vectors = pipeline.set_output(transform="pandas").fit_transform(rows)
     assert vectors.shape == (22, 24)
@@ -80,10 +85,22 @@ def test_the_same_seed_gives_the_same_vectors_and_so_does_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("X", "settings", "error"),
     [
-        (pd.DataFrame({"a": [1, 2]}), {}, "X must have a column of lists; make one of a log with HistoryJoiner"),
-        (pa.table({"a": [["x"], []]}), {}, "events in two rows at least, to tell them apart; 1 has them"),
+        (
+            pd.DataFrame({"a": [1, 2]}),
+            {},
+            "X must have a column of lists; make one of a log with HistoryJoiner",
+        ),
+        (
+            pa.table({"a": [["x"], []]}),
+            {},
+            "events in two rows at least, to tell them apart; 1 has them",
+        ),
         (pa.table({"a": [["x"], ["y"]]}), {"temperature": 0}, "temperature must be a number > 0; got 0"),
-        (pa.table({"a": [["x"], ["y"]]}), {"batch_size": "auto"}, "batch_size must be a whole number >= 1; got 'auto'"),
+        (
+            pa.table({"a": [["x"], ["y"]]}),
+            {"batch_size": "auto"},
+            "batch_size must be a whole number >= 1; got 'auto'",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(X, settings, error):

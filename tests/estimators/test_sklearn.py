@@ -43,7 +43,9 @@ def test_integer_weights_agree_with_repeated_rows(effects):
     y = X["c"].map({"a": 0, "b": 2, "c": 4, "d": 6}) + 3 * heavy + rng.normal(scale=0.3, size=300)
     weights = np.where(heavy, 4, 1)
     repeated = np.repeat(np.arange(300), weights)
-    model = EmbeddingRegressor(hidden=(16,), n_members=2, max_epochs=50, batch_size=32, n_jobs=1, effects=effects)
+    model = EmbeddingRegressor(
+        hidden=(16,), n_members=2, max_epochs=50, batch_size=32, n_jobs=1, effects=effects
+    )
     by_weight, by_row = [], []
     for seed in range(6):
         model.set_params(random_state=seed)
@@ -72,14 +74,18 @@ def test_the_scale_of_the_weights_does_not_matter_to_the_loss(small, shops):
     model = EmbeddingRegressor(**small, l2=0)
     ones = clone(model).fit(X, y).predict(X)
     sevens = clone(model).fit(X, y, sample_weight=np.full(len(y), 7.0)).predict(X)
-    assert np.abs(sevens - ones).mean() < 0.1  # of a spread of 3; categories are hidden a little less often
+    assert (
+        np.abs(sevens - ones).mean() < 0.1
+    )  # of a spread of 3; categories are hidden a little less often
 
 
 def test_class_weights_are_sample_weights(small, shops):
     X, y = shops
     label = y > 3
     weights = np.where(label, 5.0, 1.0)
-    by_class = EmbeddingClassifier(**small, class_weight={True: 5.0, False: 1.0}).fit(X, label).predict_proba(X)
+    by_class = (
+        EmbeddingClassifier(**small, class_weight={True: 5.0, False: 1.0}).fit(X, label).predict_proba(X)
+    )
     by_row = EmbeddingClassifier(**small).fit(X, label, sample_weight=weights).predict_proba(X)
     np.testing.assert_array_equal(by_class, by_row)
 
@@ -128,7 +134,11 @@ def test_transform_gives_named_columns(small, shops):
     model = EmbeddingRegressor(**small).fit(X, y)
     assert model.transform(X).shape == (len(X), 32)
     frame = model.set_output(transform="pandas").transform(X)
-    assert list(frame) == [f"embeddingregressor{i}" for i in range(32)] == list(model.get_feature_names_out())
+    assert (
+        list(frame)
+        == [f"embeddingregressor{i}" for i in range(32)]
+        == list(model.get_feature_names_out())
+    )
     assert type(model.set_output(transform="polars").transform(X)).__name__ == "DataFrame"
     assert Ridge().fit(frame, y).score(frame, y) > 0.98
 
@@ -137,7 +147,11 @@ def test_tags_names_and_display(small, shops):
     X, y = shops
     model = EmbeddingClassifier(**small).fit(X, y > 0)
     tags = model.__sklearn_tags__()
-    assert (tags.input_tags.allow_nan, tags.input_tags.string, tags.classifier_tags.multi_label) == (True, True, True)
+    assert (tags.input_tags.allow_nan, tags.input_tags.string, tags.classifier_tags.multi_label) == (
+        True,
+        True,
+        True,
+    )
     assert list(model.feature_names_in_) == ["shop", "size"]
     assert "EmbeddingClassifier" in model._repr_html_()
     assert repr(EmbeddingClassifier(dim=3, class_weight="balanced")) == (

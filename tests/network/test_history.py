@@ -24,7 +24,9 @@ def ragged(lengths=LENGTHS, seed=0):
     generator = torch.Generator().manual_seed(seed)
     offsets = torch.tensor(np.concatenate([[0], np.cumsum(lengths)]))
     n = sum(lengths)
-    return Ragged(offsets, torch.randint(0, 5, (n, 2), generator=generator), torch.randn(n, 1, generator=generator))
+    return Ragged(
+        offsets, torch.randint(0, 5, (n, 2), generator=generator), torch.randn(n, 1, generator=generator)
+    )
 
 
 def network(kind="gru", pooling="last"):
@@ -32,7 +34,9 @@ def network(kind="gru", pooling="last"):
     tables = Tables([TableSpec(5, 3, np.zeros(5), init=1.0)], table_of=[0])
     dropout = CellDropout([np.zeros(5)] * 2, [False, False], [0.0])
     encoder = HISTORY_ENCODERS[kind](2 * 3 + 2, 4, pooling)
-    return HistoryNetwork(dropout, tables.read_by([0, 0]), ScaledNumbers([np.zeros(1)]), encoder).eval(), tables.eval()
+    return HistoryNetwork(
+        dropout, tables.read_by([0, 0]), ScaledNumbers([np.zeros(1)]), encoder
+    ).eval(), tables.eval()
 
 
 def test_rows_are_taken_and_split_as_those_of_a_tensor():
@@ -118,7 +122,9 @@ def test_all_states_are_the_last_their_mean_and_their_maximum():
 def test_events_are_read_at_a_scale_that_moves_a_recurrent_net():
     net, _ = network()
     tables = Tables([TableSpec(200, 3, np.zeros(200))], table_of=[0]).eval()
-    events = Ragged(torch.tensor([0, 200]), torch.arange(200).unsqueeze(1).expand(-1, 2), torch.zeros(200, 1))
+    events = Ragged(
+        torch.tensor([0, 200]), torch.arange(200).unsqueeze(1).expand(-1, 2), torch.zeros(200, 1)
+    )
     assert net.embed(events, tables)[0][:, :6].std().item() == pytest.approx(1, abs=0.1)
 
 
@@ -165,7 +171,9 @@ def test_what_is_known_before_an_event_is_what_the_events_before_it_say(kind):
     before, after, _ = reader.advance(Prefixes(history), tables)
     for row, (sequence, n) in enumerate([(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)]):
         first = 4 * sequence
-        alone = Ragged(torch.tensor([0, n]), history.codes[first : first + n], history.numbers[first : first + n])
+        alone = Ragged(
+            torch.tensor([0, n]), history.codes[first : first + n], history.numbers[first : first + n]
+        )
         torch.testing.assert_close(before[row], net(alone, tables)[0][0])
     torch.testing.assert_close(reader.encoder.read(after), net(history, tables)[0][:, :-1])
 

@@ -74,8 +74,16 @@ def test_cells_are_hidden_in_training_alone_at_their_rates():
     dropout = CellDropout(rates, [True, False], [0.3])
     codes, effects = torch.tensor([[2, 2]]).repeat(20_000, 1), torch.zeros(20_000, 0, 1)
     hidden, numbers, _ = dropout(codes, torch.ones(20_000, 1), effects)
-    shares = [(hidden[:, 0] == 0), (hidden[:, 0] == 1), (hidden[:, 1] == 0), (hidden[:, 1] == 1), numbers[:, 0].isnan()]
-    assert [round(float(s.float().mean()), 1) for s in shares] == pytest.approx([0.2, 0.2, 0.2, 0.0, 0.3], abs=0.11)
+    shares = [
+        (hidden[:, 0] == 0),
+        (hidden[:, 0] == 1),
+        (hidden[:, 1] == 0),
+        (hidden[:, 1] == 1),
+        numbers[:, 0].isnan(),
+    ]
+    assert [round(float(s.float().mean()), 1) for s in shares] == pytest.approx(
+        [0.2, 0.2, 0.2, 0.0, 0.3], abs=0.11
+    )
     assert shares[3].sum() == 0
     kept = dropout.eval()(codes, torch.ones(20_000, 1), effects)
     assert torch.equal(kept[0], codes)
@@ -113,9 +121,14 @@ def test_column_weights_are_what_the_first_layer_makes_of_each_column():
     torch.manual_seed(0)
     tables = Tables([TableSpec(5, 2, np.zeros(5)), TableSpec(9, 4, np.zeros(9))], table_of=[1, 0, 1])
     backbone = MLP(tables.dim, (6,), 0.0, n_members=3)
-    network = TabularNetwork(CellDropout([], [], []), tables, ScaledNumbers([]), backbone, 3, torch.zeros(1))
+    network = TabularNetwork(
+        CellDropout([], [], []), tables, ScaledNumbers([]), backbone, 3, torch.zeros(1)
+    )
     a, b = torch.tensor([[1, 2, 3]]), torch.tensor([[1, 4, 3]])
-    read = [(tables(codes)[0].unsqueeze(1) * backbone.member_scale) @ backbone.layers[0].weight.T for codes in (a, b)]
+    read = [
+        (tables(codes)[0].unsqueeze(1) * backbone.member_scale) @ backbone.layers[0].weight.T
+        for codes in (a, b)
+    ]
     weights = network.column_weights()
     assert [tuple(own.shape) for own in weights] == [(18, 4), (18, 2), (18, 4)]
     difference = tables.vectors(0)[2] - tables.vectors(0)[4]

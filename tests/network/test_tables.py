@@ -15,8 +15,16 @@ def test_packed_tables_answer_as_one_embedding_each():
     codes = torch.tensor([[4, 8, 2, 0], [1, 0, 0, 3]])
     found, _ = tables(codes)
     plain = [nn.Embedding.from_pretrained(tables.vectors(t)) for t in (0, 1, 2)]
-    by_column = [plain[0](codes[:, 0]), plain[1](codes[:, 1]), plain[2](codes[:, 2]), plain[0](codes[:, 3])]
-    two, four = [by_column[i] for i in (0, 2, 3)], [by_column[1]]  # joined by width, columns in their order
+    by_column = [
+        plain[0](codes[:, 0]),
+        plain[1](codes[:, 1]),
+        plain[2](codes[:, 2]),
+        plain[0](codes[:, 3]),
+    ]
+    two, four = (
+        [by_column[i] for i in (0, 2, 3)],
+        [by_column[1]],
+    )  # joined by width, columns in their order
     torch.testing.assert_close(found, torch.cat([*two, *four], dim=1))
     assert len(tables.groups) == 2
     assert tables.dim == found.shape[1] == 10
@@ -28,7 +36,9 @@ def test_the_prior_is_the_whole_tables_in_expectation():
     codes = torch.tensor([[2], [2], [3], [3], [3], [3]])
     _, penalty = tables(codes)
     vectors = tables.vectors(0)
-    expected = 2 * vectors[2:].square().sum() / 6  # each category once, whatever its count, over the rows
+    expected = (
+        2 * vectors[2:].square().sum() / 6
+    )  # each category once, whatever its count, over the rows
     torch.testing.assert_close(penalty.detach().mean(), expected)
     assert not tables.eval()(codes)[1].any()
 
@@ -72,7 +82,8 @@ def test_start_vectors_follow_init():
 
 
 @pytest.mark.parametrize(
-    ("rule", "n", "dim"), [("fastai", 100, 21), ("fourth_root", 10_000, 10), ("half", 7, 4), (3, 7, 3), ("auto", 7, 4)]
+    ("rule", "n", "dim"),
+    [("fastai", 100, 21), ("fourth_root", 10_000, 10), ("half", 7, 4), (3, 7, 3), ("auto", 7, 4)],
 )
 def test_dimension_rules(rule, n, dim):
     assert table_dim(rule, n) == dim

@@ -42,7 +42,9 @@ def metadata(space):
     index = pd.Index(list(space)[::-1])  # another order than that of the space
     group = [name.split()[0] for name in index]
     height = [float(name.split()[1]) / 4 for name in index]
-    return pd.DataFrame({"group": group, "height": height, "note": [f"note, on {name}" for name in index]}, index=index)
+    return pd.DataFrame(
+        {"group": group, "height": height, "note": [f"note, on {name}" for name in index]}, index=index
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,10 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "device_s
 def contexts(browser):
     """Browsers of different readers; one of a kind for all tests, for to make one takes half a second."""
     kinds = {"desk": {}, "phone": PHONE, "dark": {"color_scheme": "dark"}}
-    return {kind: browser.new_context(reduced_motion="reduce", **settings) for kind, settings in kinds.items()}
+    return {
+        kind: browser.new_context(reduced_motion="reduce", **settings)
+        for kind, settings in kinds.items()
+    }
 
 
 @pytest.fixture
@@ -104,7 +109,10 @@ def click(page, name, tap=False):
 
 def listed(page, within="#details"):
     rows = page.locator(f"{within} .neighbours button").all()
-    return [(row.locator(".name").inner_text(), float(row.locator("data").get_attribute("value"))) for row in rows]
+    return [
+        (row.locator(".name").inner_text(), float(row.locator("data").get_attribute("value")))
+        for row in rows
+    ]
 
 
 def pixels(page):
@@ -161,7 +169,9 @@ def test_search_suggests_and_enter_picks(visit, space):
     with visit(space) as page:
         page.keyboard.press("/")
         page.keyboard.type("TH 1")
-        suggested = [row.inner_text().split("\n")[0] for row in page.locator("#suggestions [role=option]").all()]
+        suggested = [
+            row.inner_text().split("\n")[0] for row in page.locator("#suggestions [role=option]").all()
+        ]
         assert suggested[:2] == ["north 1", "south 1"]  # the frequent first
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
@@ -173,11 +183,15 @@ def test_search_suggests_and_enter_picks(visit, space):
 
 
 def test_search_reads_over_accents_and_prefers_the_start(visit):
-    space = EmbeddingSpace(np.eye(4), ["a the café", "the Café", "Cafe Noir", "decaf"], counts=[9, 8, 7, 6])
+    space = EmbeddingSpace(
+        np.eye(4), ["a the café", "the Café", "Cafe Noir", "decaf"], counts=[9, 8, 7, 6]
+    )
     with visit(space) as page:
         page.keyboard.press("/")
         page.keyboard.type("café")
-        found = [row.inner_text().split("\n")[0] for row in page.locator("#suggestions [role=option]").all()]
+        found = [
+            row.inner_text().split("\n")[0] for row in page.locator("#suggestions [role=option]").all()
+        ]
         assert found == ["Cafe Noir", "a the café", "the Café"]
 
 
@@ -191,7 +205,9 @@ def test_the_count_filter_hides_the_rare_and_the_frequent(visit, space):
         page.locator("#most").fill("900")
         most = int(page.locator("#count-range").inner_text().split()[-1])
         assert settled(page) == ((space.counts >= least) & (space.counts <= most)).sum() > 0
-        assert page.locator("#summary").inner_text() == f"{page.evaluate('atlas.drawn')} of 60 categories"
+        assert (
+            page.locator("#summary").inner_text() == f"{page.evaluate('atlas.drawn')} of 60 categories"
+        )
         click(page, "north 19")  # hidden: nothing there to click
         assert page.locator("#details h2").count() == 0
         search(page, "north 19")  # asked for by name: shown
@@ -202,7 +218,9 @@ def test_the_count_filter_hides_the_rare_and_the_frequent(visit, space):
 def test_colours_have_a_legend_whose_classes_can_be_switched(visit, space, metadata):
     with visit(space, metadata, color="group") as page:
         entries = page.locator(".entry")
-        assert [text.split("\n") for text in entries.all_inner_texts()] == [[group, "20"] for group in GROUPS]
+        assert [text.split("\n") for text in entries.all_inner_texts()] == [
+            [group, "20"] for group in GROUPS
+        ]
         by_group = pixels(page)
         entries.nth(1).click()
         assert settled(page) == 40
@@ -216,7 +234,12 @@ def test_colours_have_a_legend_whose_classes_can_be_switched(visit, space, metad
         assert page.locator(".ends span").all_inner_texts() == ["0", "2.375", "4.75"]
         assert entries.count() == 0
         assert pixels(page) != by_group
-        assert page.locator("#color option").all_inner_texts() == ["None", "count", "group", "height"]  # note is a text
+        assert page.locator("#color option").all_inner_texts() == [
+            "None",
+            "count",
+            "group",
+            "height",
+        ]  # note is a text
 
 
 def test_the_rarest_classes_share_an_entry_and_missing_ones_have_theirs(visit):
@@ -240,7 +263,11 @@ def test_two_categories_are_compared(visit, space):
         assert [{name for name, _ in rows} for rows in lists] == nearest
         shared = nearest[0] & nearest[1]
         assert {row.inner_text() for row in page.locator(".shared .name").all()} == shared
-        assert page.locator(".similarity").inner_text().endswith(f"{len(shared)} of the 10 nearest are shared")
+        assert (
+            page.locator(".similarity")
+            .inner_text()
+            .endswith(f"{len(shared)} of the 10 nearest are shared")
+        )
         page.keyboard.press("Escape")
         assert page.locator("#details").inner_text() == ""
 
@@ -248,7 +275,9 @@ def test_two_categories_are_compared(visit, space):
 def drag_around(page, names, gap=12):
     """Drag a rectangle around the points of these names."""
     places = [page.evaluate("name => atlas.at(name)", name) for name in names]
-    (left, right), (top, bottom) = ((min(v) - gap, max(v) + gap) for v in zip(*((p["x"], p["y"]) for p in places)))
+    (left, right), (top, bottom) = (
+        (min(v) - gap, max(v) + gap) for v in zip(*((p["x"], p["y"]) for p in places))
+    )
     page.mouse.move(left, top)
     page.mouse.down()
     page.mouse.move(right, bottom, steps=3)
@@ -262,24 +291,39 @@ def test_a_rectangle_selects_and_copies_csv(visit, space, metadata):
         drag_around(page, ["south 3", "south 6"])
         page.get_by_text("Copy as CSV").click()
         page.locator("#copy", has_text="Copied").wait_for()
-        copied = pd.read_csv(io.StringIO(page.evaluate("navigator.clipboard.readText()")), index_col="category")
+        copied = pd.read_csv(
+            io.StringIO(page.evaluate("navigator.clipboard.readText()")), index_col="category"
+        )
         names = [f"south {i}" for i in (3, 4, 5, 6)]
         assert list(copied.columns) == ["count", "group", "height", "note"]
-        pd.testing.assert_frame_equal(copied.drop(columns="count"), metadata.loc[names], check_names=False)
+        pd.testing.assert_frame_equal(
+            copied.drop(columns="count"), metadata.loc[names], check_names=False
+        )
         assert list(copied["count"]) == [34, 32, 30, 28]
 
 
 def test_a_lasso_selects_what_lies_inside(visit, space):
     with visit(space) as page:
-        corners = [page.evaluate("name => atlas.at(name)", name) for name in ("north 5", "north 9", "south 7")]
+        corners = [
+            page.evaluate("name => atlas.at(name)", name) for name in ("north 5", "north 9", "south 7")
+        ]
         page.get_by_label("Drag around points to select").click()
-        page.mouse.move(corners[0]["x"] - 9, corners[0]["y"] + 9)  # the higher the place, the smaller its y
+        page.mouse.move(
+            corners[0]["x"] - 9, corners[0]["y"] + 9
+        )  # the higher the place, the smaller its y
         page.mouse.down()
         page.mouse.move(corners[1]["x"] + 9, corners[1]["y"] + 9)
         page.mouse.move(corners[2]["x"], corners[2]["y"] - 12)
         page.mouse.up()
         chosen = page.locator(".chosen button").all_inner_texts()
-        assert chosen == ["north 5", "north 6", "north 7", "south 7", "north 8", "north 9"]  # the frequent first
+        assert chosen == [
+            "north 5",
+            "north 6",
+            "north 7",
+            "south 7",
+            "north 8",
+            "north 9",
+        ]  # the frequent first
 
 
 def test_without_a_clipboard_the_text_and_a_file_are_offered(visit, space):
@@ -301,7 +345,9 @@ def test_without_a_clipboard_the_text_and_a_file_are_offered(visit, space):
 
 def test_the_reader_changes_between_spaces(visit, space):
     rng = np.random.default_rng(1)
-    other = EmbeddingSpace(rng.normal(size=(30, 5)), [*list(space)[:25], *(f"new {i}" for i in range(5))])
+    other = EmbeddingSpace(
+        rng.normal(size=(30, 5)), [*list(space)[:25], *(f"new {i}" for i in range(5))]
+    )
     with visit(space, others={"walks": (other, lattice(other))}) as page:
         assert page.locator("#space option").all_inner_texts() == ["place", "walks"]
         search(page, "north 4")
@@ -312,7 +358,10 @@ def test_the_reader_changes_between_spaces(visit, space):
         search(page, "new 2")
         assert_nearest(page, other, "new 2")
         page.select_option("#space", "place")
-        assert page.locator("#details").inner_text().split("\n\n") == ["new 2", "Not a category of place."]
+        assert page.locator("#details").inner_text().split("\n\n") == [
+            "new 2",
+            "Not a category of place.",
+        ]
 
 
 def test_a_further_space_keeps_its_own_order(visit, space):
@@ -335,7 +384,9 @@ def test_hostile_names_stay_text(visit):
         "line\nbreak\x00",
     ]
     space = EmbeddingSpace(np.random.default_rng(0).normal(size=(len(odd), 4)), odd, name=HOSTILE)
-    with visit(space, {HOSTILE: dict.fromkeys(odd, HOSTILE)}, color=HOSTILE, others={"<i>": space}) as page:
+    with visit(
+        space, {HOSTILE: dict.fromkeys(odd, HOSTILE)}, color=HOSTILE, others={"<i>": space}
+    ) as page:
         assert page.title() == HOSTILE
         assert page.locator("h1").inner_text() == HOSTILE
         assert page.locator(".entry span").inner_text() == HOSTILE
@@ -362,8 +413,12 @@ def test_labels_do_not_overlap_and_more_appear_as_one_zooms_in(visit):
         for _ in range(3):
             settled(page)
             labels, drawn = page.evaluate("[atlas.labels, atlas.drawn]")
-            boxes = np.array([[label[side] for side in ("left", "top", "right", "bottom")] for label in labels])
-            overlap = ((boxes[:, None, :2] < boxes[:, 2:]) & (boxes[:, None, 2:] > boxes[:, :2])).all(axis=2)
+            boxes = np.array(
+                [[label[side] for side in ("left", "top", "right", "bottom")] for label in labels]
+            )
+            overlap = ((boxes[:, None, :2] < boxes[:, 2:]) & (boxes[:, None, 2:] > boxes[:, :2])).all(
+                axis=2
+            )
             np.testing.assert_array_equal(overlap, np.eye(len(boxes), dtype=bool))
             share.append(len(labels) / drawn)
             if len(share) == 1:
@@ -437,14 +492,23 @@ def test_on_a_phone_the_panel_is_a_sheet_and_fingers_work(visit, space, metadata
         page.locator("#grip").tap()
         before = page.evaluate("atlas.view")
         touch = page.context.new_cdp_session(page)
-        for kind, spread in (("touchStart", 40), ("touchMove", 60), ("touchMove", 80), ("touchEnd", None)):
-            points = [] if spread is None else [{"x": 195 - spread, "y": 200}, {"x": 195 + spread, "y": 200}]
+        for kind, spread in (
+            ("touchStart", 40),
+            ("touchMove", 60),
+            ("touchMove", 80),
+            ("touchEnd", None),
+        ):
+            points = (
+                [] if spread is None else [{"x": 195 - spread, "y": 200}, {"x": 195 + spread, "y": 200}]
+            )
             touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
         settled(page)
         after = page.evaluate("atlas.view")
         assert after["k"] == pytest.approx(2 * before["k"], rel=0.05)
         for axis, middle in (("x", 195), ("y", 200)):  # what lies between the fingers stays there
-            assert (middle - after[axis]) / after["k"] == pytest.approx((middle - before[axis]) / before["k"], abs=0.01)
+            assert (middle - after[axis]) / after["k"] == pytest.approx(
+                (middle - before[axis]) / before["k"], abs=0.01
+            )
 
 
 def test_it_is_dark_where_the_reader_wants_it_dark(visit, space):
@@ -483,7 +547,9 @@ def test_categories_of_any_kind_and_vectors_of_zero(visit):
 
 def given_of(path):
     """Return what a page holds, read from its text."""
-    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.DOTALL)
+    (data,) = re.findall(
+        r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.DOTALL
+    )
     return json.loads(data)
 
 
@@ -511,7 +577,9 @@ def test_coordinates_are_those_of_the_space_by_default(write, space):
 def test_similarities_are_right_to_four_digits():
     rng = np.random.default_rng(0)
     for d in (2, 8, 32, 200):
-        vectors = rng.normal(size=(400, d)) ** 3 * rng.lognormal(size=(400, 1))  # heavy tails, all lengths
+        vectors = rng.normal(size=(400, d)) ** 3 * rng.lognormal(
+            size=(400, 1)
+        )  # heavy tails, all lengths
         codes, scales = atlas.quantised(vectors)
         unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         rough = codes.astype(float) * scales[:, None]
@@ -557,26 +625,43 @@ def test_37000_categories_are_some_megabytes(tmp_path):
     frame = pd.DataFrame(
         {"year": rng.integers(1900, 2026, 37_000), "kind": rng.choice(list("abc"), 37_000)}, index=names
     )
-    assert space.atlas(tmp_path / "page.html", frame, coordinates=lattice(space, 200)).stat().st_size < 6e6
+    assert (
+        space.atlas(tmp_path / "page.html", frame, coordinates=lattice(space, 200)).stat().st_size < 6e6
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"metadata": {"a": {"west 1": np.inf}}}, "metadata must be finite, but column 'a' holds an infinite number"),
+        (
+            {"metadata": {"a": {"west 1": np.inf}}},
+            "metadata must be finite, but column 'a' holds an infinite number",
+        ),
         (
             {"metadata": pd.DataFrame({"a": [1, 2]})},
             r"metadata must be indexed by category.* its first is 0, a category is",
         ),
-        ({"metadata": pd.DataFrame({"a": [1]}, index=[["u"], ["v"]])}, r"its first is \('u', 'v'\), a category is"),
-        ({"metadata": pd.DataFrame({"a": 1}, index=["west 1"] * 2)}, "each category once, but 'west 1' occurs again"),
+        (
+            {"metadata": pd.DataFrame({"a": [1]}, index=[["u"], ["v"]])},
+            r"its first is \('u', 'v'\), a category is",
+        ),
+        (
+            {"metadata": pd.DataFrame({"a": 1}, index=["west 1"] * 2)},
+            "each category once, but 'west 1' occurs again",
+        ),
         ({"metadata": {"a": 1}}, "metadata must be a DataFrame, or a mapping .*; got {'a': 1}"),
         ({"others": ["new"]}, "others must map names to spaces, got list"),
         ({"color": "size"}, "color must name a column of metadata .* got 'size'"),
         ({"color": "coumt"}, "did you mean 'count'"),
         ({"others": {"place": None}}, "others: 'place' is the name of the space itself"),
-        ({"others": {"new": EmbeddingSpace(np.empty((0, 2)), [])}}, "at least one category, but 'new' has none"),
-        ({"others": {"new": 3}}, "others must hold spaces, or pairs of a space and its coordinates; 'new' does not"),
+        (
+            {"others": {"new": EmbeddingSpace(np.empty((0, 2)), [])}},
+            "at least one category, but 'new' has none",
+        ),
+        (
+            {"others": {"new": 3}},
+            "others must hold spaces, or pairs of a space and its coordinates; 'new' does not",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit(write, space, arguments, message):
@@ -588,20 +673,30 @@ def test_coordinates_that_do_not_fit(write, space):
     fitting = lattice(space)
     for wrong, message in [
         (fitting.to_numpy(), "coordinates of 'place' must be a frame with the columns x and y"),
-        (fitting.rename(columns={"x": "u"}), "coordinates of 'place' must be a frame with the columns x and y"),
+        (
+            fitting.rename(columns={"x": "u"}),
+            "coordinates of 'place' must be a frame with the columns x and y",
+        ),
         (fitting.iloc[1:], "coordinates of 'place' must have 60 rows, got 59"),
-        (fitting.reset_index(drop=True), "coordinates of 'place' must be indexed by its categories, each once"),
+        (
+            fitting.reset_index(drop=True),
+            "coordinates of 'place' must be indexed by its categories, each once",
+        ),
         (fitting.assign(x=np.nan), "coordinates of 'place' must be finite"),
     ]:
         with pytest.raises(ValueError, match=message):
             write(coordinates=wrong)
     shuffled = given_of(write(coordinates=fitting[::-1]))["spaces"][0]["xy"]
-    assert shuffled == given_of(write(coordinates=fitting))["spaces"][0]["xy"]  # by category, not by place
+    assert (
+        shuffled == given_of(write(coordinates=fitting))["spaces"][0]["xy"]
+    )  # by category, not by place
 
 
 def test_too_many_categories(tmp_path):
     space = EmbeddingSpace(np.ones((50_001, 1)), range(50_001), name="id")
-    with pytest.raises(ValueError, match="at most 50,000 categories, but 'id' has 50,001; pass a smaller space"):
+    with pytest.raises(
+        ValueError, match="at most 50,000 categories, but 'id' has 50,001; pass a smaller space"
+    ):
         space.atlas(tmp_path / "page.html")
 
 

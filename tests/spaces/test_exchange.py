@@ -11,7 +11,9 @@ from tabemb.spaces import EmbeddingSpace
 @pytest.fixture
 def space():
     vectors = np.random.default_rng(0).normal(size=(4, 3)) * [1, 1e-9, 1e9]
-    return EmbeddingSpace(vectors, ["oslo", "наука", "$x</script>", 'a "b"'], counts=[7, 2, 5, 0], name="city")
+    return EmbeddingSpace(
+        vectors, ["oslo", "наука", "$x</script>", 'a "b"'], counts=[7, 2, 5, 0], name="city"
+    )
 
 
 def assert_same(read, space, names=None):
@@ -58,7 +60,10 @@ def test_binary_files_of_the_first_word2vec_end_vectors_with_a_newline(tmp_path)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("2 2\na 1 2\nb 1 2 3\n", "line 3 of .* holds 3 numbers, its first line says 2; a word holds no spaces"),
+        (
+            "2 2\na 1 2\nb 1 2 3\n",
+            "line 3 of .* holds 3 numbers, its first line says 2; a word holds no spaces",
+        ),
         ("1 2\nnew york 1 2\n", "line 2 of .* holds 3 numbers"),
         ("3 2\na 1 2\n", "holds 1 words, its first line says 3"),
         ("1 2\na 1 2\nb 1 2\n", "holds more than the 1 words that its first line names"),
@@ -84,7 +89,9 @@ def test_text_read_as_binary_and_binary_read_as_text(tmp_path, space):
 
 def test_counts_that_are_missing(tmp_path, space):
     with pytest.raises(ValueError, match=r"counts_path is given, but .* has no counts"):
-        EmbeddingSpace(np.eye(2), list("ab")).to_word2vec(tmp_path / "x", counts_path=tmp_path / "counts")
+        EmbeddingSpace(np.eye(2), list("ab")).to_word2vec(
+            tmp_path / "x", counts_path=tmp_path / "counts"
+        )
     space.to_word2vec(tmp_path / "x")
     (tmp_path / "counts").write_text("oslo 7\n")
     with pytest.raises(ValueError, match="has no count of 'наука'"):
@@ -121,13 +128,18 @@ def test_projector_files_are_as_tensorboard_reads_them(tmp_path):
     assert (tmp_path / "vectors.tsv").read_text() == "0.5\t1.0\n2.0\t3.0\n"
     assert (tmp_path / "metadata.tsv").read_text() == "a b c\n7\n"  # one column: without a header
     config = (tmp_path / "projector_config.pbtxt").read_text()
-    assert 'tensor_name: "my \\"space\\""\n  tensor_path: "vectors.tsv"\n  metadata_path: "metadata.tsv"' in config
+    assert (
+        'tensor_name: "my \\"space\\""\n  tensor_path: "vectors.tsv"\n  metadata_path: "metadata.tsv"'
+        in config
+    )
     read = EmbeddingSpace.from_projector(tmp_path)
     assert list(read) == ["a b c", "7"]
     assert read.name == 'my "space"'
     metadata = pd.DataFrame({"land": ["no\nrway", "x"], "size": [1.5, 2]}, index=[7, "elsewhere"])
     space.to_projector(tmp_path, metadata)
-    assert (tmp_path / "metadata.tsv").read_text() == "category\tland\tsize\na b c\t\t\n7\tno rway\t1.5\n"
+    assert (
+        tmp_path / "metadata.tsv"
+    ).read_text() == "category\tland\tsize\na b c\t\t\n7\tno rway\t1.5\n"
     assert list(EmbeddingSpace.from_projector(tmp_path)) == ["a b c", "7"]
 
 
@@ -135,7 +147,10 @@ def test_projector_files_are_as_tensorboard_reads_them(tmp_path):
     ("metadata", "message"),
     [
         (pd.DataFrame({"x": [1]}, index=["z"]), "metadata: none of its index is a category"),
-        (pd.DataFrame({"x": [1, 2]}, index=["a", "a"]), "metadata: the index must hold each category once"),
+        (
+            pd.DataFrame({"x": [1, 2]}, index=["a", "a"]),
+            "metadata: the index must hold each category once",
+        ),
         (pd.DataFrame({"category": [1]}, index=["a"]), "metadata must not have a column 'category'"),
     ],
 )
@@ -154,7 +169,9 @@ def test_projector_files_that_do_not_fit(tmp_path):
         EmbeddingSpace.from_projector(tmp_path)
 
 
-@pytest.mark.parametrize("categories", [["a", None], [2**60, 3], pd.to_datetime(["2020-01-01", "2021-01-01"])])
+@pytest.mark.parametrize(
+    "categories", [["a", None], [2**60, 3], pd.to_datetime(["2020-01-01", "2021-01-01"])]
+)
 def test_duckdb_round_trip(tmp_path, categories):
     pytest.importorskip("duckdb", reason="duckdb is not installed: pip install tabemb[duckdb]")
     space = EmbeddingSpace([[1.25, -3, 0], [0.1, 0, 7]], categories, counts=[3, 4])
@@ -182,15 +199,23 @@ def test_duckdb_replaces_no_table_and_names_a_missing_one(tmp_path, space):
     duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed: pip install tabemb[duckdb]")
     with duckdb.connect() as connection:
         space.to_duckdb(connection, "city")
-        with pytest.raises(ValueError, match="the database has a table 'city' already; drop it or choose another name"):
+        with pytest.raises(
+            ValueError, match="the database has a table 'city' already; drop it or choose another name"
+        ):
             space.to_duckdb(connection, "city")
         with pytest.raises(ValueError, match="the database has no table 'shop'"):
             EmbeddingSpace.from_duckdb(connection, "shop")
         connection.sql("CREATE TABLE other AS SELECT 1 AS category")
-        with pytest.raises(ValueError, match="table 'other' is not an embedding space: it has no column 'vector'"):
+        with pytest.raises(
+            ValueError, match="table 'other' is not an embedding space: it has no column 'vector'"
+        ):
             EmbeddingSpace.from_duckdb(connection, "other")
-        connection.sql("CREATE TABLE ragged AS SELECT * FROM (VALUES (1, [1.5, 2]), (2, [3])) AS t(category, vector)")
-        with pytest.raises(ValueError, match="table 'ragged' is not an embedding space: its vectors are no lists"):
+        connection.sql(
+            "CREATE TABLE ragged AS SELECT * FROM (VALUES (1, [1.5, 2]), (2, [3])) AS t(category, vector)"
+        )
+        with pytest.raises(
+            ValueError, match="table 'ragged' is not an embedding space: its vectors are no lists"
+        ):
             EmbeddingSpace.from_duckdb(connection, "ragged")
     with pytest.raises(FileNotFoundError, match=r"none\.db' is not a file"):
         EmbeddingSpace.from_duckdb(tmp_path / "none.db", "city")
@@ -210,8 +235,14 @@ def test_empty_spaces_keep_their_width(tmp_path):
     empty.to_word2vec(tmp_path / "text")
     empty.to_word2vec(tmp_path / "binary", binary=True)
     empty.to_duckdb(tmp_path / "db", "t")
-    read = [EmbeddingSpace.from_word2vec(tmp_path / "text"), EmbeddingSpace.from_word2vec(tmp_path / "binary", True)]
-    read += [EmbeddingSpace.from_duckdb(tmp_path / "db", "t"), EmbeddingSpace.from_frame(empty.to_frame())]
+    read = [
+        EmbeddingSpace.from_word2vec(tmp_path / "text"),
+        EmbeddingSpace.from_word2vec(tmp_path / "binary", True),
+    ]
+    read += [
+        EmbeddingSpace.from_duckdb(tmp_path / "db", "t"),
+        EmbeddingSpace.from_frame(empty.to_frame()),
+    ]
     assert [space.vectors.shape for space in read] == [(0, 3)] * 4
 
 
@@ -224,4 +255,7 @@ def test_a_frame_that_holds_no_numbers():
 def test_a_space_alone_imports_no_optional_package():
     packages = {"umap", "openTSNE", "usearch", "duckdb", "gensim"}
     code = f"import sys, tabemb.spaces; print(sorted({packages} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )

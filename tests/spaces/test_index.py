@@ -61,7 +61,9 @@ def test_a_saved_index_is_opened_and_answers_the_same(tmp_path):
 @pytest.mark.parametrize("other", [crowd(1999), crowd(seed=1), EmbeddingSpace(np.eye(3), list("abc"))])
 def test_an_index_of_another_space_is_refused(tmp_path, other):
     crowd().index(tmp_path / "c.usearch")
-    with pytest.raises(ValueError, match=r"is the index of other vectors \(2000 of width 16\) than those of Emb"):
+    with pytest.raises(
+        ValueError, match=r"is the index of other vectors \(2000 of width 16\) than those of Emb"
+    ):
         other.open_index(tmp_path / "c.usearch")
     EmbeddingSpace(np.empty((0, 16)), []).index(tmp_path / "empty.usearch")
     with pytest.raises(ValueError, match=r"is the index of other vectors \(0 of width 16\)"):
@@ -80,7 +82,9 @@ def test_a_file_that_is_no_index(tmp_path):
 
 def test_neighbors_is_exact_until_there_are_very_many_pairs(monkeypatch):
     space, asked = crowd(), []
-    monkeypatch.setattr(space_module.ApproximateIndex, "neighbors", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(
+        space_module.ApproximateIndex, "neighbors", lambda *arguments: asked.append(arguments)
+    )
     space.neighbors(["c1"])
     space.neighbors(["c1"], metric="dot")
     assert not asked

@@ -28,7 +28,9 @@ def test_pca_keeps_the_distances_of_points_in_a_plane():
     turned = flat @ np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0][:2]
     placed = plane.pca(turned)
     np.testing.assert_allclose(
-        np.linalg.norm(placed[:, None] - placed, axis=2), np.linalg.norm(flat[:, None] - flat, axis=2), atol=1e-9
+        np.linalg.norm(placed[:, None] - placed, axis=2),
+        np.linalg.norm(flat[:, None] - flat, axis=2),
+        atol=1e-9,
     )
     assert placed[:, 0].var() > placed[:, 1].var()
 
@@ -37,7 +39,9 @@ def test_pca_keeps_the_distances_of_points_in_a_plane():
 def test_labels_never_overlap_and_stay_inside(dpi):
     rng = np.random.default_rng(0)
     names = [f"category {'x' * rng.integers(1, 15)} {i}" for i in range(150)]
-    space = EmbeddingSpace(rng.normal(size=(150, 2)), names, counts=rng.integers(1, 99, 150), name="crowd")
+    space = EmbeddingSpace(
+        rng.normal(size=(150, 2)), names, counts=rng.integers(1, 99, 150), name="crowd"
+    )
     figure = space.map(method="pca", metric="euclidean")
     figure.set_dpi(dpi)  # text widths are hinted, so they change a little with the resolution
     boxes = np.array(boxes_of(figure))
@@ -78,9 +82,13 @@ def test_of_two_labels_in_one_place_the_frequent_category_wins():
 
 def test_a_frequent_category_in_a_crowd_is_labelled_at_the_end_of_a_line():
     rng = np.random.default_rng(0)
-    crowd = np.vstack([[0, 0], rng.normal(scale=0.02, size=(150, 2)), [[-1, -1], [1, 1], [-1, 1], [1, -1]]])
+    crowd = np.vstack(
+        [[0, 0], rng.normal(scale=0.02, size=(150, 2)), [[-1, -1], [1, 1], [-1, 1], [1, -1]]]
+    )
     names = ["the middle", *(f"one of many {i}" for i in range(154))]
-    figure = EmbeddingSpace(crowd, names, counts=[1000] + [1] * 154).map(method="pca", metric="euclidean")
+    figure = EmbeddingSpace(crowd, names, counts=[1000] + [1] * 154).map(
+        method="pca", metric="euclidean"
+    )
     boxes = dict(zip((text.get_text() for text in labels_of(figure)), boxes_of(figure)))
     axes = figure.axes[0]
     lines = [axes.transData.transform(line.get_xydata()) for line in axes.lines]
@@ -93,18 +101,26 @@ def test_a_frequent_category_in_a_crowd_is_labelled_at_the_end_of_a_line():
 
 def test_lines_cross_no_label():
     rng = np.random.default_rng(1)
-    crowds = np.vstack([centre + rng.normal(scale=0.08, size=(40, 2)) for centre in rng.uniform(-1, 1, size=(6, 2))])
-    figure = EmbeddingSpace(crowds, [f"one of many {i}" for i in range(240)]).map(method="pca", metric="euclidean")
+    crowds = np.vstack(
+        [centre + rng.normal(scale=0.08, size=(40, 2)) for centre in rng.uniform(-1, 1, size=(6, 2))]
+    )
+    figure = EmbeddingSpace(crowds, [f"one of many {i}" for i in range(240)]).map(
+        method="pca", metric="euclidean"
+    )
     boxes, axes = boxes_of(figure), figure.axes[0]
     lines = [axes.transData.transform(line.get_xydata()) for line in axes.lines]
     assert len(lines) > 20
     along = np.vstack([line[0] + np.linspace(0, 1, 99)[:, None] * (line[1] - line[0]) for line in lines])
-    inside = np.array([((along > box[:2] + 1) & (along < box[2:] - 1)).all(axis=1).any() for box in boxes])
+    inside = np.array(
+        [((along > box[:2] + 1) & (along < box[2:] - 1)).all(axis=1).any() for box in boxes]
+    )
     assert not inside.any()
 
 
 def test_many_points_are_smaller_and_the_legend_is_not():
-    few, many = (EmbeddingSpace(np.random.default_rng(0).normal(size=(n, 2)), range(n)) for n in (500, 2000))
+    few, many = (
+        EmbeddingSpace(np.random.default_rng(0).normal(size=(n, 2)), range(n)) for n in (500, 2000)
+    )
     pictures = [space.map(["class"] * len(space), method="pca", n_labels=0) for space in (few, many)]
     areas = [picture.axes[0].collections[-1].get_sizes()[0] for picture in pictures]
     assert areas[1] == areas[0] / 2
@@ -157,7 +173,11 @@ def test_classes_get_a_legend_and_the_rarest_share_one_entry():
     [
         ("color", [1, 2], "color must give 3 values, one for each category, got 2"),
         ("label", {"z": "x"}, "label: none of its keys is a category; its first key is 'z'"),
-        ("color", pd.Series([1, 2], index=["a", "a"]), "color: the index of a Series must hold each category once"),
+        (
+            "color",
+            pd.Series([1, 2], index=["a", "a"]),
+            "color: the index of a Series must hold each category once",
+        ),
     ],
 )
 def test_values_that_do_not_fit(argument, values, message):

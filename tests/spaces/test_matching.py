@@ -5,16 +5,32 @@ import pytest
 from tabemb import EmbeddingRegressor, Table
 from tabemb.spaces import EmbeddingSpace
 
-WORDS = EmbeddingSpace(np.arange(10).reshape(5, 2), ["Oslo", "oslo", "new_york", "7", "x"], counts=[1, 9, 1, 1, 1])
+WORDS = EmbeddingSpace(
+    np.arange(10).reshape(5, 2), ["Oslo", "oslo", "new_york", "7", "x"], counts=[1, 9, 1, 1, 1]
+)
 
 
 def test_how_each_category_was_found():
     found = WORDS.match(["OSLO", "Oslo", "New  York ", 7, "rome"], counts=[1, 2, 3, 4, 10])
-    assert list(found.table.index) == ["rome", 7, "New  York ", "Oslo", "OSLO"]  # the most frequent first
-    assert list(found.table["how"].fillna("none")) == ["none", "as text", "casefolded", "exact", "casefolded"]
+    assert list(found.table.index) == [
+        "rome",
+        7,
+        "New  York ",
+        "Oslo",
+        "OSLO",
+    ]  # the most frequent first
+    assert list(found.table["how"].fillna("none")) == [
+        "none",
+        "as text",
+        "casefolded",
+        "exact",
+        "casefolded",
+    ]
     assert list(found.table["found"].fillna("none")) == ["none", "7", "new_york", "Oslo", "oslo"]
     assert (found.share, found.share_of_rows) == (0.8, 0.5)
-    np.testing.assert_array_equal(found.space["OSLO"], WORDS["oslo"])  # of two that read the same, the frequent one
+    np.testing.assert_array_equal(
+        found.space["OSLO"], WORDS["oslo"]
+    )  # of two that read the same, the frequent one
     np.testing.assert_array_equal(found.space["Oslo"], WORDS["Oslo"])
     np.testing.assert_array_equal(found.space.counts, [4, 3, 2, 1])
 
@@ -41,7 +57,9 @@ def test_a_column_counts_its_rows():
     assert found.share == pytest.approx(2 / 3)
     np.testing.assert_array_equal(found.space[("a", 1)], [1, 0])
     np.testing.assert_array_equal(found.space[None], [0, 1])
-    assert EmbeddingSpace(np.eye(2), ["nan", "x"]).match([None, "x"]).share == 0.5  # missing is not the text "nan"
+    assert (
+        EmbeddingSpace(np.eye(2), ["nan", "x"]).match([None, "x"]).share == 0.5
+    )  # missing is not the text "nan"
 
 
 def test_no_match_at_all_and_counts_that_do_not_fit():

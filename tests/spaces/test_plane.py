@@ -16,15 +16,21 @@ METHODS = ["tsne", "umap", "pca"]
 @pytest.fixture(params=METHODS)
 def method(request):
     if request.param == "umap":
-        pytest.importorskip("pynndescent", reason="umap-learn is not installed: pip install tabemb[umap]")
+        pytest.importorskip(
+            "pynndescent", reason="umap-learn is not installed: pip install tabemb[umap]"
+        )
     return request.param
 
 
 def groups(n_each=20, seed=0, name="thing"):
     """Two groups of directions in eight dimensions, far apart."""
     rng = np.random.default_rng(seed)
-    vectors = np.vstack([centre + rng.normal(scale=0.3, size=(n_each, 8)) for centre in np.eye(8)[[0, 3]] * 5])
-    return EmbeddingSpace(vectors, [f"{group} {i}" for group in ("first", "second") for i in range(n_each)], name=name)
+    vectors = np.vstack(
+        [centre + rng.normal(scale=0.3, size=(n_each, 8)) for centre in np.eye(8)[[0, 3]] * 5]
+    )
+    return EmbeddingSpace(
+        vectors, [f"{group} {i}" for group in ("first", "second") for i in range(n_each)], name=name
+    )
 
 
 def test_coordinates_keep_groups_together_and_repeat(method):
@@ -32,7 +38,9 @@ def test_coordinates_keep_groups_together_and_repeat(method):
     placed = space.coordinates(method)
     assert list(placed.columns) == ["x", "y"]
     assert list(placed.index) == list(space.categories)
-    distances = np.linalg.norm(placed.to_numpy()[:, None] - placed.to_numpy(), axis=2) + np.diag(np.full(40, np.inf))
+    distances = np.linalg.norm(placed.to_numpy()[:, None] - placed.to_numpy(), axis=2) + np.diag(
+        np.full(40, np.inf)
+    )
     assert ((distances.argmin(axis=1) < 20) == (np.arange(40) < 20)).all()
     pd.testing.assert_frame_equal(placed, groups().coordinates(method))
 
@@ -41,7 +49,10 @@ def test_coordinates_keep_groups_together_and_repeat(method):
 @pytest.mark.parametrize("d", [1, 3])
 def test_a_few_vectors_have_coordinates_too(method, n, d):
     space = EmbeddingSpace(np.random.default_rng(0).normal(size=(n, d)), range(n))
-    placed, new = space.coordinates(method, "euclidean"), space.place(np.ones((2, d)), method, "euclidean")
+    placed, new = (
+        space.coordinates(method, "euclidean"),
+        space.place(np.ones((2, d)), method, "euclidean"),
+    )
     assert (placed.shape, new.shape) == ((n, 2), (2, 2))
     assert np.isfinite(placed.to_numpy()).all()
     assert np.isfinite(new.to_numpy()).all()
@@ -65,7 +76,10 @@ def test_new_vectors_are_placed_in_their_group_and_move_nothing(method):
 
 def test_known_vectors_are_placed_where_they_are(method):
     space = groups(n_each=50)
-    known, placed = space.coordinates(method).to_numpy()[:9], space.place(space.vectors[:9], method).to_numpy()
+    known, placed = (
+        space.coordinates(method).to_numpy()[:9],
+        space.place(space.vectors[:9], method).to_numpy(),
+    )
     spread = np.ptp(space.coordinates(method).to_numpy())
     assert np.linalg.norm(placed - known, axis=1).max() < 0.15 * spread
 
@@ -99,7 +113,9 @@ def test_maps_travel_with_the_space(tmp_path, monkeypatch, copy):
         space = EmbeddingSpace.from_parquet(tmp_path / "space.parquet")
     else:
         space = pickle.loads(pickle.dumps(space))
-    monkeypatch.setattr(plane, "METHODS", dict.fromkeys(METHODS, plane.Method(None, plane.place_by_tsne)))
+    monkeypatch.setattr(
+        plane, "METHODS", dict.fromkeys(METHODS, plane.Method(None, plane.place_by_tsne))
+    )
     for key, expected in maps.items():
         pd.testing.assert_frame_equal(space.coordinates(*key), expected)
     assert np.isfinite(space.place(space.vectors[:2]).to_numpy()).all()
@@ -110,7 +126,9 @@ def test_a_model_that_starts_from_a_mapped_space_can_be_saved(tmp_path, small):
     space.coordinates("pca")
     space.nearest("a")
     rows = pd.DataFrame({"x": ["a", "b", "c"] * 20})
-    model = EmbeddingRegressor(tables={"x": Table(["x"], pretrained=space)}, **small).fit(rows, np.arange(60.0))
+    model = EmbeddingRegressor(tables={"x": Table(["x"], pretrained=space)}, **small).fit(
+        rows, np.arange(60.0)
+    )
     save(model, tmp_path / "model.tabemb")
     read = load(tmp_path / "model.tabemb").tables["x"].pretrained
     pd.testing.assert_frame_equal(read.coordinates("pca"), space.coordinates("pca"))
@@ -119,14 +137,18 @@ def test_a_model_that_starts_from_a_mapped_space_can_be_saved(tmp_path, small):
 def test_the_progress_bar_of_tsne_runs_to_its_end(monkeypatch):
     bars = []
 
-    monkeypatch.setattr(plane, "progress", lambda total: bars.append(tqdm(total=total, file=io.StringIO())) or bars[-1])
+    monkeypatch.setattr(
+        plane, "progress", lambda total: bars.append(tqdm(total=total, file=io.StringIO())) or bars[-1]
+    )
     groups().coordinates()
     assert [(bar.total, bar.n) for bar in bars] == [(750, 750)]
 
 
 @pytest.mark.parametrize("new", [np.ones(3), np.ones((2, 4)), EmbeddingSpace(np.eye(2), list("ab"))])
 def test_new_vectors_of_another_width(new):
-    with pytest.raises(ValueError, match=r"new must have shape \(n, 3\), as EmbeddingSpace\(.*\) has; got"):
+    with pytest.raises(
+        ValueError, match=r"new must have shape \(n, 3\), as EmbeddingSpace\(.*\) has; got"
+    ):
         EmbeddingSpace(np.eye(3), list("abc")).place(new)
 
 

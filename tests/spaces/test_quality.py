@@ -25,7 +25,9 @@ def test_unrelated_spaces_are_as_stable_as_chance():
 
 def test_overlap_is_the_share_of_common_neighbours():
     one = EmbeddingSpace([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]], list("abcd"))
-    other = EmbeddingSpace([[1, 0], [0.9, 0.1], [0, 1], [0.8, 0.2]], list("abcd"))  # d alone has another nearest
+    other = EmbeddingSpace(
+        [[1, 0], [0.9, 0.1], [0, 1], [0.8, 0.2]], list("abcd")
+    )  # d alone has another nearest
     assert stability([one, other], k=1).overlap == 0.75
     assert stability([one, other], k=3).overlap == 1
 
@@ -41,7 +43,11 @@ def test_stability_is_over_shared_categories():
     ("spaces", "k", "message"),
     [
         ([random_space(9, 0)], 2, "spaces must be two or more, got 1"),
-        ([random_space(9, 0), random_space(3, 0)], 3, "the spaces share 3 categories; k=3 neighbours need more than 3"),
+        (
+            [random_space(9, 0), random_space(3, 0)],
+            3,
+            "the spaces share 3 categories; k=3 neighbours need more than 3",
+        ),
         ([random_space(9, 0), random_space(9, 0)], 0, "k must be an integer of at least 1"),
     ],
 )
@@ -54,14 +60,23 @@ FAN = EmbeddingSpace([[1, 0], [1, 0.5], [1, 1], [0, 1]], ["a", "b", "c", "d"])
 
 
 def test_agreement_with_the_cosines_themselves_is_one_and_with_their_opposite_minus_one():
-    cosines = pd.DataFrame([[FAN.similarity(a, b) for b in FAN] for a in FAN], index=list(FAN), columns=list(FAN))
+    cosines = pd.DataFrame(
+        [[FAN.similarity(a, b) for b in FAN] for a in FAN], index=list(FAN), columns=list(FAN)
+    )
     assert agreement(FAN, cosines) == (1, 6)
     assert agreement(FAN, -(cosines**3)) == (-1, 6)
 
 
 def test_agreement_of_known_ranks():
     # cosines fall in this order; ranks 1, 2, 3 against 1, 3, 2 have Spearman's rho 1 - 6 * 2 / (3 * 8) = 0.5
-    pairs = [("a", "b", 9.0), ("a", "c", 3.0), ("a", "d", 5.0), ("a", "zzz", 1.0), ("b", "b", 1.0), ("b", "c", np.nan)]
+    pairs = [
+        ("a", "b", 9.0),
+        ("a", "c", 3.0),
+        ("a", "d", 5.0),
+        ("a", "zzz", 1.0),
+        ("b", "b", 1.0),
+        ("b", "c", np.nan),
+    ]
     assert agreement(FAN, pairs) == (pytest.approx(0.5), 3)
 
 

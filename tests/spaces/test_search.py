@@ -84,11 +84,19 @@ def test_neighbors_where_there_are_none(n):
     ("arguments", "error", "message"),
     [
         ({"categories": ["c1", "c"]}, KeyError, "'c' is not a category .* did you mean 'c"),
-        ({"categories": "c1"}, TypeError, "categories must be a sequence of categories, got the text 'c1'"),
+        (
+            {"categories": "c1"},
+            TypeError,
+            "categories must be a sequence of categories, got the text 'c1'",
+        ),
         ({"metric": "l1"}, ValueError, "metric must be one of 'cosine', 'euclidean', 'dot'; got 'l1'"),
         ({"k": 2.5}, ValueError, "k must be an integer of at least 1, got 2.5"),
         ({"k": 0}, ValueError, "k must be an integer of at least 1, got 0"),
-        ({"metric": "dot", "approximate": True}, ValueError, "an approximate answer needs metric 'cosine', got 'dot'"),
+        (
+            {"metric": "dot", "approximate": True},
+            ValueError,
+            "an approximate answer needs metric 'cosine', got 'dot'",
+        ),
     ],
 )
 def test_bad_questions_for_neighbors(arguments, error, message):
@@ -101,7 +109,9 @@ def test_clusters_are_the_planted_groups_the_largest_first():
     sizes = {"few": 5, "many": 40, "some": 15}
     centres = dict(zip(sizes, np.eye(8) * 10))
     names = [f"{group} {i}" for group, size in sizes.items() for i in range(size)]
-    vectors = np.vstack([centres[name.split()[0]] * rng.uniform(0.5, 2) + rng.normal(size=8) for name in names])
+    vectors = np.vstack(
+        [centres[name.split()[0]] * rng.uniform(0.5, 2) + rng.normal(size=8) for name in names]
+    )
     found = EmbeddingSpace(vectors, names, name="thing").clusters(3)
     assert list(found.columns) == ["cluster", "similarity"]
     assert found.index.name == "thing"
@@ -114,7 +124,9 @@ def test_the_similarity_of_a_cluster_is_the_cosine_with_its_middle():
     space = EmbeddingSpace([[1, 0], [0, 5], [-1, 0]], ["a", "b", "c"])
     found = space.clusters(2)["similarity"]
     assert sorted(found) == pytest.approx([0.5**0.5, 0.5**0.5, 1])
-    np.testing.assert_array_equal(EmbeddingSpace(np.zeros((2, 3)), ["a", "b"]).clusters(1)["similarity"], [0, 0])
+    np.testing.assert_array_equal(
+        EmbeddingSpace(np.zeros((2, 3)), ["a", "b"]).clusters(1)["similarity"], [0, 0]
+    )
 
 
 @pytest.mark.parametrize("n_clusters", [0, 3, 4, 1.5])
@@ -129,5 +141,9 @@ def test_normalized_vectors_have_length_one_or_are_zero():
     space = EmbeddingSpace([[3, 4], [0, 0], [-7, 0]], ["a", "b", "c"], counts=[1, 2, 3], name="n")
     normalized = space.normalized()
     np.testing.assert_allclose(normalized.vectors, [[0.6, 0.8], [0, 0], [-1, 0]])
-    assert (list(normalized), list(normalized.counts), normalized.name) == (["a", "b", "c"], [1, 2, 3], "n")
+    assert (list(normalized), list(normalized.counts), normalized.name) == (
+        ["a", "b", "c"],
+        [1, 2, 3],
+        "n",
+    )
     pd.testing.assert_frame_equal(normalized.nearest("a"), space.nearest("a"))

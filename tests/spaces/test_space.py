@@ -95,7 +95,10 @@ def test_similarity(space):
         ("Bergen ", "did you mean 'bergen'"),
         ("CAIRO", "did you mean 'cairo'"),
         ("no", "did you mean 'nowhere'"),
-        ("xyzzy", r"'xyzzy' is not a category of EmbeddingSpace\('city', 4 categories, 2 dimensions\)\""),
+        (
+            "xyzzy",
+            r"'xyzzy' is not a category of EmbeddingSpace\('city', 4 categories, 2 dimensions\)\"",
+        ),
     ],
 )
 def test_unknown_category_names_close_spellings(space, asked, message):
@@ -118,7 +121,10 @@ def test_number_asked_for_as_string():
             "metric must be one of 'cosine', 'euclidean', 'dot'; got 'man",
         ),
         (lambda s: s.coordinates("lda"), "method must be one of 'tsne', 'umap', 'pca'; got 'lda'"),
-        (lambda s: s.coordinates(metric="dot"), "metric must be one of 'cosine', 'euclidean'; got 'dot'"),
+        (
+            lambda s: s.coordinates(metric="dot"),
+            "metric must be one of 'cosine', 'euclidean'; got 'dot'",
+        ),
         (lambda s: s.nearest("oslo", k=0), "k must be an integer of at least 1, got 0"),
         (lambda s: s.nearest(np.ones(3)), r"must have shape \(2,\), got \(3,\)"),
     ],
@@ -133,9 +139,15 @@ def test_bad_arguments(space, call, message):
     [
         ((np.eye(2), ["a", "a"]), "categories must not repeat, but 'a' occurs more than once"),
         ((np.eye(2), ["a"]), "vectors and categories must have one length, got 2 and 1"),
-        ((np.ones(2), ["a", "b"]), r"vectors must have shape \(n_levels, d\) with d of at least 1, got \(2,\)"),
+        (
+            (np.ones(2), ["a", "b"]),
+            r"vectors must have shape \(n_levels, d\) with d of at least 1, got \(2,\)",
+        ),
         (([[1, np.nan], [0, 1]], ["a", "b"]), "vectors must be finite; that of 'a' is"),
-        ((np.eye(2), ["a", "b"], [1]), r"counts must have shape \(2,\), one for each category, got \(1,\)"),
+        (
+            (np.eye(2), ["a", "b"], [1]),
+            r"counts must have shape \(2,\), one for each category, got \(1,\)",
+        ),
         ((np.eye(2), ["a", "b"], [1, -2]), "counts must not be negative or missing; 'b' has -2"),
         ((np.eye(2), ["a", "b"], [1, np.nan]), "'b' has nan"),
     ],
@@ -167,7 +179,14 @@ def test_categories_from_many_containers(categories):
 
 def test_categories_of_many_kinds():
     big = 2**60
-    for categories in [[big, big + 1], [("a", 1), ("a", 2)], [1, "1"], [1.5, float("nan")], [None, "x"], [False, True]]:
+    for categories in [
+        [big, big + 1],
+        [("a", 1), ("a", 2)],
+        [1, "1"],
+        [1.5, float("nan")],
+        [None, "x"],
+        [False, True],
+    ]:
         space = EmbeddingSpace(np.eye(2), categories)
         for i, category in enumerate(categories):
             np.testing.assert_array_equal(space[category], np.eye(2)[i])
@@ -238,9 +257,15 @@ def test_a_parquet_file_of_something_else(tmp_path):
 
 
 def test_a_subset_keeps_vectors_counts_and_the_order_asked_for():
-    space = EmbeddingSpace([[1, 0], [2, 1], [0, 3]], ["oslo", "bergen", "cairo"], counts=[50, 20, 90], name="city")
+    space = EmbeddingSpace(
+        [[1, 0], [2, 1], [0, 3]], ["oslo", "bergen", "cairo"], counts=[50, 20, 90], name="city"
+    )
     part = space.subset(["cairo", "bergen"])
-    assert (part.categories.tolist(), part.counts.tolist(), part.name) == (["cairo", "bergen"], [90, 20], "city")
+    assert (part.categories.tolist(), part.counts.tolist(), part.name) == (
+        ["cairo", "bergen"],
+        [90, 20],
+        "city",
+    )
     np.testing.assert_array_equal(part["bergen"], [2, 1])
     assert space.subset(9).categories.tolist() == ["cairo", "oslo", "bergen"]
     with pytest.raises(KeyError, match="did you mean 'oslo'"):

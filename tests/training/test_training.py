@@ -34,7 +34,9 @@ def fit(max_epochs=60, **kwargs):
     network, data = Line(), planted()
     batches = Batches(data, 16, torch.Generator().manual_seed(0))
     loss = lambda x, y: (network(x) - y).square().mean()  # noqa: E731
-    history, _ = train(network, batches, loss, Optimizer(network, 0.1, 0.0), max_epochs=max_epochs, **kwargs)
+    history, _ = train(
+        network, batches, loss, Optimizer(network, 0.1, 0.0), max_epochs=max_epochs, **kwargs
+    )
     return network, history
 
 
@@ -59,7 +61,9 @@ def test_the_best_epoch_is_restored_and_patience_ends_the_wait():
 
     loss = lambda x, y: (network(x) - y).square().mean()  # noqa: E731
     optimizer = Optimizer(network, 0.1, 0.0)
-    history, best = train(network, batches, loss, optimizer, max_epochs=50, evaluate=evaluate, patience=3)
+    history, best = train(
+        network, batches, loss, optimizer, max_epochs=50, evaluate=evaluate, patience=3
+    )
     assert history["eval_loss"] == [5.0, 1.0, 2.0, 2.0, 2.0]
     assert best == 1
     assert network.layer.weight.item() == seen[1]
@@ -76,7 +80,15 @@ def test_the_rate_falls_to_zero_where_the_end_is_known_and_stays_where_it_is_not
         steps.append(network.layer.bias.item())
         return (network(x) - y).mean()  # a slope that stays: each step of Adam is as long as its rate
 
-    train(network, batches, loss, optimizer, max_epochs=10, evaluate=(lambda: 1.0) if judged else None, patience=10)
+    train(
+        network,
+        batches,
+        loss,
+        optimizer,
+        max_epochs=10,
+        evaluate=(lambda: 1.0) if judged else None,
+        patience=10,
+    )
     lengths = [a - b for a, b in itertools.pairwise(steps)]
     expected = [0.1 if judged else 0.05 * (1 + math.cos(math.pi * step / 40)) for step in range(39)]
     assert lengths == pytest.approx(expected, abs=1e-3)
@@ -147,14 +159,19 @@ def test_groups_stay_whole_and_in_their_order_and_an_epoch_has_a_start():
     groups = torch.repeat_interleave(torch.arange(7), torch.tensor(sizes))
     rows = torch.nonzero(groups != 3).flatten()
     generator = torch.Generator().manual_seed(0)
-    batches = Batches([torch.arange(32)], 6, generator, rows, groups=groups, start=lambda: starts.append(1))
+    batches = Batches(
+        [torch.arange(32)], 6, generator, rows, groups=groups, start=lambda: starts.append(1)
+    )
     for epoch in range(3):
         found = [batch for (batch,) in batches]
         assert sorted(torch.cat(found).tolist()) == rows.tolist()
         assert 0 < len(found) <= len(batches)
         for batch in found:
             for group in groups[batch].unique():
-                assert batch[groups[batch] == group].tolist() == torch.nonzero(groups == group).flatten().tolist()
+                assert (
+                    batch[groups[batch] == group].tolist()
+                    == torch.nonzero(groups == group).flatten().tolist()
+                )
         assert len(starts) == epoch + 1
 
 
@@ -170,7 +187,9 @@ def test_the_users_random_state_and_threads_are_given_back():
 
 
 def test_a_joblib_worker_takes_one_thread():
-    inside = joblib.Parallel(n_jobs=2, backend="threading")(joblib.delayed(n_threads)(None) for _ in range(2))
+    inside = joblib.Parallel(n_jobs=2, backend="threading")(
+        joblib.delayed(n_threads)(None) for _ in range(2)
+    )
     assert inside == [1, 1]
     assert n_threads(-1) == joblib.cpu_count()
     assert not math.isnan(Clock().seconds)

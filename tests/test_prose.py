@@ -1,0 +1,50 @@
+"""One dialect: errors are one sentence with a full stop, and the library speaks the words of its field."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1] / "tabemb"
+FILES = sorted(ROOT.rglob("*.py"))
+# A word has one meaning, and the field has its own words for these.
+OUT = re.compile(
+    r"\b(teach(es|ing)?|taught|judge[sd]?|judging|held back|rows to learn from|tell(s|ing)? apart|rooms?"
+    r"|passes over the rows|in one pass|a pass more|own one|what .{1,20} says? of)\b",
+    re.IGNORECASE,
+)
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def text_of(node):
+    """The text of a literal or an f-string, with {} for what is filled in; None for anything else."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    return None
+
+
+def messages(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+            text = text_of(node.exc.args[0])
+            if text is not None:
+                yield node.lineno, text
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_errors_are_sentences_with_a_full_stop(path):
+    wrong = [f"{line}: {text}" for line, text in messages(ast.parse(path.read_text())) if not text.endswith((".", "?"))]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_words_of_the_field(path):
+    lines = enumerate(path.read_text().splitlines(), start=1)
+    wrong = [f"{number}: {line.strip()}" for number, line in lines if OUT.search(line)]
+    assert not wrong, "\n".join(wrong)

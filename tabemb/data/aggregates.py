@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from tabemb.data.encoding import to_floats
-from tabemb.data.joins import SECOND, Clock, EventLog, Joiner, Slices
+from tabemb.data.joins import EventLog, Joiner, Slices
 from tabemb.data.schema import infer_role
+from tabemb.data.times import SECOND, TimeAxis
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary, kind_of
 from tabemb.progress import progress
 
@@ -252,7 +253,7 @@ class _Category:
 
     @classmethod
     def of(cls, column: pa.ChunkedArray, field: pa.Field, log: EventLog) -> _Category:
-        vocabulary = Vocabulary.learn({field.name: (column, field)})
+        vocabulary = Vocabulary.from_columns({field.name: (column, field)})
         codes = vocabulary.codes(column, field)
         entities = log.keys // (len(log.times) + 1)
         order = np.lexsort((codes, entities))
@@ -311,7 +312,7 @@ class _Category:
 def _as_number(column: pa.ChunkedArray, name: str) -> np.ndarray:
     """A field as float64 with NaN where missing; times in days."""
     if kind_of(pa.field(name, column.type)) == "time":
-        clock = Clock.of(column, name)
+        clock = TimeAxis.of(column, name)
         ticks = column.cast(pa.timestamp(clock.unit)).cast(pa.int64())
         return to_floats(ticks, name) / (86_400 * SECOND[clock.unit or "us"])
     return to_floats(column, name)

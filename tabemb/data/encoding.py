@@ -48,7 +48,7 @@ class Scale:
     has_missing: bool = False
 
     @classmethod
-    def learn(cls, values: np.ndarray, weights: np.ndarray | None, n_bins: int) -> Scale:
+    def from_values(cls, values: np.ndarray, weights: np.ndarray | None, n_bins: int) -> Scale:
         """Learn from float64 values of shape (n_rows,); NaN is left out."""
         present = ~np.isnan(values)
         values, weights = values[present], None if weights is None else weights[present]
@@ -94,12 +94,12 @@ class Inputs:
     origins: dict[str, int] = field(default_factory=dict)
     scales: list[Scale] = field(default_factory=list)
 
-    def learn(self, events: Events, weights: np.ndarray | None, n_bins: int) -> Inputs:
+    def fit(self, events: Events, weights: np.ndarray | None, n_bins: int) -> Inputs:
         """Learn scales from training rows or events."""
         times = [f.column for f in self.schema.numbers if f.part]
         self.origins = {name: _origin(events.frame[name], name) for name in times}
         self.scales = [
-            Scale.learn(self._number(f, events), weights, n_bins) for f in self.schema.numbers
+            Scale.from_values(self._number(f, events), weights, n_bins) for f in self.schema.numbers
         ]
         return self
 
@@ -155,7 +155,7 @@ class Encoder:
         own = [None if weights is None else np.repeat(weights, events.counts) for _, events in parts]
         self.vocabularies_ = {name: self._learn_table(name, parts, own) for name in self.schema.tables}
         self.inputs_ = [
-            Inputs(schema).learn(events, w, self.n_bins) for (schema, events), w in zip(parts, own)
+            Inputs(schema).fit(events, w, self.n_bins) for (schema, events), w in zip(parts, own)
         ]
         return self
 
@@ -210,7 +210,7 @@ class Encoder:
                 if feature.name in table.columns:
                     columns[feature.name], own[feature.name] = _cells(feature, events.frame), w
         try:
-            return Vocabulary.learn(
+            return Vocabulary.from_columns(
                 columns, own, self.min_count if table.min_count is None else table.min_count
             )
         except ValueError as error:

@@ -42,7 +42,7 @@ class Vocabulary:
         self._index: pd.Index | None = None
 
     @classmethod
-    def learn(
+    def from_columns(
         cls,
         columns: dict[str, tuple[pa.ChunkedArray, pa.Field]],
         weights: np.ndarray | Mapping[str, np.ndarray | None] | None = None,

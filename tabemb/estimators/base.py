@@ -17,8 +17,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from tabemb.data.effects import CrossFit, Effects, weights_of
+from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
+from tabemb.data.out_of_fold import OutOfFold, weights_of
 from tabemb.data.schema import Schema, Table, infer_schema
 from tabemb.data.vocabulary import UNKNOWN
 from tabemb.estimators.inputs import Rows, align_columns, check_rows, frame_tags, remember_columns
@@ -51,7 +52,7 @@ N_PRECISE = 1024
 """Up to this many rows are predicted in double precision, so that a row's answer does not depend on its neighbours."""
 
 
-def _out_of_fold(crossed: CrossFit | None, rows: Tensor) -> Tensor:
+def _out_of_fold(crossed: OutOfFold | None, rows: Tensor) -> Tensor:
     """Effects of training rows, (n, n_terms, d_term)."""
     if crossed is None:
         return torch.zeros(len(rows), 0, 1, device=rows.device)
@@ -268,7 +269,7 @@ class RowEstimator(TransformerMixin, BaseEstimator):
 
     def _learn_effects(
         self, tensors: list[Any], rows: Rows, learn: np.ndarray | None, seed: int
-    ) -> tuple[Effects | None, CrossFit | None]:
+    ) -> tuple[Effects | None, OutOfFold | None]:
         """Effects of levels, and those of training rows out-of-fold."""
         if not self.effects:
             return None, None
@@ -277,7 +278,7 @@ class RowEstimator(TransformerMixin, BaseEstimator):
         responses = self.target_.responses(rows.y)
         effects = Effects(self._chosen("n_pairs"), self.target_.gives_shares)
         effects.fit(codes, numbers, responses, weights_of(learn, weights), np.random.default_rng(seed))
-        return effects, CrossFit(effects, codes, numbers, responses, weights, learn)
+        return effects, OutOfFold(effects, codes, numbers, responses, weights, learn)
 
     def _chosen(self, name: str) -> Any:
         """A setting: what the user gave, or what the preset says where it was left at its default."""
@@ -319,7 +320,7 @@ class RowEstimator(TransformerMixin, BaseEstimator):
     def _train(
         self,
         tensors: list[Any],
-        crossed: CrossFit | None,
+        crossed: OutOfFold | None,
         learn: np.ndarray | None,
         judged: list[Any] | None,
         clock: Clock,
@@ -352,17 +353,17 @@ class RowEstimator(TransformerMixin, BaseEstimator):
         self,
         run: Callable[..., tuple[History, int]],
         batches: Callable[..., Batches],
-        crossed: CrossFit | None,
+        crossed: OutOfFold | None,
         learn: np.ndarray,
         judged: list[Any] | None,
         clock: Clock,
     ) -> tuple[History, int]:
         """Train until the rows held back are predicted no better, then a little more on all rows."""
         if crossed is not None:
-            crossed.learn_from(learn)
+            crossed.use_rows(learn)
         history, best = run(batches(rows=torch.from_numpy(learn)), judged, clock.part(2))
         if crossed is not None:
-            crossed.learn_from(None)
+            crossed.use_rows(None)
         more, _ = run(batches(), None, clock, n_epochs=-(-(best + 1) // self._finish_rate))
         more["epoch"] = [len(history["epoch"]) + epoch for epoch in more["epoch"]]
         return {key: history[key] + more[key] for key in history}, best
@@ -394,7 +395,7 @@ class RowEstimator(TransformerMixin, BaseEstimator):
         return [codes, numbers, self._effects(codes, numbers), answers, weights, *histories]
 
     def _judged(
-        self, tensors: list[Any], crossed: CrossFit | None, learn: np.ndarray | None
+        self, tensors: list[Any], crossed: OutOfFold | None, learn: np.ndarray | None
     ) -> list[Any] | None:
         """The rows that do not teach at first, as if no other had shown what is in them alone."""
         if learn is None:

@@ -17,10 +17,11 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from tabemb.data.effects import Crossed, choose_pairs, shrunken_means, tried_rows
 from tabemb.data.encoding import Encoder, to_floats
 from tabemb.data.frames import beside, feature_names, is_frame, select, to_arrow
+from tabemb.data.pairs import PairCodes, choose_pairs, tried_rows
 from tabemb.data.schema import Schema, Table, infer_schema, near, roles_of
+from tabemb.data.shrinkage import shrunken_means
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, Vocabulary
 from tabemb.estimators.crossfit import Learned, aligned, by_agreement, learned_by
 from tabemb.estimators.inputs import (
@@ -416,7 +417,7 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         """Codes of columns and pairs, and by fold what the other rows say of each code, (n_codes, n_responses)."""
         if self.kind == "vectors":
             self.effect_names_: list[str] = []
-            self.crossed_ = Crossed([], [])
+            self.crossed_ = PairCodes([], [])
             return codes, [[np.zeros((size, 0)) for size in self._sizes] for _ in folds]
         responses = self._responses(rows)
         weights = np.ones(len(rows)) if rows.weights is None else rows.weights
@@ -442,7 +443,7 @@ class EmbeddingEncoder(TransformerMixin, BaseEstimator):
         tried = tried_rows(len(codes), generator)
         mean = np.average(responses, axis=0, weights=weights)
         pairs = choose_pairs([*codes[tried].T], responses[tried] - mean, weights[tried], self.n_pairs)
-        self.crossed_ = Crossed.learn(codes, pairs)
+        self.crossed_ = PairCodes.from_codes(codes, pairs)
 
     def _responses(self, rows: Rows) -> np.ndarray:
         """Answers whose means say something, (n_rows, n_responses): numbers, or indicators of classes."""

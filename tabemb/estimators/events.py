@@ -14,10 +14,12 @@ from sklearn.model_selection import GroupShuffleSplit
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from tabemb.data.encounters import Coded, Encounters
 from tabemb.data.histories import as_structs
-from tabemb.data.joins import Clock, check_column
-from tabemb.data.kept import Coded, KeptStates, Past, Recurrences
+from tabemb.data.joins import check_column
 from tabemb.data.schema import Schema, Table, infer_role, infer_schema
+from tabemb.data.states import EntityStates, Past
+from tabemb.data.times import TimeAxis
 from tabemb.estimators.base import RowEstimator, extends
 from tabemb.estimators.inputs import Rows, align_columns, check_rows
 from tabemb.estimators.networks import D_CLASS
@@ -60,16 +62,16 @@ class _EventEstimator(RowEstimator):
     def _prepare(self, rows: Rows) -> Rows:
         """The events sorted by entity and time, each with what later ones may know of it."""
         self._check_columns(rows.frame, self.outcome_fields)
-        self.clock_ = Clock.of(rows.frame[self.time], self.time)
+        self.clock_ = TimeAxis.of(rows.frame[self.time], self.time)
         rows = rows.take(self._order(rows.frame))
         self.answer_names_ = (
             ["answer"] if rows.y.ndim == 1 else [f"answer_{i}" for i in range(rows.y.shape[1])]
         )
         fields = self._recurring(rows.frame) if self.recurrences else []
-        self.recurrences_ = Recurrences(
+        self.recurrences_ = Encounters(
             self.entity, fields, self.clock_, self._counted(rows.y).mean(axis=0)
         )
-        self.kept_ = KeptStates(d_state=0)  # nothing is known as yet
+        self.kept_ = EntityStates(d_state=0)  # nothing is known as yet
         return replace(rows, frame=self._with_earlier(rows.frame, rows.y))
 
     def _recurring(self, frame: pa.Table) -> list[str]:
@@ -291,7 +293,7 @@ class _EventEstimator(RowEstimator):
         self
         """
         self.recurrences_.forget()
-        self.kept_ = KeptStates(self.network_.d_state)
+        self.kept_ = EntityStates(self.network_.d_state)
         return self
 
     def _in_pieces(self, X: Any, part: Callable[[Answer], Tensor]) -> Tensor:

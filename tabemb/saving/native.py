@@ -20,11 +20,13 @@ from safetensors.numpy import save_file
 from sklearn.utils.validation import check_is_fitted
 
 from tabemb import targets
-from tabemb.data.effects import Crossed, Effects, Levels
+from tabemb.data.effects import Effects, Levels
 from tabemb.data.encoding import Encoder, Inputs, Scale
-from tabemb.data.joins import Clock
-from tabemb.data.kept import Codebook, KeptStates, Recurrences
+from tabemb.data.encounters import Encounters
+from tabemb.data.pairs import PairCodes
 from tabemb.data.schema import Feature, Schema, Table
+from tabemb.data.states import Codebook, EntityStates
+from tabemb.data.times import TimeAxis
 from tabemb.data.vocabulary import Vocabulary
 from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
@@ -58,11 +60,11 @@ SAVED: dict[str, type] = {
         Inputs,
         Effects,
         Levels,
-        Crossed,
-        Clock,
+        PairCodes,
+        TimeAxis,
         Codebook,
-        KeptStates,
-        Recurrences,
+        EntityStates,
+        Encounters,
         Schema,
         Feature,
         Scale,
@@ -73,6 +75,13 @@ SAVED: dict[str, type] = {
     )
 }
 """The classes that a file may hold, as the contents of their ``__dict__``."""
+_RENAMED = {
+    "Crossed": "PairCodes",
+    "Clock": "TimeAxis",
+    "KeptStates": "EntityStates",
+    "Recurrences": "Encounters",
+}
+"""Classes that files of format 1 hold under an older name."""
 _FITTED = (
     "encoder_",
     "effects_",
@@ -264,7 +273,8 @@ def _unpack(value: Any, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def _unpack_object(value: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
-    made: Any = object.__new__(SAVED[value["$class"]])
+    name = value["$class"]
+    made: Any = object.__new__(SAVED[_RENAMED.get(name, name)])
     made.__dict__.update(_unpack(value["state"], arrays))
     return made
 

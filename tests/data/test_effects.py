@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from scipy.special import logit
 
-from tabemb.data.effects import MAX_RESPONSES, STRENGTHS, CrossFit, Effects
+from tabemb.data.effects import MAX_RESPONSES, Effects
+from tabemb.data.out_of_fold import OutOfFold
+from tabemb.data.shrinkage import STRENGTHS
 
 NO_NUMBERS = np.zeros((400, 0))
 
@@ -16,7 +18,7 @@ def learn(codes, responses, numbers=None, weights=None, n_pairs=4, are_shares=Fa
     weights = np.ones(len(codes)) if weights is None else weights
     rows = (codes, numbers, np.asarray(responses, float).reshape(len(codes), -1), weights)
     effects = Effects(n_pairs, are_shares).fit(*rows, generator())
-    return effects, CrossFit(effects, *rows)
+    return effects, OutOfFold(effects, *rows)
 
 
 def shuffled(crossed, seed=0):
@@ -118,15 +120,15 @@ def test_rows_without_weight_are_not_known_until_they_teach(two):
     rows = (codes, numbers, y[:, None])
     effects = Effects(0, False).fit(*rows, weights, generator())
     assert 7.0 not in effects.levels_.bounds[0]
-    crossed = CrossFit(effects, *rows, np.ones(4000))
-    crossed.learn_from(np.flatnonzero(weights))
+    crossed = OutOfFold(effects, *rows, np.ones(4000))
+    crossed.use_rows(np.flatnonzero(weights))
     kept = weights > 0
     apart = Effects(0, False).fit(*(part[kept] for part in rows), weights[kept], generator())
     judge = np.flatnonzero(~kept)
     expected = apart.transform(codes[judge], numbers[judge])
     np.testing.assert_allclose(crossed(judge), expected, atol=1e-5)
     np.testing.assert_allclose(effects.transform(codes[judge], numbers[judge]), expected, atol=1e-5)
-    crossed.learn_from(None)
+    crossed.use_rows(None)
     assert effects.counts_.sum() == pytest.approx(4000 * len(effects.terms_))
 
 

@@ -24,7 +24,7 @@ def test_numbers_are_centred_on_the_median_in_units_of_the_quartiles():
 
 
 def test_a_number_that_is_nearly_always_zero_is_scaled_by_its_range():
-    scale = Scale.learn(np.array([0.0] * 9 + [10.0]), None, 8)
+    scale = Scale.from_values(np.array([0.0] * 9 + [10.0]), None, 8)
     assert (scale.center, scale.unit) == (0.0, 5.0)
 
 

@@ -16,7 +16,7 @@ def column(values, **kwargs):
 
 
 def learn(values, weights=None, min_count=1, **kwargs):
-    return Vocabulary.learn({"x": column(values, **kwargs)}, weights, min_count)
+    return Vocabulary.from_columns({"x": column(values, **kwargs)}, weights, min_count)
 
 
 def test_codes_follow_sorted_categories_after_unknown_and_missing():
@@ -124,12 +124,12 @@ def test_a_table_shared_by_columns_of_different_kinds_is_an_error():
     frame = to_arrow(pd.DataFrame({"a": ["x"], "b": [1]}))
     columns = {name: (frame[name], frame.schema.field(name)) for name in ("a", "b")}
     with pytest.raises(ValueError, match="'a' holds text, 'b' holds integer"):
-        Vocabulary.learn(columns)
+        Vocabulary.from_columns(columns)
 
 
 def test_chunks_with_dictionaries_of_their_own_are_unified():
     chunked = pa.chunked_array(
         [pa.array(["a", "b"]).dictionary_encode(), pa.array(["c", "a"]).dictionary_encode()]
     )
-    vocabulary = Vocabulary.learn({"x": (chunked, pa.field("x", chunked.type))})
+    vocabulary = Vocabulary.from_columns({"x": (chunked, pa.field("x", chunked.type))})
     assert vocabulary.codes(chunked, pa.field("x", chunked.type)).tolist() == [2, 3, 4, 2]

@@ -17,7 +17,8 @@ from sklearn.preprocessing import TargetEncoder
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from tabemb import EmbeddingClassifier, EmbeddingEncoder, EmbeddingRegressor, Table
-from tabemb.data.effects import Crossed, shrunken_means
+from tabemb.data.pairs import PairCodes
+from tabemb.data.shrinkage import shrunken_means
 from tabemb.estimators.crossfit import Learned, aligned, by_agreement
 
 PLAIN = {"hidden": (16,), "n_members": 2, "max_epochs": 15, "batch_size": 32, "n_jobs": 1}
@@ -198,7 +199,7 @@ def test_a_pair_of_columns_has_an_effect_where_it_adds_to_theirs():
 
 def test_pairs_never_seen_share_a_code():
     codes = np.array([[0, 1], [2, 1], [2, 3]])
-    crossed = Crossed.learn(codes, [(0, 1)])
+    crossed = PairCodes.from_codes(codes, [(0, 1)])
     assert crossed.sizes == [4]
     assert crossed(np.array([[0, 1], [2, 3], [0, 3], [9, 9]])).tolist() == [[0], [2], [3], [3]]
 

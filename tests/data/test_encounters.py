@@ -3,37 +3,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from tabemb.data.encounters import Encounters
 from tabemb.data.frames import to_arrow
-from tabemb.data.joins import Clock
-from tabemb.data.kept import Codebook, KeptStates, Past, Recurrences
-
-
-def test_states_are_kept_by_key_whatever_their_number():
-    kept = KeptStates(3)
-    for i in range(100):
-        kept.write(
-            [f"e{i}", i], Past(np.full((2, 3), i, np.float32), np.array([i, i]), np.array([i, i]))
-        )
-    past = kept.read(["e7", 7, "new", 99])
-    assert past.states[:, 0].tolist() == [7, 7, 0, 99]
-    assert past.counts.tolist() == [7, 7, 0, 99]
-    assert len(kept) == 200
-    assert len(kept.counts) <= 256
-
-
-def test_moments_that_are_no_whole_numbers_are_not_cut():
-    kept = KeptStates(1)
-    kept.write(["a"], Past(np.zeros((1, 1)), np.ones(1), np.array([2])))
-    kept.write(["b"], Past(np.zeros((1, 1)), np.ones(1), np.array([2.5])))
-    assert kept.read(["a", "b"]).moments.tolist() == [2, 2.5]
-
-
-def test_a_codebook_keeps_every_kind_of_value():
-    book = Codebook()
-    book.learn(["a", "b", None, "a"])
-    again = object.__new__(Codebook)
-    again.__dict__.update(book.__getstate__())
-    assert again.codes([None, "b", "c"]).tolist() == [2, 1, -1]
+from tabemb.data.times import TimeAxis
 
 
 def events(n=300, seed=0):
@@ -45,7 +17,7 @@ def events(n=300, seed=0):
 
 
 def counted(mean=(0.5, -1.0)):
-    return Recurrences("who", ["skill", "page"], Clock(), np.array(mean))
+    return Encounters("who", ["skill", "page"], TimeAxis(), np.array(mean))
 
 
 def by_hand(X, answers, mean=(0.5, -1.0)):
@@ -98,7 +70,7 @@ def test_what_is_known_of_new_events_is_what_was_taken_in():
 
 def test_without_answers_to_sum_there_are_counts_and_times():
     X, answers = events(20)
-    recurrences = Recurrences("who", ["skill"], Clock(), np.zeros(0))
+    recurrences = Encounters("who", ["skill"], TimeAxis(), np.zeros(0))
     numbers = recurrences.before(to_arrow(X), X["at"].to_numpy(), answers[:, :0])
     assert sorted(numbers) == ["skill.count", "skill.since"]
     assert pa.table(numbers).num_rows == 20

@@ -7,7 +7,7 @@ from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.sequences import SequenceEncoder
-from tabemb.files import load, save
+from tabemb.saving.native import load, save
 from tabemb.spaces.space import EmbeddingSpace
 
 __version__ = "0.1.0"

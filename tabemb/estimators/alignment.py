@@ -1,4 +1,4 @@
-"""Vectors of one table from several nets, each trained without some rows, brought into one system of coordinates."""
+"""Vectors of one table from several networks, each trained without some rows, on common axes."""
 
 from __future__ import annotations
 
@@ -16,89 +16,98 @@ from tabemb.estimators.base import RowEstimator
 from tabemb.network.model import TabularNetwork
 
 N_ROUNDS = 3
-"""Rounds of turning each fold's vectors towards the mean of all."""
+"""Rounds of rotating the vectors of each network towards the mean of all."""
 
 
-class Learned(NamedTuple):
-    """Vectors (n_codes, d) that a net learned, and how often it saw each code, (n_codes,)."""
+class TableVectors(NamedTuple):
+    """Vectors of a table, (n_codes, d), and how often the network saw each code, (n_codes,)."""
 
     vectors: np.ndarray
     counts: np.ndarray
 
 
-def learned_by(net: RowEstimator, vocabularies: Mapping[str, Vocabulary]) -> dict[str, Learned]:
-    """What a fitted net learned of each table, in the codes of these vocabularies; one it lacks is as unknown."""
-    own, learned = net.encoder_.vocabularies_, {}
+def vectors_of(
+    estimator: RowEstimator, vocabularies: Mapping[str, Vocabulary]
+) -> dict[str, TableVectors]:
+    """Return the vectors of a fitted estimator in the codes of these vocabularies.
+
+    A category that the estimator has not seen gets the vector of unknown ones, and the count zero.
+    """
+    fitted, by_table = estimator.encoder_.vocabularies_, {}
     for name, vocabulary in vocabularies.items():
-        codes = own[name].codes_of(vocabulary)
-        parts = [_as_read(network, name, net.encoder_.schema) for network in net.network_.networks]
-        counts = np.where(codes == UNKNOWN, 0.0, own[name].counts[codes])
-        learned[name] = Learned(torch.cat(parts, 1).numpy(force=True)[codes], counts)
-    return learned
+        codes = fitted[name].codes_of(vocabulary)
+        networks = estimator.network_.networks
+        parts = [_as_read(network, name, estimator.encoder_.schema) for network in networks]
+        counts = np.where(codes == UNKNOWN, 0.0, fitted[name].counts[codes])
+        by_table[name] = TableVectors(torch.cat(parts, 1).numpy(force=True)[codes], counts)
+    return by_table
 
 
 def _as_read(network: TabularNetwork, name: str, schema: Schema) -> Tensor:
-    """The vectors of a table, (n_codes, d), as far apart as they are for the layer that reads them.
+    """Return the vectors of a table, (n_codes, d), as far apart as they are for the layer that reads them.
 
-    A net may make a vector longer and its weights smaller, and say the same: only their product means something.
+    A network may make a vector longer and its weights smaller without changing the output: only their product means
+    something.
     """
-    vectors, weights = network.tables.vectors(list(schema.tables).index(name)), network.column_weights()
+    vectors = network.tables.vectors(list(schema.tables).index(name))
+    weights = network.column_weights()
     if weights is None:
         return vectors
-    own = torch.cat([block for block, table in zip(weights, schema.table_names) if table == name])
-    _, lengths, directions = torch.linalg.svd(own, full_matrices=False)
+    of_table = torch.cat([block for block, table in zip(weights, schema.table_names) if table == name])
+    _, lengths, directions = torch.linalg.svd(of_table, full_matrices=False)
     return vectors @ directions.T * lengths
 
 
-def aligned(nets: Sequence[Learned]) -> list[np.ndarray]:
-    """The nets' vectors of one table, turned so that they lie as near as can be to the mean of all.
+def aligned(networks: Sequence[TableVectors]) -> list[np.ndarray]:
+    """Rotate each network's vectors of a table to lie as near as they can to the mean of all.
 
-    Rotations alone (generalised Procrustes, Gower 1975), by the codes that the nets saw, each by the root of its count:
-    what a code says in a net stays as long as it was.
+    Rotations alone (generalised Procrustes, Gower 1975) keep lengths and angles. A code counts by the root of how
+    often both networks saw it.
     """
-    to = nets[0]
+    mean = networks[0]
     for _ in range(N_ROUNDS):
-        turned = [Learned(own.vectors @ _rotation(own, to), own.counts) for own in nets]
-        to = _mean(turned)
-    return [own.vectors for own in turned]
+        rotated = [TableVectors(net.vectors @ _rotation(net, mean), net.counts) for net in networks]
+        mean = _mean(rotated)
+    return [network.vectors for network in rotated]
 
 
 def by_agreement(
     vectors: Sequence[np.ndarray], counts: np.ndarray
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """The nets' vectors along the principal axes of their mean, and how far the nets agree on each.
+    """Return the networks' vectors along the principal axes of their mean, and the agreement along each axis.
 
     Parameters
     ----------
     vectors : sequence of ndarray of shape (n_codes, d)
-        Of each net, in one system of coordinates.
+        Of each network, on common axes.
     counts : ndarray of shape (n_codes,)
-        What each code counts for.
+        Weight of each code.
 
     Returns
     -------
     vectors : list of ndarray of shape (n_codes, d)
         The direction of most variance first.
     agreement : ndarray of shape (d,)
-        Of each direction: share of the variance that the nets have in common, from 0 to 1, which is the reliability of
-        one net (intraclass correlation, Shrout & Fleiss 1979).
+        Share of the variance along each axis that the networks have in common, from 0 to 1: the reliability of one
+        network (intraclass correlation, Shrout & Fleiss 1979).
     """
-    counts, mean = counts + 1e-9, np.mean(vectors, axis=0)  # all codes may be unknown to all nets
+    counts, mean = counts + 1e-9, np.mean(vectors, axis=0)  # no network may have seen any code
     center = np.average(mean, axis=0, weights=counts)
     _, _, axes = np.linalg.svd((mean - center) * np.sqrt(counts)[:, None], full_matrices=False)
     along = np.stack(vectors) @ axes.T - center @ axes.T
-    own = np.average(np.square(along).mean(axis=0), axis=0, weights=counts)
-    apart = np.average(along.var(axis=0, ddof=min(1, len(vectors) - 1)), axis=0, weights=counts)
-    return list(along), np.maximum(1 - apart / np.maximum(own, 1e-30), 0.0)
+    total = np.average(np.square(along).mean(axis=0), axis=0, weights=counts)
+    between = np.average(along.var(axis=0, ddof=min(1, len(vectors) - 1)), axis=0, weights=counts)
+    return list(along), np.maximum(1 - between / np.maximum(total, 1e-30), 0.0)
 
 
-def _mean(nets: Sequence[Learned]) -> Learned:
-    """Mean over the nets that saw a code."""
-    counts = np.sum([own.counts for own in nets], axis=0)
-    total = np.sum([own.vectors * own.counts[:, None] for own in nets], axis=0)
-    return Learned(total / np.maximum(counts, 1e-30)[:, None], counts / len(nets))
+def _mean(networks: Sequence[TableVectors]) -> TableVectors:
+    """Return the mean over the networks that saw a code."""
+    counts = np.sum([net.counts for net in networks], axis=0)
+    total = np.sum([net.vectors * net.counts[:, None] for net in networks], axis=0)
+    return TableVectors(total / np.maximum(counts, 1e-30)[:, None], counts / len(networks))
 
 
-def _rotation(own: Learned, to: Learned) -> np.ndarray:
-    weights = np.sqrt(np.minimum(own.counts, to.counts))[:, None]
-    return orthogonal_procrustes(own.vectors * weights, to.vectors * weights)[0].astype(np.float32)
+def _rotation(network: TableVectors, mean: TableVectors) -> np.ndarray:
+    weights = np.sqrt(np.minimum(network.counts, mean.counts))[:, None]
+    rotation, _ = orthogonal_procrustes(network.vectors * weights, mean.vectors * weights)
+    return rotation.astype(np.float32)

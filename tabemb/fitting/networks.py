@@ -1,11 +1,10 @@
-"""From what an encoder has learned to a network of plain numbers."""
+"""From a fitted encoder to a network of plain sizes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -14,16 +13,25 @@ from torch import Tensor
 
 from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder, Inputs
-from tabemb.data.frames import to_arrow
 from tabemb.data.schema import Table
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
+from tabemb.fitting.pretrained import check_vectors, given_vectors, match_vectors
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.dropout import CellDropout, base_rate, hiding_rates
 from tabemb.network.history import HISTORY_ENCODERS, HistoryNetwork, SequenceNetwork
-from tabemb.network.model import Network, NetworkEnsemble, Reader, TabularNetwork
+from tabemb.network.model import (
+    ClassVectors,
+    MemberHeads,
+    Network,
+    NetworkEnsemble,
+    Reader,
+    TabularNetwork,
+    TiedClasses,
+)
 from tabemb.network.numbers import NUMBER_ENCODINGS, NumberEncoding
 from tabemb.network.tables import Tables, TableSpec, table_dim
 from tabemb.spaces.space import EmbeddingSpace
+from tabemb.targets import Target
 
 TYPICAL_STRENGTH = 2.0
 """Strength of shrinkage of a column's effects for which ``l2`` is meant."""
@@ -32,12 +40,12 @@ D_EVENT_NUMBER = 8
 D_CLASS = 64
 """Width of the vectors of many classes."""
 MOST_STRENGTH = 64.0
-"""Strengths above say no more than that a column alone explains nothing: it may still matter beside others."""
+"""Largest strength that counts: a column that explains nothing alone may still matter beside others."""
 
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """The estimator's settings that shape its network; `EmbeddingClassifier` describes them."""
+    """The settings that shape a network; `EmbeddingClassifier` describes those that it has too."""
 
     dim: int | str
     unknown_rate: float
@@ -46,7 +54,7 @@ class NetworkSettings:
     d_history: int
     pooling: str
     l2: float = 0.0
-    offsets: bool = False
+    biases: bool = False
     d_number: int = 1
     backbone: str = "mlp"
     hidden: tuple[int, ...] = ()
@@ -54,29 +62,50 @@ class NetworkSettings:
     n_members: int = 1
     n_networks: int = 1
     has_sequences: bool = False
-    classes: np.ndarray | None = None
-    """Classes that have vectors, as there are many."""
-    answers: str | None = None
-    """Field of the earlier events that holds such classes."""
+    """Whether the last history is that of the events before the row in its own sequence."""
+    target_field: str | None = None
+    """Field of the earlier events that holds their targets."""
+
+    @classmethod
+    def of(cls, settings: Any, **more: Any) -> Self:
+        """Take the fields that an object with settings has, and ``more``."""
+        given = {f.name: getattr(settings, f.name) for f in fields(cls) if hasattr(settings, f.name)}
+        return cls(**given | more)
 
 
 def build_networks(
-    encoder: Encoder, effects: Effects | None, bias: Tensor, settings: NetworkSettings, n_rows: int
+    encoder: Encoder,
+    effects: Effects | None,
+    target: Target,
+    settings: NetworkSettings,
+    n_rows: int,
 ) -> Network:
-    """A new network, or an ensemble of several, for rows of this encoder, started from torch's random state."""
+    """Return a new network, or an ensemble of several, that starts from torch's random state.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    effects : Effects, optional
+    target : Target
+        Gives the number of outputs, where they start, and the classes if there are many.
+    settings : NetworkSettings
+    n_rows : int
+        Number of training rows, which the priors and the share of hidden cells depend on.
+    """
     networks = [
-        _build_network(encoder, effects, bias, settings, n_rows) for _ in range(settings.n_networks)
+        _build_network(encoder, effects, target, settings, n_rows) for _ in range(settings.n_networks)
     ]
     return networks[0] if len(networks) == 1 else NetworkEnsemble(networks)
 
 
 def build_reader(encoder: Encoder, settings: NetworkSettings, n_rows: int) -> Reader:
-    """A new network that reads the histories of rows alone."""
+    """Return a new network that reads the histories of rows alone."""
     tables = _start(_specs(encoder, None, settings, n_rows), table_of=[])
-    read = [
-        _history(HistoryNetwork, encoder, own, tables, settings, n_rows) for own in encoder.inputs_[1:]
+    networks = [
+        _history(HistoryNetwork, encoder, inputs, tables, settings, n_rows)
+        for inputs in encoder.inputs_[1:]
     ]
-    return Reader(tables, read)
+    return Reader(tables, networks)
 
 
 def _specs(
@@ -86,58 +115,71 @@ def _specs(
 
 
 def _start(specs: list[TableSpec], table_of: list[int]) -> Tables:
-    return Tables(specs, table_of, torch.Generator().manual_seed(int(torch.randint(2**31, ()).item())))
+    seed = int(torch.randint(2**31, ()).item())
+    return Tables(specs, table_of, torch.Generator().manual_seed(seed))
 
 
 def _build_network(
-    encoder: Encoder, effects: Effects | None, bias: Tensor, settings: NetworkSettings, n_rows: int
+    encoder: Encoder,
+    effects: Effects | None,
+    target: Target,
+    settings: NetworkSettings,
+    n_rows: int,
 ) -> TabularNetwork:
-    rows, *histories = encoder.inputs_
+    rows = encoder.inputs_[0]
     specs, table_of = _specs(encoder, effects, settings, n_rows), _tables_read(encoder, rows)
     tables = _start(specs, table_of)
     numbers = _numbers(rows, settings, settings.d_number)
-    kinds = [HistoryNetwork] * len(histories)
-    if settings.has_sequences:  # the last one is of the events before the row in its own sequence
-        kinds[-1] = SequenceNetwork
-    read = [
-        _history(kind, encoder, inputs, tables, settings, n_rows)
-        for kind, inputs in zip(kinds, histories)
-    ]
+    histories = _histories(encoder, tables, settings, n_rows)
     d_effects = math.prod(effects.shape) if effects else 0
-    d_joined = tables.dim + numbers.dim + d_effects + sum(history.dim for history in read)
+    d_joined = tables.dim + numbers.dim + d_effects + sum(history.dim for history in histories)
     backbone = BACKBONES[settings.backbone](
         d_joined, settings.hidden, settings.dropout, settings.n_members
     )
     dropout = _cell_dropout(encoder, rows, settings.unknown_rate, n_rows, effects)
-    has_offsets = settings.offsets and table_of and settings.classes is None
-    offsets = _offsets(specs, table_of, len(bias)) if has_offsets else None
-    vectors = (
-        None
-        if settings.classes is None
-        else _class_vectors(settings.classes, settings.answers, encoder, tables)
-    )
-    return TabularNetwork(
-        dropout, tables, numbers, backbone, settings.n_members, bias, offsets, read, vectors
-    )
+    has_biases = settings.biases and table_of and not target.has_many_classes
+    biases = _biases(specs, table_of, target.n_outputs) if has_biases else None
+    head = _head(encoder, target, tables, settings, backbone.dim)
+    return TabularNetwork(dropout, tables, numbers, backbone, head, biases, histories)
 
 
-def _class_vectors(
-    classes: np.ndarray, answers: str | None, encoder: Encoder, tables: Tables
-) -> tuple[int, tuple[Tables, int, Tensor] | None]:
-    """Width of the vectors of many classes, and the table that holds them where earlier events have such answers."""
-    if answers is None:
-        return D_CLASS, None
-    fields = [feature.name for feature in encoder.inputs_[-1].schema.categorical]
-    t = _tables_read(encoder, encoder.inputs_[-1])[fields.index(answers)]
-    places = (
-        encoder.vocabularies_[list(encoder.schema.tables)[t]].labels().get_indexer(pd.Index(classes))
-    )
+def _histories(
+    encoder: Encoder, tables: Tables, settings: NetworkSettings, n_rows: int
+) -> list[HistoryNetwork]:
+    kinds: list[type[HistoryNetwork]] = [HistoryNetwork] * (len(encoder.inputs_) - 1)
+    if settings.has_sequences:
+        kinds[-1] = SequenceNetwork
+    return [
+        _history(kind, encoder, inputs, tables, settings, n_rows)
+        for kind, inputs in zip(kinds, encoder.inputs_[1:])
+    ]
+
+
+def _head(
+    encoder: Encoder, target: Target, tables: Tables, settings: NetworkSettings, d_in: int
+) -> MemberHeads | ClassVectors:
+    if not target.has_many_classes:
+        return MemberHeads(settings.n_members, d_in, target.bias)
+    if settings.target_field is None:
+        return ClassVectors(settings.n_members, d_in, target.bias, D_CLASS)
+    tied = _tied(encoder, tables, settings.target_field, target.classes_)
+    d_class = tables.vectors(tied.table).shape[1]
+    return ClassVectors(settings.n_members, d_in, target.bias, d_class, tied)
+
+
+def _tied(encoder: Encoder, tables: Tables, field: str, classes: np.ndarray) -> TiedClasses:
+    """Find the vectors of the classes in the table that the earlier events read their targets by."""
+    events = encoder.inputs_[-1]
+    names = [feature.name for feature in events.schema.categorical]
+    table = _tables_read(encoder, events)[names.index(field)]
+    vocabulary = encoder.vocabularies_[list(encoder.schema.tables)[table]]
+    places = vocabulary.labels().get_indexer(pd.Index(classes))
     codes = torch.from_numpy(np.where(places < 0, UNKNOWN, places + N_SPECIAL))
-    return tables.vectors(t).shape[1], (tables, t, codes)
+    return TiedClasses(tables, table, codes)
 
 
 def _tables_read(encoder: Encoder, inputs: Inputs) -> list[int]:
-    """Position of the table that each categorical feature of rows or events reads."""
+    """Return the position of the table that each categorical feature of rows or events reads."""
     position = {name: t for t, name in enumerate(encoder.schema.tables)}
     return [position[name] for name in encoder.schema.tables_of(inputs.schema.categorical)]
 
@@ -155,17 +197,19 @@ def _history(
     settings: NetworkSettings,
     n_rows: int,
 ) -> HistoryNetwork:
-    columns, numbers = (
-        tables.read_by(_tables_read(encoder, inputs)),
-        _numbers(inputs, settings, D_EVENT_NUMBER),
+    columns = tables.read_by(_tables_read(encoder, inputs))
+    numbers = _numbers(inputs, settings, D_EVENT_NUMBER)
+    # a row of a sequence sees the state before it, which has no later states to pool
+    pooling = "last" if kind is SequenceNetwork else settings.pooling
+    history_encoder = HISTORY_ENCODERS[settings.history](
+        columns.dim + numbers.dim, settings.d_history, pooling
     )
-    pooling = "last" if kind is SequenceNetwork else settings.pooling  # of what is known before an event
-    network = HISTORY_ENCODERS[settings.history](columns.dim + numbers.dim, settings.d_history, pooling)
-    return kind(_cell_dropout(encoder, inputs, settings.unknown_rate, n_rows), columns, numbers, network)
+    dropout = _cell_dropout(encoder, inputs, settings.unknown_rate, n_rows)
+    return kind(dropout, columns, numbers, history_encoder)
 
 
-def _offsets(specs: list[TableSpec], table_of: list[int], n_outputs: int) -> Tables:
-    """Tables as wide as the output, from zero, under the priors of the tables that the columns read."""
+def _biases(specs: list[TableSpec], table_of: list[int], n_outputs: int) -> Tables:
+    """Return tables as wide as the output, from zero, under the priors of the tables that the columns read."""
     flat = [TableSpec(s.n_rows, n_outputs, s.prior, init=0.0, sparse=s.sparse) for s in specs]
     return Tables(flat, table_of)
 
@@ -191,7 +235,7 @@ def _table_spec(
 ) -> TableSpec:
     table, vocabulary = encoder.schema.tables[name], encoder.vocabularies_[name]
     given = (
-        None if table.pretrained is None else _check_given(name, given_vectors(name, table.pretrained))
+        None if table.pretrained is None else check_vectors(name, given_vectors(name, table.pretrained))
     )
     dim = _dim(name, table, settings, given, vocabulary)
     return TableSpec(
@@ -203,25 +247,25 @@ def _table_spec(
         norm_type=table.norm_type,
         scale_grad_by_freq=table.scale_grad_by_freq,
         sparse=table.sparse,
-        vectors=None if given is None else _matched(given, vocabulary, name),
+        vectors=None if given is None else match_vectors(name, given, vocabulary),
         frozen=table.frozen,
         n_special=N_SPECIAL,
     )
 
 
 def _prior(vocabulary: Vocabulary, settings: NetworkSettings, table: Table, n_rows: int) -> np.ndarray:
-    """Pull to zero of each code: the strength divided by how often the code is read in one pass."""
+    """Return the prior of each code: its strength divided by how often an epoch reads the code."""
     counts = vocabulary.counts.copy()
     counts[[UNKNOWN, MISSING]] += base_rate(settings.unknown_rate, n_rows) * n_rows
     return (settings.l2 if table.l2 is None else table.l2) / np.maximum(counts, 1)
 
 
 def _relative_strength(name: str, encoder: Encoder, effects: Effects | None) -> float:
-    """How much less the vectors of a table deserve trust than those of typical columns, as its effects are noisier.
+    """Return the factor on a table's prior: above one where the effects of its columns are noisier than typical.
 
-    The square root, between the columns' own strength and the typical one: vectors are for more than these effects.
+    The root takes the middle between no factor and the full one, as vectors hold more than these effects.
     """
-    columns = [i for i, own in enumerate(encoder.schema.table_names) if own == name]
+    columns = [i for i, table in enumerate(encoder.schema.table_names) if table == name]
     if effects is None or not columns:
         return 1.0
     strengths = np.minimum(effects.input_strength_[columns], MOST_STRENGTH)
@@ -239,92 +283,26 @@ def _dim(
         return table_dim(settings.dim if table.dim is None else table.dim, len(vocabulary.categories))
     if table.dim is not None and table.dim != given.shape[1]:
         raise ValueError(
-            f"Table {name!r} has dim={table.dim!r}, but its pretrained vectors have the width {given.shape[1]}."
+            f"Table {name!r} has dim={table.dim!r}, but its pretrained vectors have width {given.shape[1]}."
         )
     return given.shape[1]
 
 
-def given_vectors(name: str, pretrained: Any) -> pd.DataFrame:
-    """Pretrained vectors as a frame: one row a category, one column a dimension."""
-    if isinstance(pretrained, EmbeddingSpace):
-        return pd.DataFrame(pretrained.vectors, index=pretrained.categories)
-    if isinstance(pretrained, pd.DataFrame):
-        return pretrained
-    if not isinstance(pretrained, Mapping):
-        raise TypeError(
-            f"Table {name!r}: pretrained must be an EmbeddingSpace, a DataFrame indexed by category or a mapping from "
-            f"category to vector; got {type(pretrained).__name__}."
-        )
-    widths = {np.size(vector) for vector in pretrained.values()}
-    if len(widths) != 1:
-        raise ValueError(
-            f"Table {name!r}: pretrained vectors must all have one width; got widths {sorted(widths)}."
-        )
-    return pd.DataFrame(
-        np.stack([np.ravel(v) for v in pretrained.values()]), index=_plain_index(pretrained)
-    )
-
-
-def _check_given(name: str, given: pd.DataFrame) -> pd.DataFrame:
-    if not given.index.is_unique:
-        twice = given.index[given.index.duplicated()][0]
-        raise ValueError(f"Table {name!r}: pretrained has several vectors for category {twice!r}.")
-    try:
-        finite = np.isfinite(given.to_numpy(np.float64)).all(axis=1)
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"Table {name!r}: pretrained vectors must hold numbers alone; {error}."
-        ) from error
-    if not finite.all():
-        raise ValueError(
-            f"Table {name!r}: the pretrained vector of category {given.index[~finite][0]!r} is not finite."
-        )
-    return given
-
-
-def _plain_index(categories: Mapping) -> pd.Index:
-    return pd.Index(list(categories), tupleize_cols=False)
-
-
-def _matched(given: pd.DataFrame, vocabulary: Vocabulary, name: str) -> np.ndarray:
-    """Start vectors by code, (n_codes, dim), NaN for the codes that have none; categories are matched by value."""
-    labels = to_arrow(pd.DataFrame({name: pd.Series(list(given.index), dtype=object)}))
-    try:
-        codes = vocabulary.codes(labels[name], labels.schema.field(name))
-    except ValueError:
-        raise ValueError(
-            f"Table {name!r}: pretrained vectors must be indexed by category; the index holds {given.index[0]!r}, "
-            f"while the columns hold {vocabulary.kind} values."
-        ) from None
-    known = codes >= N_SPECIAL
-    if not known.any():
-        raise ValueError(
-            f"Table {name!r}: none of the {len(given)} pretrained vectors is of a category of its columns."
-        )
-    vectors = np.full((len(vocabulary), given.shape[1]), np.nan, dtype=np.float32)
-    vectors[codes[known]] = given.to_numpy(np.float32)[known]
-    return vectors
-
-
 def spaces_of(encoder: Encoder, network: Network | Reader) -> dict[str, EmbeddingSpace]:
-    """The vectors of every table by category, without the special codes; those of several networks side by side."""
+    """Return the vectors of every table by category; those of several networks stand side by side."""
     return {
         name: space_of(
             name,
             encoder.vocabularies_[name],
-            torch.cat([n.tables.vectors(t) for n in network.networks], 1).numpy(force=True),
+            torch.cat([part.tables.vectors(t) for part in network.networks], 1).numpy(force=True),
         )
         for t, name in enumerate(encoder.schema.tables)
     }
 
 
 def space_of(name: str, vocabulary: Vocabulary, vectors: np.ndarray) -> EmbeddingSpace:
-    """The space of vectors by code, (n_codes, d), without the special codes."""
+    """Return the space of vectors by code, (n_codes, d), without the special codes."""
     counts = vocabulary.counts[N_SPECIAL:]
     whole = counts.astype(np.int64)  # weights of rows may make counts fractions
-    return EmbeddingSpace(
-        vectors[N_SPECIAL:],
-        vocabulary.labels(),
-        whole if np.array_equal(whole, counts) else counts,
-        name,
-    )
+    exact = whole if np.array_equal(whole, counts) else counts
+    return EmbeddingSpace(vectors[N_SPECIAL:], vocabulary.labels(), exact, name)

@@ -78,7 +78,9 @@ class BagOfEvents(HistoryEncoder):
         heights = torch.cat([highest, torch.maximum(highest, hidden.cummax(1).values)], dim=1)
         lasts = torch.cat([last, hidden], dim=1)
         counts = state[:, -1:] + torch.arange(totals.shape[1], device=events.device)  # (n, longest + 1)
-        states = torch.cat([totals, heights, lasts, counts.unsqueeze(2)], dim=2)  # (n, longest + 1, d_state)
+        states = torch.cat(
+            [totals, heights, lasts, counts.unsqueeze(2)], dim=2
+        )  # (n, longest + 1, d_state)
         after = states[torch.arange(len(history), device=events.device), history.lengths]
         return self.read(states[history.rows, history.positions]), after
 
@@ -149,9 +151,7 @@ class LSTM(Recurrent):
             before = states[history.rows, history.positions]
             return before, state if self.training else self._after(events, history, state, cell)
 
-    def _after(
-        self, events: Tensor, history: Ragged, state: Tensor, cell: tuple[Tensor, ...]
-    ) -> Tensor:
+    def _after(self, events: Tensor, history: Ragged, state: Tensor, cell: tuple[Tensor, ...]) -> Tensor:
         # torch gives the memory of the last step only, which is padding in shorter rows; packed rows have none
         has_events = history.lengths > 0
         packed = nn.utils.rnn.pack_padded_sequence(

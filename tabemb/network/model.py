@@ -212,12 +212,16 @@ class NetworkEnsemble(nn.Module):
         results = []
         for start, network in self._with_starts():
             histories = (
-                history.narrow(start, network.d_state) if isinstance(history, Prefixes | Kept) else history
+                history.narrow(start, network.d_state)
+                if isinstance(history, Prefixes | Kept)
+                else history
                 for history in inputs.histories
             )
             results.append(network(replace(inputs, histories=tuple(histories))))
         outputs, hidden, penalties = zip(*results)
-        return Output(torch.cat(outputs, dim=1), torch.cat(hidden, dim=2), torch.stack(penalties).mean(0))
+        return Output(
+            torch.cat(outputs, dim=1), torch.cat(hidden, dim=2), torch.stack(penalties).mean(0)
+        )
 
 
 Network = TabularNetwork | NetworkEnsemble

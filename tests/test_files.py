@@ -57,7 +57,7 @@ def test_a_loaded_model_answers_the_same(kind, small, tmp_path):
     tabemb.save(model, tmp_path / "m.tabemb")
     loaded = tabemb.load(tmp_path / "m.tabemb")
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
-    np.testing.assert_equal(loaded.history_, model.history_)
+    np.testing.assert_equal(loaded.learning_curve_, model.learning_curve_)
     assert loaded.spaces_["t"].categories.tolist() == ["a", "b"]
     assert loaded.get_params()["hidden"] == (32,)
     assert [p.name for p in tmp_path.iterdir()] == ["m.tabemb"]  # one file, nothing beside it

@@ -360,9 +360,9 @@ def test_what_a_category_says_is_in_its_vector_alone(shops, net):
     """Effects and offsets would say most of it beside the vectors; the net that was passed stays as it is."""
     X, y = shops
     encoder = EmbeddingEncoder(
-        cv=2, n_repeats=1, estimator=net.set_params(effects=True, offsets=True), random_state=0
+        cv=2, n_repeats=1, estimator=net.set_params(effects=True, biases=True), random_state=0
     )
-    off = clone(encoder).set_params(estimator=clone(net).set_params(effects=False, offsets=False))
+    off = clone(encoder).set_params(estimator=clone(net).set_params(effects=False, biases=False))
     pd.testing.assert_frame_equal(encoder.fit_transform(X, y), off.fit_transform(X, y))
     assert encoder.estimator.get_params()["effects"]
 

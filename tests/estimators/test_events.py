@@ -187,7 +187,7 @@ def test_the_defaults_hold_whole_entities_back_and_keep_the_states_of_all():
         entity="who", time="at", hidden=(8,), n_members=1, patience=1, random_state=0, n_jobs=1
     )
     model.fit(X, y)
-    assert np.isfinite(model.history_["eval_loss"][0])
+    assert np.isfinite(model.learning_curve_["eval_loss"][0])
     assert len(model.kept_) == X["who"].nunique()
     judged = clone(model).set_params(early_stopping=True, max_epochs=2).fit(X, y)
     assert len(judged.kept_) == X["who"].nunique()
@@ -196,7 +196,7 @@ def test_the_defaults_hold_whole_entities_back_and_keep_the_states_of_all():
         .set_params(max_epochs=2)
         .fit(X, y, eval_X=log(100, 5, 7), eval_y=answers(log(100, 5, 7)))
     )
-    assert np.isfinite(apart.history_["eval_loss"]).all()
+    assert np.isfinite(apart.learning_curve_["eval_loss"]).all()
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_recurrences_tell_what_a_recurrent_net_has_not_learned():
     settings = {"max_epochs": 6, "n_members": 1, "hidden": (32,), "d_history": 8, "n_pairs": 0}
     accuracy = {}
     for recurrences in (True, False):
-        model = classifier(**settings, outcome_fields=(), recurrences=recurrences).fit(
+        model = classifier(**settings, outcome_fields=(), encounters=recurrences).fit(
             X[~held], y[~held]
         )
         right = model.replay_proba(X[held], y[held]).argmax(1) == y[held]

@@ -225,16 +225,16 @@ def test_the_prior_shrinks_rare_categories_more_than_frequent_ones(small):
 def test_early_stopping_on_given_rows_keeps_their_best_epoch(small, shops):
     X, y = shops
     model = EmbeddingRegressor(**small).fit(X[:600], y[:600], eval_X=X[600:], eval_y=y[600:])
-    assert model.best_epoch_ == int(np.argmin(model.history_["eval_loss"]))
+    assert model.best_epoch_ == int(np.argmin(model.learning_curve_["eval_loss"]))
     assert len(model.spaces_["shop"]) == 4
     rmse = np.sqrt(np.mean((model.predict(X[600:]) - y[600:]) ** 2)) / y[:600].std()
-    assert rmse**2 == pytest.approx(min(model.history_["eval_loss"]), rel=0.05)
+    assert rmse**2 == pytest.approx(min(model.learning_curve_["eval_loss"]), rel=0.05)
 
 
 def test_a_time_budget_is_kept(shops):
     X, y = shops
     model = EmbeddingRegressor(max_epochs=10**5, patience=10**5, max_time=0.5, n_jobs=1).fit(X, y)
-    assert model.history_["seconds"][-1] < 2
+    assert model.learning_curve_["seconds"][-1] < 2
     assert model.score(X, y) > 0.9
 
 
@@ -254,9 +254,9 @@ def test_the_bar_is_quiet_without_a_terminal_and_shows_loss_and_time_when_asked(
 def test_learning_curves_are_drawn(small, shops):
     X, y = shops
     model = EmbeddingRegressor(**small, early_stopping=True).fit(X, y)
-    ax = model.plot_history()
+    ax = model.plot_learning_curve()
     assert [line.get_label() for line in ax.lines][:2] == ["training rows", "rows held back"]
-    assert len(ax.lines[0].get_xdata()) == len(model.history_["epoch"])
+    assert len(ax.lines[0].get_xdata()) == len(model.learning_curve_["epoch"])
 
 
 @pytest.mark.parametrize(
@@ -478,7 +478,7 @@ def test_how_often_few_rows_are_passed_over_is_chosen_by_rows_held_back():
         EmbeddingRegressor(hidden=(32,), n_members=2, random_state=seed, n_jobs=1) for seed in range(3)
     ]
     long, short = (
-        sum(len(model.fit(X, y).history_["epoch"]) for model in models) for y in (clean, noise)
+        sum(len(model.fit(X, y).learning_curve_["epoch"]) for model in models) for y in (clean, noise)
     )
     assert 3 * short <= long
     encoder = models[0].encoder_

@@ -33,7 +33,7 @@ def test_vectors_tell_behaviours_apart_that_no_one_named():
     few = np.arange(20)
     judge = LogisticRegression(max_iter=1000).fit(encoder.transform(X)[few], kind[few])
     learned = judge.score(encoder.transform(new), theirs)
-    assert encoder.history_["train_loss"][-1] < encoder.history_["train_loss"][0]
+    assert encoder.learning_curve_["train_loss"][-1] < encoder.learning_curve_["train_loss"][0]
     untrained = clone(encoder).set_params(max_epochs=1, learning_rate=1e-9).fit(X)
     judge.fit(untrained.transform(X)[few], kind[few])
     assert learned > 0.95

@@ -163,6 +163,6 @@ def test_the_same_seed_gives_the_same_model_bit_for_bit(small, shops):
     X, y = shops
     first, second = (EmbeddingRegressor(**small).fit(X, y) for _ in range(2))
     np.testing.assert_array_equal(first.predict(X), second.predict(X))
-    assert first.history_["train_loss"] == second.history_["train_loss"]
+    assert first.learning_curve_["train_loss"] == second.learning_curve_["train_loss"]
     other = EmbeddingRegressor(**{**small, "random_state": 1}).fit(X, y)
     assert (other.predict(X) != first.predict(X)).any()

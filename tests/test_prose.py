@@ -25,7 +25,9 @@ def text_of(node):
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
-        return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        return "".join(
+            str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values
+        )
     return None
 
 
@@ -39,7 +41,11 @@ def messages(tree):
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_errors_are_sentences_with_a_full_stop(path):
-    wrong = [f"{line}: {text}" for line, text in messages(ast.parse(path.read_text())) if not text.endswith((".", "?"))]
+    wrong = [
+        f"{line}: {text}"
+        for line, text in messages(ast.parse(path.read_text()))
+        if not text.endswith((".", "?"))
+    ]
     assert not wrong, "\n".join(wrong)
 
 

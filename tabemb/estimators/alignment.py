@@ -55,7 +55,8 @@ def _as_read(network: TabularNetwork, name: str, schema: Schema) -> Tensor:
         return vectors
     of_table = torch.cat([block for block, table in zip(weights, schema.table_names) if table == name])
     _, lengths, directions = torch.linalg.svd(of_table, full_matrices=False)
-    return vectors @ directions.T * lengths
+    as_read: Tensor = vectors @ directions.T * lengths
+    return as_read
 
 
 def aligned(networks: Sequence[TableVectors]) -> list[np.ndarray]:
@@ -110,4 +111,4 @@ def _mean(networks: Sequence[TableVectors]) -> TableVectors:
 def _rotation(network: TableVectors, mean: TableVectors) -> np.ndarray:
     weights = np.sqrt(np.minimum(network.counts, mean.counts))[:, None]
     rotation, _ = orthogonal_procrustes(network.vectors * weights, mean.vectors * weights)
-    return rotation.astype(np.float32)
+    return np.asarray(rotation, dtype=np.float32)

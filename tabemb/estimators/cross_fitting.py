@@ -53,10 +53,10 @@ def make_folds(cv: Any, n_repeats: int, y: np.ndarray, is_continuous: bool, seed
     if not times.all():
         raise ValueError(f"cv must hold out each row at least once; row {int(times.argmin())} never is.")
     for k, fold in enumerate(folds):
-        classes = np.unique(y[fold.train]) if single_class_target else []
+        classes = np.unique(y[fold.train]).tolist() if single_class_target else []
         if len(classes) == 1:
             raise ValueError(
-                f"y holds only one class, {classes.tolist()[0]!r}, outside fold {k} of cv; take fewer folds."
+                f"y holds only one class, {classes[0]!r}, outside fold {k} of cv; take fewer folds."
             )
     return folds
 

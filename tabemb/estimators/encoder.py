@@ -200,7 +200,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         self._fit(X, y, sample_weight)
         return self
 
-    def fit_transform(self, X: Any, y: Any, sample_weight: Any = None, **unknown: Never) -> Any:  # type: ignore[override]
+    def fit_transform(self, X: Any, y: Any, sample_weight: Any = None, **unknown: Never) -> Any:
         """Fit, and replace the categories of each row by values that were fitted without the row.
 
         Parameters
@@ -342,8 +342,11 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
     ) -> EmbeddingClassifier | EmbeddingRegressor:
         """Return the estimator to fit on each fold, with the columns to encode as categorical."""
         default = EmbeddingRegressor if is_continuous else EmbeddingClassifier
-        net = default(preset="fast") if self.estimator is None else clone(self.estimator)
-        return net.set_params(**VECTORS, random_state=seed, roles=self._roles(frame, net.roles))
+        net: EmbeddingClassifier | EmbeddingRegressor = (
+            default(preset="fast") if self.estimator is None else clone(self.estimator)
+        )
+        net.set_params(**VECTORS, random_state=seed, roles=self._roles(frame, net.roles))
+        return net
 
     def _roles(self, frame: pa.Table, roles: Any) -> dict[str | int, str]:
         names, given = frame.schema.names, dict(roles or {})
@@ -412,12 +415,14 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
 
     def _is_agreed(self, agreement: np.ndarray) -> np.ndarray:
         """Return which axes the new columns hold, bool (n_axes,): the first in any case."""
-        return (agreement >= self.min_agreement) | (np.arange(len(agreement)) == 0)
+        is_agreed: np.ndarray = (agreement >= self.min_agreement) | (np.arange(len(agreement)) == 0)
+        return is_agreed
 
     def _kept(self, frame: pa.Table, encoded: Sequence[str]) -> list[str]:
         names = frame.schema.names
         others = [name for name in names if name not in encoded]
-        return {"others": others, "all": names, "none": []}[self.keep]
+        kept: dict[str, list[str]] = {"others": others, "all": names, "none": []}
+        return kept[self.keep]
 
     def _check_free(self, frame: pa.Table, encoded: Sequence[str], new_names: Sequence[str]) -> None:
         taken = set(self._kept(frame, encoded)).intersection(new_names)
@@ -506,4 +511,5 @@ def _nearest(vocabulary: Vocabulary, by_code: np.ndarray, features: np.ndarray) 
     """Return the category with the nearest values; None is a missing value, where training rows had one."""
     first = MISSING if vocabulary.counts[MISSING] else N_SPECIAL
     labels = np.array([None, *vocabulary.labels()], dtype=object)[first - MISSING :]
-    return labels[pairwise_distances_argmin(features, by_code[first:])]
+    nearest: np.ndarray = labels[pairwise_distances_argmin(features, by_code[first:])]
+    return nearest

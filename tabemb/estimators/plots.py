@@ -33,6 +33,6 @@ def draw_learning_curve(curve: LearningCurve, best_epoch: int, ax: Axes | None =
             )
     ax.axvline(best_epoch + 1, color="0.6", linestyle=":", label=f"best: epoch {best_epoch + 1}")
     ax.set(xlabel="epoch", ylabel="loss", title="Learning curve")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(need("matplotlib.ticker", extra="maps").MaxNLocator(integer=True))
     ax.legend(frameon=False)
     return ax

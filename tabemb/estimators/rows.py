@@ -271,8 +271,8 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
         if isinstance(probability, list):
             return np.stack([c[p.argmax(1)] for c, p in zip(classes, probability)], axis=1)
         if isinstance(classes, list):
-            return (probability >= 0.5).astype(int)
-        return classes[probability.argmax(1)]
+            return np.asarray(probability >= 0.5, dtype=int)
+        return np.asarray(classes[probability.argmax(1)])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -480,7 +480,7 @@ class EmbeddingRegressor(RegressorMixin, RowEstimator):
     def _new_target(self, y: np.ndarray) -> Target:
         if (self.quantile is not None) != (self.loss == "quantile"):
             raise ValueError(
-                "quantile must be passed with loss='quantile' and with no other; "
+                "quantile goes with loss='quantile'; "
                 f"got quantile={self.quantile!r}, loss={self.loss!r}."
             )
         if self.quantile is None:
@@ -501,4 +501,4 @@ class EmbeddingRegressor(RegressorMixin, RowEstimator):
         ndarray of shape (n_rows,) or (n_rows, n_targets)
         """
         outputs = self._raw_outputs(X)
-        return self.target_.predict(outputs)
+        return np.asarray(self.target_.predict(outputs))

@@ -328,7 +328,8 @@ class EventLog(RowSource):
 
 
 def _keys(entities: pa.ChunkedArray, rows: np.ndarray) -> list[Any]:
-    return entities.take(pa.array(rows)).to_pylist()
+    keys: list[Any] = entities.take(pa.array(rows)).to_pylist()
+    return keys
 
 
 def _with_inside(table: Table, inside: set[str]) -> Table:

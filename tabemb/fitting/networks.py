@@ -257,7 +257,8 @@ def _prior(vocabulary: Vocabulary, settings: NetworkSettings, table: Table, n_ro
     """Return the prior of each code: its strength divided by how often an epoch reads the code."""
     counts = vocabulary.counts.copy()
     counts[[UNKNOWN, MISSING]] += base_rate(settings.unknown_rate, n_rows) * n_rows
-    return (settings.l2 if table.l2 is None else table.l2) / np.maximum(counts, 1)
+    strength = settings.l2 if table.l2 is None else table.l2
+    return np.asarray(strength / np.maximum(counts, 1))
 
 
 def _relative_strength(name: str, encoder: Encoder, effects: Effects | None) -> float:

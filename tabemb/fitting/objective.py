@@ -42,7 +42,8 @@ class Objective:
         penalty = (
             output.penalty * batch.weight
         ).mean()  # negative log prior, in units of log likelihood
-        return loss + penalty * self.target.noise(loss)
+        total: Tensor = loss + penalty * self.target.noise(loss)
+        return total
 
     @torch.no_grad()
     def on_validation(self, pieces: Sequence[Batch]) -> float:

@@ -180,7 +180,7 @@ class RowSettings:
 
 
 @cache  # read with every prediction
-def _defaults(estimator: type) -> dict[str, Any]:
+def _defaults(estimator: Callable[..., Any]) -> dict[str, Any]:
     parameters = signature(estimator).parameters
     return {name: parameter.default for name, parameter in parameters.items()}
 
@@ -215,5 +215,5 @@ def torch_device(name: Any) -> torch.device:
 def is_fast_in_bfloat16(device: torch.device) -> bool:
     """Return whether products of bfloat16 matrices are faster there than those of float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))

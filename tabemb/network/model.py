@@ -329,7 +329,9 @@ class ClassVectors(nn.Module):
     def forward(self, hidden: Tensor, classes: Tensor | None = None) -> Tensor:
         classes = torch.arange(len(self.bias), device=self.bias.device) if classes is None else classes
         bias = F.embedding(classes, self.bias, sparse=True)  # (m, 1)
-        return self.query(hidden) @ (EVENT_SCALE * self._vectors(classes)).T.to(hidden.dtype) + bias.T
+        vectors = EVENT_SCALE * self._vectors(classes)
+        outputs: Tensor = self.query(hidden) @ vectors.T.to(hidden.dtype) + bias.T
+        return outputs
 
     def _vectors(self, classes: Tensor) -> Tensor:
         if self.tied is None:

@@ -50,7 +50,7 @@ class Optimizer:
 
     def step(self, loss: Tensor, rate: float = 1.0) -> None:
         """Update the weights by the gradients of a loss, at this share of the learning rates, and their average."""
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         clip_gradients(self.network)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:

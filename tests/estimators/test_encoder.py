@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from tabemb import EmbeddingClassifier, EmbeddingEncoder, EmbeddingRegressor, Table
 from tabemb.data.pairs import PairCodes
 from tabemb.data.shrinkage import shrunken_means
-from tabemb.estimators.crossfit import Learned, aligned, by_agreement
+from tabemb.estimators.alignment import TableVectors, aligned, by_agreement
 
 PLAIN = {"hidden": (16,), "n_members": 2, "max_epochs": 15, "batch_size": 32, "n_jobs": 1}
 
@@ -122,7 +122,7 @@ def test_turned_spaces_come_back_to_one_another():
     for k, own in enumerate(nets):
         own[k] = 99.0  # a code that this net never saw
     own_counts = [np.where(np.arange(50) == k, 0.0, counts) for k in range(3)]
-    turned = aligned([Learned(*own) for own in zip(nets, own_counts)])
+    turned = aligned([TableVectors(*own) for own in zip(nets, own_counts)])
     np.testing.assert_allclose(turned[0][3:], turned[1][3:], atol=1e-6)
     np.testing.assert_allclose(turned[0][3:], turned[2][3:], atol=1e-6)
     np.testing.assert_allclose(turned[0][3:] @ turned[0][3:].T, vectors[3:] @ vectors[3:].T, atol=1e-5)

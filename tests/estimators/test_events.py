@@ -188,9 +188,9 @@ def test_the_defaults_hold_whole_entities_back_and_keep_the_states_of_all():
     )
     model.fit(X, y)
     assert np.isfinite(model.learning_curve_["eval_loss"][0])
-    assert len(model.kept_) == X["who"].nunique()
-    judged = clone(model).set_params(early_stopping=True, max_epochs=2).fit(X, y)
-    assert len(judged.kept_) == X["who"].nunique()
+    assert len(model.source_.states) == X["who"].nunique()
+    stopped = clone(model).set_params(early_stopping=True, max_epochs=2).fit(X, y)
+    assert len(stopped.source_.states) == X["who"].nunique()
     apart = (
         clone(model)
         .set_params(max_epochs=2)
@@ -230,12 +230,12 @@ def test_wrong_events_are_named():
     with pytest.raises(ValueError, match="X lacks column 'tries'"):
         model.update(X.drop(columns="tries"), y)
     with pytest.raises(
-        ValueError, match=r"'at' holds 2019.* in row 0, but a later event of 'w1' was taken in before"
+        ValueError, match=r"'at' holds 2019.* in row 0, but a later event of 'w1' was read before"
     ):
         model.update(X[X["who"] == "w1"].assign(at=pd.Timestamp("2019")), y[X["who"] == "w1"])
 
 
-def test_recurrences_tell_what_a_recurrent_net_has_not_learned():
+def test_encounters_add_what_a_recurrent_net_has_not_learned():
     rng = np.random.default_rng(0)
     n, n_entities = 4000, 80
     X = pd.DataFrame({"who": rng.integers(n_entities, size=n).astype(str), "at": np.arange(n)})
@@ -248,17 +248,15 @@ def test_recurrences_tell_what_a_recurrent_net_has_not_learned():
     seen = (X.groupby(["who", "what"]).cumcount() > 0).to_numpy()[held]
     settings = {"max_epochs": 6, "n_members": 1, "hidden": (32,), "d_history": 8, "n_pairs": 0}
     accuracy = {}
-    for recurrences in (True, False):
-        model = classifier(**settings, outcome_fields=(), encounters=recurrences).fit(
-            X[~held], y[~held]
-        )
+    for encounters in (True, False):
+        model = classifier(**settings, outcome_fields=(), encounters=encounters).fit(X[~held], y[~held])
         right = model.replay_proba(X[held], y[held]).argmax(1) == y[held]
-        accuracy[recurrences] = right[seen].mean()
+        accuracy[encounters] = right[seen].mean()
     assert accuracy[True] > 0.98
     assert accuracy[False] < 0.8
 
 
-def test_a_name_that_recurrences_need_is_refused():
+def test_a_name_that_encounters_need_is_refused():
     X = log().rename(columns={"tries": "what.count"})
     with pytest.raises(ValueError, match=r"X has a column 'what.count', a name that is needed"):
         EventClassifier(entity="who", time="at", max_epochs=1).fit(X, answers(X))

@@ -228,12 +228,15 @@ def test_other_fields_than_in_fit_are_errors(trips):
 
 
 def test_batches_hold_rows_of_like_length():
+    from tabemb.network.inputs import Kept
     from tabemb.training.batches import Batches
 
     lengths = torch.from_numpy(np.random.default_rng(0).geometric(0.02, 4000))
-    batches = list(Batches([torch.arange(4000)], 50, torch.Generator().manual_seed(0), lengths=lengths))
-    assert sorted(torch.cat([rows for (rows,) in batches]).tolist()) == list(range(4000))
-    padded = sum(50 * int(lengths[rows].max()) for (rows,) in batches)
+    source = Kept(torch.zeros(4000, 0), torch.arange(4000))
+    generator = torch.Generator().manual_seed(0)
+    batches = [batch.counts for batch in Batches(source, 50, generator, lengths=lengths)]
+    assert sorted(torch.cat(batches).tolist()) == list(range(4000))
+    padded = sum(50 * int(lengths[rows].max()) for rows in batches)
     assert padded < 1.7 * int(lengths.sum())
     plain = sum(50 * int(part.max()) for part in lengths.split(50))
     assert plain > 3 * int(lengths.sum())

@@ -247,7 +247,7 @@ def test_the_bar_is_quiet_without_a_terminal_and_shows_loss_and_time_when_asked(
     monkeypatch.setattr("tabemb.progress.BAR_DELAY", 0)
     EmbeddingRegressor(**small, verbose=True, early_stopping=True).fit(X, y)
     shown = capsys.readouterr().err
-    assert "eval" in shown
+    assert "validation" in shown
     assert "<" in shown  # remaining time
 
 
@@ -255,7 +255,7 @@ def test_learning_curves_are_drawn(small, shops):
     X, y = shops
     model = EmbeddingRegressor(**small, early_stopping=True).fit(X, y)
     ax = model.plot_learning_curve()
-    assert [line.get_label() for line in ax.lines][:2] == ["training rows", "rows held back"]
+    assert [line.get_label() for line in ax.lines][:2] == ["training rows", "validation rows"]
     assert len(ax.lines[0].get_xdata()) == len(model.learning_curve_["epoch"])
 
 
@@ -333,7 +333,7 @@ FRAME = pd.DataFrame({"c": list("ab") * 5, "n": np.arange(10.0)})
         ({"max_time": -1}, "max_time must be"),
         ({"dim": "large"}, "dim must be"),
         ({"X": "my.csv"}, "X must be a frame or a 2-D array; got a str"),
-        ({"y": "sales"}, "y must hold the answers, not the name of a column"),
+        ({"y": "sales"}, "y must hold the target values, not the name of a column"),
         ({"y": pd.date_range("2020", periods=10)}, "Times .* not supported in y"),
         ({"y": np.array([1e300] * 5 + [-1e300] * 5)}, "y spreads too far"),
         ({"sample_weight": "size"}, "sample_weight must hold numbers"),

@@ -88,12 +88,12 @@ def test_the_same_seed_gives_the_same_vectors_and_so_does_the_file(tmp_path):
         (
             pd.DataFrame({"a": [1, 2]}),
             {},
-            "X must have a column of lists; make one of a log with HistoryJoiner",
+            "X must have a column of lists; HistoryJoiner makes one of a log",
         ),
         (
             pa.table({"a": [["x"], []]}),
             {},
-            "events in two rows at least, to tell them apart; 1 has them",
+            "events in at least two rows, to compare them; got 1",
         ),
         (pa.table({"a": [["x"], ["y"]]}), {"temperature": 0}, "temperature must be a number > 0; got 0"),
         (

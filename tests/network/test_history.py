@@ -77,7 +77,9 @@ def test_neither_padding_nor_other_rows_change_an_answer(kind, pooling):
         alone, _ = net(history.take(torch.tensor([i])), tables)
         torch.testing.assert_close(alone[0], together[i], rtol=1e-5, atol=1e-6)
     order = torch.tensor([4, 3, 0, 1, 2])
-    torch.testing.assert_close(net(history.take(order), tables)[0], together[order], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        net(history.take(order), tables)[0], together[order], rtol=1e-5, atol=1e-6
+    )
     assert not together[1].any()  # no events: nothing, and a count of zero
 
 

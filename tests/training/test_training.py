@@ -100,7 +100,9 @@ def test_the_rate_falls_to_zero_where_the_end_is_known_and_stays_where_it_is_not
 
     def loss(batch):
         steps.append(network.layer.bias.item())
-        return (network(batch.x) - batch.y).mean()  # a slope that stays: each step of Adam is as long as its rate
+        return (
+            network(batch.x) - batch.y
+        ).mean()  # a slope that stays: each step of Adam is as long as its rate
 
     evaluate = (lambda: 1.0) if validates else None
     train(Training(network, batches, loss, optimizer, 10, evaluate, patience=10))
@@ -174,9 +176,7 @@ def test_groups_stay_whole_and_in_their_order_and_an_epoch_has_a_start():
     groups = torch.repeat_interleave(torch.arange(7), torch.tensor(sizes))
     rows = torch.nonzero(groups != 3).flatten()
     generator = torch.Generator().manual_seed(0)
-    batches = Batches(
-        numbered(32), 6, generator, rows, groups=groups, start=lambda: starts.append(1)
-    )
+    batches = Batches(numbered(32), 6, generator, rows, groups=groups, start=lambda: starts.append(1))
     for epoch in range(3):
         found = [batch.x for batch in batches]
         assert sorted(torch.cat(found).tolist()) == rows.tolist()

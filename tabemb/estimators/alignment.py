@@ -44,10 +44,10 @@ def vectors_of(
 
 
 def _as_read(network: TabularNetwork, name: str, schema: Schema) -> Tensor:
-    """Return the vectors of a table, (n_codes, d), as far apart as they are for the layer that reads them.
+    """Return the vectors of a table, (n_codes, d), at the distances that the next layer sees.
 
-    A network may make a vector longer and its weights smaller without changing the output: only their product means
-    something.
+    A network may make a vector longer and its weights smaller without changing the output: only their
+    product means something.
     """
     vectors = network.tables.vectors(list(schema.tables).index(name))
     weights = network.column_weights()
@@ -62,8 +62,8 @@ def _as_read(network: TabularNetwork, name: str, schema: Schema) -> Tensor:
 def aligned(networks: Sequence[TableVectors]) -> list[np.ndarray]:
     """Rotate each network's vectors of a table to lie as near as they can to the mean of all.
 
-    Rotations alone (generalised Procrustes, Gower 1975) keep lengths and angles. A code counts by the root of how
-    often both networks saw it.
+    Rotations alone (generalised Procrustes, Gower 1975) keep lengths and angles. A code counts by the
+    root of how often both networks saw it.
     """
     mean = networks[0]
     for _ in range(N_ROUNDS):
@@ -75,7 +75,7 @@ def aligned(networks: Sequence[TableVectors]) -> list[np.ndarray]:
 def by_agreement(
     vectors: Sequence[np.ndarray], counts: np.ndarray
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return the networks' vectors along the principal axes of their mean, and the agreement along each axis.
+    """Return the vectors along the principal axes of their mean, and the agreement on each axis.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ def by_agreement(
     vectors : list of ndarray of shape (n_codes, d)
         The direction of most variance first.
     agreement : ndarray of shape (d,)
-        Share of the variance along each axis that the networks have in common, from 0 to 1: the reliability of one
-        network (intraclass correlation, Shrout & Fleiss 1979).
+        Share of the variance along each axis that the networks have in common, from 0 to 1: the
+        reliability of one network (intraclass correlation, Shrout & Fleiss 1979).
     """
     counts, mean = counts + 1e-9, np.mean(vectors, axis=0)  # no network may have seen any code
     center = np.average(mean, axis=0, weights=counts)

@@ -1,4 +1,4 @@
-"""The public face that all estimators of rows share: `fit` as a recipe, `transform`, spaces, learning curves."""
+"""The public face that all estimators of rows share: fit, transform, spaces, learning curves."""
 
 from __future__ import annotations
 

@@ -154,10 +154,10 @@ def _with_width(table: Table, dim: int | str, n_categories: int) -> Table:
 
 
 def _unit(vectors: Sequence[np.ndarray], codes: np.ndarray) -> float:
-    """Return the unit in which a column's vectors vary by one over the rows, on average over the columns.
+    """Return the unit in which vectors vary by one over the rows, on average over the columns.
 
-    One unit for all columns: columns that matter more to the target keep longer vectors, so that distances between
-    rows count what matters.
+    One unit for all columns: columns that matter more to the target keep longer vectors, so that
+    distances between rows count what matters.
     """
     variances = [table[column].var(axis=0).sum() for table, column in zip(vectors, codes.T)]
     unit = float(np.mean(variances)) ** 0.5
@@ -230,7 +230,7 @@ def fit_effects(
 
 
 def _responses(rows: Rows, is_continuous: bool) -> tuple[np.ndarray, list[str]]:
-    """Return what is averaged, (n_rows, n_responses), numbers or indicators of classes; and names for it."""
+    """Return numbers or indicators of classes, (n_rows, n_responses), and names for them."""
     if is_continuous:
         responses, labels = rows.y.reshape(len(rows), -1), None
     else:

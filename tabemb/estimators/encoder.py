@@ -51,50 +51,52 @@ MOST_CLASSES = 100
 
 
 class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
-    """Transformer that replaces categorical columns by numbers: learned vectors, shrunken effects, or both.
+    """Transformer that replaces categorical columns by learned vectors, shrunken effects, or both.
 
-    A network that predicts y learns a vector for each category (entity embeddings, Guo & Berkhahn 2016). One
-    network is trained for each fold, without the rows of the fold, and its vectors are rotated onto those of
-    the others (orthogonal Procrustes, Schoenemann 1966). `fit_transform` gives each row the vectors of
-    networks that were trained without it, `transform` the mean over the folds. The new columns of a category
-    are the principal axes of its vectors on which the networks agree, the one of most variance first; the
-    other axes hold noise. All vectors have one unit, in which those of a column vary by one on average:
-    columns that matter more to y have longer vectors. Scaling each new column to a variance of one would
-    hide that from neighbours and regularised models.
+    A network that predicts y learns a vector for each category (entity embeddings, Guo & Berkhahn
+    2016). One network is trained for each fold, without the rows of the fold, and its vectors are
+    rotated onto those of the others (orthogonal Procrustes, Schoenemann 1966). `fit_transform` gives
+    each row the vectors of networks that were trained without it, `transform` the mean over the folds.
+    The new columns of a category are the principal axes of its vectors on which the networks agree,
+    the one of most variance first; the other axes hold noise. All vectors have one unit, in which
+    those of a column vary by one on average: columns that matter more to y have longer vectors.
+    Scaling each new column to a variance of one would hide that from neighbours and regularised
+    models.
 
     .. note::
-       ``fit_transform(X, y)`` is not ``fit(X, y).transform(X)``: with the latter, the vectors of a training row
-       are fitted on its own target, and the next model trusts them more than it should. Pipelines call the
-       former.
+       ``fit_transform(X, y)`` is not ``fit(X, y).transform(X)``: with the latter, the vectors of a
+       training row are fitted on its own target, and the next model trusts them more than it should.
+       Pipelines call the former.
 
     Parameters
     ----------
     columns : sequence of str or "auto", default="auto"
         The columns to encode. "auto": those that are categorical by their type or by the roles of
-        ``estimator``; if there are none, all of them. The networks read the other columns too; `transform`
-        needs the encoded ones alone.
+        ``estimator``; if there are none, all of them. The networks read the other columns too;
+        `transform` needs the encoded ones alone.
     kind : {"vectors", "prediction", "both"}, default="vectors"
-        New columns of a category: its vector (``{column}_0``, ...), its effect, which is the mean target of its
-        rows, shrunken towards the mean of all the more the fewer they are (``{column}_effect``; one for
-        each of three classes or more), or both. No network is trained for "prediction".
+        New columns of a category: its vector (``{column}_0``, ...), its effect, which is the mean
+        target of its rows, shrunken towards the mean of all the more the fewer they are
+        (``{column}_effect``; one for each of three classes or more), or both. No network is trained
+        for "prediction".
     n_pairs : int, default=36
-        Largest number of pairs of columns that have an effect (``{column}*{column}_effect``), with the kinds
-        that have effects: the pairs that add most to the effects of their two columns. 0: none.
+        Largest number of pairs of columns that have an effect (``{column}*{column}_effect``), with the
+        kinds that have effects: the pairs that add most to the effects of their two columns. 0: none.
     min_agreement : float, default=0.5
-        Share of the variance along an axis that networks of different folds have in common, from 0 to 1; axes
-        with less are left out, but for the first. 0 keeps all, as many as ``dim``: linear models gain a few
-        percent, trees and neighbours nothing, for several times as many columns.
+        Share of the variance along an axis that networks of different folds have in common, from 0 to
+        1; axes with less are left out, but for the first. 0 keeps all, as many as ``dim``: linear
+        models gain a few percent, trees and neighbours nothing, for several times as many columns.
     keep : {"others", "all", "none"}, default="others"
         The columns of X that stay, before the new ones: those that are not encoded, all, or none.
     target_type : {"auto", "continuous", "classes"}, default="auto"
         Kind of y. "auto": floats that are not whole are continuous; whole numbers, text and booleans are
         classes.
     cv : int, splitter or iterable of (train, test) positions, default=3
-        The folds. An int shuffles, and keeps the shares of classes. A row that is held out several times gets
-        the mean of its out-of-fold vectors.
+        The folds. An int shuffles, and keeps the shares of classes. A row that is held out several
+        times gets the mean of its out-of-fold vectors.
     n_repeats : int, default=2
-        How often the folds of an int are drawn. Each repeat trains ``cv`` networks more, and makes the vectors
-        less noisy: 3 in the place of 2 costs half as much time more.
+        How often the folds of an int are drawn. Each repeat trains ``cv`` networks more, and makes the
+        vectors less noisy: 3 in the place of 2 costs half as much time more.
     estimator : EmbeddingClassifier or EmbeddingRegressor, optional
         The network, with its settings, such as roles, shared tables, ``dim``; None: one of
         ``preset="fast"``. Its ``effects`` and ``biases`` are turned off, so that all that it learns of a
@@ -243,7 +245,8 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : frame or array-like of shape (n_rows, n_features)
-            New columns as `transform` gives them: a frame by their names, an array all of them in their order.
+            New columns as `transform` gives them: a frame by their names, an array all of them in
+            their order.
 
         Returns
         -------
@@ -332,8 +335,8 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         n_distinct = len(np.unique(values)) if is_whole else 0
         if n_distinct > MOST_CLASSES:
             raise ValueError(
-                f"y holds {n_distinct} different whole numbers, which may be classes or a quantity; pass "
-                "target_type='classes' or target_type='continuous'."
+                f"y holds {n_distinct} different whole numbers, which may be classes or a quantity; "
+                "pass target_type='classes' or target_type='continuous'."
             )
         return kind.startswith("continuous")
 
@@ -403,7 +406,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
     def _values_by_fold(
         self, vectors: FoldVectors, effects: FoldEffects, table_names: Sequence[str]
     ) -> list[list[np.ndarray]]:
-        """Return the new values of each code of each column and pair, float32 (n_codes, width), by fold."""
+        """Return by fold the new values of each code of each column and pair, (n_codes, width)."""
         axes = {name: self._is_agreed(agreement) for name, agreement in vectors.agreement.items()}
         by_fold = []
         for fold_vectors, fold_effects in zip(vectors.by_fold, effects.by_fold):
@@ -508,7 +511,7 @@ def _read(by_code: list[np.ndarray], codes: np.ndarray) -> np.ndarray:
 
 
 def _nearest(vocabulary: Vocabulary, by_code: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Return the category with the nearest values; None is a missing value, where training rows had one."""
+    """Return the category with the nearest values; None stands for a missing value."""
     first = MISSING if vocabulary.counts[MISSING] else N_SPECIAL
     labels = np.array([None, *vocabulary.labels()], dtype=object)[first - MISSING :]
     nearest: np.ndarray = labels[pairwise_distances_argmin(features, by_code[first:])]

@@ -217,7 +217,7 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
 
     @property
     def classes_(self) -> Any:
-        """The classes in the order of the columns of :meth:`predict_proba`; a list for several targets."""
+        """The classes in the order of the columns of `predict_proba`; a list for several targets."""
         check_is_fitted(self, "target_")
         return self.target_.classes_
 

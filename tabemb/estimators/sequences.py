@@ -55,12 +55,13 @@ SHARED = (
 
 
 class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Transformer that learns a vector for the events of each row, without a target: features for any model.
+    """Transformer that learns a vector for the events of each row, without a target.
 
-    A recurrent net reads two random slices of the events of each row. Training pulls the two vectors of a
-    row together and pushes those of different rows apart, so that a vector holds what distinguishes the
-    behaviour of one row from another's (contrastive learning for event sequences, Babaev et al. 2022, with
-    the loss of Chen et al. 2020). `HistoryJoiner` makes rows of a log first, one for each entity.
+    A recurrent net reads two random slices of the events of each row. Training pulls the two vectors
+    of a row together and pushes those of different rows apart, so that a vector holds what
+    distinguishes the behaviour of one row from another's (contrastive learning for event sequences,
+    Babaev et al. 2022, with the loss of Chen et al. 2020). `HistoryJoiner` makes rows of a log first,
+    one for each entity.
 
     Parameters
     ----------
@@ -266,7 +267,7 @@ class ContrastiveObjective:
     temperature: float
 
     def __call__(self, rows: RowInputs) -> Tensor:
-        """Return the cross-entropy of finding the other slice of a row among those of all rows: a scalar."""
+        """Return the cross-entropy of finding a row's other slice among all slices: a scalar."""
         both = [self.network(_random_slices(rows)) for _ in range(2)]
         vectors = F.normalize(torch.cat(both), dim=1)  # (2 n, d)
         similarity = (vectors @ vectors.T / self.temperature).fill_diagonal_(-torch.inf)

@@ -188,7 +188,7 @@ class Columns:
             del estimator.feature_names_in_
 
     def align(self, X: Any, estimator: Any) -> pa.Table:
-        """Return other rows as Arrow: columns of a frame are matched by name, those of an array by position.
+        """Return other rows as Arrow: columns matched by name in a frame, by position in an array.
 
         Raises
         ------
@@ -201,7 +201,8 @@ class Columns:
         name = type(estimator).__name__
         if frame.num_columns != self.n:
             raise ValueError(
-                f"X has {frame.num_columns} features, but {name} is expecting {self.n} features as input."
+                f"X has {frame.num_columns} features, but {name} is expecting {self.n} features "
+                "as input."
             )
         return self._by_position(frame, name)
 

@@ -1,4 +1,4 @@
-"""A log of events as rows: each event with the earlier events of its entity, and states kept for later ones."""
+"""A log of events as rows: each event with the earlier events of its entity, or their state."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from tabemb.data.encounters import Coded, Encounters
 from tabemb.data.encoding import Encoder
+from tabemb.data.encounters import Coded, Encounters
 from tabemb.data.histories import as_structs
 from tabemb.data.joins import check_column
 from tabemb.data.schema import Schema, Table, infer_role, infer_schema
@@ -35,7 +35,8 @@ PIECE = 4096
 L2_CLASSES = 20.0
 """``l2`` of the vectors of many classes, which targets and earlier events share."""
 LONGEST = 100
-"""Longest part of a sequence in a training step: in a longer one each event would wait for all before it."""
+"""Longest part of a sequence in a training step: in a longer one each event would wait for all before
+it."""
 
 
 class EventLog(RowSource):
@@ -139,7 +140,7 @@ class EventLog(RowSource):
         return np.flatnonzero(np.diff(self.groups(frame), prepend=-1))
 
     def _gaps(self, frame: pa.Table) -> np.ndarray:
-        """Return the days since the event before, of sorted events; for an entity's first, since its kept state."""
+        """Return the days since the event before, or since the kept state, of sorted events."""
         moments, heads = self.moments(frame), self._heads(frame)
         gaps = np.diff(self.time_axis.span(moments), prepend=np.nan)
         past = self.states.read(_keys(frame[self.entity], heads))
@@ -162,11 +163,12 @@ class EventLog(RowSource):
         taken = names.intersection(frame.schema.names)
         if taken:
             raise ValueError(
-                f"X has a column {min(taken)!r}, a name that is needed for the earlier events; rename it."
+                f"X has a column {min(taken)!r}, a name that is needed for the earlier events; "
+                "rename it."
             )
 
     def _with_earlier(self, frame: pa.Table, y: np.ndarray, target: Target) -> pa.Table:
-        """Return what is known before each target, and a list of one event: what later rows see of it."""
+        """Join what is known before each target with a list of one event, for later rows to see."""
         gaps, counted = self._gaps(frame), self._counted(y, target)
         encounters = self.encounters.before(frame, self.moments(frame), counted)
         known = self._before_target(frame, gaps, encounters)
@@ -186,7 +188,7 @@ class EventLog(RowSource):
         tables: Mapping[str, Table] | None,
         target: Target,
     ) -> Schema:
-        """Return the schema in which a field of the present event and of the earlier ones share a table."""
+        """Return a schema where a field of the event and of the earlier events share a table."""
         full_roles = self._roles_of_both(frame, roles or {})
         features = infer_schema(frame, full_roles)
         inside = {feature.name for feature in features.histories[EARLIER].categorical}
@@ -221,7 +223,7 @@ class EventLog(RowSource):
         return inputs.with_history(Prefixes(Ragged(offsets, events.codes, events.numbers)))
 
     def encode_new(self, encoder: Encoder, frame: pa.Table) -> RowInputs:
-        """Return events that each go on from the kept state of their entity, and know nothing of one another."""
+        """Return events that each go on from the kept state of their entity."""
         self.check_columns(frame)
         past, moments = self.states.read(self._entities(frame).to_pylist()), self.moments(frame)
         self._check_times(frame, past, moments)
@@ -293,7 +295,7 @@ class EventLog(RowSource):
     def after_kept(
         self, frame: pa.Table, y: np.ndarray, target: Target
     ) -> tuple[pa.Table, np.ndarray, np.ndarray]:
-        """Return new events, sorted and joined, as they follow the kept ones; their targets; the order."""
+        """Return new events, sorted and joined to the kept states, with targets and their order."""
         self.check_columns(frame, self.outcome_fields)
         past = self.states.read(self._entities(frame).to_pylist())
         self._check_times(frame, past, self.moments(frame))
@@ -340,7 +342,7 @@ def _with_inside(table: Table, inside: set[str]) -> Table:
 
 
 def _sizes_of_groups(sizes: Sequence[int], at_once: int) -> Iterator[int]:
-    """Yield the sizes of pieces of whole groups, each with up to ``at_once`` rows or one larger group."""
+    """Yield the sizes of pieces of whole groups, with up to ``at_once`` rows where groups allow it."""
     piece = 0
     for size in sizes:
         if piece and piece + size > at_once:

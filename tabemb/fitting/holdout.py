@@ -25,8 +25,8 @@ class Holdout:
     validation : Rows, optional
         Other rows, which choose the best epoch and never train.
     train : ndarray of int, optional
-        Positions in ``rows`` of those that train at first. The other ones validate meanwhile; in the end all of
-        ``rows`` train for a few epochs more. None: all of them train from the start.
+        Positions in ``rows`` of those that train at first. The other ones validate meanwhile; in the
+        end all of ``rows`` train for a few epochs more. None: all of them train from the start.
     """
 
     rows: Rows
@@ -99,5 +99,5 @@ def _splitter(
 
 
 def _validation_share(fraction: float | str, n_rows: int) -> float:
-    """Return a tenth of few rows; of many, as many as make the choice surer without wasting training rows."""
+    """Return a tenth, or less of many rows: a surer choice is not worth the training rows."""
     return min(0.1, 10 / n_rows**0.5) if fraction == "auto" else float(fraction)

@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder, Inputs
@@ -209,7 +208,7 @@ def _history(
 
 
 def _biases(specs: list[TableSpec], table_of: list[int], n_outputs: int) -> Tables:
-    """Return tables as wide as the output, from zero, under the priors of the tables that the columns read."""
+    """Return tables as wide as the output, all zeros, with the priors of the columns' tables."""
     flat = [TableSpec(s.n_rows, n_outputs, s.prior, init=0.0, sparse=s.sparse) for s in specs]
     return Tables(flat, table_of)
 
@@ -262,9 +261,10 @@ def _prior(vocabulary: Vocabulary, settings: NetworkSettings, table: Table, n_ro
 
 
 def _relative_strength(name: str, encoder: Encoder, effects: Effects | None) -> float:
-    """Return the factor on a table's prior: above one where the effects of its columns are noisier than typical.
+    """Return the factor on a table's prior: above one where its columns are noisier than typical.
 
-    The root takes the middle between no factor and the full one, as vectors hold more than these effects.
+    The root takes the middle between no factor and the full one, as vectors hold more than these
+    effects.
     """
     columns = [i for i, table in enumerate(encoder.schema.table_names) if table == name]
     if effects is None or not columns:
@@ -284,7 +284,8 @@ def _dim(
         return table_dim(settings.dim if table.dim is None else table.dim, len(vocabulary.categories))
     if table.dim is not None and table.dim != given.shape[1]:
         raise ValueError(
-            f"Table {name!r} has dim={table.dim!r}, but its pretrained vectors have width {given.shape[1]}."
+            f"Table {name!r} has dim={table.dim!r}, but its pretrained vectors have width "
+            f"{given.shape[1]}."
         )
     return given.shape[1]
 

@@ -21,8 +21,8 @@ def given_vectors(name: str, pretrained: Any) -> pd.DataFrame:
         return pretrained
     if not isinstance(pretrained, Mapping):
         raise TypeError(
-            f"Table {name!r}: pretrained must be an EmbeddingSpace, a DataFrame indexed by category or a "
-            f"mapping from category to vector; got {type(pretrained).__name__}."
+            f"Table {name!r}: pretrained must be an EmbeddingSpace, a DataFrame indexed by category or "
+            f"a mapping from category to vector; got {type(pretrained).__name__}."
         )
     widths = {np.size(vector) for vector in pretrained.values()}
     if len(widths) != 1:
@@ -48,7 +48,8 @@ def check_vectors(name: str, given: pd.DataFrame) -> pd.DataFrame:
         ) from error
     if not finite.all():
         raise ValueError(
-            f"Table {name!r}: the pretrained vector of category {given.index[~finite][0]!r} is not finite."
+            f"Table {name!r}: the pretrained vector of category {given.index[~finite][0]!r} is not "
+            "finite."
         )
     return given
 
@@ -66,7 +67,8 @@ def match_vectors(name: str, given: pd.DataFrame, vocabulary: Vocabulary) -> np.
     known = codes >= N_SPECIAL
     if not known.any():
         raise ValueError(
-            f"Table {name!r}: none of the {len(given)} pretrained vectors is of a category of its columns."
+            f"Table {name!r}: none of the {len(given)} pretrained vectors is of a category of its "
+            "columns."
         )
     vectors = np.full((len(vocabulary), given.shape[1]), np.nan, dtype=np.float32)
     vectors[codes[known]] = given.to_numpy(np.float32)[known]

@@ -136,7 +136,7 @@ def _hidden(hidden: tuple[int, ...] | str, n_rows: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Trainer:
-    """The trainings of one network: the first, and another one on all rows where the hold-out says so."""
+    """The trainings of one network: the first, and one on all rows if the hold-out refits."""
 
     fitted: Fitted
     network: TabularNetwork
@@ -153,7 +153,7 @@ class Trainer:
         return self._training(train, self.budget.share(2) if self.holdout.refit else self.budget)
 
     def refit(self, best_epoch: int) -> Training:
-        """Return the training that follows, on all rows: for some of the epochs that were best before."""
+        """Return the training that follows, on all rows, for a share of the best number of epochs."""
         self.rows.use_effects_of(None)
         return self._training(
             None, self.budget, -(-(best_epoch + 1) // self.fitted.source.refit_divisor)

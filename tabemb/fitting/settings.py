@@ -154,7 +154,7 @@ class RowSettings:
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
-        """Read the parameters of an estimator; its preset replaces those that are left at their defaults."""
+        """Read an estimator's parameters; its preset replaces those left at their defaults."""
         preset = PRESETS[estimator.preset]
         values = {field.name: getattr(estimator, field.name) for field in fields(cls)}
         defaults = _defaults(type(estimator))
@@ -186,7 +186,7 @@ def _defaults(estimator: Callable[..., Any]) -> dict[str, Any]:
 
 
 def show_progress(verbose: bool | None) -> bool | None:
-    """Return whether to show a progress bar: never inside a joblib worker, unless ``verbose`` says so."""
+    """Return whether to show a progress bar: not inside a joblib worker, unless ``verbose``."""
     return False if verbose is None and is_nested() else verbose
 
 

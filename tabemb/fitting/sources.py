@@ -29,8 +29,8 @@ class RowSource:
     refit_divisor : int
         In the end all rows train for the best number of epochs divided by this.
     n_precise : int
-        Up to this many rows are predicted in double precision, so that a row's prediction does not depend on the rows
-        beside it: a product of matrices rounds differently with other rows.
+        Up to this many rows are predicted in double precision, so that a row's prediction does not
+        depend on the rows beside it: a product of matrices rounds differently with other rows.
     target_field : str or None
         The field of earlier events that holds their targets.
     has_sequences : bool

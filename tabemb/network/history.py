@@ -56,8 +56,8 @@ class HistoryEncoder(nn.Module):
 class BagOfEvents(HistoryEncoder):
     """One layer for each event, then mean, maximum, sum and last over the events of a row.
 
-    The first three do not depend on the order, so this suits bags of categories too. Sums enter by their logarithm,
-    so that a long history is no outlier.
+    The first three do not depend on the order, so this suits bags of categories too. Sums enter by
+    their logarithm, so that a long history is no outlier.
 
     Shape
     -----
@@ -98,7 +98,7 @@ class BagOfEvents(HistoryEncoder):
 
 
 class Recurrent(HistoryEncoder):
-    """A recurrent net over the events in their order. Padding stands behind the events and never changes a vector.
+    """A recurrent net over the events in their order; padding never changes a vector.
 
     Shape
     -----
@@ -152,7 +152,7 @@ class LSTM(Recurrent):
             return before, state if self.training else self._after(events, history, state, cell)
 
     def _after(self, events: Tensor, history: Ragged, state: Tensor, cell: tuple[Tensor, ...]) -> Tensor:
-        # torch gives the memory of the last step only, which is padding in shorter rows; packed rows have none
+        # torch gives the memory of the last step only: padding in shorter rows, unless they are packed
         has_events = history.lengths > 0
         packed = nn.utils.rnn.pack_padded_sequence(
             history.padded(events)[has_events],
@@ -221,13 +221,14 @@ POOLINGS: dict[str, type[LastState]] = {
 
 
 class HistoryNetwork(nn.Module):
-    """Embeds the categories of events, encodes their numbers, and encodes all events of a row as one vector.
+    """Embeds the categories and numbers of events, and encodes all events of a row as one vector.
 
     The tables belong to the whole network, so that a column and a field of events can share one.
 
     Shape
     -----
-    output : (n, dim), the encoder's vector and the logarithm of the number of events; the tables' penalty (n,)
+    output : (n, dim), the encoder's vector and the logarithm of the number of events; the tables'
+    penalty (n,)
     """
 
     def __init__(
@@ -253,7 +254,7 @@ class HistoryNetwork(nn.Module):
 
 
 class SequenceNetwork(HistoryNetwork):
-    """A history network that gives every event of a sequence, in one pass, the vector of the events before it.
+    """A history network that gives each event of a sequence the vector of the events before it.
 
     Shape
     -----

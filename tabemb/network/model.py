@@ -1,4 +1,4 @@
-"""The whole network: tables, numbers and histories joined, a backbone, one linear head for each member."""
+"""The whole network: tables, numbers and histories joined, a backbone, a head for each member."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Output(NamedTuple):
 
 
 class TabularNetwork(nn.Module):
-    """Embeds the categories, encodes numbers and histories, joins them and gives one output for each member.
+    """Embeds categories, encodes numbers and histories, and gives one output for each member.
 
-    ``biases``, tables as wide as the output, add a number of each category to the output: the wide part of Wide & Deep
-    (Cheng et al. 2016), a random effect of the category. Effects of levels are inputs beside the vectors. In training
-    some cells are hidden first. Inputs in double precision give an output in double precision, if the weights outside
-    the tables are doubles too.
+    ``biases``, tables as wide as the output, add a number of each category to the output: the wide
+    part of Wide & Deep (Cheng et al. 2016), a random effect of the category. Effects of levels are
+    inputs beside the vectors. In training some cells are hidden first. Inputs in double precision give
+    an output in double precision, if the weights outside the tables are doubles too.
 
     Parameters
     ----------
@@ -112,7 +112,8 @@ class TabularNetwork(nn.Module):
     def column_weights(self) -> list[Tensor] | None:
         """Return the first layer's weights of each categorical column, (n_members x d_out, dim) each.
 
-        They say how far apart two categories are for the network; None where the backbone has no such layer.
+        They say how far apart two categories are for the network; None where the backbone has no such
+        layer.
         """
         weights, columns = self.backbone.first_weights(), self.tables.columns
         if weights is None:
@@ -173,7 +174,7 @@ class Reader(nn.Module):
 
 
 class NetworkEnsemble(nn.Module):
-    """Networks of one shape that share nothing; the members of all of them are the members of the ensemble.
+    """Networks of one shape that share nothing; all their members are members of the ensemble.
 
     Shape
     -----
@@ -239,7 +240,7 @@ _DOUBLES: WeakKeyDictionary[Network, _Double] = WeakKeyDictionary()
 
 
 def in_double_precision(network: Network) -> Network:
-    """Return a copy of the network with weights in double precision, but for the tables, which it shares.
+    """Return a copy of the network in double precision, but for the tables, which it shares.
 
     Copying takes longer than the forward pass of a row, so the copy is kept until a weight changes.
     """
@@ -286,7 +287,7 @@ class MemberHeads(nn.Module):
 
 
 class TiedClasses(NamedTuple):
-    """Where the vectors of the classes lie: tables, the position of one of them, and the code of each class."""
+    """The place of the classes' vectors: tables, the position of one, the code of each class."""
 
     tables: Tables
     table: int
@@ -294,10 +295,10 @@ class TiedClasses(NamedTuple):
 
 
 class ClassVectors(nn.Module):
-    """A vector for each of many classes; an output is its dot product with a linear map of the hidden layer.
+    """A vector for each of many classes; an output is its dot product with the mapped hidden layer.
 
-    Where earlier events hold such classes, both read the same vectors ("tied", Press & Wolf 2017), so that a class
-    that comes again, or comes with the classes before it, is easy to learn.
+    Where earlier events hold such classes, both read the same vectors ("tied", Press & Wolf 2017), so
+    that a class that comes again, or comes with the classes before it, is easy to learn.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Save a fitted estimator to one file, and load it without running code from it.
 
-The file is in the safetensors format: arrays as tensors, categories as Arrow IPC bytes, everything else as JSON
-in the header.
+The file is in the safetensors format: arrays as tensors, categories as Arrow IPC bytes, everything
+else as JSON in the header.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ N_SORTED = 16
 SIZE_NOISE = 0.5
 """Groups whose sizes differ by no more than this share may stand in one batch."""
 KEPT = 31 << 20
-"""Bytes; glibc adapts to the largest block freed, up to 32 MiB, and returns less memory to the system at every turn."""
+"""Bytes; glibc adapts to the largest block freed, up to 32 MiB, and returns less memory to the system
+at every turn."""
 
 
 class Splittable(Protocol):
@@ -50,8 +51,8 @@ class Source(Protocol[T_co]):
 class Batches(Generic[T]):
     """Iterate over random batches of rows; every iteration is a new epoch.
 
-    A tenth of an epoch is taken from the source at a time, so that what a source computes need not lie in memory for
-    all rows.
+    A tenth of an epoch is taken from the source at a time, so that what a source computes need not lie
+    in memory for all rows.
 
     Parameters
     ----------
@@ -64,8 +65,8 @@ class Batches(Generic[T]):
     lengths : Tensor of shape (n_rows,), optional
         The length of each row. Rows of a batch then have similar lengths, so that little is padded.
     groups : Tensor of shape (n_rows,), optional
-        The group of each row; the rows of a group are neighbours. A batch is then several whole groups of similar size,
-        with ``batch_size`` rows or a little more.
+        The group of each row; the rows of a group are neighbours. A batch is then several whole groups
+        of similar size, with ``batch_size`` rows or a little more.
     start : callable, optional
         Called at the start of every epoch.
 

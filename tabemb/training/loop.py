@@ -56,8 +56,8 @@ class Training:
         Its averaged weights are validated, and kept.
     max_epochs : int
     evaluate : callable, optional
-        Returns the validation loss, which chooses the best epoch; the learning rate is constant then. Without it the
-        rate falls to zero until the last epoch, which is kept.
+        Returns the validation loss, which chooses the best epoch; the learning rate is constant then.
+        Without it the rate falls to zero until the last epoch, which is kept.
     patience : int, default=1
         Epochs without a better validation loss after which training ends.
     budget : Budget, optional
@@ -78,7 +78,7 @@ class Training:
 
 
 class Trained(NamedTuple):
-    """The result of a training: its learning curve, and the epoch whose weights were kept, counted from 0."""
+    """The learning curve of a training, and the epoch whose weights were kept, counted from 0."""
 
     curve: LearningCurve
     best_epoch: int
@@ -138,7 +138,7 @@ def train(training: Training) -> Trained:
 
 
 def falling(n_steps: int) -> Iterator[float]:
-    """Return shares of the learning rate that fall from one to zero along a cosine (Loshchilov & Hutter 2017).
+    """Return shares of the learning rate that fall to zero along a cosine (Loshchilov & Hutter 2017).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Optimisers: fused AdamW for dense weights, row-sparse Adam for large tables, and the average of their steps."""
+"""Optimisers: fused AdamW for dense weights, row-sparse Adam for large tables, weight averaging."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ CLIP = 1.0
 
 
 class Optimizer:
-    """AdamW and, where a module says ``is_sparse``, SparseAdam, and the average of their weights (`WeightAverage`).
+    """AdamW, SparseAdam for modules that are ``is_sparse``, and the average of the weights.
 
-    Weight decay acts on the matrices of the backbone alone: tables have their own prior, biases and scales none.
+    Weight decay acts on the matrices of the backbone alone: tables have their own prior, biases and
+    scales none.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ class Optimizer:
         self.average = WeightAverage([*sparse, *tables, *plain, *decayed])
 
     def step(self, loss: Tensor, rate: float = 1.0) -> None:
-        """Update the weights by the gradients of a loss, at this share of the learning rates, and their average."""
+        """Take a step down the gradients of a loss, at this share of the learning rates."""
         loss.backward()
         clip_gradients(self.network)
         for optimizer in self.optimizers:
@@ -62,13 +63,13 @@ class Optimizer:
 
 
 def clip_gradients(network: nn.Module) -> None:
-    """Scale the dense gradients down to :data:`CLIP`; those of sparse tables are bounded by Adam's own step."""
+    """Scale the dense gradients down to :data:`CLIP`; Adam itself bounds those of sparse tables."""
     dense = [p for p in network.parameters() if p.grad is not None and not p.grad.is_sparse]
     nn.utils.clip_grad_norm_(dense, CLIP)
 
 
 def _sort_parameters(network: nn.Module) -> list[list[nn.Parameter]]:
-    """Return the parameters of sparse tables, of other tables, without weight decay, with weight decay."""
+    """Return the parameters by kind: sparse tables, other tables, without decay, with decay."""
     kinds: list[list[nn.Parameter]] = [[], [], [], []]
     for module in network.modules():
         is_table = hasattr(module, "is_sparse")

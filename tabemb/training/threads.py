@@ -27,8 +27,8 @@ def _in_child_process() -> bool:
 def n_threads(n_jobs: int | None) -> int:
     """Threads for ``n_jobs``: None takes one inside a joblib worker, else the free cores, -1 every core.
 
-    Free are the cores without the load of the last minute: two threads that wait for one core are many times slower
-    than one. Never more than torch was given.
+    Free are the cores without the load of the last minute: two threads that wait for one core are many
+    times slower than one. Never more than torch was given.
 
     Examples
     --------

@@ -85,36 +85,36 @@ class EventClassifier(_Events, EmbeddingClassifier):
 
     X is the log, and y has one target for each event: was the question answered correctly, what comes
     next. The columns of an event are joined with the vector that a recurrent net makes of the entity's
-    earlier events, of their outcomes and targets too; one pass over a sequence trains all its steps (deep
-    knowledge tracing, Piech et al. 2015). The state after the last event of each entity is kept:
-    ``predict`` goes on from there, and ``update`` reads new events. Where y has more than a thousand
-    classes (the next item), a step compares the target with a sample of the classes, drawn by their share,
-    and each class has a vector in ``spaces_["answer"]``, by which earlier targets are read too.
+    earlier events, their outcomes and targets included (deep knowledge tracing, Piech et al. 2015).
+    The state after the last event of each entity is kept: ``predict`` goes on from there, and
+    ``update`` reads new events. Where y has more than a thousand classes (the next item), a step
+    compares the target with a sample of the classes, and each class has a vector in
+    ``spaces_["answer"]``, by which earlier targets are read too. Fitted attributes are those of
+    `EmbeddingClassifier`.
 
     Parameters
     ----------
     entity : str
         Column of X that names the entity of each event.
     time : str
-        Column of X with the time of each event: timestamps, dates or numbers. Events at one time
-        follow one another as they stand in X.
+        Column of X with the time of each event: timestamps, dates or numbers. Events at one time follow
+        one another as they stand in X.
     outcome_fields : sequence of str, default=()
-        Columns of X that are known only after the event: later events of the entity see them, the
-        event itself does not, and ``predict`` does not need them. Columns of lists are read of the
-        present event alone.
+        Columns of X that are known only after the event: later events of the entity see them, the event
+        itself does not, and ``predict`` does not need them. Columns of lists are read of the present
+        event alone.
     encounters : bool, default=True
-        Whether the entity's earlier encounters with the same category are inputs, for each
-        categorical column: their number, the time since the last and, unless y has three classes or
-        more, the mean and the last of their targets.
+        Whether the entity's earlier encounters with the same category are inputs, for each categorical
+        column: their number, the time since the last and, unless y has three classes or more, the mean
+        and the last of their targets.
     preset : {"fast", "default", "best"}, default="default"
-        How much to compute. "best" trains five wider networks and averages them, in some ten times
-        the seconds; "fast" takes half the members and pairs. A preset sets ``hidden``,
-        ``n_members``, ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their
-        defaults.
+        How much to compute. "best" trains five wider networks and averages them, in some ten times the
+        seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
+        ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their defaults.
     roles : dict of column -> {"categorical", "number", "datetime", "ignored"}, optional
         Overrides the role that a column gets by its type: text, booleans and dictionaries are
-        categorical, integers and floats are numbers, timestamps and dates are datetimes. Columns of
-        an array are named by position or "x0", ...
+        categorical, integers and floats are numbers, timestamps and dates are datetimes. Columns of an
+        array are named by position or "x0", ...
     tables : dict of name -> Table, optional
         Embedding tables that several columns share, or that have settings of their own. Every other
         column gets one table.
@@ -123,28 +123,27 @@ class EventClassifier(_Events, EmbeddingClassifier):
     dim : int or {"auto", "fastai", "fourth_root", "half"}, default="auto"
         Width of a vector, or the rule that computes it from the number of categories.
     unknown_rate : float, default=0.01
-        Share of cells that training hides, so that unknown categories and missing values have
-        trained vectors. Rare categories are hidden up to eleven times as often. At least a hundred
-        cells of a categorical column are hidden in each epoch, or a twentieth of them. 0 hides
-        none.
+        Share of cells that training hides, so that unknown categories and missing values have trained
+        vectors. Rare categories are hidden up to eleven times as often. At least a hundred cells of a
+        categorical column are hidden in each epoch, or a twentieth of them. 0 hides none.
     l2 : float, default=200.0
-        Strength of the prior that pulls a vector to zero, for a target that is all noise. It is
-        divided by the count of the category, follows the root of the noise in the effects of the
-        column (``effects_.input_strength_``, of which 2 is typical) and, in regression, falls with
-        the share of the variance of y that is still unexplained.
+        Strength of the prior that pulls a vector to zero, for a target that is all noise. It is divided
+        by the count of the category, follows the root of the noise in the effects of the column
+        (``effects_.input_strength_``, of which 2 is typical) and, in regression, falls with the share
+        of the variance of y that is still unexplained.
     biases : bool, default=True
-        Whether each category also adds a number to the output directly, under the same prior. Not
-        used with more than a thousand classes, each of which has a vector then.
+        Whether each category also adds a number to the output directly, under the same prior. Not used
+        with more than a thousand classes, each of which has a vector then.
     effects : bool, default=True
         Whether the effects of categories, of bins of numbers and of pairs of categories are inputs,
-        with their counts. An effect is the shrunken mean of the target minus the mean of all rows;
-        for training rows it is out-of-fold.
+        with their counts. An effect is the shrunken mean of the target minus the mean of all rows; for
+        training rows it is out-of-fold.
     n_pairs : int, default=36
-        Largest number of pairs of categorical columns that have effects: those that explain most
-        beyond their two columns.
+        Largest number of pairs of categorical columns that have effects: those that explain most beyond
+        their two columns.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
-        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled
-        value alone.
+        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
+        alone.
     n_bins : int, default=48
         Largest number of bins of a number.
     d_number : int, default=24
@@ -159,8 +158,8 @@ class EventClassifier(_Events, EmbeddingClassifier):
         Networks that share all weights but their input scales and heads. Their predictions are
         averaged.
     n_networks : int, default=1
-        Such ensembles that share nothing, trained one after the other. Their predictions are
-        averaged too.
+        Such ensembles that share nothing, trained one after the other. Their predictions are averaged
+        too.
     history : {"gru", "lstm", "mean"}, default="gru"
         Encoder of the earlier events: a recurrent net, or one layer for each event and then mean,
         maximum, sum and last.
@@ -175,30 +174,29 @@ class EventClassifier(_Events, EmbeddingClassifier):
     max_epochs : int or "auto", default="auto"
         Largest number of epochs. "auto": as many as make about 1,000 steps, but 30 to 60.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Precision of matrix products in training; weights and losses are always float32. "auto"
-        takes bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice
-        as fast there, and slower elsewhere.
+        Precision of matrix products in training; weights and losses are always float32. "auto" takes
+        bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice as fast
+        there, and slower elsewhere.
     batch_size : int or "auto", default="auto"
-        Events in a step, which are whole sequences or parts of long ones. "auto": a power of two
-        near a fortieth of the events, 64 to 1,024.
+        Events in a step, which are whole sequences or parts of long ones. "auto": a power of two near a
+        fortieth of the events, 64 to 1,024.
     learning_rate : float, default=0.003
-        Learning rate of AdamW. It is constant; the weights that are kept are an average over the
-        last tenth of the steps.
+        Learning rate of AdamW. It is constant; the weights that are kept are an average over the last
+        tenth of the steps.
     table_rate : float, default=1.0
         Learning rate of the embedding tables, in units of ``learning_rate``.
     weight_decay : float, default=0.02
         Weight decay of the backbone's matrices.
     early_stopping : bool or "auto", default="auto"
-        Whether to hold out validation entities and keep the epoch with the smallest validation
-        loss. "auto": where ``max_epochs="auto"`` and there are 100 events; all entities then train
-        for an eighth as many epochs more. Otherwise the last epoch is kept. Events that are passed
-        as ``eval_X`` are used in any case.
+        Whether to hold out validation entities and keep the epoch with the smallest validation loss.
+        "auto": where ``max_epochs="auto"`` and there are 100 events; all entities then train for an
+        eighth as many epochs more. Otherwise the last epoch is kept. Events that are passed as
+        ``eval_X`` are used in any case.
     validation_fraction : float or "auto", default="auto"
-        Share of the entities that early stopping holds out. "auto": a tenth, from 10,000 events on
-        ten times their root.
+        Share of the entities that early stopping holds out. "auto": a tenth, from 10,000 events on ten
+        times their root.
     patience : int, default=4
-        Epochs after which training stops if none of them improved the validation loss by a
-        thousandth.
+        Epochs after which training stops if none of them improved the validation loss by a thousandth.
     max_time : float, optional
         Time limit of ``fit`` in seconds; the best epoch so far is kept.
     device : str, default="auto"
@@ -206,32 +204,10 @@ class EventClassifier(_Events, EmbeddingClassifier):
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside
-        a joblib worker.
+        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a
+        joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same model bit for bit.
-
-    Attributes
-    ----------
-    spaces_ : dict of table name -> EmbeddingSpace
-        The vectors by category.
-    learning_curve_ : dict of list
-        One entry an epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows).
-    best_epoch_ : int
-        The epoch with the smallest validation loss, or else the last one; counted from 0.
-    encoder_ : Encoder
-        Roles, vocabularies and scales.
-    effects_ : Effects or None
-        Effects of levels; ``effects_.terms_`` lists their inputs.
-    target_ : Target
-        Scale or classes of y, and the loss.
-    hidden_ : tuple of int
-        Widths of the hidden layers.
-    network_ : torch.nn.Module
-    n_features_in_ : int
-    feature_names_in_ : ndarray of str
-        Only where X had column names.
-    classes_ : ndarray of shape (n_classes,), or a list of one for each target
 
     Examples
     --------
@@ -314,32 +290,31 @@ class EventClassifier(_Events, EmbeddingClassifier):
 class EventRegressor(_Events, EmbeddingRegressor):
     """Regressor of events from the events of the same entity before them, with their targets.
 
-    As `EventClassifier`, for numbers.
+    As `EventClassifier`, for numbers. Fitted attributes are those of `EmbeddingRegressor`.
 
     Parameters
     ----------
     entity : str
         Column of X that names the entity of each event.
     time : str
-        Column of X with the time of each event: timestamps, dates or numbers. Events at one time
-        follow one another as they stand in X.
+        Column of X with the time of each event: timestamps, dates or numbers. Events at one time follow
+        one another as they stand in X.
     outcome_fields : sequence of str, default=()
-        Columns of X that are known only after the event: later events of the entity see them, the
-        event itself does not, and ``predict`` does not need them. Columns of lists are read of the
-        present event alone.
+        Columns of X that are known only after the event: later events of the entity see them, the event
+        itself does not, and ``predict`` does not need them. Columns of lists are read of the present
+        event alone.
     encounters : bool, default=True
-        Whether the entity's earlier encounters with the same category are inputs, for each
-        categorical column: their number, the time since the last and, unless y has three classes or
-        more, the mean and the last of their targets.
+        Whether the entity's earlier encounters with the same category are inputs, for each categorical
+        column: their number, the time since the last and, unless y has three classes or more, the mean
+        and the last of their targets.
     preset : {"fast", "default", "best"}, default="default"
-        How much to compute. "best" trains five wider networks and averages them, in some ten times
-        the seconds; "fast" takes half the members and pairs. A preset sets ``hidden``,
-        ``n_members``, ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their
-        defaults.
+        How much to compute. "best" trains five wider networks and averages them, in some ten times the
+        seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
+        ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their defaults.
     roles : dict of column -> {"categorical", "number", "datetime", "ignored"}, optional
         Overrides the role that a column gets by its type: text, booleans and dictionaries are
-        categorical, integers and floats are numbers, timestamps and dates are datetimes. Columns of
-        an array are named by position or "x0", ...
+        categorical, integers and floats are numbers, timestamps and dates are datetimes. Columns of an
+        array are named by position or "x0", ...
     tables : dict of name -> Table, optional
         Embedding tables that several columns share, or that have settings of their own. Every other
         column gets one table.
@@ -348,28 +323,27 @@ class EventRegressor(_Events, EmbeddingRegressor):
     dim : int or {"auto", "fastai", "fourth_root", "half"}, default="auto"
         Width of a vector, or the rule that computes it from the number of categories.
     unknown_rate : float, default=0.01
-        Share of cells that training hides, so that unknown categories and missing values have
-        trained vectors. Rare categories are hidden up to eleven times as often. At least a hundred
-        cells of a categorical column are hidden in each epoch, or a twentieth of them. 0 hides
-        none.
+        Share of cells that training hides, so that unknown categories and missing values have trained
+        vectors. Rare categories are hidden up to eleven times as often. At least a hundred cells of a
+        categorical column are hidden in each epoch, or a twentieth of them. 0 hides none.
     l2 : float, default=200.0
-        Strength of the prior that pulls a vector to zero, for a target that is all noise. It is
-        divided by the count of the category, follows the root of the noise in the effects of the
-        column (``effects_.input_strength_``, of which 2 is typical) and, in regression, falls with
-        the share of the variance of y that is still unexplained.
+        Strength of the prior that pulls a vector to zero, for a target that is all noise. It is divided
+        by the count of the category, follows the root of the noise in the effects of the column
+        (``effects_.input_strength_``, of which 2 is typical) and, in regression, falls with the share
+        of the variance of y that is still unexplained.
     biases : bool, default=True
-        Whether each category also adds a number to the output directly, under the same prior. Not
-        used with more than a thousand classes, each of which has a vector then.
+        Whether each category also adds a number to the output directly, under the same prior. Not used
+        with more than a thousand classes, each of which has a vector then.
     effects : bool, default=True
         Whether the effects of categories, of bins of numbers and of pairs of categories are inputs,
-        with their counts. An effect is the shrunken mean of the target minus the mean of all rows;
-        for training rows it is out-of-fold.
+        with their counts. An effect is the shrunken mean of the target minus the mean of all rows; for
+        training rows it is out-of-fold.
     n_pairs : int, default=36
-        Largest number of pairs of categorical columns that have effects: those that explain most
-        beyond their two columns.
+        Largest number of pairs of categorical columns that have effects: those that explain most beyond
+        their two columns.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
-        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled
-        value alone.
+        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
+        alone.
     n_bins : int, default=48
         Largest number of bins of a number.
     d_number : int, default=24
@@ -384,8 +358,8 @@ class EventRegressor(_Events, EmbeddingRegressor):
         Networks that share all weights but their input scales and heads. Their predictions are
         averaged.
     n_networks : int, default=1
-        Such ensembles that share nothing, trained one after the other. Their predictions are
-        averaged too.
+        Such ensembles that share nothing, trained one after the other. Their predictions are averaged
+        too.
     history : {"gru", "lstm", "mean"}, default="gru"
         Encoder of the earlier events: a recurrent net, or one layer for each event and then mean,
         maximum, sum and last.
@@ -403,30 +377,29 @@ class EventRegressor(_Events, EmbeddingRegressor):
     max_epochs : int or "auto", default="auto"
         Largest number of epochs. "auto": as many as make about 1,000 steps, but 30 to 60.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Precision of matrix products in training; weights and losses are always float32. "auto"
-        takes bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice
-        as fast there, and slower elsewhere.
+        Precision of matrix products in training; weights and losses are always float32. "auto" takes
+        bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice as fast
+        there, and slower elsewhere.
     batch_size : int or "auto", default="auto"
-        Events in a step, which are whole sequences or parts of long ones. "auto": a power of two
-        near a fortieth of the events, 64 to 1,024.
+        Events in a step, which are whole sequences or parts of long ones. "auto": a power of two near a
+        fortieth of the events, 64 to 1,024.
     learning_rate : float, default=0.003
-        Learning rate of AdamW. It is constant; the weights that are kept are an average over the
-        last tenth of the steps.
+        Learning rate of AdamW. It is constant; the weights that are kept are an average over the last
+        tenth of the steps.
     table_rate : float, default=1.0
         Learning rate of the embedding tables, in units of ``learning_rate``.
     weight_decay : float, default=0.02
         Weight decay of the backbone's matrices.
     early_stopping : bool or "auto", default="auto"
-        Whether to hold out validation entities and keep the epoch with the smallest validation
-        loss. "auto": where ``max_epochs="auto"`` and there are 100 events; all entities then train
-        for an eighth as many epochs more. Otherwise the last epoch is kept. Events that are passed
-        as ``eval_X`` are used in any case.
+        Whether to hold out validation entities and keep the epoch with the smallest validation loss.
+        "auto": where ``max_epochs="auto"`` and there are 100 events; all entities then train for an
+        eighth as many epochs more. Otherwise the last epoch is kept. Events that are passed as
+        ``eval_X`` are used in any case.
     validation_fraction : float or "auto", default="auto"
-        Share of the entities that early stopping holds out. "auto": a tenth, from 10,000 events on
-        ten times their root.
+        Share of the entities that early stopping holds out. "auto": a tenth, from 10,000 events on ten
+        times their root.
     patience : int, default=4
-        Epochs after which training stops if none of them improved the validation loss by a
-        thousandth.
+        Epochs after which training stops if none of them improved the validation loss by a thousandth.
     max_time : float, optional
         Time limit of ``fit`` in seconds; the best epoch so far is kept.
     device : str, default="auto"
@@ -434,31 +407,10 @@ class EventRegressor(_Events, EmbeddingRegressor):
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside
-        a joblib worker.
+        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a
+        joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same model bit for bit.
-
-    Attributes
-    ----------
-    spaces_ : dict of table name -> EmbeddingSpace
-        The vectors by category.
-    learning_curve_ : dict of list
-        One entry an epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows).
-    best_epoch_ : int
-        The epoch with the smallest validation loss, or else the last one; counted from 0.
-    encoder_ : Encoder
-        Roles, vocabularies and scales.
-    effects_ : Effects or None
-        Effects of levels; ``effects_.terms_`` lists their inputs.
-    target_ : Target
-        Scale or classes of y, and the loss.
-    hidden_ : tuple of int
-        Widths of the hidden layers.
-    network_ : torch.nn.Module
-    n_features_in_ : int
-    feature_names_in_ : ndarray of str
-        Only where X had column names.
     """
 
     rules: ClassVar[Mapping[str, Rule]] = {**EmbeddingRegressor.rules, "encounters": FLAG}

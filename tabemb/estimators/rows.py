@@ -28,14 +28,13 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
     Parameters
     ----------
     preset : {"fast", "default", "best"}, default="default"
-        How much to compute. "best" trains five wider networks and averages them, in some ten times
-        the seconds; "fast" takes half the members and pairs. A preset sets ``hidden``,
-        ``n_members``, ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their
-        defaults.
+        How much to compute. "best" trains five wider networks and averages them, in some ten times the
+        seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
+        ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their defaults.
     roles : dict of column -> {"categorical", "number", "datetime", "ignored"}, optional
         Overrides the role that a column gets by its type: text, booleans and dictionaries are
-        categorical, integers and floats are numbers, timestamps and dates are datetimes. Columns of
-        an array are named by position or "x0", ...
+        categorical, integers and floats are numbers, timestamps and dates are datetimes. Columns of an
+        array are named by position or "x0", ...
     tables : dict of name -> Table, optional
         Embedding tables that several columns share, or that have settings of their own. Every other
         column gets one table.
@@ -44,28 +43,27 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
     dim : int or {"auto", "fastai", "fourth_root", "half"}, default="auto"
         Width of a vector, or the rule that computes it from the number of categories.
     unknown_rate : float, default=0.01
-        Share of cells that training hides, so that unknown categories and missing values have
-        trained vectors. Rare categories are hidden up to eleven times as often. At least a hundred
-        cells of a categorical column are hidden in each epoch, or a twentieth of them. 0 hides
-        none.
+        Share of cells that training hides, so that unknown categories and missing values have trained
+        vectors. Rare categories are hidden up to eleven times as often. At least a hundred cells of a
+        categorical column are hidden in each epoch, or a twentieth of them. 0 hides none.
     l2 : float, default=200.0
-        Strength of the prior that pulls a vector to zero, for a target that is all noise. It is
-        divided by the count of the category, follows the root of the noise in the effects of the
-        column (``effects_.input_strength_``, of which 2 is typical) and, in regression, falls with
-        the share of the variance of y that is still unexplained.
+        Strength of the prior that pulls a vector to zero, for a target that is all noise. It is divided
+        by the count of the category, follows the root of the noise in the effects of the column
+        (``effects_.input_strength_``, of which 2 is typical) and, in regression, falls with the share
+        of the variance of y that is still unexplained.
     biases : bool, default=True
-        Whether each category also adds a number to the output directly, under the same prior. Not
-        used with more than a thousand classes, each of which has a vector then.
+        Whether each category also adds a number to the output directly, under the same prior. Not used
+        with more than a thousand classes, each of which has a vector then.
     effects : bool, default=True
         Whether the effects of categories, of bins of numbers and of pairs of categories are inputs,
-        with their counts. An effect is the shrunken mean of the target minus the mean of all rows;
-        for training rows it is out-of-fold.
+        with their counts. An effect is the shrunken mean of the target minus the mean of all rows; for
+        training rows it is out-of-fold.
     n_pairs : int, default=36
-        Largest number of pairs of categorical columns that have effects: those that explain most
-        beyond their two columns.
+        Largest number of pairs of categorical columns that have effects: those that explain most beyond
+        their two columns.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
-        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled
-        value alone.
+        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
+        alone.
     n_bins : int, default=48
         Largest number of bins of a number.
     d_number : int, default=24
@@ -80,16 +78,16 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
         Networks that share all weights but their input scales and heads. Their predictions are
         averaged.
     n_networks : int, default=1
-        Such ensembles that share nothing, trained one after the other. Their predictions are
-        averaged too.
+        Such ensembles that share nothing, trained one after the other. Their predictions are averaged
+        too.
     history : {"gru", "lstm", "mean"}, default="gru"
-        Encoder of a column of lists: a recurrent net over the events, or one layer for each event
-        and then mean, maximum, sum and last, which suits bags of categories too.
+        Encoder of a column of lists: a recurrent net over the events, or one layer for each event and
+        then mean, maximum, sum and last, which suits bags of categories too.
     d_history : int, default=64
         Width of a history's vector.
     pooling : {"all", "last", "mean", "attention"}, default="all"
-        Vector that a recurrent net's states become: the last state, the mean of all, a mean
-        weighted by a learned score, or last, mean and maximum side by side.
+        Vector that a recurrent net's states become: the last state, the mean of all, a mean weighted by
+        a learned score, or last, mean and maximum side by side.
     max_events : int, optional, default=500
         Largest number of events of a row that are read; the newest stay.
     class_weight : dict, "balanced" or None, default=None
@@ -97,29 +95,28 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
     max_epochs : int or "auto", default="auto"
         Largest number of epochs. "auto": as many as make about 1,000 steps, but 30 to 60.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Precision of matrix products in training; weights and losses are always float32. "auto"
-        takes bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice
-        as fast there, and slower elsewhere.
+        Precision of matrix products in training; weights and losses are always float32. "auto" takes
+        bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice as fast
+        there, and slower elsewhere.
     batch_size : int or "auto", default="auto"
         Rows in a step. "auto": a power of two near a fortieth of the rows, 16 to 256.
     learning_rate : float, default=0.003
-        Learning rate of AdamW. It is constant; the weights that are kept are an average over the
-        last tenth of the steps.
+        Learning rate of AdamW. It is constant; the weights that are kept are an average over the last
+        tenth of the steps.
     table_rate : float, default=1.0
         Learning rate of the embedding tables, in units of ``learning_rate``.
     weight_decay : float, default=0.02
         Weight decay of the backbone's matrices.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out validation rows and keep the epoch with the smallest validation loss.
-        "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for a third
-        as many epochs more. Otherwise the last epoch is kept. Rows that are passed as ``eval_X``
-        are used in any case.
+        "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for a third as
+        many epochs more. Otherwise the last epoch is kept. Rows that are passed as ``eval_X`` are used
+        in any case.
     validation_fraction : float or "auto", default="auto"
-        Share of the rows that early stopping holds out. "auto": a tenth, from 10,000 rows on ten
-        times their root.
+        Share of the rows that early stopping holds out. "auto": a tenth, from 10,000 rows on ten times
+        their root.
     patience : int, default=4
-        Epochs after which training stops if none of them improved the validation loss by a
-        thousandth.
+        Epochs after which training stops if none of them improved the validation loss by a thousandth.
     max_time : float, optional
         Time limit of ``fit`` in seconds; the best epoch so far is kept.
     device : str, default="auto"
@@ -127,8 +124,8 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside
-        a joblib worker.
+        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a
+        joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same model bit for bit.
 
@@ -250,7 +247,8 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
         Returns
         -------
         ndarray of shape (n_rows, n_classes)
-            Multilabel: (n_rows, n_labels), the probability of each label. Several targets: a list of arrays.
+            Multilabel: (n_rows, n_labels), the probability of each label. Several targets: a list of
+            arrays.
         """
         outputs = self._raw_outputs(X)
         return self.target_.predict(outputs)
@@ -283,21 +281,21 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
 class EmbeddingRegressor(RegressorMixin, RowEstimator):
     """Regressor that learns a vector for every category and reads it with a small ensemble of networks.
 
-    One number or several at once (y of shape (n_rows, n_targets)); they are scaled inside, and predictions
-    come in the unit of y. Entity embeddings follow Guo & Berkhahn (2016), the piecewise-linear numbers
-    Gorishniy et al. (2022), the ensemble of members that share weights TabM (Gorishniy et al. 2025).
+    One number or several at once (y of shape (n_rows, n_targets)); they are scaled inside, and
+    predictions come in the unit of y. Entity embeddings follow Guo & Berkhahn (2016), the
+    piecewise-linear numbers Gorishniy et al. (2022), the ensemble of members that share weights TabM
+    (Gorishniy et al. 2025).
 
     Parameters
     ----------
     preset : {"fast", "default", "best"}, default="default"
-        How much to compute. "best" trains five wider networks and averages them, in some ten times
-        the seconds; "fast" takes half the members and pairs. A preset sets ``hidden``,
-        ``n_members``, ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their
-        defaults.
+        How much to compute. "best" trains five wider networks and averages them, in some ten times the
+        seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
+        ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their defaults.
     roles : dict of column -> {"categorical", "number", "datetime", "ignored"}, optional
         Overrides the role that a column gets by its type: text, booleans and dictionaries are
-        categorical, integers and floats are numbers, timestamps and dates are datetimes. Columns of
-        an array are named by position or "x0", ...
+        categorical, integers and floats are numbers, timestamps and dates are datetimes. Columns of an
+        array are named by position or "x0", ...
     tables : dict of name -> Table, optional
         Embedding tables that several columns share, or that have settings of their own. Every other
         column gets one table.
@@ -306,28 +304,27 @@ class EmbeddingRegressor(RegressorMixin, RowEstimator):
     dim : int or {"auto", "fastai", "fourth_root", "half"}, default="auto"
         Width of a vector, or the rule that computes it from the number of categories.
     unknown_rate : float, default=0.01
-        Share of cells that training hides, so that unknown categories and missing values have
-        trained vectors. Rare categories are hidden up to eleven times as often. At least a hundred
-        cells of a categorical column are hidden in each epoch, or a twentieth of them. 0 hides
-        none.
+        Share of cells that training hides, so that unknown categories and missing values have trained
+        vectors. Rare categories are hidden up to eleven times as often. At least a hundred cells of a
+        categorical column are hidden in each epoch, or a twentieth of them. 0 hides none.
     l2 : float, default=200.0
-        Strength of the prior that pulls a vector to zero, for a target that is all noise. It is
-        divided by the count of the category, follows the root of the noise in the effects of the
-        column (``effects_.input_strength_``, of which 2 is typical) and, in regression, falls with
-        the share of the variance of y that is still unexplained.
+        Strength of the prior that pulls a vector to zero, for a target that is all noise. It is divided
+        by the count of the category, follows the root of the noise in the effects of the column
+        (``effects_.input_strength_``, of which 2 is typical) and, in regression, falls with the share
+        of the variance of y that is still unexplained.
     biases : bool, default=True
-        Whether each category also adds a number to the output directly, under the same prior. Not
-        used with more than a thousand classes, each of which has a vector then.
+        Whether each category also adds a number to the output directly, under the same prior. Not used
+        with more than a thousand classes, each of which has a vector then.
     effects : bool, default=True
         Whether the effects of categories, of bins of numbers and of pairs of categories are inputs,
-        with their counts. An effect is the shrunken mean of the target minus the mean of all rows;
-        for training rows it is out-of-fold.
+        with their counts. An effect is the shrunken mean of the target minus the mean of all rows; for
+        training rows it is out-of-fold.
     n_pairs : int, default=36
-        Largest number of pairs of categorical columns that have effects: those that explain most
-        beyond their two columns.
+        Largest number of pairs of categorical columns that have effects: those that explain most beyond
+        their two columns.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
-        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled
-        value alone.
+        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
+        alone.
     n_bins : int, default=48
         Largest number of bins of a number.
     d_number : int, default=24
@@ -342,16 +339,16 @@ class EmbeddingRegressor(RegressorMixin, RowEstimator):
         Networks that share all weights but their input scales and heads. Their predictions are
         averaged.
     n_networks : int, default=1
-        Such ensembles that share nothing, trained one after the other. Their predictions are
-        averaged too.
+        Such ensembles that share nothing, trained one after the other. Their predictions are averaged
+        too.
     history : {"gru", "lstm", "mean"}, default="gru"
-        Encoder of a column of lists: a recurrent net over the events, or one layer for each event
-        and then mean, maximum, sum and last, which suits bags of categories too.
+        Encoder of a column of lists: a recurrent net over the events, or one layer for each event and
+        then mean, maximum, sum and last, which suits bags of categories too.
     d_history : int, default=64
         Width of a history's vector.
     pooling : {"all", "last", "mean", "attention"}, default="all"
-        Vector that a recurrent net's states become: the last state, the mean of all, a mean
-        weighted by a learned score, or last, mean and maximum side by side.
+        Vector that a recurrent net's states become: the last state, the mean of all, a mean weighted by
+        a learned score, or last, mean and maximum side by side.
     max_events : int, optional, default=500
         Largest number of events of a row that are read; the newest stay.
     loss : {"squared_error", "absolute_error", "absolute_percentage_error", "poisson", "quantile"}
@@ -362,29 +359,28 @@ class EmbeddingRegressor(RegressorMixin, RowEstimator):
     max_epochs : int or "auto", default="auto"
         Largest number of epochs. "auto": as many as make about 1,000 steps, but 30 to 60.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Precision of matrix products in training; weights and losses are always float32. "auto"
-        takes bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice
-        as fast there, and slower elsewhere.
+        Precision of matrix products in training; weights and losses are always float32. "auto" takes
+        bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice as fast
+        there, and slower elsewhere.
     batch_size : int or "auto", default="auto"
         Rows in a step. "auto": a power of two near a fortieth of the rows, 16 to 256.
     learning_rate : float, default=0.003
-        Learning rate of AdamW. It is constant; the weights that are kept are an average over the
-        last tenth of the steps.
+        Learning rate of AdamW. It is constant; the weights that are kept are an average over the last
+        tenth of the steps.
     table_rate : float, default=1.0
         Learning rate of the embedding tables, in units of ``learning_rate``.
     weight_decay : float, default=0.02
         Weight decay of the backbone's matrices.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out validation rows and keep the epoch with the smallest validation loss.
-        "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for a third
-        as many epochs more. Otherwise the last epoch is kept. Rows that are passed as ``eval_X``
-        are used in any case.
+        "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for a third as
+        many epochs more. Otherwise the last epoch is kept. Rows that are passed as ``eval_X`` are used
+        in any case.
     validation_fraction : float or "auto", default="auto"
-        Share of the rows that early stopping holds out. "auto": a tenth, from 10,000 rows on ten
-        times their root.
+        Share of the rows that early stopping holds out. "auto": a tenth, from 10,000 rows on ten times
+        their root.
     patience : int, default=4
-        Epochs after which training stops if none of them improved the validation loss by a
-        thousandth.
+        Epochs after which training stops if none of them improved the validation loss by a thousandth.
     max_time : float, optional
         Time limit of ``fit`` in seconds; the best epoch so far is kept.
     device : str, default="auto"
@@ -392,8 +388,8 @@ class EmbeddingRegressor(RegressorMixin, RowEstimator):
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside
-        a joblib worker.
+        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a
+        joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same model bit for bit.
 

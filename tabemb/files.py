@@ -82,6 +82,7 @@ _RENAMED = {
     "Recurrences": "Encounters",
 }
 """Classes that files of format 1 hold under an older name."""
+_RENAMED_ATTRIBUTES = {"Recurrences": {"clock": "axis", "kept": "states"}}
 _FITTED = (
     "encoder_",
     "effects_",
@@ -275,7 +276,9 @@ def _unpack(value: Any, arrays: dict[str, np.ndarray]) -> Any:
 def _unpack_object(value: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     name = value["$class"]
     made: Any = object.__new__(SAVED[_RENAMED.get(name, name)])
-    made.__dict__.update(_unpack(value["state"], arrays))
+    renamed = _RENAMED_ATTRIBUTES.get(name, {})
+    state = _unpack(value["state"], arrays)
+    made.__dict__.update({renamed.get(key, key): item for key, item in state.items()})
     return made
 
 

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from tabemb.data.encounters import Coded, Encounters
 from tabemb.data.histories import as_structs
-from tabemb.data.joins import check_column
-from tabemb.data.schema import Schema, Table, infer_role, infer_schema
+from tabemb.data.schema import Schema, Table, check_column, infer_role, infer_schema
 from tabemb.data.states import EntityStates, Past
 from tabemb.data.times import TimeAxis
 from tabemb.estimators.base import RowEstimator, extends

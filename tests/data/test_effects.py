@@ -77,12 +77,12 @@ def test_a_row_is_told_the_answers_of_the_other_folds_alone():
     codes, y = np.r_[np.full(10, 2), np.full(20, 3)][:, None], np.r_[np.arange(10.0) + 20, np.zeros(20)]
     _, crossed = learn(codes, y)
     centered = (y - y.mean()) / y.std()
-    crossed.effects.describe, folds = (
+    crossed.effects.features_of, folds = (
         (lambda sums, counts, terms: sums[..., :1].transpose(1, 0, 2)),
         np.arange(30) % 10,
     )
     expected = centered[:10].sum() - centered[:10]
-    assert crossed._of_term(0, np.arange(30), folds)[:10, 0, 0] == pytest.approx(expected)
+    assert crossed._term_features(0, np.arange(30), folds)[:10, 0, 0] == pytest.approx(expected)
 
 
 def test_noise_has_no_effect_out_of_fold():

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from tabemb.data import joins
+from tabemb.data import logs
 from tabemb.data.aggregates import AggregateJoiner
 from tabemb.data.frames import to_arrow
 from tabemb.data.joins import HistoryJoiner
@@ -143,7 +143,7 @@ def test_times_of_every_kind_are_compared_exactly(times, cutoffs, expected):
         ({"name": "who"}, "X has a column 'who' already"),
         ({"max_events": 0}, "max_events must be a whole number >= 1 or None; got 0"),
         ({"window": "soon"}, "window must be a span of time such as '7d' or '12h'; got 'soon'"),
-        ({"window": "-1d"}, "window must be longer than nothing"),
+        ({"window": "-1d"}, "window must be longer than zero"),
         ({"window": "1d", "cutoff": None}, "name the cutoff's column too"),
     ],
 )
@@ -258,7 +258,7 @@ def test_the_last_category_is_there_as_a_category():
 
 def test_chunks_give_what_all_rows_at_once_give(monkeypatch):
     whole = AggregateJoiner(LOG, entity="who", time="at", cutoff="today").fit_transform(ROWS)
-    monkeypatch.setattr(joins, "CHUNK", 2)
+    monkeypatch.setattr(logs, "CHUNK", 2)
     pd.testing.assert_frame_equal(
         AggregateJoiner(LOG, entity="who", time="at", cutoff="today").fit_transform(ROWS), whole
     )

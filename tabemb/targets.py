@@ -155,6 +155,7 @@ class ClassTarget(Target):
         share = self.bias.exp().to(y.device)
         drawn = torch.multinomial(share, N_DRAWN, replacement=True)
         classes, places = torch.unique(torch.cat([y, drawn]), return_inverse=True)
+        # a class is absent with the probability (1 - share) ** draws
         log_absent = (len(y) + N_DRAWN) * torch.log1p(-share[classes])
         return Sample(classes, places[: len(y)], torch.log(-torch.expm1(log_absent)))
 
@@ -200,6 +201,7 @@ class MultilabelTarget(Target):
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> MultilabelTarget:
         self.n_outputs = y.shape[1]
         self.classes_ = [np.array([0, 1]) for _ in range(self.n_outputs)]
+        # clipped, so that the logit of a label that is never or always 1 is finite
         share = np.clip(np.average(y, axis=0, weights=weights), 1e-3, 1 - 1e-3)
         self.bias = torch.as_tensor(np.log(share / (1 - share)), dtype=torch.float32)
         return self
@@ -275,7 +277,7 @@ class NumberTarget(Target):
     def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         """Measure the centre and scale of each column, and the bias."""
         self.center = np.average(y, axis=0, weights=weights)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):  # the error below names the reason
             spread = np.sqrt(np.average((y - self.center) ** 2, axis=0, weights=weights))
         if not np.isfinite(spread).all():
             raise ValueError(f"y spreads too far to be scaled; it holds {y.min()} and {y.max()}.")
@@ -341,6 +343,7 @@ class CountTarget(NumberTarget):
         if (y < 0).any():
             raise ValueError(f"loss='poisson' needs y >= 0; y holds {y.min()}.")
         mean = np.average(y, axis=0, weights=weights)
+        # counts are only divided by their mean: the log link then predicts the mean from an output of 0
         self.center, self.scale = np.zeros_like(mean), np.where(mean > 0, mean, 1.0)
         self.bias = torch.zeros(self.n_outputs)
 

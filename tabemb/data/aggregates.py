@@ -110,6 +110,7 @@ class AggregateJoiner(Joiner):
             for field in sorted(counted, key=lambda field: field.name)
         }
         entities, cutoffs = self._entities_and_cutoffs(frame)
+        # the widest window holds the events of all others
         widest = None if None in self.windows else max(self.windows, key=self.log_.axis.length)
         slices = self.log_.slices(entities, cutoffs, widest).newest(self.max_events)
         n_uses = _uses(slices, len(self.log_))
@@ -137,6 +138,7 @@ class AggregateJoiner(Joiner):
         return pa.table(columns)
 
     def _new_names(self) -> list[str]:
+        # the names are those of the aggregates of one row without events
         no_events = Slices(np.zeros(1, np.int64), np.zeros(1, np.int64))
         cutoffs = None if self.cutoff is None else self.log_.moments[:1]
         return [

@@ -18,10 +18,10 @@ from tabemb.data.pairs import MIN_GAIN, choose_pairs, find_keys, term_keys, trie
 from tabemb.data.shrinkage import LevelSums
 
 N_EXACT = 256
-"""Most distinct values of a number that have one level each; others have ``N_QUANTILES`` bins."""
+"""A number of at most so many distinct values has a level for each; others have ``N_QUANTILES`` bins."""
 N_QUANTILES = 64
 MAX_RESPONSES = 16
-"""Responses that have effects: of more (a target of many classes), those of largest variance."""
+"""Largest number of responses with effects; of more (many classes), those of largest variance."""
 
 
 @dataclass
@@ -58,6 +58,7 @@ def _bounds(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
 
 
 def _bin(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    # values above the last bound are in the last bin
     bins = np.minimum(np.searchsorted(bounds, values), max(len(bounds) - 1, 0))
     return np.where(np.isnan(values), 0, bins + 1).astype(np.int16)
 
@@ -120,6 +121,7 @@ class Effects:
         self.levels_ = Levels.from_numbers(numbers, weights)
         self._fit_center(responses, weights)
         levels, centered = self.levels_(codes, numbers), self.center(responses)
+        # a sample of the rows is enough to choose the terms; their sums are over all rows
         tried = tried_rows(len(codes), generator)
         tried_levels, tried_centered = [level[tried] for level in levels], centered[tried]
         best = [
@@ -139,12 +141,12 @@ class Effects:
         mean = np.average(responses, axis=0, weights=weights)
         variance = np.average(np.square(responses - mean), axis=0, weights=weights)
         largest = np.argsort(-variance, kind="stable")[:MAX_RESPONSES]
-        self.responses_ = np.sort(largest[variance[largest] > 0])
+        self.responses_ = np.sort(largest[variance[largest] > 0])  # a constant one has no effects
         self.mean_ = mean[self.responses_]
         self.unit_ = 1.0 if self.are_shares else np.sqrt(variance[self.responses_])
 
     def center(self, responses: np.ndarray) -> np.ndarray:
-        """Return differences from the overall mean, (n_rows, n_responses), in its unit."""
+        """Return responses minus their overall mean, in their unit: (n_rows, n_used_responses)."""
         centered: np.ndarray = (responses[:, self.responses_] - self.mean_) / self.unit_
         return centered
 
@@ -172,7 +174,7 @@ class Effects:
             effects = self._link(self.sums_[span] / (counts + strength)[:, None])
             mean = np.average(effects, axis=0, weights=counts)
             spread = np.sqrt(np.average(np.square(effects - mean), axis=0, weights=counts))
-            self.effect_units_[t] = np.maximum(spread, 1e-6)
+            self.effect_units_[t] = np.maximum(spread, 1e-6)  # all effects of a term may be equal
             self.count_units_[t] = np.average(np.log1p(counts), weights=counts)
 
     def _span(self, t: int) -> slice:
@@ -204,6 +206,7 @@ class Effects:
         ndarray of shape (n_terms, n_rows)
         """
         levels = self.levels_(codes, numbers)
+        # the array is large, so int32 where it is wide enough
         dtype = np.int32 if len(self.counts_) < 2**31 else np.int64
         positions = np.empty((len(self.terms_), len(codes)), dtype)
         for t, term in enumerate(self.terms_):
@@ -228,9 +231,9 @@ class Effects:
             self.counts_[self._span(t)], self.sums_[self._span(t)] = sums.counts, sums.sums
 
     def transform(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """Return the effects and counts of any rows, float32 (n_rows, n_terms, n_responses + 1).
+        """Return the effects and log counts of any rows, float32 (n_rows, n_terms, n_responses + 1).
 
-        They include the targets of these rows where they are training rows: see `OutOfFold`.
+        The effects of a training row include its target; use `OutOfFold` for training rows.
         """
         positions = self.positions(codes, numbers)
         return self.features_of(self.sums_[positions], self.counts_[positions])
@@ -238,14 +241,14 @@ class Effects:
     def features_of(
         self, sums: np.ndarray, counts: np.ndarray, terms: slice = slice(None)
     ) -> np.ndarray:
-        """Return the features that stand for sums and counts of levels.
+        """Return effects and log counts, in their units, from sums and counts of levels.
 
         Parameters
         ----------
         sums : ndarray of shape (n_terms, n_rows, n_responses)
         counts : ndarray of shape (n_terms, n_rows)
         terms : slice
-            The terms that these are of.
+            The terms whose sums and counts are given; all by default.
 
         Returns
         -------

@@ -215,7 +215,7 @@ class Encoder:
         return self
 
     def transform(self, frame: pa.Table) -> Encoded:
-        """Encode rows; the order of columns and columns that were not there in ``fit`` do not matter.
+        """Encode rows; columns are matched by name, and columns that ``fit`` did not have are ignored.
 
         Raises
         ------
@@ -287,8 +287,8 @@ def _events(column: pa.ChunkedArray, name: str, schema: Schema, max_events: int 
             f"Column {name!r} lacks the field {missing[0].removeprefix(name + '.')!r} in its events."
         )
     frame = events.frame
-    for lacking in missing:
-        frame = frame.append_column(lacking, pa.nulls(0))
+    for field_name in missing:
+        frame = frame.append_column(field_name, pa.nulls(0))
     return Events(events.offsets, frame)
 
 

@@ -174,6 +174,7 @@ class _Groups:
         sizes = np.diff(self.heads, append=len(self.order))
         position = np.arange(len(self.order)) - np.repeat(self.heads, sizes)  # within the group
         first_sums, first_last = np.split(start.states, 2, axis=1)
+        # one running sum over all events; the sum before a group is subtracted within it
         total = targets.cumsum(axis=0) - targets
         sums = total + np.repeat(first_sums - total[self.heads], sizes, axis=0)
         counts = position + np.repeat(start.counts, sizes)

@@ -72,12 +72,13 @@ class OutOfFold:
     def _term_features(self, t: int, rows: np.ndarray, folds: np.ndarray) -> np.ndarray:
         """Return the features of one term, from each level's sums minus those of the row's fold."""
         positions, weights, effects = self.positions[t, rows], self.weights[rows], self.effects
-        cells = (positions - effects.ends_[t]) * (int(folds.max()) + 1) + folds  # level x fold
+        # sums of each level in each fold, read back for every row
+        cells = (positions - effects.ends_[t]) * (int(folds.max()) + 1) + folds
         weighted = self.centered[rows] * weights[:, None]
         *fold_sums, fold_counts = [
             np.bincount(cells, column)[cells] for column in (*weighted.T, weights)
         ]
-        counts = np.maximum(effects.counts_[positions] - fold_counts, 0.0)
+        counts = np.maximum(effects.counts_[positions] - fold_counts, 0.0)  # rounding can give < 0
         sums = effects.sums_[positions] - np.stack(fold_sums, axis=1)
         return effects.features_of(sums[None], counts[None], slice(t, t + 1))
 

@@ -42,6 +42,7 @@ def choose_pairs(
         return []
     sums = [LevelSums.from_rows(column, centered, weights) for column in levels]
     strengths, gains = zip(*(s.best_strength() for s in sums)) if sums else ((), ())
+    # the number of pairs grows with the square of the columns, so weak ones are not tried
     strongest = sorted(sorted(range(len(sums)), key=lambda i: -gains[i])[:N_PAIRED])
     effects = {i: sums[i].leave_one_out(levels[i], centered, strengths[i]) for i in strongest}
     pair_gains = {

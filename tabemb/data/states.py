@@ -114,7 +114,7 @@ class EntityStates:
         # whole moments may be followed by fractions, which must not be cut off
         self.moments = self.moments.astype(np.result_type(self.moments, past.moments), copy=False)
         codes = self.keys.codes(keys)
-        for rows, values in zip(self._rows, past):
+        for rows, values in zip(self._rows, past):  # the arrays themselves: they are changed in place
             rows[codes] = values
 
     def _grow(self, n: int) -> None:

@@ -17,6 +17,7 @@ SPARSE_ROWS = 30_000
 
 
 def _auto(n: int) -> int:
+    # round() in the logarithm gives the nearest power of two
     return int(2 ** np.clip(round(math.log2(1.6 * max(n, 1) ** 0.56)), 1, 4))
 
 
@@ -97,7 +98,7 @@ class TableSpec:
             weight = (2 * draws - 1) / math.sqrt(self.dim)
         else:
             weight = torch.randn(self.n_rows, self.dim, generator=generator) * float(self.init)
-        weight[: self.n_special] = 0  # the mean of the prior: without training rows no seed matters
+        weight[: self.n_special] = 0  # the mean of the prior, so an untrained row depends on no seed
         given = torch.zeros(self.n_rows, dtype=torch.bool)
         if self.vectors is not None:
             vectors = torch.as_tensor(self.vectors, dtype=torch.float32)
@@ -139,7 +140,7 @@ class TableGroup(nn.Module):
             scale_grad_by_freq=self.scale_grad_by_freq,
             sparse=self.is_sparse,
         )
-        if self.fixed is None:
+        if self.fixed is None:  # the usual case, without the cost of the line below
             return vectors
         return torch.where(self.fixed[codes].unsqueeze(-1), vectors.detach(), vectors)
 
@@ -190,9 +191,9 @@ class Tables(nn.Module):
 
     Shape
     -----
-    input  : int32 or int64 (n, n_columns), codes output : (n, sum of the columns' dims), the vectors of
-    the columns, group by group; and the penalty of the
-        prior by row, (n,), zero outside training
+    input  : int32 or int64 (n, n_columns), codes
+    output : (n, sum of the columns' dims), the vectors of the columns, group by group;
+             (n,), the penalty of the prior by row, zero outside training
 
     Examples
     --------
@@ -211,6 +212,7 @@ class Tables(nn.Module):
     ) -> None:
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
+        # tables that share their settings lie in one weight, so that one look-up reads all of them
         packed: dict[tuple[Any, ...], list[int]] = {}
         for t, spec in enumerate(specs):
             packed.setdefault(spec.packs_with, []).append(t)

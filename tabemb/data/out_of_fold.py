@@ -1,4 +1,4 @@
-"""Out-of-fold effects for the training rows."""
+"""Out-of-fold effects: the effects of training rows, each computed without the row's target."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ N_FOLDS = 10
 
 
 class OutOfFold:
-    """Effects for the rows that taught them, each from rows that are not looked at together with it.
+    """The effects of training rows, each from the rows outside of its fold.
+
+    Every call draws new folds, so that a network sees the uncertainty of the effects as variation
+    between epochs.
 
     Parameters
     ----------
     effects : Effects
+        Fitted; its sums are changed by `use_rows`.
     codes, numbers, responses, weights : ndarray
-        The training rows.
+        All rows that may train, as in :meth:`Effects.fit`.
     rows : ndarray of int, optional
-        Positions of those that ``effects`` was fitted on, if not on all: the others had a weight of zero there.
+        Positions of the rows that ``effects`` was fitted on, if not on all (the rest had a weight of
+        zero then).
     """
 
     def __init__(
@@ -31,21 +36,27 @@ class OutOfFold:
         rows: np.ndarray | None = None,
     ) -> None:
         self.effects, self.all_weights, self.rows = effects, weights, rows
-        self.places = effects.places(codes, numbers)
+        self.positions = effects.positions(codes, numbers)
         self.centered = effects.center(responses)
         self.weights = weights_of(rows, weights)
 
     def use_rows(self, rows: np.ndarray | None) -> None:
-        """Let these rows make the effects, of the same terms; None: all rows."""
-        if rows is self.rows:  # sums over all terms are not for nothing
+        """Compute the effects from these rows; None: from all rows. Terms, strengths and units stay."""
+        if rows is self.rows:  # nothing changes, and the sums over all terms take long
             return
         self.rows, self.weights = rows, weights_of(rows, self.all_weights)
-        self.effects.refit_sums(self.places, self.centered, self.weights)
+        self.effects.refit_sums(self.positions, self.centered, self.weights)
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """Effects and counts of some rows in random order, each from all rows but those of its fold.
+        """Return the out-of-fold effects and counts of these rows.
 
-        The rows are cut into folds of about a tenth of all rows; a tenth at a time is one fold.
+        Rows are assigned to folds in turn, so they must come in random order. A fold holds about a tenth
+        of all rows; a batch of at most that many rows is one fold.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            Positions of the rows.
 
         Returns
         -------
@@ -53,27 +64,29 @@ class OutOfFold:
         """
         n_folds = max(1, round(N_FOLDS * len(rows) / len(self.weights)))
         folds = np.arange(len(rows)) % n_folds
-        drawn = np.empty((len(rows), *self.effects.shape), np.float32)
-        for t in range(len(self.places)):
-            drawn[:, t] = self._of_term(t, rows, folds)[:, 0]
-        return drawn
+        features = np.empty((len(rows), *self.effects.shape), np.float32)
+        for t in range(len(self.positions)):
+            features[:, t] = self._term_features(t, rows, folds)[:, 0]
+        return features
 
-    def _of_term(self, t: int, rows: np.ndarray, folds: np.ndarray) -> np.ndarray:
-        places, weights, effects = self.places[t, rows], self.weights[rows], self.effects
-        cells = (places - effects.ends_[t]) * (int(folds.max()) + 1) + folds
-        own = [
-            np.bincount(cells, column)[cells]
-            for column in (*(self.centered[rows] * weights[:, None]).T, weights)
+    def _term_features(self, t: int, rows: np.ndarray, folds: np.ndarray) -> np.ndarray:
+        """Return the features of one term, from each level's sums minus those of the row's fold."""
+        positions, weights, effects = self.positions[t, rows], self.weights[rows], self.effects
+        # sums of each level in each fold, read back for every row
+        cells = (positions - effects.ends_[t]) * (int(folds.max()) + 1) + folds
+        weighted = self.centered[rows] * weights[:, None]
+        *fold_sums, fold_counts = [
+            np.bincount(cells, column)[cells] for column in (*weighted.T, weights)
         ]
-        counts = np.maximum(effects.counts_[places] - own[-1], 0.0)
-        sums = effects.sums_[places] - np.stack(own[:-1], axis=1)
-        return effects.describe(sums[None], counts[None], slice(t, t + 1))
+        counts = np.maximum(effects.counts_[positions] - fold_counts, 0.0)  # rounding can give < 0
+        sums = effects.sums_[positions] - np.stack(fold_sums, axis=1)
+        return effects.features_of(sums[None], counts[None], slice(t, t + 1))
 
 
 def weights_of(rows: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
-    """The weights of these rows, and zero for all others; None: all weights as they are."""
+    """Return the weights of these rows and zero for all others; None: all weights as they are."""
     if rows is None:
         return weights
-    kept = np.zeros_like(weights)
-    kept[rows] = weights[rows]
-    return kept
+    selected = np.zeros_like(weights)
+    selected[rows] = weights[rows]
+    return selected

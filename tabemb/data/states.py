@@ -1,4 +1,4 @@
-"""What is kept of entities from event to event: a state of each, and what their events of each category said."""
+"""The state of each entity after its last event, from which a sequence continues."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tabemb.data.times import TimeAxis
 
 
 class Codebook:
-    """Gives every new value the next whole number.
+    """Codes of values of any kind: every new value gets the next whole number.
 
     Examples
     --------
@@ -24,46 +24,64 @@ class Codebook:
     """
 
     @cached_property
-    def places(self) -> dict[Any, int]:
+    def code_of(self) -> dict[Any, int]:
         """The code of each value."""
-        return {value: i for i, value in enumerate(self.__dict__.get("values", pa.nulls(0)).to_pylist())}
+        # a copy that was saved or pickled holds only the values, in the order of their codes
+        values = self.__dict__.get("values", pa.nulls(0))
+        return {value: code for code, value in enumerate(values.to_pylist())}
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.code_of)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"values": pa.array(list(self.places))}
+        return {"values": pa.array(list(self.code_of))}
 
     def add(self, values: Iterable[Any]) -> None:
-        """Take in the values that are new."""
+        """Give a code to each value that has none."""
         for value in values:
-            self.places.setdefault(value, len(self.places))
+            self.code_of.setdefault(value, len(self.code_of))
 
     def codes(self, values: Iterable[Any]) -> np.ndarray:
-        """The code of each value, -1 for those that were not learned: int64 (n,)."""
-        return np.array([self.places.get(value, -1) for value in values], dtype=np.int64)
+        """Return the code of each value, -1 for a value without one: int64 (n,)."""
+        return np.array([self.code_of.get(value, -1) for value in values], dtype=np.int64)
 
 
 class Past(NamedTuple):
-    """What is known of n keys: states (n, d_state), numbers of events and moments of the last ones, (n,)."""
+    """The past of n keys (entities, or pairs of an entity and a category) at some point.
+
+    Parameters
+    ----------
+    states : ndarray of shape (n, d_state)
+    counts : ndarray of shape (n,)
+        Numbers of events so far; 0 for a new key, whose state and moment are zeros.
+    moments : ndarray of shape (n,)
+        Times of the last events, on the log's axis.
+    """
 
     states: np.ndarray
     counts: np.ndarray
     moments: np.ndarray
 
-    def since(self, clock: TimeAxis, moments: np.ndarray) -> np.ndarray:
-        """How long before these moments the last events were, in days where they are times; NaN without one."""
-        return np.where(self.counts > 0, clock.span(moments - self.moments), np.nan)
+    def since(self, axis: TimeAxis, moments: np.ndarray) -> np.ndarray:
+        """Return the time from the last events to these moments, in days if they are times; or NaN."""
+        return np.where(self.counts > 0, axis.span(moments - self.moments), np.nan)
 
 
 class EntityStates:
-    """What is known of each key after its last event: a state, the number of events, the last moment.
+    """The `Past` of every key that has had an event.
+
+    Parameters
+    ----------
+    d_state : int
+        Width of a state.
+    dtype : dtype, default=float32
+        Type of the states.
 
     Examples
     --------
-    >>> kept = EntityStates(d_state=2)
-    >>> kept.write(["ann"], Past(np.ones((1, 2)), np.array([3]), np.array([7])))
-    >>> kept.read(["bob", "ann"]).counts.tolist()
+    >>> states = EntityStates(d_state=2)
+    >>> states.write(["ann"], Past(np.ones((1, 2)), np.array([3]), np.array([7])))
+    >>> states.read(["bob", "ann"]).counts.tolist()
     [0, 3]
     """
 
@@ -77,32 +95,34 @@ class EntityStates:
 
     @property
     def _rows(self) -> Past:
+        """The past of each key by its code, with spare rows at the end."""
         return Past(self.states, self.counts, self.moments)
 
     def read(self, keys: Iterable[Any]) -> Past:
-        """What is known of these keys; zeros for one that is new."""
-        places = self.keys.codes(keys)
-        known = places >= 0
-        found = Past(
-            *(np.zeros((len(places), *values.shape[1:]), values.dtype) for values in self._rows)
-        )
-        for own, values in zip(found, self._rows):
-            own[known] = values[places[known]]
-        return found
+        """Return the past of these keys; zeros for a new one."""
+        codes = self.keys.codes(keys)
+        known = codes >= 0
+        past = Past(*(np.zeros((len(codes), *rows.shape[1:]), rows.dtype) for rows in self._rows))
+        for values, rows in zip(past, self._rows):
+            values[known] = rows[codes[known]]
+        return past
 
-    def write(self, keys: Sequence[Any], after: Past) -> None:
-        """Put what is known after the last events of these keys in the place of what was there."""
+    def write(self, keys: Sequence[Any], past: Past) -> None:
+        """Replace the past of these keys, which are distinct; new ones are added."""
         self.keys.add(keys)
         self._grow(len(self.keys))
-        self.moments = self.moments.astype(np.result_type(self.moments, after.moments), copy=False)
-        places = self.keys.codes(keys)
-        for values, own in zip(self._rows, after):
-            values[places] = own
+        # whole moments may be followed by fractions, which must not be cut off
+        self.moments = self.moments.astype(np.result_type(self.moments, past.moments), copy=False)
+        codes = self.keys.codes(keys)
+        for rows, values in zip(self._rows, past):  # the arrays themselves: they are changed in place
+            rows[codes] = values
 
     def _grow(self, n: int) -> None:
-        n_more = max(n, 2 * len(self.counts)) - len(
-            self.counts
-        )  # doubled: a new key always costs the same
-        if n > len(self.counts):
-            wider = (np.concatenate([v, np.zeros((n_more, *v.shape[1:]), v.dtype)]) for v in self._rows)
-            self.states, self.counts, self.moments = wider
+        """Allocate at least n rows; the size at least doubles, so that every new key costs the same."""
+        if n <= len(self.counts):
+            return
+        n_more = max(n, 2 * len(self.counts)) - len(self.counts)
+        self.states, self.counts, self.moments = (
+            np.concatenate([rows, np.zeros((n_more, *rows.shape[1:]), rows.dtype)])
+            for rows in self._rows
+        )

@@ -15,8 +15,7 @@ from torch import Tensor
 from tabemb.data.encoding import Encoder
 from tabemb.data.encounters import Coded, Encounters
 from tabemb.data.histories import as_structs
-from tabemb.data.joins import check_column
-from tabemb.data.schema import Schema, Table, infer_role, infer_schema
+from tabemb.data.schema import Schema, Table, check_column, infer_role, infer_schema
 from tabemb.data.states import EntityStates, Past
 from tabemb.data.times import TimeAxis
 from tabemb.fitting.checks import Rows

@@ -12,8 +12,10 @@ CLASSES = {
     "KeptStates": "EntityStates",
     "Recurrences": "Encounters",
 }
+ATTRIBUTES = {"Recurrences": {"clock": "axis", "kept": "states"}}
+"""Attributes of such classes, by the older name of the class."""
 PARAMETERS = {"offsets": "biases", "recurrences": "encounters"}
-FITTED = {"history_": "learning_curve_"}
+FITTED = {"history_": "learning_curve_", "crossed_": "pair_codes_"}
 MODULES = {"offsets": "biases"}
 LOG = {
     "clock_": "time_axis",
@@ -22,7 +24,9 @@ LOG = {
     "recurrences_": "encounters",
 }
 """Attributes of event estimators that an `EventLog` holds now."""
-LOG_PARAMETERS = ("entity", "time", "outcome_fields", "roles")
+LOG_ATTRIBUTES = {"Recurrences": {"clock": "axis", "kept": "states"}}
+"""Attributes of such classes, by the older name of the class."""
+PARAMETERS = ("entity", "time", "outcome_fields", "roles")
 
 
 def upgrade(
@@ -48,6 +52,9 @@ def _renamed(value: Any) -> Any:
         return value
     value = {key: _renamed(item) for key, item in value.items()}
     if "$class" in value:
+        attributes = ATTRIBUTES.get(value["$class"], {})
+        items = value["state"]["$dict"]
+        value["state"]["$dict"] = [[attributes.get(key, key), item] for key, item in items]
         value["$class"] = CLASSES.get(value["$class"], value["$class"])
     if "$estimator" in value:
         value["params"] = _renamed_params(value["params"])

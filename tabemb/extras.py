@@ -1,4 +1,4 @@
-"""Packages that only some parts of the library need, and the extras that install them."""
+"""Import of packages that only an extra of tabemb installs."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from types import ModuleType
 
 
 def need(module: str, extra: str) -> ModuleType:
-    """Import an optional module.
+    """Import a module that belongs to an extra, such as ``need("duckdb", "duckdb")``.
 
     Parameters
     ----------
     module : str
-        Its import name.
+        Full name of the module, as in an import statement.
     extra : str
-        The extra of tabemb that installs it.
+        Name of the extra of tabemb that installs it.
 
     Raises
     ------
     ImportError
-        It is not installed; the message names the extra.
+        If the module is not installed; the message names the extra.
     """
     try:
         return importlib.import_module(module)

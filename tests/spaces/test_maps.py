@@ -171,12 +171,16 @@ def test_classes_get_a_legend_and_the_rarest_share_one_entry():
 @pytest.mark.parametrize(
     ("argument", "values", "message"),
     [
-        ("color", [1, 2], "color must give 3 values, one for each category, got 2"),
-        ("label", {"z": "x"}, "label: none of its keys is a category; its first key is 'z'"),
+        ("color", [1, 2], "color must hold 3 values, one for each category; got 2"),
+        (
+            "label",
+            {"z": "x"},
+            "label must map categories to values; none of its keys is a category, the first is 'z'",
+        ),
         (
             "color",
             pd.Series([1, 2], index=["a", "a"]),
-            "color: the index of a Series must hold each category once",
+            "color must be indexed by unique categories; its index repeats one",
         ),
     ],
 )

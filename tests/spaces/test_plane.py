@@ -154,5 +154,5 @@ def test_new_vectors_of_another_width(new):
 
 def test_without_umap_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(ImportError, match=r"pip install tabemb\[umap\]"):
+    with pytest.raises(ImportError, match=r"umap is not installed; pip install 'tabemb\[umap\]'"):
         groups().coordinates("umap")

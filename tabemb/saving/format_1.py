@@ -24,9 +24,7 @@ LOG = {
     "recurrences_": "encounters",
 }
 """Attributes of event estimators that an `EventLog` holds now."""
-LOG_ATTRIBUTES = {"Recurrences": {"clock": "axis", "kept": "states"}}
-"""Attributes of such classes, by the older name of the class."""
-PARAMETERS = ("entity", "time", "outcome_fields", "roles")
+LOG_PARAMETERS = ("entity", "time", "outcome_fields", "roles")
 
 
 def upgrade(

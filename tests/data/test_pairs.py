@@ -16,12 +16,14 @@ def test_pairs_that_add_to_their_inputs_are_chosen(two):
     assert choose_pairs([], centered, np.ones(len(y)), 4) == []
 
 
-def test_pairs_are_tried_of_the_columns_with_the_strongest_effects(two, monkeypatch):
-    codes, y = two
-    noise = np.random.default_rng(0).integers(2, 6, len(y))
-    levels, centered = [noise, *codes.T], (y - y.mean())[:, None]
+def test_pairs_are_tried_of_the_columns_with_the_strongest_effects(monkeypatch):
+    """Columns 0 and 1 matter only as a pair, 2 and 3 only alone."""
+    levels = [*np.random.default_rng(0).integers(2, 4, (4, 2000))]
+    y = (levels[0] == levels[1]) + 5.0 * levels[2] + 5.0 * levels[3]
+    centered, weights = (y - y.mean())[:, None], np.ones(2000)
+    assert choose_pairs(levels, centered, weights, 1) == [(0, 1)]
     monkeypatch.setattr(pairs, "N_PAIRED", 2)
-    assert choose_pairs(levels, centered, np.ones(len(y)), 4) == [(1, 2)]
+    assert (0, 1) not in choose_pairs(levels, centered, weights, 1)
 
 
 def test_few_rows_are_all_tried_and_very_many_are_sampled(monkeypatch):

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import sys
 from contextlib import contextmanager
 from functools import partial
 
@@ -567,6 +568,11 @@ def test_the_path_is_returned_and_the_page_is_whole(write, space, tmp_path):
     assert not re.search(r"https?:", re.sub(r"http://www\.w3\.org/2000/svg", "", text))
     (script,) = re.findall(r'<script type="module">(.*?)</script>', text, re.DOTALL)
     assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in text
+
+
+def test_a_page_needs_no_plotting_package(write, space, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert given_of(write(coordinates=lattice(space)))["scale"][0] == "#440154"
 
 
 def test_coordinates_are_those_of_the_space_by_default(write, space):

@@ -1,8 +1,12 @@
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 
-from tabemb.spaces import EmbeddingSpace, plane
+from tabemb.spaces import EmbeddingSpace, palette, plane
 
 
 def clusters(n_each=20, seed=0):
@@ -191,3 +195,15 @@ def test_values_that_do_not_fit(argument, values, message):
 
 def test_map_of_an_empty_space_is_an_empty_picture():
     assert not labels_of(EmbeddingSpace(np.empty((0, 2)), []).map())
+
+
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    message = r"matplotlib is not installed; pip install 'tabemb\[maps\]' brings it\."
+    with pytest.raises(ImportError, match=message):
+        EmbeddingSpace(np.eye(3), ["a", "b", "c"]).map(method="pca")
+
+
+def test_the_colours_of_numbers_are_those_of_viridis():
+    steps = np.linspace(0, 1, len(palette.SCALE))
+    assert list(palette.SCALE) == [to_hex(color) for color in colormaps["viridis"](steps)]

@@ -156,3 +156,15 @@ def test_without_umap_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(ImportError, match=r"umap is not installed; pip install 'tabemb\[umap\]'"):
         groups().coordinates("umap")
+
+
+def test_without_opentsne_the_error_names_the_extra(monkeypatch):
+    space = groups()
+    space.coordinates()
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
+    message = r"openTSNE is not installed; pip install 'tabemb\[maps\]' brings it\."
+    with pytest.raises(ImportError, match=message):
+        groups().coordinates()
+    with pytest.raises(ImportError, match=message):
+        space.place(space.vectors[:1])
+    assert np.isfinite(groups().coordinates("pca").to_numpy()).all()

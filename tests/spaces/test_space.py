@@ -26,6 +26,27 @@ def test_what_it_holds(space):
     np.testing.assert_array_equal(space.counts, [50, 20, 90, 1])
 
 
+def test_positions_are_rows_of_the_vectors(space):
+    assert space.position("cairo") == 2
+    np.testing.assert_array_equal(space.positions(["nowhere", "oslo", "nowhere"]), [3, 0, 3])
+    np.testing.assert_array_equal(space.positions(), [0, 1, 2, 3])
+    with pytest.raises(KeyError, match="did you mean 'oslo'"):
+        space.positions(["bergen", "osla"])
+
+
+def test_only_the_values_and_the_maps_are_saved(space):
+    space.normalized()
+    space.nearest("oslo")
+    assert set(space.__getstate__()) == {"vectors", "categories", "counts", "name"}
+    places = space.coordinates("pca")
+    assert set(space.__getstate__()) == {"vectors", "categories", "counts", "name", "_maps"}
+    loaded = object.__new__(EmbeddingSpace)  # as a file is loaded
+    loaded.__dict__.update(space.__getstate__())
+    assert loaded.maps.keys() == {("pca", "cosine", 0)}
+    pd.testing.assert_frame_equal(loaded.coordinates("pca"), places)
+    pd.testing.assert_frame_equal(loaded.nearest("oslo"), space.nearest("oslo"))
+
+
 def test_vectors_are_a_copy_that_cannot_be_changed(space):
     given = np.ones((1, 2), dtype=np.float32)
     mine = EmbeddingSpace(given, ["a"])

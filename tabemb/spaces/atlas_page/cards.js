@@ -1,4 +1,4 @@
-// Details
+// The cards of the panel: a category, a comparison of two, a selection and its CSV.
 
 const countText = (id) => { const n = state.space.count(id); return n === null ? "" : formatted(n); };
 
@@ -10,17 +10,23 @@ function showDetails() {
   const held = byId("details").contains(document.activeElement);
   byId("details").replaceChildren(...cards);
   byId("scroll").scrollTop = 0;
-  if (held) focusDetails(); // a key pressed on a card that is gone must not lose its place
+  if (held) focusDetails(); // the keyboard focus was on a card that is gone
 }
 
-const focusDetails = () => (byId("details").querySelector("h2") ?? surface).focus({ preventScroll: true });
+function focusDetails() {
+  (byId("details").querySelector("h2") ?? surface).focus({ preventScroll: true });
+}
 
-const closeButton = (onclick, label) => button("", onclick, { class: "close", "aria-label": label, title: label });
+const closeButton = (onclick, label) =>
+  button("", onclick, { class: "close", "aria-label": label, title: label });
 
-const heading = (text, attributes = {}) => element("h2", { dir: "auto", tabindex: "-1", ...attributes }, text);
+const heading = (text, attributes = {}) =>
+  element("h2", { dir: "auto", tabindex: "-1", ...attributes }, text);
+
+const newCard = (title, ...children) => element("article", { class: "card" }, title, ...children);
 
 function categoryCard(id) {
-  const card = element("article", { class: "card" }, heading(texts[id]), closeButton(clearFocus, "Clear"));
+  const card = newCard(heading(texts[id]), closeButton(clearFocus, "Clear"));
   if (!state.space.has(id)) {
     card.append(element("p", { class: "note" }, `Not a category of ${state.space.name}.`));
     return card;
@@ -32,7 +38,8 @@ function categoryCard(id) {
     element("div", { class: "row" },
       button(compare, toggleComparing, { "aria-pressed": String(state.comparing) }),
       button(`Select these ${ids.length}`, () => choose(ids))),
-    element("h3", {}, "Nearest", element("small", {}, "cosine similarity")), neighbourList(state.neighbours),
+    element("h3", {}, "Nearest", element("small", {}, "cosine similarity")),
+    neighbourList(state.neighbours),
     ...moreButton(100));
   return card;
 }
@@ -40,12 +47,12 @@ function categoryCard(id) {
 function toggleComparing() {
   state.comparing = !state.comparing;
   showDetails();
-  say(state.comparing ? PROMPT : "");
+  announce(state.comparing ? PROMPT : "");
 }
 
 function moreButton(most) {
   if (state.k >= Math.min(most, state.space.size - 1)) return [];
-  return [button("Show more", () => { state.k += 15; answer(); }, { class: "more" })];
+  return [button("Show more", () => { state.k += 15; refresh(); }, { class: "more" })];
 }
 
 function facts(id) {
@@ -74,8 +81,7 @@ function neighbourRow({ id, similarity }, shared) {
 
 function comparisonCard() {
   const { space, focus, second, neighbours, secondNeighbours } = state;
-  const card = element("article", { class: "card" },
-    heading("Comparison", { class: "unseen" }), closeButton(clearFocus, "Clear"));
+  const card = newCard(heading("Comparison", { class: "unseen" }), closeButton(clearFocus, "Clear"));
   const absent = [focus, second].find((id) => !space.has(id));
   if (absent !== undefined) {
     card.append(element("p", { class: "note" }, `${texts[absent]} is not a category of ${space.name}.`));
@@ -85,12 +91,13 @@ function comparisonCard() {
   const shared = new Set(neighbours.map(({ id }) => id).filter((id) => ofSecond.has(id)));
   const column = (id, list) =>
     element("div", {}, element("h3", { dir: "auto" }, texts[id]), neighbourList(list, shared));
-  const overlap =
-    `${shared.size || "None"} of the ${neighbours.length} nearest ${shared.size > 1 ? "are" : "is"} shared`;
+  const verb = shared.size > 1 ? "are" : "is";
+  const overlap = `${shared.size || "None"} of the ${neighbours.length} nearest ${verb} shared`;
   const similarity = formattedSimilarity(space.similarity(focus, second));
   card.append(
     element("p", { class: "similarity" },
-      element("small", {}, "Similarity"), element("output", {}, similarity), element("small", {}, overlap)),
+      element("small", {}, "Similarity"), element("output", {}, similarity),
+      element("small", {}, overlap)),
     element("div", { class: "columns" }, column(focus, neighbours), column(second, secondNeighbours)),
     ...moreButton(50));
   return card;
@@ -98,12 +105,15 @@ function comparisonCard() {
 
 function selectionCard() {
   const { chosen } = state;
-  const card = element("article", { class: "card" },
-    heading(`${wholeNumber.format(chosen.length)} selected`), closeButton(clearAll, "Clear the selection"),
+  const card = newCard(
+    heading(`${wholeNumber.format(chosen.length)} selected`),
+    closeButton(clearAll, "Clear the selection"),
     element("div", { class: "row" },
-      button("Copy as CSV", copyChosen, { id: "copy" }), button("Save as a file", () => save(csv(chosen)))));
+      button("Copy as CSV", copyChosen, { id: "copy" }),
+      button("Save as a file", () => save(csv(chosen)))));
   if (state.focus !== null) return card;
-  const names = chosen.slice(0, LISTED).map((id) => button(texts[id], () => pick(id, true), { dir: "auto" }));
+  const nameButton = (id) => button(texts[id], () => pick(id, true), { dir: "auto" });
+  const names = chosen.slice(0, LISTED).map(nameButton);
   card.append(element("ul", { class: "chosen" }, ...names.map((name) => element("li", {}, name))));
   const note = `The first ${LISTED} are listed; the CSV holds all.`;
   if (chosen.length > LISTED) card.append(element("p", { class: "note" }, note));
@@ -129,13 +139,13 @@ async function copyChosen() {
   try {
     await navigator.clipboard.writeText(text);
     byId("copy").textContent = "Copied";
-    say(`${howMany(state.chosen.length, "row", "rows")} copied as CSV`);
+    announce(`${howMany(state.chosen.length, "row", "rows")} copied as CSV`);
   } catch {
     offer(text);
   }
 }
 
-// Where the clipboard is not allowed: the text to copy by hand, and a file.
+// Where the clipboard is not allowed, show the text to copy and offer a file.
 function offer(text) {
   byId("export-text").value = text;
   byId("export").showModal();

@@ -1,6 +1,6 @@
-// Picking, comparing, choosing
+// Picking a category, comparing two, and selecting many.
 
-// A category that is asked for by name is shown, whatever the filters say.
+// Show a category that was asked for by name, even if the filters hide it.
 function reveal(id) {
   if (!isShown(id)) resetFilters();
 }
@@ -8,24 +8,24 @@ function reveal(id) {
 function pick(id, fly = false) {
   if (state.comparing && id !== state.focus) Object.assign(state, { second: id, comparing: false });
   else Object.assign(state, { focus: id, second: null, comparing: false, k: 10, chosen: [] });
-  answer();
+  refresh();
   openPanel(true);
   if (fly) travel(id);
 }
 
-// Go to a category that was asked for by name; stay where it can be seen well already.
+// Move to a category that was asked for by name, unless it is in good view already.
 function travel(id) {
   if (id === state.second) return flyBetween(state.focus, id);
   const k = zoomAround(id, state.neighbours);
   if (!inMiddle(screen(id)) || view.k < k / 2) flyTo(Math.max(view.k, k), ...spot(id));
 }
 
-function answer() {
+function refresh() {
   const { space, focus, second, k } = state;
   state.neighbours = space.has(focus) ? space.nearest(focus, k) : [];
   state.secondNeighbours = space.has(second) ? space.nearest(second, k) : [];
-  if (focus !== null) say(second === null ? nearestText() : similarityText());
-  light();
+  if (focus !== null) announce(second === null ? nearestText() : similarityText());
+  highlight();
   showDetails();
   redraw();
 }
@@ -38,16 +38,17 @@ function nearestText() {
 function similarityText() {
   const { space, focus, second } = state;
   if (!space.has(focus) || !space.has(second)) return "";
-  return `${texts[focus]} and ${texts[second]}: similarity ${formattedSimilarity(space.similarity(focus, second))}`;
+  const similarity = formattedSimilarity(space.similarity(focus, second));
+  return `${texts[focus]} and ${texts[second]}: similarity ${similarity}`;
 }
 
 function choose(ids) {
   state.chosen = ids;
-  answer();
-  say(`${howMany(ids.length, "category", "categories")} selected`);
+  refresh();
+  announce(`${howMany(ids.length, "category", "categories")} selected`);
 }
 
-// The categories inside a shape that was drawn take the place of what was asked about.
+// Select the categories inside a drawn shape in place of the picked ones.
 function chooseDrawn(ids) {
   shape = null;
   Object.assign(state, { focus: null, second: null, comparing: false });
@@ -58,7 +59,7 @@ function chooseDrawn(ids) {
 
 function clearFocus() {
   Object.assign(state, { focus: null, second: null, comparing: false, hover: null });
-  answer();
+  refresh();
 }
 
 function clearAll() {
@@ -66,5 +67,5 @@ function clearAll() {
   state.chosen = [];
   clearFocus();
   chooseTool("move");
-  say("Cleared");
+  announce("Cleared");
 }

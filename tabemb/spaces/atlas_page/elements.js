@@ -1,13 +1,12 @@
-// The panel: search, what is shown, and what is known of the categories asked about. All text goes into the page as
-// text, never as HTML.
+// Elements of the panel. Data enter the page as text, never as HTML.
 
 const byId = (id) => document.getElementById(id);
 const query = byId("query");
 const suggestions = byId("suggestions");
 const SUGGESTED = 8;
-const PROMPT = "Now pick the category to compare with: on the map, in the list, or by search.";
-const KEYS_TOLD = "Arrow keys move it, plus and minus zoom, slash searches, Escape clears.";
-const LISTED = 200; // names of a selection that the panel lists; the CSV holds all
+const PROMPT = "Pick the category to compare with on the map, in the list or by search.";
+const KEY_HELP = "Arrow keys move the map, plus and minus zoom, slash opens the search, Escape clears.";
+const LISTED = 200; // categories of a selection that the panel lists; the CSV holds all
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -19,8 +18,9 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-const button = (text, onclick, attributes = {}) => element("button", { type: "button", onclick, ...attributes }, text);
-const say = (text) => { byId("live").textContent = text; };
+const button = (text, onclick, attributes = {}) =>
+  element("button", { type: "button", onclick, ...attributes }, text);
+const announce = (text) => { byId("live").textContent = text; };
 
 function openPanel(open) {
   panel.dataset.open = String(open);

@@ -1,4 +1,4 @@
-// Colours and their legend
+// The legend and the filters by class and by count.
 
 function showLegend() {
   const { entries, domain } = paint;
@@ -11,12 +11,13 @@ function showLegend() {
 
 function scaleBar({ low, high, clippedLow, clippedHigh, log }) {
   const text = state.column.kind === "date" ? formattedDate : formatted;
-  const told = `Colours from ${text(low)} to ${text(high)}${log ? ", logarithmic" : ""}`;
-  const bar = element("div", { class: "bar", role: "img", "aria-label": told });
+  const label = `Colours from ${text(low)} to ${text(high)}${log ? ", logarithmic" : ""}`;
+  const bar = element("div", { class: "bar", role: "img", "aria-label": label });
   const colors = paint.entries.slice(0, STEPS).map(({ color }) => color);
   bar.style.background = `linear-gradient(to right, ${colors.join(",")})`;
   const ends = [(clippedLow ? "≤ " : "") + text(low)];
-  if (low < high) ends.push(log ? "log scale" : text((low + high) / 2), (clippedHigh ? "≥ " : "") + text(high));
+  const middle = log ? "log scale" : text((low + high) / 2);
+  if (low < high) ends.push(middle, (clippedHigh ? "≥ " : "") + text(high));
   const below = element("div", { class: "ends" }, ...ends.map((end) => element("span", {}, end)));
   return element("div", { class: "scale" }, bar, below);
 }
@@ -27,10 +28,12 @@ function legendRow(i, { color, text, n, quiet }) {
   swatch.style.background = color;
   const toggled = on ? [...state.off, i] : [...state.off].filter((one) => one !== i);
   const others = [...paint.entries.keys()].filter((one) => one !== i);
-  const toggle = button("", () => setOff(toggled, i), { class: "entry", "aria-pressed": String(on), "data-entry": i });
-  toggle.append(swatch, element("span", { dir: "auto", class: quiet ? "quiet" : null, title: text }, text),
-    element("small", {}, wholeNumber.format(n)));
-  const only = button("only", () => setOff(others, i), { class: "only", "aria-label": `Show only ${text}` });
+  const name = element("span", { dir: "auto", class: quiet ? "quiet" : null, title: text }, text);
+  const pressed = { class: "entry", "aria-pressed": String(on), "data-entry": i };
+  const toggle = button("", () => setOff(toggled, i), pressed);
+  toggle.append(swatch, name, element("small", {}, wholeNumber.format(n)));
+  const label = { class: "only", "aria-label": `Show only ${text}` };
+  const only = button("only", () => setOff(others, i), label);
   return element("div", { class: "legend-row" }, toggle, only);
 }
 
@@ -43,7 +46,8 @@ function setOff(entries, focused = null) {
 }
 
 function setColumn(name) {
-  state.column = state.space.columns.find((column) => column.name === name && column.kind !== "text") ?? null;
+  const colours = (column) => column.name === name && column.kind !== "text";
+  state.column = state.space.columns.find(colours) ?? null;
   state.off = new Set();
   byId("color").value = state.column ? name : "";
   recolor();
@@ -51,10 +55,11 @@ function setColumn(name) {
   showSummary();
 }
 
-// Counts: the sliders move in steps of their logarithm
+// Counts: the sliders are linear in the logarithm of the count.
 
 const BARS = 40;
-let counting = { low: 0, width: 1, rounded: Math.round }; // logarithms of the least count and of the range
+// logarithms of the least count and of the ratio of the largest to it
+let counting = { low: 0, width: 1, rounded: Math.round };
 
 function setCounting(counts) {
   const low = Math.log1p(smallest(counts));
@@ -62,7 +67,7 @@ function setCounting(counts) {
   counting = { low, width: Math.log1p(largest(counts)) - low || 1, rounded };
 }
 
-const slid = (id) => Number(byId(id).value) / 1000; // the share of the range below a slider
+const slid = (id) => Number(byId(id).value) / 1000; // share of the range below a slider
 const countAt = (share) => counting.rounded(Math.expm1(counting.low + share * counting.width));
 const shareOf = (count) => (Math.log1p(count) - counting.low) / counting.width;
 
@@ -89,7 +94,8 @@ function showCounts() {
 
 function showHistogram() {
   const bins = new Array(BARS).fill(0);
-  for (const count of state.space.counts) bins[Math.min(BARS - 1, Math.floor(shareOf(count) * BARS))] += 1;
+  const binOf = (count) => Math.min(BARS - 1, Math.floor(shareOf(count) * BARS));
+  for (const count of state.space.counts) bins[binOf(count)] += 1;
   const tallest = Math.sqrt(Math.max(...bins));
   byId("histogram").replaceChildren(...bins.map((n) => {
     const bar = element("i");
@@ -100,7 +106,7 @@ function showHistogram() {
 
 for (const [id, other, sign] of [["least", "most", 1], ["most", "least", -1]]) {
   byId(id).addEventListener("input", (event) => {
-    // the two sliders push, they do not cross
+    // one slider pushes the other, so that they never cross
     if (sign * (event.target.value - byId(other).value) > 0) byId(other).value = event.target.value;
     setCounts();
   });

@@ -1,22 +1,25 @@
-// The whole
+// The summary, the choice of a space, and the start of the page.
 
 function showSummary() {
   const n = shown.reduce((a, b) => a + b, 0);
   const all = howMany(state.space.size, "category", "categories");
   const dimensions = element("span", {}, `, ${howMany(state.space.d, "dimension", "dimensions")}`);
   const whole = n === state.space.size;
-  byId("summary").replaceChildren(...(whole ? [all, dimensions] : [`${wholeNumber.format(n)} of ${all}`]));
+  const summary = whole ? [all, dimensions] : [`${wholeNumber.format(n)} of ${all}`];
+  byId("summary").replaceChildren(...summary);
 }
 
 const option = (name) => element("option", { value: name }, name);
 
 function showSpace() {
   const offered = state.space.columns.filter((column) => column.kind !== "text");
-  byId("color").replaceChildren(element("option", { value: "" }, "None"), ...offered.map(({ name }) => option(name)));
+  const none = element("option", { value: "" }, "None");
+  byId("color").replaceChildren(none, ...offered.map(({ name }) => option(name)));
   byId("color-field").hidden = offered.length === 0;
   byId("sizes").hidden = !state.space.counts;
   byId("count-field").hidden = !state.space.counts || new Set(state.space.counts).size < 2;
-  surface.setAttribute("aria-label", `Map of ${howMany(state.space.size, "category", "categories")}. ${KEYS_TOLD}`);
+  const content = howMany(state.space.size, "category", "categories");
+  surface.setAttribute("aria-label", `Map of ${content}. ${KEY_HELP}`);
   if (!state.space.counts) return;
   setCounting(state.space.counts);
   showHistogram();
@@ -29,7 +32,7 @@ function openSpace(name) {
   setColumn(column);
   resetFilters();
   state.chosen = state.chosen.filter((id) => state.space.has(id));
-  answer();
+  refresh();
 }
 
 byId("space").append(...spaces.map(({ name }) => option(name)));
@@ -52,14 +55,14 @@ new ResizeObserver(() => {
   draw();
 }).observe(stage);
 
-// For scripts and tests: what is on the screen.
+// The state of the screen, for scripts and tests.
 window.atlas = {
   get drawn() { return drawn.points; }, // points in the last picture
-  get labels() { return drawn.labels; }, // their texts and boxes, in pixels of the map
-  get milliseconds() { return drawn.milliseconds; }, // that the last picture took
-  get opened() { return drawn.opened; }, // milliseconds from the start of the page to its first complete picture
+  get labels() { return drawn.labels; }, // texts and boxes of the labels, in pixels of the map
+  get milliseconds() { return drawn.milliseconds; }, // time taken by the last picture
+  get opened() { return drawn.opened; }, // milliseconds from the start of the page to its first picture
   get view() { return { ...view }; },
-  // where a category stands in the window
+  // position of a category in the window
   at(text) {
     const { x, y } = screen(texts.indexOf(text)), { left, top } = stage.getBoundingClientRect();
     return { x: x + left, y: y + top };
@@ -71,6 +74,6 @@ measure();
 Object.assign(view, fitted);
 setLevels();
 showSpace();
-setColumn(given.color);
+setColumn(pageData.color);
 resetFilters();
 draw();

@@ -1,4 +1,4 @@
-// Marks: lines to the neighbours, rings, labels
+// The marks above the points: lines to the neighbours, rings and labels.
 
 function paintMarks() {
   marks.setTransform(size.ratio, 0, 0, size.ratio, 0, 0);
@@ -57,24 +57,25 @@ function paintShape() {
   marks.stroke();
 }
 
-// Labels: the categories asked about first, then the frequent ones; one that meets a label placed before is dropped.
+// Labels: the picked categories first, then the frequent ones. A label that overlaps an earlier one is
+// dropped.
 
 function paintLabels() {
   drawn.labels = [];
-  const hovered = tip.hidden ? state.hover : null; // beside the pointer its name stands already
+  const hovered = tip.hidden ? state.hover : null; // the tip beside the pointer shows the name already
   const asked = [...new Set([state.focus, state.second, hovered])].filter((id) => isShown(id));
   const neighbours = new Set([...state.neighbours, ...state.secondNeighbours].map(({ id }) => id));
   const near = [...neighbours].filter((id) => isShown(id) && !asked.includes(id));
   const taken = [buttons, ...[...asked, ...near].map(discBox)];
-  for (const id of asked) label(id, taken, { bold: true, air: 1, gap: 9, always: true });
-  for (const id of near) label(id, taken, { air: 1, gap: 8 });
+  for (const id of asked) label(id, taken, { bold: true, margin: 1, gap: 9, always: true });
+  for (const id of near) label(id, taken, { margin: 1, gap: 8 });
   if (near.length) return;
-  const air = Math.max(3, LOOSE / Math.sqrt(zoom()));
+  const margin = Math.max(3, LABEL_MARGIN / Math.sqrt(zoom()));
   let tried = 0;
-  for (const row of state.chosen.length ? lit : state.space.frequent) {
+  for (const row of state.chosen.length ? highlighted : state.space.frequent) {
     if (!shown[row] || !onStage(row)) continue;
-    label(state.space.ids[row], taken, { air, gap: 4 });
-    if (++tried === TRIED) return;
+    label(state.space.ids[row], taken, { margin, gap: 4 });
+    if (++tried === MAX_TRIED) return;
   }
 }
 
@@ -89,8 +90,8 @@ function discBox(id) {
 }
 
 const apart = (a, b) => a.right < b.left || b.right < a.left || a.bottom < b.top || b.bottom < a.top;
-const wider = ({ left, right, top, bottom }, air) =>
-  ({ left: left - air, right: right + air, top: top - air / 2, bottom: bottom + air / 2 });
+const wider = ({ left, right, top, bottom }, margin) =>
+  ({ left: left - margin, right: right + margin, top: top - margin / 2, bottom: bottom + margin / 2 });
 
 const widths = new Map(); // of labels, by weight and text
 
@@ -114,14 +115,15 @@ function shortText(id) {
   return shortened[id];
 }
 
-function label(id, taken, { bold = false, air, gap, always = false }) {
+function label(id, taken, { bold = false, margin, gap, always = false }) {
   const { x, y, r } = screen(id);
   const text = shortText(id);
   const boxes = (width) => [x + r + gap, x - r - gap - width]
     .map((left) => ({ left, right: left + width, top: y - 8, bottom: y + 8 }));
-  const inStage = (box) => box.left >= 6 && box.right <= size.width - 6 && box.top >= 0 && box.bottom <= size.height;
-  const free = (box) => inStage(box) && taken.every((other) => apart(wider(box, air), other));
-  // measuring is slow: most labels that find no place are known by the least width that they may have
+  const inStage = (box) =>
+    box.left >= 6 && box.right <= size.width - 6 && box.top >= 0 && box.bottom <= size.height;
+  const free = (box) => inStage(box) && taken.every((other) => apart(wider(box, margin), other));
+  // measuring text is slow; its least possible width already shows that most labels have no free place
   if (!always && !boxes(3 * text.length).some(free)) return;
   const font = `${bold ? 600 : 400} 12px system-ui, sans-serif`;
   const places = boxes(widthOf(text, font));

@@ -1,5 +1,6 @@
-// The picture. Points are blended into pixels by hand: at 37,000 of them this is many times faster than a canvas'
-// own drawing where there is no graphics card. Labels, rings and lines lie on a second canvas above.
+// The points of the map. They are blended into pixels here: without a graphics card this draws 37,000
+// points many times faster than the functions of the canvas. Labels, rings and lines are on a second
+// canvas above.
 
 const stage = document.getElementById("stage");
 const panel = document.getElementById("panel");
@@ -10,19 +11,19 @@ const narrow = matchMedia("(max-width: 760px)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 const EDGE = 24; // pixels kept around the picture, so that no disc needs clipping
-const LOOSE = 40; // pixels kept free around a label when the whole map is shown; fewer as one zooms in
-const TRIED = 1500; // labels tried at most, the frequent first
+const LABEL_MARGIN = 40; // pixels kept free around a label of the whole map; zooming in lowers them
+const MAX_TRIED = 1500; // labels tried at most, frequent categories first
 const MAX_CHARACTERS = 32;
 
 const state = {
   space: spaces[0],
-  column: null, // what colours the points
+  column: null, // the column that colours the points
   off: new Set(), // entries of the legend that are switched off
-  least: 0, // counts between which categories are shown
-  most: Infinity,
-  focus: null, // the category asked about
-  second: null, // and the one it is compared with
-  comparing: false, // the next category picked becomes the second
+  least: 0, // categories with counts from here
+  most: Infinity, // to here are shown
+  focus: null, // the picked category
+  second: null, // the category it is compared with
+  comparing: false, // whether the next category picked becomes the second
   neighbours: [], // of the focus
   secondNeighbours: [],
   chosen: [], // the selection
@@ -35,11 +36,11 @@ const drawn = { points: 0, labels: [], milliseconds: 0, opened: null };
 let size = { width: 0, height: 0, ratio: 1 };
 let place = { x: state.space.x, y: state.space.y }; // by row; between two spaces while the points move
 let pixels, picture, fitted;
-let buttons = null; // the box of those on the stage, which labels keep clear of
+let buttons = null; // the box of the buttons on the stage, which labels leave free
 let paint = { entries: [], entry: new Uint8Array(0) }; // legend entries; the entry of each row
-let shown = new Uint8Array(0); // by row: is it drawn?
-let lit = null; // the rows that stand out
-let shape = null; // of a rectangle or lasso being drawn
+let shown = new Uint8Array(0); // by row: 1 if the filters show it
+let highlighted = null; // the highlighted rows
+let shape = null; // corners of the rectangle or lasso being drawn
 
 // Colours
 
@@ -54,15 +55,17 @@ function readColors() {
 
 const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 const packed = ([r, g, b]) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
-const mixed = (a, b, share) => channels(a).map((value, i) => Math.round(value * (1 - share) + channels(b)[i] * share));
+const mixed = (a, b, share) =>
+  channels(a).map((value, i) => Math.round(value * (1 - share) + channels(b)[i] * share));
 
 function scaleColor(share) {
-  // the darkest fifth cannot be seen on a dark ground, the lightest tenth not on a light one
+  // on a dark ground the darkest fifth is invisible, on a light ground the lightest tenth
   const [from, to] = dark.matches ? [0.22, 1] : [0, 0.9];
-  return given.scale[Math.round((from + share * (to - from)) * (given.scale.length - 1))];
+  return pageData.scale[Math.round((from + share * (to - from)) * (pageData.scale.length - 1))];
 }
 
-// What colours the points: an entry of the legend for each row. Numbers have an entry a step of the scale.
+// The colours of the points: each row has an entry of the legend. For numbers, each step of the scale
+// is an entry.
 
 const STEPS = 48;
 
@@ -74,20 +77,22 @@ function paintFor(column) {
 const quietEntry = (text) => ({ color: ink.nothing, text, quiet: true });
 
 function classPaint(column) {
-  const n = Math.min(column.levels.length, given.palette.length);
-  const entries = given.palette.slice(0, n).map((color, i) => ({ color, text: column.levels[i] }));
+  const n = Math.min(column.levels.length, pageData.palette.length);
+  const entries = pageData.palette.slice(0, n).map((color, i) => ({ color, text: column.levels[i] }));
   const rest = column.levels.length - n;
   entries.push(quietEntry(howMany(rest, "other", "others")), quietEntry("missing"));
   const entryOf = (code) => (code === MISSING ? n + 1 : Math.min(code, n));
-  return counted({ entries, entry: Uint8Array.from(state.space.ids, (id) => entryOf(column.values[id])) });
+  const entry = Uint8Array.from(state.space.ids, (id) => entryOf(column.values[id]));
+  return counted({ entries, entry });
 }
 
 function numberPaint(column) {
   const values = Array.from(state.space.ids, (id) => column.values[id]);
   const sorted = Float64Array.from(values.filter((value) => value !== null)).sort();
   const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
-  // the ends are those of the middle 98 %: one price of a million must not make all others equal
-  const domain = { low: at(0.01), high: at(0.99), clippedLow: at(0) < at(0.01), clippedHigh: at(1) > at(0.99) };
+  // the ends are those of the middle 98 %: one price of a million must not make all other colours equal
+  const domain = { low: at(0.01), high: at(0.99) };
+  Object.assign(domain, { clippedLow: at(0) < domain.low, clippedHigh: at(1) > domain.high });
   domain.log = column.kind === "number" && domain.low > 0 && domain.high / domain.low > 50;
   const scaled = domain.log ? Math.log : (value) => value;
   const width = scaled(domain.high) - scaled(domain.low) || 1;
@@ -95,7 +100,8 @@ function numberPaint(column) {
   const entryOf = (value) => (value === null ? STEPS : Math.round(share(value) * (STEPS - 1)));
   const entries = Array.from({ length: STEPS }, (_, i) => ({ color: scaleColor(i / (STEPS - 1)) }));
   entries.push(quietEntry("missing"));
-  return counted({ entries, entry: Uint8Array.from(values, entryOf), domain: sorted.length ? domain : null });
+  const entry = Uint8Array.from(values, entryOf);
+  return counted({ entries, entry, domain: sorted.length ? domain : null });
 }
 
 function counted(made) {
@@ -114,7 +120,8 @@ function refilter() {
   shown = new Uint8Array(n);
   for (let row = 0; row < n; row++) {
     const count = counts ? counts[row] : 0;
-    shown[row] = Number((!counts || (count >= state.least && count <= state.most)) && !state.off.has(paint.entry[row]));
+    const inRange = !counts || (count >= state.least && count <= state.most);
+    shown[row] = Number(inRange && !state.off.has(paint.entry[row]));
   }
   redraw();
 }
@@ -130,7 +137,8 @@ function setLevels() {
   const { counts, size: n } = state.space;
   const top = counts ? largest(counts) : 0;
   level = new Uint8Array(n);
-  if (top > 0) for (let row = 0; row < n; row++) level[row] = Math.round((LEVELS - 1) * (counts[row] / top) ** 0.25);
+  if (top <= 0) return;
+  for (let row = 0; row < n; row++) level[row] = Math.round((LEVELS - 1) * (counts[row] / top) ** 0.25);
 }
 
 const zoom = () => view.k / fitted.k;
@@ -143,7 +151,8 @@ function radius(step) {
 
 const radiusOf = (row) => radius(level[row]);
 
-// A disc as places in the pixels around its centre: those it fills, and those of its rim with their coverage in 256ths.
+// A disc as offsets from the pixel of its centre: the pixels it fills, and those of its rim with their
+// coverage in 256ths.
 function disc(r, stride) {
   const full = [], rim = [], cover = [];
   const reach = Math.min(EDGE - 1, Math.ceil(r));
@@ -169,12 +178,14 @@ function stamp(at, { full, rim, cover }, color) {
   }
 }
 
-// Points: those without a colour of their own first, then the rare, so that frequent ones lie on top; those that the
-// reader asked about last.
+// Draw the points: first the grey ones, then the others from the rarest to the most frequent, which lie
+// on top, and last the highlighted ones.
 function paintPoints() {
-  const discs = Array.from({ length: LEVELS }, (_, step) => disc(radius(step) * size.ratio, picture.width));
+  const discOf = (_, step) => disc(radius(step) * size.ratio, picture.width);
+  const discs = Array.from({ length: LEVELS }, discOf);
   const colors = paint.entries.map(({ color }) => packed(channels(color)));
-  const faded = lit ? paint.entries.map(({ color }) => packed(mixed(color, ink.paper, 0.74))) : colors;
+  const fade = ({ color }) => packed(mixed(color, ink.paper, 0.74));
+  const faded = highlighted ? paint.entries.map(fade) : colors;
   const quiet = Uint8Array.from(paint.entries, (entry) => Number(Boolean(entry.quiet)));
   pixels.fill(packed(channels(ink.paper)));
   drawn.points = 0;
@@ -182,10 +193,11 @@ function paintPoints() {
   for (const below of [1, 0]) {
     for (let i = frequent.length - 1; i >= 0; i--) {
       const row = frequent[i];
-      if (shown[row] && quiet[paint.entry[row]] === below && !lit?.has(row)) stampRow(row, discs, faded);
+      const isTurn = quiet[paint.entry[row]] === below;
+      if (shown[row] && isTurn && !highlighted?.has(row)) stampRow(row, discs, faded);
     }
   }
-  lit?.forEach((row) => { if (shown[row]) stampRow(row, discs, colors); });
+  highlighted?.forEach((row) => { if (shown[row]) stampRow(row, discs, colors); });
   ground.putImageData(picture, -EDGE, -EDGE);
 }
 
@@ -197,11 +209,11 @@ function stampRow(row, discs, colors) {
   drawn.points += 1;
 }
 
-// The rows that stand out while the rest fades; null where none does.
-function light() {
+// Collect the highlighted rows, between which the others fade; null where there are none.
+function highlight() {
   const near = [...state.neighbours, ...state.secondNeighbours].map(({ id }) => id);
   const ids = [...state.chosen, ...near, state.focus, state.second].filter((id) => state.space.has(id));
-  lit = ids.length ? new Set(ids.map((id) => state.space.rows[id])) : null;
+  highlighted = ids.length ? new Set(ids.map((id) => state.space.rows[id])) : null;
 }
 
 function screen(id) {

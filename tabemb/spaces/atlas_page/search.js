@@ -1,8 +1,8 @@
 // Search
 
 const fold = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
-let folded = null; // texts as compared, made at the first search
-let found = []; // ids of the suggestions
+let folded = null; // texts without case and accents, made at the first search
+let suggested = []; // ids of the suggestions
 let active = 0;
 
 function matches(wanted) {
@@ -21,8 +21,8 @@ function matches(wanted) {
 }
 
 function suggestion(id, i) {
-  // on press, for the field loses its focus before a click
-  const onmousedown = (event) => { event.preventDefault(); pickFound(i); };
+  // on press, because the field loses its focus before a click
+  const onmousedown = (event) => { event.preventDefault(); pickSuggestion(i); };
   return element("li", { role: "option", id: `suggestion-${i}`, onmousedown },
     element("span", { dir: "auto" }, texts[id]), element("small", {}, countText(id)));
 }
@@ -30,35 +30,37 @@ function suggestion(id, i) {
 function suggest() {
   const wanted = fold(query.value.trim());
   const all = wanted ? matches(wanted) : [];
-  found = all.slice(0, SUGGESTED);
+  suggested = all.slice(0, SUGGESTED);
   active = 0;
-  const more = all.length - found.length;
-  const note = found.length ? `${wholeNumber.format(more)} more: type on` : "No category contains this text.";
-  const notes = more || !found.length ? [element("li", { class: "note", role: "presentation" }, note)] : [];
-  suggestions.replaceChildren(...found.map(suggestion), ...notes);
+  const more = all.length - suggested.length;
+  const prompt = `${wholeNumber.format(more)} more; keep typing to narrow the list`;
+  const note = suggested.length ? prompt : "No category contains this text.";
+  const showNote = more || !suggested.length;
+  const notes = showNote ? [element("li", { class: "note", role: "presentation" }, note)] : [];
+  suggestions.replaceChildren(...suggested.map(suggestion), ...notes);
   suggestions.hidden = !wanted;
   query.setAttribute("aria-expanded", String(Boolean(wanted)));
-  if (wanted) say(howMany(all.length, "category found", "categories found"));
+  if (wanted) announce(howMany(all.length, "category found", "categories found"));
   markActive();
 }
 
 function markActive() {
   const rows = suggestions.querySelectorAll("[role=option]");
   rows.forEach((row, i) => row.setAttribute("aria-selected", String(i === active)));
-  if (found.length) query.setAttribute("aria-activedescendant", `suggestion-${active}`);
+  if (suggested.length) query.setAttribute("aria-activedescendant", `suggestion-${active}`);
   else query.removeAttribute("aria-activedescendant");
 }
 
 function closeSuggestions() {
   suggestions.hidden = true;
-  found = [];
+  suggested = [];
   query.setAttribute("aria-expanded", "false");
   query.removeAttribute("aria-activedescendant");
 }
 
-function pickFound(i) {
-  if (i >= found.length) return;
-  const id = found[i];
+function pickSuggestion(i) {
+  if (i >= suggested.length) return;
+  const id = suggested[i];
   query.value = "";
   closeSuggestions();
   query.blur();
@@ -77,15 +79,17 @@ query.addEventListener("focus", () => { if (query.value) suggest(); });
 query.addEventListener("blur", closeSuggestions);
 query.addEventListener("keydown", (event) => {
   const steps = { ArrowDown: 1, ArrowUp: -1 };
-  if (event.key in steps && found.length) {
+  if (event.key in steps && suggested.length) {
     event.preventDefault();
-    active = (active + steps[event.key] + found.length) % found.length;
+    active = (active + steps[event.key] + suggested.length) % suggested.length;
     markActive();
   } else if (event.key === "Enter") {
     event.preventDefault();
-    pickFound(active);
+    pickSuggestion(active);
   } else if (event.key === "Escape") {
     event.preventDefault();
-    if (query.value) { query.value = ""; closeSuggestions(); } else surface.focus({ preventScroll: true });
+    if (!query.value) return surface.focus({ preventScroll: true });
+    query.value = "";
+    closeSuggestions();
   }
 });

@@ -1,6 +1,6 @@
 // Frames
 
-let awaited = false; // a frame
+let awaited = false; // whether a frame is requested
 
 function redraw() {
   if (awaited) return;
@@ -27,7 +27,8 @@ function measure() {
   pixels = new Uint32Array(picture.data.buffer);
   fitted = wholeMap();
   const { left, right, top, bottom } = document.getElementById("tools").getBoundingClientRect();
-  buttons = { left: left - box.left, right: right - box.left, top: top - box.top, bottom: bottom - box.top };
+  const [dx, dy] = [box.left, box.top];
+  buttons = { left: left - dx, right: right - dx, top: top - dy, bottom: bottom - dy };
 }
 
 // Views
@@ -35,13 +36,14 @@ function measure() {
 function wholeMap() {
   const gap = Math.max(18, Math.min(size.width, size.height) * 0.05);
   const [width, height] = state.space.extent;
-  const k = Math.min((size.width - 2 * gap) / (width || 1e-9), (size.height - 2 * gap) / (height || 1e-9), 1e5);
+  const fit = (side, extent) => (side - 2 * gap) / (extent || 1e-9);
+  const k = Math.min(fit(size.width, width), fit(size.height, height), 1e5);
   return { k: Math.max(1, k), x: size.width / 2, y: size.height / 2 };
 }
 
 function setView({ k, x, y }) {
   view.k = Math.max(fitted.k * 0.6, Math.min(fitted.k * 400, k));
-  // the map never leaves the stage altogether
+  // a part of the map always stays on the stage
   const [w, h] = state.space.extent.map((side) => (side * view.k) / 2);
   view.x = Math.max(40 - w, Math.min(size.width - 40 + w, x));
   view.y = Math.max(40 - h, Math.min(size.height - 40 + h, y));
@@ -53,9 +55,9 @@ function zoomBy(factor, x = size.width / 2, y = size.height / 2) {
   setView({ k, x: x - ((x - view.x) * k) / view.k, y: y - ((y - view.y) * k) / view.k });
 }
 
-const motions = { view: 0, place: 0 }; // how many have begun; a new one ends the one before
+const motions = { view: 0, place: 0 }; // numbers of the latest motions; a new motion ends the one before
 
-// Run `step` with shares rising to one; at once where the reader wants no motion.
+// Call `step` with shares that rise to one, or once with one where the reader prefers no motion.
 function animate(kind, milliseconds, step) {
   const mine = ++motions[kind];
   if (calm.matches) return step(1);
@@ -69,10 +71,11 @@ function animate(kind, milliseconds, step) {
   requestAnimationFrame(tick);
 }
 
-// A zoom at which half of the neighbours stand around the category in the middle of the stage.
+// The zoom that shows half of the neighbours around the category in the middle of the stage.
 function zoomAround(id, neighbours) {
   const [x, y] = spot(id);
-  const gaps = neighbours.map((one) => spot(one.id)).map(([u, v]) => Math.hypot(u - x, v - y)).sort((a, b) => a - b);
+  const distance = ([u, v]) => Math.hypot(u - x, v - y);
+  const gaps = neighbours.map(({ id: near }) => distance(spot(near))).sort((a, b) => a - b);
   const k = (0.3 * Math.min(size.width, free().height)) / (gaps[gaps.length >> 1] || 1e-9);
   return Math.max(fitted.k, Math.min(fitted.k * 60, k));
 }
@@ -82,26 +85,30 @@ function inMiddle({ x, y }) {
   return Math.abs(x / width - 0.5) < 0.36 && Math.abs(y / height - 0.5) < 0.36;
 }
 
-// The part of the stage that the open panel of a phone leaves free.
+// The size of the stage without the part that the open panel covers on a phone.
 function free() {
   const open = narrow.matches && panel.dataset.open === "true";
   const covered = open ? panel.offsetHeight - (innerHeight - stage.offsetHeight) : 0;
   return { width: size.width, height: Math.max(100, size.height - covered) };
 }
 
-// Bring a place of the space to the middle of what is free, at zoom k.
+// Move a point of the space to the middle of the free part of the stage, at zoom k.
 function flyTo(k, x, y) {
   const { width, height } = free();
   const from = { ...view };
   const before = { x: view.x + view.k * x, y: view.y + view.k * y };
   animate("view", 420, (share) => {
     const now = from.k * (k / from.k) ** share;
-    const at = { x: before.x + (width / 2 - before.x) * share, y: before.y + (height / 2 - before.y) * share };
-    setView({ k: now, x: at.x - now * x, y: at.y - now * y });
+    const left = before.x + (width / 2 - before.x) * share;
+    const top = before.y + (height / 2 - before.y) * share;
+    setView({ k: now, x: left - now * x, y: top - now * y });
   });
 }
 
-const spot = (id) => { const row = state.space.rows[id]; return [state.space.x[row], state.space.y[row]]; };
+function spot(id) {
+  const row = state.space.rows[id];
+  return [state.space.x[row], state.space.y[row]];
+}
 
 function flyBetween(a, b) {
   const [[ax, ay], [bx, by]] = [spot(a), spot(b)];
@@ -119,7 +126,7 @@ function flyHome() {
   });
 }
 
-// Shared categories move from their place in the one space to that in the other.
+// Change to another space; shared categories move from their old place to the new one.
 function changeSpace(next) {
   const old = state.space, from = place;
   state.space = next;

@@ -10,7 +10,7 @@ from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.saving.native import load, save
 from tabemb.spaces.space import EmbeddingSpace
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "AggregateJoiner",
     "EmbeddingClassifier",

@@ -16,7 +16,7 @@ from tabemb.extras import need
 VALIDATION_SHARE = 0.1
 
 
-class _BoostedTrees(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class _BoostedTrees(BaseEstimator):
     """Base of the boosted trees: prepared inputs, validation rows, and predictions of the fitted trees.
 
     Parameters
@@ -98,7 +98,7 @@ class _BoostedTrees(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         raise NotImplementedError
 
 
-class _Classes(ClassifierMixin):  # type: ignore[misc]
+class _Classes(ClassifierMixin):
     """Classes for a wrapped model, which gets them as 0, 1, ..."""
 
     def _fit_target(self, y: np.ndarray) -> np.ndarray:
@@ -151,7 +151,7 @@ class LightGBMClassifier(_Classes, _LightGBM):
     """LightGBM for classes on any frame, with native categories."""
 
 
-class LightGBMRegressor(RegressorMixin, _LightGBM):  # type: ignore[misc]
+class LightGBMRegressor(RegressorMixin, _LightGBM):
     """LightGBM for numbers on any frame, with native categories."""
 
 
@@ -185,5 +185,5 @@ class CatBoostClassifier(_Classes, _CatBoost):
     """CatBoost for classes on any frame."""
 
 
-class CatBoostRegressor(RegressorMixin, _CatBoost):  # type: ignore[misc]
+class CatBoostRegressor(RegressorMixin, _CatBoost):
     """CatBoost for numbers on any frame."""

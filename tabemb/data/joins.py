@@ -20,7 +20,7 @@ from tabemb.data.logs import EventLog
 from tabemb.data.schema import check_column
 
 
-class Joiner(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class Joiner(TransformerMixin, BaseEstimator):
     """The part that joiners share: parameters, the sorted log, and the frame that comes back."""
 
     def __init__(

@@ -157,7 +157,8 @@ class RowSettings:
         """Read an estimator's parameters; its preset replaces those left at their defaults."""
         preset = PRESETS[estimator.preset]
         values = {field.name: getattr(estimator, field.name) for field in fields(cls)}
-        defaults = _defaults(type(estimator))
+        estimator_class: Any = type(estimator)
+        defaults = _defaults(estimator_class)
         chosen = {name: value for name, value in preset.items() if values[name] == defaults[name]}
         return cls(**values | chosen)
 

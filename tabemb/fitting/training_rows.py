@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tabemb.data.out_of_fold import OutOfFold
 from tabemb.data.vocabulary import UNKNOWN
-from tabemb.network.inputs import Batch, History, Kept, Prefixes, RowInputs
+from tabemb.network.inputs import Batch, History, Prefixes, Ragged, RowInputs
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ def _hide_unseen(inputs: RowInputs, seen: RowInputs) -> None:
 
 
 def _event_codes(history: History) -> Tensor:
-    assert not isinstance(history, Kept)  # which has no events
-    return history.events.codes if isinstance(history, Prefixes) else history.codes
+    events = history.events if isinstance(history, Prefixes) else history
+    assert isinstance(events, Ragged)  # kept states have no events, and are there for predictions alone
+    return events.codes
 
 
 def _hide_codes(codes: Tensor, seen: Tensor) -> None:

@@ -13,7 +13,11 @@ from torch import Tensor
 
 
 class Rowwise(Protocol):
-    """Anything that stands for n rows, and is taken, split and moved as a tensor of n rows is."""
+    """Anything that stands for n rows, and is taken, split and moved as a tensor of n rows is.
+
+    Histories, the inputs of rows, and batches all implement it, so that nothing depends on how rows
+    are stored.
+    """
 
     @property
     def device(self) -> torch.device:
@@ -30,6 +34,13 @@ class Rowwise(Protocol):
 
     def to(self, device: torch.device) -> Self:
         """Return the same rows on a device."""
+
+
+class History(Rowwise, Protocol):
+    """The events of n rows, in one of three forms: `Ragged`, `Prefixes` or `Kept`."""
+
+    def double(self) -> Self:
+        """Return the same rows with numbers in double precision."""
 
 
 @dataclass(frozen=True)
@@ -263,10 +274,6 @@ class Kept:
         return Kept(self.states.double(), self.counts)
 
 
-History = Ragged | Prefixes | Kept
-"""The forms in which the events of rows reach a network."""
-
-
 @dataclass(frozen=True)
 class RowInputs:
     """The inputs of n rows, as a network reads them.
@@ -300,8 +307,9 @@ class RowInputs:
 
     @property
     def lengths(self) -> Tensor | None:
-        """Number of events of each row in all histories, (n,); None without histories."""
-        return sum(history.lengths for history in self.histories) if self.histories else None  # type: ignore
+        """Number of events of each row in all ragged histories, (n,); None without one."""
+        ragged = [history.lengths for history in self.histories if isinstance(history, Ragged)]
+        return torch.stack(ragged).sum(0) if ragged else None
 
     def with_effects(self, effects: Tensor) -> RowInputs:
         """Return the same rows with these effects, (n, n_terms, d_term)."""

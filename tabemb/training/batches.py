@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+
+from tabemb.network.inputs import Rowwise
 
 N_PARTS = 10
 """Parts of an epoch."""
@@ -20,18 +22,8 @@ KEPT = 31 << 20
 at every turn."""
 
 
-class Splittable(Protocol):
-    """Rows that can be split into consecutive parts."""
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-
-    def split(self, sizes: Sequence[int]) -> Sequence[Self]:
-        """Return consecutive parts with so many rows each."""
-
-
-T = TypeVar("T", bound=Splittable)
-T_co = TypeVar("T_co", bound=Splittable, covariant=True)
+T = TypeVar("T", bound=Rowwise)
+T_co = TypeVar("T_co", bound=Rowwise, covariant=True)
 
 
 class Source(Protocol[T_co]):

@@ -1,4 +1,4 @@
-"""Entity embeddings for tables and event logs: scikit-learn estimators whose category vectors leave the model."""
+"""Entity embeddings for tables and event logs, as scikit-learn estimators."""
 
 from tabemb.data.aggregates import AggregateJoiner
 from tabemb.data.joins import HistoryJoiner

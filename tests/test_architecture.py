@@ -15,7 +15,6 @@ ROOT = Path(tabemb.__file__).parent
 FLOORS = {
     "__main__": 6,
     "compare": 5,
-    "files": 4,
     "saving": 4,
     "estimators": 3,
     "unsupervised": 3,

@@ -229,6 +229,33 @@ def fit_effects(
     return FoldEffects(by_fold, names, pair_codes)
 
 
+def values_by_fold(
+    vectors: FoldVectors, effects: FoldEffects, table_names: Sequence[str], min_agreement: float
+) -> list[list[np.ndarray]]:
+    """Return by fold the new values of each code of each column and pair, (n_codes, width).
+
+    Parameters
+    ----------
+    vectors : FoldVectors
+    effects : FoldEffects
+    table_names : sequence of str
+        The table that each column reads.
+    min_agreement : float
+        Axes on which the networks agree less are left out, but for the first of a table.
+    """
+    axes = {
+        name: (agreement >= min_agreement) | (np.arange(len(agreement)) == 0)
+        for name, agreement in vectors.agreement.items()
+    }
+    by_fold = []
+    for fold_vectors, fold_effects in zip(vectors.by_fold, effects.by_fold):
+        values = [[effect] for effect in fold_effects]
+        for parts, name in zip(values, table_names):
+            parts += [fold_vectors[name][:, axes[name]]] if fold_vectors else []
+        by_fold.append([np.hstack(parts).astype(np.float32) for parts in values])
+    return by_fold
+
+
 def _responses(rows: Rows, is_continuous: bool) -> tuple[np.ndarray, list[str]]:
     """Return numbers or indicators of classes, (n_rows, n_responses), and names for them."""
     if is_continuous:

@@ -29,6 +29,7 @@ from tabemb.estimators.cross_fitting import (
     make_folds,
     no_effects,
     times_held_out,
+    values_by_fold,
 )
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import (
@@ -297,7 +298,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         folds = make_folds(self.cv, self.n_repeats, rows.y, is_continuous, seed)
         vectors = self._fit_vectors(net, rows, folds, encoder, codes)
         effects = self._fit_effects(rows, is_continuous, folds, encoder, codes, seed)
-        by_fold = self._values_by_fold(vectors, effects, encoder.schema.table_names)
+        by_fold = values_by_fold(vectors, effects, encoder.schema.table_names, self.min_agreement)
         by_code = [np.mean(values, axis=0) for values in zip(*by_fold)]
         names = [feature.name for feature in encoder.schema.categorical]
         self._check_free(frame, names, _new_names(names, effects.pair_codes, effects.names, by_code))
@@ -402,24 +403,6 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
             return no_effects(sizes, len(folds))
         generator = np.random.default_rng(seed)
         return fit_effects(rows, is_continuous, folds, codes, sizes, self.n_pairs, generator)
-
-    def _values_by_fold(
-        self, vectors: FoldVectors, effects: FoldEffects, table_names: Sequence[str]
-    ) -> list[list[np.ndarray]]:
-        """Return by fold the new values of each code of each column and pair, (n_codes, width)."""
-        axes = {name: self._is_agreed(agreement) for name, agreement in vectors.agreement.items()}
-        by_fold = []
-        for fold_vectors, fold_effects in zip(vectors.by_fold, effects.by_fold):
-            values = [[effect] for effect in fold_effects]
-            for parts, name in zip(values, table_names):
-                parts += [fold_vectors[name][:, axes[name]]] if fold_vectors else []
-            by_fold.append([np.hstack(parts).astype(np.float32) for parts in values])
-        return by_fold
-
-    def _is_agreed(self, agreement: np.ndarray) -> np.ndarray:
-        """Return which axes the new columns hold, bool (n_axes,): the first in any case."""
-        is_agreed: np.ndarray = (agreement >= self.min_agreement) | (np.arange(len(agreement)) == 0)
-        return is_agreed
 
     def _kept(self, frame: pa.Table, encoded: Sequence[str]) -> list[str]:
         names = frame.schema.names

@@ -15,7 +15,7 @@ from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.schema import Table
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
-from tabemb.fitting.fitted import Fitted, new_network
+from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.misspelt import NamesMisspelt, refuse_unknown
 from tabemb.fitting.networks import spaces_of
 from tabemb.fitting.recipe import Recipe
@@ -205,18 +205,22 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
         return rows
 
     @property
-    def _fitted(self) -> Fitted:
-        """The fitted parts together."""
-        check_is_fitted(self)
-        return Fitted(
-            RowSettings.of(self),
-            self.source_,
-            self.target_,
-            self.encoder_,
-            self.effects_,
-            self.hidden_,
-            self.network_,
+    def _parts(self) -> FittedParts:
+        """The parts that were fitted before the network."""
+        return FittedParts(
+            settings=RowSettings.of(self),
+            source=self.source_,
+            target=self.target_,
+            encoder=self.encoder_,
+            effects=self.effects_,
+            hidden=self.hidden_,
         )
+
+    @property
+    def _fitted(self) -> Fitted:
+        """All fitted parts."""
+        check_is_fitted(self)
+        return Fitted(**vars(self._parts), network=self.network_)
 
     def _remember(self, fitted: Fitted) -> None:
         """Store the fitted parts one by one, as attributes of the estimator."""
@@ -225,8 +229,7 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
 
     def _new_network(self) -> nn.Module:
         """Return an untrained network of the shape of ``network_``, to load weights into."""
-        parts = (self.source_, self.target_, self.encoder_, self.effects_, self.hidden_)
-        return new_network(RowSettings.of(self), *parts, n_rows=1)
+        return self._parts.new_network(n_rows=1)
 
     def _raw_outputs(self, X: Any) -> Tensor:
         """Return the members' average output for rows of the user, (n, 1, n_outputs)."""

@@ -22,9 +22,20 @@ MOST_OUTPUTS = 2**23
 """Outputs of all members that are computed at a time."""
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """The fitted parts of an estimator, and their predictions."""
+@dataclass(frozen=True, kw_only=True)
+class FittedParts:
+    """The parts of an estimator that are fitted before its network.
+
+    Parameters
+    ----------
+    settings : RowSettings
+    source : RowSource
+    target : Target
+    encoder : Encoder
+    effects : Effects, optional
+    hidden : tuple of int
+        Widths of the hidden layers.
+    """
 
     settings: RowSettings
     source: RowSource
@@ -32,6 +43,23 @@ class Fitted:
     encoder: Encoder
     effects: Effects | None
     hidden: tuple[int, ...]
+
+    def new_network(self, n_rows: int) -> Network:
+        """Return an untrained network for these parts, from torch's random state."""
+        settings = NetworkSettings.of(
+            self.settings,
+            hidden=self.hidden,
+            has_sequences=self.source.has_sequences,
+            target_field=self.source.target_field,
+        )
+        network = build_networks(self.encoder, self.effects, self.target, settings, n_rows)
+        return network.to(self.settings.torch_device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted(FittedParts):
+    """The fitted parts of an estimator with its network, and their predictions."""
+
     network: Network
 
     def with_effects(self, inputs: RowInputs) -> RowInputs:
@@ -68,23 +96,3 @@ class Fitted:
     def _piece_sizes(self, inputs: RowInputs) -> list[int]:
         outputs_of_row = self.settings.n_members * self.target.n_outputs
         return self.source.piece_sizes(inputs, max(1, MOST_OUTPUTS // outputs_of_row))
-
-
-def new_network(
-    settings: RowSettings,
-    source: RowSource,
-    target: Target,
-    encoder: Encoder,
-    effects: Effects | None,
-    hidden: tuple[int, ...],
-    n_rows: int,
-) -> Network:
-    """Return an untrained network for these fitted parts."""
-    of_network = NetworkSettings.of(
-        settings,
-        hidden=hidden,
-        has_sequences=source.has_sequences,
-        target_field=source.target_field,
-    )
-    network = build_networks(encoder, effects, target, of_network, n_rows)
-    return network.to(settings.torch_device)

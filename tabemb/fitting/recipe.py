@@ -13,7 +13,7 @@ from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.out_of_fold import OutOfFold, weights_of
 from tabemb.fitting.checks import Rows
-from tabemb.fitting.fitted import Fitted, new_network
+from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.holdout import Holdout, hold_out
 from tabemb.fitting.objective import Objective
 from tabemb.fitting.settings import RowSettings
@@ -98,9 +98,15 @@ class Recipe:
 
     def build(self, encoder: Encoder, effects: Effects | None, n_rows: int) -> Fitted:
         """Return all fitted parts with a new network, which is still to be trained."""
-        hidden = _hidden(self.settings.hidden, n_rows)
-        parts = (self.settings, self.source, self.target, encoder, effects, hidden)
-        return Fitted(*parts, network=new_network(*parts, n_rows))
+        parts = FittedParts(
+            settings=self.settings,
+            source=self.source,
+            target=self.target,
+            encoder=encoder,
+            effects=effects,
+            hidden=_hidden(self.settings.hidden, n_rows),
+        )
+        return Fitted(**vars(parts), network=parts.new_network(n_rows))
 
     def trainers(
         self,

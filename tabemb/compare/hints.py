@@ -1,0 +1,40 @@
+"""Hints in error messages: the names most like the one that is unknown."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+N_LISTED = 12
+
+
+def did_you_mean(name: object, known: Iterable[object], what: str = "there are") -> str:
+    """Return the end of an error message about an unknown name.
+
+    Parameters
+    ----------
+    name : object
+        The unknown name.
+    known : iterable
+        The names that exist.
+    what : str
+        How the list of names begins where none is like the unknown one.
+
+    Returns
+    -------
+    str
+        ``"did you mean 'price'?"``, or the first names with a full stop.
+
+    Examples
+    --------
+    >>> did_you_mean("prize", ["price", "zip"])
+    "did you mean 'price'?"
+    >>> did_you_mean("x", ["price", "zip"], "it has")
+    "it has 'price', 'zip'."
+    """
+    names = [str(one) for one in known]
+    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    rest = ", ..." if len(names) > N_LISTED else "."
+    return f"{what} {', '.join(map(repr, names[:N_LISTED]))}{rest}"

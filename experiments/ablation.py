@@ -1,7 +1,8 @@
 """Measure what each part of the default is worth: the default against itself with one part changed.
 
-`python -m experiments.ablation` fits the default and every variant of `conf/ablation.yaml` on several tables with
-several seeds, and prints the ratio of each variant's error and seconds to the default's, paired by table and seed.
+`python -m experiments.ablation` fits the default and every variant of `conf/ablation.yaml` on several
+tables with several seeds, and prints the ratio of each variant's error and seconds to the default's,
+paired by table and seed.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ def against_default(cells: pd.DataFrame, default: str, names: Mapping[str, str])
     Returns
     -------
     DataFrame
-        A row for each variant: geometric mean of the error's ratio with the 95 % interval of the mean of its
-        logarithm over tables and seeds, geometric mean of the seconds' ratio, and the error's ratio on each table.
+        A row for each variant: geometric mean of the error's ratio with the 95 % interval of the mean of
+        its logarithm over tables and seeds, geometric mean of the seconds' ratio, and the error's ratio
+        on each table.
     """
     base = cells[cells["model"] == default].set_index(CELL)[["error", "fit_seconds"]]
     variants = cells[cells["model"] != default].groupby("model", sort=False)

@@ -1,8 +1,9 @@
-"""Compare ways to bring together the vectors of several networks, each trained without a fold, for the next model.
+"""Compare ways to align the vectors of networks that were each trained without a fold.
 
-`python -m experiments.alignment` compares, for training and new rows: vectors as each network has them, vectors rotated
-onto one another, vectors rotated onto a network of all rows, which new rows then get, and vectors of that network for
-training rows too (the leak). The best of them is the default of `EmbeddingEncoder`.
+`python -m experiments.alignment` compares, for training and new rows: vectors as each network has them,
+vectors rotated onto one another, vectors rotated onto a network of all rows, which new rows then get,
+and vectors of that network for training rows too (the leak). The best of them is what `EmbeddingEncoder`
+does.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def compare(settings: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def encode(problem: TableProblem, settings: Mapping[str, Any], seed: int) -> dict[str, Encoded]:
-    """Return the vectors of all rows under each way of bringing them together; numbers are left out.
+    """Return the vectors of all rows by way of alignment; numbers are left out.
 
     Parameters
     ----------
@@ -95,9 +96,7 @@ def _ways(
     whole = {name: learned.vectors for name, learned in of_all.items()}
     plain = {name: [net.vectors for net in nets] for name, nets in of_folds.items()}
     rotated = {name: aligned(nets) for name, nets in of_folds.items()}
-    onto_whole = {
-        name: aligned([*nets, _heavy(of_all[name])])[:-1] for name, nets in of_folds.items()
-    }
+    onto_whole = {name: aligned([*nets, _heavy(of_all[name])])[:-1] for name, nets in of_folds.items()}
     same = {name: [whole[name]] * len(nets) for name, nets in of_folds.items()}
     return {
         "as each network has them": (plain, _means(plain)),
@@ -123,7 +122,10 @@ def _looked_up(
     train: Mapping[str, Sequence[np.ndarray]],
     test: Mapping[str, np.ndarray],
 ) -> Encoded:
-    """Return vectors of training rows, each of the network without its fold, and of test rows; in one unit."""
+    """Return vectors of training rows and of test rows in one unit.
+
+    A training row gets the vectors of the network that was trained without its fold.
+    """
     of_train = np.empty((len(codes[0]), sum(test[name].shape[1] for name in tables)), np.float32)
     for k, (_, held_out) in enumerate(folds):
         by_column = zip(tables, codes[0][held_out].T)

@@ -1,8 +1,8 @@
 """Draw what the vectors of Rossmann's states and stores know (Guo & Berkhahn 2016, figures 3 to 5).
 
-`python -m experiments.rossmann_map` draws the states' vectors beside the map of Germany, distances of 10,000 pairs of
-stores against the difference of their mean sales, and the stores' first principal component against their sales.
-The network and the picture are kept under `outputs/rossmann_map`.
+`python -m experiments.rossmann_map` draws the states' vectors beside the map of Germany, distances of
+10,000 pairs of stores against the difference of their mean sales, and the stores' first principal
+component against their sales. The network and the picture are kept under `outputs/rossmann_map`.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ STATES = {
     "SN": ("Saxony", 51.1, 13.3),
     "ST": ("Saxony-Anhalt", 52.0, 11.7),
     "TH": ("Thuringia", 50.9, 11.0),
+}
 EAST = ("BE", "SN", "ST", "TH")
 """States of East Germany before 1990; of Berlin, a half."""
 AREA = 50.0
@@ -78,7 +79,7 @@ def fitted_net(sales: pd.DataFrame, settings: Mapping[str, Any]) -> EmbeddingReg
 def store_pairs(
     stores: EmbeddingSpace, by_store: pd.Series[float], n_pairs: int, seed: int
 ) -> pd.DataFrame:
-    """Return random pairs of stores: the distance of their vectors, and the difference of their mean log sales."""
+    """Return the distance of vectors and the difference of mean log sales of random pairs of stores."""
     a, b = np.random.default_rng(seed).integers(0, len(stores), (2, n_pairs))
     a, b = a[a != b], b[a != b]
     sales = by_store[stores.categories].to_numpy()
@@ -87,7 +88,7 @@ def store_pairs(
 
 
 def first_component(stores: EmbeddingSpace, by_store: pd.Series[float]) -> pd.DataFrame:
-    """Return the stores' first principal component, with the sign that rises with their mean log sales."""
+    """Return the stores' first principal component and mean log sales, which it rises with."""
     sales = by_store[stores.categories].to_numpy()
     component = stores.coordinates("pca", metric="euclidean")["x"].to_numpy()
     component = component * np.sign(np.corrcoef(component, sales)[0, 1])
@@ -114,7 +115,7 @@ def agreement(states: EmbeddingSpace, n_draws: int = 10_000) -> tuple[float, flo
 
 
 def draw(states: EmbeddingSpace, pairs: pd.DataFrame, first: pd.DataFrame) -> Figure:
-    """Draw four panels: the map of Germany, the states' vectors, distances of stores, their first component."""
+    """Draw the map of Germany, the states' vectors, distances of stores, and their first component."""
     figure = Figure(figsize=(12, 9), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     (earth, space), (distances, component) = figure.subplots(2, 2)
@@ -138,7 +139,7 @@ def draw(states: EmbeddingSpace, pairs: pd.DataFrame, first: pd.DataFrame) -> Fi
 
 
 def towards_the_map(states: EmbeddingSpace) -> np.ndarray:
-    """Return the states' two main directions, rotated, mirrored and scaled towards the map: (n_states, 2)."""
+    """Return the states' two main directions, moved as near to the map as can be: (n_states, 2)."""
     plane = states.coordinates("pca").to_numpy()
     moved: np.ndarray = procrustes(geography(states), plane)[1]
     return moved

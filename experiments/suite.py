@@ -1,8 +1,9 @@
 """Compare the default with boosted trees and the best networks on ten tables with categories.
 
-`python -m experiments.suite` fits ours on the published splits (minutes), sets it beside the stored results of other
-libraries there, prints error, seconds and ratios, and writes them to `experiments/results/suite.csv`. Finished cells
-are kept under `outputs/suite`; a second run continues from there.
+`python -m experiments.suite` fits ours on the published splits (minutes), sets it beside the stored
+results of other libraries there, prints error, seconds and ratios, and writes them to
+`experiments/results/suite.csv`. Finished cells are kept under `outputs/suite`; a second run continues
+from there.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ def beside_peers(cells: pd.DataFrame, ours: str, stored: pd.DataFrame) -> pd.Dat
     Returns
     -------
     DataFrame
-        A row for each peer on each data set and fold, with means over seeds: error and seconds of both, and the
-        ratios of ours to the peer's.
+        A row for each peer on each data set and fold, with means over seeds: error and seconds of both,
+        and the ratios of ours to the peer's.
     """
     means = cells.drop(columns="seed").groupby([*FOLD, "model"], as_index=False).mean()
     peers = pd.concat([means[means["model"] != ours], stored]).drop_duplicates([*FOLD, "model"])
@@ -67,7 +68,7 @@ def beside_peers(cells: pd.DataFrame, ours: str, stored: pd.DataFrame) -> pd.Dat
 
 
 def geometric_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the geometric mean of each ratio by peer, and of the error against the best peer of each data set."""
+    """Return the geometric mean of each ratio by peer, and by the best peer of each data set."""
     ratios = [str(column) for column in table if str(column).endswith("_ratio")]
     best = table.sort_values("error_of_peer").drop_duplicates(FOLD).assign(peer="best of them")
     groups = pd.concat([table, best]).groupby("peer", sort=False)

@@ -1,1 +1,1 @@
-"""Compare a recurrent network over events with boosted trees on aggregates of them, and with both together."""
+"""Compare a recurrent network over events, boosted trees on aggregates of them, and both together."""

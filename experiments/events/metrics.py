@@ -43,7 +43,10 @@ def log_loss(y: np.ndarray, proba: np.ndarray, classes: np.ndarray) -> float:
 
 
 def ranks(y: np.ndarray, proba: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return the place of each target among all classes, from 1 on; infinite for one that training never saw."""
+    """Return the place of each target among all classes, from 1 on.
+
+    It is infinite for a class that training never saw.
+    """
     columns = pd.Index(classes).get_indexer(y)
     probability = np.where(columns >= 0, proba[np.arange(len(y)), columns], np.inf)
     return np.where(columns >= 0, (proba > probability[:, None]).sum(axis=1) + 1, np.inf)

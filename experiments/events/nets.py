@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 
-from experiments.events.problem import Probabilities, EventProblem
+from experiments.events.problem import EventProblem, Probabilities
 from tabemb import EmbeddingClassifier, EventClassifier, SequenceEncoder
 
 
-def network(problem: EventProblem, seed: int, history: str = "gru", with_aggregates: bool = False) -> Probabilities:
+def network(
+    problem: EventProblem, seed: int, history: str = "gru", with_aggregates: bool = False
+) -> Probabilities:
     """Return what a network over the events predicts.
 
     Parameters
@@ -24,7 +26,12 @@ def network(problem: EventProblem, seed: int, history: str = "gru", with_aggrega
     with_aggregates : bool
         Give it the aggregates too.
     """
-    params: dict[str, Any] = {"history": history, "n_jobs": 1, "random_state": seed, **problem.net_params}
+    params: dict[str, Any] = {
+        "history": history,
+        "n_jobs": 1,
+        "random_state": seed,
+        **problem.net_params,
+    }
     if problem.log is not None:
         return _network_of_log(problem, problem.log, params, with_aggregates)
     frame = problem.histories
@@ -50,7 +57,7 @@ def _beside_history(problem: EventProblem) -> list[str]:
     return [str(name) for name in problem.aggregates if name not in problem.histories]
 
 
-def network_log_odds(problem: EventProblem, seed: int) -> pd.DataFrame:
+def network_features(problem: EventProblem, seed: int) -> pd.DataFrame:
     """Return the network's log probabilities of all rows, as columns for another model.
 
     Those of training rows are out-of-fold: of a network that was not trained on the row.

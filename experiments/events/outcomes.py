@@ -45,8 +45,8 @@ def _random_bits(rng: np.random.Generator, with_pattern: bool) -> list[str]:
 def applications(folder: Path, options: Mapping[str, Any]) -> EventProblem:
     """Return loan applications with their first ``n`` days or events; the target is the outcome.
 
-    Events that decide are left out, and so are applications that were decided before the cutoff. The split is in
-    time of registration; the last fifth is the test.
+    Events that decide are left out, and so are applications that were decided before the cutoff. The
+    split is in time of registration; the last fifth is the test.
     """
     cases = pd.read_parquet(folder / "bpic2012_cases.parquet").dropna(subset="outcome")
     events = pd.read_parquet(folder / "bpic2012_events.parquet").sort_values("time", kind="stable")
@@ -66,9 +66,7 @@ def applications(folder: Path, options: Mapping[str, Any]) -> EventProblem:
     return _joined(log, rows, join, y, is_test, names, top_k=24)
 
 
-def _first_events(
-    log: pd.DataFrame, cases: pd.DataFrame, n: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _first_events(log: pd.DataFrame, cases: pd.DataFrame, n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the first ``n`` events of every application, and the cases that have as many."""
     log = log[log.groupby("application").cumcount() < n]
     has_enough = log.groupby("application").size() == n
@@ -104,13 +102,13 @@ def _customers(bought: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:
 def _joined(
     log: pd.DataFrame,
     rows: pd.DataFrame,
-    join: Mapping[str, str],
+    join: Mapping[str, Any],
     y: np.ndarray,
     is_test: np.ndarray,
     not_inputs: list[str],
     **aggregation: Any,
 ) -> EventProblem:
-    """Return the rows with their histories and with aggregates; both joiners are fitted on the training rows."""
+    """Return the rows with histories and with aggregates, of joiners fitted on the training rows."""
     history = HistoryJoiner(log, **join, max_events=200).fit(rows[~is_test])
     aggregates = AggregateJoiner(log, **join, **aggregation).fit(rows[~is_test])
     return EventProblem(

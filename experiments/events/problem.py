@@ -14,7 +14,7 @@ Probabilities = tuple[np.ndarray, np.ndarray]
 
 @dataclass
 class EventProblem:
-    """Rows with their events, their targets and the split; the same rows with aggregates of the events instead.
+    """Rows with their events, their targets and the split; beside them the rows with aggregates instead.
 
     Parameters
     ----------
@@ -56,12 +56,12 @@ class EventProblem:
     @property
     def y_train(self) -> np.ndarray:
         """Targets of the training rows."""
-        return self.y[~self.is_test]
+        return np.asarray(self.y[~self.is_test])
 
     @property
     def y_test(self) -> np.ndarray:
         """Targets of the test rows."""
-        return self.y[self.is_test]
+        return np.asarray(self.y[self.is_test])
 
     def scored(self, test_rows: np.ndarray) -> np.ndarray:
         """Return those test rows of an array that the metrics count."""

@@ -1,4 +1,4 @@
-"""Problems with one target an event: what comes next for a student, a loan application or a visitor of a shop."""
+"""Problems with one target an event: a student's answers, activities of loan applications, clicks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def next_answer(folder: Path, options: Mapping[str, Any]) -> EventProblem:
 
 
 def _past_answers(questions: pd.DataFrame, inputs: pd.DataFrame) -> pd.DataFrame:
-    """Return the inputs with aggregates of the student's earlier answers: all of them, and those of the skill."""
+    """Return the inputs with aggregates of earlier answers by student, and by student and skill."""
     log = questions[["student", "step", "correct"]].assign(
         student_skill=questions["student"] + "|" + questions["skill"]
     )
@@ -51,7 +51,7 @@ def _past_answers(questions: pd.DataFrame, inputs: pd.DataFrame) -> pd.DataFrame
     windows: list[Any] = [5, 20, None]
     of_all = AggregateJoiner(log, entity="student", windows=windows, name="student", **shared)
     of_skill = AggregateJoiner(log, entity="student_skill", name="skill_past", **shared)
-    past = of_skill.fit_transform(of_all.fit_transform(rows))
+    past: pd.DataFrame = of_skill.fit_transform(of_all.fit_transform(rows))
     return past.drop(columns=["student", "student_skill"])
 
 
@@ -67,7 +67,8 @@ def _target_means(codes: pd.DataFrame, y: np.ndarray, is_test: np.ndarray) -> np
 def read_questions(path: Path) -> pd.DataFrame:
     """Read one row a question.
 
-    The file has a row for each skill of a question, all with the same answer, which would leak from one to the next.
+    The file has a row for each skill of a question, all with the same answer, which would leak from one
+    to the next.
     """
     answers = pd.read_parquet(path).sort_values(["student", "step"], kind="stable")
     is_new = (answers["student"] != answers["student"].shift()) | (
@@ -114,7 +115,7 @@ def next_activity(folder: Path, options: Mapping[str, Any]) -> EventProblem:
 
 
 def _past_activities(events: pd.DataFrame) -> pd.DataFrame:
-    """Return aggregates of the application's earlier events, and its last three activities, the last one last."""
+    """Return aggregates of the earlier events, and the last three activities, the last one last."""
     by_case = events.groupby("application", sort=False)
     log = events[["application", "nth", "activity"]].assign(
         gap=by_case["time"].diff().dt.total_seconds()
@@ -122,7 +123,7 @@ def _past_activities(events: pd.DataFrame) -> pd.DataFrame:
     joiner = AggregateJoiner(
         log, entity="application", time="nth", cutoff="nth", windows=[3, None], top_k=24
     )
-    past = joiner.fit_transform(events[["application", "nth", "amount_requested"]])
+    past: pd.DataFrame = joiner.fit_transform(events[["application", "nth", "amount_requested"]])
     past = past.drop(columns="application")
     for back in (3, 2, 1):
         past[f"activity_{back}"] = by_case["activity"].shift(back).astype("category")
@@ -130,7 +131,7 @@ def _past_activities(events: pd.DataFrame) -> pd.DataFrame:
 
 
 def next_item(folder: Path, options: Mapping[str, Any]) -> EventProblem:
-    """Return clicks of sessions in a shop; the target is the item that is clicked. The published split is in time."""
+    """Return clicks of sessions in a shop; the target is the item. The published split is in time."""
     clicks = pd.read_parquet(folder / "yoochoose_clicks.parquet").sort_values(
         ["session", "time"], kind="stable"
     )

@@ -56,10 +56,10 @@ def encode(
     numbers = _numbers(problem, scaled)
     if encoding in ("native", "native and vectors"):
         parts = [_texts(problem), numbers]
-        parts += [vectors(problem, settings, seed)] if encoding != "native" else []
-        train, test = (
-            pd.concat([part[side].reset_index(drop=True) for part in parts], axis=1) for side in (0, 1)
-        )
+        if encoding == "native and vectors":
+            parts.append(vectors(problem, settings, seed))
+        train = pd.concat([part.train.reset_index(drop=True) for part in parts], axis=1)
+        test = pd.concat([part.test.reset_index(drop=True) for part in parts], axis=1)
         return Encoded(train, test, problem.columns.categorical)
     return _beside(_as_numbers(problem, encoding, scaled, settings, seed), numbers)
 

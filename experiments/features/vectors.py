@@ -22,7 +22,7 @@ PARTS = ("train", "in-sample", "test")
 def vectors(
     problem: TableProblem, settings: Mapping[str, Any], seed: int, in_sample: bool = False
 ) -> Encoded:
-    """Return the vectors of all categories of a row, out-of-fold for training rows unless ``in_sample``."""
+    """Return the vectors of each row's categories; those of training rows are out-of-fold by default."""
     folder = Path(settings["folder"]) / "vectors"
     paths = {part: folder / f"{problem.name}-{seed}-{part}.parquet" for part in PARTS}
     if not all(path.exists() for path in paths.values()):
@@ -35,7 +35,7 @@ def vectors(
 
 
 def effects(problem: TableProblem, scaled: bool, seed: int) -> Encoded:
-    """Return the shrunken target means of columns and pairs of columns, out-of-fold for training rows."""
+    """Return shrunken target means of columns and pairs of columns, out-of-fold for training rows."""
     encoder = _encoder(problem, seed, kind="prediction").set_output(transform="default")
     steps = make_pipeline(encoder, StandardScaler()) if scaled else encoder
     return Encoded(steps.fit_transform(problem.X, problem.y), steps.transform(problem.X_test))

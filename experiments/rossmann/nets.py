@@ -20,12 +20,13 @@ FitNet = Callable[[SalesProblem, int], EmbeddingRegressor]
 
 
 def neural_net(problem: SalesProblem, embeddings: bool) -> np.ndarray:
-    """Return predicted sales: the mean of several networks' log predictions; they are fitted side by side."""
+    """Predict sales by the mean of several networks' log predictions; they are fitted side by side."""
     fit, seeds = (fit_net if embeddings else fit_one_hot_net), range(problem.settings["n_nets"])
     paths = [problem.net_path if embeddings and seed == 0 else None for seed in seeds]
     bare = problem.without_net()
     jobs = [delayed(_log_predictions)(fit, bare, seed, path) for seed, path in zip(seeds, paths)]
-    return np.exp(np.mean(Parallel(n_jobs=problem.settings["n_jobs"])(jobs), axis=0))
+    logs = np.mean(Parallel(n_jobs=problem.settings["n_jobs"])(jobs), axis=0)
+    return np.asarray(np.exp(logs))
 
 
 def _log_predictions(fit: FitNet, problem: SalesProblem, seed: int, path: Path | None) -> np.ndarray:
@@ -35,8 +36,7 @@ def _log_predictions(fit: FitNet, problem: SalesProblem, seed: int, path: Path |
         path.parent.mkdir(parents=True, exist_ok=True)
         tabemb.save(net, path)
     X = crossed(problem.test, problem.recipe["crosses"]) if fit is fit_net else problem.test[INPUTS]
-    logs: np.ndarray = np.log(net.predict(X))
-    return logs
+    return np.asarray(np.log(net.predict(X)))
 
 
 def fit_net(problem: SalesProblem, seed: int) -> EmbeddingRegressor:
@@ -62,4 +62,5 @@ def _fit(
     roles: dict[str | int, str] = dict.fromkeys(X.columns, "categorical")
     params = {**problem.settings["net"], "max_epochs": problem.recipe["max_epochs"], **params}
     net = EmbeddingRegressor(roles=roles, tables=tables, n_jobs=1, random_state=seed, **params)
-    return net.fit(X, problem.train["sales"])
+    net.fit(X, problem.train["sales"])
+    return net

@@ -57,8 +57,7 @@ class SalesProblem:
     @property
     def log_sales(self) -> np.ndarray:
         """Target of every model but the network, which takes the logarithm itself."""
-        logs: np.ndarray = np.log(self.train["sales"].to_numpy())
-        return logs
+        return np.asarray(np.log(self.train["sales"].to_numpy()))
 
     def mape(self, predicted: np.ndarray) -> float:
         """Return the mean absolute percentage error of predicted sales of the test rows."""
@@ -76,7 +75,7 @@ class SalesProblem:
         return net
 
     def inputs(self, embeddings: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return training and test inputs: the network's vectors, or integers as the paper gives models without."""
+        """Return training and test inputs: the network's vectors, or integers as in the paper."""
         if not embeddings:
             return integer_codes(self.train), integer_codes(self.test)
         crosses = self.recipe["crosses"] if self.recipe["crosses_as_inputs"] else {}

@@ -29,9 +29,9 @@ def crossed(rows: pd.DataFrame, crosses: Mapping[str, list[str]]) -> pd.DataFram
 def input_vectors(net: EmbeddingRegressor, frame: pd.DataFrame) -> np.ndarray:
     """Return the vectors of a frame's columns side by side, each followed by the category's bias.
 
-    Two stores are as far apart as they are for the first hidden layer W: each vector is turned into W's principal
-    directions and scaled by their singular values, which leaves all distances \\|W(a - b)\\| as they are. A category
-    that the network has not seen gets zeros, the mean.
+    Two stores are as far apart as they are for the first hidden layer W: each vector is rotated into the
+    principal directions of W and scaled by their singular values, so that the distance of a and b
+    becomes that of W a and W b. A category that the network has not seen gets zeros, the mean.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def input_vectors(net: EmbeddingRegressor, frame: pd.DataFrame) -> np.ndarray:
     for name in frame.columns:
         space = spaces[name]
         _, scale, directions = np.linalg.svd(weights[name], full_matrices=False)
-        turned = (space.vectors - space.vectors.mean(0)) @ directions.T * scale
-        vectors = np.column_stack([turned, biases[name]])
+        rotated = (space.vectors - space.vectors.mean(0)) @ directions.T * scale
+        vectors = np.column_stack([rotated, biases[name]])
         # the last row, which the code -1 reads, is for unknown categories
         vectors = np.vstack([vectors, np.zeros(vectors.shape[1])])
         parts.append(vectors[space.categories.get_indexer(pd.Index(frame[name]))])

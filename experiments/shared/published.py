@@ -7,21 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 
-from experiments.shared.settings import CONFIG_FOLDER, data_folder
-from tabemb.compare import Dataset, ModelSpec, Protocol, load_dataset, read_cells, run, select
+from experiments.shared.settings import data_folder
+from tabemb.compare import Dataset, ModelSpec, Protocol, named_dataset, read_cells, run, select
 
 COLUMNS = ["dataset", "fold", "seed", "model", "fit_seconds", "fit_cpu_seconds", "predict_seconds"]
 
 
 def load_named(name: str) -> Dataset:
-    """Return the data set that ``conf/dataset`` describes under a name."""
-    path = CONFIG_FOLDER / "dataset" / f"{name}.yaml"
-    if not path.exists():
-        names = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
-        sys.exit(f"error: there is no data set {name!r}; there are {names}.")
-    return load_dataset(**OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
+    """Return a data set of ``conf/dataset``, or end the program with a line that says why not."""
+    try:
+        return named_dataset(name)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
 
 
 def measure(specs: Sequence[ModelSpec], settings: Mapping[str, Any]) -> pd.DataFrame:
@@ -47,9 +45,7 @@ def measure(specs: Sequence[ModelSpec], settings: Mapping[str, Any]) -> pd.DataF
     return cells[COLUMNS].assign(error=error)
 
 
-def _cells_of(
-    name: str, specs: Sequence[ModelSpec], settings: Mapping[str, Any]
-) -> pd.DataFrame:
+def _cells_of(name: str, specs: Sequence[ModelSpec], settings: Mapping[str, Any]) -> pd.DataFrame:
     """Return the cells of one data set, without those of earlier runs that are not wanted now."""
     dataset, protocol = load_named(name), Protocol("published")
     options = {key: settings[key] for key in ("seeds", "folds", "n_jobs")}

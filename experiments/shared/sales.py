@@ -1,4 +1,4 @@
-"""Daily sales of 1,115 Rossmann stores with the seven inputs of Guo & Berkhahn 2016 (arXiv 1604.06737)."""
+"""Sales of 1,115 Rossmann stores with the seven inputs of Guo & Berkhahn 2016 (arXiv:1604.06737)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def read_sales(path: Path | None = None) -> pd.DataFrame:
     """
     path = path or data_folder() / "rossmann.parquet"
     if not path.exists():
-        sys.exit(f"error: there is no {str(path)!r}; put the data of Kaggle's Rossmann Store Sales there.")
+        sys.exit(
+            f"error: there is no {str(path)!r}; put the data of Kaggle's Rossmann Store Sales there."
+        )
     sales = pd.read_parquet(path, columns=["Store", "DayOfWeek", "Promo", "Date", "State", "Sales"])
     at = sales["Date"].dt
     columns = [sales["Store"], sales["DayOfWeek"], sales["Promo"], at.year, at.month, at.day]

@@ -1,4 +1,4 @@
-"""Where configurations, results and data lie, and how a wrong setting is refused."""
+"""Settings, data folder and results of a run, and how a wrong setting is refused."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-EXPERIMENTS = Path(__file__).resolve().parents[1]
-CONFIG_FOLDER = EXPERIMENTS.parent / "conf"
-RESULTS = EXPERIMENTS / "results"
+from tabemb.compare import conf_folder
+
+CONFIG_FOLDER = conf_folder()
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 def read_settings(config: DictConfig) -> dict[str, Any]:

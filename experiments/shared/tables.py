@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from experiments.shared.sales import INPUTS, read_sales
 from experiments.shared.published import load_named
+from experiments.shared.sales import INPUTS, read_sales
 from tabemb.compare import Protocol, make_splits
 from tabemb.compare.metrics import SMALLEST_PROBABILITY, score
 from tabemb.compare.preparation import Columns, sort_columns

@@ -1,4 +1,4 @@
-"""The features experiment: what it tells models, and that vectors are told out-of-fold."""
+"""The features experiment: encodings are complete, and vectors of training rows are out-of-fold."""
 
 import numpy as np
 import pandas as pd
@@ -8,8 +8,13 @@ from scipy.sparse import issparse
 from scipy.spatial.distance import pdist
 from sklearn.model_selection import KFold
 
-from experiments import alignment, features
-from experiments.features import CONFIG_FOLDER, MODELS, Task, gain, show, tell
+from experiments import alignment
+from experiments.features import comparison
+from experiments.features.comparison import SUITABLE, compare, gain, show
+from experiments.features.encodings import encode
+from experiments.shared.models import EncodedModel
+from experiments.shared.settings import CONFIG_FOLDER
+from experiments.shared.tables import TableProblem
 from tabemb import EmbeddingRegressor
 from tabemb.compare.preparation import sort_columns
 
@@ -32,7 +37,7 @@ def settings(tmp_path):
 
 
 @pytest.fixture
-def task(monkeypatch, settings):
+def problem(monkeypatch, settings):
     """120 shops with a level each and a slope; categories, a number and a moment, some missing."""
     rng, n = np.random.default_rng(0), 600
     level = rng.normal(size=120)
@@ -40,42 +45,44 @@ def task(monkeypatch, settings):
     X = pd.DataFrame({"shop": shop.astype(str), "size": size, "at": pd.Timestamp("2026-01-01")})
     X.loc[rng.random(n) < 0.05, ["shop", "size"]] = None
     y = level[shop] + 0.5 * size + rng.normal(scale=0.1, size=n)
-    made = Task(
+    made = TableProblem(
         "made up", X[:450], y[:450], X[450:], y[450:], "regression", sort_columns(X[:450]), "rmse"
     )
-    monkeypatch.setattr(features, "find_task", lambda *args: made)
+    monkeypatch.setattr(comparison, "find_problem", lambda *args: made)
     settings["encoder"]["estimator"] = QUICK
     return made
 
 
-def test_every_suited_pair_of_model_and_encoding_is_measured_once(task, settings, capsys, monkeypatch):
+def test_every_suited_pair_of_model_and_encoding_is_measured_once(
+    problem, settings, capsys, monkeypatch
+):
     fast = ["lightgbm", "nearest neighbours", "linear", "svm"]
-    cells = features.compare({**settings, "models": fast})
-    assert len(cells) == sum(len(MODELS[model].encodings) for model in fast)
+    cells = compare({**settings, "models": fast})
+    assert len(cells) == sum(len(SUITABLE[model]) for model in fast)
     assert (cells["error"] > 0.05).all()
     linear = cells[cells["model"] == "linear"].set_index("encoding")["error"]
-    assert linear["vectors"] < linear["ordinal"]  # whole numbers say nothing of a shop
-    monkeypatch.setattr(features, "_predicted", lambda *args: pytest.fail("fitted again"))
-    pd.testing.assert_frame_equal(features.compare({**settings, "models": fast}), cells)
+    assert linear["vectors"] < linear["ordinal"]  # integers have nothing to do with the level of a shop
+    monkeypatch.setattr(EncodedModel, "predict", lambda *args: pytest.fail("fitted again"))
+    pd.testing.assert_frame_equal(compare({**settings, "models": fast}), cells)
     show(cells)
     out = capsys.readouterr().out
     assert "linear" in out
     assert "native" in out
 
 
-def test_what_a_model_is_told(task, settings):
+def test_encodings_are_complete_and_vectors_are_out_of_fold(problem, settings):
     for encoding in ("ordinal", "target means", "in-sample vectors", "vectors"):
-        told = tell(task, encoding, True, settings, seed=0)
-        assert told.train.shape[0] == 450
-        assert told.test.shape[0] == 150
-        assert np.isfinite(told.train).all()
-        assert np.isfinite(told.test).all()
-    assert issparse(tell(task, "one-hot", True, settings, seed=0).train)
-    native = tell(task, "native and vectors", False, settings, seed=0)
-    assert native.native == ["shop"]
+        encoded = encode(problem, encoding, True, settings, seed=0)
+        assert encoded.train.shape[0] == 450
+        assert encoded.test.shape[0] == 150
+        assert np.isfinite(encoded.train).all()
+        assert np.isfinite(encoded.test).all()
+    assert issparse(encode(problem, "one-hot", True, settings, seed=0).train)
+    native = encode(problem, "native and vectors", False, settings, seed=0)
+    assert native.categorical == ["shop"]
     assert {"shop", "size", "shop_0"} <= set(native.train)
     out_of_fold, in_sample = (
-        tell(task, e, False, settings, 0).train for e in ("vectors", "in-sample vectors")
+        encode(problem, e, False, settings, 0).train for e in ("vectors", "in-sample vectors")
     )
     assert not np.allclose(out_of_fold, in_sample)
 
@@ -86,14 +93,15 @@ def test_gain_is_against_the_best_without_vectors():
     assert gain(errors.drop("vectors").rename({"native": "native and vectors"})) == pytest.approx(-1.0)
 
 
-def test_ways_of_alignment_turn_the_vectors_of_a_fold_and_no_more(task, monkeypatch):
+def test_alignment_rotates_the_vectors_of_a_fold_and_no_more(problem, monkeypatch):
     monkeypatch.setattr(alignment, "_net", lambda *args: QUICK)
-    told = alignment.ways(task, {"n_folds": 2, "dim": 4, "n_jobs": 1}, seed=0)
-    plain, turned = told["as they are"].train, told["turned, mean for new rows"].train
-    held = next(KFold(2, shuffle=True, random_state=0).split(task.X))[1]
-    ratio = pdist(turned[held]) / np.maximum(pdist(plain[held]), 1e-6)
+    encoded = alignment.encode(problem, {"n_folds": 2, "dim": 4, "n_jobs": 1}, seed=0)
+    plain = encoded["as each network has them"].train
+    rotated = encoded["rotated, mean for new rows"].train
+    held = next(KFold(2, shuffle=True, random_state=0).split(problem.X))[1]
+    ratio = pdist(rotated[held]) / np.maximum(pdist(plain[held]), 1e-6)
     np.testing.assert_allclose(ratio[ratio > 0.01], np.median(ratio[ratio > 0.01]), rtol=1e-3)
-    for way in told.values():
+    for way in encoded.values():
         assert way.test.var(axis=0).sum() == pytest.approx(1, abs=1e-3)
-    new = told["turned, refitted for new rows"].test
-    np.testing.assert_allclose(new, told["refitted for all (the leak)"].test)
+    new = encoded["rotated, refitted for new rows"].test
+    np.testing.assert_allclose(new, encoded["refitted for all rows (the leak)"].test)

@@ -1,4 +1,4 @@
-"""Packages that only some parts need: where one is missing, the error names the extra that brings it."""
+"""Import of packages that only an extra of tabemb installs."""
 
 from __future__ import annotations
 
@@ -7,23 +7,19 @@ from types import ModuleType
 
 
 def need(module: str, extra: str) -> ModuleType:
-    """Import a module that an optional extra installs.
+    """Import a module that belongs to an extra, such as ``need("duckdb", "duckdb")``.
 
     Parameters
     ----------
     module : str
-        The name to import.
+        Full name of the module, as in an import statement.
     extra : str
-        The extra of tabemb that brings it, as in ``pip install 'tabemb[extra]'``.
-
-    Returns
-    -------
-    module
+        Name of the extra of tabemb that installs it.
 
     Raises
     ------
     ImportError
-        If it is not installed.
+        If the module is not installed; the message names the extra.
     """
     try:
         return importlib.import_module(module)

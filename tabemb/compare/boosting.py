@@ -16,14 +16,14 @@ from tabemb.extras import need
 VALIDATION_SHARE = 0.1
 
 
-class _BoostedTrees(BaseEstimator):
+class _BoostedTrees(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Base of the boosted trees: prepared inputs, validation rows, and predictions of the fitted trees.
 
     Parameters
     ----------
     columns : Columns or None
-        The kinds of the training frame's columns, which are encoded for the library. None passes the inputs
-        on as they are: a matrix, a sparse matrix, or a frame that the library takes.
+        The kinds of the training frame's columns, which are encoded for the library. None passes
+        the inputs on as they are: a matrix, a sparse matrix, or a frame that the library takes.
     params : mapping
         Constructor arguments of the wrapped model.
     early_stopping_rounds : int or None
@@ -52,8 +52,8 @@ class _BoostedTrees(BaseEstimator):
         X : DataFrame or matrix of shape (n_rows, n_columns)
         y : array of shape (n_rows,)
         eval_X, eval_y : as X and y, optional
-            Validation rows for early stopping; by default a tenth of the training rows, which then do not
-            train.
+            Validation rows for early stopping; by default a tenth of the training rows, which then
+            do not train.
         """
         inputs, target = self._fit_inputs(X), self._fit_target(np.asarray(y))
         if self.early_stopping_rounds is None:
@@ -72,7 +72,7 @@ class _BoostedTrees(BaseEstimator):
         return np.asarray(self.trees_.predict(self._inputs(X))).ravel()
 
     def _validation_split(self, target: np.ndarray) -> list[np.ndarray]:
-        """Return training rows and validation rows; both have the shares of the classes where possible."""
+        """Return training and validation rows, with the same shares of the classes where possible."""
         can_stratify = isinstance(self, ClassifierMixin) and np.bincount(target).min() > 1
         rows: list[np.ndarray] = train_test_split(
             np.arange(len(target)),
@@ -98,7 +98,7 @@ class _BoostedTrees(BaseEstimator):
         raise NotImplementedError
 
 
-class _Classes(ClassifierMixin):
+class _Classes(ClassifierMixin):  # type: ignore[misc]
     """Classes for a wrapped model, which gets them as 0, 1, ..."""
 
     def _fit_target(self, y: np.ndarray) -> np.ndarray:
@@ -122,7 +122,7 @@ def _take(inputs: Any, rows: np.ndarray) -> Any:
 
 
 class _LightGBM(_BoostedTrees):
-    """LightGBM with codes as native categories; a category that is not in training is treated as missing."""
+    """LightGBM with codes as native categories; unseen categories are treated as missing ones."""
 
     def _fit_inputs(self, X: Any) -> Any:
         if self.columns is None:
@@ -151,7 +151,7 @@ class LightGBMClassifier(_Classes, _LightGBM):
     """LightGBM for classes on any frame, with native categories."""
 
 
-class LightGBMRegressor(RegressorMixin, _LightGBM):
+class LightGBMRegressor(RegressorMixin, _LightGBM):  # type: ignore[misc]
     """LightGBM for numbers on any frame, with native categories."""
 
 
@@ -185,5 +185,5 @@ class CatBoostClassifier(_Classes, _CatBoost):
     """CatBoost for classes on any frame."""
 
 
-class CatBoostRegressor(RegressorMixin, _CatBoost):
+class CatBoostRegressor(RegressorMixin, _CatBoost):  # type: ignore[misc]
     """CatBoost for numbers on any frame."""

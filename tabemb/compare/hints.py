@@ -33,7 +33,7 @@ def did_you_mean(name: object, known: Iterable[object], what: str = "there are")
     "it has 'price', 'zip'."
     """
     names = [str(one) for one in known]
-    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), names, n=3)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     rest = ", ..." if len(names) > N_LISTED else "."

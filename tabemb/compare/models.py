@@ -1,7 +1,7 @@
 """The models of the comparison by name, each with the preprocessing that suits it.
 
-All of them take the same frame: text, numbers, booleans, dates, missing values, and in new rows categories
-that are not in the training rows.
+All of them take the same frame: text, numbers, booleans, dates, missing values, and in new rows
+categories that are not in the training rows.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ class ModelSpec:
     Parameters
     ----------
     name : str
-        A name of `MODELS`, or `"package.module:function"` of a builder with the arguments of `Model.build`.
+        A name of `MODELS`, or `"package.module:function"` of a builder with the arguments of
+        `Model.build`.
     params : mapping, optional
-        Constructor arguments. LightGBM and CatBoost also take `early_stopping_rounds`, counted on a tenth of
-        the training rows.
+        Constructor arguments. LightGBM and CatBoost also take `early_stopping_rounds`, counted on a
+        tenth of the training rows.
     """
 
     name: str
@@ -97,9 +98,10 @@ def build_model(
     task : {"binary", "multiclass", "regression"}
         The kind of the target.
     X : DataFrame of shape (n_rows, n_columns), optional
-        The training frame: the kinds of its columns and their numbers of levels decide the preprocessing.
-        Without it the model has no preprocessing: it takes a dense or sparse matrix, and boosted trees take
-        any frame that their library takes (pandas categories are native ones).
+        The training frame: the kinds of its columns and their numbers of levels decide the
+        preprocessing. Without it the model has no preprocessing: it takes a dense or sparse matrix,
+        and boosted trees take any frame that their library takes (pandas categories are native
+        ones).
     roles : mapping, optional
         `"categorical"` or `"number"` for columns whose dtype does not say it.
     seed : int
@@ -110,8 +112,8 @@ def build_model(
     Returns
     -------
     estimator
-        With `fit` and `predict`, and `predict_proba` for classes. The `fit` of LightGBM and CatBoost also
-        takes `eval_X` and `eval_y`, validation rows for early stopping.
+        With `fit` and `predict`, and `predict_proba` for classes. The `fit` of LightGBM and
+        CatBoost also takes `eval_X` and `eval_y`, validation rows for early stopping.
 
     Raises
     ------
@@ -120,7 +122,8 @@ def build_model(
 
     Examples
     --------
-    >>> trees = build_model(ModelSpec("lightgbm", {"n_estimators": 9, "early_stopping_rounds": 3}), "regression")
+    >>> trees = build_model(ModelSpec("lightgbm", {"n_estimators": 9, "early_stopping_rounds": 3}),
+    "regression")
     >>> trees.fit([[0.0], [1.0], [2.0]] * 50, [0.0, 1.0, 2.0] * 50).predict([[1.0]]).shape
     (1,)
     """
@@ -155,7 +158,7 @@ def _import_builder(name: str) -> Callable[..., BaseEstimator]:
 
 
 def code_version(name: str) -> str:
-    """Name the code that a model's results depend on: its package's version, or a hash of tabemb's sources.
+    """Name the code that results depend on: the package's version, or a hash of tabemb's sources.
 
     Results measured with other code are not reused.
     """
@@ -170,7 +173,7 @@ def code_version(name: str) -> str:
 
 @cache
 def _sources_hash() -> str:
-    """Hash the sources that a fit can reach: the harness itself does not change what a model predicts."""
+    """Hash the sources that a fit can reach; the harness itself changes no prediction."""
     root = Path(__file__).parents[1]
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(root.rglob("*.py")):
@@ -200,7 +203,7 @@ def _check_params(model: Callable[..., Any], params: Mapping[str, Any], *more: s
 
 
 def _pipeline(inputs: ColumnTransformer | None, *steps: BaseEstimator) -> BaseEstimator:
-    """Put the preparation of a frame before a model; without it, the model takes its inputs as they are."""
+    """Put the preparation of a frame, where there is one, before a model."""
     return make_pipeline(*(step for step in (inputs, *steps) if step is not None))
 
 
@@ -257,7 +260,7 @@ def _catboost(
 def _hist_gradient_boosting(
     task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
 ) -> BaseEstimator:
-    """Build scikit-learn's boosted trees: native categories up to 255 levels, out-of-fold level means above."""
+    """Build boosted trees: native categories up to 255 levels, out-of-fold level means above."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     model = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
@@ -285,7 +288,7 @@ def _random_forest(
 def _nearest_neighbors(
     task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
 ) -> BaseEstimator:
-    """Build nearest neighbours over level means; votes are calibrated, as no votes would be a probability of 0."""
+    """Build nearest neighbours over level means; votes are calibrated, for no votes would mean 0."""
     from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
     inputs = preparation.dense_inputs(columns, task, seed) if columns else None
@@ -314,7 +317,7 @@ def _linear(
 def _svm(
     task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
 ) -> BaseEstimator:
-    """Build a linear support vector machine on 300 features of a Gaussian kernel: time linear in the rows."""
+    """Build a linear SVM on 300 features of a Gaussian kernel: its time is linear in the rows."""
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.kernel_approximation import Nystroem
     from sklearn.preprocessing import StandardScaler
@@ -334,7 +337,7 @@ def _svm(
 
 
 def calibrated(classifier: BaseEstimator) -> BaseEstimator:
-    """Give a classifier probabilities by Platt's sigmoid, fitted on out-of-fold scores of three folds."""
+    """Give a classifier probabilities: a sigmoid (Platt) of its out-of-fold scores in three folds."""
     from sklearn.calibration import CalibratedClassifierCV
 
     return CalibratedClassifierCV(classifier, method="sigmoid", cv=3, ensemble=False)

@@ -1,4 +1,4 @@
-"""The loop over cells: what is stored is not run again, and each finished cell is stored and reported at once."""
+"""The loop over cells: stored cells do not run again, and each finished one is stored at once."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def run_cells(
 ) -> pd.DataFrame:
     """Run every cell that the folder does not hold yet, and store each as soon as it is finished.
 
-    A cell is one measurement, such as a model fitted on one split with one seed. An interrupted loop keeps
-    the finished cells and goes on from there.
+    A cell is one measurement, such as a model fitted on one split with one seed. An interrupted
+    loop keeps the finished cells and goes on from there.
 
     Parameters
     ----------
@@ -45,7 +45,8 @@ def run_cells(
     key : callable, optional
         Takes an identity and returns the name of its file; by default its values, joined by "-".
     label : callable, optional
-        Takes an identity and returns the cell's name on the screen; by default its values, joined by ", ".
+        Takes an identity and returns the cell's name on the screen; by default its values, joined
+        by ", ".
     retry_failed : bool
         Whether stored cells whose `status` is "failed" run again.
     show : bool
@@ -90,8 +91,8 @@ def _is_waiting(path: Path, retry_failed: bool) -> bool:
     return retry_failed and pd.read_parquet(path, columns=["status"])["status"].iloc[0] == "failed"
 
 
-def _bar(total: int, n_stored: int, show: bool) -> tqdm:
-    """Return a bar that counts the stored cells as finished, but not in its estimate of the time left."""
+def _bar(total: int, n_stored: int, show: bool) -> tqdm[Any]:
+    """Return a bar; the stored cells count as finished, but not for the time that is left."""
     if show and n_stored:
         print(f"{n_stored} of {total} cells are already stored.", file=sys.stderr)
     return tqdm(total=total, initial=n_stored, unit="cell", **bar_settings(None if show else False))

@@ -61,7 +61,7 @@ def read_cells(folder: str | Path) -> pd.DataFrame:
 
 
 def newest(cells: pd.DataFrame) -> pd.DataFrame:
-    """Keep the cells of each data set's latest state, and of those the cells of each model's latest code.
+    """Keep the cells of each data set's latest state and of each model's latest code.
 
     Results from before and after a change of the data or the code are not comparable.
     """

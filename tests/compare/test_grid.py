@@ -20,7 +20,7 @@ class Counting(DummyRegressor):
 
     def fit(self, X, y, sample_weight=None):
         type(self).fits += 1
-        self.history_ = {"epoch": [1, 2], "eval_loss": np.array([2.0, 1.0])}
+        self.learning_curve_ = {"epoch": [1, 2], "eval_loss": np.array([2.0, 1.0])}
         return super().fit(X, y, sample_weight)
 
 
@@ -88,7 +88,7 @@ def test_only_the_asked_folds_run_and_later_the_others(regression, registry, tmp
     assert list(run(regression, ["counting"], KFOLD, tmp_path, folds=[2], **HERE)["fold"]) == [2]
     assert len(run(regression, ["counting"], KFOLD, tmp_path, **HERE)) == 3
     assert Counting.fits == 3
-    with pytest.raises(ValueError, match=r"folds: the protocol has folds \[1, 2, 3\], got 4"):
+    with pytest.raises(ValueError, match=r"folds must be among \[1, 2, 3\], the folds of the protocol; got 4"):
         run(regression, ["counting"], KFOLD, tmp_path, folds=[4], **HERE)
 
 
@@ -106,7 +106,7 @@ def test_a_failure_is_recorded_with_its_text_and_can_be_retried(regression, regi
 
 
 def test_a_misspelling_is_told_before_any_fit(regression, registry, tmp_path):
-    with pytest.raises(ValueError, match="model must be one of"):
+    with pytest.raises(ValueError, match="got 'lihgtgbm', did you mean 'lightgbm'"):
         run(regression, ["counting", "lihgtgbm"], Protocol(), tmp_path, **HERE)
     with pytest.raises(ValueError, match="no parameter 'num_leavs'"):
         run(
@@ -128,7 +128,7 @@ def test_a_cell_holds_errors_times_losses_and_curves(regression, registry, tmp_p
     assert cell["rmse"] == pytest.approx(np.sqrt((errors**2).mean()))
     assert cell["mae"] == pytest.approx(errors.abs().mean())
     np.testing.assert_allclose(cell["losses"], errors**2, rtol=1e-6)
-    assert cell["history"] == '{"epoch": [1, 2], "eval_loss": [2.0, 1.0]}'
+    assert cell["learning_curve"] == '{"epoch": [1, 2], "eval_loss": [2.0, 1.0]}'
     assert (cell["n_train"], cell["n_test"]) == (len(split.train), len(split.test))
     assert all(
         cell[f"{stage}_{what}"] >= 0
@@ -158,7 +158,7 @@ def test_a_fresh_process_measures_the_same_errors_and_survives_a_crash(
     models = ["crashing:crash", "crashing:greedy"]
     apart = run(regression, models, Protocol(), tmp_path / "apart", **options).set_index("model")
     here = run(regression, ["dummy"], Protocol(), tmp_path / "here", isolate=False, **options)
-    assert apart.loc["crashing:crash", "error"] == "the process died with exit code 3"
+    assert apart.loc["crashing:crash", "error"] == "The process of the cell died with exit code 3."
     assert apart.loc["crashing:greedy", "rmse"] == here["rmse"].item()
     # 64 MiB of ones were held during the fit and given back before the prediction
     assert 60 < apart.loc["crashing:greedy", "fit_memory_mib"] < 90
@@ -167,13 +167,14 @@ def test_a_fresh_process_measures_the_same_errors_and_survives_a_crash(
 
 def test_a_time_limit_ends_a_cell(regression, tmp_path):
     results = run(regression, ["dummy"], Protocol(), tmp_path, n_jobs=1, progress=False, time_limit=0.01)
-    assert results["error"].item() == "took longer than the limit of 0.01 seconds"
+    assert results["error"].item() == "The cell took longer than the time limit of 0.01 seconds."
 
 
 def test_predictions_that_are_no_numbers_fail(regression, registry, tmp_path, monkeypatch):
     monkeypatch.setattr(Counting, "predict", lambda self, X: np.full(len(X), np.nan))
     results = run(regression, ["counting"], Protocol(), tmp_path, **HERE)
-    assert results["error"].item() == "ValueError: counting predicts 140 of 140 rows as NaN or infinite"
+    error = "ValueError: counting must predict finite numbers; 140 of 140 are NaN or infinite."
+    assert results["error"].item() == error
 
 
 def test_newest_code_and_data_win(tmp_path):

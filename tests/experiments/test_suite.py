@@ -89,5 +89,5 @@ def test_without_data_the_suite_says_what_it_needs(monkeypatch):
     monkeypatch.delenv("TABEMB_DATA", raising=False)
     with pytest.raises(SystemExit, match="TABEMB_DATA must name the folder"):
         measure([], {"datasets": ["adult"]})
-    with pytest.raises(SystemExit, match="dataset must be a file of conf/dataset; got 'nope'"):
+    with pytest.raises(SystemExit, match="error: dataset: there is no dataset 'nope' in conf/dataset"):
         load_named("nope")

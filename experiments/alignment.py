@@ -19,6 +19,8 @@ from omegaconf import DictConfig
 from rich.table import Table as TextTable
 from sklearn.base import clone
 from sklearn.model_selection import KFold
+from tabemb.estimators.alignment import TableVectors, aligned, vectors_of
+from tabemb.estimators.cross_fitting import START
 
 from experiments.shared.models import MODELS
 from experiments.shared.settings import CONFIG_FOLDER, data_folder, read_settings
@@ -26,8 +28,7 @@ from experiments.shared.tables import Encoded, TableProblem, find_problem
 from tabemb import EmbeddingClassifier, EmbeddingRegressor, Table
 from tabemb.compare.table import wide_console
 from tabemb.data.frames import to_arrow
-from tabemb.estimators.crossfit import Learned, aligned, learned_by
-from tabemb.estimators.encoder import START, VECTORS
+from tabemb.estimators.encoder import VECTORS
 
 Fold = tuple[np.ndarray, np.ndarray]
 
@@ -70,16 +71,16 @@ def encode(problem: TableProblem, settings: Mapping[str, Any], seed: int) -> dic
     *of_folds, of_all = Parallel(settings["n_jobs"])(jobs)
     encoder = of_all.encoder_
     tables = encoder.schema.table_names
-    fold_vectors = [learned_by(fitted, encoder.vocabularies_) for fitted in of_folds]
+    fold_vectors = [vectors_of(fitted, encoder.vocabularies_) for fitted in of_folds]
     by_table = {name: [vectors[name] for vectors in fold_vectors] for name in tables}
-    ways = _ways(by_table, learned_by(of_all, encoder.vocabularies_))
+    ways = _ways(by_table, vectors_of(of_all, encoder.vocabularies_))
     codes = [encoder.transform(to_arrow(X)).codes for X in (problem.X, problem.X_test)]
     return {way: _looked_up(tables, codes, folds, *vectors) for way, vectors in ways.items()}
 
 
 def _net(problem: TableProblem, dim: int, seed: int) -> Any:
     names = problem.columns.categorical
-    make = EmbeddingRegressor if problem.is_regression else EmbeddingClassifier
+    make: Any = EmbeddingRegressor if problem.is_regression else EmbeddingClassifier
     tables = {name: Table([name], dim=dim, init=START) for name in names}
     roles: dict[str | int, str] = dict.fromkeys(names, "categorical")
     return make(preset="fast", **VECTORS, tables=tables, roles=roles, random_state=seed, n_jobs=1)
@@ -90,10 +91,10 @@ def _fit(net: Any, X: pd.DataFrame, y: np.ndarray) -> Any:
 
 
 def _ways(
-    of_folds: Mapping[str, list[Learned]], of_all: Mapping[str, Learned]
+    of_folds: Mapping[str, list[TableVectors]], of_all: Mapping[str, TableVectors]
 ) -> dict[str, tuple[dict[str, list[np.ndarray]], dict[str, np.ndarray]]]:
     """Return vectors for training rows, one a fold, and vectors for new rows, by way and table."""
-    whole = {name: learned.vectors for name, learned in of_all.items()}
+    whole = {name: net.vectors for name, net in of_all.items()}
     plain = {name: [net.vectors for net in nets] for name, nets in of_folds.items()}
     rotated = {name: aligned(nets) for name, nets in of_folds.items()}
     onto_whole = {name: aligned([*nets, _heavy(of_all[name])])[:-1] for name, nets in of_folds.items()}
@@ -106,9 +107,9 @@ def _ways(
     }
 
 
-def _heavy(net: Learned) -> Learned:
+def _heavy(net: TableVectors) -> TableVectors:
     """Return a network that counts so much more than others that they are rotated onto it."""
-    return Learned(net.vectors, net.counts * 1e6)
+    return TableVectors(net.vectors, net.counts * 1e6)
 
 
 def _means(vectors: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:

@@ -53,7 +53,7 @@ def fit_one_hot_net(problem: SalesProblem, seed: int) -> EmbeddingRegressor:
     levels = {name: sorted(rows[name].unique()) for name in INPUTS}
     unit = {name: pd.DataFrame(np.eye(len(values)), index=values) for name, values in levels.items()}
     tables = {name: Table([name], pretrained=unit[name], frozen=True, l2=0) for name in INPUTS}
-    return _fit(problem, rows, tables, seed, offsets=False)
+    return _fit(problem, rows, tables, seed, biases=False)
 
 
 def _fit(

@@ -58,7 +58,7 @@ def input_vectors(net: EmbeddingRegressor, frame: pd.DataFrame) -> np.ndarray:
 
 def category_biases(net: EmbeddingRegressor) -> dict[str, np.ndarray]:
     """Return the bias that each category of a table adds to the output, (n_categories,)."""
-    tables, biases = enumerate(net.encoder_.schema.tables), net.network_.networks[0].offsets
+    tables, biases = enumerate(net.encoder_.schema.tables), net.network_.networks[0].biases
     assert biases is not None
     return {name: biases.vectors(t).numpy()[-len(net.spaces_[name]) :, 0] for t, name in tables}
 

@@ -18,9 +18,7 @@ from experiments.shared.tables import TableProblem
 from tabemb import EmbeddingRegressor
 from tabemb.compare.preparation import sort_columns
 
-QUICK = EmbeddingRegressor(
-    hidden=(8,), n_members=1, max_epochs=8, effects=False, offsets=False, n_jobs=1
-)
+QUICK = EmbeddingRegressor(hidden=(8,), n_members=1, max_epochs=8, effects=False, biases=False, n_jobs=1)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_stores_lie_by_their_sales(tmp_path):
     sales = made_up_sales()
     net = {
         "effects": False,
-        "offsets": False,
+        "biases": False,
         "dim": 4,
         "max_epochs": 15,
         "hidden": [16],

@@ -2,12 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
+from tabemb.fitting.settings import PRESETS, check_parameters
 
 from experiments import ablation, suite
 from experiments.shared.published import load_named, measure
 from experiments.shared.settings import CONFIG_FOLDER, RESULTS
 from tabemb import EmbeddingClassifier
-from tabemb.estimators.settings import PRESETS
 
 
 def cells(**errors):
@@ -67,10 +67,8 @@ def test_stored_peers_are_of_the_tables_of_the_suite():
 def test_every_variant_of_the_ablation_is_a_setting_of_the_estimators():
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         variants = compose("ablation").variants
-    for params in variants.values():
-        EmbeddingClassifier(**params)._check_settings()
-    for params in PRESETS.values():
-        EmbeddingClassifier(**params)._check_settings()
+    for params in (*variants.values(), *PRESETS.values()):
+        check_parameters(EmbeddingClassifier(**params), EmbeddingClassifier.rules)
 
 
 def test_variants_are_paired_with_the_default_by_table_and_seed(capsys):

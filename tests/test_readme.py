@@ -73,7 +73,8 @@ def test_the_two_commands_are_named():
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_commands_name_experiments_and_options_that_exist(page):
     for name, rest in COMMAND.findall(page.read_text()):
-        assert (ROOT / "experiments" / f"{name}.py").exists(), name
+        files = (f"{name}.py", f"{name}/__main__.py")
+        assert any((ROOT / "experiments" / file).exists() for file in files), name
         overrides = [word for word in shlex.split(rest, comments=True) if not word.startswith("-")]
         if (ROOT / "conf" / f"{name}.yaml").exists():
             with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):

@@ -4,16 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.rossmann import INPUTS
 from experiments.rossmann_map import (
     STATES,
     agreement,
     draw,
-    find_net,
     first_component,
+    fitted_net,
     geography,
     store_pairs,
 )
+from experiments.shared.sales import INPUTS
 from tabemb import EmbeddingSpace
 
 
@@ -32,7 +32,7 @@ def test_stores_lie_by_their_sales(tmp_path):
     sales = made_up_sales()
     net = {
         "effects": False,
-        "offsets": False,
+        "biases": False,
         "dim": 4,
         "max_epochs": 15,
         "hidden": [16],
@@ -40,9 +40,9 @@ def test_stores_lie_by_their_sales(tmp_path):
         "n_jobs": 1,
     }
     settings = {"folder": str(tmp_path), "n_rows": 3000, "seed": 0, "net": {**net, "batch_size": 64}}
-    model = find_net(sales, settings)
+    model = fitted_net(sales, settings)
     assert (
-        find_net(sales, settings).spaces_["store"].vectors == model.spaces_["store"].vectors
+        fitted_net(sales, settings).spaces_["store"].vectors == model.spaces_["store"].vectors
     ).all()  # kept
     by_store = np.log(sales["sales"]).groupby(sales["store"]).mean()
     pairs = store_pairs(model.spaces_["store"], by_store, 500, seed=0)
@@ -59,9 +59,9 @@ def test_states_that_lie_as_on_the_map_agree_with_it_and_shuffled_ones_do_not():
     places = geography(EmbeddingSpace(np.eye(12), names))
     along = places / np.abs(places).max()
     true = EmbeddingSpace(np.column_stack([along, np.ones(12)]), names)
-    found, chance = agreement(true, n_draws=200)
-    assert found > 0.95
-    assert chance == 0
+    correlation, p_value = agreement(true, n_draws=200)
+    assert correlation > 0.95
+    assert p_value == 0
     shuffled = EmbeddingSpace(true.vectors[np.random.default_rng(0).permutation(12)], names)
     assert agreement(shuffled, n_draws=200)[0] < 0.4
     assert np.linalg.norm(places[names.index("HH")] - places[names.index("BY")]) == pytest.approx(

@@ -6,6 +6,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from experiments import demo
+from experiments.shared.settings import CONFIG_FOLDER
 from tabemb import EmbeddingSpace
 
 pytest.importorskip("statsmodels", reason="the demo's data comes with statsmodels, of the extra 'demo'")
@@ -35,7 +36,7 @@ def few_births(monkeypatch):
 
 def settings(folder, *overrides):
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(demo.CONFIG_FOLDER), version_base="1.3"):
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         config = compose("demo", overrides=[f"folder={folder}", *overrides])
     return {**OmegaConf.to_container(config), "folder": folder}
 
@@ -49,11 +50,11 @@ def test_the_demo_writes_what_it_promises(few_births, tmp_path, capsys):
         "n_nearest=3",
     ]
     page = demo.demo(**settings(tmp_path, "models=[embedding,lightgbm]", *small))
-    said = capsys.readouterr().out
-    assert "The years up to 2004 teach" in said
-    assert "lightgbm" in said
-    assert "Without learning" in said
-    assert "Nearest countries" in said
+    printed = capsys.readouterr().out
+    assert "The years up to 2004 are training rows" in printed
+    assert "lightgbm" in printed
+    assert "Without a model" in printed
+    assert "Nearest countries" in printed
 
     space = EmbeddingSpace.from_parquet(tmp_path / "country_vectors.parquet")
     assert sorted(space) == SUBSET
@@ -65,7 +66,7 @@ def test_the_demo_writes_what_it_promises(few_births, tmp_path, capsys):
 
     assert page == tmp_path / "report.html"
     text = page.read_text(encoding="utf-8")
-    for heading in ("What is asked", "Nearest countries", "Map of the countries"):
+    for heading in ("The question", "Nearest countries", "Map of the countries"):
         assert f"<h2>{heading}</h2>" in text
     assert "http" not in text  # nothing to load from elsewhere
     for name in ("map.png", "nearest.png", "results.parquet"):
@@ -109,6 +110,6 @@ def test_averages_over_countries_are_left_out():
 
 
 def test_an_unknown_country_is_refused_before_anything_is_fitted(few_births, tmp_path):
-    with pytest.raises(ValueError, match="countries: 'Germny' is not in the data, which has Germany"):
+    with pytest.raises(ValueError, match="countries: 'Germny' is not in the data, which have Germany"):
         demo.demo(**settings(tmp_path, "countries=[Germny]"))
     assert not list(tmp_path.iterdir())

@@ -4,7 +4,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from experiments import events
+from experiments.events.comparison import compare, show
+from experiments.events.metrics import ranks
+from experiments.events.models import MODELS, suitable_models
+from experiments.events.problems import find_problem
+from experiments.events.streams import read_questions
+from experiments.shared.settings import CONFIG_FOLDER
 
 QUICK = {"max_epochs": 1, "hidden": [8], "n_members": 1, "d_history": 4}
 
@@ -62,7 +67,7 @@ def data(tmp_path):
 
 
 def settings(folder, **changes):
-    with initialize_config_dir(str(events.CONFIG_FOLDER), version_base="1.3"):
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         config = OmegaConf.to_container(compose("events"), resolve=True)
     return {
         **config,
@@ -75,31 +80,33 @@ def settings(folder, **changes):
     }
 
 
-def test_every_model_runs_on_every_kind_of_task_and_a_finished_cell_is_kept(data, capsys):
+def test_every_model_runs_on_every_kind_of_problem_and_a_finished_cell_is_kept(data, capsys):
     tasks = ["pattern", "applications after 3 events", "next answer"]
     chosen = settings(data, tasks=tasks)
-    cells = events.compare(chosen, data)
-    assert len(cells) == 2 * (len(events.MODELS) - 1) + len(events.SUITED["next answer"])
+    cells = compare(chosen, data)
+    assert len(cells) == 2 * (len(MODELS) - 1) + len(suitable_models("next answer"))
     assert cells["auc"].between(0, 1).all()
-    pd.testing.assert_frame_equal(events.compare(chosen, data), cells)
-    events.show(cells)
+    pd.testing.assert_frame_equal(compare(chosen, data), cells)
+    show(cells)
     assert "gru" in capsys.readouterr().out
 
 
-def test_what_comes_next_is_found_by_a_chain_and_by_a_net(data, capsys):
-    events.find_task.cache_clear()
+def test_the_next_event_is_predicted_by_a_chain_and_by_a_network(data, capsys):
+    find_problem.cache_clear()
     chosen = settings(data, tasks=["next item", "next activity"], models=["markov chain", "gru"])
-    cells = events.compare(chosen, data).set_index(["task", "model"])
-    assert cells.loc[("next item", "markov chain"), "mrr_20"] == 1  # 7, 8, 9, 7: each says what follows
+    cells = compare(chosen, data).set_index(["task", "model"])
+    assert (
+        cells.loc[("next item", "markov chain"), "mrr_20"] == 1
+    )  # 7, 8, 9, 7: the next one follows from each
     assert cells.loc[("next activity", "markov chain"), "accuracy"] > 0.7
     assert cells["recall_20"].dropna().eq(1).all()
-    events.show(cells.reset_index())
+    show(cells.reset_index())
     assert "MRR@20" in capsys.readouterr().out
 
 
-def test_ranks_count_the_better_classes_and_a_new_class_is_never_found():
+def test_ranks_count_the_better_classes_and_a_new_class_has_no_rank():
     proba = np.array([[0.1, 0.6, 0.3], [0.5, 0.2, 0.3], [0.2, 0.2, 0.6]])
-    assert events.ranks(np.array(["c", "a", "new"]), proba, np.array(["a", "b", "c"])).tolist() == [
+    assert ranks(np.array(["c", "a", "new"]), proba, np.array(["a", "b", "c"])).tolist() == [
         2,
         1,
         np.inf,
@@ -107,21 +114,21 @@ def test_ranks_count_the_better_classes_and_a_new_class_is_never_found():
 
 
 def test_applications_that_were_decided_before_the_cutoff_are_left_out(data):
-    events.find_task.cache_clear()
-    task = events.find_task("applications after 7 days", data, 0, 0)
-    assert len(task.y) == 58
-    activities = [event["activity"] for row in task.histories["history"] for event in row]
+    find_problem.cache_clear()
+    problem = find_problem("applications after 7 days", data, 0, 0)
+    assert len(problem.y) == 58
+    activities = [event["activity"] for row in problem.histories["history"] for event in row]
     assert set(activities) == {"A_SUBMITTED", "W_call", "O_SENT"}
 
 
 def test_a_question_of_two_skills_is_one_row(data):
-    questions = events.read_questions(data / "assist2009_answers.parquet")
+    questions = read_questions(data / "assist2009_answers.parquet")
     assert len(questions) == 120
     assert questions["skills"].unique().tolist() == ["add|sub"]
 
 
-def test_a_task_or_model_that_does_not_exist_is_named():
+def test_a_problem_that_does_not_exist_is_named():
     with pytest.raises(SystemExit, match=r"tasks must be among pattern, .*, next item; got 'x'"):
-        events.find_task("x", None, 0, 0)
+        find_problem("x", None, 0, 0)
     with pytest.raises(SystemExit, match="TABEMB_DATA must name the folder"):
-        events.find_task("buys again", None, 0, 0)
+        find_problem("buys again", None, 0, 0)

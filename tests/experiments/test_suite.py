@@ -2,10 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
+from tabemb.fitting.settings import PRESETS, check_parameters
 
 from experiments import ablation, suite
+from experiments.shared.published import load_named, measure
+from experiments.shared.settings import CONFIG_FOLDER, RESULTS
 from tabemb import EmbeddingClassifier
-from tabemb.estimators.settings import PRESETS
 
 
 def cells(**errors):
@@ -55,37 +57,35 @@ def test_the_tables_are_printed(table, capsys):
 
 
 def test_stored_peers_are_of_the_tables_of_the_suite():
-    stored = pd.read_csv(suite.RESULTS / "peers.csv")
-    with initialize_config_dir(str(suite.CONFIG_FOLDER), version_base="1.3"):
+    stored = pd.read_csv(RESULTS / "peers.csv")
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         assert set(stored["dataset"]) == set(compose("suite").datasets)
     assert not stored.duplicated(["dataset", "fold", "model"]).any()
     assert np.isfinite(stored["error"]).all()
 
 
 def test_every_variant_of_the_ablation_is_a_setting_of_the_estimators():
-    with initialize_config_dir(str(suite.CONFIG_FOLDER), version_base="1.3"):
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         variants = compose("ablation").variants
-    for params in variants.values():
-        EmbeddingClassifier(**params)._check_settings()
-    for params in PRESETS.values():
-        EmbeddingClassifier(**params)._check_settings()
+    for params in (*variants.values(), *PRESETS.values()):
+        check_parameters(EmbeddingClassifier(**params), EmbeddingClassifier.rules)
 
 
 def test_variants_are_paired_with_the_default_by_table_and_seed(capsys):
     base = pd.concat([cells(default=0.2), cells(default=0.4).assign(seed=1)])
     worse = base.assign(model="m(a=1)", error=base["error"] * [2, 8], fit_seconds=0.5)
-    found = ablation.against_default(pd.concat([base, worse]), "default", {"m(a=1)": "a left out"})
-    assert found[["variant", "error", "seconds", "t"]].values.tolist() == [
+    ratios = ablation.against_default(pd.concat([base, worse]), "default", {"m(a=1)": "a left out"})
+    assert ratios[["variant", "error", "seconds", "t"]].values.tolist() == [
         ["a left out", *map(pytest.approx, (4, 0.5, 4))]
     ]
-    assert found.loc[0, "low"] < 4 < found.loc[0, "high"]
-    ablation.show(found)
+    assert ratios.loc[0, "low"] < 4 < ratios.loc[0, "high"]
+    ablation.show(ratios)
     assert "a left out" in capsys.readouterr().out
 
 
 def test_without_data_the_suite_says_what_it_needs(monkeypatch):
     monkeypatch.delenv("TABEMB_DATA", raising=False)
     with pytest.raises(SystemExit, match="TABEMB_DATA must name the folder"):
-        suite.measure([], {"datasets": ["adult"]})
-    with pytest.raises(SystemExit, match="there is no data set 'nope'"):
-        suite.read_options("nope")
+        measure([], {"datasets": ["adult"]})
+    with pytest.raises(SystemExit, match="error: dataset: there is no dataset 'nope' in conf/dataset"):
+        load_named("nope")

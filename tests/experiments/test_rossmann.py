@@ -3,18 +3,18 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from experiments import rossmann
-from experiments.rossmann import (
-    CONFIG_FOLDER,
-    INPUTS,
-    MODELS,
-    PAPER,
-    Task,
+from experiments.rossmann.comparison import PAPER, compare, show
+from experiments.rossmann.models import MODELS
+from experiments.rossmann.nets import fit_net
+from experiments.rossmann.problem import SalesProblem
+from experiments.rossmann.vectors import (
+    category_biases,
     crossed,
-    first_layer_blocks,
+    first_layer_weights,
     input_vectors,
-    offsets_of,
 )
+from experiments.shared.sales import INPUTS
+from experiments.shared.settings import CONFIG_FOLDER
 
 
 def made_up_sales(n_days=500):
@@ -57,37 +57,38 @@ def settings(tmp_path):
 
 
 def test_every_cell_is_run_once_and_kept(settings, monkeypatch, capsys):
-    table = rossmann.rossmann(made_up_sales(), {**settings, "splits": ["time"]})
+    table = compare(made_up_sales(), {**settings, "splits": ["time"]})
     assert len(table) == 2 * len(MODELS)
     assert table["mape"].between(0.005, 0.6).all()
     assert table.query("model == 'neural net' and embeddings")["mape"].item() < 0.2
-    monkeypatch.setattr(rossmann, "CELLS", dict.fromkeys(MODELS, lambda *a: pytest.fail("run again")))
-    again = rossmann.rossmann(made_up_sales(), {**settings, "splits": ["time"]})
+    for model in MODELS:
+        monkeypatch.setitem(MODELS, model, lambda *args: pytest.fail("run again"))
+    again = compare(made_up_sales(), {**settings, "splits": ["time"]})
     pd.testing.assert_frame_equal(again, table)
-    rossmann.show(table)
+    show(table)
     assert ".116" in capsys.readouterr().out
 
 
 def test_the_split_in_time_tests_the_newest_and_draws_from_the_rest(settings):
     sales = made_up_sales()
-    task = Task.draw(sales, "time", settings)
-    assert task.test.index.tolist() == list(range(int(0.9 * len(sales)), len(sales)))
-    assert task.train.index.max() < task.test.index.min()
-    assert len(task.train) == 1500
-    shuffled = Task.draw(sales, "shuffled", settings)
+    problem = SalesProblem.draw(sales, "time", settings)
+    assert problem.test.index.tolist() == list(range(int(0.9 * len(sales)), len(sales)))
+    assert problem.train.index.max() < problem.test.index.min()
+    assert len(problem.train) == 1500
+    shuffled = SalesProblem.draw(sales, "shuffled", settings)
     assert not set(shuffled.train.index) & set(shuffled.test.index)
 
 
 def test_the_vectors_are_as_far_apart_as_the_first_layer_sees_them(settings):
-    task = Task.draw(made_up_sales(), "time", settings)
-    net = rossmann.fit_net(task.train, task, seed=0)
-    rows = task.train.iloc[:2].copy()
+    problem = SalesProblem.draw(made_up_sales(), "time", settings)
+    net = fit_net(problem, seed=0)
+    rows = problem.train.iloc[:2].copy()
     rows["store"] = [3, 7]
     for name in INPUTS[1:]:
         rows[name] = rows[name].iloc[0]
-    vectors, weight = input_vectors(net, rows, {}), first_layer_blocks(net)["store"]
-    space, offsets = net.spaces_["store"], offsets_of(net)["store"]
-    expected = np.hypot(np.linalg.norm(weight @ (space[3] - space[7])), offsets[2] - offsets[6])
+    vectors, weight = input_vectors(net, crossed(rows, {})), first_layer_weights(net)["store"]
+    space, biases = net.spaces_["store"], category_biases(net)["store"]
+    expected = np.hypot(np.linalg.norm(weight @ (space[3] - space[7])), biases[2] - biases[6])
     assert np.linalg.norm(vectors[0] - vectors[1]) == pytest.approx(expected, rel=1e-4)
 
 

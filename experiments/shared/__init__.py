@@ -1,0 +1,1 @@
+"""What several experiments share: settings, data and problems. No experiment stands here."""

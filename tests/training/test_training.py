@@ -125,7 +125,8 @@ def test_a_gain_too_small_to_wait_for_is_none():
 
 
 def test_the_average_forgets_the_start_and_rests_where_steps_circle():
-    """Noise of a constant rate is averaged out: the average of a random walk back and forth is its middle."""
+    """Noise of a constant rate is averaged out: the average of a random walk back and forth is its
+    middle."""
     rng = torch.Generator().manual_seed(0)
     weight = nn.Parameter(torch.full((1,), 100.0))
     average = WeightAverage([weight])

@@ -12,25 +12,25 @@ from tabemb.data.schema import Table
 from tabemb.estimators.base import RowEstimator, store
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import align_columns, check_rows
-from tabemb.fitting.event_log import EventLog
+from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.settings import FLAG, Rule
 from tabemb.training.threads import threads
 
 
 class _Events(RowEstimator):
-    """The methods that both estimators of events have: they hand the log to `EventLog`."""
+    """The methods that both estimators of events have: they hand the log to `EventSource`."""
 
     entity: str
     time: str
     outcome_fields: Sequence[str]
     encounters: bool
 
-    source_: EventLog
+    source_: EventSource
 
-    def _new_source(self) -> EventLog:
+    def _new_source(self) -> EventSource:
         if isinstance(self.outcome_fields, str):
             raise ValueError(f"outcome_fields must be a list of columns; got {self.outcome_fields!r}.")
-        return EventLog(
+        return EventSource(
             self.entity,
             self.time,
             self.outcome_fields,

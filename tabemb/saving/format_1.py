@@ -23,7 +23,7 @@ LOG = {
     "kept_": "states",
     "recurrences_": "encounters",
 }
-"""Attributes of event estimators that an `EventLog` holds now."""
+"""Attributes of event estimators that an `EventSource` holds now."""
 LOG_PARAMETERS = ("entity", "time", "outcome_fields", "roles")
 
 
@@ -35,7 +35,7 @@ def upgrade(
     fitted = {FITTED.get(name, name): value for name, value in header["fitted"].items()}
     header["params"] = _renamed_params(header["params"])
     if header["class"].startswith("Event"):
-        fitted["source_"] = _event_log(header, fitted)
+        fitted["source_"] = _event_source(header, fitted)
     elif header["class"] in ("EmbeddingClassifier", "EmbeddingRegressor"):
         fitted["source_"] = {"$class": "RowSource", "state": {"$dict": []}}
     header["fitted"] = {name: value for name, value in fitted.items() if name not in LOG}
@@ -63,7 +63,7 @@ def _renamed_params(params: dict[str, Any]) -> dict[str, Any]:
     return {"$dict": [[PARAMETERS.get(name, name), value] for name, value in params["$dict"]]}
 
 
-def _event_log(header: dict[str, Any], fitted: dict[str, Any]) -> dict[str, Any]:
+def _event_source(header: dict[str, Any], fitted: dict[str, Any]) -> dict[str, Any]:
     params = dict(header["params"]["$dict"])
     state = {name: params[name] for name in LOG_PARAMETERS}
     if state["roles"] is None:
@@ -71,7 +71,7 @@ def _event_log(header: dict[str, Any], fitted: dict[str, Any]) -> dict[str, Any]
     state["count_encounters"] = params["encounters"]
     state["numeric_target"] = header["class"] == "EventRegressor"
     state |= {new: fitted[old] for old, new in LOG.items()}
-    return {"$class": "EventLog", "state": {"$dict": [list(item) for item in state.items()]}}
+    return {"$class": "EventSource", "state": {"$dict": [list(item) for item in state.items()]}}
 
 
 def _renamed_weight(name: str) -> str:

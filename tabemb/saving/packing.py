@@ -23,7 +23,7 @@ from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.sequences import SequenceEncoder
-from tabemb.fitting.event_log import EventLog
+from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.pretrained import given_vectors
 from tabemb.fitting.sources import RowSource
 from tabemb.spaces.space import EmbeddingSpace
@@ -54,7 +54,7 @@ PARTS = _by_name(
     Encoder,
     Encounters,
     EntityStates,
-    EventLog,
+    EventSource,
     Feature,
     Inputs,
     Levels,

@@ -38,7 +38,7 @@ LONGEST = 100
 it."""
 
 
-class EventLog(RowSource):
+class EventSource(RowSource):
     """Rows are events of a log; each sees the earlier events of its entity with their targets.
 
     Parameters

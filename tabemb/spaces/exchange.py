@@ -20,8 +20,7 @@ class PortableVectors(CategoryVectors):
     def to_frame(self) -> pd.DataFrame:
         """Return the vectors as a frame with one row for each category.
 
-        The columns are `{name}_0`, `{name}_1` and so on, `vector_0` and so on for a space without a
-        name.
+        The columns are `{name}_0`, `{name}_1`, ..., and `vector_0`, ... for a space without a name.
 
         Examples
         --------

@@ -115,7 +115,7 @@ def _ranked(
 ) -> pd.DataFrame:
     measure = choose("metric", metric, METRICS)
     check_k(k)
-    scores = measure.scores(measure.prepared(vector)[None], measure.vectors_of(space))[0]
+    scores = measure.scores(measure.prepared(vector)[None], measure.vectors_of(space))[0]  # (n_levels,)
     candidates = np.delete(np.arange(len(space)), excluded)
     order = candidates[first_k(measure.sign * scores[candidates], k)]
     return listing(space, order, scores[order], measure.column)
@@ -128,6 +128,7 @@ def first_k(costs: np.ndarray, k: int) -> np.ndarray:
     """
     if k >= len(costs):
         return np.argsort(costs, kind="stable")
+    # all costs up to the k-th smallest, so that ties are decided by the stable sort below
     reachable = np.flatnonzero(costs <= np.partition(costs, k - 1)[k - 1])
     return reachable[np.argsort(costs[reachable], kind="stable")[:k]]
 
@@ -145,7 +146,7 @@ def k_nearest(
     k = max(min(k, len(vectors) - 1), 0)
     nearest_positions = np.empty((len(positions), k), dtype=np.int64)
     scores = np.empty((len(positions), k), dtype=np.float32)
-    size = max(BLOCK // max(len(vectors), 1), 1)
+    size = max(BLOCK // max(len(vectors), 1), 1)  # rows of a block of scores
     with progress(len(positions)) as bar:
         for start in range(0, len(positions), size):
             block = positions[start : start + size]

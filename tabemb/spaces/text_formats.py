@@ -44,7 +44,7 @@ def read_word2vec(path: str | Path, binary: bool, counts_path: str | Path | None
         header = file.readline(100).split()
         if len(header) != 2 or not all(part.isdigit() for part in header):
             raise ValueError(
-                f"path must name a word2vec file, whose first line holds two numbers, words and width; "
+                "path must name a word2vec file, whose first line holds two numbers, words and width; "
                 f"{str(path)!r} is not one."
             )
         shape = int(header[0]), int(header[1])

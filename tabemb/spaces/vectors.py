@@ -1,7 +1,6 @@
 """The core of `tabemb.spaces`: the vectors of one embedding table and the look-up of a category in them.
 
-Every other file of the package imports this one; it imports none of them. numpy and pandas only, no
-torch.
+The other files of the package build on this one, which imports none of them. It needs no torch.
 """
 
 from __future__ import annotations
@@ -34,8 +33,7 @@ class Parts(NamedTuple):
 class CategoryVectors:
     """Vectors with the categories they stand for, their counts and a name.
 
-    `EmbeddingSpace` is the public class and describes the parameters; it adds search, maps and file
-    formats.
+    `EmbeddingSpace`, the public class, describes the parameters and adds search, maps and file formats.
 
     Parameters
     ----------
@@ -229,6 +227,7 @@ class CategoryVectors:
 
     def _position_or_minus_one(self, category: Any) -> int:
         if is_missing(category):
+            # categories are unique, so at most one is missing
             return int(np.append(np.flatnonzero(self.categories.isna()), -1)[0])
         # tupleize_cols: a tuple is a category here, not the key of several index levels
         return int(self.categories.get_indexer(pd.Index([category], tupleize_cols=False))[0])

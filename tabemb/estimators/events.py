@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from tabemb.data.schema import Table
@@ -17,8 +18,8 @@ from tabemb.fitting.settings import FLAG, Rule
 from tabemb.training.threads import threads
 
 
-class _Events(RowEstimator):
-    """The methods that both estimators of events have: they hand the log to `EventSource`."""
+class EventEstimator(RowEstimator):
+    """Base of the estimators of events: rows come from a log, by way of `EventSource`."""
 
     entity: str
     time: str
@@ -53,8 +54,7 @@ class _Events(RowEstimator):
         self
         """
         fitted = self._fitted
-        y = check_rows(X, y, None, numeric=self._numeric_target, estimator=self).y
-        frame = align_columns(self, X)
+        frame, y = self._check_events(X, y)
         with threads(self.n_jobs):
             self.source_.update(fitted.encoder, fitted.network, frame, y, fitted.target)
         return self
@@ -72,15 +72,21 @@ class _Events(RowEstimator):
     def _replayed(self, X: Any, y: Any) -> Any:
         """Return predictions for all events, each from those before it, in the order of X."""
         fitted = self._fitted
-        y = check_rows(X, y, None, numeric=self._numeric_target, estimator=self).y
-        frame, _, order = self.source_.after_kept(align_columns(self, X), y, fitted.target)
-        inputs = self.source_.encode_sequences(fitted.encoder, frame)
+        frame, y = self._check_events(X, y)
+        events, _, order = self.source_.after_kept(frame, y, fitted.target)
+        inputs = self.source_.encode_sequences(fitted.encoder, events)
         with threads(self.n_jobs):
             outputs = fitted.outputs_of(inputs, lambda output: self.target_.average(output.outputs))
-        return self.target_.predict(outputs[torch.from_numpy(np.argsort(order)).to(outputs.device)])
+        back = torch.from_numpy(np.argsort(order)).to(outputs.device)
+        return self.target_.predict(outputs[back])
+
+    def _check_events(self, X: Any, y: Any) -> tuple[pa.Table, np.ndarray]:
+        """Return events of the user as Arrow, and their targets."""
+        target = check_rows(X, y, None, numeric=self._numeric_target, estimator=self).y
+        return align_columns(self, X), target
 
 
-class EventClassifier(_Events, EmbeddingClassifier):
+class EventClassifier(EventEstimator, EmbeddingClassifier):
     """Classifier of events from the events of the same entity before them, with their targets.
 
     X is the log, and y has one target for each event: was the question answered correctly, what comes
@@ -287,7 +293,7 @@ class EventClassifier(_Events, EmbeddingClassifier):
         return self._replayed(X, y)
 
 
-class EventRegressor(_Events, EmbeddingRegressor):
+class EventRegressor(EventEstimator, EmbeddingRegressor):
     """Regressor of events from the events of the same entity before them, with their targets.
 
     As `EventClassifier`, for numbers. Fitted attributes are those of `EmbeddingRegressor`.

@@ -80,8 +80,9 @@ class EventSource(RowSource):
         self.check_columns(rows.frame, self.outcome_fields)
         self.time_axis = TimeAxis.of(rows.frame[self.time], self.time)
         rows = rows.take(self._order(rows.frame))
-        n_targets = 1 if rows.y.ndim == 1 else rows.y.shape[1]
-        self.target_names = ["answer"] if rows.y.ndim == 1 else [f"answer_{i}" for i in range(n_targets)]
+        self.target_names = ["answer"]
+        if rows.y.ndim == 2:
+            self.target_names = [f"answer_{i}" for i in range(rows.y.shape[1])]
         fields = self._encounter_fields(rows.frame) if self.count_encounters else []
         mean = self._counted(rows.y, target).mean(axis=0)
         self.encounters = Encounters(self.entity, fields, self.time_axis, mean)

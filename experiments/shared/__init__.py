@@ -1,1 +1,1 @@
-"""What several experiments share: settings, data and problems. No experiment stands here."""
+"""Settings, data, problems and models that several experiments share; none of them is an experiment."""

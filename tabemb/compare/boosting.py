@@ -156,7 +156,7 @@ class LightGBMRegressor(RegressorMixin, _LightGBM):
 
 
 class _CatBoost(_BoostedTrees):
-    """CatBoost on categories as text, in which a missing one is a category of its own."""
+    """CatBoost on categories as text; a missing value is one more category."""
 
     def _fit_inputs(self, X: Any) -> Any:
         return self._inputs(X)

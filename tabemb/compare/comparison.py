@@ -155,7 +155,7 @@ def compare(
     retry_failed: bool = False,
     progress: bool = True,
 ) -> Comparison:
-    """Compare models on a frame: fit them on the same rows, test them on the same others.
+    """Compare models on a frame: fit all on the same training rows, test all on the same test rows.
 
     Nothing is written, unless `results` names a folder.
 
@@ -227,8 +227,8 @@ def compare(
     --------
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"city": ["Bonn", "Rome"] * 50, "price": [1.0, 3.0] * 50})
-    >>> found = compare(frame, "price", ["linear", "dummy"], progress=False)
-    >>> list(found.table.index)
+    >>> comparison = compare(frame, "price", ["linear", "dummy"], progress=False)
+    >>> list(comparison.table.index)
     ['linear', 'dummy']
     """
     table, default_name = _table(frame)

@@ -241,7 +241,7 @@ def _check_columns(name: str, frame: pd.DataFrame, named: Mapping[str, Sequence[
         for column in columns:
             if column not in frame:
                 hint = did_you_mean(column, frame.columns, "it has")
-                raise ValueError(f"{argument}: data set {name!r} has no column {column!r}; {hint}")
+                raise ValueError(f"{argument}: data set {name!r} has no column {column!r} ({hint}).")
 
 
 def _check_inputs(name: str, inputs: pd.DataFrame) -> None:

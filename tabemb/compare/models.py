@@ -122,8 +122,8 @@ def build_model(
 
     Examples
     --------
-    >>> trees = build_model(ModelSpec("lightgbm", {"n_estimators": 9, "early_stopping_rounds": 3}),
-    "regression")
+    >>> spec = ModelSpec("lightgbm", {"n_estimators": 9, "early_stopping_rounds": 3})
+    >>> trees = build_model(spec, "regression")
     >>> trees.fit([[0.0], [1.0], [2.0]] * 50, [0.0, 1.0, 2.0] * 50).predict([[1.0]]).shape
     (1,)
     """
@@ -144,7 +144,7 @@ def find_model(name: str) -> Model:
     if name not in MODELS:
         raise ValueError(
             "models must be names of tabemb.compare.MODELS or 'package.module:function'; "
-            f"got {name!r}, {did_you_mean(name, MODELS)}"
+            f"got {name!r} ({did_you_mean(name, MODELS)})."
         )
     return MODELS[name]
 
@@ -198,7 +198,7 @@ def _check_params(model: Callable[..., Any], params: Mapping[str, Any], *more: s
         if name not in known:
             hint = did_you_mean(name, known, "it takes")
             raise ValueError(
-                f"params: {getattr(model, '__name__', model)} has no parameter {name!r}; {hint}"
+                f"params: {getattr(model, '__name__', model)} has no parameter {name!r} ({hint})."
             )
 
 

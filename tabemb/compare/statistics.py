@@ -99,7 +99,7 @@ def paired_differences(results: pd.DataFrame, reference: str, confidence: float 
     known = list(dict.fromkeys(results["model"]))
     if reference not in known:
         hint = did_you_mean(reference, known, "the models are")
-        raise ValueError(f"reference must be the label of a model; got {reference!r}, {hint}")
+        raise ValueError(f"reference must be the label of a model; got {reference!r} ({hint}).")
     pairs = [
         _comparison(cells, reference, other, confidence)
         for _, cells in results.groupby("dataset", sort=False)

@@ -52,17 +52,16 @@ def run_config(config: DictConfig, folder: Path) -> Path:
 
     Raises
     ------
-    ValueError, FileNotFoundError
-        If a setting does not exist, does not fit the data, or is missing.
-    ImportError
-        If a package of the extra `compare` is not installed.
+    ValueError, FileNotFoundError, ImportError
+        If a setting or a file does not exist, or a package of the extra `compare`.
     """
     for key in _missing(OmegaConf.to_container(config)):
         raise ValueError(f"{key} must have a value; give {key}=VALUE.")
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if settings["scope"] not in SCOPES:
         raise ValueError(f"scope must be 'dataset' or 'all'; got {settings['scope']!r}.")
-    for module in ("rich", "matplotlib"):  # before hours of fits, not after
+    # a missing package must show before hours of fits, not after
+    for module in ("rich", "matplotlib"):
         need(module, "compare")
     _check_keys("dataset", settings["dataset"], signature(load_dataset).parameters)
     _check_keys("protocol", settings["protocol"], signature(Protocol).parameters)
@@ -82,7 +81,7 @@ def run_config(config: DictConfig, folder: Path) -> Path:
 
 
 def _missing(settings: Any, key: str = "") -> Iterator[str]:
-    """Yield the keys that the configuration leaves to the user."""
+    """Yield the keys that the configuration leaves to the user, marked by "???"."""
     if isinstance(settings, dict):
         for name, value in settings.items():
             yield from _missing(value, f"{key}.{name}" if key else str(name))
@@ -207,10 +206,7 @@ def compare_parser() -> Parser:
     models, protocols = ", ".join(config_options("model")), ", ".join(config_options("protocol"))
     parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
     for flag, meaning in (
-        (
-            "--categorical",
-            'columns whose values are ids, even if they are numbers; "all" is all columns',
-        ),
+        ("--categorical", 'columns whose values are ids, also if they are numbers, or "all"'),
         ("--datetimes", "text columns that hold dates"),
         ("--drop", "columns that are not inputs"),
         ("--models", f"of {models} (default: embedding, lightgbm_td, linear, dummy)"),
@@ -357,10 +353,12 @@ def compose_config(overrides: Sequence[str], columns: dict[str, Any]) -> tuple[D
             config = compose("compare", list(overrides), return_hydra_config=True)
     except HydraException as error:
         raise UsageError(_hydra_message(error)) from None
+    # the folder's name holds the data set's, which hydra resolves from its global state
     HydraConfig.instance().set_config(config)
     folder = Path(config.hydra.run.dir)
     with open_dict(config):
         del config["hydra"]
+        # not as overrides: a column's name may hold any character of hydra's language
         config.dataset.update(columns)
     return config, folder
 

@@ -22,7 +22,7 @@ from tabemb.compare.sources import as_pandas, read_table
 TASKS = ("binary", "multiclass", "regression")
 TRANSFORMS = {"log": np.log, "log1p": np.log1p}
 
-Columns = Sequence[str] | str
+ColumnNames = Sequence[str] | str
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def load_dataset(
     source: str | None = None,
     task: str | None = None,
     rename: Mapping[str, str] | None = None,
-    drop: Columns = (),
-    categorical: Columns = (),
-    datetimes: Columns = (),
+    drop: ColumnNames = (),
+    categorical: ColumnNames = (),
+    datetimes: ColumnNames = (),
     target_transform: str | None = None,
     time: str | None = None,
     group: str | None = None,
@@ -167,10 +167,11 @@ def dataset_from_frame(
     frame: Any,
     target: str,
     name: str = "data",
+    *,
     task: str | None = None,
-    drop: Columns = (),
-    categorical: Columns = (),
-    datetimes: Columns = (),
+    drop: ColumnNames = (),
+    categorical: ColumnNames = (),
+    datetimes: ColumnNames = (),
     target_transform: str | None = None,
     time: str | None = None,
     group: str | None = None,
@@ -220,7 +221,7 @@ def dataset_from_frame(
     )
 
 
-def _listed(columns: Columns) -> list[str]:
+def _listed(columns: ColumnNames) -> list[str]:
     return [columns] if isinstance(columns, str) else list(columns)
 
 

@@ -122,9 +122,11 @@ def build_model(
 
     Examples
     --------
+    >>> import numpy as np
     >>> spec = ModelSpec("lightgbm", {"n_estimators": 9, "early_stopping_rounds": 3})
-    >>> trees = build_model(spec, "regression")
-    >>> trees.fit([[0.0], [1.0], [2.0]] * 50, [0.0, 1.0, 2.0] * 50).predict([[1.0]]).shape
+    >>> trees = build_model(spec, "binary")
+    >>> X = np.arange(200.0)[:, None]
+    >>> trees.fit(X, X[:, 0] > 99).predict(X[:1]).shape
     (1,)
     """
     columns = None if X is None else preparation.sort_columns(X, roles)

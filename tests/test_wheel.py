@@ -15,10 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = "Scripts" if os.name == "nt" else "bin"
 # what pip prints where no index answers
 UNREACHABLE = ("Retrying (", "Could not fetch URL")
-# neither the checkout nor its data may reach the new environment
-ENVIRONMENT = {
-    name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "TABEMB_DATA")
-}
+# neither the checkout nor its data may reach the new environment, whose bytecode is written once
+DROPPED = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "TABEMB_DATA"}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in DROPPED}
 
 
 def run(*command, cwd):

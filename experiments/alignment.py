@@ -19,8 +19,6 @@ from omegaconf import DictConfig
 from rich.table import Table as TextTable
 from sklearn.base import clone
 from sklearn.model_selection import KFold
-from tabemb.estimators.alignment import TableVectors, aligned, vectors_of
-from tabemb.estimators.cross_fitting import START
 
 from experiments.shared.models import MODELS
 from experiments.shared.settings import CONFIG_FOLDER, data_folder, read_settings
@@ -28,6 +26,8 @@ from experiments.shared.tables import Encoded, TableProblem, find_problem
 from tabemb import EmbeddingClassifier, EmbeddingRegressor, Table
 from tabemb.compare.table import wide_console
 from tabemb.data.frames import to_arrow
+from tabemb.estimators.alignment import TableVectors, aligned, vectors_of
+from tabemb.estimators.cross_fitting import START
 from tabemb.estimators.encoder import VECTORS
 
 Fold = tuple[np.ndarray, np.ndarray]

@@ -2,12 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
-from tabemb.fitting.settings import PRESETS, check_parameters
 
 from experiments import ablation, suite
 from experiments.shared.published import load_named, measure
 from experiments.shared.settings import CONFIG_FOLDER, RESULTS
 from tabemb import EmbeddingClassifier
+from tabemb.fitting.settings import PRESETS, check_parameters
 
 
 def cells(**errors):

@@ -73,6 +73,7 @@ class _BoostedTrees(BaseEstimator):
 
     def _validation_split(self, target: np.ndarray) -> list[np.ndarray]:
         """Return training and validation rows, with the same shares of the classes where possible."""
+        # a class of one row cannot be on both sides
         can_stratify = isinstance(self, ClassifierMixin) and np.bincount(target).min() > 1
         rows: list[np.ndarray] = train_test_split(
             np.arange(len(target)),

@@ -198,6 +198,7 @@ def dataset_from_frame(
     """
     frame = as_pandas(frame)
     drop, datetimes = _listed(drop), _listed(datetimes)
+    # "all" means the inputs: the target and the folds stay what they are
     every_input = [str(c) for c in frame if c not in {target, fold, *drop}]
     ids = every_input if categorical == "all" else _listed(categorical)
     _check_columns(name, frame, {"target": [target], "drop": drop, "categorical": ids})
@@ -283,6 +284,7 @@ def _parse_datetimes(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFram
 
 def _infer_task(y: pd.Series) -> str:
     n_values = y.nunique()
+    # 0 and 1 are classes; more numbers may be classes too, but only the user knows
     if types.is_numeric_dtype(y) and not types.is_bool_dtype(y) and n_values > 2:
         return "regression"
     return "binary" if n_values <= 2 else "multiclass"

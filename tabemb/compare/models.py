@@ -129,6 +129,7 @@ def build_model(
     >>> trees.fit(X, X[:, 0] > 99).predict(X[:1]).shape
     (1,)
     """
+    # the kinds of the columns alone are used: fit prepares the inputs from the rows it gets
     columns = None if X is None else preparation.sort_columns(X, roles)
     return find_model(spec.name).build(task, columns, seed, n_jobs, **dict(spec.params))
 
@@ -165,6 +166,7 @@ def code_version(name: str) -> str:
     Results measured with other code are not reused.
     """
     package = find_model(name).package
+    # the version of a checkout does not change with its code
     if package == "tabemb":
         return f"tabemb {_sources_hash()}"
     try:
@@ -237,6 +239,7 @@ def _lightgbm_td(
     task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
 ) -> BaseEstimator:
     tuned = _TUNED_BOTH | _TUNED["numbers" if task == "regression" else "classes"]
+    # the defaults were tuned with early stopping
     return _lightgbm(task, columns, seed, n_jobs, **{STOPPING: 100, **tuned, **params})
 
 
@@ -326,6 +329,7 @@ def _svm(
     from sklearn.svm import LinearSVC, LinearSVR
 
     inputs = preparation.dense_inputs(columns, task, seed) if columns else None
+    # an exact Gaussian kernel takes time and memory with the square of the rows
     kernel = Nystroem(n_components=300, random_state=seed)
     defaults: dict[str, Any] = {"dual": False, "random_state": seed}
     if task == "regression":

@@ -200,6 +200,7 @@ def _time(dataset: Dataset, protocol: Protocol) -> Pairs:
     time = _ordered(_required(dataset, "time", "time", "time"))
     # the rank is the share of rows up to a time: equal times share it, so no cut separates them
     rank = time.rank(method="max", pct=True).to_numpy()
+    # the last window ends with the newest row, the others end where the next one starts
     starts = [1 - protocol.test_size * (protocol.folds - i) for i in range(protocol.folds)]
     ends = [*starts[1:], 1.0]
     windows = [

@@ -141,7 +141,7 @@ def _predict(model: Any, job: Job) -> np.ndarray:
 
 
 def _learning_curve(model: BaseEstimator) -> str:
-    curve = getattr(model, "learning_curve_", None) or getattr(model, "history_", None)
+    curve = getattr(model, "learning_curve_", None)
     return (
         json.dumps({key: np.asarray(values).tolist() for key, values in curve.items()}) if curve else ""
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+from tabemb.hints import similar
 
 N_LISTED = 12
 
@@ -33,7 +34,7 @@ def did_you_mean(name: object, known: Iterable[object], what: str = "there are")
     "it has 'price', 'zip'"
     """
     names = [str(one) for one in known]
-    near = difflib.get_close_matches(str(name), names, n=3)
+    near = similar(name, names)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     rest = ", ..." if len(names) > N_LISTED else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from numbers import Real
 from typing import Any
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 from tabemb.data.histories import Events, is_list
 from tabemb.data.times import varying_parts
 from tabemb.data.vocabulary import kind_of
+from tabemb.hints import similar
 
 ROLES = ("categorical", "number", "datetime", "history", "ignored")
 TIME_PARTS, EVENT_TIME_PARTS = ("elapsed",), ("gap", "ago")
@@ -231,9 +231,8 @@ def _is_quantity(dtype: pa.DataType) -> bool:
 
 def near(name: str, names: list[str]) -> str:
     """Return a hint at the name that was perhaps meant, empty if none is close."""
-    by_lower = {candidate.lower(): candidate for candidate in names}
-    close = get_close_matches(name.lower(), by_lower, n=1)
-    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
+    close = similar(name, names, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def check_column(frame: pa.Table, name: str, owner: str) -> None:

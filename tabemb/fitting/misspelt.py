@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
+
+from tabemb.hints import similar
 
 ELSEWHERE = {
     "eval_set": "eval_X and eval_y",
@@ -54,7 +55,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     here = ELSEWHERE.get(name, "")
     if here and any(word in here for word in known):
         return f" Did you mean {here}?"
-    near = difflib.get_close_matches(name, known, n=2)
+    near = similar(name, known, n=2)
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 

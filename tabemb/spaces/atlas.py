@@ -8,7 +8,6 @@ import json
 import reprlib
 from collections import Counter
 from collections.abc import Mapping
-from difflib import get_close_matches
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
+from tabemb.hints import similar
 from tabemb.spaces import plane
 from tabemb.spaces.palette import CLASSES, SCALE
 from tabemb.spaces.vectors import CategoryVectors, is_missing
@@ -181,7 +181,7 @@ def _checked_color(color: str | None, columns: list[JSONObject], space: Category
     choices = [] if space.counts is None else ["count"]
     choices += [column["name"] for column in columns if column["kind"] != "text"]
     if color is not None and color not in choices:
-        close = get_close_matches(str(color), choices, n=1)
+        close = similar(color, choices, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise ValueError(
             "color must name a column of metadata with numbers, dates or classes, or 'count' where the "

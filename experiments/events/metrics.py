@@ -15,17 +15,11 @@ N_SHOWN = 20
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of targets y, probabilities (n, n_classes) and the class of each column.
-
-    Parameters
-    ----------
-    title : str
-    score : callable
-    more_is_better : bool
-    """
+    """A score of predicted probabilities."""
 
     title: str
     score: Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+    """Takes targets y, probabilities (n, n_classes) and the class of each column."""
     more_is_better: bool = True
 
 

@@ -28,33 +28,24 @@ SAMPLING_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class Job:
-    """The model, the rows and the seed of one cell; it can be sent to another process.
-
-    Parameters
-    ----------
-    spec : ModelSpec
-    task : {"binary", "multiclass", "regression"}
-    roles : mapping
-    X_train, X_test : DataFrame
-    y_train, y_test : array
-    classes : array or None
-        All classes of the data set, sorted; those that are not in the training rows get the smallest
-        probability. None for a regression.
-    seed : int
-    n_jobs : int
-        Threads of the model, and of every numerical library below it.
-    """
+    """The model, the rows and the seed of one cell; it can be sent to another process."""
 
     spec: ModelSpec
     task: str
+    """"binary", "multiclass" or "regression"."""
     roles: Mapping[str, str]
     X_train: pd.DataFrame
     y_train: np.ndarray
     X_test: pd.DataFrame
     y_test: np.ndarray
     classes: np.ndarray | None
+    """All classes of the data set, sorted; None for a regression.
+
+    Classes without training rows get the smallest probability.
+    """
     seed: int
     n_jobs: int
+    """Threads of the model, and of every numerical library below it."""
 
 
 class _Stopwatch:

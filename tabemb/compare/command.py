@@ -48,7 +48,7 @@ def run_config(config: DictConfig, folder: Path) -> Path:
     Returns
     -------
     Path
-        The page.
+        The report.
 
     Raises
     ------

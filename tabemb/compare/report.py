@@ -28,14 +28,8 @@ def write_report(
     ----------
     folder : str or Path
         Made where it is missing.
-    results : DataFrame
-        Cells as returned by `run`; several data sets may be stacked.
-    reference : str, optional
-        The model that the others are compared with; the embedding net by default.
-    title, config, sections
+    results, reference, title, config, sections, confidence
         As in `render_html`.
-    confidence : float
-        Coverage of the intervals.
 
     Returns
     -------

@@ -30,17 +30,10 @@ AUTO_FOLDS = 5
 
 @dataclass(frozen=True)
 class Split:
-    """One division of the rows.
-
-    Parameters
-    ----------
-    fold : int
-        Its number, from 1.
-    train, test : array of int
-        Row positions in `Dataset.X`.
-    """
+    """One division of the rows: positions in `Dataset.X`."""
 
     fold: int
+    """The number of the fold, from 1."""
     train: np.ndarray
     test: np.ndarray
 

@@ -76,10 +76,8 @@ def print_report(
 
     Parameters
     ----------
-    results : DataFrame
-        Cells as returned by `run`; several data sets may be stacked.
-    reference : str, optional
-        The model that the others are compared with; the embedding net by default.
+    results, reference
+        As in `tabemb.compare.render_html`.
     console : rich.console.Console, optional
         Where to print.
 

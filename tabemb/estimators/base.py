@@ -137,6 +137,7 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
         Returns
         -------
         self
+            The estimator itself.
 
         Raises
         ------

@@ -208,9 +208,8 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : frame or array-like of shape (n_rows, n_columns)
-        y : array-like of shape (n_rows,) or (n_rows, n_targets)
-        sample_weight : array-like of shape (n_rows,), optional
+        X, y, sample_weight
+            As in `fit`.
 
         Returns
         -------

@@ -219,6 +219,7 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
         Parameters
         ----------
         X : frame of shape (n_rows, n_columns)
+            With the columns of lists that ``fit`` saw.
 
         Returns
         -------
@@ -254,17 +255,11 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
 
 @dataclass(frozen=True)
 class ContrastiveObjective:
-    """The loss of a network on two random slices of each row's events (NT-Xent, Chen et al. 2020).
-
-    Parameters
-    ----------
-    network : Reader
-    temperature : float
-        Unit of the cosines.
-    """
+    """The loss of a network on two random slices of each row's events (NT-Xent, Chen et al. 2020)."""
 
     network: Reader
     temperature: float
+    """Unit of the cosines."""
 
     def __call__(self, rows: RowInputs) -> Tensor:
         """Return the cross-entropy of finding a row's other slice among all slices: a scalar."""

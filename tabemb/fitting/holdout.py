@@ -16,34 +16,22 @@ MIN_ROWS = 100
 
 @dataclass(frozen=True)
 class Holdout:
-    """The rows that train and those that validate.
-
-    Parameters
-    ----------
-    rows : Rows
-        The rows that vocabularies and scales are fitted on.
-    validation : Rows, optional
-        Other rows, which choose the best epoch and never train.
-    train : ndarray of int, optional
-        Positions in ``rows`` of those that train at first. The other ones validate meanwhile; in the
-        end all of ``rows`` train for a few epochs more. None: all of them train from the start.
-    """
+    """The rows that train and those that validate."""
 
     rows: Rows
+    """The rows that vocabularies and scales are fitted on."""
     validation: Rows | None = None
+    """Other rows, which choose the best epoch and never train."""
     train: np.ndarray | None = None
+    """Positions in ``rows`` of those that train at first; None: all train from the start.
+
+    The other rows validate meanwhile. In the end all of ``rows`` train for a few epochs more.
+    """
 
     @property
     def refit(self) -> bool:
         """Whether validation rows train in the end."""
         return self.train is not None
-
-    @property
-    def rest(self) -> np.ndarray:
-        """Positions in ``rows`` of those that validate at first."""
-        return np.setdiff1d(
-            np.arange(len(self.rows)), np.arange(0) if self.train is None else self.train
-        )
 
 
 def hold_out(

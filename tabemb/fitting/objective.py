@@ -15,19 +15,12 @@ from tabemb.targets import Target
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of a network on a batch of training rows.
-
-    Parameters
-    ----------
-    network : TabularNetwork
-    target : Target
-    in_bfloat16 : bool
-        Whether products of matrices are taken in bfloat16; losses and weights are float32.
-    """
+    """The loss of a network on a batch of training rows."""
 
     network: TabularNetwork
     target: Target
     in_bfloat16: bool
+    """Whether products of matrices are taken in bfloat16; losses and weights are float32."""
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the mean loss of the members on a batch, with the prior: a scalar."""

@@ -37,22 +37,17 @@ N_WIDE = 50_000
 class Recipe:
     """The stages of a fit on rows.
 
-    Parameters
-    ----------
-    settings : RowSettings
-    source : RowSource
-        Turns the rows of the user into what a network reads.
-    target : Target
-        The first stage fits it.
-    stratify : bool
-        Whether the hold-out keeps the shares of the classes.
-    seed : int
+    `fit` of the estimators calls them in the order in which they stand here. Each takes what the
+    stages before it returned, and changes nothing but the target and the source of this recipe.
     """
 
     settings: RowSettings
     source: RowSource
+    """Turns the rows of the user into what a network reads."""
     target: Target
+    """The first stage fits it."""
     stratify: bool
+    """Whether the hold-out keeps the shares of the classes."""
     seed: int
 
     def prepare(self, rows: Rows) -> Rows:

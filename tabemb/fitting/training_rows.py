@@ -15,18 +15,12 @@ from tabemb.network.inputs import Batch, History, Prefixes, Ragged, RowInputs
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Training rows as a source of batches; effects are computed when rows are taken.
-
-    Parameters
-    ----------
-    batch : Batch
-        All rows, without effects.
-    out_of_fold : OutOfFold, optional
-        Gives the effects of training rows; None where the network has none.
-    """
+    """Training rows as a source of batches; effects are computed when rows are taken."""
 
     batch: Batch
+    """All rows, without effects."""
     out_of_fold: OutOfFold | None
+    """Gives the effects of training rows; None where the network has none."""
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -35,19 +35,13 @@ STEPS_PER_UPDATE = 50
 
 @dataclass(frozen=True)
 class Method:
-    """A projection to the plane.
-
-    Attributes
-    ----------
-    project : callable
-        Takes vectors (n, d) and a seed to coordinates (n, 2).
-    place : callable
-        Takes the vectors (n, d), their coordinates (n, 2), new vectors (m, d) and a seed to the
-        coordinates of the new vectors, (m, 2).
-    """
+    """A projection to the plane."""
 
     project: Callable[[np.ndarray, int | None], np.ndarray]
+    """Takes vectors (n, d) and a seed to coordinates (n, 2)."""
     place: Callable[[np.ndarray, np.ndarray, np.ndarray, int | None], np.ndarray]
+    """Takes vectors (n, d), their coordinates (n, 2), new vectors (m, d) and a seed to the coordinates
+    of the new vectors, (m, 2)."""
 
 
 def coordinates(

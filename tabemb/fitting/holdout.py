@@ -33,6 +33,12 @@ class Holdout:
         """Whether validation rows train in the end."""
         return self.train is not None
 
+    @property
+    def rest(self) -> np.ndarray:
+        """Positions in ``rows`` of those that validate at first and train in the end."""
+        train = np.arange(len(self.rows)) if self.train is None else self.train
+        return np.setdiff1d(np.arange(len(self.rows)), train)
+
 
 def hold_out(
     rows: Rows,

@@ -335,8 +335,8 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         n_distinct = len(np.unique(values)) if is_whole else 0
         if n_distinct > MOST_CLASSES:
             raise ValueError(
-                f"y holds {n_distinct} different whole numbers, which may be classes or a quantity; "
-                "pass target_type='classes' or target_type='continuous'."
+                f"y holds {n_distinct} different whole numbers; if they are classes, pass "
+                "target_type='classes', and if they are a quantity, target_type='continuous'."
             )
         return kind.startswith("continuous")
 

@@ -453,7 +453,7 @@ def test_pickle_and_clone(shops, net):
         ({"columns": []}, "columns must name a column, or be 'auto'; got none"),
         (
             {"cv": [(np.arange(150), np.arange(150, 300))]},
-            "cv must hold each row out at least once; row 0 never is",
+            "cv must hold out each row at least once; row 0 never is",
         ),
     ],
 )

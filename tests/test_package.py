@@ -114,6 +114,14 @@ def test_the_change_log_opens_with_the_version():
     assert versions == sorted(versions, key=lambda v: [int(part) for part in v.split(".")], reverse=True)
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "CHANGELOG.md"])
+def test_files_that_a_page_names_exist(page):
+    text = (ROOT / page).read_text()
+    named = re.findall(r"`((?:tabemb|tests|conf|docs)/[\w/.]*)`", text)
+    named += re.findall(r"\]\(([^)#:]+)[^):]*\)", text)
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_the_package_is_marked_as_typed():
     assert (ROOT / "tabemb" / "py.typed").exists()
 

@@ -52,7 +52,7 @@ def _space_name(names: list[str], wanted: str | None, model: str) -> str:
     if wanted is None:
         raise command.UsageError(f"space must name one of {', '.join(map(repr, names))}; got none.")
     raise ValueError(
-        f"space: {model!r} has no space {wanted!r}; {did_you_mean(wanted, names, 'it has')}"
+        f"space: {model!r} has no space {wanted!r} ({did_you_mean(wanted, names, 'it has')})."
     )
 
 
@@ -75,8 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         with command.one_line_errors():
             if first not in COMMANDS:
-                hint = did_you_mean(first, COMMANDS, "there are")
-                raise command.UsageError(f"there is no command {first!r}; {hint}")
+                hint = did_you_mean(first, COMMANDS)
+                raise command.UsageError(f"there is no command {first!r} ({hint}).")
             COMMANDS[first](rest)
 
 

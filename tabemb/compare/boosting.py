@@ -73,6 +73,7 @@ class _BoostedTrees(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
 
     def _validation_split(self, target: np.ndarray) -> list[np.ndarray]:
         """Return training and validation rows, with the same shares of the classes where possible."""
+        # a class of one row cannot be on both sides
         can_stratify = isinstance(self, ClassifierMixin) and np.bincount(target).min() > 1
         rows: list[np.ndarray] = train_test_split(
             np.arange(len(target)),
@@ -156,7 +157,7 @@ class LightGBMRegressor(RegressorMixin, _LightGBM):  # type: ignore[misc]
 
 
 class _CatBoost(_BoostedTrees):
-    """CatBoost on categories as text, in which a missing one is a category of its own."""
+    """CatBoost on categories as text; a missing value is one more category."""
 
     def _fit_inputs(self, X: Any) -> Any:
         return self._inputs(X)

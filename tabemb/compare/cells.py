@@ -128,6 +128,7 @@ def measure(job: Job) -> dict[str, Any]:
         **score(job.task, job.y_test, predictions, job.classes),
         **fit.readings,
         **predict.readings,
+        # single precision: there is one for every test row of every cell
         "losses": losses.astype(np.float32),
         "learning_curve": _learning_curve(model),
     }
@@ -171,10 +172,12 @@ def measure_apart(job: Job, time_limit: float | None = None) -> dict[str, Any]:
     """
     # threads that wait should sleep: spinning ones on a busy core can make a fit 50 times as long
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # a forked process would inherit locks of numerical libraries and could hang
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send_result, args=(sender, job), daemon=False)
     process.start()
+    # only the process holds the sending end now, so that its death ends the wait below
     sender.close()
     try:
         if not receiver.poll(time_limit):
@@ -185,6 +188,7 @@ def measure_apart(job: Job, time_limit: float | None = None) -> dict[str, Any]:
         process.join()
         raise CellError(f"The process of the cell died with exit code {process.exitcode}.") from None
     except BaseException:
+        # an interrupted comparison must not leave a fit behind that keeps the cores busy
         process.kill()
         raise
     finally:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from tabemb.compare.conf import check_option, conf_folder, config_options
 from tabemb.compare.datasets import Dataset, load_dataset
@@ -52,16 +52,19 @@ def run_config(config: DictConfig, folder: Path) -> Path:
 
     Raises
     ------
-    ValueError, FileNotFoundError, MissingMandatoryValue
-        If a setting does not exist, does not fit the data, or is missing.
-    ImportError
-        If a package of the extra `compare` is not installed.
+    ValueError, FileNotFoundError, ImportError
+        If a setting or a file does not exist, or a package of the extra `compare`.
     """
-    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    for key in _missing(OmegaConf.to_container(config)):
+        raise ValueError(f"{key} must have a value; give {key}=VALUE.")
+    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if settings["scope"] not in SCOPES:
         raise ValueError(f"scope must be 'dataset' or 'all'; got {settings['scope']!r}.")
-    for module in ("rich", "matplotlib"):  # before hours of fits, not after
+    # a missing package must show before hours of fits, not after
+    for module in ("rich", "matplotlib"):
         need(module, "compare")
+    _check_keys("dataset", settings["dataset"], signature(load_dataset).parameters)
+    _check_keys("protocol", settings["protocol"], signature(Protocol).parameters)
     dataset = _noted(lambda: load_dataset(**settings["dataset"]))
     protocol = choose_protocol(dataset, settings["protocol"])
     specs = [ModelSpec(**spec) for spec in settings["models"].values()]
@@ -77,11 +80,28 @@ def run_config(config: DictConfig, folder: Path) -> Path:
     return write_report(folder, results, settings["reference"], title, resolved)
 
 
-def _noted(load: Any) -> Dataset:
+def _missing(settings: Any, key: str = "") -> Iterator[str]:
+    """Yield the keys that the configuration leaves to the user, marked by "???"."""
+    if isinstance(settings, dict):
+        for name, value in settings.items():
+            yield from _missing(value, f"{key}.{name}" if key else str(name))
+    elif settings == "???":
+        yield key
+
+
+def _check_keys(group: str, settings: Iterable[str], known: Iterable[str]) -> None:
+    names = list(known)
+    for key in settings:
+        if key not in names:
+            hint = did_you_mean(key, names)
+            raise ValueError(f"{group}: there is no setting {key!r} ({hint}).")
+
+
+def _noted(load: Callable[[], Dataset]) -> Dataset:
     """Load a data set, and print its warnings as notes."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        dataset: Dataset = load()
+        dataset = load()
     for warning in caught:
         print(f"note: {warning.message}", file=sys.stderr)
     return dataset
@@ -94,7 +114,8 @@ def _check_reference(reference: str | None, specs: Sequence[ModelSpec], cells: P
     except ValueError:
         # the report also shows the stored models of earlier runs
         stored = read_cells(cells)
-        matching_label([*labels, *(stored["model"].unique() if len(stored) else ())], reference)
+        known = dict.fromkeys([*labels, *(stored["model"] if len(stored) else ())])
+        matching_label(list(known), reference)
 
 
 def stored_results(cells: Path, dataset: Dataset, protocol: Protocol, scope: str) -> pd.DataFrame:
@@ -118,8 +139,8 @@ def stored_results(cells: Path, dataset: Dataset, protocol: Protocol, scope: str
     if scope == "dataset":
         return results
     same_protocol = newest(stored[stored["protocol"] == protocol.label])
-    others = same_protocol[same_protocol["dataset"] != dataset.name]
-    return pd.concat([results, others], ignore_index=True)
+    further = same_protocol[same_protocol["dataset"] != dataset.name]
+    return pd.concat([results, further], ignore_index=True)
 
 
 @contextmanager
@@ -132,8 +153,6 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit("interrupted: finished fits are kept, the same command goes on from there")
-    except MissingMandatoryValue as error:
-        sys.exit(f"error: {error.full_key} must be given, as {error.full_key}=...")
     except (ValueError, OSError, ImportError, OmegaConfBaseException) as error:
         sys.exit(f"error: {_one_line(error)}")
 
@@ -145,11 +164,20 @@ def _one_line(error: BaseException) -> str:
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
-    def error(self, message: str) -> Any:
+    def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""
-        raise UsageError(f"{message}; {self.prog} --help shows how it is used.")
+        _, is_unknown, text = message.partition("unrecognized arguments: ")
+        if is_unknown:
+            options = [option for option in self._option_string_actions if option.startswith("--")]
+            hint = did_you_mean(text.split()[0], options, "there are")
+            raise UsageError(f"{self.prog}: there is no option {text.split()[0]!r} ({hint}).")
+        raise UsageError(f"{self.prog}: {message}; {self.prog} --help shows how it is used.")
 
 
+_DESCRIPTION = """\
+Compare models on a table: all are fitted on the same rows, and tested on the same new rows.
+The command prints a table with confidence intervals and paired differences, and writes a
+page, report.html, below outputs/compare. Finished fits are kept there and do not run again."""
 _EPILOG = """\
 examples:
   tabemb compare sales.csv --target price --categorical zip,product_id
@@ -168,9 +196,7 @@ def compare_parser() -> Parser:
     parser = Parser(
         prog="tabemb compare",
         usage="tabemb compare FILE --target COLUMN [options] [KEY=VALUE ...]",
-        description="Compare models on a table: each is fitted on the same rows and tested on the same "
-        "others. It prints a table with confidence intervals and paired differences, and writes a page, "
-        "report.html, below outputs/compare. Finished fits are kept there, and do not run again.",
+        description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -180,10 +206,7 @@ def compare_parser() -> Parser:
     models, protocols = ", ".join(config_options("model")), ", ".join(config_options("protocol"))
     parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
     for flag, meaning in (
-        (
-            "--categorical",
-            'columns whose values are ids, even if they are numbers; "all" is all columns',
-        ),
+        ("--categorical", 'columns whose values are ids, also if they are numbers, or "all"'),
         ("--datetimes", "text columns that hold dates"),
         ("--drop", "columns that are not inputs"),
         ("--models", f"of {models} (default: embedding, lightgbm_td, linear, dummy)"),
@@ -229,7 +252,7 @@ def read_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]
         If the arguments cannot be understood.
     """
     given = compare_parser().parse_intermixed_args(arguments)
-    files = [item for item in given.items if "=" not in item and not item.startswith("~")]
+    files = [item for item in given.items if Path(item).is_file() or not _is_override(item)]
     overrides = [item for item in given.items if item not in files]
     if len(files) > 1:
         raise UsageError(f"there must be one file; got {', '.join(files)}.")
@@ -243,8 +266,12 @@ def read_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]
         raise UsageError(f"--target must name the column of {files[0]} to predict.")
     overrides = [*_group_overrides(given, bool(files)), *overrides]
     for override in overrides:
-        _check_group(override)
+        _check_override(override)
     return overrides, _columns(given, files)
+
+
+def _is_override(item: str) -> bool:
+    return "=" in item or item.startswith("~")
 
 
 def _group_overrides(given: argparse.Namespace, has_file: bool) -> list[str]:
@@ -271,16 +298,24 @@ def _split(texts: Sequence[str]) -> list[str]:
     return [name.strip() for text in texts for name in text.split(",") if name.strip()]
 
 
-def _check_group(override: str) -> None:
-    """Refuse a data set, model, protocol or experiment that does not exist."""
+def _check_override(override: str) -> None:
+    """Refuse an override that hydra cannot read, and a file of a group that does not exist."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"{override!r} must have the form KEY=VALUE of hydra ({reason}).") from None
     group, _, value = override.partition("=")
     if group not in GROUPS or value in ("", "null"):
         return
     if "," in value and not value.startswith("["):
-        raise UsageError(
-            f"{group}={value} names several; write {group}=[{value}], "
-            "or sweep with `python -m experiments.compare -m` in a checkout."
-        )
+        rule = "be written model=[A,B] for several models"
+        if group != "model":
+            rule = f"name one {group}; in a checkout, python -m experiments.compare -m runs several"
+        raise UsageError(f"{group} must {rule}; got {override!r}.")
     for name in value.strip("[]").split(","):
         try:
             check_option(group, name.strip())
@@ -318,10 +353,12 @@ def compose_config(overrides: Sequence[str], columns: dict[str, Any]) -> tuple[D
             config = compose("compare", list(overrides), return_hydra_config=True)
     except HydraException as error:
         raise UsageError(_hydra_message(error)) from None
+    # the folder's name holds the data set's, which hydra resolves from its global state
     HydraConfig.instance().set_config(config)
     folder = Path(config.hydra.run.dir)
     with open_dict(config):
         del config["hydra"]
+        # not as overrides: a column's name may hold any character of hydra's language
         config.dataset.update(columns)
     return config, folder
 
@@ -334,5 +371,5 @@ def _hydra_message(error: Exception) -> str:
     settings = OmegaConf.load(conf_folder() / "compare.yaml")
     known = [*GROUPS, *(str(name) for name in settings if name not in ("defaults", "hydra"))]
     known += [f"dataset.{name}" for name in signature(load_dataset).parameters]
-    known += [f"protocol.{name}" for name in Protocol.__dataclass_fields__]
-    return f"there is no setting {key!r}; {did_you_mean(key, known, 'there are')}"
+    known += [f"protocol.{name}" for name in signature(Protocol).parameters]
+    return f"there is no setting {key!r} ({did_you_mean(key, known)})."

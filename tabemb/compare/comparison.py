@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 
 from tabemb.compare.conf import read_option
-from tabemb.compare.datasets import Columns, Dataset, dataset_from_frame
+from tabemb.compare.datasets import ColumnNames, Dataset, dataset_from_frame
 from tabemb.compare.grid import run
 from tabemb.compare.models import ModelSpec
 from tabemb.compare.page import notebook_html, render_html
@@ -22,7 +21,6 @@ from tabemb.compare.splits import Protocol, choose_protocol
 from tabemb.compare.statistics import paired_differences, summarize
 from tabemb.compare.table import matching_label, plain_table, verdicts
 
-Model = ModelSpec | str
 DEFAULT_MODELS = ("embedding", "lightgbm_td", "linear", "dummy")
 
 
@@ -68,7 +66,7 @@ class Comparison:
 
     @property
     def verdicts(self) -> list[str]:
-        """A sentence for each model about its difference to the reference."""
+        """A sentence on the reference and each other model, wins and losses alike."""
         return verdicts(self.cells, self.reference, self.confidence)
 
     def report(self, path: str | Path) -> Path:
@@ -108,12 +106,7 @@ class Comparison:
         Returns
         -------
         Path
-            The page.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+            The page, as from `write_report`.
         """
         shown = (self.cells, self.reference, self._title, self.settings)
         return write_report(folder, *shown, confidence=self.confidence)
@@ -133,14 +126,14 @@ class Comparison:
 def compare(
     frame: Any,
     target: str,
-    models: Sequence[Model] | Model = DEFAULT_MODELS,
+    models: Sequence[ModelSpec | str] | ModelSpec | str = DEFAULT_MODELS,
     protocol: str | Protocol = "auto",
     *,
     name: str | None = None,
     task: str | None = None,
-    categorical: Columns = (),
-    datetimes: Columns = (),
-    drop: Columns = (),
+    categorical: ColumnNames = (),
+    datetimes: ColumnNames = (),
+    drop: ColumnNames = (),
     target_transform: str | None = None,
     time: str | None = None,
     group: str | None = None,
@@ -155,7 +148,7 @@ def compare(
     retry_failed: bool = False,
     progress: bool = True,
 ) -> Comparison:
-    """Compare models on a frame: fit them on the same rows, test them on the same others.
+    """Compare models on a frame: fit all on the same training rows, test all on the same test rows.
 
     Nothing is written, unless `results` names a folder.
 
@@ -169,8 +162,8 @@ def compare(
         Names of `tabemb.compare.MODELS`, or `ModelSpec(name, params)` for other settings.
     protocol : str or Protocol
         The kind of split: "auto", "holdout", "kfold", "grouped", "time" or "published", or a
-        `Protocol` with its settings. "auto" tests on the newest rows where `time` is given, else by
-        group where `group` is given, else on a random fifth.
+        `Protocol` with its settings. "auto" tests the folds of `fold` where it is given, else the
+        newest rows by `time`, else folds by `group`, else a random fifth.
     name : str, optional
         The name of the data in the results; the file's name, or "data".
     task : {"binary", "multiclass", "regression"}, optional
@@ -227,19 +220,23 @@ def compare(
     --------
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"city": ["Bonn", "Rome"] * 50, "price": [1.0, 3.0] * 50})
-    >>> found = compare(frame, "price", ["linear", "dummy"], progress=False)
-    >>> list(found.table.index)
+    >>> comparison = compare(frame, "price", ["linear", "dummy"], progress=False)
+    >>> list(comparison.table.index)
     ['linear', 'dummy']
     """
+    columns: dict[str, Any] = {
+        "task": task, "categorical": categorical, "datetimes": datetimes, "drop": drop,
+        "target_transform": target_transform, "time": time, "group": group, "fold": fold,
+    }  # fmt: skip
+    options: dict[str, Any] = {
+        "seeds": seeds, "folds": folds, "n_jobs": n_jobs, "isolate": isolate,
+        "time_limit": time_limit, "retry_failed": retry_failed, "progress": progress,
+    }  # fmt: skip
     table, default_name = _table(frame)
-    dataset = dataset_from_frame(
-        table, target, name or default_name, task, drop, categorical, datetimes, target_transform,
-        time, group, fold,
-    )  # fmt: skip
+    dataset = dataset_from_frame(table, target, name or default_name, **columns)
     specs, chosen = _specs(models), _protocol(dataset, protocol)
-    # before hours of fits, not after
+    # a misspelled reference must fail before hours of fits, not after
     label = matching_label([spec.label for spec in specs], reference)
-    options = (seeds, folds, n_jobs, isolate, time_limit, retry_failed, progress)
     cells = _measured(dataset, specs, chosen, results, options)
     return Comparison(cells, label, _settings(dataset, specs, chosen, seeds))
 
@@ -252,7 +249,7 @@ def _table(frame: Any) -> tuple[Any, str]:
     return read_file(path), path.stem
 
 
-def _specs(models: Sequence[Model] | Model) -> list[ModelSpec]:
+def _specs(models: Sequence[ModelSpec | str] | ModelSpec | str) -> list[ModelSpec]:
     listed = [models] if isinstance(models, (str, ModelSpec)) else list(models)
     specs = [ModelSpec(model) if isinstance(model, str) else model for model in listed]
     for spec in specs:
@@ -274,23 +271,23 @@ def _measured(
     specs: list[ModelSpec],
     protocol: Protocol,
     results: str | Path | None,
-    options: tuple[Any, ...],
+    options: dict[str, Any],
 ) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as temporary:
         folder = temporary if results is None else results
-        cells = run(dataset, specs, protocol, folder, *options)
+        cells = run(dataset, specs, protocol, folder, **options)
     # a folder of results may hold models of earlier calls
     of_models = cells["model"].isin([spec.label for spec in specs])
     return cells[of_models].reset_index(drop=True)
 
 
 def _settings(dataset: Dataset, specs: list[ModelSpec], protocol: Protocol, seeds: Sequence[int]) -> str:
-    settings = {
-        "target": dataset.target,
-        "inputs": list(dataset.X.columns),
-        "categorical": list(dataset.roles),
+    settings: dict[str, Iterable[object]] = {
+        "target": [dataset.target],
+        "inputs": dataset.X.columns,
+        "categorical": dataset.roles,
         "models": [spec.label for spec in specs],
-        "protocol": protocol.label,
-        "seeds": list(seeds),
+        "protocol": [protocol.label],
+        "seeds": seeds,
     }
-    return OmegaConf.to_yaml(OmegaConf.create(settings))
+    return "\n".join(f"{name}: {', '.join(map(str, values))}" for name, values in settings.items())

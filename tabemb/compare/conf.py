@@ -51,8 +51,8 @@ def check_option(group: str, name: str) -> None:
     """Refuse a name for which the group has no file."""
     known = config_options(group)
     if name not in known:
-        hint = did_you_mean(name, known, "there are")
-        raise ValueError(f"{group}: there is no {group} {name!r} in conf/{group}; {hint}")
+        hint = did_you_mean(name, known)
+        raise ValueError(f"{group}: there is no {group} {name!r} in conf/{group} ({hint}).")
 
 
 def dataset_options(name: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from tabemb.compare.sources import as_pandas, read_table
 TASKS = ("binary", "multiclass", "regression")
 TRANSFORMS = {"log": np.log, "log1p": np.log1p}
 
-Columns = Sequence[str] | str
+ColumnNames = Sequence[str] | str
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def load_dataset(
     source: str | None = None,
     task: str | None = None,
     rename: Mapping[str, str] | None = None,
-    drop: Columns = (),
-    categorical: Columns = (),
-    datetimes: Columns = (),
+    drop: ColumnNames = (),
+    categorical: ColumnNames = (),
+    datetimes: ColumnNames = (),
     target_transform: str | None = None,
     time: str | None = None,
     group: str | None = None,
@@ -167,10 +167,11 @@ def dataset_from_frame(
     frame: Any,
     target: str,
     name: str = "data",
+    *,
     task: str | None = None,
-    drop: Columns = (),
-    categorical: Columns = (),
-    datetimes: Columns = (),
+    drop: ColumnNames = (),
+    categorical: ColumnNames = (),
+    datetimes: ColumnNames = (),
     target_transform: str | None = None,
     time: str | None = None,
     group: str | None = None,
@@ -197,6 +198,7 @@ def dataset_from_frame(
     """
     frame = as_pandas(frame)
     drop, datetimes = _listed(drop), _listed(datetimes)
+    # "all" means the inputs: the target and the folds stay what they are
     every_input = [str(c) for c in frame if c not in {target, fold, *drop}]
     ids = every_input if categorical == "all" else _listed(categorical)
     _check_columns(name, frame, {"target": [target], "drop": drop, "categorical": ids})
@@ -220,7 +222,7 @@ def dataset_from_frame(
     )
 
 
-def _listed(columns: Columns) -> list[str]:
+def _listed(columns: ColumnNames) -> list[str]:
     return [columns] if isinstance(columns, str) else list(columns)
 
 
@@ -241,7 +243,7 @@ def _check_columns(name: str, frame: pd.DataFrame, named: Mapping[str, Sequence[
         for column in columns:
             if column not in frame:
                 hint = did_you_mean(column, frame.columns, "it has")
-                raise ValueError(f"{argument}: data set {name!r} has no column {column!r}; {hint}")
+                raise ValueError(f"{argument}: data set {name!r} has no column {column!r} ({hint}).")
 
 
 def _check_inputs(name: str, inputs: pd.DataFrame) -> None:
@@ -282,6 +284,7 @@ def _parse_datetimes(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFram
 
 def _infer_task(y: pd.Series) -> str:
     n_values = y.nunique()
+    # 0 and 1 are classes; more numbers may be classes too, but only the user knows
     if types.is_numeric_dtype(y) and not types.is_bool_dtype(y) and n_values > 2:
         return "regression"
     return "binary" if n_values <= 2 else "multiclass"

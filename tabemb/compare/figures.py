@@ -18,7 +18,7 @@ from tabemb.compare.statistics import summarize
 from tabemb.compare.table import decimals
 
 ACCENT, PLAIN, FAINT = "#c8553d", "#2d6a8e", "#8a8a8a"
-# an error above this multiple of the best is drawn at the edge, for it would flatten all others
+# an error above this multiple of the best is drawn at the edge, for it would flatten the rest
 FAR = 1.35
 MAX_CURVES = 4
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def _n_threads(n_jobs: int | None) -> int:
 
 
 def _check_options(seeds: Sequence[int], isolate: bool, time_limit: float | None) -> None:
-    if isinstance(seeds, (int, str)) or not len(seeds):
+    if isinstance(seeds, (int, str)) or not seeds or not all(isinstance(s, Integral) for s in seeds):
         raise ValueError(f"seeds must be a list of one integer or more; got {seeds!r}.")
     if time_limit is not None and not isolate:
         raise ValueError(

@@ -9,7 +9,7 @@ N_LISTED = 12
 
 
 def did_you_mean(name: object, known: Iterable[object], what: str = "there are") -> str:
-    """Return the end of an error message about an unknown name.
+    """Return a hint for an error message about an unknown name, to stand in parentheses.
 
     Parameters
     ----------
@@ -23,18 +23,18 @@ def did_you_mean(name: object, known: Iterable[object], what: str = "there are")
     Returns
     -------
     str
-        ``"did you mean 'price'?"``, or the first names with a full stop.
+        ``"did you mean 'price'?"``, or the first names.
 
     Examples
     --------
     >>> did_you_mean("prize", ["price", "zip"])
     "did you mean 'price'?"
     >>> did_you_mean("x", ["price", "zip"], "it has")
-    "it has 'price', 'zip'."
+    "it has 'price', 'zip'"
     """
     names = [str(one) for one in known]
     near = difflib.get_close_matches(str(name), names, n=3)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
-    rest = ", ..." if len(names) > N_LISTED else "."
+    rest = ", ..." if len(names) > N_LISTED else ""
     return f"{what} {', '.join(map(repr, names[:N_LISTED]))}{rest}"

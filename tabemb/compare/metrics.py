@@ -73,6 +73,7 @@ def score(
 
 
 def _regression_scores(y: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    # relative to a target of zero, an error has no size
     mape = metrics.mean_absolute_percentage_error(y, predictions) if np.all(y != 0) else np.nan
     r2 = metrics.r2_score(y, predictions) if len(y) > 1 else np.nan
     mse, mae = metrics.mean_squared_error(y, predictions), metrics.mean_absolute_error(y, predictions)
@@ -102,6 +103,7 @@ def class_probabilities(model: Any, X: Any, classes: np.ndarray) -> np.ndarray:
     array of shape (n_rows, n_classes)
         Rows sum to one; a class that the model does not know has the smallest probability.
     """
+    # training rows of a small fold may lack a class
     given = np.asarray(model.predict_proba(X), dtype=float)
     full = np.zeros((len(given), len(classes)))
     full[:, np.searchsorted(classes, np.asarray(model.classes_))] = given

@@ -122,11 +122,14 @@ def build_model(
 
     Examples
     --------
-    >>> trees = build_model(ModelSpec("lightgbm", {"n_estimators": 9, "early_stopping_rounds": 3}),
-    "regression")
-    >>> trees.fit([[0.0], [1.0], [2.0]] * 50, [0.0, 1.0, 2.0] * 50).predict([[1.0]]).shape
+    >>> import numpy as np
+    >>> spec = ModelSpec("lightgbm", {"n_estimators": 9, "early_stopping_rounds": 3})
+    >>> trees = build_model(spec, "binary")
+    >>> X = np.arange(200.0)[:, None]
+    >>> trees.fit(X, X[:, 0] > 99).predict(X[:1]).shape
     (1,)
     """
+    # the kinds of the columns alone are used: fit prepares the inputs from the rows it gets
     columns = None if X is None else preparation.sort_columns(X, roles)
     return find_model(spec.name).build(task, columns, seed, n_jobs, **dict(spec.params))
 
@@ -144,7 +147,7 @@ def find_model(name: str) -> Model:
     if name not in MODELS:
         raise ValueError(
             "models must be names of tabemb.compare.MODELS or 'package.module:function'; "
-            f"got {name!r}, {did_you_mean(name, MODELS)}"
+            f"got {name!r} ({did_you_mean(name, MODELS)})."
         )
     return MODELS[name]
 
@@ -163,6 +166,7 @@ def code_version(name: str) -> str:
     Results measured with other code are not reused.
     """
     package = find_model(name).package
+    # the version of a checkout does not change with its code
     if package == "tabemb":
         return f"tabemb {_sources_hash()}"
     try:
@@ -198,7 +202,7 @@ def _check_params(model: Callable[..., Any], params: Mapping[str, Any], *more: s
         if name not in known:
             hint = did_you_mean(name, known, "it takes")
             raise ValueError(
-                f"params: {getattr(model, '__name__', model)} has no parameter {name!r}; {hint}"
+                f"params: {getattr(model, '__name__', model)} has no parameter {name!r} ({hint})."
             )
 
 
@@ -235,6 +239,7 @@ def _lightgbm_td(
     task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
 ) -> BaseEstimator:
     tuned = _TUNED_BOTH | _TUNED["numbers" if task == "regression" else "classes"]
+    # the defaults were tuned with early stopping
     return _lightgbm(task, columns, seed, n_jobs, **{STOPPING: 100, **tuned, **params})
 
 
@@ -324,6 +329,7 @@ def _svm(
     from sklearn.svm import LinearSVC, LinearSVR
 
     inputs = preparation.dense_inputs(columns, task, seed) if columns else None
+    # an exact Gaussian kernel takes time and memory with the square of the rows
     kernel = Nystroem(n_components=300, random_state=seed)
     defaults: dict[str, Any] = {"dual": False, "random_state": seed}
     if task == "regression":

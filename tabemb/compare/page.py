@@ -35,9 +35,10 @@ _NOTE = (
     "of the other model's error, above zero where the reference is better. Seconds and MiB are medians "
     "over fits; memory is the peak above the start of the fit."
 )
-# a notebook has its own colours; these two are readable on light and dark
+# the colours must be readable on light and on dark notebooks
 _NOTEBOOK_STYLE = (
-    ".tabemb td, .tabemb th { text-align: right; padding: .2em .6em; }"
+    ".tabemb .wide { overflow-x: auto; } .tabemb td { white-space: nowrap; }"
+    " .tabemb td, .tabemb th { text-align: right; padding: .2em .6em; }"
     " .tabemb td:first-child, .tabemb th:first-child, .tabemb td.text { text-align: left; }"
     " .tabemb tr.best td:first-child, .tabemb tr.best td.main { font-weight: bold; }"
     " .tabemb .better { color: #1f9d5c; } .tabemb .worse, .tabemb .failed { color: #d4503e; }"
@@ -106,7 +107,7 @@ def notebook_html(results: pd.DataFrame, reference: str, confidence: float = 0.9
     differences = paired_differences(results, reference, confidence)
     return (
         f"<div class='tabemb'><style>{_NOTEBOOK_STYLE}</style><p>{escape(describe(results))}</p>"
-        f"{table}<p>{escape(GAINS)}.</p>{_verdict_list(differences)}</div>"
+        f"{table}<p>{escape(GAINS.capitalize())}.</p>{_verdict_list(differences)}</div>"
     )
 
 

@@ -82,6 +82,7 @@ def _kind(column: pd.Series) -> str:
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
     """Turn every value into text and missing ones into NaN, for encoders take one type only."""
+    # by way of pandas' strings, for which a missing value is none and does not become "nan"
     return frame.astype("string").astype(object).where(frame.notna(), np.nan)
 
 
@@ -99,6 +100,7 @@ def datetime_numbers(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _date_parts(column: pd.Series) -> pd.DataFrame:
+    # the parts must be those of one time zone, UTC
     at = column.dt.tz_convert(None) if getattr(column.dt, "tz", None) is not None else column
     parts = {
         name: getattr(at.dt, name) for name in ("year", "month", "day_of_year", "day_of_week", "hour")
@@ -128,6 +130,7 @@ def codes() -> Pipeline:
 
 def level_means(task: str, seed: int) -> Pipeline:
     """Build smoothed, out-of-fold means of the target by level; an unseen level gets the mean of all."""
+    # means of the rows that train would leak their target into the inputs
     folds = KFold if task == "regression" else StratifiedKFold
     cv = folds(5, shuffle=True, random_state=seed)
     encoder = TargetEncoder(target_type=_TARGET_TYPES[task], cv=cv)

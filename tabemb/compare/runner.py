@@ -71,6 +71,7 @@ def run_cells(
     name = label or _joined
     with _bar(len(cells), len(cells) - len(waiting), show) as bar:
         for cell in waiting:
+            # shown at once, for the first cell may take long
             bar.set_description_str(name(cell))
             row = {**cell, **measure(cell)}
             write_cell(folder, key(cell), row)

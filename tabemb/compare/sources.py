@@ -120,6 +120,7 @@ def read_table(
     if reader is not None:
         frame: pd.DataFrame = pkgutil.resolve_name(reader)()
         return frame
+    # a local copy comes before a download
     local = _in_data_folder(file)
     if local is not None and local.exists():
         return read_file(local)

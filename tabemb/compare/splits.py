@@ -78,7 +78,7 @@ class Protocol:
         """Refuse an unknown kind, and counts that make no split."""
         if self.kind not in _SPLITTERS:
             hint = did_you_mean(self.kind, _SPLITTERS, "the kinds are")
-            raise ValueError(f"protocol: there is no kind {self.kind!r}; {hint}")
+            raise ValueError(f"protocol: there is no kind {self.kind!r} ({hint}).")
         if not 0 < self.test_size < 1:
             raise ValueError(f"test_size must be above 0 and below 1; got {self.test_size}.")
         least = 2 if self.kind in ("kfold", "grouped") else 1
@@ -200,6 +200,7 @@ def _time(dataset: Dataset, protocol: Protocol) -> Pairs:
     time = _ordered(_required(dataset, "time", "time", "time"))
     # the rank is the share of rows up to a time: equal times share it, so no cut separates them
     rank = time.rank(method="max", pct=True).to_numpy()
+    # the last window ends with the newest row, the others end where the next one starts
     starts = [1 - protocol.test_size * (protocol.folds - i) for i in range(protocol.folds)]
     ends = [*starts[1:], 1.0]
     windows = [
@@ -243,7 +244,7 @@ def _required(dataset: Dataset, attribute: str, option: str, kind: str) -> pd.Se
     if values is None:
         raise ValueError(
             f"protocol {kind!r} needs a {option} column, and data set {dataset.name!r} names none; "
-            f"give {option}=..."
+            f"give {option}=COLUMN."
         )
     if values.isna().any():
         raise ValueError(

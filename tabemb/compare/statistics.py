@@ -99,7 +99,7 @@ def paired_differences(results: pd.DataFrame, reference: str, confidence: float 
     known = list(dict.fromkeys(results["model"]))
     if reference not in known:
         hint = did_you_mean(reference, known, "the models are")
-        raise ValueError(f"reference must be the label of a model; got {reference!r}, {hint}")
+        raise ValueError(f"reference must be the label of a model; got {reference!r} ({hint}).")
     pairs = [
         _comparison(cells, reference, other, confidence)
         for _, cells in results.groupby("dataset", sort=False)
@@ -162,6 +162,7 @@ def _verdict(
     if outcome == "no difference":
         interval = f"{signed(percent[0])} % [{signed(percent[1])}, {signed(percent[2])}]"
         return f"No difference shown between {ours} and {theirs} on {dataset}: {interval} ({figures})."
+    # "worse by 5 % [3, 7]": the word has the sign, the figures have none
     low, high = sorted(np.abs(percent[1:]))
     interval = f"{abs(percent[0]):.1f} % [{signed(low)}, {signed(high)}]".replace("+", "")
     return f"{ours} is {outcome} than {theirs} by {interval} on {dataset} ({figures})."
@@ -198,6 +199,7 @@ class _Estimate:
 
 def _estimate(cells: pd.DataFrame, minus: pd.DataFrame | None, confidence: float) -> _Estimate:
     """Estimate the main error of a model, or its excess over another's on the same folds."""
+    # the spread between folds holds the chance of the training rows too; one fold, of test rows only
     if cells["fold"].nunique() > 1:
         values = _fold_errors(cells) - (0 if minus is None else _fold_errors(minus))
         ratio = float((cells["n_test"] / cells["n_train"]).mean())
@@ -305,6 +307,7 @@ def rank_test(results: pd.DataFrame, models: Sequence[str] | None = None) -> Ran
     by_fold = errors.pivot_table(index=["dataset", "fold"], columns="model", values="value")
     by_dataset = by_fold.groupby("dataset").mean()
     table, block = (by_dataset, "data set") if len(by_dataset) >= MIN_BLOCKS else (by_fold, "fold")
+    # a rank among fewer models is not comparable, so a model must have finished everywhere
     table = table[by_fold.columns[by_fold.notna().all()]]
     if len(table) < MIN_BLOCKS or table.shape[1] < 2:
         return None

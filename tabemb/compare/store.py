@@ -68,6 +68,7 @@ def newest(cells: pd.DataFrame) -> pd.DataFrame:
     if cells.empty:
         return cells
     cells = cells.sort_values("finished")
+    # first the data, then the code on that data: a model may not have run since the data changed
     for group, state in (
         (["dataset", "protocol"], "fingerprint"),
         (["dataset", "protocol", "model"], "code"),

@@ -66,7 +66,7 @@ def matching_label(labels: Sequence[str], wanted: str | None = None) -> str:
         if label.startswith(f"{wanted}("):
             return label
     hint = did_you_mean(wanted, labels, "the models are")
-    raise ValueError(f"reference must be a model of the comparison; got {wanted!r}, {hint}")
+    raise ValueError(f"reference must be a model of the comparison; got {wanted!r} ({hint}).")
 
 
 def print_report(

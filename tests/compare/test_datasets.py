@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tabemb.compare import dataset_from_frame, load_dataset, named_dataset
+from tabemb.compare import load_dataset, named_dataset
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_options_reach_the_data_set_and_missing_targets_are_counted(table):
 
 @pytest.mark.parametrize(
     ("values", "task"),
-    [(["a", "b"], "binary"), ([True, False], "binary"), ([0, 1], "binary"), (["a", "b", "c"], "multiclass"),
+    [(["a", "b"], "binary"), ([True, False], "binary"), ([0, 1], "binary"), (list("abc"), "multiclass"),
      ([1, 2, 3], "regression"), ([0.5, 1.5, 2.5], "regression")],
 )  # fmt: skip
 def test_task_is_inferred(tmp_path, values, task):
@@ -79,7 +79,7 @@ def test_an_empty_file_is_named(tmp_path):
 
 def test_a_missing_column_is_named_with_its_neighbour(table):
     with pytest.raises(
-        ValueError, match=r"target: data set 'houses' has no column 'Price'; did you mean 'price'\?"
+        ValueError, match=r"target: data set 'houses' has no column 'Price' \(did you mean 'price'\?\)\."
     ):
         load_dataset("houses", path=table, target="Price")
     with pytest.raises(ValueError, match="time: data set 'houses' has no column 'when'"):

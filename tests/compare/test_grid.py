@@ -88,7 +88,9 @@ def test_only_the_asked_folds_run_and_later_the_others(regression, registry, tmp
     assert list(run(regression, ["counting"], KFOLD, tmp_path, folds=[2], **HERE)["fold"]) == [2]
     assert len(run(regression, ["counting"], KFOLD, tmp_path, **HERE)) == 3
     assert Counting.fits == 3
-    with pytest.raises(ValueError, match=r"folds must be among \[1, 2, 3\], the folds of the protocol; got 4"):
+    with pytest.raises(
+        ValueError, match=r"folds must be among \[1, 2, 3\], the folds of the protocol; got 4"
+    ):
         run(regression, ["counting"], KFOLD, tmp_path, folds=[4], **HERE)
 
 
@@ -106,7 +108,7 @@ def test_a_failure_is_recorded_with_its_text_and_can_be_retried(regression, regi
 
 
 def test_a_misspelling_is_told_before_any_fit(regression, registry, tmp_path):
-    with pytest.raises(ValueError, match="got 'lihgtgbm', did you mean 'lightgbm'"):
+    with pytest.raises(ValueError, match=r"got 'lihgtgbm' \(did you mean 'lightgbm'"):
         run(regression, ["counting", "lihgtgbm"], Protocol(), tmp_path, **HERE)
     with pytest.raises(ValueError, match="no parameter 'num_leavs'"):
         run(
@@ -202,7 +204,8 @@ def test_scores_by_hand():
     found = score("multiclass", y, p, classes)
     assert found["log_loss"] == pytest.approx(-np.log([0.5, 0.8, 0.25]).mean())
     assert found["accuracy"] == pytest.approx(2 / 3)
-    # a against the rest: .5 stands before .2 and beside .5; b against the rest: .8 before .5, .25 after; c has no rows
+    # a against the rest: .5 is above .2 and equals .5; b against the rest: .8 is above .5, .25 below;
+    # c has no rows
     assert found["roc_auc"] == pytest.approx((0.75 + 0.5) / 2)
     errors = score("regression", np.array([1.0, 2.0]), np.array([1.0, 4.0]))
     assert errors == pytest.approx({"rmse": 2**0.5, "mse": 2, "mae": 1, "mape": 0.5, "r2": -7})

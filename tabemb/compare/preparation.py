@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import sklearn
 from pandas.api import types
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -19,6 +21,7 @@ from sklearn.preprocessing import (
     StandardScaler,
     TargetEncoder,
 )
+from sklearn.utils.fixes import parse_version
 
 # a histogram of scikit-learn's boosted trees has 255 bins, one of them a level
 MAX_NATIVE_LEVELS = 255
@@ -131,10 +134,15 @@ def codes() -> Pipeline:
 def level_means(task: str, seed: int) -> Pipeline:
     """Build smoothed, out-of-fold means of the target by level; an unseen level gets the mean of all."""
     # means of the rows that train would leak their target into the inputs
-    folds = KFold if task == "regression" else StratifiedKFold
-    cv = folds(5, shuffle=True, random_state=seed)
-    encoder = TargetEncoder(target_type=_TARGET_TYPES[task], cv=cv)
+    encoder = TargetEncoder(target_type=_TARGET_TYPES[task], **_five_folds(task, seed))
     return make_pipeline(FunctionTransformer(as_text), encoder)
+
+
+def _five_folds(task: str, seed: int) -> dict[str, Any]:
+    if parse_version(sklearn.__version__) < parse_version("1.9"):  # takes no splitter, draws the same
+        return {"cv": 5, "random_state": seed}
+    folds = KFold if task == "regression" else StratifiedKFold
+    return {"cv": folds(5, shuffle=True, random_state=seed)}
 
 
 def one_hot(min_frequency: int = 5) -> Pipeline:

@@ -17,7 +17,7 @@ METHODS = ["tsne", "umap", "pca"]
 def method(request):
     if request.param == "umap":
         pytest.importorskip(
-            "pynndescent", reason="umap-learn is not installed: pip install tabemb[umap]"
+            "pynndescent", reason="umap-learn is not installed: pip install 'tabemb[umap]'"
         )
     return request.param
 

@@ -1,4 +1,4 @@
-"""Training rows as a source of batches: out-of-fold effects, and validation rows that look like new ones."""
+"""Training rows as a source of batches: effects are out-of-fold, validation rows look like new ones."""
 
 import numpy as np
 import pyarrow as pa

@@ -199,6 +199,15 @@ class Contract:
             assert np.isfinite(one).all()
             np.testing.assert_array_equal(one, other)
 
+    def test_the_order_of_levels_changes_nothing(self, fitted):
+        (X, y), new = self.rows(), self.new_rows()
+        for name in X.columns.intersection(self.categories):
+            levels = ["unused", *sorted(X[name].unique(), reverse=True)]
+            dtype = {name: pd.CategoricalDtype(levels)}
+            for model in (fitted, self.fit(self.make(), X.astype(dtype), y)):
+                predictions = self.predictions(model, new.astype(dtype))
+                np.testing.assert_array_equal(predictions, self.predictions(fitted, new))
+
     def test_missing_cells_have_one_defined_answer(self, fitted):
         X = self.new_rows()
         for name in self.optional:

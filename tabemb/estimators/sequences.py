@@ -65,8 +65,24 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
 
     Parameters
     ----------
-    roles, tables, min_count, dim, unknown_rate, numbers, n_bins, max_events, learning_rate, max_time
-        As in `EmbeddingClassifier`, for the fields of events; columns of X without lists are not used.
+    roles : dict of field -> {"categorical", "number", "datetime", "ignored"}, optional
+        Overrides the role that a field of events ("visits.page") gets by its type. Columns of X without
+        lists are not used.
+    tables : dict of name -> Table, optional
+        Embedding tables that several fields share, or that have settings of their own. Every other
+        field gets one table.
+    min_count : float, default=1
+        Categories of fewer events are read as unknown.
+    dim : int or {"auto", "fastai", "fourth_root", "half"}, default="auto"
+        Width of a category's vector, or the rule that computes it from the number of categories.
+    unknown_rate : float, default=0.01
+        Share of cells that training hides, so that unknown categories and missing values have trained
+        vectors.
+    numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
+        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
+        alone.
+    n_bins : int, default=48
+        Largest number of bins of a number.
     history : {"gru", "lstm", "mean"}, default="gru"
         Encoder of the events.
     d_history : int, default=64
@@ -74,14 +90,27 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
     pooling : {"mean", "last", "all", "attention"}, default="mean"
         Vector that a recurrent net's states become: their mean, the last state, a mean weighted by a
         learned score, or last, mean and maximum side by side, which is three times as wide.
+    max_events : int, optional, default=500
+        Largest number of events of a row that are read; the newest stay.
     temperature : float, default=0.1
         Unit of the cosines that are compared: the smaller, the more the most similar other rows matter.
     max_epochs : int, default=20
         Number of epochs.
     batch_size : int, default=128
         Rows that are compared with one another in a step.
-    device, n_jobs, verbose, random_state
-        As in `EmbeddingClassifier`.
+    learning_rate : float, default=0.003
+        Learning rate of AdamW; it falls to zero along a cosine.
+    max_time : float, optional
+        Time limit of ``fit`` in seconds.
+    device : str, default="auto"
+        A torch device; "auto" takes CUDA where there is one.
+    n_jobs : int, optional
+        Threads. None: the free cores, or one inside a joblib worker. -1: every core.
+    verbose : bool, optional
+        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a
+        joblib worker.
+    random_state : int, RandomState or None, default=None
+        With an int, two fits on one thread give the same vectors bit for bit.
 
     Attributes
     ----------

@@ -172,7 +172,8 @@ class EventSource(RowSource):
         gaps, counted = self._gaps(frame), self._counted(y, target)
         encounters = self.encounters.before(frame, self.moments(frame), counted)
         known = self._before_target(frame, gaps, encounters)
-        fields = frame.drop_columns([self.entity, self.time]).append_column("gap", pa.array(gaps))
+        keys = list({self.entity, self.time})  # one column may be both
+        fields = frame.drop_columns(keys).append_column("gap", pa.array(gaps))
         flat = [field.name for field in fields.schema if not pa.types.is_nested(field.type)]
         fields = fields.select(flat)
         for name, column in zip(self.target_names, y.reshape(len(y), -1).T):

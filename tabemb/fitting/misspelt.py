@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from tabemb.hints import similar
 
+CATEGORICAL = "roles={column: 'categorical'} or columns"
 ELSEWHERE = {
     "eval_set": "eval_X and eval_y",
     "validation_data": "eval_X and eval_y",
@@ -15,12 +17,12 @@ ELSEWHERE = {
     "y_val": "eval_y",
     "weight": "sample_weight",
     "weights": "sample_weight",
-    "cat_features": "roles={column: 'categorical'}",
-    "cat_cols": "roles={column: 'categorical'}",
-    "cat_idxs": "roles={column: 'categorical'}",
-    "categorical_feature": "roles={column: 'categorical'}",
-    "categorical_features": "roles={column: 'categorical'}",
-    "cat_col_names": "roles={column: 'categorical'}",
+    "cat_features": CATEGORICAL,
+    "cat_cols": CATEGORICAL,
+    "cat_idxs": CATEGORICAL,
+    "categorical_feature": CATEGORICAL,
+    "categorical_features": CATEGORICAL,
+    "cat_col_names": CATEGORICAL,
     "embedding_dim": "dim",
     "emb_dim": "dim",
     "emb_size": "dim",
@@ -46,42 +48,65 @@ ELSEWHERE = {
     "offsets": "biases",
     "recurrences": "encounters",
 }
-"""What other libraries, and earlier versions of this one, call an argument: its name here."""
+"""The name that an argument has in other libraries or had in earlier versions: its name here."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean …?" for a name that is not known, or nothing where no name is near."""
-    known = list(known)
-    here = ELSEWHERE.get(name, "")
-    if here and any(word in here for word in known):
-        return f" Did you mean {here}?"
-    near = similar(name, known, n=2)
-    return f" Did you mean {' or '.join(near)}?" if near else ""
+def did_you_mean(name: str, places: Mapping[str, Sequence[str]]) -> str:
+    """Return " Did you mean …?" for an argument that is not known, or nothing where no name is near.
+
+    Parameters
+    ----------
+    name : str
+    places : mapping
+        The arguments that exist, by the words that name their place: "" for the call itself.
+    """
+    for candidates in (_translations, _near_names):
+        for place, known in places.items():
+            names = candidates(name, known)
+            if names:
+                return f" Did you mean {' or '.join(names)}{place}?"
+    return ""
+
+
+def _translations(name: str, known: Sequence[str]) -> list[str]:
+    hints = ELSEWHERE.get(name, "").split(" or ")
+    return [hint for hint in hints if re.split(r"\W", hint)[0] in known]
+
+
+def _near_names(name: str, known: Sequence[str]) -> list[str]:
+    return similar(name, known, n=2)
 
 
 def refuse_unknown(estimator: Any, method: str, unknown: Mapping[str, Any]) -> None:
     """Raise TypeError if a method was called with arguments that it does not have."""
     for name in unknown:
-        known = [
-            *inspect.signature(getattr(estimator, method)).parameters,
-            *estimator.get_params(deep=False),
-        ]
+        cls = type(estimator)
+        places = {"": _arguments(getattr(cls, method)), " of the constructor": _arguments(cls.__init__)}
         raise TypeError(
-            f"{type(estimator).__name__}.{method}() got an unexpected keyword argument {name!r}."
-            f"{did_you_mean(name, known)}"
+            f"{cls.__name__}.{method}() got an unexpected keyword argument {name!r}."
+            f"{did_you_mean(name, places)}"
         )
+
+
+def _arguments(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the arguments of a method, without self and the unknown ones it collects."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    return [parameter.name for parameter in parameters if parameter.kind != parameter.VAR_KEYWORD]
 
 
 class NamesMisspelt:
     """Mixin of estimators whose constructors say which argument was probably meant."""
 
+    fit: Callable[..., Any]
+
     def __new__(cls, *args: Any, **params: Any) -> Self:
         """Check the names before ``__init__`` sees them."""
-        known = inspect.signature(cls.__init__).parameters
+        known = _arguments(cls.__init__)
         for name in params:
             if name not in known:
+                places = {"": known, " of fit": _arguments(cls.fit)}
                 raise TypeError(
                     f"{cls.__name__}() got an unexpected keyword argument {name!r}."
-                    f"{did_you_mean(name, list(known)[1:])}"
+                    f"{did_you_mean(name, places)}"
                 )
         return super().__new__(cls)

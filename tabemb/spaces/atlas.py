@@ -47,11 +47,11 @@ JSONObject = dict[str, Any]
 def write(
     path: str | Path,
     space: CategoryVectors,
-    metadata: Any = None,
-    coordinates: pd.DataFrame | None = None,
-    others: Mapping[str, Any] | None = None,
-    color: str | None = None,
-    title: str | None = None,
+    metadata: Any,
+    coordinates: pd.DataFrame | None,
+    others: Mapping[str, Any] | None,
+    color: str | None,
+    title: str | None,
 ) -> Path:
     """Write the page of a space, as `EmbeddingSpace.atlas` describes."""
     path = _writable(Path(path))

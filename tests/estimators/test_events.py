@@ -8,14 +8,8 @@ from sklearn.base import clone
 import tabemb
 from tabemb import EventClassifier, EventRegressor
 
-QUICK = {
-    "hidden": (16,),
-    "n_members": 2,
-    "max_epochs": 2,
-    "d_history": 8,
-    "random_state": 0,
-    "n_jobs": 1,
-}
+NETWORK = {"hidden": (16,), "n_members": 2, "d_history": 8}
+QUICK = {**NETWORK, "max_epochs": 2, "random_state": 0, "n_jobs": 1}
 KINDS = ["gru", "lstm", "mean"]
 
 

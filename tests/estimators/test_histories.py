@@ -11,14 +11,8 @@ from tabemb import EmbeddingClassifier, EmbeddingRegressor, Table
 from tabemb.data.joins import HistoryJoiner
 from tabemb.network.history import HISTORY_ENCODERS, HistoryEncoder
 
-QUICK = {
-    "hidden": (16,),
-    "n_members": 2,
-    "max_epochs": 2,
-    "d_history": 8,
-    "random_state": 0,
-    "n_jobs": 1,
-}
+NETWORK = {"hidden": (16,), "n_members": 2, "d_history": 8}
+QUICK = {**NETWORK, "max_epochs": 2, "random_state": 0, "n_jobs": 1}
 EVENTS = [{"city": "Bonn", "paid": 2.5}, {"city": "Rome", "paid": None}]
 
 

@@ -10,20 +10,12 @@ from tabemb import (
     EmbeddingClassifier,
     EmbeddingEncoder,
     EmbeddingRegressor,
-    EventClassifier,
     EventRegressor,
     SequenceEncoder,
 )
 from tabemb.fitting.misspelt import ELSEWHERE, did_you_mean
+from tabemb.saving.packing import ESTIMATORS
 
-ESTIMATORS = [
-    EmbeddingClassifier,
-    EmbeddingRegressor,
-    EventClassifier,
-    EventRegressor,
-    EmbeddingEncoder,
-    SequenceEncoder,
-]
 FRAME = pd.DataFrame({"c": list("ab") * 5})
 
 
@@ -85,7 +77,7 @@ def test_a_known_name_of_another_library_comes_before_a_near_name():
 
 
 def test_every_translation_leads_to_an_argument_that_exists():
-    methods = [method for cls in ESTIMATORS for method in (cls.__init__, cls.fit)]
+    methods = [method for cls in ESTIMATORS.values() for method in (cls.__init__, cls.fit)]
     known = {name for method in methods for name in inspect.signature(method).parameters}
     for name, hints in ELSEWHERE.items():
         assert name not in known

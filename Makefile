@@ -20,10 +20,11 @@ lint: $(VENV)/.dev
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# constraints.txt pins what is tested; torch goes first, so that no other package draws in a larger build of it
-$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+# constraints.txt pins what is tested; torch goes first, so that no other package draws in a larger build of it.
+# The version stands in tabemb/__init__.py.
+$(VENV)/.demo: pyproject.toml constraints.txt tabemb/__init__.py | $(BIN)/python
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[compare,maps]"
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo

@@ -1,20 +1,22 @@
-"""What each part of the default earns: the default against itself with one part changed.
+"""Measure what each part of the default is worth: the default against itself with one part changed.
 
-`python -m experiments.ablation` fits the default and every variant of `conf/ablation.yaml` on several tables with
-several seeds, and prints each variant's error and seconds in units of the default's, paired by table and seed.
+`python -m experiments.ablation` fits the default and every variant of `conf/ablation.yaml` on several
+tables with several seeds, and prints the ratio of each variant's error and seconds to the default's,
+paired by table and seed.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import hydra
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.table import Table as TextTable
 
-from experiments.suite import CONFIG_FOLDER, RESULTS, measure
+from experiments.shared.published import measure
+from experiments.shared.settings import CONFIG_FOLDER, RESULTS, read_settings
 from tabemb.compare import ModelSpec
 from tabemb.compare.table import wide_console
 
@@ -23,8 +25,7 @@ CELL = ["dataset", "fold", "seed"]
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="ablation")
 def main(config: DictConfig) -> None:
-    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    default = ModelSpec("embedding")
+    settings, default = read_settings(config), ModelSpec("embedding")
     variants = {name: ModelSpec("embedding", params) for name, params in settings["variants"].items()}
     cells = measure([default, *variants.values()], settings)
     table = against_default(cells, default.label, {spec.label: name for name, spec in variants.items()})
@@ -32,8 +33,8 @@ def main(config: DictConfig) -> None:
     table.to_csv(RESULTS / "ablation.csv", index=False, float_format="%.4g")
 
 
-def against_default(cells: pd.DataFrame, default: str, names: dict[str, str]) -> pd.DataFrame:
-    """Ratios of each variant to the default.
+def against_default(cells: pd.DataFrame, default: str, names: Mapping[str, str]) -> pd.DataFrame:
+    """Return the ratios of each variant to the default.
 
     Parameters
     ----------
@@ -41,37 +42,34 @@ def against_default(cells: pd.DataFrame, default: str, names: dict[str, str]) ->
         dataset, fold, seed, model, error, fit_seconds.
     default : str
         Label of the default.
-    names : dict
+    names : mapping
         Name of each variant by its label.
 
     Returns
     -------
     DataFrame
-        A row a variant: geometric mean of the error's ratio with the 95 % interval of its logarithm's mean over
-        tables and seeds, the ratio on each table, and the geometric mean of the seconds' ratio.
+        A row for each variant: geometric mean of the error's ratio with the 95 % interval of the mean of
+        its logarithm over tables and seeds, geometric mean of the seconds' ratio, and the error's ratio
+        on each table.
     """
     base = cells[cells["model"] == default].set_index(CELL)[["error", "fit_seconds"]]
-    rows = []
-    for label, own in cells[cells["model"] != default].groupby("model", sort=False):
-        logs = (own.set_index(CELL)[["error", "fit_seconds"]] / base).dropna().map(np.log)
-        mean, width = logs["error"].mean(), 1.96 * logs["error"].std() / len(logs) ** 0.5
-        ratios = np.exp([mean, mean - width, mean + width, logs["fit_seconds"].mean()])
-        by_table = np.exp(logs["error"].groupby("dataset", sort=False).mean())
-        rows.append(
-            {
-                "variant": names[str(label)],
-                **dict(zip(("error", "low", "high", "seconds"), ratios)),
-                **by_table,
-            }
-        )
+    variants = cells[cells["model"] != default].groupby("model", sort=False)
+    rows = [{"variant": names[str(label)], **_ratios(variant, base)} for label, variant in variants]
     return pd.DataFrame(rows).sort_values("error", ascending=False, ignore_index=True)
+
+
+def _ratios(variant: pd.DataFrame, base: pd.DataFrame) -> dict[str, float]:
+    logs = (variant.set_index(CELL)[["error", "fit_seconds"]] / base).dropna().map(np.log)
+    mean, width = logs["error"].mean(), 1.96 * logs["error"].std() / len(logs) ** 0.5
+    ratios = np.exp([mean, mean - width, mean + width, logs["fit_seconds"].mean()])
+    by_table = np.exp(logs["error"].groupby("dataset", sort=False).mean())
+    return {**dict(zip(("error", "low", "high", "seconds"), ratios)), **by_table}
 
 
 def show(table: pd.DataFrame) -> None:
     """Print the ratios; above one the default is better."""
-    text = TextTable(
-        title="Error and seconds in units of the default's (above one: the part earns its place)"
-    )
+    title = "Ratios of error and seconds to the default's (an error above one: the part is worth having)"
+    text = TextTable(title=title)
     text.add_column("variant", no_wrap=True)
     for name in ("error", "95 % interval", "seconds", *table.columns[5:]):
         text.add_column(name.replace("_", " "), justify="right")

@@ -1,88 +1,86 @@
-"""Ways to bring together the vectors of several nets, each trained without a fold, for the next model.
+"""Compare ways to align the vectors of networks that were each trained without a fold.
 
-`python -m experiments.alignment` compares, for training and new rows: vectors as each net has them, turned on to one
-another, turned on to a net of all rows, which new rows then get, and the latter for training rows too (the leak). What
-wins is what `EmbeddingEncoder` does.
+`python -m experiments.alignment` compares, for training and new rows: vectors as each network has them,
+vectors rotated onto one another, vectors rotated onto a network of all rows, which new rows then get,
+and vectors of that network for training rows too (the leak). The best of them is what `EmbeddingEncoder`
+does.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import hydra
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.table import Table as TextTable
 from sklearn.base import clone
 from sklearn.model_selection import KFold
 
-from experiments.features import MODELS, Task, Told, find_task
+from experiments.shared.models import MODELS
+from experiments.shared.settings import CONFIG_FOLDER, data_folder, read_settings
+from experiments.shared.tables import Encoded, TableProblem, find_problem
 from tabemb import EmbeddingClassifier, EmbeddingRegressor, Table
 from tabemb.compare.table import wide_console
 from tabemb.data.frames import to_arrow
-from tabemb.estimators.crossfit import Learned, aligned, learned_by
-from tabemb.estimators.encoder import START, VECTORS
+from tabemb.estimators.alignment import TableVectors, aligned, vectors_of
+from tabemb.estimators.cross_fitting import START
+from tabemb.estimators.encoder import VECTORS
 
-CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "conf"
+Fold = tuple[np.ndarray, np.ndarray]
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="alignment")
 def main(config: DictConfig) -> None:
-    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    if not os.environ.get("TABEMB_DATA"):
-        sys.exit("error: TABEMB_DATA must name the folder that holds the tables, one parquet file each")
+    settings = read_settings(config)
+    data_folder()
     show(compare(settings))
 
 
 def compare(settings: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a data set, seed, way and model, with its error on the test rows."""
+    """Return one row for each data set, seed, way and model, with its error on the test rows."""
     rows = []
     for data in settings["data"]:
-        task = find_task(data, settings["n_rows"], settings["n_test"])
+        problem = find_problem(data, settings["n_rows"], settings["n_test"])
         for seed in settings["seeds"]:
-            for way, told in ways(task, settings, seed).items():
-                for model in settings["models"]:
-                    error = task.error(*MODELS[model].fit(task, told, seed, settings["n_jobs"]))
-                    rows.append({"data": data, "seed": seed, "way": way, "model": model, "error": error})
+            for way, encoded in encode(problem, settings, seed).items():
+                for name in settings["models"]:
+                    predicted = MODELS[name].predict(problem, encoded, seed, settings["n_jobs"])
+                    identity = {"data": data, "seed": seed, "way": way, "model": name}
+                    rows.append({**identity, "error": problem.error(*predicted)})
     return pd.DataFrame(rows)
 
 
-def ways(task: Task, settings: Mapping[str, Any], seed: int) -> dict[str, Told]:
-    """What models are told under each way of bringing the nets' vectors together; the categories alone."""
-    folds = list(KFold(settings["n_folds"], shuffle=True, random_state=seed).split(task.X))
-    net = _net(task, settings["dim"], seed)
-    rows = [*(learn for learn, _ in folds), np.arange(len(task.y))]
-    nets = Parallel(settings["n_jobs"])(
-        delayed(_fit)(net, task.X.iloc[own], task.y[own]) for own in rows
-    )
-    encoder = nets[-1].encoder_  # of all rows
-    learned = [learned_by(own, encoder.vocabularies_) for own in nets]
+def encode(problem: TableProblem, settings: Mapping[str, Any], seed: int) -> dict[str, Encoded]:
+    """Return the vectors of all rows by way of alignment; numbers are left out.
+
+    Parameters
+    ----------
+    problem : TableProblem
+    settings : mapping
+        ``n_folds``, ``dim`` and ``n_jobs``.
+    seed : int
+    """
+    folds = list(KFold(settings["n_folds"], shuffle=True, random_state=seed).split(problem.X))
+    net = _net(problem, settings["dim"], seed)
+    parts = [*(train for train, _ in folds), np.arange(len(problem.y))]
+    jobs = (delayed(_fit)(net, problem.X.iloc[rows], problem.y[rows]) for rows in parts)
+    *of_folds, of_all = Parallel(settings["n_jobs"])(jobs)
+    encoder = of_all.encoder_
     tables = encoder.schema.table_names
-    of_folds = {name: [own[name] for own in learned[:-1]] for name in tables}
-    whole = {name: learned[-1][name].vectors for name in tables}
-    plain = {name: [own.vectors for own in nets] for name, nets in of_folds.items()}
-    turned = {name: aligned(own) for name, own in of_folds.items()}
-    towards = {name: aligned([*own, _heavy(learned[-1][name])])[:-1] for name, own in of_folds.items()}
-    same = {name: [vectors] * len(folds) for name, vectors in whole.items()}
-    told = {
-        "as they are": (plain, _means(plain)),
-        "turned, mean for new rows": (turned, _means(turned)),
-        "turned, refitted for new rows": (towards, whole),
-        "refitted for all (the leak)": (same, whole),
-    }
-    codes = [encoder.transform(to_arrow(X)).codes for X in (task.X, task.X_test)]
-    return {way: _told(tables, codes, folds, *vectors) for way, vectors in told.items()}
+    fold_vectors = [vectors_of(fitted, encoder.vocabularies_) for fitted in of_folds]
+    by_table = {name: [vectors[name] for vectors in fold_vectors] for name in tables}
+    ways = _ways(by_table, vectors_of(of_all, encoder.vocabularies_))
+    codes = [encoder.transform(to_arrow(X)).codes for X in (problem.X, problem.X_test)]
+    return {way: _looked_up(tables, codes, folds, *vectors) for way, vectors in ways.items()}
 
 
-def _net(task: Task, dim: int, seed: int) -> Any:
-    names = task.columns.categorical
-    make = EmbeddingRegressor if task.is_regression else EmbeddingClassifier
+def _net(problem: TableProblem, dim: int, seed: int) -> Any:
+    names = problem.columns.categorical
+    make: Any = EmbeddingRegressor if problem.is_regression else EmbeddingClassifier
     tables = {name: Table([name], dim=dim, init=START) for name in names}
     roles: dict[str | int, str] = dict.fromkeys(names, "categorical")
     return make(preset="fast", **VECTORS, tables=tables, roles=roles, random_state=seed, n_jobs=1)
@@ -92,33 +90,57 @@ def _fit(net: Any, X: pd.DataFrame, y: np.ndarray) -> Any:
     return clone(net).fit(X, y)
 
 
-def _heavy(net: Learned) -> Learned:
-    """A net that counts so much more than others that they are turned on to it."""
-    return Learned(net.vectors, net.counts * 1e6)
+def _ways(
+    of_folds: Mapping[str, list[TableVectors]], of_all: Mapping[str, TableVectors]
+) -> dict[str, tuple[dict[str, list[np.ndarray]], dict[str, np.ndarray]]]:
+    """Return vectors for training rows, one a fold, and vectors for new rows, by way and table."""
+    whole = {name: net.vectors for name, net in of_all.items()}
+    plain = {name: [net.vectors for net in nets] for name, nets in of_folds.items()}
+    rotated = {name: aligned(nets) for name, nets in of_folds.items()}
+    onto_whole = {name: aligned([*nets, _heavy(of_all[name])])[:-1] for name, nets in of_folds.items()}
+    same = {name: [whole[name]] * len(nets) for name, nets in of_folds.items()}
+    return {
+        "as each network has them": (plain, _means(plain)),
+        "rotated, mean for new rows": (rotated, _means(rotated)),
+        "rotated, refitted for new rows": (onto_whole, whole),
+        "refitted for all rows (the leak)": (same, whole),
+    }
+
+
+def _heavy(net: TableVectors) -> TableVectors:
+    """Return a network that counts so much more than others that they are rotated onto it."""
+    return TableVectors(net.vectors, net.counts * 1e6)
 
 
 def _means(vectors: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.mean(own, axis=0) for name, own in vectors.items()}
+    return {name: np.mean(of_folds, axis=0) for name, of_folds in vectors.items()}
 
 
-def _told(
-    tables: list[str], codes: list[np.ndarray], folds: list, train: Mapping, test: Mapping
-) -> Told:
-    """Vectors of training rows, each by the net without its fold, and of test rows; in one unit."""
-    first = np.empty((len(codes[0]), sum(test[name].shape[1] for name in tables)), np.float32)
-    for k, (_, held) in enumerate(folds):
-        first[held] = np.hstack([train[name][k][own] for name, own in zip(tables, codes[0][held].T)])
-    second = np.hstack([test[name][own] for name, own in zip(tables, codes[1].T)])
-    unit = (second.var(axis=0).sum() / len(tables)) ** 0.5
-    return Told(first / unit, second / unit)
+def _looked_up(
+    tables: Sequence[str],
+    codes: Sequence[np.ndarray],
+    folds: Sequence[Fold],
+    train: Mapping[str, Sequence[np.ndarray]],
+    test: Mapping[str, np.ndarray],
+) -> Encoded:
+    """Return vectors of training rows and of test rows in one unit.
+
+    A training row gets the vectors of the network that was trained without its fold.
+    """
+    of_train = np.empty((len(codes[0]), sum(test[name].shape[1] for name in tables)), np.float32)
+    for k, (_, held_out) in enumerate(folds):
+        by_column = zip(tables, codes[0][held_out].T)
+        of_train[held_out] = np.hstack([train[name][k][column] for name, column in by_column])
+    of_test = np.hstack([test[name][column] for name, column in zip(tables, codes[1].T)])
+    unit = (of_test.var(axis=0).sum() / len(tables)) ** 0.5
+    return Encoded(of_train / unit, of_test / unit)
 
 
 def show(cells: pd.DataFrame) -> None:
-    """Print the errors: a column a way."""
+    """Print the errors with a column for each way."""
     errors = cells.pivot_table(index=["data", "model"], columns="way", values="error", sort=False)
-    text = TextTable(
-        "data", "model", title="Error on the test rows, of categories alone", title_justify="left"
-    )
+    title = "Error on the test rows, of categories alone"
+    text = TextTable("data", "model", title=title, title_justify="left")
     for way in errors:
         text.add_column(str(way).replace(", ", ",\n"), justify="right")
     for key in errors.index:

@@ -1,7 +1,8 @@
-"""The demo: births per woman, five years ahead, for every country; what the net learned about each country.
+"""Forecast births per woman five years ahead, and show the vectors of the countries.
 
-`python -m experiments.demo` compares the embedding net with LightGBM on a split in time, exports the country vectors,
-shows the nearest countries of three, and writes a map and one page, `report.html`, into `outputs/demo`.
+`python -m experiments.demo` compares the embedding network with LightGBM on a split in time, exports the
+country vectors, shows the nearest countries of three, and writes a map and one page, `report.html`, into
+`outputs/demo`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import hydra
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from experiments.shared.settings import CONFIG_FOLDER, read_settings
 from tabemb import EmbeddingSpace
 from tabemb.compare import (
     Dataset,
@@ -36,11 +38,10 @@ from tabemb.compare import (
 )
 from tabemb.compare.sources import read_fertility
 
-CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "conf"
 HORIZON = 5
-"""Years between what is known and what is asked."""
+"""Years between the inputs and the target."""
 LEVEL, TREND = f"births_{HORIZON}_years_before", f"change_in_{HORIZON}_years_until_then"
-"""Inputs. The trend is given, not the level ten years before: every model tried forecasts better from it."""
+"""Inputs. Every model tried forecasts better from the trend than from the level ten years before."""
 GROUPS = (
     "Latin America & Caribbean (all income levels)",
     "OECD members",
@@ -56,15 +57,14 @@ NEAR_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9",
 @hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="demo")
 def main(config: DictConfig) -> None:
     started = time.perf_counter()
-    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    settings = read_settings(config)
     try:
         page = demo(**{**settings, "folder": Path(settings["folder"])})
     except ValueError as error:
-        # what a user can mend is told in a line; a traceback would bury it
+        # a traceback would bury the line that says what to change
         sys.exit(f"error: {error}")
-    _say(
-        f"\nAll of it in {time.perf_counter() - started:.0f} s, written to {page.parent}; open {page} in a browser."
-    )
+    seconds = time.perf_counter() - started
+    _print(f"\nFinished in {seconds:.0f} s; the files are in {page.parent}. Open {page} in a browser.")
 
 
 def demo(
@@ -79,7 +79,9 @@ def demo(
     isolate: bool,
     progress: bool,
 ) -> Path:
-    """Compare, learn the vectors, write everything; `conf/demo.yaml` explains the arguments and holds their defaults.
+    """Compare the models, fit the vectors and write everything.
+
+    `conf/demo.yaml` explains the arguments and holds their defaults.
 
     Returns
     -------
@@ -93,7 +95,7 @@ def demo(
     split = make_splits(dataset, protocol)[0]
     last_year = int(dataset.X["year"].iloc[split.train].max())
     about = introduction(dataset, last_year)
-    _say(about + "\n")
+    _print(about + "\n")
 
     specs = [ModelSpec(model, params if model == NET else {}) for model in models]
     results = run(
@@ -108,9 +110,9 @@ def demo(
     )
     naive = naive_sentence(dataset, split.test)
     print_report(results)
-    _say(f"  {naive}")
+    _print(f"  {naive}")
 
-    space = learn_vectors(dataset, split.train, params, seeds[0], n_jobs)
+    space = fit_vectors(dataset, split.train, params, seeds[0], n_jobs)
     nearest = {country: space.nearest(country, n_nearest) for country in countries}
     known = births.query("year <= @last_year")
     meaning = meaning_sentence(space, known, n_nearest)
@@ -126,13 +128,13 @@ def demo(
 
 
 def read_births() -> pd.DataFrame:
-    """Read births per woman in long rows: country, year, births; averages over groups of countries are left out."""
+    """Return births per woman by country and year, without averages over groups of countries."""
     births = read_fertility()
     return births.loc[~births["country"].isin(GROUPS), ["country", "year", "births"]]
 
 
 def forecasts(births: pd.DataFrame) -> Dataset:
-    """Ask for a country's births in a year, given their level and trend five years earlier."""
+    """Return the data set: births in a year, given their level and trend five years earlier."""
     known, before = _years_before(births, HORIZON), _years_before(births, 2 * HORIZON)
     rows = births.merge(known, on=["country", "year"]).merge(
         before, on=["country", "year"], suffixes=("", "_then")
@@ -150,31 +152,33 @@ def _years_before(births: pd.DataFrame, years: int) -> pd.DataFrame:
 
 
 def check_countries(countries: Sequence[str], dataset: Dataset) -> None:
-    """Refuse a country that the data lacks before anything is fitted, not after."""
+    """Refuse a country that the data lack before anything is fitted."""
     known = set(dataset.X["country"])
     for country in countries:
         if country not in known:
             near = difflib.get_close_matches(country, known, n=3) or sorted(known)[:3]
-            raise ValueError(f"countries: {country!r} is not in the data, which has {', '.join(near)}")
+            raise ValueError(f"countries: {country!r} is not in the data, which have {', '.join(near)}.")
 
 
 def introduction(dataset: Dataset, last_year: int) -> str:
-    """Say what is asked and of what data."""
+    """Return a paragraph on the data and the question."""
     countries, years = dataset.X["country"], dataset.X["year"]
     return (
-        f"Births per woman (World Bank) in {countries.nunique()} countries, {years.min()}-{years.max()}. "
-        f"The years up to {last_year} teach, the later ones are asked. "
-        f"The models see the country, the year, and what was known {HORIZON} years before: the births then, and their "
-        f"change in the {HORIZON} years up to then. lightgbm_td is LightGBM with published, well-tuned defaults."
+        f"Births per woman (World Bank) in {countries.nunique()} countries, "
+        f"{years.min()}-{years.max()}. The years up to {last_year} are training rows, the later ones "
+        f"test rows. The models see the country, the year, and the births {HORIZON} years before with "
+        f"their change in the {HORIZON} years up to then. "
+        "lightgbm_td is LightGBM with published, well-tuned defaults."
     )
 
 
 def naive_sentence(dataset: Dataset, test: np.ndarray) -> str:
-    """Tell the errors of two rules that learn nothing, to see what learning is worth."""
+    """Return a sentence with the errors of two rules that need no training."""
     truth, level, trend = dataset.y.iloc[test], dataset.X[LEVEL].iloc[test], dataset.X[TREND].iloc[test]
     return (
-        f"Without learning: repeating the births of {HORIZON} years before has rmse {_rmse(level, truth):.4f}, "
-        f"and letting their last change happen once more {_rmse(level + trend, truth):.4f}."
+        f"Without a model: repeating the births of {HORIZON} years before has rmse "
+        f"{_rmse(level, truth):.4f}, and adding their last change once more "
+        f"{_rmse(level + trend, truth):.4f}."
     )
 
 
@@ -182,10 +186,10 @@ def _rmse(predicted: pd.Series, truth: pd.Series) -> float:
     return float(np.sqrt(np.mean((predicted - truth) ** 2)))
 
 
-def learn_vectors(
+def fit_vectors(
     dataset: Dataset, train: np.ndarray, params: Mapping[str, Any], seed: int, n_jobs: int | None
 ) -> EmbeddingSpace:
-    """Fit the net once on all training rows and take its country vectors."""
+    """Fit the network on all training rows and return its country vectors."""
     X, y = dataset.X.iloc[train], dataset.y.iloc[train]
     net: Any = build_model(ModelSpec(NET, params), dataset.task, X, dataset.roles, seed, n_jobs)
     space: EmbeddingSpace = net.fit(X, y).spaces_["country"]
@@ -193,7 +197,7 @@ def learn_vectors(
 
 
 def meaning_sentence(space: EmbeddingSpace, births: pd.DataFrame, n_nearest: int) -> str:
-    """Tell how alike the births of countries with near vectors are, beside those of any two countries."""
+    """Return a sentence on how alike the births of countries with near vectors are."""
     curves = births.pivot(index="country", columns="year", values="births").reindex(space.categories)
     gaps = np.array(
         [curves.sub(curve).abs().mean(axis=1) for _, curve in curves.iterrows()]
@@ -202,10 +206,11 @@ def meaning_sentence(space: EmbeddingSpace, births: pd.DataFrame, n_nearest: int
         space.categories.get_indexer(pd.Index(space.nearest(c, n_nearest)["category"])) for c in space
     ]
     near = gaps[np.arange(len(space))[:, None], np.array(nearest)]  # (n_levels, n_nearest)
-    others = gaps[~np.eye(len(space), dtype=bool)]
+    of_any = gaps[~np.eye(len(space), dtype=bool)]
     return (
-        f"Over the years that taught, a country's births differ from those of its {n_nearest} nearest by "
-        f"{np.nanmean(near):.2f} on average, and from those of any other country by {np.nanmean(others):.2f}."
+        f"Over the training years, a country's births differ from those of its {n_nearest} nearest "
+        f"by {np.nanmean(near):.2f} on average, "
+        f"and from those of any other country by {np.nanmean(of_any):.2f}."
     )
 
 
@@ -218,14 +223,14 @@ def show_nearest(nearest: Mapping[str, pd.DataFrame], meaning: str) -> None:
     )
     for country in nearest:
         table.add_column(country)
-    cells = [
-        [f"{row.category} {row.similarity:.2f}" for row in found.itertuples()]
-        for found in nearest.values()
+    columns = [
+        [f"{row.category} {row.similarity:.2f}" for row in neighbours.itertuples()]
+        for neighbours in nearest.values()
     ]
-    for row in zip(*cells):
+    for row in zip(*columns):
         table.add_row(*row)
     Console().print("", table)
-    _say(f"  {meaning}")
+    _print(f"  {meaning}")
 
 
 def draw_map(space: EmbeddingSpace, births: pd.DataFrame, countries: Sequence[str]) -> Figure:
@@ -235,20 +240,20 @@ def draw_map(space: EmbeddingSpace, births: pd.DataFrame, countries: Sequence[st
     return space.map(
         color=latest.rename(f"births per woman, {year}"),
         highlight=countries,
-        title="Countries as the net sees them",
+        title="Countries by their vectors",
         figsize=(12, 9),
     )
 
 
 def draw_nearest(nearest: Mapping[str, pd.DataFrame], births: pd.DataFrame, last_year: int) -> Figure:
-    """Draw the births of each country beside those of its nearest, with all others in grey."""
+    """Draw the births of each country and of its nearest, with all other countries in grey."""
     curves = births.pivot(index="year", columns="country", values="births")
     figure = Figure(figsize=(11, 4.4), dpi=150, layout="constrained")
-    for axes, (country, found) in zip(
+    for axes, (country, neighbours) in zip(
         figure.subplots(1, len(nearest), sharey=True, squeeze=False)[0], nearest.items()
     ):
         axes.plot(curves.index, curves, color="#000000", alpha=0.06, linewidth=0.7, rasterized=True)
-        for near, color in zip(found["category"], NEAR_COLORS):
+        for near, color in zip(neighbours["category"], NEAR_COLORS):
             axes.plot(curves.index, curves[near], color=color, linewidth=1.2, label=near)
         axes.plot(curves.index, curves[country], color="#000000", linewidth=2.2, label=country)
         axes.axvline(last_year + 0.5, color="#888888", linewidth=0.8, linestyle=":")
@@ -274,31 +279,31 @@ def page_sections(
     nearest: Mapping[str, pd.DataFrame],
     figures: Mapping[str, Figure],
 ) -> list[tuple[str, str]]:
-    """Make the page's own sections: headings and HTML."""
-    tables = "".join(_nearest_html(country, found) for country, found in nearest.items())
+    """Return the headings and the HTML of the sections that the comparison's page does not have."""
+    tables = "".join(_nearest_html(country, neighbours) for country, neighbours in nearest.items())
     beside = f"<div style='display: flex; flex-wrap: wrap; gap: 0 3rem'>{tables}</div>"
     curves = figure_html(
         figures["nearest"],
-        "Black: the country. Colours: its nearest. Right of the dotted line: years that no model was taught.",
+        "Black: the country. Colours: its nearest. Right of the dotted line: the test years.",
     )
     return [
-        ("What is asked", f"<p>{escape(about)} {escape(naive)}</p>"),
+        ("The question", f"<p>{escape(about)} {escape(naive)}</p>"),
         ("Nearest countries", f"<p>{escape(meaning)}</p>{beside}{curves}"),
         (
             "Map of the countries",
-            figure_html(figures["map"], "t-SNE of the country vectors that the net learned."),
+            figure_html(figures["map"], "t-SNE of the network's country vectors."),
         ),
     ]
 
 
-def _nearest_html(country: str, found: pd.DataFrame) -> str:
-    rows = zip(found["category"], found["similarity"])
+def _nearest_html(country: str, neighbours: pd.DataFrame) -> str:
+    rows = zip(neighbours["category"], neighbours["similarity"])
     body = "".join(f"<tr><td>{escape(near)}</td><td>{cosine:.2f}</td></tr>" for near, cosine in rows)
     head = f"<tr><th>{escape(country)}</th><th>cosine</th></tr>"
     return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     Console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,14 +1,12 @@
-"""What the vectors of Rossmann's states and stores know (Guo & Berkhahn 2016, figures 3 to 5).
+"""Draw what the vectors of Rossmann's states and stores know (Guo & Berkhahn 2016, figures 3 to 5).
 
-`python -m experiments.rossmann_map` draws the states' vectors beside the map of Germany, distances of 10,000 pairs of
-stores against the difference of their mean sales, and the stores' first principal component against their sales.
-The net and the picture are kept under `outputs/rossmann_map`.
+`python -m experiments.rossmann_map` draws the states' vectors beside the map of Germany, distances of
+10,000 pairs of stores against the difference of their mean sales, and the stores' first principal
+component against their sales. The network and the picture are kept under `outputs/rossmann_map`.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,18 +17,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from scipy.spatial import procrustes
 from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
 
 import tabemb
-from experiments.rossmann import INPUTS, read_sales
+from experiments.shared.sales import INPUTS, read_sales
+from experiments.shared.settings import CONFIG_FOLDER, read_settings
 from tabemb import EmbeddingRegressor, EmbeddingSpace
 from tabemb.spaces.maps import place_labels
 
-CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "conf"
 STATES = {
     # name, and degrees north and east of the middle of the state
     "BE": ("Berlin", 52.5, 13.4),
@@ -47,32 +45,26 @@ STATES = {
     "TH": ("Thuringia", 50.9, 11.0),
 }
 EAST = ("BE", "SN", "ST", "TH")
-"""East Germany before 1990; of Berlin, a half."""
+"""States of East Germany before 1990; of Berlin, a half."""
 AREA = 50.0
 WEST_COLOR, EAST_COLOR = "#0072B2", "#D55E00"
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="rossmann_map")
 def main(config: DictConfig) -> None:
-    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    path = Path(os.environ.get("TABEMB_DATA") or ".") / "rossmann.parquet"
-    if not os.environ.get("TABEMB_DATA") or not path.exists():
-        sys.exit(
-            "error: TABEMB_DATA must name a folder that holds rossmann.parquet (Kaggle: Rossmann Store Sales)"
-        )
-    sales = read_sales(path)
-    net = find_net(sales, settings)
+    settings, sales = read_settings(config), read_sales()
+    net = fitted_net(sales, settings)
     stores, states = net.spaces_["store"], net.spaces_["state"]
     by_store = np.log(sales["sales"]).groupby(sales["store"]).mean()
     pairs = store_pairs(stores, by_store, settings["n_pairs"], settings["seed"])
     first = first_component(stores, by_store)
-    figure = draw(states, pairs, first)
-    figure.savefig(Path(settings["folder"]) / "rossmann_map.png")
-    tell(states, pairs, first, Path(settings["folder"]) / "rossmann_map.png")
+    path = Path(settings["folder"]) / "rossmann_map.png"
+    draw(states, pairs, first).savefig(path)
+    show(states, pairs, first, path)
 
 
-def find_net(sales: pd.DataFrame, settings: Mapping[str, Any]) -> EmbeddingRegressor:
-    """The net over the paper's seven inputs, fitted once and kept."""
+def fitted_net(sales: pd.DataFrame, settings: Mapping[str, Any]) -> EmbeddingRegressor:
+    """Return the network over the paper's seven inputs, which is fitted once and kept."""
     path = Path(settings["folder"]) / "net.tabemb"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,11 +72,14 @@ def find_net(sales: pd.DataFrame, settings: Mapping[str, Any]) -> EmbeddingRegre
         roles: dict[str | int, str] = dict.fromkeys(INPUTS, "categorical")
         net = EmbeddingRegressor(roles=roles, random_state=settings["seed"], **settings["net"])
         tabemb.save(net.fit(rows[INPUTS], rows["sales"]), path)
-    return tabemb.load(path)
+    fitted: EmbeddingRegressor = tabemb.load(path)
+    return fitted
 
 
-def store_pairs(stores: EmbeddingSpace, by_store: pd.Series, n_pairs: int, seed: int) -> pd.DataFrame:
-    """Random pairs of stores: the distance of their vectors, and of their mean log sales."""
+def store_pairs(
+    stores: EmbeddingSpace, by_store: pd.Series[float], n_pairs: int, seed: int
+) -> pd.DataFrame:
+    """Return the distance of vectors and the difference of mean log sales of random pairs of stores."""
     a, b = np.random.default_rng(seed).integers(0, len(stores), (2, n_pairs))
     a, b = a[a != b], b[a != b]
     sales = by_store[stores.categories].to_numpy()
@@ -92,40 +87,41 @@ def store_pairs(stores: EmbeddingSpace, by_store: pd.Series, n_pairs: int, seed:
     return pd.DataFrame({"distance": distance, "difference": np.abs(sales[a] - sales[b])})
 
 
-def first_component(stores: EmbeddingSpace, by_store: pd.Series) -> pd.DataFrame:
-    """The stores' first principal component, the way round that rises with their mean log sales."""
+def first_component(stores: EmbeddingSpace, by_store: pd.Series[float]) -> pd.DataFrame:
+    """Return the stores' first principal component and mean log sales, which it rises with."""
     sales = by_store[stores.categories].to_numpy()
     component = stores.coordinates("pca", metric="euclidean")["x"].to_numpy()
-    return pd.DataFrame(
-        {"component": component * np.sign(np.corrcoef(component, sales)[0, 1]), "sales": sales}
-    )
+    component = component * np.sign(np.corrcoef(component, sales)[0, 1])
+    return pd.DataFrame({"component": component, "sales": sales})
 
 
 def geography(states: EmbeddingSpace) -> np.ndarray:
-    """Kilometres east and north of the middle of Germany, (n_states, 2)."""
+    """Return kilometres east and north of the middle of Germany, (n_states, 2)."""
     degrees = np.array([STATES[state][1:] for state in states.categories])
-    return np.column_stack(
-        [(degrees[:, 1] - 10.3) * 111 * np.cos(np.radians(51)), (degrees[:, 0] - 51.2) * 111]
-    )
+    east = (degrees[:, 1] - 10.3) * 111 * np.cos(np.radians(51))
+    return np.column_stack([east, (degrees[:, 0] - 51.2) * 111])
 
 
 def agreement(states: EmbeddingSpace, n_draws: int = 10_000) -> tuple[float, float]:
-    """Rank correlation of the states' distances in space and on the map, and its chance among shuffled states."""
+    """Return the rank correlation of the states' distances in space and on the map, and its p-value.
+
+    The p-value is the share of ``n_draws`` permutations of the states that correlate as much.
+    """
     rng, places = np.random.default_rng(0), geography(states)
-    near = pdist(states.vectors, "cosine")
-    found = spearmanr(near, pdist(places)).statistic
-    drawn = [spearmanr(near, pdist(rng.permutation(places))).statistic for _ in range(n_draws)]
-    return float(found), float(np.mean(np.array(drawn) >= found))
+    in_space = pdist(states.vectors, "cosine")
+    correlation = spearmanr(in_space, pdist(places)).statistic
+    drawn = [spearmanr(in_space, pdist(rng.permutation(places))).statistic for _ in range(n_draws)]
+    return float(correlation), float(np.mean(np.array(drawn) >= correlation))
 
 
 def draw(states: EmbeddingSpace, pairs: pd.DataFrame, first: pd.DataFrame) -> Figure:
-    """Four panels: the map of Germany, the states' vectors, distances of stores, their first component."""
+    """Draw the map of Germany, the states' vectors, distances of stores, and their first component."""
     figure = Figure(figsize=(12, 9), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     (earth, space), (distances, component) = figure.subplots(2, 2)
     maps = (
-        (earth, geography(states), "where they lie"),
-        (space, on_the_map(states), "their vectors, turned likewise"),
+        (earth, geography(states), "on the map"),
+        (space, towards_the_map(states), "their vectors, rotated towards the map"),
     )
     for ax, places, title in maps:
         _states(ax, states, places, f"12 states of Germany: {title}")
@@ -133,7 +129,8 @@ def draw(states: EmbeddingSpace, pairs: pd.DataFrame, first: pd.DataFrame) -> Fi
     distances.set_title(f"{len(pairs):,} pairs of stores", loc="left", fontweight="bold")
     _cloud(component, first, "first principal component of the stores' vectors", "mean log sales")
     component.set_title(f"{len(first):,} stores", loc="left", fontweight="bold")
-    figure.draw_without_rendering()  # labels are placed in pixels: the layout must be settled before
+    # labels are placed in pixels, so the layout must be settled before
+    figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for ax, places, _ in maps:
         _label(ax, states, places)
@@ -141,16 +138,17 @@ def draw(states: EmbeddingSpace, pairs: pd.DataFrame, first: pd.DataFrame) -> Fi
     return figure
 
 
-def on_the_map(states: EmbeddingSpace) -> np.ndarray:
-    """The states' two main directions, turned, mirrored and scaled towards the map: (n_states, 2)."""
+def towards_the_map(states: EmbeddingSpace) -> np.ndarray:
+    """Return the states' two main directions, moved as near to the map as can be: (n_states, 2)."""
     plane = states.coordinates("pca").to_numpy()
-    return procrustes(geography(states), plane)[1]
+    moved: np.ndarray = procrustes(geography(states), plane)[1]
+    return moved
 
 
 def _states(ax: Axes, states: EmbeddingSpace, places: np.ndarray, title: str) -> None:
-    for name, color, own in (("west", WEST_COLOR, False), ("east", EAST_COLOR, True)):
-        chosen = np.isin(states.categories, EAST) == own
-        ax.scatter(places[chosen, 0], places[chosen, 1], color=color, s=AREA, label=name)
+    is_east = np.isin(states.categories, EAST)
+    for name, color, rows in (("west", WEST_COLOR, ~is_east), ("east", EAST_COLOR, is_east)):
+        ax.scatter(places[rows, 0], places[rows, 1], color=color, s=AREA, label=name)
     ax.set_title(title, loc="left", fontweight="bold")
     ax.set(xticks=[], yticks=[])
     ax.margins(0.25)
@@ -170,18 +168,19 @@ def _cloud(ax: Axes, table: pd.DataFrame, x_label: str, y_label: str) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def tell(states: EmbeddingSpace, pairs: pd.DataFrame, first: pd.DataFrame, path: Path) -> None:
-    """Print what the picture shows as figures."""
-    found, chance = agreement(states)
-    say = Console(highlight=False, soft_wrap=True).print
-    say(
-        f"states: distances in space and on the map, rank correlation {found:.2f} (chance of as much: {chance:.4f})"
+def show(states: EmbeddingSpace, pairs: pd.DataFrame, first: pd.DataFrame, path: Path) -> None:
+    """Print the correlations that the picture shows."""
+    correlation, p_value = agreement(states)
+    of_pairs = spearmanr(*pairs.T.to_numpy()).statistic
+    of_first = np.corrcoef(*first.T.to_numpy())[0, 1]
+    lines = (
+        "states: distances in space and on the map, "
+        f"rank correlation {correlation:.2f} (permutation p-value: {p_value:.4f})",
+        f"pairs of stores: distance and difference of sales, rank correlation {of_pairs:.2f}",
+        f"stores: first component and sales, correlation {of_first:.2f}",
+        f"picture: {path}",
     )
-    say(
-        f"pairs of stores: distance and difference of sales, rank correlation {spearmanr(*pairs.T.to_numpy())[0]:.2f}"
-    )
-    say(f"stores: first component and sales, correlation {np.corrcoef(*first.T.to_numpy())[0, 1]:.2f}")
-    say(f"picture: {path}")
+    Console(highlight=False, soft_wrap=True).print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Entity embeddings for tables and event logs: scikit-learn estimators whose category vectors leave the model."""
+"""Entity embeddings for tables and event logs, as scikit-learn estimators."""
 
 from tabemb.data.aggregates import AggregateJoiner
 from tabemb.data.joins import HistoryJoiner
@@ -7,10 +7,10 @@ from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.sequences import SequenceEncoder
-from tabemb.files import load, save
+from tabemb.saving.native import load, save
 from tabemb.spaces.space import EmbeddingSpace
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "AggregateJoiner",
     "EmbeddingClassifier",

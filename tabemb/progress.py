@@ -1,4 +1,4 @@
-"""A progress bar for what takes long."""
+"""Progress bars for work that takes long."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ BAR_DELAY = 3.0
 
 
 def bar_settings(show: bool | None = None) -> dict[str, Any]:
-    """Arguments of tqdm for a bar that shows only when the work takes long; None: and on a terminal alone."""
+    """Return arguments of tqdm for a bar that appears late; ``show=None``: and only on a terminal."""
     return {"disable": None if show is None else not show, "delay": BAR_DELAY, "leave": False}
 
 
-def progress(total: int, unit: str = "it", show: bool | None = None) -> tqdm:
-    """Return a bar with `bar_settings`."""
+def progress(total: int, unit: str = "it", show: bool | None = None) -> tqdm[Any]:
+    """Return a bar of ``total`` units with `bar_settings`."""
     return tqdm(total=total, unit=unit, **bar_settings(show))

@@ -1,8 +1,9 @@
-"""The target: between the user's answers and a network's outputs, with the loss that joins them."""
+"""Targets: from the user's y to tensors, losses and predictions; a kind of target is one class."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,17 +14,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 MANY_CLASSES = 1000
-"""Classes from which each has a vector, and a step of training compares the answers with some classes alone."""
+"""With more classes than this, each has a vector, and a training step uses a sample of them."""
 N_DRAWN = 512
-"""Classes that are drawn for a step, beside those that are answers in it."""
+"""Classes that are drawn for a step, in addition to the classes of the batch."""
 MOST_RESPONSES = 16
-"""Classes, the most frequent ones, among the responses of many."""
+"""Responses of a target with many classes: indicators of the most frequent ones."""
 
 
 class Sample(NamedTuple):
-    """Some of many classes, for one step.
+    """The classes that one training step uses, of very many.
 
-    Their codes (m,), where among them each answer is (n,), the logarithm of each class's chance to be there (m,).
+    Parameters
+    ----------
+    classes : int64 tensor of shape (m,)
+        Codes of the classes.
+    places : int64 tensor of shape (n,)
+        Position of the class of each row among them.
+    log_chance : tensor of shape (m,)
+        Logarithm of each class's probability to be in the sample, which the loss subtracts from its
+        output.
     """
 
     classes: Tensor
@@ -32,62 +41,93 @@ class Sample(NamedTuple):
 
 
 class Target:
-    """One kind of target. Outputs are (n, n_members, n_outputs); encoded answers are (n, ...) tensors.
+    """One kind of target: encoding of y, loss of a network's outputs, predictions in the user's unit.
 
-    ``n_outputs``, ``bias`` (the output that predicts the marginal) and the scale are learned by :meth:`fit`.
+    Outputs are tensors (n, n_members, n_outputs), where members are the networks of an ensemble. Encoded
+    targets are tensors (n, ...).
+
+    Attributes
+    ----------
+    n_outputs : int
+        Outputs that a network needs.
+    bias : tensor of shape (n_outputs,)
+        Outputs that predict the marginal distribution of y, where training starts.
+    classes_ : ndarray or list of ndarray or None
+        The labels of a class target; a list for several targets.
+    gives_shares : bool
+        Whether `responses` are indicators, so that their means are shares.
+    has_many_classes : bool
+        Whether a training step needs a `sample` of the classes.
     """
 
     n_outputs: int
     bias: Tensor
-    classes_: Any = None  # labels, or a list of them, of class targets
-    gives_shares = False  # whether responses are indicators
+    classes_: Any = None
+    gives_shares = False
     has_many_classes = False
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> Target:
-        """Learn the labels or the scale from training answers."""
+        """Fit the labels or the scale of training targets.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n,) or (n, n_targets)
+        weights : ndarray of shape (n,), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            y holds values that this target cannot have.
+        """
         raise NotImplementedError
 
     def encode(self, y: np.ndarray) -> Tensor:
-        """Answers as the tensor that the loss wants."""
+        """Return targets as the tensor that `loss` takes."""
         raise NotImplementedError
 
     def responses(self, y: np.ndarray) -> np.ndarray:
-        """Answers as numbers whose mean by level is worth knowing, float64 (n, n_responses)."""
+        """Return targets as numbers whose means by level are effects, float64 (n, n_responses)."""
         return self.encode(y).double().numpy().reshape(len(y), -1)
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Loss of each member on each row, (n, n_members)."""
+        """Return the loss of each member on each row, (n, n_members), from encoded targets."""
         raise NotImplementedError
 
     def sample(self, y: Tensor) -> Sample | None:
-        """The classes that a step compares these answers with, where it is not all of them."""
+        """Return the classes that a training step with these encoded targets uses; None: all classes."""
         return None
 
     def noise(self, loss: Tensor) -> Tensor | float:
-        """The unit of the loss, from its mean over a batch: what a loss of one unit of log likelihood comes to."""
+        """Return the loss that stands for one unit of log likelihood, from the mean loss of a batch.
+
+        The prior of the vectors is in units of log likelihood; multiplied by this it can be added to the
+        loss.
+        """
         return 1.0
 
     def average(self, outputs: Tensor) -> Tensor:
-        """One output for all members, (n, 1, n_outputs), whose prediction is the members' mean prediction."""
+        """Return outputs (n, 1, n_outputs) whose prediction is the mean of the members' predictions."""
         return outputs.mean(1, keepdim=True)
 
     def predict(self, outputs: Tensor) -> Any:
-        """Prediction in the user's unit, or probabilities, from outputs of all members."""
+        """Return the mean prediction of all members: in the user's unit, or probabilities."""
         raise NotImplementedError
 
 
-def _per_member(loss: Any, outputs: Tensor, y: Tensor) -> Tensor:
-    """Apply a loss of torch that takes (rows, ...) to every member's output for the same answers."""
-    n, k = outputs.shape[:2]
-    return (
-        loss(outputs.flatten(0, 1), y.repeat_interleave(k, dim=0), reduction="none")
-        .view(n, k, -1)
-        .mean(-1)
-    )
+def _loss_by_member(loss: Callable[..., Tensor], outputs: Tensor, y: Tensor) -> Tensor:
+    """Apply a loss of torch to the outputs of every member; (n, n_members)."""
+    n, n_members = outputs.shape[:2]
+    by_row_and_member = y.repeat_interleave(n_members, dim=0)
+    losses = loss(outputs.flatten(0, 1), by_row_and_member, reduction="none")  # (n x n_members, ...)
+    return losses.view(n, n_members, -1).mean(-1)
 
 
 class ClassTarget(Target):
-    """One class of several, by softmax and log loss."""
+    """One class of several, by softmax and log loss; predictions are probabilities (n, n_classes)."""
 
     gives_shares = True
 
@@ -96,8 +136,8 @@ class ClassTarget(Target):
         self.n_outputs = len(self.classes_)
         if self.n_outputs < 2:
             raise ValueError(
-                f"y holds only one class, {self.classes_.tolist()[0]!r}, among the rows with a weight above zero; a "
-                "classifier needs at least two classes."
+                f"y holds only one class, {self.classes_.tolist()[0]!r}, among the rows with a weight "
+                "above zero; a classifier needs at least two classes."
             )
         share = np.bincount(codes, weights) / (len(y) if weights is None else weights.sum())
         self.bias = torch.as_tensor(np.log(share), dtype=torch.float32)
@@ -105,33 +145,41 @@ class ClassTarget(Target):
         return self
 
     def sample(self, y: Tensor) -> Sample | None:
-        """Answers of the others and classes drawn by their share (sampled softmax, Bengio & Senecal 2008)."""
+        """Return the classes of the batch and classes drawn by their share.
+
+        This is sampled softmax (Bengio & Senecal 2008). For the chance that a class is in the sample,
+        the classes of the batch are taken for draws too.
+        """
         if not self.has_many_classes:
             return None
         share = self.bias.exp().to(y.device)
         drawn = torch.multinomial(share, N_DRAWN, replacement=True)
         classes, places = torch.unique(torch.cat([y, drawn]), return_inverse=True)
+        # a class is absent with the probability (1 - share) ** draws
         log_absent = (len(y) + N_DRAWN) * torch.log1p(-share[classes])
         return Sample(classes, places[: len(y)], torch.log(-torch.expm1(log_absent)))
 
     def encode(self, y: np.ndarray) -> Tensor:
         codes = pd.Index(self.classes_).get_indexer(pd.Index(y))
         if (codes < 0).any():
-            raise ValueError(f"eval_y holds class {y[codes < 0].tolist()[0]!r}, which y does not hold.")
+            raise ValueError(
+                f"eval_y holds class {y[codes < 0].tolist()[0]!r}, which y does not hold; the classes "
+                "of eval_y must be among those of y."
+            )
         return torch.as_tensor(codes)
 
     def responses(self, y: np.ndarray) -> np.ndarray:
-        """Indicators of the classes; of two, that of the second says all, of many, those of the most frequent."""
+        """Return indicators of the classes: the second of two, the most frequent ones of many."""
         codes = self.encode(y).numpy()
         if self.has_many_classes:
-            return (
-                codes[:, None] == np.argsort(-self.bias.numpy(), kind="stable")[:MOST_RESPONSES]
-            ).astype(float)
-        indicators = np.eye(self.n_outputs)[codes]
+            frequent = np.argsort(-self.bias.numpy(), kind="stable")[:MOST_RESPONSES]
+            is_class: np.ndarray = codes[:, None] == frequent
+            return is_class.astype(float)
+        indicators: np.ndarray = np.eye(self.n_outputs)[codes]
         return indicators[:, 1:] if self.n_outputs == 2 else indicators
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
-        return _per_member(F.cross_entropy, outputs, y)
+        return _loss_by_member(F.cross_entropy, outputs, y)
 
     def average(self, outputs: Tensor) -> Tensor:
         log_probability = outputs.log_softmax(-1)
@@ -143,13 +191,17 @@ class ClassTarget(Target):
 
 
 class MultilabelTarget(Target):
-    """Several yes/no answers at once, by independent logits; y is (n, n_labels) of 0 and 1."""
+    """Several yes/no labels at once, by independent logits.
+
+    y is (n, n_labels) of 0 and 1; predictions are probabilities of 1, (n, n_labels).
+    """
 
     gives_shares = True
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> MultilabelTarget:
         self.n_outputs = y.shape[1]
         self.classes_ = [np.array([0, 1]) for _ in range(self.n_outputs)]
+        # clipped, so that the logit of a label that is never or always 1 is finite
         share = np.clip(np.average(y, axis=0, weights=weights), 1e-3, 1 - 1e-3)
         self.bias = torch.as_tensor(np.log(share / (1 - share)), dtype=torch.float32)
         return self
@@ -158,7 +210,7 @@ class MultilabelTarget(Target):
         return torch.tensor(y, dtype=torch.float32)
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
-        return _per_member(F.binary_cross_entropy_with_logits, outputs, y)
+        return _loss_by_member(F.binary_cross_entropy_with_logits, outputs, y)
 
     def average(self, outputs: Tensor) -> Tensor:
         return torch.logit(outputs.sigmoid().mean(1, keepdim=True), eps=1e-7)
@@ -168,7 +220,11 @@ class MultilabelTarget(Target):
 
 
 class MultioutputClassTarget(Target):
-    """Several class targets at once; y is (n, n_targets), each column with classes of its own."""
+    """Several class targets at once.
+
+    y is (n, n_targets), each column with its classes; predictions are a list of probabilities, one array
+    a target.
+    """
 
     gives_shares = True
 
@@ -180,19 +236,21 @@ class MultioutputClassTarget(Target):
         return self
 
     def _split(self, outputs: Tensor) -> tuple[Tensor, ...]:
-        return outputs.split([target.n_outputs for target in self.targets], dim=-1)
+        """Split outputs by target."""
+        widths = [target.n_outputs for target in self.targets]
+        parts: tuple[Tensor, ...] = torch.split(outputs, widths, dim=-1)
+        return parts
 
     def encode(self, y: np.ndarray) -> Tensor:
         return torch.stack([target.encode(column) for target, column in zip(self.targets, y.T)], dim=1)
 
     def responses(self, y: np.ndarray) -> np.ndarray:
-        return np.concatenate(
-            [target.responses(column) for target, column in zip(self.targets, y.T)], axis=1
-        )
+        responses = [target.responses(column) for target, column in zip(self.targets, y.T)]
+        return np.concatenate(responses, axis=1)
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         parts = zip(self.targets, self._split(outputs), y.unbind(1))
-        return torch.stack([target.loss(part, answer) for target, part, answer in parts]).mean(0)
+        return torch.stack([target.loss(part, column) for target, part, column in parts]).mean(0)
 
     def average(self, outputs: Tensor) -> Tensor:
         parts = zip(self.targets, self._split(outputs))
@@ -203,21 +261,26 @@ class MultioutputClassTarget(Target):
 
 
 class NumberTarget(Target):
-    """One number or several at once; y is standardised inside and predictions come back in the user's unit."""
+    """One number or several at once, by squared error.
+
+    y is (n,) or (n, n_targets). It is standardised for the network, and predictions come back in the
+    user's unit and shape.
+    """
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> NumberTarget:
         columns = y.reshape(len(y), -1)
         self.one_dimensional = y.ndim == 1
         self.n_outputs = columns.shape[1]
-        self._learn_scale(columns, weights)
+        self._fit_scale(columns, weights)
         return self
 
-    def _learn_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
+    def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
+        """Measure the centre and scale of each column, and the bias."""
         self.center = np.average(y, axis=0, weights=weights)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):  # the error below names the reason
             spread = np.sqrt(np.average((y - self.center) ** 2, axis=0, weights=weights))
         if not np.isfinite(spread).all():
-            raise ValueError(f"y spreads too far to be scaled: it holds {y.min()} and {y.max()}.")
+            raise ValueError(f"y spreads too far to be scaled; it holds {y.min()} and {y.max()}.")
         self.scale = np.where(spread > 0, spread, 1.0)
         self.bias = torch.zeros(self.n_outputs)
 
@@ -229,25 +292,32 @@ class NumberTarget(Target):
         return (outputs - y.unsqueeze(1)).square().mean(-1)
 
     def noise(self, loss: Tensor) -> Tensor | float:
-        """The variance of normal errors, or the scale of Laplace ones, is their mean loss itself."""
+        """Return the mean loss: the variance of normal errors, or the scale of Laplace ones."""
         return loss.detach()
 
     def predict(self, outputs: Tensor) -> np.ndarray:
         scaled = self.average(outputs)[:, 0].double().numpy(force=True)
-        return self._shaped(scaled * self.scale + self.center)
+        return self._as_given(scaled * self.scale + self.center)
 
-    def _shaped(self, values: np.ndarray) -> np.ndarray:
+    def _as_given(self, values: np.ndarray) -> np.ndarray:
+        """Return predictions (n, n_targets) in the shape that y had in ``fit``."""
         return values[:, 0] if self.one_dimensional else values
 
 
 class QuantileTarget(NumberTarget):
-    """A quantile, by the pinball loss; ``level`` is between 0 and 1."""
+    """A quantile, by the pinball loss.
+
+    Parameters
+    ----------
+    level : float
+        Above 0 and below 1.
+    """
 
     def __init__(self, level: float) -> None:
         self.level = level
 
-    def _learn_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
-        super()._learn_scale(y, weights)
+    def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
+        super()._fit_scale(y, weights)
         marginal = np.quantile(y, self.level, axis=0, weights=weights, method="inverted_cdf")
         self.bias = torch.as_tensor((marginal - self.center) / self.scale, dtype=torch.float32)
 
@@ -269,10 +339,11 @@ class MedianTarget(QuantileTarget):
 class CountTarget(NumberTarget):
     """A count or another number >= 0, by the Poisson deviance with a log link."""
 
-    def _learn_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
+    def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         if (y < 0).any():
             raise ValueError(f"loss='poisson' needs y >= 0; y holds {y.min()}.")
         mean = np.average(y, axis=0, weights=weights)
+        # counts are only divided by their mean: the log link then predicts the mean from an output of 0
         self.center, self.scale = np.zeros_like(mean), np.where(mean > 0, mean, 1.0)
         self.bias = torch.zeros(self.n_outputs)
 
@@ -280,25 +351,26 @@ class CountTarget(NumberTarget):
         return (outputs.exp() - y.unsqueeze(1) * outputs).mean(-1)
 
     def noise(self, loss: Tensor) -> Tensor | float:
+        """Return 1: the Poisson deviance is a log likelihood."""
         return 1.0
 
     def average(self, outputs: Tensor) -> Tensor:
         return (outputs.logsumexp(1) - math.log(outputs.shape[1])).unsqueeze(1)
 
     def predict(self, outputs: Tensor) -> np.ndarray:
-        return self._shaped(self.average(outputs)[:, 0].double().exp().numpy(force=True) * self.scale)
+        return self._as_given(self.average(outputs)[:, 0].double().exp().numpy(force=True) * self.scale)
 
 
 class RelativeTarget(NumberTarget):
-    """A number > 0, by absolute percentage error, with a log link.
+    """A number > 0, by absolute percentage error with a log link.
 
     The outputs are standardised logarithms; the loss is taken on the numbers themselves.
     """
 
-    def _learn_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
+    def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         if (y <= 0).any():
             raise ValueError(f"loss='absolute_percentage_error' needs y > 0; y holds {y.min()}.")
-        super()._learn_scale(np.log(y), weights)
+        super()._fit_scale(np.log(y), weights)
 
     def encode(self, y: np.ndarray) -> Tensor:
         return super().encode(np.log(y))
@@ -309,7 +381,7 @@ class RelativeTarget(NumberTarget):
 
     def predict(self, outputs: Tensor) -> np.ndarray:
         scaled = self.average(outputs)[:, 0].double().numpy(force=True)
-        return self._shaped(np.exp(scaled * self.scale + self.center))
+        return self._as_given(np.exp(scaled * self.scale + self.center))
 
 
 NUMBER_TARGETS: dict[str, type[NumberTarget]] = {
@@ -323,7 +395,7 @@ NUMBER_TARGETS: dict[str, type[NumberTarget]] = {
 
 
 def class_target(y: np.ndarray) -> Target:
-    """The target that suits a classifier's y.
+    """Return the target for a classifier's y, not yet fitted.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread, a headless canvas, small settings, and small frames with planted structure."""
+"""Shared by all tests: one thread, a headless canvas, small settings, small frames."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def small() -> dict:
 
 @pytest.fixture
 def shops() -> tuple[pd.DataFrame, pd.Series]:
-    """1,200 rows whose target is a known effect of a shop and a slope on a number, nearly without noise."""
+    """1,200 rows whose target is a known effect of a shop and a slope on a number, nearly without
+    noise."""
     rng = np.random.default_rng(0)
     effects = {"north": -2.0, "south": 0.0, "east": 1.0, "west": 3.0}
     shop = rng.choice(list(effects), 1200)

@@ -6,8 +6,17 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
-from experiments.compare import CONFIG_FOLDER, RUN_OPTIONS, compare, protocol_for
-from tabemb.compare import MODELS, Dataset, ModelSpec, load_dataset
+from tabemb.compare import (
+    MODELS,
+    Dataset,
+    ModelSpec,
+    choose_protocol,
+    conf_folder,
+    config_options,
+    dataset_options,
+    load_dataset,
+)
+from tabemb.compare.command import RUN_OPTIONS, run_config
 from tabemb.compare.models import find_model
 
 
@@ -17,16 +26,12 @@ def table(**columns):
     )
 
 
-def options(group):
-    return sorted(path.stem for path in (CONFIG_FOLDER / group).glob("*.yaml"))
-
-
 def composed(*overrides):
-    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         return compose("compare", list(overrides))
 
 
-@pytest.mark.parametrize("name", options("dataset"))
+@pytest.mark.parametrize("name", config_options("dataset"))
 def test_every_data_set_composes_and_only_holds_arguments(name):
     needed = {
         "file": ["dataset.path=t.csv", "dataset.target=y"],
@@ -40,18 +45,26 @@ def test_every_data_set_composes_and_only_holds_arguments(name):
     assert config["name"] or name == "file"
 
 
+def test_a_data_set_is_described_by_its_name():
+    assert dataset_options("fertility")["time"] == "year"
+    with pytest.raises(
+        ValueError, match=r"no dataset 'fertilty' in conf/dataset \(did you mean 'fertil"
+    ):
+        dataset_options("fertilty")
+
+
 def test_every_model_has_a_file_and_is_registered():
-    assert options("model") == sorted(MODELS)
+    assert config_options("model") == sorted(MODELS)
     for name in MODELS:
         (spec,) = composed(f"model={name}").models.values()
         assert find_model(ModelSpec(**spec).name) is MODELS[name]
 
 
-@pytest.mark.parametrize("name", options("protocol"))
+@pytest.mark.parametrize("name", config_options("protocol"))
 def test_every_protocol_composes(name):
     config = composed(f"protocol={name}").protocol
     assert config.kind == name
-    assert protocol_for(table(), dict(config)).kind == ("holdout" if name == "auto" else name)
+    assert choose_protocol(table(), dict(config)).kind == ("holdout" if name == "auto" else name)
 
 
 @pytest.mark.parametrize(
@@ -65,14 +78,14 @@ def test_every_protocol_composes(name):
 )
 def test_auto_is_the_protocol_that_the_data_set_is_made_for(columns, label):
     options = {"kind": "auto", "test_size": 0.25, "seed": 0}
-    assert protocol_for(table(**dict.fromkeys(columns, pd.Series([1, 2]))), options).label == label
+    assert choose_protocol(table(**dict.fromkeys(columns, pd.Series([1, 2]))), options).label == label
 
 
-@pytest.mark.parametrize("name", options("experiment"))
+@pytest.mark.parametrize("name", config_options("experiment"))
 def test_every_experiment_composes_and_opens_with_its_command(name):
     config = composed(f"experiment={name}")
     assert set(RUN_OPTIONS) <= set(config)
-    text = (CONFIG_FOLDER / "experiment" / f"{name}.yaml").read_text().splitlines()
+    text = (conf_folder() / "experiment" / f"{name}.yaml").read_text().splitlines()
     assert text[0] == "# @package _global_"
     assert text[1].startswith("# python -m experiments.compare")
     assert f"experiment={name}" in text[1]
@@ -95,9 +108,9 @@ def test_a_wrong_name_lists_what_there_is():
 
 
 def test_a_sweep_of_the_suite_names_data_sets_that_exist():
-    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = compose("compare", ["experiment=suite"], return_hydra_config=True)
-    assert set(config.hydra.sweeper.params.dataset.split(",")) <= set(options("dataset"))
+    assert set(config.hydra.sweeper.params.dataset.split(",")) <= set(config_options("dataset"))
 
 
 def test_the_command_writes_report_and_resolved_config(tmp_path, capsys):
@@ -108,12 +121,12 @@ def test_the_command_writes_report_and_resolved_config(tmp_path, capsys):
         "progress=false",
         "n_jobs=1",
     )
-    page = compare(composed(*overrides), tmp_path / "run")
+    page = run_config(composed(*overrides), tmp_path / "run")
     assert page == tmp_path / "run" / "report.html"
     assert OmegaConf.load(tmp_path / "run" / "config.yaml").dataset.name == "fertility"
     assert len(list((tmp_path / "cells").glob("*.parquet"))) == 2
     assert "lightgbm is better than dummy" in capsys.readouterr().out
     config = composed(*overrides, "scope=all", "protocol=holdout", "model=[dummy,linear]")
-    assert "linear" in compare(config, tmp_path / "again").read_text()
-    with pytest.raises(ValueError, match="scope must be 'dataset' or 'all', got 'al'"):
-        compare(composed(*overrides, "scope=al"), tmp_path / "run")
+    assert "linear" in run_config(config, tmp_path / "again").read_text()
+    with pytest.raises(ValueError, match="scope must be 'dataset' or 'all'; got 'al'"):
+        run_config(composed(*overrides, "scope=al"), tmp_path / "run")

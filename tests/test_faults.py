@@ -14,7 +14,7 @@ from tabemb.data.vocabulary import Vocabulary
 
 @pytest.fixture
 def visits():
-    """400 rows of every kind of column; the answer is yes for category "b" and for flags."""
+    """400 rows of every kind of column; the target is 1 for category "b" and for flags."""
     rng = np.random.default_rng(0)
     X = pd.DataFrame(
         {
@@ -29,22 +29,13 @@ def visits():
 
 def test_an_unseen_category_does_not_get_a_random_vector(small, visits):
     X, y = visits
-    answers = [
+    predictions = [
         EmbeddingClassifier(**{**small, "random_state": seed}).fit(X[["page"]], y).predict_proba(
             pd.DataFrame({"page": ["never seen"]})
         )[0, 1]
         for seed in range(3)
     ]  # fmt: skip
-    assert answers == pytest.approx([y.mean()] * 3, abs=0.15)
-
-
-def test_levels_of_a_category_in_another_order_are_not_other_categories(small, visits):
-    X, y = visits
-    model = EmbeddingClassifier(**small).fit(X.astype({"page": "category"}), y)
-    turned = X.assign(page=pd.Categorical(X["page"], categories=["c", "b", "a", "z"]))
-    np.testing.assert_array_equal(
-        model.predict_proba(turned), model.predict_proba(X.astype({"page": "category"}))
-    )
+    assert predictions == pytest.approx([y.mean()] * 3, abs=0.15)
 
 
 def test_fifty_missing_numbers_are_neither_an_error_nor_missing_predictions(small, visits):

@@ -53,7 +53,7 @@ def test_losses_agree_with_scikit_learn():
 @pytest.mark.parametrize(
     "name", ["squared_error", "absolute_error", "poisson", "absolute_percentage_error"]
 )
-def test_encoded_answers_come_back_in_the_users_unit(name):
+def test_encoded_targets_come_back_in_the_users_unit(name):
     y = np.array([[1e6, 2.0], [3e6, 4.0]])
     target = NUMBER_TARGETS[name]().fit(y, None)
     exact = target.encode(y).unsqueeze(1).expand(2, 3, 2)
@@ -68,7 +68,7 @@ def test_multilabel_averages_probabilities():
     assert torch.sigmoid(target.average(outputs))[0, 0].tolist() == pytest.approx([0.75, 0.5])
 
 
-def test_the_kind_of_classes_is_seen_from_y():
+def test_the_kind_of_a_class_target_follows_y():
     assert type(class_target(np.array([[0, 1], [1, 1]]))).__name__ == "MultilabelTarget"
     assert type(class_target(np.array([[0, 1], [2, 1]]))).__name__ == "MultioutputClassTarget"
     with pytest.raises(ValueError, match="Unknown label type"):
@@ -76,27 +76,27 @@ def test_the_kind_of_classes_is_seen_from_y():
 
 
 @pytest.mark.parametrize(("name", "y"), [("poisson", -1.0), ("absolute_percentage_error", 0.0)])
-def test_answers_outside_a_losss_range_are_named(name, y):
+def test_targets_outside_the_range_of_a_loss_are_named(name, y):
     with pytest.raises(ValueError, match=rf"loss='{name}' needs y .* holds {y}"):
         NUMBER_TARGETS[name]().fit(np.array([1.0, y]), None)
 
 
-def test_of_many_classes_a_step_sees_the_answers_and_others_by_their_share():
+def test_of_many_classes_a_step_uses_those_of_the_batch_and_others_by_their_share():
     rng = np.random.default_rng(0)
     y = np.concatenate([np.arange(2000), rng.integers(0, 20, 40_000)])
     target = ClassTarget().fit(y, None)
     assert target.has_many_classes
     torch.manual_seed(0)
-    seen, expected = np.zeros(2000), np.zeros(2000)
+    counts, expected = np.zeros(2000), np.zeros(2000)
     for _ in range(200):
-        answers = target.encode(rng.choice(y, 256))
-        sample = target.sample(answers)
-        assert torch.equal(sample.classes[sample.places], answers)
-        seen[sample.classes] += 1
+        batch = target.encode(rng.choice(y, 256))
+        sample = target.sample(batch)
+        assert torch.equal(sample.classes[sample.places], batch)
+        counts[sample.classes] += 1
         expected[sample.classes] = sample.log_chance.exp()
-    assert seen[:20].min() == 200
+    assert counts[:20].min() == 200
     rare = (expected > 0) & (np.arange(2000) >= 20)
-    assert seen[rare].mean() / 200 == pytest.approx(expected[rare].mean(), rel=0.05)
+    assert counts[rare].mean() / 200 == pytest.approx(expected[rare].mean(), rel=0.05)
     assert target.responses(y).shape == (len(y), 16)
     assert (target.responses(y).sum(0) > 1900).all()
-    assert ClassTarget().fit(y[y < 20], None).sample(answers) is None
+    assert ClassTarget().fit(y[y < 20], None).sample(batch) is None

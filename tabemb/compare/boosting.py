@@ -1,9 +1,9 @@
-"""Boosted trees that handle categories themselves and hold back a tenth of the rows for early stopping."""
+"""Boosted trees as scikit-learn estimators, with early stopping on a tenth of the training rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -11,104 +11,140 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 
 from tabemb.compare.preparation import Columns, as_numbers, as_text, datetime_numbers, native_inputs
+from tabemb.extras import need
+
+VALIDATION_SHARE = 0.1
 
 
 class _BoostedTrees(BaseEstimator):
-    """What the boosted trees share: coded inputs, an inner split, and answers of the fitted model.
+    """Base of the boosted trees: prepared inputs, validation rows, and predictions of the fitted trees.
 
     Parameters
     ----------
-    columns : Columns
-        The kinds of the training frame's columns.
+    columns : Columns or None
+        The kinds of the training frame's columns, which are encoded for the library. None passes
+        the inputs on as they are: a matrix, a sparse matrix, or a frame that the library takes.
     params : mapping
         Constructor arguments of the wrapped model.
-    patience : int or None
-        Rounds without gain on a tenth of the training rows before it stops; None trains all rounds on all rows.
+    early_stopping_rounds : int or None
+        Rounds without gain on the validation rows before it stops; None trains all rounds on all rows.
     seed : int
-        Seed of the inner split.
+        Seed of the draw of the validation rows.
     """
 
     def __init__(
-        self, columns: Columns, params: Mapping[str, Any], patience: int | None, seed: int
+        self,
+        columns: Columns | None,
+        params: Mapping[str, Any],
+        early_stopping_rounds: int | None = None,
+        seed: int = 0,
     ) -> None:
         self.columns = columns
         self.params = params
-        self.patience = patience
+        self.early_stopping_rounds = early_stopping_rounds
         self.seed = seed
 
-    def fit(self, X, y) -> _BoostedTrees:
-        """Fit the inputs' coding, then the trees."""
-        inputs, y = self._fit_inputs(X), self._fit_target(np.asarray(y))
-        if self.patience is None:
-            self._fit_trees(inputs, y, None)
+    def fit(self, X: Any, y: Any, eval_X: Any = None, eval_y: Any = None) -> Self:
+        """Fit the encoding of the inputs, then the trees.
+
+        Parameters
+        ----------
+        X : DataFrame or matrix of shape (n_rows, n_columns)
+        y : array of shape (n_rows,)
+        eval_X, eval_y : as X and y, optional
+            Validation rows for early stopping; by default a tenth of the training rows, which then
+            do not train.
+        """
+        inputs, target = self._fit_inputs(X), self._fit_target(np.asarray(y))
+        if self.early_stopping_rounds is None:
+            self._fit_trees(inputs, target, None)
+        elif eval_X is not None:
+            validation = self._inputs(eval_X), self._encoded_target(np.asarray(eval_y))
+            self._fit_trees(inputs, target, validation)
         else:
-            stratify = (
-                y
-                if isinstance(self, ClassifierMixin) and np.unique(y, return_counts=True)[1].min() > 1
-                else None
-            )
-            a, b = train_test_split(
-                np.arange(len(y)), test_size=0.1, random_state=self.seed, stratify=stratify
-            )
-            self._fit_trees(_rows(inputs, a), y[a], (_rows(inputs, b), y[b]))
+            train, rows = self._validation_split(target)
+            self._fit_trees(_take(inputs, train), target[train], (_take(inputs, rows), target[rows]))
         self.is_fitted_ = True
         return self
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         """Return the predicted target of each row."""
         return np.asarray(self.trees_.predict(self._inputs(X))).ravel()
+
+    def _validation_split(self, target: np.ndarray) -> list[np.ndarray]:
+        """Return training and validation rows, with the same shares of the classes where possible."""
+        # a class of one row cannot be on both sides
+        can_stratify = isinstance(self, ClassifierMixin) and np.bincount(target).min() > 1
+        rows: list[np.ndarray] = train_test_split(
+            np.arange(len(target)),
+            test_size=VALIDATION_SHARE,
+            random_state=self.seed,
+            stratify=target if can_stratify else None,
+        )
+        return rows
 
     def _fit_target(self, y: np.ndarray) -> np.ndarray:
         return y
 
-    def _fit_inputs(self, X) -> Any:
+    def _encoded_target(self, y: np.ndarray) -> np.ndarray:
+        return y
+
+    def _fit_inputs(self, X: Any) -> Any:
         raise NotImplementedError
 
-    def _inputs(self, X) -> Any:
+    def _inputs(self, X: Any) -> Any:
         raise NotImplementedError
 
-    def _fit_trees(self, inputs: Any, y: np.ndarray, held_back: tuple[Any, np.ndarray] | None) -> None:
+    def _fit_trees(self, inputs: Any, y: np.ndarray, validation: tuple[Any, np.ndarray] | None) -> None:
         raise NotImplementedError
 
 
 class _Classes(ClassifierMixin):
-    """Classes for a wrapped model, which sees them as 0, 1, ..."""
+    """Classes for a wrapped model, which gets them as 0, 1, ..."""
 
     def _fit_target(self, y: np.ndarray) -> np.ndarray:
         self.classes_, codes = np.unique(y, return_inverse=True)
         return codes
 
-    def predict(self, X) -> np.ndarray:
+    def _encoded_target(self, y: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self.classes_, y)
+
+    def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of each row."""
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
-    def predict_proba(self, X) -> np.ndarray:
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, of shape (n_rows, n_classes)."""
         return np.asarray(self.trees_.predict_proba(self._inputs(X)))
 
 
-def _rows(inputs: Any, rows: np.ndarray) -> Any:
+def _take(inputs: Any, rows: np.ndarray) -> Any:
     return inputs.iloc[rows] if isinstance(inputs, pd.DataFrame) else inputs[rows]
 
 
 class _LightGBM(_BoostedTrees):
-    """LightGBM on codes that it is told to take as categories; a level never seen goes the way of a missing one."""
+    """LightGBM with codes as native categories; unseen categories are treated as missing ones."""
 
-    def _fit_inputs(self, X) -> np.ndarray:
+    def _fit_inputs(self, X: Any) -> Any:
+        if self.columns is None:
+            return X
         self.inputs_ = native_inputs(self.columns)
         return np.asarray(self.inputs_.fit_transform(X))
 
-    def _inputs(self, X) -> np.ndarray:
-        return np.asarray(self.inputs_.transform(X))
+    def _inputs(self, X: Any) -> Any:
+        return X if self.columns is None else np.asarray(self.inputs_.transform(X))
 
-    def _fit_trees(self, inputs: Any, y: np.ndarray, held_back: tuple[Any, np.ndarray] | None) -> None:
+    def _fit_trees(self, inputs: Any, y: np.ndarray, validation: tuple[Any, np.ndarray] | None) -> None:
         import lightgbm
 
         model = lightgbm.LGBMClassifier if isinstance(self, ClassifierMixin) else lightgbm.LGBMRegressor
-        fit_params: dict[str, Any] = {"categorical_feature": list(range(len(self.columns.categorical)))}
-        if held_back is not None:
-            fit_params |= {"eval_X": (held_back[0],), "eval_y": (held_back[1],)}
-            fit_params["callbacks"] = [lightgbm.early_stopping(int(self.patience or 0), verbose=False)]
+        fit_params: dict[str, Any] = {}
+        if self.columns is not None:
+            fit_params["categorical_feature"] = list(range(len(self.columns.categorical)))
+        if validation is not None:
+            fit_params |= {"eval_X": (validation[0],), "eval_y": (validation[1],)}
+            rounds = int(self.early_stopping_rounds or 0)
+            fit_params["callbacks"] = [lightgbm.early_stopping(rounds, verbose=False)]
         self.trees_ = model(**self.params).fit(inputs, y, **fit_params)
 
 
@@ -121,31 +157,29 @@ class LightGBMRegressor(RegressorMixin, _LightGBM):
 
 
 class _CatBoost(_BoostedTrees):
-    """CatBoost on categories as text, in which a missing one is a category of its own."""
+    """CatBoost on categories as text; a missing value is one more category."""
 
-    def _fit_inputs(self, X) -> pd.DataFrame:
+    def _fit_inputs(self, X: Any) -> Any:
         return self._inputs(X)
 
-    def _inputs(self, X) -> pd.DataFrame:
+    def _inputs(self, X: Any) -> Any:
+        if self.columns is None:
+            return X
         kinds = self.columns
-        parts = [
-            as_text(X[kinds.categorical]).fillna("(missing)").astype(object),
-            as_numbers(X[kinds.numbers]),
-        ]
-        return pd.concat(
-            [*parts, *([datetime_numbers(X[kinds.datetimes])] if kinds.datetimes else [])], axis=1
-        )
+        categories = as_text(X[kinds.categorical]).fillna("(missing)").astype(object)
+        parts = [categories, as_numbers(X[kinds.numbers])]
+        parts += [datetime_numbers(X[kinds.datetimes])] if kinds.datetimes else []
+        return pd.concat(parts, axis=1)
 
-    def _fit_trees(self, inputs: Any, y: np.ndarray, held_back: tuple[Any, np.ndarray] | None) -> None:
-        import catboost
-
-        model = (
-            catboost.CatBoostClassifier
-            if isinstance(self, ClassifierMixin)
-            else catboost.CatBoostRegressor
-        )
-        self.trees_ = model(**self.params, cat_features=list(range(len(self.columns.categorical))))
-        self.trees_.fit(inputs, y, eval_set=held_back, early_stopping_rounds=self.patience)
+    def _fit_trees(self, inputs: Any, y: np.ndarray, validation: tuple[Any, np.ndarray] | None) -> None:
+        catboost = need("catboost", "catboost")
+        is_classifier = isinstance(self, ClassifierMixin)
+        model = catboost.CatBoostClassifier if is_classifier else catboost.CatBoostRegressor
+        native = {}
+        if self.columns is not None:
+            native["cat_features"] = list(range(len(self.columns.categorical)))
+        self.trees_ = model(**self.params, **native)
+        self.trees_.fit(inputs, y, eval_set=validation, early_stopping_rounds=self.early_stopping_rounds)
 
 
 class CatBoostClassifier(_Classes, _CatBoost):

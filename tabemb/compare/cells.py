@@ -1,4 +1,4 @@
-"""One cell of a comparison: a model fitted and asked on one split with one seed, measured in a process of its own."""
+"""One cell of a comparison: a model fitted and tested on one split with one seed."""
 
 from __future__ import annotations
 
@@ -15,50 +15,44 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits
 
 from tabemb.compare.metrics import class_probabilities, row_losses, score
 from tabemb.compare.models import ModelSpec, build_model
+from tabemb.extras import need
 
 MEBIBYTE = 2**20
+SAMPLING_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
-class Task:
-    """What one cell has to do; small enough to be sent to another process.
-
-    Parameters
-    ----------
-    spec : ModelSpec
-    task : {"binary", "multiclass", "regression"}
-    roles : mapping
-    X_train, X_test : DataFrame
-    y_train, y_test : array
-    classes : array or None
-        All classes of the data set, sorted; those missing in training get the smallest probability.
-    seed : int
-    n_jobs : int
-        Threads of the model, and of every numerical library below it.
-    """
+class Job:
+    """The model, the rows and the seed of one cell; it can be sent to another process."""
 
     spec: ModelSpec
     task: str
+    """"binary", "multiclass" or "regression"."""
     roles: Mapping[str, str]
     X_train: pd.DataFrame
     y_train: np.ndarray
     X_test: pd.DataFrame
     y_test: np.ndarray
     classes: np.ndarray | None
+    """All classes of the data set, sorted; None for a regression.
+
+    Classes without training rows get the smallest probability.
+    """
     seed: int
     n_jobs: int
+    """Threads of the model, and of every numerical library below it."""
 
 
 class _Stopwatch:
-    """Wall seconds, CPU seconds of all threads, and the most memory above the start, in MiB.
+    """Wall seconds, CPU seconds of all threads, and the peak of memory above the start, in MiB.
 
-    Memory is sampled a hundred times a second: the system's own high-water mark would count what was read before.
+    Memory is sampled a hundred times a second: the system's high-water mark would count earlier
+    work too.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -66,7 +60,7 @@ class _Stopwatch:
         self.readings: dict[str, float] = {}
 
     def __enter__(self) -> _Stopwatch:
-        self._process, self._done = psutil.Process(), threading.Event()
+        self._process, self._done = need("psutil", "compare").Process(), threading.Event()
         self._before = self._peak = self._process.memory_info().rss
         self._sampler = threading.Thread(target=self._sample, daemon=True)
         self._sampler.start()
@@ -85,127 +79,146 @@ class _Stopwatch:
         }
 
     def _sample(self) -> None:
-        while not self._done.wait(0.01):
+        while not self._done.wait(SAMPLING_SECONDS):
             self._peak = max(self._peak, self._process.memory_info().rss)
 
 
-def measure(task: Task) -> dict[str, Any]:
-    """Fit and ask a model, here and now.
+def measure(job: Job) -> dict[str, Any]:
+    """Fit a model and predict the test rows, in this process.
 
     Parameters
     ----------
-    task : Task
+    job : Job
 
     Returns
     -------
     dict
-        The errors; `fit_` and `predict_` with `seconds`, `cpu_seconds`, `memory_mib`; `losses`, the main loss of each
-        test row; and `history`, the learning curves as JSON (empty where the model keeps none).
+        The errors; `fit_` and `predict_` with `seconds`, `cpu_seconds` and `memory_mib`; `losses`,
+        the main loss of each test row; and `learning_curve` as JSON (empty where the model has
+        none).
+
+    Raises
+    ------
+    ValueError
+        If a prediction is NaN or infinite.
     """
-    model = build_model(task.spec, task.task, task.X_train, task.roles, task.seed, task.n_jobs)
-    with threadpool_limits(task.n_jobs):
+    model = build_model(job.spec, job.task, job.X_train, job.roles, job.seed, job.n_jobs)
+    with threadpool_limits(job.n_jobs):
         with _Stopwatch("fit") as fit:
-            model.fit(task.X_train, task.y_train)
+            model.fit(job.X_train, job.y_train)
         with _Stopwatch("predict") as predict:
-            predictions = _predict(model, task)
-    losses = row_losses(task.task, task.y_test, predictions, task.classes)
+            predictions = _predict(model, job)
+    losses = row_losses(job.task, job.y_test, predictions, job.classes)
     if not np.isfinite(losses).all():
+        n_wrong = np.sum(~np.isfinite(losses))
         raise ValueError(
-            f"{task.spec.label} predicts {np.sum(~np.isfinite(losses))} of {len(losses)} rows as NaN or infinite"
+            f"{job.spec.label} must predict finite numbers; "
+            f"{n_wrong} of {len(losses)} are NaN or infinite."
         )
     return {
-        **score(task.task, task.y_test, predictions, task.classes),
+        **score(job.task, job.y_test, predictions, job.classes),
         **fit.readings,
         **predict.readings,
+        # single precision: there is one for every test row of every cell
         "losses": losses.astype(np.float32),
-        "history": _history(model),
+        "learning_curve": _learning_curve(model),
     }
 
 
-def _predict(model: Any, task: Task) -> np.ndarray:
-    if task.classes is None:
-        return np.asarray(model.predict(task.X_test), dtype=float).ravel()
-    return class_probabilities(model, task.X_test, task.classes)
+def _predict(model: Any, job: Job) -> np.ndarray:
+    if job.classes is None:
+        return np.asarray(model.predict(job.X_test), dtype=float).ravel()
+    return class_probabilities(model, job.X_test, job.classes)
 
 
-def _history(model: BaseEstimator) -> str:
-    history = getattr(model, "history_", None)
+def _learning_curve(model: BaseEstimator) -> str:
+    curve = getattr(model, "learning_curve_", None)
     return (
-        json.dumps({key: np.asarray(values).tolist() for key, values in history.items()})
-        if history
-        else ""
+        json.dumps({key: np.asarray(values).tolist() for key, values in curve.items()}) if curve else ""
     )
 
 
-def measure_apart(task: Task, time_limit: float | None = None) -> dict[str, Any]:
-    """Fit and ask a model in a fresh process, so that neither its memory nor its crash touches another cell.
+class CellError(RuntimeError):
+    """A model that could not be fitted or could not predict."""
+
+
+def measure_apart(job: Job, time_limit: float | None = None) -> dict[str, Any]:
+    """Fit a model and predict the test rows in a fresh process, so that a crash is one failed cell.
 
     Parameters
     ----------
-    task : Task
+    job : Job
     time_limit : float, optional
-        Seconds after which it is stopped and counts as failed.
+        Seconds after which the process is stopped and the cell counts as failed.
 
     Returns
     -------
     dict
-        As of `measure`.
+        As from `measure`.
 
     Raises
     ------
     CellError
-        If the model raised, crashed its process, or took longer than the limit.
+        If the model raised, its process died, or it took longer than the limit.
     """
-    # threads that wait should sleep: where they spin and another program holds a core, a fit can take 50 times as long
+    # threads that wait should sleep: spinning ones on a busy core can make a fit 50 times as long
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # a forked process would inherit locks of numerical libraries and could hang
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(sender, task), daemon=False)
+    process = context.Process(target=_send_result, args=(sender, job), daemon=False)
     process.start()
+    # only the process holds the sending end now, so that its death ends the wait below
     sender.close()
     try:
         if not receiver.poll(time_limit):
             process.kill()
-            raise CellError(f"took longer than the limit of {time_limit:g} seconds")
-        outcome: dict[str, Any] | str = receiver.recv()
+            raise CellError(f"The cell took longer than the time limit of {time_limit:g} seconds.")
+        result: dict[str, Any] | str = receiver.recv()
     except EOFError:
         process.join()
-        raise CellError(f"the process died with exit code {process.exitcode}") from None
+        raise CellError(f"The process of the cell died with exit code {process.exitcode}.") from None
     except BaseException:
+        # an interrupted comparison must not leave a fit behind that keeps the cores busy
         process.kill()
         raise
     finally:
         process.join()
         receiver.close()
-    if isinstance(outcome, str):
-        raise CellError(outcome)
-    return outcome
+    if isinstance(result, str):
+        raise CellError(result)
+    return result
 
 
-def _answer(sender: Connection, task: Task) -> None:
+def _send_result(sender: Connection, job: Job) -> None:
+    """Measure in the fresh process; an error travels as text, for its class may not unpickle."""
     try:
-        outcome: dict[str, Any] | str = measure(task)
+        result: dict[str, Any] | str = measure(job)
     except Exception as error:
-        outcome = f"{type(error).__name__}: {error}"
-    sender.send(outcome)
+        result = f"{type(error).__name__}: {error}"
+    sender.send(result)
     sender.close()
 
 
-class CellError(RuntimeError):
-    """A model that could not be fitted or asked."""
-
-
-def attempt(task: Task, isolate: bool, time_limit: float | None) -> dict[str, Any]:
+def attempt(job: Job, isolate: bool, time_limit: float | None) -> dict[str, Any]:
     """Measure a cell; a failure is a result too.
+
+    Parameters
+    ----------
+    job : Job
+    isolate : bool
+        Whether it runs in a fresh process.
+    time_limit : float, optional
+        Seconds, with `isolate`.
 
     Returns
     -------
     dict
-        As of `measure` with status "ok", or status "failed" with the error's text.
+        As from `measure` with status "ok", or status "failed" with the text of the error.
     """
     try:
         with warnings.catch_warnings():
-            result = measure_apart(task, time_limit) if isolate else measure(task)
+            result = measure_apart(job, time_limit) if isolate else measure(job)
     except CellError as error:
         return {"status": "failed", "error": str(error)}
     except Exception as error:

@@ -1,8 +1,7 @@
-"""Named data sets: a frame, its target, and what the frame alone does not tell."""
+"""Data sets: a frame, its target, and the roles that the frame's types do not say."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import warnings
@@ -10,38 +9,44 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pandas.api import types
 
-from tabemb.compare.sources import read_table
+from tabemb.compare.hints import did_you_mean
+from tabemb.compare.sources import as_pandas, read_table
 
 TASKS = ("binary", "multiclass", "regression")
 TRANSFORMS = {"log": np.log, "log1p": np.log1p}
 
+ColumnNames = Sequence[str] | str
+
 
 @dataclass(frozen=True)
 class Dataset:
-    """A supervised table that is ready to be split.
+    """A table with a target, ready to be split.
 
     Parameters
     ----------
     name : str
-        What tables and reports call it.
+        The name in tables and reports.
     X : DataFrame of shape (n_rows, n_columns)
         The inputs as they were read; the index holds each row's number in the source.
     y : Series of shape (n_rows,)
-        The target without missing values: floats for regression, else labels.
+        The target without missing values: floats for a regression, else labels.
     task : {"binary", "multiclass", "regression"}
     roles : dict, optional
-        Column to role (`"categorical"`, `"number"`) where the dtype does not tell it, as for ids kept as integers.
+        Column to role (`"categorical"`, `"number"`) where the dtype does not say it, as for ids kept as
+        integers.
     fold : Series, optional
         The published test fold of each row, or `"train"`/`"test"`.
     groups, time : Series, optional
-        What must not stand in training and test at once, and what orders the rows.
+        The groups that must not be in training and test at once, and the order of the rows.
     target : str
-        What the target is called, with its transform.
+        The name of the target, with its transform.
     """
 
     name: str
@@ -55,15 +60,16 @@ class Dataset:
     target: str = "y"
 
     def __post_init__(self) -> None:
-        """Refuse a task or role that is none, and lengths that differ."""
+        """Refuse an unknown task or role, different lengths, and values that no model takes."""
         if self.task not in TASKS:
-            raise ValueError(f"task must be one of {TASKS}, got {self.task!r}")
+            raise ValueError(f"task must be one of {', '.join(TASKS)}; got {self.task!r}.")
         if len(self.X) != len(self.y):
-            raise ValueError(f"X and y must have as many rows, got {len(self.X)} and {len(self.y)}")
+            raise ValueError(f"X and y must have as many rows; got {len(self.X)} and {len(self.y)}.")
         for column, role in self.roles.items():
             if column not in self.X or role not in ("categorical", "number"):
                 raise ValueError(
-                    f"roles must map columns of X to 'categorical' or 'number', got {column!r}: {role!r}"
+                    "roles must map columns of X to 'categorical' or 'number'; "
+                    f"got {column!r}: {role!r}."
                 )
 
     @cached_property
@@ -93,29 +99,30 @@ def load_dataset(
     source: str | None = None,
     task: str | None = None,
     rename: Mapping[str, str] | None = None,
-    drop: Sequence[str] | str = (),
-    categorical: Sequence[str] | str = (),
-    datetimes: Sequence[str] | str = (),
+    drop: ColumnNames = (),
+    categorical: ColumnNames = (),
+    datetimes: ColumnNames = (),
     target_transform: str | None = None,
     time: str | None = None,
     group: str | None = None,
     fold: str | None = None,
 ) -> Dataset:
-    """Read a table and say which column is what.
+    """Read a table and describe its columns.
 
     Parameters
     ----------
     name : str, optional
-        What reports call the data set; the file's name without its ending when left out.
+        The name in reports; the file's name without its ending by default.
     target : str
         The column to predict. Rows in which it is missing are dropped, with a warning that counts them.
     path, file, openml, reader, source
         Where the table is, see `tabemb.compare.sources.read_table`.
     task : {"binary", "multiclass", "regression"}, optional
-        Inferred when left out: text, categories and booleans are classes, two distinct numbers are "binary", any other
-        numbers "regression".
+        Inferred by default: text, categories and booleans are classes, two distinct numbers are
+        "binary", any other numbers are a "regression".
     rename : mapping, optional
-        Column names of the source to those used here; names that the source lacks are passed over, as sources differ.
+        Column names of the source to those used here; names that the source lacks are ignored, for
+        sources differ.
     drop : str or sequence of str
         Columns that must not be inputs.
     categorical : str or sequence of str
@@ -123,10 +130,10 @@ def load_dataset(
     datetimes : str or sequence of str
         Text columns that hold dates; unreadable ones become missing.
     target_transform : {"log", "log1p"}, optional
-        Taken of a regression target, so that errors are on that scale.
+        Applied to the target of a regression; errors are on that scale.
     time, group, fold : str, optional
-        Columns that order the rows, tie them together, or hold the published test fold. `fold` is never an input;
-        `time` and `group` are unless dropped.
+        Columns that order the rows, tie them together, or hold the published test fold. `fold` is
+        never an input; `time` and `group` are, unless dropped.
 
     Returns
     -------
@@ -137,22 +144,71 @@ def load_dataset(
     ValueError
         If a named column is not in the table, or the target does not fit the task.
     FileNotFoundError
-        If the table is not at hand.
+        If there is no such file, or the source cannot be reached.
     """
     name = name or Path(str(path or file or openml or reader)).stem
     frame = read_table(name, path, file, openml, reader, source).rename(columns=dict(rename or {}))
-    drop, datetimes = _listed(drop), _listed(datetimes)
-    ids = (
-        [str(c) for c in frame if c not in {target, fold, *drop}]
-        if categorical == "all"
-        else _listed(categorical)
+    return dataset_from_frame(
+        frame,
+        target=target,
+        name=name,
+        task=task,
+        drop=drop,
+        categorical=categorical,
+        datetimes=datetimes,
+        target_transform=target_transform,
+        time=time,
+        group=group,
+        fold=_known_fold(name, fold, frame, openml),
     )
-    fold = _known_fold(name, fold, frame, openml)
-    _check_columns(name, frame, {"target": [target], "drop": drop, "categorical": ids, "datetimes": datetimes,
-                                 "time": [time], "group": [group], "fold": [fold]})  # fmt: skip
+
+
+def dataset_from_frame(
+    frame: Any,
+    target: str,
+    name: str = "data",
+    *,
+    task: str | None = None,
+    drop: ColumnNames = (),
+    categorical: ColumnNames = (),
+    datetimes: ColumnNames = (),
+    target_transform: str | None = None,
+    time: str | None = None,
+    group: str | None = None,
+    fold: str | None = None,
+) -> Dataset:
+    """Describe the columns of a frame.
+
+    Parameters
+    ----------
+    frame : DataFrame of pandas, polars or any library that narwhals reads, or pyarrow.Table
+    target, name, task, drop, categorical, datetimes, target_transform, time, group, fold
+        As in `load_dataset`.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    ValueError
+        If a named column is not in the frame, a column holds lists, or the target does not fit the task.
+    TypeError
+        If it is not a frame.
+    """
+    frame = as_pandas(frame)
+    drop, datetimes = _listed(drop), _listed(datetimes)
+    # "all" means the inputs: the target and the folds stay what they are
+    every_input = [str(c) for c in frame if c not in {target, fold, *drop}]
+    ids = every_input if categorical == "all" else _listed(categorical)
+    _check_columns(name, frame, {"target": [target], "drop": drop, "categorical": ids})
+    optional = {"time": time, "group": group, "fold": fold}
+    _check_columns(name, frame, {key: [column] for key, column in optional.items() if column})
+    _check_columns(name, frame, {"datetimes": datetimes})
     frame = _parse_datetimes(_without_missing_target(name, frame, target), datetimes)
     task = task or _infer_task(frame[target])
     inputs = frame.drop(columns=list({target, fold, *drop} - {None}))
+    _check_inputs(name, inputs)
     return Dataset(
         name=name,
         X=inputs,
@@ -166,7 +222,7 @@ def load_dataset(
     )
 
 
-def _listed(columns: Sequence[str] | str) -> list[str]:
+def _listed(columns: ColumnNames) -> list[str]:
     return [columns] if isinstance(columns, str) else list(columns)
 
 
@@ -182,17 +238,32 @@ def _known_fold(
     return None
 
 
-def _check_columns(name: str, frame: pd.DataFrame, wanted: Mapping[str, Sequence[str | None]]) -> None:
-    for argument, columns in wanted.items():
+def _check_columns(name: str, frame: pd.DataFrame, named: Mapping[str, Sequence[str]]) -> None:
+    for argument, columns in named.items():
         for column in columns:
-            if column is not None and column not in frame:
-                near = difflib.get_close_matches(column, map(str, frame.columns), n=3, cutoff=0.5)
-                hint = (
-                    f"did you mean {' or '.join(map(repr, near))}?"
-                    if near
-                    else f"it has {list(frame.columns)[:12]}"
-                )
-                raise ValueError(f"{argument}: data set {name!r} has no column {column!r}; {hint}")
+            if column not in frame:
+                hint = did_you_mean(column, frame.columns, "it has")
+                raise ValueError(f"{argument}: data set {name!r} has no column {column!r} ({hint}).")
+
+
+def _check_inputs(name: str, inputs: pd.DataFrame) -> None:
+    if not inputs.shape[1]:
+        raise ValueError(
+            f"data set {name!r} must have one input column or more; all are target or dropped."
+        )
+    for column in inputs:
+        if _is_nested(inputs[column]):
+            raise ValueError(
+                f"data set {name!r}: column {column!r} must hold one value a row; "
+                "it holds lists, so aggregate it or name it in drop."
+            )
+
+
+def _is_nested(column: pd.Series) -> bool:
+    if isinstance(column.dtype, pd.ArrowDtype):
+        return bool(pa.types.is_nested(column.dtype.pyarrow_dtype))
+    first = column.first_valid_index() if column.dtype == object else None
+    return first is not None and isinstance(column[first], (list, dict, np.ndarray))
 
 
 def _without_missing_target(name: str, frame: pd.DataFrame, target: str) -> pd.DataFrame:
@@ -200,7 +271,7 @@ def _without_missing_target(name: str, frame: pd.DataFrame, target: str) -> pd.D
     if not known.all():
         warnings.warn(
             f"data set {name!r}: dropped {(~known).sum()} of {len(frame)} rows without {target!r}",
-            stacklevel=3,
+            stacklevel=4,
         )
     return frame[known]
 
@@ -213,6 +284,7 @@ def _parse_datetimes(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFram
 
 def _infer_task(y: pd.Series) -> str:
     n_values = y.nunique()
+    # 0 and 1 are classes; more numbers may be classes too, but only the user knows
     if types.is_numeric_dtype(y) and not types.is_bool_dtype(y) and n_values > 2:
         return "regression"
     return "binary" if n_values <= 2 else "multiclass"
@@ -221,18 +293,20 @@ def _infer_task(y: pd.Series) -> str:
 def _prepare_target(y: pd.Series, task: str, transform: str | None) -> pd.Series:
     if transform is not None and (transform not in TRANSFORMS or task != "regression"):
         raise ValueError(
-            f"target_transform must be one of {list(TRANSFORMS)} of a regression, got {transform!r} for {task}"
+            f"target_transform must be one of {', '.join(TRANSFORMS)}, for a regression; "
+            f"got {transform!r} for {task}."
         )
     if task != "regression":
         return _labels(y, task)
     if not types.is_numeric_dtype(y):
-        raise ValueError(f"target: a regression needs numbers, column {y.name!r} holds {y.dtype}")
+        raise ValueError(f"target: a regression needs numbers; column {y.name!r} holds {y.dtype}.")
     y = y.astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
         transformed = pd.Series(TRANSFORMS[transform](y)) if transform else y
     if not np.isfinite(transformed).all():
+        after = f" after {transform}" if transform else ""
         raise ValueError(
-            f"target: column {y.name!r} must be finite, its smallest value is {y.min()} ({transform=})"
+            f"target: column {y.name!r} must be finite{after}; its smallest value is {y.min()}."
         )
     return transformed
 
@@ -240,7 +314,6 @@ def _prepare_target(y: pd.Series, task: str, transform: str | None) -> pd.Series
 def _labels(y: pd.Series, task: str) -> pd.Series:
     n_classes = y.nunique()
     if n_classes < 2 or (task == "binary" and n_classes > 2):
-        raise ValueError(
-            f"target: a {task} column has {'2' if task == 'binary' else '>= 2'} classes, {y.name!r} has {n_classes}"
-        )
+        rule = "2 classes" if task == "binary" else "2 classes or more"
+        raise ValueError(f"target: a {task} column has {rule}; {y.name!r} has {n_classes}.")
     return y.astype(int) if types.is_integer_dtype(y) or types.is_bool_dtype(y) else y.astype("str")

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: errors with intervals, time against error, learning curves."""
+"""Figures of a comparison: errors with intervals, time against error, learning curves."""
 
 from __future__ import annotations
 
@@ -15,32 +15,23 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from tabemb.compare.statistics import summarize
+from tabemb.compare.table import decimals
 
 ACCENT, PLAIN, FAINT = "#c8553d", "#2d6a8e", "#8a8a8a"
-# a model whose error lies above this multiple of the best is drawn at the edge: it would flatten all others
+# an error above this multiple of the best is drawn at the edge, for it would flatten the rest
 FAR = 1.35
 MAX_CURVES = 4
 
 
-def decimals(summary: pd.DataFrame) -> int:
-    """Choose the decimals of an error: four digits of the best, and two of the typical interval's half."""
-    half = ((summary["high"] - summary["low"]) / 2).replace(0, np.nan).median()
-    best = summary["mean"].abs().replace(0, np.nan).min()
-    wanted = [
-        digits - np.floor(np.log10(size)) for digits, size in ((1, half), (3, best)) if np.isfinite(size)
-    ]
-    return int(np.clip(max(wanted, default=4), 0, 6))
-
-
 def plot_scores(results: pd.DataFrame, reference: str | None = None, confidence: float = 0.95) -> Figure:
-    """Draw each model's error with its interval, best on top, figures at the right.
+    """Draw each model's error with its interval, the best on top, with the numbers at the right.
 
     Parameters
     ----------
     results : DataFrame
         Cells of one data set, as returned by `run`.
     reference : str, optional
-        The model to colour.
+        The model that is coloured.
     confidence : float
         Coverage of the intervals.
 
@@ -57,7 +48,7 @@ def plot_scores(results: pd.DataFrame, reference: str | None = None, confidence:
 def plot_time(results: pd.DataFrame, reference: str | None = None) -> Figure:
     """Draw seconds of a fit against the error: down and left is better.
 
-    Parameters and the answer are as in `plot_scores`.
+    Parameters and result are as in `plot_scores`.
     """
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     draw_time(figure.subplots(), summarize(results).dropna(subset="mean"), reference)
@@ -65,27 +56,28 @@ def plot_time(results: pd.DataFrame, reference: str | None = None) -> Figure:
 
 
 def plot_curves(results: pd.DataFrame) -> Figure | None:
-    """Draw the learning curves of the models that keep them; None where none does.
+    """Draw the learning curves of the models that have them; None where no model has.
 
-    Parameters and the answer are as in `plot_scores`.
+    Parameters and result are as in `plot_scores`.
     """
-    kept = with_history(results)
-    if kept.empty:
+    fits = with_learning_curve(results)
+    if fits.empty:
         return None
-    models = list(kept["model"].unique())[:MAX_CURVES]
+    models = list(fits["model"].unique())[:MAX_CURVES]
     figure = Figure(figsize=(8, 2.9 * len(models)), layout="constrained")
     for axes, model in zip(figure.subplots(len(models), squeeze=False)[:, 0], models):
-        draw_curves(axes, kept[kept["model"] == model])
+        draw_curves(axes, fits[fits["model"] == model])
     return figure
 
 
 def plot_all(results: pd.DataFrame, reference: str | None = None, confidence: float = 0.95) -> Figure:
-    """Draw all pictures of one data set on one sheet.
+    """Draw all figures of one data set on one sheet.
 
-    Parameters and the answer are as in `plot_scores`.
+    Parameters and result are as in `plot_scores`.
     """
-    summary, kept = summarize(results, confidence).dropna(subset="mean"), with_history(results)
-    models = list(kept["model"].unique())[:MAX_CURVES]
+    summary = summarize(results, confidence).dropna(subset="mean")
+    fits = with_learning_curve(results)
+    models = list(fits["model"].unique())[:MAX_CURVES]
     heights = [0.9 + 0.32 * len(summary), 4.0, *[2.8] * len(models)]
     figure = Figure(figsize=(8, sum(heights) + 0.4), layout="constrained")
     figure.suptitle(
@@ -95,14 +87,16 @@ def plot_all(results: pd.DataFrame, reference: str | None = None, confidence: fl
     draw_scores(sheet[0], summary, reference)
     draw_time(sheet[1], summary, reference)
     for axes, model in zip(sheet[2:], models):
-        draw_curves(axes, kept[kept["model"] == model])
+        draw_curves(axes, fits[fits["model"] == model])
     return figure
 
 
-def with_history(results: pd.DataFrame) -> pd.DataFrame:
-    """Keep the finished cells that hold learning curves."""
+def with_learning_curve(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the finished cells that hold a learning curve."""
     finished = results[results["status"] == "ok"]
-    return finished[finished["history"].fillna("") != ""] if "history" in finished else finished.iloc[:0]
+    if "learning_curve" not in finished:
+        return finished.iloc[:0]
+    return finished[finished["learning_curve"].fillna("") != ""]
 
 
 def draw_scores(axes: Axes, summary: pd.DataFrame, reference: str | None) -> None:
@@ -169,9 +163,9 @@ def _label(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[t
     pixels = axes.transData.transform(points)
     taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in pixels]
     for number, (point, (text, colour)) in enumerate(zip(points, labels)):
-        others = taken[:number] + taken[number + 1 :]
+        obstacles = taken[:number] + taken[number + 1 :]
         for right, up, align in _PLACES:
-            # a label that had to move up or down is tied to its point
+            # a label that moves up or down is tied to its point by a line
             tie = _TIE if up else None
             style: dict[str, Any] = {
                 "ha": align,
@@ -181,10 +175,10 @@ def _label(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[t
                 "arrowprops": tie,
             }
             note = axes.annotate(text, point, (right, up), textcoords="offset points", **style)
-            # the first call moves the text to its place and counts the tie; the second one is of the text alone
+            # the first call moves the text and counts the line; the second measures the text alone
             note.get_window_extent()
             box = Text.get_window_extent(note)
-            free = not any(box.overlaps(other) for other in others)
+            free = not any(box.overlaps(obstacle) for obstacle in obstacles)
             inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
             if (free and inside) or (right, up, align) == _PLACES[-1]:
                 taken.append(box)
@@ -192,24 +186,21 @@ def _label(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[t
             note.remove()
 
 
+_LINES: dict[str, dict[str, Any]] = {
+    "train_loss": {"color": FAINT, "linewidth": 0.8, "label": "training rows"},
+    "eval_loss": {"color": PLAIN, "linewidth": 1.6, "label": "validation rows"},
+}
+
+
 def draw_curves(axes: Axes, cells: pd.DataFrame) -> None:
-    """Draw the losses of one model's fits by epoch, on training rows (thin) and validation rows (bold)."""
-    for number, history in enumerate(map(json.loads, cells["history"])):
-        for key, width, colour in (("train_loss", 0.8, FAINT), ("eval_loss", 1.6, PLAIN)):
-            losses = np.array(history.get(key) or [], dtype=float)
+    """Draw the losses of a model's fits by epoch, of training (thin) and validation rows (bold)."""
+    for number, curve in enumerate(map(json.loads, cells["learning_curve"])):
+        for key, style in _LINES.items():
+            losses = np.array(curve.get(key) or [], dtype=float)
             if np.isfinite(losses).any():
-                label = (
-                    {"train_loss": "training rows", "eval_loss": "validation rows"}[key]
-                    if number == 0
-                    else None
-                )
-                axes.plot(
-                    history.get("epoch", range(1, len(losses) + 1)),
-                    losses,
-                    color=colour,
-                    linewidth=width,
-                    label=label,
-                )
+                epochs = curve.get("epoch", range(1, len(losses) + 1))
+                # one entry in the legend stands for the lines of all fits
+                axes.plot(epochs, losses, **{**style, "label": None if number else style["label"]})
     fits = f"{len(cells)} fit{'s' * (len(cells) > 1)}"
     axes.set(
         xlabel="epoch", ylabel="loss", title=f"learning curves of {cells['model'].iloc[0]} ({fits})"
@@ -221,7 +212,7 @@ def draw_curves(axes: Axes, cells: pd.DataFrame) -> None:
 
 
 def _edge(means: pd.Series) -> float:
-    """Find the largest error that is drawn to scale; all, where no other model would be left beside the best."""
+    """Return the largest error drawn to scale: the largest of all where only the best would be."""
     near = means[means <= FAR * means.min()] if (means > 0).all() else means
     return float(near.max() if len(near) > 1 else means.max()) * (1 + 1e-12)
 

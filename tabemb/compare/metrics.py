@@ -1,4 +1,4 @@
-"""Errors of predictions: the main one with its share of each row, and the customary others."""
+"""Errors of predictions: the main one, which is a mean over rows, and the customary others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SMALLEST_PROBABILITY = 1e-7
 def row_losses(
     task: str, y: np.ndarray, predictions: np.ndarray, classes: np.ndarray | None = None
 ) -> np.ndarray:
-    """Compute the squared error of each row, or minus the log of the probability that its class was given.
+    """Compute the squared error of each row, or minus the log of the predicted probability of its class.
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ def row_losses(
         return losses
     assert classes is not None
     chosen = predictions[np.arange(len(y)), np.searchsorted(classes, y)]
-    return -np.log(chosen)
+    return np.asarray(-np.log(chosen))
 
 
 def main_error(metric: str, losses: np.ndarray) -> float:
-    """Return what the rows' losses come to: their mean, or its root for "rmse"."""
+    """Return the main error of the rows' losses: their mean, or its root for "rmse"."""
     mean = float(np.mean(losses))
     return mean**0.5 if metric == "rmse" else mean
 
@@ -51,7 +51,7 @@ def main_error(metric: str, losses: np.ndarray) -> float:
 def score(
     task: str, y: np.ndarray, predictions: np.ndarray, classes: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Compute the main error and the others, in the unit of the target; those that are not defined are NaN.
+    """Compute the main error and the others, in the unit of the target; undefined ones are NaN.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def score(
     Returns
     -------
     dict
-        "rmse", "mse", "mae", "mape", "r2" for a regression, else "log_loss", "roc_auc" (mean over one class against the
-        rest), "accuracy".
+        "rmse", "mse", "mae", "mape", "r2" for a regression, else "log_loss", "roc_auc" (mean over
+        one class against the rest), "accuracy".
     """
     main = {MAIN_METRIC[task]: main_error(MAIN_METRIC[task], row_losses(task, y, predictions, classes))}
     if task == "regression":
@@ -73,6 +73,7 @@ def score(
 
 
 def _regression_scores(y: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    # relative to a target of zero, an error has no size
     mape = metrics.mean_absolute_percentage_error(y, predictions) if np.all(y != 0) else np.nan
     r2 = metrics.r2_score(y, predictions) if len(y) > 1 else np.nan
     mse, mae = metrics.mean_squared_error(y, predictions), metrics.mean_absolute_error(y, predictions)
@@ -87,14 +88,24 @@ def _roc_auc(y: np.ndarray, predictions: np.ndarray, classes: np.ndarray) -> flo
 
 
 def class_probabilities(model: Any, X: Any, classes: np.ndarray) -> np.ndarray:
-    """Return a model's probabilities with a column for each of `classes`, also those it never saw; rows sum to one.
+    """Return a model's probabilities with a column for every class, known to the model or not.
+
+    Parameters
+    ----------
+    model : estimator
+        Fitted, with `predict_proba` and `classes_`.
+    X : DataFrame or matrix of shape (n_rows, n_columns)
+    classes : array of shape (n_classes,)
+        All classes of the data set, sorted.
 
     Returns
     -------
     array of shape (n_rows, n_classes)
+        Rows sum to one; a class that the model does not know has the smallest probability.
     """
+    # training rows of a small fold may lack a class
     given = np.asarray(model.predict_proba(X), dtype=float)
     full = np.zeros((len(given), len(classes)))
     full[:, np.searchsorted(classes, np.asarray(model.classes_))] = given
     full = np.clip(full, SMALLEST_PROBABILITY, 1)
-    return full / full.sum(axis=1, keepdims=True)
+    return np.asarray(full / full.sum(axis=1, keepdims=True))

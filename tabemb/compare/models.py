@@ -1,11 +1,11 @@
-"""The models of the comparison by name, each with the preprocessing it deserves.
+"""The models of the comparison by name, each with the preprocessing that suits it.
 
-Every one takes the same frame: text, numbers, booleans, moments, missing values, categories never seen in training.
+All of them take the same frame: text, numbers, booleans, dates, missing values, and in new rows
+categories that are not in the training rows.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 import pkgutil
@@ -18,10 +18,16 @@ from typing import Any
 
 import pandas as pd
 from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 
 from tabemb.compare import preparation
+from tabemb.compare.hints import did_you_mean
 from tabemb.compare.preparation import Columns
+from tabemb.extras import need
+
+STOPPING = "early_stopping_rounds"
+"""The parameter of boosted trees that makes them stop early: rounds without gain on validation rows."""
 
 # LightGBM's "tuned defaults" of Holzmueller, Grinsztajn, Steinwart 2024, arXiv 2407.04491
 _TUNED = {
@@ -33,14 +39,16 @@ _TUNED_BOTH = {"n_estimators": 1000, "subsample_freq": 1, "min_child_weight": 1e
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model of the registry with its own settings.
+    """A model and the settings that differ from its defaults.
 
     Parameters
     ----------
     name : str
-        A name of `MODELS`, or `"package.module:function"` of a builder with the same arguments.
+        A name of `MODELS`, or `"package.module:function"` of a builder with the arguments of
+        `Model.build`.
     params : mapping, optional
-        Constructor arguments that differ from the model's defaults here.
+        Constructor arguments. LightGBM and CatBoost also take `early_stopping_rounds`, counted on a
+        tenth of the training rows.
     """
 
     name: str
@@ -48,21 +56,22 @@ class ModelSpec:
 
     @property
     def label(self) -> str:
-        """The name with whatever differs from the defaults, as reports show it."""
+        """The name with the settings that differ from the defaults, as reports show it."""
         changed = ", ".join(f"{key}={value}" for key, value in sorted(self.params.items()))
         return f"{self.name}({changed})" if changed else self.name
 
 
 @dataclass(frozen=True)
 class Model:
-    """How a model of the registry is built, and what its results depend on.
+    """A model of the registry: how it is built, and the package and seed that its results depend on.
 
     Parameters
     ----------
     build : callable
-        `build(task, columns, seed, n_jobs, **params)` returns an estimator.
+        `build(task, columns, seed, n_jobs, **params)` returns an estimator; `columns` is None where the
+        inputs are already prepared.
     package : str
-        The distribution whose version stands for the model's code.
+        The distribution that holds the model's code; its version is part of a result's identity.
     seeded : bool
         Whether its result depends on the seed; if not, one seed is enough.
     """
@@ -75,23 +84,26 @@ class Model:
 def build_model(
     spec: ModelSpec,
     task: str,
-    X: pd.DataFrame,
+    X: pd.DataFrame | None = None,
     roles: Mapping[str, str] | None = None,
     seed: int = 0,
     n_jobs: int | None = None,
 ) -> BaseEstimator:
-    """Build an unfitted estimator for a training frame.
+    """Build an unfitted estimator for a training frame, or for inputs that are already prepared.
 
     Parameters
     ----------
     spec : ModelSpec
-        Which model, with which settings.
+        The model and its settings.
     task : {"binary", "multiclass", "regression"}
-        What is predicted.
-    X : DataFrame of shape (n_rows, n_columns)
-        The training frame: its columns' kinds and numbers of levels decide the preprocessing.
+        The kind of the target.
+    X : DataFrame of shape (n_rows, n_columns), optional
+        The training frame: the kinds of its columns and their numbers of levels decide the
+        preprocessing. Without it the model has no preprocessing: it takes a dense or sparse matrix,
+        and boosted trees take any frame that their library takes (pandas categories are native
+        ones).
     roles : mapping, optional
-        `"categorical"` or `"number"` for columns whose dtype does not tell.
+        `"categorical"` or `"number"` for columns whose dtype does not say it.
     seed : int
         Seed of everything random.
     n_jobs : int, optional
@@ -100,14 +112,25 @@ def build_model(
     Returns
     -------
     estimator
-        With fit and predict, and predict_proba where classes are predicted.
+        With `fit` and `predict`, and `predict_proba` for classes. The `fit` of LightGBM and
+        CatBoost also takes `eval_X` and `eval_y`, validation rows for early stopping.
 
     Raises
     ------
     ValueError
         If there is no such model, or it has no such parameter.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> spec = ModelSpec("lightgbm", {"n_estimators": 9, "early_stopping_rounds": 3})
+    >>> trees = build_model(spec, "binary")
+    >>> X = np.arange(200.0)[:, None]
+    >>> trees.fit(X, X[:, 0] > 99).predict(X[:1]).shape
+    (1,)
     """
-    columns = preparation.sort_columns(X, roles)
+    # the kinds of the columns alone are used: fit prepares the inputs from the rows it gets
+    columns = None if X is None else preparation.sort_columns(X, roles)
     return find_model(spec.name).build(task, columns, seed, n_jobs, **dict(spec.params))
 
 
@@ -117,25 +140,35 @@ def find_model(name: str) -> Model:
     Raises
     ------
     ValueError
-        If there is no such model; the message lists those there are.
+        If there is no such model; the message names those like it.
     """
     if ":" in name:
-        return Model(pkgutil.resolve_name(name), package=name.split(".")[0].split(":")[0])
+        return Model(_import_builder(name), package=name.split(".")[0].split(":")[0])
     if name not in MODELS:
         raise ValueError(
-            f"model must be one of {', '.join(MODELS)}, or 'package.module:function', got {name!r}"
+            "models must be names of tabemb.compare.MODELS or 'package.module:function'; "
+            f"got {name!r} ({did_you_mean(name, MODELS)})."
         )
     return MODELS[name]
 
 
+def _import_builder(name: str) -> Callable[..., BaseEstimator]:
+    try:
+        builder: Callable[..., BaseEstimator] = pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"models: {name!r} cannot be imported ({error}).") from None
+    return builder
+
+
 def code_version(name: str) -> str:
-    """Tell which code a model's results stand for: the package's version, for the net here a hash of its sources.
+    """Name the code that results depend on: the package's version, or a hash of tabemb's sources.
 
     Results measured with other code are not reused.
     """
     package = find_model(name).package
+    # the version of a checkout does not change with its code
     if package == "tabemb":
-        return f"tabemb {_own_sources()}"
+        return f"tabemb {_sources_hash()}"
     try:
         return f"{package} {metadata.version(package)}"
     except metadata.PackageNotFoundError:
@@ -143,11 +176,13 @@ def code_version(name: str) -> str:
 
 
 @cache
-def _own_sources() -> str:
+def _sources_hash() -> str:
+    """Hash the sources that a fit can reach; the harness itself changes no prediction."""
     root = Path(__file__).parents[1]
     digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(p for p in root.rglob("*.py") if "compare" not in p.relative_to(root).parts):
-        digest.update(path.read_bytes())
+    for path in sorted(root.rglob("*.py")):
+        if path.relative_to(root).parts[0] not in ("compare", "__main__.py"):
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -159,69 +194,63 @@ def _construct(
     return model(**{**defaults, **params})
 
 
-def _check_params(model: Callable[..., Any], params: Mapping[str, Any]) -> None:
-    known = [name for name in inspect.signature(model).parameters if name not in ("kwargs", "self")]
+def _check_params(model: Callable[..., Any], params: Mapping[str, Any], *more: str) -> None:
+    """Refuse a parameter that is neither in the model's signature nor among `more`."""
+    signature = inspect.signature(model).parameters
+    known = [*(name for name in signature if name not in ("kwargs", "self")), *more]
     for name in params:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(known)}"
+            hint = did_you_mean(name, known, "it takes")
             raise ValueError(
-                f"params: {getattr(model, '__name__', model)} has no parameter {name!r}; {hint}"
+                f"params: {getattr(model, '__name__', model)} has no parameter {name!r} ({hint})."
             )
 
 
+def _pipeline(inputs: ColumnTransformer | None, *steps: BaseEstimator) -> BaseEstimator:
+    """Put the preparation of a frame, where there is one, before a model."""
+    return make_pipeline(*(step for step in (inputs, *steps) if step is not None))
+
+
 def _embedding(
-    task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any
+    task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
 ) -> BaseEstimator:
     import tabemb
 
     model = tabemb.EmbeddingRegressor if task == "regression" else tabemb.EmbeddingClassifier
-    return _construct(
-        model, {"roles": dict(columns.roles) or None, "random_state": seed, "n_jobs": n_jobs}, params
-    )
+    roles = dict(columns.roles) or None if columns else None
+    return _construct(model, {"roles": roles, "random_state": seed, "n_jobs": n_jobs}, params)
 
 
 def _lightgbm(
-    task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any
-) -> BaseEstimator:
-    return _trees_of_lightgbm(task, columns, seed, n_jobs, {}, None, params)
-
-
-def _lightgbm_td(
-    task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any
-) -> BaseEstimator:
-    tuned = _TUNED_BOTH | _TUNED["numbers" if task == "regression" else "classes"]
-    return _trees_of_lightgbm(task, columns, seed, n_jobs, tuned, 100, params)
-
-
-def _trees_of_lightgbm(
-    task: str,
-    columns: Columns,
-    seed: int,
-    n_jobs: int | None,
-    tuned: Mapping[str, Any],
-    patience: int | None,
-    params: Mapping[str, Any],
+    task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
 ) -> BaseEstimator:
     import lightgbm
 
     from tabemb.compare.boosting import LightGBMClassifier, LightGBMRegressor
 
-    _check_params(lightgbm.LGBMModel, params)
-    merged = {"verbose": -1, "n_jobs": n_jobs, "random_state": seed, **tuned, **params}
-    return (LightGBMRegressor if task == "regression" else LightGBMClassifier)(
-        columns, merged, patience, seed
-    )
+    _check_params(lightgbm.LGBMModel, params, STOPPING)
+    rounds = params.pop(STOPPING, None)
+    merged = {"verbose": -1, "n_jobs": n_jobs, "random_state": seed, **params}
+    model = LightGBMRegressor if task == "regression" else LightGBMClassifier
+    return model(columns, merged, rounds, seed)
+
+
+def _lightgbm_td(
+    task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
+) -> BaseEstimator:
+    tuned = _TUNED_BOTH | _TUNED["numbers" if task == "regression" else "classes"]
+    # the defaults were tuned with early stopping
+    return _lightgbm(task, columns, seed, n_jobs, **{STOPPING: 100, **tuned, **params})
 
 
 def _catboost(
-    task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any
+    task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
 ) -> BaseEstimator:
-    import catboost
-
+    catboost = need("catboost", "catboost")
     from tabemb.compare.boosting import CatBoostClassifier, CatBoostRegressor
 
     _check_params(catboost.CatBoostClassifier, params)
+    rounds = params.pop(STOPPING, 100)
     defaults = {
         "iterations": 2000,
         "verbose": 0,
@@ -230,94 +259,100 @@ def _catboost(
         "allow_writing_files": False,
     }
     model = CatBoostRegressor if task == "regression" else CatBoostClassifier
-    return model(columns, {**defaults, **params}, patience=100, seed=seed)
+    return model(columns, {**defaults, **params}, rounds, seed)
 
 
 def _hist_gradient_boosting(
-    task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any
+    task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
 ) -> BaseEstimator:
-    """Build scikit-learn's boosted trees: native categories up to 255 levels, out-of-fold level means above."""
+    """Build boosted trees: native categories up to 255 levels, out-of-fold level means above."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     model = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
-    native = list(range(len(columns.few))) or None
-    trees = _construct(model, {"categorical_features": native, "random_state": seed}, params)
-    return make_pipeline(preparation.tree_inputs(columns, task, seed), trees)
+    defaults: dict[str, Any] = {"random_state": seed}
+    if columns is None:
+        return _construct(model, defaults, params)
+    defaults["categorical_features"] = list(range(len(columns.few))) or None
+    return _pipeline(preparation.tree_inputs(columns, task, seed), _construct(model, defaults, params))
 
 
 def _random_forest(
-    task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any
+    task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
 ) -> BaseEstimator:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
+    inputs = preparation.tree_inputs(columns, task, seed) if columns else None
     defaults: dict[str, Any] = {"n_estimators": 200, "random_state": seed, "n_jobs": n_jobs}
     if task != "regression":
-        # pure leaves would answer with probabilities of 0 and 1, which log loss punishes without end
+        # pure leaves would give probabilities of 0 and 1, for which the log loss has no bound
         defaults["min_samples_leaf"] = 5
     model = RandomForestRegressor if task == "regression" else RandomForestClassifier
-    return make_pipeline(
-        preparation.tree_inputs(columns, task, seed), _construct(model, defaults, params)
-    )
+    return _pipeline(inputs, _construct(model, defaults, params))
 
 
 def _nearest_neighbors(
-    task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any
+    task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
 ) -> BaseEstimator:
-    """Build nearest neighbours over level means; votes are calibrated, as no votes would be a probability of zero."""
+    """Build nearest neighbours over level means; votes are calibrated, for no votes would mean 0."""
     from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
-    inputs = preparation.dense_inputs(columns, task, seed)
+    inputs = preparation.dense_inputs(columns, task, seed) if columns else None
     # trees of rows do not pay in as many dimensions as a table has columns
     defaults = {"algorithm": "brute", "n_jobs": n_jobs}
     if task == "regression":
-        return make_pipeline(
+        return _pipeline(
             inputs, _construct(KNeighborsRegressor, {"n_neighbors": 20, **defaults}, params)
         )
-    return make_pipeline(
-        inputs, _calibrated(_construct(KNeighborsClassifier, {"n_neighbors": 50, **defaults}, params))
-    )
+    votes = _construct(KNeighborsClassifier, {"n_neighbors": 50, **defaults}, params)
+    return _pipeline(inputs, calibrated(votes))
 
 
-def _linear(task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any) -> BaseEstimator:
+def _linear(
+    task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
+) -> BaseEstimator:
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    inputs = preparation.sparse_inputs(columns)
+    inputs = preparation.sparse_inputs(columns) if columns else None
     if task == "regression":
-        return make_pipeline(inputs, _construct(Ridge, {"random_state": seed}, params))
-    return make_pipeline(
-        inputs, _construct(LogisticRegression, {"max_iter": 1000, "random_state": seed}, params)
-    )
+        return _pipeline(inputs, _construct(Ridge, {"random_state": seed}, params))
+    defaults = {"max_iter": 1000, "random_state": seed}
+    return _pipeline(inputs, _construct(LogisticRegression, defaults, params))
 
 
-def _svm(task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any) -> BaseEstimator:
-    """Build a linear support vector machine on 300 features of a Gaussian kernel: time linear in the rows."""
+def _svm(
+    task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
+) -> BaseEstimator:
+    """Build a linear SVM on 300 features of a Gaussian kernel: its time is linear in the rows."""
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.kernel_approximation import Nystroem
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import LinearSVC, LinearSVR
 
-    inputs = make_pipeline(
-        preparation.dense_inputs(columns, task, seed), Nystroem(n_components=300, random_state=seed)
-    )
+    inputs = preparation.dense_inputs(columns, task, seed) if columns else None
+    # an exact Gaussian kernel takes time and memory with the square of the rows
+    kernel = Nystroem(n_components=300, random_state=seed)
+    defaults: dict[str, Any] = {"dual": False, "random_state": seed}
     if task == "regression":
-        defaults = {"loss": "squared_epsilon_insensitive", "dual": False, "random_state": seed}
-        scaled = TransformedTargetRegressor(
+        defaults["loss"] = "squared_epsilon_insensitive"
+        machine = TransformedTargetRegressor(
             _construct(LinearSVR, defaults, params), transformer=StandardScaler()
         )
-        return make_pipeline(inputs, scaled)
-    return make_pipeline(
-        inputs, _calibrated(_construct(LinearSVC, {"dual": False, "random_state": seed}, params))
-    )
+    else:
+        machine = calibrated(_construct(LinearSVC, defaults, params))
+    return _pipeline(inputs, kernel, machine)
 
 
-def _calibrated(classifier: BaseEstimator) -> BaseEstimator:
+def calibrated(classifier: BaseEstimator) -> BaseEstimator:
+    """Give a classifier probabilities: a sigmoid (Platt) of its out-of-fold scores in three folds."""
     from sklearn.calibration import CalibratedClassifierCV
 
     return CalibratedClassifierCV(classifier, method="sigmoid", cv=3, ensemble=False)
 
 
-def _dummy(task: str, columns: Columns, seed: int, n_jobs: int | None, **params: Any) -> BaseEstimator:
-    """Build the constant answer: the mean, or how common each class is."""
+def _dummy(
+    task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
+) -> BaseEstimator:
+    """Build the constant prediction: the mean, or the share of each class."""
     from sklearn.dummy import DummyClassifier, DummyRegressor
 
     return _construct(DummyRegressor if task == "regression" else DummyClassifier, {}, params)

@@ -1,12 +1,14 @@
-"""From the frame every model gets to the numbers that a scikit-learn model takes."""
+"""Preparation of a frame: the numbers that each kind of scikit-learn model takes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import sklearn
 from pandas.api import types
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -19,6 +21,7 @@ from sklearn.preprocessing import (
     StandardScaler,
     TargetEncoder,
 )
+from sklearn.utils.fixes import parse_version
 
 # a histogram of scikit-learn's boosted trees has 255 bins, one of them a level
 MAX_NATIVE_LEVELS = 255
@@ -34,9 +37,9 @@ class Columns:
     few, many : list of str
         Categorical columns with up to 255 levels in training, and with more.
     numbers, datetimes : list of str
-        Numbers (booleans among them) and moments.
+        Numbers (booleans among them) and dates.
     roles : mapping
-        The roles that were given, for models that take them.
+        The roles that the caller gave, for models that take them.
     """
 
     few: list[str]
@@ -58,20 +61,20 @@ def sort_columns(X: pd.DataFrame, roles: Mapping[str, str] | None = None) -> Col
     ----------
     X : DataFrame of shape (n_rows, n_columns)
     roles : mapping, optional
-        `"categorical"` or `"number"` for columns whose dtype does not tell.
+        `"categorical"` or `"number"` for columns whose dtype does not say it.
 
     Returns
     -------
     Columns
     """
     roles = dict(roles or {})
-    found: dict[str, list[str]] = {"few": [], "many": [], "numbers": [], "datetimes": []}
+    columns: dict[str, list[str]] = {"few": [], "many": [], "numbers": [], "datetimes": []}
     for column in X.columns:
         kind = roles.get(column) or _kind(X[column])
         if kind == "categorical":
             kind = "few" if X[column].nunique() <= MAX_NATIVE_LEVELS else "many"
-        found["numbers" if kind == "number" else kind].append(column)
-    return Columns(**found, roles=roles)
+        columns["numbers" if kind == "number" else kind].append(column)
+    return Columns(**columns, roles=roles)
 
 
 def _kind(column: pd.Series) -> str:
@@ -81,23 +84,26 @@ def _kind(column: pd.Series) -> str:
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """Turn every value into text, missing ones into NaN, so that categories of any type can be encoded."""
+    """Turn every value into text and missing ones into NaN, for encoders take one type only."""
+    # by way of pandas' strings, for which a missing value is none and does not become "nan"
     return frame.astype("string").astype(object).where(frame.notna(), np.nan)
 
 
 def as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """Turn numbers of any dtype, booleans and durations into floats with NaN where missing; durations in seconds."""
-    return frame.apply(
+    """Turn numbers, booleans and durations (in seconds) into floats with NaN where missing."""
+    numbers: pd.DataFrame = frame.apply(
         lambda c: c.dt.total_seconds() if types.is_timedelta64_dtype(c) else c.astype("Float64")
-    ).astype(float)
+    )
+    return numbers.astype(float)
 
 
 def datetime_numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """Tell each moment as days since 1970, year, month, day of the year, day of the week and hour."""
-    return pd.concat([_moment(frame[column]).add_prefix(f"{column}_") for column in frame], axis=1)
+    """Turn dates into days since 1970, year, month, day of the year, day of the week and hour."""
+    return pd.concat([_date_parts(frame[column]).add_prefix(f"{column}_") for column in frame], axis=1)
 
 
-def _moment(column: pd.Series) -> pd.DataFrame:
+def _date_parts(column: pd.Series) -> pd.DataFrame:
+    # the parts must be those of one time zone, UTC
     at = column.dt.tz_convert(None) if getattr(column.dt, "tz", None) is not None else column
     parts = {
         name: getattr(at.dt, name) for name in ("year", "month", "day_of_year", "day_of_week", "hour")
@@ -106,19 +112,19 @@ def _moment(column: pd.Series) -> pd.DataFrame:
 
 
 def number_steps() -> Pipeline:
-    """Build the steps of a model that needs complete, scaled numbers, and indicators of what was missing."""
+    """Build complete, scaled numbers, with an indicator for each column that has missing values."""
     impute = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     return make_pipeline(FunctionTransformer(as_numbers), impute, StandardScaler())
 
 
 def datetime_steps() -> Pipeline:
-    """Build the steps of a model that needs moments as complete, scaled numbers."""
+    """Build complete, scaled numbers of dates."""
     impute = SimpleImputer(strategy="median", keep_empty_features=True)
     return make_pipeline(FunctionTransformer(datetime_numbers), impute, StandardScaler())
 
 
 def codes() -> Pipeline:
-    """Build the coding of categories as 0, 1, ..., with NaN for missing and never seen ones."""
+    """Build the encoding of categories as 0, 1, ..., with NaN for missing and unseen ones."""
     encoder = OrdinalEncoder(
         handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan
     )
@@ -126,21 +132,27 @@ def codes() -> Pipeline:
 
 
 def level_means(task: str, seed: int) -> Pipeline:
-    """Build the out-of-fold, smoothed mean of the target in each level; a level never seen gets the overall mean."""
-    folds = KFold if task == "regression" else StratifiedKFold
-    cv = folds(5, shuffle=True, random_state=seed)
-    encoder = TargetEncoder(target_type=_TARGET_TYPES[task], cv=cv)
+    """Build smoothed, out-of-fold means of the target by level; an unseen level gets the mean of all."""
+    # means of the rows that train would leak their target into the inputs
+    encoder = TargetEncoder(target_type=_TARGET_TYPES[task], **_five_folds(task, seed))
     return make_pipeline(FunctionTransformer(as_text), encoder)
 
 
+def _five_folds(task: str, seed: int) -> dict[str, Any]:
+    if parse_version(sklearn.__version__) < parse_version("1.9"):  # takes no splitter, draws the same
+        return {"cv": 5, "random_state": seed}
+    folds = KFold if task == "regression" else StratifiedKFold
+    return {"cv": folds(5, shuffle=True, random_state=seed)}
+
+
 def one_hot(min_frequency: int = 5) -> Pipeline:
-    """Build one-hot columns, in which levels rarer than `min_frequency` and levels never seen share a column."""
+    """Build one-hot columns; levels rarer than `min_frequency` and unseen ones share a column."""
     encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=min_frequency)
     return make_pipeline(FunctionTransformer(as_text), encoder)
 
 
 def tree_inputs(columns: Columns, task: str, seed: int) -> ColumnTransformer:
-    """Build inputs for scikit-learn's trees: codes for few levels, level means for many, NaN where numbers are missing.
+    """Build inputs for trees: codes for few levels, level means for many, numbers with NaN.
 
     The codes come first, so that columns 0 to `len(columns.few) - 1` are the categorical ones.
     """
@@ -153,7 +165,7 @@ def tree_inputs(columns: Columns, task: str, seed: int) -> ColumnTransformer:
 
 
 def native_inputs(columns: Columns) -> ColumnTransformer:
-    """Build inputs for trees with categories of their own: codes first, then numbers."""
+    """Build inputs for trees with native categories: codes first, then numbers."""
     return _by_kind(
         categorical=(codes(), columns.categorical),
         numbers=(FunctionTransformer(as_numbers), columns.numbers),
@@ -162,7 +174,7 @@ def native_inputs(columns: Columns) -> ColumnTransformer:
 
 
 def dense_inputs(columns: Columns, task: str, seed: int) -> ColumnTransformer:
-    """Build few, comparable, complete numbers for models that measure distances: scaled level means and numbers."""
+    """Build inputs for models that use distances: scaled level means and complete numbers."""
     return _by_kind(
         categorical=(make_pipeline(level_means(task, seed), StandardScaler()), columns.categorical),
         numbers=(number_steps(), columns.numbers),
@@ -171,7 +183,7 @@ def dense_inputs(columns: Columns, task: str, seed: int) -> ColumnTransformer:
 
 
 def sparse_inputs(columns: Columns) -> ColumnTransformer:
-    """Build inputs for linear models: a column a level and scaled, complete numbers."""
+    """Build inputs for linear models: one-hot columns and scaled, complete numbers."""
     return _by_kind(
         categorical=(one_hot(), columns.categorical),
         numbers=(number_steps(), columns.numbers),

@@ -1,4 +1,4 @@
-"""What a comparison leaves in a folder: the page, a picture of each data set, and the figures as files."""
+"""The results as files in a folder: the page, a picture of each data set, and tables."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from tabemb.compare.figures import plot_all
 from tabemb.compare.page import render_html
 from tabemb.compare.statistics import summarize
 from tabemb.compare.table import choose_reference
+from tabemb.extras import need
 
 
 def write_report(
@@ -22,26 +22,28 @@ def write_report(
     sections: Sequence[tuple[str, str]] = (),
     confidence: float = 0.95,
 ) -> Path:
-    """Write `report.html`, a PNG of each data set, `results.parquet` (a row a cell) and `summary.csv` into a folder.
+    """Write `report.html`, a PNG of each data set, `results.parquet` (a row a cell) and `summary.csv`.
 
     Parameters
     ----------
     folder : str or Path
         Made where it is missing.
-    results : DataFrame
-        Cells as returned by `run`; several data sets may be stacked.
-    reference : str, optional
-        The model that the others are set against; the embedding net by default.
-    title, config, sections
+    results, reference, title, config, sections, confidence
         As in `render_html`.
-    confidence : float
-        Coverage of the intervals.
 
     Returns
     -------
     Path
         The page.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
     """
+    need("matplotlib", "compare")
+    from tabemb.compare.figures import plot_all
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     reference = choose_reference(results, reference)
@@ -49,13 +51,11 @@ def write_report(
     summarize(results, confidence).to_csv(folder / "summary.csv", index=False)
     for name, cells in results.groupby("dataset", sort=False):
         if (cells["status"] == "ok").any():
-            plot_all(cells, reference, confidence).savefig(
-                folder / f"{_file_name(str(name))}.png", dpi=130
-            )
+            picture = folder / f"{_file_name(str(name))}.png"
+            plot_all(cells, reference, confidence).savefig(picture, dpi=130)
     page = folder / "report.html"
-    page.write_text(
-        render_html(results, reference, title, config, sections, confidence), encoding="utf-8"
-    )
+    html = render_html(results, reference, title, config, sections, confidence)
+    page.write_text(html, encoding="utf-8")
     return page
 
 

@@ -1,12 +1,14 @@
-"""Protocols: which rows teach and which are asked."""
+"""Protocols: the rows that train and the rows that are tested."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api import types
 from sklearn.model_selection import (
     GroupKFold,
     RepeatedKFold,
@@ -17,40 +19,37 @@ from sklearn.model_selection import (
 )
 
 from tabemb.compare.datasets import Dataset
+from tabemb.compare.hints import did_you_mean
 
 # the seed and share of the fixed splits of data sets that were published without any
 PUBLISHED_SEED = 20261120
 PUBLISHED_TEST_SIZE = 0.2
+# folds under "auto" where the data set names a fold or a group column
+AUTO_FOLDS = 5
 
 
 @dataclass(frozen=True)
 class Split:
-    """One division of the rows.
-
-    Parameters
-    ----------
-    fold : int
-        Its number, from 1.
-    train, test : array of int
-        Row positions in `Dataset.X`.
-    """
+    """One division of the rows: positions in `Dataset.X`."""
 
     fold: int
+    """The number of the fold, from 1."""
     train: np.ndarray
     test: np.ndarray
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How the rows are divided.
+    """How the rows are divided into training and test rows.
 
     Parameters
     ----------
     kind : {"holdout", "kfold", "grouped", "time", "published"}
-        "holdout" draws test rows at random; "kfold" tests every row once a repeat; both keep the shares of the classes.
-        "grouped" is k-fold in which a group is never on both sides. "time" trains on the oldest rows and tests on the
-        newest; with several folds, the test windows follow one another and each is preceded by all its training rows.
-        "published" takes the data set's own fold column; without one, row i of the source is a test row of fold f where
+        "holdout" draws test rows at random; "kfold" tests every row once a repeat; both keep the
+        shares of the classes. "grouped" is k-fold in which no group is on both sides. "time" trains
+        on the oldest rows and tests on the newest; with several folds the test windows follow one
+        another, and all rows before a window train for it. "published" takes the data set's fold
+        column; without one, row i of the source is a test row of fold f where
         `numpy.random.default_rng(20261120 + f).random(n)[i] < 0.2`.
     folds : int
         Number of folds; for "published" only where the data set has no fold column.
@@ -69,24 +68,26 @@ class Protocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse a kind that is none and counts that make no split."""
+        """Refuse an unknown kind, and counts that make no split."""
         if self.kind not in _SPLITTERS:
-            raise ValueError(f"protocol kind must be one of {', '.join(_SPLITTERS)}, got {self.kind!r}")
+            hint = did_you_mean(self.kind, _SPLITTERS, "the kinds are")
+            raise ValueError(f"protocol: there is no kind {self.kind!r} ({hint}).")
         if not 0 < self.test_size < 1:
-            raise ValueError(f"test_size must lie between 0 and 1, got {self.test_size}")
+            raise ValueError(f"test_size must be above 0 and below 1; got {self.test_size}.")
         least = 2 if self.kind in ("kfold", "grouped") else 1
         if self.folds < least or self.repeats < 1:
             raise ValueError(
-                f"{self.kind} needs folds >= {least} and repeats >= 1, got {self.folds} and {self.repeats}"
+                f"protocol {self.kind!r} needs folds >= {least} and repeats >= 1; "
+                f"got {self.folds} and {self.repeats}."
             )
         if self.kind == "time" and self.folds * self.test_size >= 1:
             raise ValueError(
-                f"time: folds * test_size must stay below 1, got {self.folds} * {self.test_size}"
+                f"protocol 'time' needs folds * test_size below 1; got {self.folds} * {self.test_size}."
             )
 
     @property
     def label(self) -> str:
-        """What reports call it; results of protocols with one label belong together."""
+        """The name in reports; results of protocols with the same label belong together."""
         repeats = f"{self.repeats} x " if self.repeats > 1 else ""
         share, seed = f"{100 * self.test_size:g} %", f", seed {self.seed}" if self.seed else ""
         return {
@@ -124,15 +125,44 @@ def make_splits(dataset: Dataset, protocol: Protocol) -> list[Split]:
         if not len(split.train) or not len(split.test):
             sizes = f"{len(split.train)} training and {len(split.test)} test rows"
             raise ValueError(
-                f"protocol {protocol.label!r} leaves {sizes} of {dataset.name!r} in fold {split.fold}"
+                "protocol must leave rows on both sides; "
+                f"{protocol.label!r} leaves {sizes} of {dataset.name!r} in fold {split.fold}."
             )
     return splits
+
+
+def choose_protocol(dataset: Dataset, options: Mapping[str, Any]) -> Protocol:
+    """Build a protocol; the kind "auto" becomes the one that suits the data set's columns.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    options : mapping
+        Arguments of `Protocol`. With the kind "auto", a fold column gives the published folds, else
+        a time column the newest rows, else a group column folds by group, else a random holdout.
+
+    Returns
+    -------
+    Protocol
+    """
+    if options["kind"] != "auto":
+        return Protocol(**options)
+    columns = {"published": dataset.fold, "time": dataset.time, "grouped": dataset.groups}
+    kind = next((kind for kind, column in columns.items() if column is not None), "holdout")
+    folds = 1 if kind in ("time", "holdout") else AUTO_FOLDS
+    return Protocol(**{**options, "kind": kind, "folds": folds})
 
 
 Pairs = list[tuple[int, tuple[np.ndarray, np.ndarray]]]
 
 
 def _holdout(dataset: Dataset, protocol: Protocol) -> Pairs:
+    if dataset.task != "regression" and dataset.y.value_counts().min() < 2:
+        lonely = dataset.y.value_counts().idxmin()
+        raise ValueError(
+            "protocol 'holdout' needs two rows of every class; "
+            f"class {lonely!r} of {dataset.target!r} has 1 row."
+        )
     splitter = ShuffleSplit if dataset.task == "regression" else StratifiedShuffleSplit
     draws = splitter(
         protocol.folds * protocol.repeats, test_size=protocol.test_size, random_state=protocol.seed
@@ -160,9 +190,10 @@ def _grouped(dataset: Dataset, protocol: Protocol) -> Pairs:
 
 
 def _time(dataset: Dataset, protocol: Protocol) -> Pairs:
-    time = _required(dataset, "time", "time", "time")
-    # the rank of a moment is the share of rows up to it: rows of one moment share a rank, so no cut parts them
+    time = _ordered(_required(dataset, "time", "time", "time"))
+    # the rank is the share of rows up to a time: equal times share it, so no cut separates them
     rank = time.rank(method="max", pct=True).to_numpy()
+    # the last window ends with the newest row, the others end where the next one starts
     starts = [1 - protocol.test_size * (protocol.folds - i) for i in range(protocol.folds)]
     ends = [*starts[1:], 1.0]
     windows = [
@@ -183,20 +214,35 @@ def _published(dataset: Dataset, protocol: Protocol) -> Pairs:
 
 
 def _drawn(rows: pd.Index, fold: int) -> np.ndarray:
-    # drawn for every row of the source, so that rows without a target do not shift the others
+    # the draw covers every row of the source, so that dropped rows without a target shift no other
     drawn = np.random.default_rng(PUBLISHED_SEED + fold).random(int(rows.max()) + 1)[rows.to_numpy()]
     return np.asarray(drawn < PUBLISHED_TEST_SIZE)
+
+
+def _ordered(time: pd.Series) -> pd.Series:
+    """Return a time column that sorts by time; text must be ISO dates, for 31.12.2020 sorts by day."""
+    if not (types.is_object_dtype(time) or types.is_string_dtype(time)):
+        return time
+    try:
+        return pd.to_datetime(time, format="ISO8601")
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"time: column {time.name!r} must hold numbers or dates; it holds {time.iloc[0]!r}, "
+            "so name it in datetimes too."
+        ) from None
 
 
 def _required(dataset: Dataset, attribute: str, option: str, kind: str) -> pd.Series:
     values: pd.Series | None = getattr(dataset, attribute)
     if values is None:
         raise ValueError(
-            f"protocol {kind!r} needs a {option} column: data set {dataset.name!r} names none ({option}=...)"
+            f"protocol {kind!r} needs a {option} column, and data set {dataset.name!r} names none; "
+            f"give {option}=COLUMN."
         )
     if values.isna().any():
         raise ValueError(
-            f"{option}: column {values.name!r} of {dataset.name!r} has {values.isna().sum()} missing values"
+            f"{option}: column {values.name!r} of data set {dataset.name!r} must be complete; "
+            f"it has {values.isna().sum()} missing values."
         )
     return values
 

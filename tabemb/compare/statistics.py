@@ -1,9 +1,9 @@
-"""What the results show: means with intervals, paired differences, ranks; a loss is told as plainly as a win.
+"""Statistics of the results: means with intervals, paired differences of errors, and ranks.
 
-With several folds, the unit is the fold (seeds are averaged first). Training sets of folds overlap, so the variance of
-a mean over folds is that of Nadeau & Bengio 2003, (1 / n_folds + n_test / n_train) times the variance between folds,
-with Student's t. With one fold, the unit is the test row: the interval is the normal one of the mean loss, carried
-through the root for "rmse".
+With several folds, the unit is the fold (seeds are averaged first). Training sets of folds overlap,
+so the variance of a mean over folds is that of Nadeau & Bengio 2003, (1 / n_folds + n_test /
+n_train) times the variance between folds, with Student's t. With one fold, the unit is the test
+row: the interval is the normal one of the mean loss, for "rmse" by the derivative of the root.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from tabemb.compare.hints import did_you_mean
 from tabemb.compare.metrics import OTHER_METRICS, main_error
+from tabemb.extras import need
 
 MEASUREMENTS = ("fit_seconds", "fit_cpu_seconds", "predict_seconds", "fit_memory_mib")
-# blocks that a test of ranks needs at least: data sets, or else folds of one data set
+# the fewest data sets, or else folds of one data set, for which a test of ranks is computed
 MIN_BLOCKS = 3
 
 
@@ -36,10 +38,10 @@ def summarize(results: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a data set and model, the best model first: `metric`, `mean`, `low`, `high` (the main error with its
-        interval), `n_folds`, `n_seeds`, `n_failed`, `error` (text of the first failure), `rank`, the other metrics, and
-        medians of `fit_seconds`, `fit_cpu_seconds`, `predict_seconds`, `fit_memory_mib`. A model without any finished
-        cell has NaN.
+        One row a data set and model, the best model first: `metric`, `mean`, `low`, `high` (the
+        main error with its interval), `n_folds`, `n_seeds`, `n_failed`, `error` (text of the first
+        failure), `rank`, the other metrics, and medians of `fit_seconds`, `fit_cpu_seconds`,
+        `predict_seconds`, `fit_memory_mib`. A model without any finished cell has NaN.
     """
     rows = [
         _summary(cells, confidence) for _, cells in results.groupby(["dataset", "model"], sort=False)
@@ -69,33 +71,35 @@ def _summary(cells: pd.DataFrame, confidence: float) -> dict[str, object]:
 
 
 def paired_differences(results: pd.DataFrame, reference: str, confidence: float = 0.95) -> pd.DataFrame:
-    """Set one model against every other, on the folds that both have finished.
+    """Compute the difference of every other model's error to the reference's, on the folds of both.
 
     Parameters
     ----------
     results : DataFrame
         Cells as returned by `run`; several data sets may be stacked.
     reference : str
-        Label of the model whose strengths and weaknesses are asked for.
+        Label of the model with which every other is compared.
     confidence : float
         Coverage of each interval by itself; they are not widened for the number of models.
 
     Returns
     -------
     DataFrame
-        One row a data set and other model: `difference` (error of the other minus error of the reference, so that above
-        zero the reference is better) with `low`, `high`; the same three in percent of the other's error (`percent`,
-        `percent_low`, `percent_high`), `p_value`, `n_folds`, `outcome` ("better", "worse", "no difference", "failed")
-        and `verdict`, a sentence.
+        One row a data set and other model: `difference` (error of the other minus error of the
+        reference, so that above zero the reference is better) with `low`, `high`; the same three in
+        percent of the other's error (`percent`, `percent_low`, `percent_high`), `p_value`,
+        `n_folds`, `outcome` ("better", "worse", "no difference", "failed") and `verdict`, a
+        sentence.
 
     Raises
     ------
     ValueError
-        If no cell is of the reference.
+        If the reference has no cell.
     """
     known = list(dict.fromkeys(results["model"]))
     if reference not in known:
-        raise ValueError(f"reference must be one of {known}, got {reference!r}")
+        hint = did_you_mean(reference, known, "the models are")
+        raise ValueError(f"reference must be the label of a model; got {reference!r} ({hint}).")
     pairs = [
         _comparison(cells, reference, other, confidence)
         for _, cells in results.groupby("dataset", sort=False)
@@ -154,17 +158,18 @@ def _verdict(
     ours, theirs, dataset = names["reference"], names["model"], names["dataset"]
     figures = f"{names['metric']} {_short(errors[0])} against {_short(errors[1])}"
     if np.isnan(percent[1]):
-        return f"{ours} and {theirs} on {dataset} cannot be told apart by this data ({figures})."
+        return f"{ours} and {theirs} on {dataset} cannot be distinguished by this data ({figures})."
     if outcome == "no difference":
         interval = f"{signed(percent[0])} % [{signed(percent[1])}, {signed(percent[2])}]"
         return f"No difference shown between {ours} and {theirs} on {dataset}: {interval} ({figures})."
+    # "worse by 5 % [3, 7]": the word has the sign, the figures have none
     low, high = sorted(np.abs(percent[1:]))
     interval = f"{abs(percent[0]):.1f} % [{signed(low)}, {signed(high)}]".replace("+", "")
     return f"{ours} is {outcome} than {theirs} by {interval} on {dataset} ({figures})."
 
 
 def signed(percent: float) -> str:
-    """Write a percentage with its sign; one that would round to zero keeps a digit, as its sign decides."""
+    """Write a percentage with its sign; one that would round to zero keeps a digit."""
     return f"{percent:+.1f}" if abs(percent) >= 0.05 or percent == 0 else f"{percent:+.1g}"
 
 
@@ -175,15 +180,16 @@ def _short(error: float) -> str:
 def _no_common_fold(cells: pd.DataFrame, reference: str, other: str) -> str:
     dataset = cells["dataset"].iloc[0]
     for model in (reference, other):
-        own = cells[cells["model"] == model]
-        if not (own["status"] == "ok").any():
-            return f"{model} failed on {dataset} in all of {len(own)} cells: {own['error'].iloc[0]}."
+        of_model = cells[cells["model"] == model]
+        if not (of_model["status"] == "ok").any():
+            error = of_model["error"].iloc[0].rstrip(".")
+            return f"{model} failed on {dataset} in all of {len(of_model)} cells: {error}."
     return f"{reference} and {other} have no common fold on {dataset}."
 
 
 @dataclass(frozen=True)
 class _Estimate:
-    """A mean with its interval and the probability of one as far from zero by chance."""
+    """A mean with its interval, and the p-value of the hypothesis that it is zero."""
 
     value: float
     low: float
@@ -192,7 +198,8 @@ class _Estimate:
 
 
 def _estimate(cells: pd.DataFrame, minus: pd.DataFrame | None, confidence: float) -> _Estimate:
-    """Estimate the main error of one model's cells, or by how much it exceeds another's on the same folds."""
+    """Estimate the main error of a model, or its excess over another's on the same folds."""
+    # the spread between folds holds the chance of the training rows too; one fold, of test rows only
     if cells["fold"].nunique() > 1:
         values = _fold_errors(cells) - (0 if minus is None else _fold_errors(minus))
         ratio = float((cells["n_test"] / cells["n_train"]).mean())
@@ -216,7 +223,7 @@ def _from_folds(values: np.ndarray, test_to_train: float, confidence: float) -> 
 
 
 def _row_effects(cells: pd.DataFrame) -> np.ndarray:
-    """Tell how much each test row moves the error, averaged over seeds: its loss, or loss / (2 rmse) for the root."""
+    """Return each test row's part in the error, averaged over seeds; for "rmse", loss / (2 rmse)."""
     effects = []
     for metric, losses in zip(cells["metric"], cells["losses"]):
         losses = np.asarray(losses, dtype=float)
@@ -231,20 +238,16 @@ def _from_rows(value: float, effects: np.ndarray, confidence: float) -> _Estimat
 
 def _interval(value: float, deviation: float, distribution: Any, confidence: float) -> _Estimate:
     margin = deviation * float(distribution.ppf((1 + confidence) / 2))
-    # two models with the very same errors differ by nothing, and surely so
-    p_value = (
-        2 * float(distribution.sf(abs(value) / deviation))
-        if deviation > 0
-        else 1.0
-        if value == 0
-        else np.nan
-    )
+    if deviation > 0:
+        p_value = 2 * float(distribution.sf(abs(value) / deviation))
+    else:  # models with the very same errors do not differ
+        p_value = 1.0 if value == 0 else np.nan
     return _Estimate(value, value - margin, value + margin, p_value)
 
 
 @dataclass(frozen=True)
 class RankTest:
-    """Whether models differ in rank over data sets, or over the folds of one.
+    """A test of whether the ranks of models over data sets, or over folds of one data set, differ.
 
     Parameters
     ----------
@@ -257,7 +260,8 @@ class RankTest:
     n_blocks : int
         How many rankings were averaged.
     block : {"data set", "fold"}
-        What was ranked. Folds of one data set share training rows, so a small p-value says less there.
+        The unit in which models are ranked. Folds of one data set share training rows, so a small
+        p-value says less there.
     left_out : tuple of str
         Models that have not finished every block.
     """
@@ -271,13 +275,13 @@ class RankTest:
 
     @property
     def sentence(self) -> str:
-        """The finding in words."""
+        """The result in words."""
         order = ", ".join(f"{model} {rank:.2f}" for model, rank in self.ranks.items())
-        found = "differ" if self.p_value < 0.05 else "do not differ beyond chance"
-        without = (
-            f" Without {', '.join(self.left_out)}: not finished everywhere." if self.left_out else ""
-        )
-        return f"Mean ranks over {self.n_blocks} {self.block}s {found} (p = {self.p_value:.2g}): {order}.{without}"
+        result = "differ" if self.p_value < 0.05 else "do not differ beyond chance"
+        left_out = ", ".join(self.left_out)
+        without = f" Without {left_out}: not finished everywhere." if left_out else ""
+        ranks = f"Mean ranks over {self.n_blocks} {self.block}s {result}"
+        return f"{ranks} (p = {self.p_value:.2g}): {order}.{without}"
 
 
 def rank_test(results: pd.DataFrame, models: Sequence[str] | None = None) -> RankTest | None:
@@ -288,26 +292,27 @@ def rank_test(results: pd.DataFrame, models: Sequence[str] | None = None) -> Ran
     results : DataFrame
         Cells as returned by `run`; several data sets may be stacked.
     models : sequence of str, optional
-        Which models to rank; all by default. Those that have not finished every block are left out.
+        The models to rank; all by default. Those that have not finished every block are left out.
 
     Returns
     -------
     RankTest or None
         None where fewer than two models or fewer than three blocks are complete.
     """
-    asked = results if models is None else results[results["model"].isin(models)]
-    finished = asked[asked["status"] == "ok"]
+    cells = results if models is None else results[results["model"].isin(models)]
+    finished = cells[cells["status"] == "ok"]
     if finished.empty:
         return None
     errors = finished.assign(value=[row[row["metric"]] for _, row in finished.iterrows()])
     by_fold = errors.pivot_table(index=["dataset", "fold"], columns="model", values="value")
     by_dataset = by_fold.groupby("dataset").mean()
     table, block = (by_dataset, "data set") if len(by_dataset) >= MIN_BLOCKS else (by_fold, "fold")
+    # a rank among fewer models is not comparable, so a model must have finished everywhere
     table = table[by_fold.columns[by_fold.notna().all()]]
     if len(table) < MIN_BLOCKS or table.shape[1] < 2:
         return None
     p_value, pairwise = _two_models(table) if table.shape[1] == 2 else _many_models(table)
-    left_out = tuple(model for model in dict.fromkeys(asked["model"]) if model not in table)
+    left_out = tuple(model for model in dict.fromkeys(cells["model"]) if model not in table)
     return RankTest(
         table.rank(axis=1).mean().sort_values(), p_value, pairwise, len(table), block, left_out
     )
@@ -322,8 +327,7 @@ def _two_models(table: pd.DataFrame) -> tuple[float, pd.DataFrame]:
 
 
 def _many_models(table: pd.DataFrame) -> tuple[float, pd.DataFrame]:
-    import scikit_posthocs  # here, for its import takes seconds
-
+    scikit_posthocs = need("scikit_posthocs", "compare")  # only here, for the import takes seconds
     p_value = float(stats.friedmanchisquare(*table.to_numpy().T).pvalue)
     pairwise = scikit_posthocs.posthoc_nemenyi_friedman(table.to_numpy())
     return p_value, pairwise.set_axis(table.columns, axis=0).set_axis(table.columns, axis=1)

@@ -1,4 +1,4 @@
-"""Results on disk: one small parquet file a finished cell, so that runs add up and an interrupted one resumes."""
+"""Results on disk: one small parquet file a finished cell, so that runs add up and can be resumed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from typing import Any
 
 import pandas as pd
 
-# what a cell is the result of; everything else in its file is the result
+# the columns that a result depends on; every other column of a cell is the result
 IDENTITY = ("dataset", "fingerprint", "model", "code", "protocol", "rows", "fold", "seed", "n_jobs")
 
 
 def cell_key(identity: Mapping[str, Any]) -> str:
-    """Hash all that a result depends on: data, model and settings, code, rows of the split, seed, threads."""
+    """Hash the columns that a result depends on: data, model, settings, code, rows, seed and threads."""
     text = json.dumps({name: identity[name] for name in IDENTITY}, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def cell_name(identity: Mapping[str, Any]) -> str:
+    """Join the values of an identity to a file name that a person can read."""
+    return "-".join(map(str, identity.values())).replace(" ", "_").replace("/", "_")
 
 
 def cell_path(folder: Path, key: str) -> Path:
@@ -27,7 +32,7 @@ def cell_path(folder: Path, key: str) -> Path:
 
 
 def write_cell(folder: Path, key: str, cell: Mapping[str, Any]) -> None:
-    """Write a finished cell at once and whole: under another name first, then renamed."""
+    """Write a finished cell under another name and rename it, so that no reader finds half a file."""
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".{key}.{os.getpid()}.draft"
     pd.DataFrame([cell]).to_parquet(draft, index=False)
@@ -40,7 +45,7 @@ def read_cells(folder: str | Path) -> pd.DataFrame:
     Parameters
     ----------
     folder : str or Path
-        The folder given to `run`.
+        The folder given to `run` or `run_cells`.
 
     Returns
     -------
@@ -56,13 +61,14 @@ def read_cells(folder: str | Path) -> pd.DataFrame:
 
 
 def newest(cells: pd.DataFrame) -> pd.DataFrame:
-    """Keep, of each data set, the cells on its latest state, and of each model there those of its latest code.
+    """Keep the cells of each data set's latest state and of each model's latest code.
 
-    What was measured before the data or the code changed is not comparable with what was measured after.
+    Results from before and after a change of the data or the code are not comparable.
     """
     if cells.empty:
         return cells
     cells = cells.sort_values("finished")
+    # first the data, then the code on that data: a model may not have run since the data changed
     for group, state in (
         (["dataset", "protocol"], "fingerprint"),
         (["dataset", "protocol", "model"], "code"),

@@ -1,16 +1,24 @@
-"""What a comparison found, in words and as a table in the terminal."""
+"""The results as text: a table of errors with intervals and paired differences, and sentences."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
-from tabemb.compare.figures import decimals
+from tabemb.compare.hints import did_you_mean
 from tabemb.compare.metrics import OTHER_METRICS
 from tabemb.compare.statistics import paired_differences, rank_test, signed, summarize
+from tabemb.extras import need
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+GAINS = "gains are in % of the other's error, above zero where the reference is better"
+FILE_WIDTH = 140
 _CELLS = (
     "mean",
     "interval",
@@ -25,32 +33,58 @@ _HEADERS = ("fit s", "CPU s", "predict s", "MiB", "folds x seeds")
 
 
 def choose_reference(results: pd.DataFrame, wanted: str | None = None) -> str:
-    """Choose the model that the others are set against: as wanted, else the embedding net where it ran, else the first.
+    """Choose the model that the others are compared with.
+
+    Parameters
+    ----------
+    results : DataFrame
+        Cells as returned by `run`.
+    wanted : str, optional
+        A model's label, or its name without its settings; the embedding net by default where it
+        ran, else the first model.
+
+    Returns
+    -------
+    str
+        A label among the results.
 
     Raises
     ------
     ValueError
-        If no cell is of the wanted model.
+        If the wanted model has no cell.
     """
-    models = list(dict.fromkeys(results["model"]))
-    if wanted is not None and wanted not in models:
-        raise ValueError(f"reference must be one of {models}, got {wanted!r}")
-    return wanted or next((model for model in models if model.startswith("embedding")), models[0])
+    return matching_label(list(dict.fromkeys(results["model"])), wanted)
+
+
+def matching_label(labels: Sequence[str], wanted: str | None = None) -> str:
+    """Return the label that is wanted or begins with the wanted name; see `choose_reference`."""
+    if wanted is None:
+        return next((label for label in labels if label.startswith("embedding")), labels[0])
+    if wanted in labels:
+        return wanted
+    for label in labels:
+        if label.startswith(f"{wanted}("):
+            return label
+    hint = did_you_mean(wanted, labels, "the models are")
+    raise ValueError(f"reference must be a model of the comparison; got {wanted!r} ({hint}).")
 
 
 def print_report(
     results: pd.DataFrame, reference: str | None = None, console: Console | None = None
 ) -> None:
-    """Print a table and the verdicts of each data set, and the ranks.
+    """Print the table and the verdicts of each data set, and the ranks.
 
     Parameters
     ----------
-    results : DataFrame
-        Cells as returned by `run`; several data sets may be stacked.
-    reference : str, optional
-        The model that the others are set against; the embedding net by default.
+    results, reference
+        As in `tabemb.compare.render_html`.
     console : rich.console.Console, optional
         Where to print.
+
+    Raises
+    ------
+    ImportError
+        If rich is not installed.
     """
     console = console or wide_console()
     reference = choose_reference(results, reference)
@@ -64,20 +98,23 @@ def print_report(
 
 
 def wide_console() -> Console:
-    """The terminal, or a file wide enough for a table."""
+    """Return the terminal, or where the output goes into a file, one that is wide enough for a table."""
+    need("rich", "compare")
+    from rich.console import Console
+
     console = Console()
-    return console if console.is_terminal else Console(width=140)
+    return console if console.is_terminal else Console(width=FILE_WIDTH)
 
 
 def score_table(results: pd.DataFrame, reference: str | None = None, confidence: float = 0.95) -> Table:
-    """Build the terminal table of one data set: the best model is marked, a failed one stands last with its error.
+    """Build the terminal's table of one data set; the best model is marked, a failed one is last.
 
     Parameters
     ----------
     results : DataFrame
         Cells of one data set, as returned by `run`.
     reference : str, optional
-        The model that the others are set against.
+        The model that the others are compared with.
     confidence : float
         Coverage of the intervals.
 
@@ -85,16 +122,16 @@ def score_table(results: pd.DataFrame, reference: str | None = None, confidence:
     -------
     rich.table.Table
     """
+    need("rich", "compare")
+    from rich.table import Table
+
     reference = choose_reference(results, reference)
-    first = results.iloc[0]
-    rows = f"{first['n_train']:,} training rows in fold {first['fold']}"
-    title = f"{first['dataset']}: {first['target']}, {first['protocol']}, {rows}"
-    table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left")
-    table.caption = (
-        "* best; gains are in % of the other's error, above zero where the reference is better"
+    table = Table(
+        title=describe(results), title_justify="left", title_style="bold", caption_justify="left"
     )
+    table.caption = f"* best; {GAINS}"
     table.add_column("model", no_wrap=True, min_width=results["model"].str.len().max() + 2)
-    for header in (*headers(first["metric"], reference, confidence), *_HEADERS):
+    for header in (*headers(results["metric"].iloc[0], reference, confidence), *_HEADERS):
         table.add_column(header, justify="right")
     for row in formatted_rows(results, reference, confidence):
         style = "bold" if row["best"] else "red" if row["failed"] else ""
@@ -102,25 +139,72 @@ def score_table(results: pd.DataFrame, reference: str | None = None, confidence:
     return table
 
 
+def plain_table(results: pd.DataFrame, reference: str, confidence: float = 0.95) -> str:
+    """Build the same table as `score_table` as plain text, for which no package is needed.
+
+    Parameters are as in `score_table`.
+
+    Returns
+    -------
+    str
+    """
+    head = ["model", *headers(results["metric"].iloc[0], reference, confidence), *_HEADERS]
+    rows = [
+        [f"{row['model']}{' *' * row['best']}", *(row[key] for key in _CELLS)]
+        for row in formatted_rows(results, reference, confidence)
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows)]
+    lines = [
+        "  ".join(
+            [first.ljust(widths[0]), *(text.rjust(width) for text, width in zip(rest, widths[1:]))]
+        )
+        for first, *rest in (head, *rows)
+    ]
+    return "\n".join([describe(results), "", *(line.rstrip() for line in lines), f"* best; {GAINS}"])
+
+
+def describe(results: pd.DataFrame) -> str:
+    """Describe the comparison on one data set in a line: target, protocol and training rows."""
+    first = results.iloc[0]
+    rows = f"{first['n_train']:,} training rows in fold {first['fold']}"
+    return f"{first['dataset']}: {first['target']}, {first['protocol']}, {rows}"
+
+
 def headers(metric: str, reference: str, confidence: float) -> tuple[str, str, str]:
     """Name the columns of the error, its interval and the paired difference."""
     return metric, f"{confidence:.0%} interval", f"{reference} gains, %"
 
 
-def formatted_rows(results: pd.DataFrame, reference: str, confidence: float) -> list[dict]:
-    """Format the summary of one data set: a dict of texts a model, best first, with `best`, `failed`, `outcome`."""
+def decimals(summary: pd.DataFrame) -> int:
+    """Choose the decimals of an error: four digits of the best, two of half the typical interval."""
+    half = ((summary["high"] - summary["low"]) / 2).replace(0, np.nan).median()
+    best = summary["mean"].abs().replace(0, np.nan).min()
+    wanted = [
+        digits - np.floor(np.log10(size)) for digits, size in ((1, half), (3, best)) if np.isfinite(size)
+    ]
+    return int(np.clip(max(wanted, default=4), 0, 6))
+
+
+def formatted_rows(results: pd.DataFrame, reference: str, confidence: float) -> list[dict[str, Any]]:
+    """Format the summary of one data set: a dict of texts for each model, the best first.
+
+    Parameters are as in `score_table`.
+
+    Returns
+    -------
+    list of dict
+        The texts by column, with `model`, `best`, `failed` (the error's text) and `outcome`.
+    """
     summary = summarize(results, confidence)
-    against = {
-        row["model"]: row
-        for row in paired_differences(results, reference, confidence).to_dict("records")
-    }
+    differences = paired_differences(results, reference, confidence).to_dict("records")
+    against = {row["model"]: row for row in differences}
     return [
         _formatted(row, against.get(row["model"]), decimals(summary))
         for row in summary.to_dict("records")
     ]
 
 
-def _formatted(row: dict, against: dict | None, places: int) -> dict:
+def _formatted(row: dict[Any, Any], against: dict[Any, Any] | None, places: int) -> dict[str, Any]:
     if np.isnan(row["mean"]):
         blank = dict.fromkeys((*_CELLS, *OTHER_METRICS[row["task"]]), "")
         failed = {"mean": "failed", "failed": row["error"], "outcome": "failed"}
@@ -141,7 +225,7 @@ def _formatted(row: dict, against: dict | None, places: int) -> dict:
     }
 
 
-def _percent(against: dict | None) -> str:
+def _percent(against: dict[Any, Any] | None) -> str:
     if against is None or np.isnan(against.get("percent", np.nan)):
         return ""
     middle, low, high = (signed(against[name]) for name in ("percent", "percent_low", "percent_high"))
@@ -149,13 +233,13 @@ def _percent(against: dict | None) -> str:
 
 
 def verdicts(results: pd.DataFrame, reference: str | None = None, confidence: float = 0.95) -> list[str]:
-    """Say in a sentence each how the reference fares against every other model, wins and losses alike.
+    """Compare the reference with every other model in a sentence each, wins and losses alike.
 
-    Parameters and defaults are as in `score_table`.
+    Parameters are as in `score_table`.
 
     Returns
     -------
     list of str
     """
-    found = paired_differences(results, choose_reference(results, reference), confidence)
-    return list(found["verdict"]) if len(found) else []
+    differences = paired_differences(results, choose_reference(results, reference), confidence)
+    return list(differences["verdict"]) if len(differences) else []

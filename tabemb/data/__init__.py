@@ -1,1 +1,1 @@
-"""From the user's frame to arrays: frames, schema, vocabularies, encoding. No torch here."""
+"""From the user's frame to arrays: frames, schema, vocabularies, encoding and effects. No torch here."""

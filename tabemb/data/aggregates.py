@@ -1,47 +1,70 @@
-"""Aggregates of histories: what a boosted tree wants to know of the events before a cutoff."""
+"""Aggregates of histories: counts, means and trends, which boosted trees read in place of the events."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from tabemb.data.encoding import to_floats
-from tabemb.data.joins import SECOND, Clock, EventLog, Joiner, Slices
+from tabemb.data.joins import Joiner
+from tabemb.data.logs import EventLog, Slices
 from tabemb.data.schema import infer_role
+from tabemb.data.times import SECONDS_PER_DAY, TICKS_PER_SECOND, TimeAxis
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary, kind_of
 from tabemb.progress import progress
 
+Column: TypeAlias = "np.ndarray | pa.Array"
+"""A new column; those of categories are Arrow dictionaries."""
+
 
 class AggregateJoiner(Joiner):
-    """Gives each row the aggregates of its history that a boosted tree wants, cut as `HistoryJoiner` cuts.
+    """Adds to each row the aggregates of its history, which is cut as `HistoryJoiner` cuts it.
 
-    For every window: the number of events and how many a day; days since the last and since the first; mean, standard
-    deviation, smallest, largest and last gap between events. Of every number its sum, mean, standard deviation,
-    smallest, largest and last value, and its trend, the slope of a least-squares line a day. Of every category the
-    number of distinct ones, the last one, the count and share of the most frequent ones, and the sum of every number
-    over each of these. Where times are numbers, a day is one of their units.
+    There is one column for each window and aggregate:
+
+    * of the events: their number, and how many a day; days since the last and since the first one; mean,
+      standard deviation, smallest, largest and last gap between events;
+    * of every number: its sum, mean, standard deviation, smallest, largest and last value, and its
+      trend, the slope of a least-squares line in units a day;
+    * of every category: the number of distinct ones, the last one, count and share of each of the most
+      frequent ones, and the sum of every number over the events of each of these.
+
+    Where times are numbers, a day is one of their units.
 
     Parameters
     ----------
-    log, entity, time, cutoff, fields, max_events
-        As for `HistoryJoiner`. Without a cutoff nothing is said of the days since the last and first event.
+    log : frame
+        One event a row, in any order.
+    entity : str
+        Column of the log and of X with the entity of an event or row; matched by value.
+    time : str
+        Column of the log: timestamps, dates or numbers.
+    cutoff : str, optional
+        Column of X, of the kind of ``time``; only events strictly before it are used. None: all events
+        of the log, without the days since the last and first event and the number of events a day.
     windows : sequence of str, Timedelta, number or None, default=(None,)
-        How long before the cutoff events are counted; None: since ever.
+        How long before the cutoff events are used: "30d", a number where times are numbers, or None for
+        any time.
+    fields : sequence of str, optional
+        Columns of the log to aggregate; all but the entity and the time when None.
+    max_events : int, optional
+        Largest number of events of a row; the newest are used.
     top_k : int, default=10
-        Most categories of a field with columns of their own: the most frequent ones before the cutoffs in ``fit``.
+        Largest number of categories of a field that have columns: the most frequent ones among the
+        events before the cutoffs of ``fit``.
     name : str, default="history"
-        What the new columns begin with: ``{name}_{field}_{aggregate}``, and the window behind it.
+        Prefix of the new columns: ``{name}_{field}_{aggregate}``, with ``_{window}`` after it.
 
     Attributes
     ----------
     log_ : EventLog
     levels_ : dict of field -> list
-        The categories that have columns of their own.
+        The categories that have columns.
 
     Examples
     --------
@@ -60,36 +83,39 @@ class AggregateJoiner(Joiner):
         entity: str,
         time: str,
         cutoff: str | None = None,
+        windows: Sequence[Any] = (None,),
         fields: Sequence[str] | None = None,
         max_events: int | None = None,
-        windows: Sequence[Any] = (None,),
         top_k: int = 10,
         name: str = "history",
     ) -> None:
-        self.log = log
-        self.entity = entity
-        self.time = time
-        self.cutoff = cutoff
-        self.fields = fields
-        self.max_events = max_events
+        super().__init__(
+            log, entity=entity, time=time, cutoff=cutoff, fields=fields, max_events=max_events, name=name
+        )
         self.windows = windows
         self.top_k = top_k
-        self.name = name
 
-    def _learn(self, frame: pa.Table) -> None:
+    def _fit(self, frame: pa.Table) -> None:
         self._check_windows()
         schema = self.log_.events.schema
-        columns = {name: self.log_[name] for name in schema.names if name != self.time}
-        counted = {name for name in columns if infer_role(schema.field(name)) == "categorical"}
-        self.numbers_ = {n: _as_number(column, n) for n, column in columns.items() if n not in counted}
-        self.categories_ = {
-            n: _Category.of(columns[n], schema.field(n), self.log_) for n in sorted(counted)
+        fields = [field for field in schema if field.name != self.time]
+        counted = [field for field in fields if infer_role(field) == "categorical"]
+        self.numbers_ = {
+            field.name: _as_number(self.log_[field.name], field.name)
+            for field in fields
+            if field not in counted
         }
-        asked = self._asked(frame)
-        widest = None if None in self.windows else max(self.windows, key=self.log_.clock.length)
-        seen = _coverage(self.log_.slices(*asked, widest).newest(self.max_events), len(self.log_.keys))
+        self.categories_ = {
+            field.name: _CategoryField.of(self.log_[field.name], field, self.log_)
+            for field in sorted(counted, key=lambda field: field.name)
+        }
+        entities, cutoffs = self._entities_and_cutoffs(frame)
+        # the widest window holds the events of all others
+        widest = None if None in self.windows else max(self.windows, key=self.log_.axis.length)
+        slices = self.log_.slices(entities, cutoffs, widest).newest(self.max_events)
+        n_uses = _uses(slices, len(self.log_))
         for category in self.categories_.values():
-            category.choose(seen, self.top_k)
+            category.choose_levels(n_uses, self.top_k)
 
     def _check_windows(self) -> None:
         if isinstance(self.windows, str) or not len(self.windows):
@@ -98,68 +124,71 @@ class AggregateJoiner(Joiner):
             self._check_window(window)
 
     @property
-    def levels_(self) -> dict[str, list]:
-        """The categories that have columns of their own, by field."""
+    def levels_(self) -> dict[str, list[Any]]:
+        """The categories that have columns, by field."""
         return {name: category.levels for name, category in self.categories_.items()}
 
-    def _joined(self, frame: pa.Table) -> pa.Table:
-        entities, cutoffs = self._asked(frame)
-        columns: dict[str, Any] = {}
+    def _new_columns(self, frame: pa.Table) -> pa.Table:
+        entities, cutoffs = self._entities_and_cutoffs(frame)
+        columns: dict[str, Column] = {}
         for window in self.windows:
             slices = self.log_.slices(entities, cutoffs, window).newest(self.max_events)
-            behind = "" if window is None else f"_{window}"
             for name, values in self._in_chunks(slices, cutoffs, window).items():
-                columns[f"{self.name}_{name}{behind}"] = values
+                columns[self._column_name(name, window)] = values
         return pa.table(columns)
 
-    def _in_chunks(self, slices: Slices, cutoffs: np.ndarray | None, window: Any) -> dict[str, Any]:
+    def _new_names(self) -> list[str]:
+        # the names are those of the aggregates of one row without events
+        no_events = Slices(np.zeros(1, np.int64), np.zeros(1, np.int64))
+        cutoffs = None if self.cutoff is None else self.log_.moments[:1]
+        return [
+            self._column_name(name, window)
+            for window in self.windows
+            for name in self._in_chunks(no_events, cutoffs, window)
+        ]
+
+    def _column_name(self, aggregate: str, window: Any) -> str:
+        return f"{self.name}_{aggregate}" + ("" if window is None else f"_{window}")
+
+    def _in_chunks(self, slices: Slices, cutoffs: np.ndarray | None, window: Any) -> dict[str, Column]:
+        """Return all aggregates by name, computed for some rows at a time."""
         parts = []
         with progress(len(slices.starts), unit="rows") as bar:
             for rows, chunk in slices.chunks():
-                parts.append(
-                    self._aggregate(Segments(chunk), None if cutoffs is None else cutoffs[rows], window)
-                )
+                chunk_cutoffs = None if cutoffs is None else cutoffs[rows]
+                parts.append(self._aggregate(Segments(chunk), chunk_cutoffs, window))
                 bar.update(len(chunk.starts))
-        return {name: _joined_parts([part[name] for part in parts]) for name in parts[0]}
+        return {name: _concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _aggregate(self, segments: Segments, cutoffs: np.ndarray | None, window: Any) -> dict[str, Any]:
-        """All aggregates of some rows, by name without prefix and window."""
-        days = self.log_.days
-        found = _of_times(segments, days)
+    def _aggregate(
+        self, segments: Segments, cutoffs: np.ndarray | None, window: Any
+    ) -> dict[str, Column]:
+        """Return all aggregates by name, without prefix and window."""
+        axis, days = self.log_.axis, self.log_.days
+        columns: dict[str, Column] = {**_time_aggregates(segments, days)}
         if cutoffs is not None:
-            now = self.log_.clock.span(cutoffs - self.log_.moments[0])
-            found |= _of_cutoffs(segments, days, now, None if window is None else self._days(window))
+            now = axis.span(cutoffs - self.log_.moments[0])
+            width = None if window is None else float(axis.span(np.asarray(axis.length(window))))
+            columns |= _cutoff_aggregates(segments, days, now, width)
         for name, values in self.numbers_.items():
-            found |= {
-                f"{name}_{what}": value for what, value in _of_number(segments, values, days).items()
-            }
+            columns |= _prefixed(name, _number_aggregates(segments, values, days))
         for name, category in self.categories_.items():
-            found |= {
-                f"{name}_{what}": value
-                for what, value in category.aggregates(segments, self.numbers_).items()
-            }
-        return found
-
-    def _days(self, window: Any) -> float:
-        return float(self.log_.clock.span(np.asarray(self.log_.clock.length(window))))
-
-    def _joined_names(self) -> list[str]:
-        entities = np.zeros(1, np.int64)
-        cutoffs = None if self.cutoff is None else self.log_.moments[:1]
-        slices = Slices(entities, entities)
-        return [
-            f"{self.name}_{name}" + ("" if window is None else f"_{window}")
-            for window in self.windows
-            for name in self._in_chunks(slices, cutoffs, window)
-        ]
+            columns |= _prefixed(name, category.aggregates(segments, self.numbers_))
+        return columns
 
 
 class Segments:
-    """Reductions over the events of each row; a row without events gives what is named ``empty``."""
+    """Reductions over the events of each row, which lie end to end.
+
+    Parameters
+    ----------
+    slices : Slices
+        The events of each row.
+    """
 
     def __init__(self, slices: Slices) -> None:
         self.slices, self.counts = slices, slices.counts
-        self.filled = np.flatnonzero(self.counts)
+        self.filled = np.flatnonzero(self.counts)  # rows that have events
         self.heads = slices.offsets[:-1][self.filled]
 
     @cached_property
@@ -168,139 +197,161 @@ class Segments:
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
     def take(self, values: np.ndarray) -> np.ndarray:
-        """Values of the log's events, laid end to end."""
-        return values[self.slices.places]
+        """Return values of the log's events for the events of the rows, laid end to end."""
+        taken: np.ndarray = values[self.slices.positions]
+        return taken
 
     def reduce(self, how: np.ufunc, values: np.ndarray, empty: float) -> np.ndarray:
-        """From values of the events, laid end to end, to float64 (n_rows,)."""
+        """Reduce values of events, laid end to end, to float64 (n_rows,); ``empty`` without events."""
         reduced = np.full(len(self.counts), empty)
         if len(self.filled):
             reduced[self.filled] = how.reduceat(values, self.heads)
         return reduced
 
     def sum(self, values: np.ndarray) -> np.ndarray:
+        """Return the sum over the events of each row."""
         return self.reduce(np.add, values, 0.0)
 
-    def at(self, values: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Values of one event of each row, NaN where the row has none."""
-        found = np.full(len(self.counts), np.nan)
-        found[self.filled] = values[places[self.filled]]
-        return found
+    def at(self, values: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Return the value of one event of each row, by its position in the log; no events give NaN."""
+        taken = np.full(len(self.counts), np.nan)
+        taken[self.filled] = values[positions[self.filled]]
+        return taken
 
-    def spread(
-        self, values: np.ndarray, present: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Number of the values present, their mean, their squared deviations from it, and every deviation."""
+    def deviations(self, values: np.ndarray, present: np.ndarray) -> Deviations:
+        """Return deviations from the row's mean of the values that are present, laid end to end."""
         n = self.sum(present.astype(np.float64))
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = self.sum(np.where(present, values, 0.0)) / n
-        away = np.where(present, values - mean[self.rows], 0.0)
-        return n, mean, self.sum(away**2), away
+        deviations = np.where(present, values - mean[self.rows], 0.0)
+        return Deviations(n, mean, self.sum(deviations**2), deviations)
 
     def summary(self, values: np.ndarray, present: np.ndarray) -> dict[str, np.ndarray]:
-        """Mean, standard deviation, smallest and largest of the values present; NaN where there is none."""
-        n, mean, squares, _ = self.spread(values, present)
+        """Return mean, standard deviation, smallest and largest of the present values, or NaN."""
+        around = self.deviations(values, present)
         with np.errstate(invalid="ignore", divide="ignore"):
-            std = np.sqrt(squares / n)
+            std = np.sqrt(around.squares / around.n)
         low = self.reduce(np.fmin, np.where(present, values, np.nan), np.nan)
         high = self.reduce(np.fmax, np.where(present, values, np.nan), np.nan)
-        return {"mean": mean, "std": std, "min": low, "max": high}
+        return {"mean": around.mean, "std": std, "min": low, "max": high}
 
 
-def _of_times(segments: Segments, days: np.ndarray) -> dict[str, np.ndarray]:
-    """How many events there are, and the gaps between them in days."""
+@dataclass
+class Deviations:
+    """Number, mean and squared deviations of each row's values, (n_rows,), and ``each`` deviation."""
+
+    n: np.ndarray
+    mean: np.ndarray
+    squares: np.ndarray
+    each: np.ndarray
+
+
+def _time_aggregates(segments: Segments, days: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the number of events and the gaps between them in days."""
     at = segments.take(days)
     gaps = np.diff(at, prepend=0.0)
-    inner = np.ones(len(at), dtype=bool)
-    inner[segments.heads] = False  # the first event of a row has none before it
-    found = {"count": segments.counts.astype(np.float64)}
-    found |= {f"gap_{what}": value for what, value in segments.summary(gaps, inner).items()}
-    last = segments.at(days, segments.slices.ends - 1) - segments.at(days, segments.slices.ends - 2)
-    return found | {"gap_last": np.where(segments.counts > 1, last, np.nan)}
+    has_gap = np.ones(len(at), dtype=bool)
+    has_gap[segments.heads] = False  # the first event of a row has none before it
+    ends = segments.slices.ends
+    last_gap = segments.at(days, ends - 1) - segments.at(days, ends - 2)
+    return {
+        "count": segments.counts.astype(np.float64),
+        **_prefixed("gap", segments.summary(gaps, has_gap)),
+        "gap_last": np.where(segments.counts > 1, last_gap, np.nan),
+    }
 
 
-def _of_cutoffs(
-    segments: Segments, days: np.ndarray, now: np.ndarray, window: float | None
+def _cutoff_aggregates(
+    segments: Segments, days: np.ndarray, now: np.ndarray, width: float | None
 ) -> dict[str, np.ndarray]:
-    """Days since the last and the first event, and events a day: of the window, or since the first."""
+    """Return days since the last and first event, and events a day of the window or since the first."""
     since_last = now - segments.at(days, segments.slices.ends - 1)
     since_first = now - segments.at(days, segments.slices.starts)
-    span = since_first if window is None else window
+    span = since_first if width is None else width
     frequency = np.where(segments.counts > 0, segments.counts / span, 0.0)
     return {"days_since_last": since_last, "days_since_first": since_first, "frequency": frequency}
 
 
-def _of_number(segments: Segments, values: np.ndarray, days: np.ndarray) -> dict[str, np.ndarray]:
-    own, at = segments.take(values), segments.take(days)
-    present = ~np.isnan(own)
-    found = {"sum": segments.sum(np.where(present, own, 0.0)), **segments.summary(own, present)}
-    found["last"] = segments.at(values, segments.slices.ends - 1)
-    _, _, _, away = segments.spread(own, present)
-    _, _, squares, late = segments.spread(at, present)
+def _number_aggregates(
+    segments: Segments, values: np.ndarray, days: np.ndarray
+) -> dict[str, np.ndarray]:
+    event_values, at = segments.take(values), segments.take(days)
+    present = ~np.isnan(event_values)
+    value, time = segments.deviations(event_values, present), segments.deviations(at, present)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found["trend"] = np.where(squares > 0, segments.sum(away * late) / squares, np.nan)
-    return found
+        slope = segments.sum(value.each * time.each) / time.squares
+    return {
+        "sum": segments.sum(np.where(present, event_values, 0.0)),
+        **segments.summary(event_values, present),
+        "last": segments.at(values, segments.slices.ends - 1),
+        "trend": np.where(time.squares > 0, slope, np.nan),
+    }
 
 
 @dataclass
-class _Category:
-    """A categorical field of the log: code of every event, the event before it with the same code, frequent codes."""
+class _CategoryField:
+    """A categorical field of the log.
+
+    Parameters
+    ----------
+    vocabulary : Vocabulary
+    codes : ndarray of shape (n_events,)
+    earlier : ndarray of shape (n_events,)
+        Position of the entity's event of the same category before each event, -1 if there is none.
+    """
 
     vocabulary: Vocabulary
     codes: np.ndarray
-    earlier: np.ndarray  # place of the entity's last event of the same category, -1 if there is none
+    earlier: np.ndarray
 
     @classmethod
-    def of(cls, column: pa.ChunkedArray, field: pa.Field, log: EventLog) -> _Category:
-        vocabulary = Vocabulary.learn({field.name: (column, field)})
-        codes = vocabulary.codes(column, field)
-        entities = log.keys // (len(log.times) + 1)
+    def of(cls, column: pa.ChunkedArray, field: pa.Field, log: EventLog) -> _CategoryField:
+        vocabulary = Vocabulary.from_columns({field.name: (column, field)})
+        codes, entities = vocabulary.codes(column, field), log.entity_codes
         order = np.lexsort((codes, entities))
-        same = (np.diff(codes[order]) == 0) & (np.diff(entities[order]) == 0)
+        repeats = (np.diff(codes[order]) == 0) & (np.diff(entities[order]) == 0)
         earlier = np.full(len(codes), -1)
-        earlier[order[1:][same]] = order[:-1][same]
+        earlier[order[1:][repeats]] = order[:-1][repeats]
         return cls(vocabulary, codes, earlier)
 
-    def choose(self, seen: np.ndarray, top_k: int) -> None:
-        """Let the categories have columns that stand most often in what was seen: how often each event was."""
-        counts = np.bincount(self.codes, seen, len(self.vocabulary))[N_SPECIAL:]
+    def choose_levels(self, n_uses: np.ndarray, top_k: int) -> None:
+        """Choose the most frequent categories, which have columns; an event counts once for each use."""
+        counts = np.bincount(self.codes, n_uses, len(self.vocabulary))[N_SPECIAL:]
         best = np.argsort(-counts, kind="stable")[:top_k]
         best = best[counts[best] > 0]
         self.levels = self.vocabulary.labels()[best].tolist()
-        self.column = np.full(
-            len(self.vocabulary), len(best)
-        )  # of each code; the last one is of all others
+        # The column of each code; the last column is for all other codes.
+        self.column = np.full(len(self.vocabulary), len(best))
         self.column[best + N_SPECIAL] = np.arange(len(best))
 
-    def aggregates(self, segments: Segments, numbers: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    def aggregates(self, segments: Segments, numbers: Mapping[str, np.ndarray]) -> dict[str, Column]:
+        """Return the aggregates of the field, with sums of the numbers by category."""
         codes = segments.take(self.codes)
-        present = codes >= N_SPECIAL
-        is_first = present & (segments.take(self.earlier) < segments.slices.starts[segments.rows])
-        found: dict[str, Any] = {
-            "unique": segments.sum(is_first.astype(np.float64)),
+        is_first = segments.take(self.earlier) < segments.slices.starts[segments.rows]
+        distinct = (codes >= N_SPECIAL) & is_first
+        columns: dict[str, Column] = {
+            "unique": segments.sum(distinct.astype(np.float64)),
             "last": self._last(segments),
         }
         counts = self._by_level(segments, codes, None)
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = counts / segments.counts[:, None]
         for i, level in enumerate(self.levels):
-            found |= {f"{level}_count": counts[:, i], f"{level}_share": shares[:, i]}
+            columns |= {f"{level}_count": counts[:, i], f"{level}_share": shares[:, i]}
         for name, values in numbers.items():
             sums = self._by_level(segments, codes, np.nan_to_num(segments.take(values)))
-            found |= {f"{level}_{name}_sum": sums[:, i] for i, level in enumerate(self.levels)}
-        return found
+            columns |= {f"{level}_{name}_sum": sums[:, i] for i, level in enumerate(self.levels)}
+        return columns
 
     def _by_level(self, segments: Segments, codes: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-        """Counts, or sums of weights, by row and frequent category: (n_rows, n_levels + 1)."""
+        """Return counts, or sums of weights, by row and chosen category: (n_rows, n_levels + 1)."""
         width = len(self.levels) + 1
         cells = segments.rows * width + self.column[codes]
-        return (
-            np.bincount(cells, weights, width * len(segments.counts))
-            .astype(np.float64)
-            .reshape(-1, width)
-        )
+        sums = np.bincount(cells, weights, width * len(segments.counts))
+        return sums.astype(np.float64).reshape(-1, width)
 
     def _last(self, segments: Segments) -> pa.Array:
+        """Return the category of each row's last event, missing for a row without events."""
         codes = np.zeros(len(segments.counts), np.int64)
         codes[segments.filled] = self.codes[segments.slices.ends[segments.filled] - 1]
         missing = codes < N_SPECIAL
@@ -309,23 +360,26 @@ class _Category:
 
 
 def _as_number(column: pa.ChunkedArray, name: str) -> np.ndarray:
-    """A field as float64 with NaN where missing; times in days."""
+    """Return a field as float64 with NaN where missing; times in days."""
     if kind_of(pa.field(name, column.type)) == "time":
-        clock = Clock.of(column, name)
-        ticks = column.cast(pa.timestamp(clock.unit)).cast(pa.int64())
-        return to_floats(ticks, name) / (86_400 * SECOND[clock.unit or "us"])
+        unit = TimeAxis.of(column, name).unit or "us"
+        ticks = column.cast(pa.timestamp(unit)).cast(pa.int64())
+        return to_floats(ticks, name) / (SECONDS_PER_DAY * TICKS_PER_SECOND[unit])
     return to_floats(column, name)
 
 
-def _coverage(slices: Slices, n_events: int) -> np.ndarray:
-    """In how many rows' slices each event of the log lies, (n_events,)."""
-    edges = np.bincount(slices.starts, minlength=n_events + 1) - np.bincount(
-        slices.ends, minlength=n_events + 1
-    )
-    return np.cumsum(edges)[:n_events]
+def _uses(slices: Slices, n_events: int) -> np.ndarray:
+    """Return the number of rows whose slice holds each event of the log, (n_events,)."""
+    n_starts = np.bincount(slices.starts, minlength=n_events + 1)
+    n_ends = np.bincount(slices.ends, minlength=n_events + 1)
+    return np.cumsum(n_starts - n_ends)[:n_events]
 
 
-def _joined_parts(parts: list[Any]) -> Any:
+def _prefixed(name: str, columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{name}_{aggregate}": values for aggregate, values in columns.items()}
+
+
+def _concatenate(parts: list[Any]) -> Column:
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
     return pa.chunked_array(parts).combine_chunks()

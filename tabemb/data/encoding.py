@@ -1,4 +1,4 @@
-"""From an Arrow table to the arrays that a network reads: codes of categories, scaled numbers."""
+"""From an Arrow table to the arrays that a network reads: codes of categories and scaled numbers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabemb.data.histories import Events, is_list
-from tabemb.data.schema import CALENDAR, Feature, Schema, as_times, near
+from tabemb.data.schema import Feature, Schema, Table, near
+from tabemb.data.times import CALENDAR, as_times, days_since, earliest
 from tabemb.data.vocabulary import Vocabulary
 
 LIMIT = 1e12
-"""Scaled numbers are kept within this range, so that float32 holds them and their squares."""
+"""Scaled numbers are clipped to +-``LIMIT``, so that float32 holds them and their squares."""
 
 
 class EncodedHistory(NamedTuple):
-    """Events of all rows, laid end to end, as arrays; row i has those from ``offsets[i]`` up to ``offsets[i + 1]``."""
+    """Events of all rows as arrays, laid end to end.
+
+    Row i has the events from ``offsets[i]`` up to ``offsets[i + 1]``; ``codes`` and ``numbers`` are
+    those of the events, as in `Encoded`.
+    """
 
     offsets: np.ndarray
     codes: np.ndarray
@@ -28,7 +33,11 @@ class EncodedHistory(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """Rows as arrays: codes int32 (n_rows, n_categorical), numbers float32 (n_rows, n_numbers) with NaN if missing."""
+    """Rows as arrays.
+
+    ``codes`` are int32 (n_rows, n_categorical), ``numbers`` float32 (n_rows, n_numbers) with NaN where
+    missing.
+    """
 
     codes: np.ndarray
     numbers: np.ndarray
@@ -37,9 +46,19 @@ class Encoded(NamedTuple):
 
 @dataclass
 class Scale:
-    """Centre and unit of one number (its median and interquartile range), the bin edges in that unit, gaps seen.
+    """How one number is scaled and binned.
 
-    Where the quartiles are equal the unit is half the range, as in RealMLP (Holzmueller et al. 2024).
+    Parameters
+    ----------
+    center : float
+        The median.
+    unit : float
+        The interquartile range or, where the quartiles are equal, half the range, as in RealMLP
+        (Holzmueller et al. 2024).
+    edges : ndarray
+        Edges of the bins of scaled values, ascending.
+    has_missing : bool
+        Whether a training value is missing.
     """
 
     center: float
@@ -48,8 +67,8 @@ class Scale:
     has_missing: bool = False
 
     @classmethod
-    def learn(cls, values: np.ndarray, weights: np.ndarray | None, n_bins: int) -> Scale:
-        """Learn from float64 values of shape (n_rows,); NaN is left out."""
+    def from_values(cls, values: np.ndarray, weights: np.ndarray | None, n_bins: int) -> Scale:
+        """Measure float64 values of shape (n_rows,); NaN is left out."""
         present = ~np.isnan(values)
         values, weights = values[present], None if weights is None else weights[present]
         if len(values) == 0:
@@ -61,22 +80,25 @@ class Scale:
         return scale
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """Scaled values, float64, within +-1e12."""
+        """Return scaled values, float64, within +-``LIMIT``."""
         reach = LIMIT * self.unit  # clipped before the division, which could overflow
-        return np.clip(values - self.center, -reach, reach) / self.unit
+        scaled: np.ndarray = np.clip(values - self.center, -reach, reach) / self.unit
+        return scaled
 
 
-def quantiles(values: np.ndarray, levels, weights: np.ndarray | None) -> np.ndarray:
-    """Quantiles of weighted values: a row of weight two counts as two rows."""
-    if weights is None:
-        return np.quantile(values, levels, method="inverted_cdf")
-    return np.quantile(values, levels, weights=weights, method="inverted_cdf")
+def quantiles(
+    values: np.ndarray, levels: Sequence[float] | np.ndarray, weights: np.ndarray | None
+) -> np.ndarray:
+    """Return quantiles of weighted values; a row of weight two counts as two rows."""
+    result: np.ndarray = np.quantile(values, levels, weights=weights, method="inverted_cdf")
+    return result
 
 
 def bin_edges(values: np.ndarray, weights: np.ndarray | None, n_bins: int) -> np.ndarray:
-    """Edges of at most ``n_bins`` bins, half at quantiles of the rows, half at quantiles of the distinct values.
+    """Return the edges of at most ``n_bins`` bins.
 
-    Quantiles of the rows alone collapse where one value is frequent (a number that is zero in nine rows of ten).
+    Half of them are at quantiles of the rows and half at quantiles of the distinct values: quantiles of
+    the rows alone collapse where one value is frequent (a number that is zero in nine rows of ten).
     """
     distinct = np.unique(values)
     if len(distinct) <= n_bins:
@@ -88,47 +110,57 @@ def bin_edges(values: np.ndarray, weights: np.ndarray | None, n_bins: int) -> np
 
 @dataclass
 class Inputs:
-    """The features of rows, or of the events of one history, with what was learned of their numbers."""
+    """The features of rows, or of the events of one history, with the scales of their numbers.
+
+    Parameters
+    ----------
+    schema : Schema
+    origins : dict of column -> int
+        Earliest training time of each datetime, in microseconds since 1970.
+    scales : list of Scale
+        One for each number of the schema.
+    """
 
     schema: Schema
     origins: dict[str, int] = field(default_factory=dict)
     scales: list[Scale] = field(default_factory=list)
 
-    def learn(self, events: Events, weights: np.ndarray | None, n_bins: int) -> Inputs:
-        """Learn scales from training rows or events."""
+    def fit(self, events: Events, weights: np.ndarray | None, n_bins: int) -> Inputs:
+        """Measure the origins and scales of training rows or events, with their weights (n_events,)."""
         times = [f.column for f in self.schema.numbers if f.part]
-        self.origins = {name: _origin(events.frame[name], name) for name in times}
+        self.origins = {name: earliest(events.frame[name], name) for name in times}
         self.scales = [
-            Scale.learn(self._number(f, events), weights, n_bins) for f in self.schema.numbers
+            Scale.from_values(self._number(f, events), weights, n_bins) for f in self.schema.numbers
         ]
         return self
 
     def encode(
         self, events: Events, vocabularies: Sequence[Vocabulary]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Codes by the vocabulary of each categorical feature, and scaled numbers."""
+        """Return codes, by the vocabulary of each categorical feature, and scaled numbers."""
         codes = np.empty((events.frame.num_rows, len(vocabularies)), np.int32)
         numbers = np.empty((events.frame.num_rows, len(self.scales)), np.float32)
         if not events.frame.num_rows:
             return codes, numbers
         for i, (feature, vocabulary) in enumerate(zip(self.schema.categorical, vocabularies)):
-            codes[:, i] = vocabulary.codes(*_cells(feature, events.frame))
+            codes[:, i] = vocabulary.codes(*_categories(feature, events.frame))
         for i, (feature, scale) in enumerate(zip(self.schema.numbers, self.scales)):
             numbers[:, i] = scale.apply(self._number(feature, events))
         return codes, numbers
 
     def _number(self, feature: Feature, events: Events) -> np.ndarray:
+        """Return the unscaled values of a number, float64 (n_events,)."""
         column = events.frame[feature.column]
         if feature.part is None:
             return to_floats(column, feature.name)
-        days = _elapsed_days(column, feature.column, self.origins[feature.column])
+        days = days_since(self.origins[feature.column], column, feature.column)
         if feature.part == "elapsed":
             return days
         return events.since_previous(days) if feature.part == "gap" else events.until_last(days)
 
 
 class Encoder:
-    """Learns vocabularies and number scales from training rows; turns any rows into arrays.
+    """Vocabularies and number scales of training rows, which turn any rows into arrays.
 
     Parameters
     ----------
@@ -138,7 +170,14 @@ class Encoder:
     min_count : float
         Categories with a smaller count are read as unknown, where their table does not say otherwise.
     max_events : int, optional
-        Most events of a row in each history; the newest stay.
+        Largest number of events of a row in each history; the newest stay.
+
+    Attributes
+    ----------
+    vocabularies_ : dict of str -> Vocabulary
+        One for each table of the schema.
+    inputs_ : list of Inputs
+        Of the rows, then of the events of each history.
     """
 
     def __init__(
@@ -150,17 +189,33 @@ class Encoder:
         self.max_events = max_events
 
     def fit(self, frame: pa.Table, weights: np.ndarray | None = None) -> Encoder:
-        """Learn from training rows, each counting by its weight."""
+        """Collect categories and measure numbers of training rows, each of which counts by its weight.
+
+        Parameters
+        ----------
+        frame : pyarrow.Table
+        weights : ndarray of shape (n_rows,), optional
+
+        Returns
+        -------
+        self
+        """
         parts = [(self.schema, Events.single(frame)), *self._histories(frame)]
-        own = [None if weights is None else np.repeat(weights, events.counts) for _, events in parts]
-        self.vocabularies_ = {name: self._learn_table(name, parts, own) for name in self.schema.tables}
+        part_weights = [  # every event has the weight of its row
+            None if weights is None else np.repeat(weights, events.counts) for _, events in parts
+        ]
+        self.vocabularies_ = {
+            name: self._vocabulary(name, table, parts, part_weights)
+            for name, table in self.schema.tables.items()
+        }
         self.inputs_ = [
-            Inputs(schema).learn(events, w, self.n_bins) for (schema, events), w in zip(parts, own)
+            Inputs(schema).fit(events, w, self.n_bins)
+            for (schema, events), w in zip(parts, part_weights)
         ]
         return self
 
     def transform(self, frame: pa.Table) -> Encoded:
-        """Encode rows, whatever the order of the columns; columns that were not there in ``fit`` are left alone.
+        """Encode rows; columns are matched by name, and columns that ``fit`` did not have are ignored.
 
         Raises
         ------
@@ -169,18 +224,15 @@ class Encoder:
         """
         self._check_columns(frame)
         parts = [Events.single(frame), *(events for _, events in self._histories(frame))]
-        (codes, numbers), *histories = [
+        (codes, numbers), *encoded = [
             inputs.encode(events, self.vocabularies_of(inputs))
             for inputs, events in zip(self.inputs_, parts)
         ]
-        return Encoded(
-            codes,
-            numbers,
-            tuple(EncodedHistory(e.offsets, *arrays) for e, arrays in zip(parts[1:], histories)),
-        )
+        histories = [EncodedHistory(part.offsets, *arrays) for part, arrays in zip(parts[1:], encoded)]
+        return Encoded(codes, numbers, tuple(histories))
 
     def vocabularies_of(self, inputs: Inputs) -> list[Vocabulary]:
-        """The vocabulary that each categorical feature of rows or events reads."""
+        """Return the vocabulary that each categorical feature of rows or events reads."""
         return [self.vocabularies_[name] for name in self.schema.tables_of(inputs.schema.categorical)]
 
     @property
@@ -190,8 +242,8 @@ class Encoder:
 
     def _histories(self, frame: pa.Table) -> list[tuple[Schema, Events]]:
         return [
-            (own, _events(frame[name], name, own, self.max_events))
-            for name, own in self.schema.histories.items()
+            (schema, _events(frame[name], name, schema, self.max_events))
+            for name, schema in self.schema.histories.items()
         ]
 
     def _check_columns(self, frame: pa.Table) -> None:
@@ -200,25 +252,30 @@ class Encoder:
             listed = ", ".join(repr(name) + near(name, frame.schema.names) for name in missing[:5])
             raise ValueError(f"X lacks column {listed}, which the model was fitted with.")
 
-    def _learn_table(
-        self, name: str, parts: Sequence[tuple[Schema, Events]], weights: Sequence[np.ndarray | None]
+    def _vocabulary(
+        self,
+        name: str,
+        table: Table,
+        parts: Sequence[tuple[Schema, Events]],
+        part_weights: Sequence[np.ndarray | None],
     ) -> Vocabulary:
-        table = self.schema.tables[name]
-        columns, own = {}, {}
-        for (schema, events), w in zip(parts, weights):
-            for feature in schema.categorical:
-                if feature.name in table.columns:
-                    columns[feature.name], own[feature.name] = _cells(feature, events.frame), w
+        """Return the vocabulary of one table, whose columns may be of rows and of events."""
+        columns: dict[str, tuple[pa.ChunkedArray, pa.Field]] = {}
+        weights: dict[str, np.ndarray | None] = {}
+        for (schema, events), w in zip(parts, part_weights):
+            features = [f for f in schema.categorical if f.name in table.columns]
+            columns |= {f.name: _categories(f, events.frame) for f in features}
+            weights |= {f.name: w for f in features}
+        min_count = self.min_count if table.min_count is None else table.min_count
         try:
-            return Vocabulary.learn(
-                columns, own, self.min_count if table.min_count is None else table.min_count
-            )
+            return Vocabulary.from_columns(columns, weights, min_count)
         except ValueError as error:
-            raise ValueError(f"Table {name!r}: {error}") from error
+            reason = str(error).removesuffix(".")
+            raise ValueError(f"Table {name!r}: {reason}.") from error
 
 
 def _events(column: pa.ChunkedArray, name: str, schema: Schema, max_events: int | None) -> Events:
-    """Events with the fields that the schema uses; where there is no event at all, a column need not name them."""
+    """Return events with the fields of the schema; a column without any event need not have them."""
     if not is_list(column.type) and not pa.types.is_null(column.type):
         raise ValueError(f"Column {name!r} must hold lists of events; it holds {column.type}.")
     if pa.types.is_null(column.type):
@@ -230,41 +287,21 @@ def _events(column: pa.ChunkedArray, name: str, schema: Schema, max_events: int 
             f"Column {name!r} lacks the field {missing[0].removeprefix(name + '.')!r} in its events."
         )
     frame = events.frame
-    for lacking in missing:
-        frame = frame.append_column(lacking, pa.nulls(0))
+    for field_name in missing:
+        frame = frame.append_column(field_name, pa.nulls(0))
     return Events(events.offsets, frame)
 
 
-def _cells(feature: Feature, frame: pa.Table) -> tuple[pa.ChunkedArray, pa.Field]:
+def _categories(feature: Feature, frame: pa.Table) -> tuple[pa.ChunkedArray, pa.Field]:
+    """Return the values of a categorical feature and their field: a column or a calendar part."""
     if feature.part is None:
         return frame[feature.column], frame.schema.field(feature.column)
     part = CALENDAR[feature.part](as_times(frame[feature.column], feature.column))
     return part, pa.field(feature.name, part.type)
 
 
-def _microseconds(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    return as_times(column, name).cast(pa.timestamp("us"), safe=False).cast(pa.int64())
-
-
-def _origin(column: pa.ChunkedArray, name: str) -> int:
-    return pc.min(_microseconds(column, name)).as_py() or 0
-
-
-def _elapsed_days(column: pa.ChunkedArray, name: str, origin: int) -> np.ndarray:
-    """Days since the earliest training time; subtracted as integers, so that no digit is lost."""
-    passed = pc.subtract(_microseconds(column, name), origin).cast(pa.float64(), safe=False)
-    return passed.to_numpy() / 86_400e6
-
-
-def _unread(column: pa.ChunkedArray) -> str:
-    """The first value that is no number, and where it stands."""
-    values = column.to_pandas()
-    bad = values[values.notna() & pd.to_numeric(values, errors="coerce").isna()]
-    return f"holds {bad.iloc[0]!r} in row {bad.index[0]}" if len(bad) else f"has the type {column.type}"
-
-
 def to_floats(column: pa.ChunkedArray, name: str) -> np.ndarray:
-    """A column as float64 of shape (n_rows,), NaN where a value is missing; durations in seconds.
+    """Return a column as float64 of shape (n_rows,), NaN where a value is missing; durations in seconds.
 
     Raises
     ------
@@ -274,20 +311,33 @@ def to_floats(column: pa.ChunkedArray, name: str) -> np.ndarray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_duration(column.type):
-        column = pc.divide(
-            column.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64()), 1e6
-        )
+        column = _seconds(column.cast(pa.duration("us"), safe=False))
     elif pa.types.is_time(column.type):
-        column = pc.divide(column.cast(pa.time64("us")).cast(pa.int64()).cast(pa.float64()), 1e6)
-    try:  # a cast that changes nothing costs one row as much as all the rest
-        values = (
-            column if column.type == pa.float64() else column.cast(pa.float64(), safe=False)
-        ).to_numpy()
+        column = _seconds(column.cast(pa.time64("us")))
+    try:
+        if (
+            column.type != pa.float64()
+        ):  # for one row, a cast that changes nothing takes half of the time
+            column = column.cast(pa.float64(), safe=False)
     except pa.ArrowException as error:
-        raise ValueError(f"Column {name!r} has the role 'number', but {_unread(column)}.") from error
+        raise ValueError(
+            f"Column {name!r} has the role 'number', but {_first_unread(column)}."
+        ) from error
+    values: np.ndarray = column.to_numpy()
     if np.isinf(values).any():
         row = int(np.flatnonzero(np.isinf(values))[0])
         raise ValueError(
             f"Column {name!r} holds {values[row]} in row {row}; a number must be finite or missing."
         )
     return values.astype(float)
+
+
+def _seconds(microseconds: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.divide(microseconds.cast(pa.int64()).cast(pa.float64()), 1e6)
+
+
+def _first_unread(column: pa.ChunkedArray) -> str:
+    """Describe the first value that is no number, for an error message."""
+    values = column.to_pandas()
+    bad = values[values.notna() & pd.to_numeric(values, errors="coerce").isna()]
+    return f"holds {bad.iloc[0]!r} in row {bad.index[0]}" if len(bad) else f"has the type {column.type}"

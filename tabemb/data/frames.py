@@ -1,4 +1,4 @@
-"""The door: any frame or 2-D array in, one :class:`pyarrow.Table` out."""
+"""Conversion of any frame or 2-D array to a :class:`pyarrow.Table`, and of new columns back to it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ import pyarrow as pa
 from sklearn.utils.validation import check_array
 
 OBJECT = {b"tabemb": b"object"}
-"""Field metadata of a column whose values Arrow has no type for; it holds their text keys."""
+"""Field metadata of a column of text keys, which stand for values that Arrow has no type for."""
+_OBJECT_REPR: Any = object.__repr__
 
 
-def to_arrow(X, estimator: Any = None) -> pa.Table:
-    """Turn what the user passed into one Arrow table.
+def to_arrow(X: Any, estimator: Any = None) -> pa.Table:
+    """Convert a frame or array to one Arrow table.
 
     Parameters
     ----------
-    X : DataFrame of any library that narwhals reads, pyarrow.Table or array-like of shape (n_rows, n_columns)
+    X : DataFrame of any library that narwhals reads, pyarrow.Table or array-like of shape (n_rows,
+    n_columns)
         The columns of an array are named ``x0``, ``x1``, ... as scikit-learn names them.
     estimator : object, optional
-        Named in the error messages about arrays.
+        The error messages about arrays name it.
 
     Returns
     -------
@@ -32,9 +34,9 @@ def to_arrow(X, estimator: Any = None) -> pa.Table:
     Raises
     ------
     ValueError
-        No row, no column, duplicate column names, complex numbers.
+        X has no row, no column, two columns of one name, or complex numbers.
     TypeError
-        A sparse matrix, a lazy frame, or a column with values that have no stable text.
+        X is a sparse matrix or a lazy frame, or a column holds values that have no stable text.
 
     Examples
     --------
@@ -55,8 +57,8 @@ def to_arrow(X, estimator: Any = None) -> pa.Table:
     return table
 
 
-def is_frame(X) -> bool:
-    """Whether X has columns with names (a frame) rather than positions (an array)."""
+def is_frame(X: Any) -> bool:
+    """Return whether X has columns with names (a frame) rather than positions (an array)."""
     if isinstance(X, (pd.DataFrame, pa.Table)):
         return True
     frame = nw.from_native(X, pass_through=True)
@@ -65,60 +67,64 @@ def is_frame(X) -> bool:
     return isinstance(frame, nw.DataFrame)
 
 
-def feature_names(X) -> list[str] | None:
-    """Column names of a frame whose names are all strings, else None (arrays, integer names)."""
+def feature_names(X: Any) -> list[str] | None:
+    """Return the column names of a frame whose names are all strings, else None (arrays, integer names).
+
+    Raises
+    ------
+    TypeError
+        Some names are strings and some are not.
+    """
     if not is_frame(X):
         return None
     names = X.schema.names if isinstance(X, pa.Table) else _column_names(X)
     n_text = sum(isinstance(name, str) for name in names)
     if 0 < n_text < len(names):
-        raise TypeError(f"Column names must be all strings or all of another kind; X has both: {names}.")
+        raise TypeError(f"Column names must be all strings or all of another kind; got {names}.")
     return [str(name) for name in names] if n_text else None
 
 
-def _column_names(X) -> list:
+def _column_names(X: Any) -> list[Any]:
     return X.columns.tolist() if isinstance(X, pd.DataFrame) else list(X.columns)
 
 
-def beside(X, columns: pa.Table) -> Any:
-    """X with more columns behind its own, in the library that it came in; an array comes back as pandas."""
+def beside(X: Any, columns: pa.Table) -> Any:
+    """Return X with more columns at its end, in its library; an array comes back as pandas."""
     if isinstance(X, pa.Table):
-        return pa.table(
-            {**dict(zip(X.schema.names, X.columns)), **dict(zip(columns.schema.names, columns.columns))}
-        )
+        names = [*X.schema.names, *columns.schema.names]
+        return pa.table(dict(zip(names, [*X.columns, *columns.columns])))
     if isinstance(X, pd.DataFrame) or not is_frame(X):
         frame = X if isinstance(X, pd.DataFrame) else to_arrow(X).to_pandas()
-        new = pd.DataFrame(
-            {name: _to_series(column) for name, column in zip(columns.schema.names, columns.columns)}
-        )
-        return pd.concat([frame, new.set_index(frame.index)], axis=1)
-    own = nw.from_native(X, eager_only=True)
-    return nw.concat(
-        [own, nw.from_arrow(columns, backend=own.implementation)], how="horizontal"
-    ).to_native()
+        new = {name: _to_series(column) for name, column in zip(columns.schema.names, columns.columns)}
+        return pd.concat([frame, pd.DataFrame(new).set_index(frame.index)], axis=1)
+    native = nw.from_native(X, eager_only=True)
+    new_columns = nw.from_arrow(columns, backend=native.implementation)
+    return nw.concat([native, new_columns], how="horizontal").to_native()
 
 
-def select(X, names: list[str]) -> Any:
-    """These columns of a frame, in the library that it came in."""
+def select(X: Any, names: list[str]) -> Any:
+    """Return these columns of a frame, in the library that it came in."""
     return X.select(names) if isinstance(X, pa.Table) else X[names]
 
 
 def _to_series(column: pa.ChunkedArray) -> pd.Series:
-    """Lists stay Arrow's; everything else as pandas has it."""
+    """Return a column as pandas has it; lists keep their Arrow type."""
     if pa.types.is_nested(column.type):
         return pd.Series(column, dtype=pd.ArrowDtype(column.type))
-    return column.to_pandas()
+    series: pd.Series = column.to_pandas()
+    return series
 
 
-def to_vector(values) -> np.ndarray:
-    """A target, a weight or an array of targets as numpy, whatever library it comes from."""
-    if isinstance(values, (pa.Array, pa.ChunkedArray)):
-        return (
-            values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()
-        )
-    native = nw.from_native(values, pass_through=True, allow_series=True)
-    if isinstance(native, (nw.Series, nw.DataFrame)):
-        values = native.to_numpy()
+def to_vector(values: Any) -> np.ndarray:
+    """Return a target, weights or a 2-D array of targets of any library as numpy."""
+    if isinstance(values, pa.ChunkedArray):
+        values = values.to_numpy()
+    elif isinstance(values, pa.Array):
+        values = values.to_numpy(zero_copy_only=False)
+    else:
+        native = nw.from_native(values, pass_through=True, allow_series=True)
+        if isinstance(native, (nw.Series, nw.DataFrame)):
+            values = native.to_numpy()
     return np.asarray(values)
 
 
@@ -137,9 +143,9 @@ def _from_pandas(X: pd.DataFrame) -> pa.Table:
 def _from_series(
     series: pd.Series, name: str
 ) -> tuple[pa.Array | pa.ChunkedArray, dict[bytes, bytes] | None]:
-    """One pandas column as Arrow; values of a kind Arrow does not know become text keys."""
+    """Return a pandas column as Arrow; values without an Arrow type become keys, as the metadata say."""
     if series.dtype.kind == "c":
-        raise ValueError(f"Complex data not supported; column {name!r} holds it.")
+        raise ValueError(f"Complex data not supported; column {name!r} holds complex numbers.")
     if isinstance(series.dtype, pd.PeriodDtype):
         series = series.dt.to_timestamp()
     elif isinstance(series.dtype, pd.SparseDtype):
@@ -150,27 +156,25 @@ def _from_series(
         array = pa.Array.from_pandas(series)
     except (pa.ArrowException, OverflowError):
         return _keys(series, name), OBJECT
-    if pa.types.is_nested(array.type) and not _holds_lists(
-        series
-    ):  # tuples are categories, lists are bags
+    # Arrow reads tuples as lists too, but tuples are categories
+    if pa.types.is_nested(array.type) and not _holds_lists(series):
         return _keys(series, name), OBJECT
     return array, None
 
 
-def _from_array(X, estimator: Any) -> pa.Table:
+def _from_array(X: Any, estimator: Any) -> pa.Table:
     array = check_array(X, dtype=None, ensure_all_finite=False, estimator=estimator, input_name="X")
     names = [f"x{i}" for i in range(array.shape[1])]
     if array.dtype.kind in "OUS":
-        frame = pd.DataFrame(
-            {name: pd.Series(array[:, i], dtype=object) for i, name in enumerate(names)}
-        )
-        return _from_pandas(frame)
+        columns = {name: pd.Series(array[:, i], dtype=object) for i, name in enumerate(names)}
+        return _from_pandas(pd.DataFrame(columns))
     if array.dtype == np.float16:  # Arrow has few kernels for half precision
         array = array.astype(np.float32)
     return pa.table({name: pa.array(np.ascontiguousarray(array[:, i])) for i, name in enumerate(names)})
 
 
 def _check_shape(table: pa.Table) -> None:
+    """Raise where there is nothing to fit, in the words that scikit-learn's check_estimator expects."""
     _check_unique(table.schema.names)
     if table.num_columns == 0:
         raise ValueError(
@@ -178,7 +182,8 @@ def _check_shape(table: pa.Table) -> None:
         )
     if table.num_rows == 0:
         raise ValueError(
-            f"Found array with 0 sample(s) (shape=(0, {table.num_columns})) while a minimum of 1 is required."
+            f"Found array with 0 sample(s) (shape=(0, {table.num_columns})) while a minimum of 1 is "
+            "required."
         )
 
 
@@ -206,9 +211,15 @@ def _is_missing(value: Any) -> bool:
 
 
 def key_of(value: Any, column: str) -> str:
-    """Text that is equal for equal values, for categories of a kind that Arrow has no type for.
+    """Return text that is equal for equal values, for categories that Arrow has no type for.
 
-    Numbers that are equal share a key whatever their type, so that 1, 1.0 and numpy's 1 are one category.
+    Numbers that are equal share a key whatever their type, so that 1, 1.0 and numpy's 1 are one
+    category.
+
+    Raises
+    ------
+    TypeError
+        The type of the value has no ``__repr__``; the default one differs between processes.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -218,9 +229,10 @@ def key_of(value: Any, column: str) -> str:
         return "{" + ", ".join(sorted(key_of(item, column) for item in value)) + "}"
     if isinstance(value, tuple):
         return "(" + ", ".join(key_of(item, column) for item in value) + ")"
-    if type(value).__repr__ is object.__repr__:
+    if type(value).__repr__ is _OBJECT_REPR:
         raise TypeError(
-            f"Column {column!r} holds a value of type {type(value).__name__}, whose repr is not the same in every "
-            "process, so it cannot name a category; give the type a __repr__ or convert the column to text."
+            f"Column {column!r} holds a value of type {type(value).__name__}, whose repr is "
+            "not the same in every process, so it cannot name a category; give the type a __repr__ or "
+            "convert the column to text."
         )
     return repr(value)

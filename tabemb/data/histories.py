@@ -1,4 +1,4 @@
-"""Histories: columns of lists, whose events laid end to end are a frame of their own."""
+"""Histories: columns of lists, whose events are a frame when they are laid end to end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 
 def is_list(dtype: pa.DataType) -> bool:
-    """Whether a cell holds a list: of structs (a history), or of plain values (a bag)."""
+    """Return whether cells of this type are lists: of structs (a history) or of plain values (a bag)."""
     kinds = (
         pa.types.is_list,
         pa.types.is_large_list,
@@ -22,7 +22,7 @@ def is_list(dtype: pa.DataType) -> bool:
 
 @dataclass(frozen=True)
 class Events:
-    """The events of all rows, one row's after the other's, each row's in its order.
+    """The events of all rows, laid end to end row by row; each row's events stay in their order.
 
     Parameters
     ----------
@@ -37,18 +37,18 @@ class Events:
 
     @classmethod
     def of(cls, column: pa.ChunkedArray, name: str, max_events: int | None = None) -> Events:
-        """Lay the newest ``max_events`` of each row end to end; a missing list is an empty one."""
+        """Lay the newest ``max_events`` events of each row end to end; a missing list is empty."""
         lists = column.combine_chunks()
-        if isinstance(lists, pa.ChunkedArray):  # no chunk at all
+        if isinstance(lists, pa.ChunkedArray):  # a column without chunks stays chunked
             lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], column.type)
-        lengths = (
-            pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-        )
+        filled = pc.fill_null(pc.list_value_length(lists), 0)
+        lengths = filled.to_numpy(zero_copy_only=False).astype(np.int64)
         events, offsets = lists.flatten(), np.concatenate([[0], np.cumsum(lengths)])
         if max_events is not None and lengths.max(initial=0) > max_events:
-            ends, kept = offsets[1:], np.minimum(lengths, max_events)
-            offsets = np.concatenate([[0], np.cumsum(kept)])
-            events = events.take(pa.array(np.arange(offsets[-1]) + np.repeat(ends - offsets[1:], kept)))
+            ends, n_newest = offsets[1:], np.minimum(lengths, max_events)
+            offsets = np.concatenate([[0], np.cumsum(n_newest)])
+            newest = np.arange(offsets[-1]) + np.repeat(ends - offsets[1:], n_newest)
+            events = events.take(pa.array(newest))
         if not pa.types.is_struct(events.type):
             return cls(offsets, pa.table({name: events}))
         fields = [f.with_name(f"{name}.{f.name}") for f in events.type]
@@ -56,7 +56,7 @@ class Events:
 
     @classmethod
     def single(cls, frame: pa.Table) -> Events:
-        """Rows as events: one each."""
+        """Return rows as events, one a row: rows and events are then encoded by the same code."""
         return cls(np.arange(frame.num_rows + 1), frame)
 
     @property
@@ -65,19 +65,20 @@ class Events:
         return np.diff(self.offsets)
 
     def since_previous(self, values: np.ndarray) -> np.ndarray:
-        """Difference to the event before, NaN for the first of a row."""
+        """Return each event's difference to the event before it, NaN for the first event of a row."""
         gaps = np.diff(values, prepend=np.nan)
         gaps[self.offsets[:-1][self.counts > 0]] = np.nan
         return gaps
 
     def until_last(self, values: np.ndarray) -> np.ndarray:
-        """Difference to the last event of the row."""
+        """Return the difference of the last event of the row to each event."""
         last = self.offsets[1:][self.counts > 0] - 1
-        return np.repeat(values[last], self.counts[self.counts > 0]) - values
+        distances: np.ndarray = np.repeat(values[last], self.counts[self.counts > 0]) - values
+        return distances
 
 
 def as_structs(events: pa.Table) -> pa.StructArray:
-    """Events as one array of structs."""
+    """Return events, one a row, as one array of structs."""
     columns = [
         column.chunk(0) if column.num_chunks else pa.array([], column.type)
         for column in events.combine_chunks().columns

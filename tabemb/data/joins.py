@@ -1,244 +1,48 @@
-"""From an event log and a cutoff to what each row may know: its history, or the aggregates that a boosted tree wants.
+"""Joiners: from an event log and a cutoff by row to the row's history, as one column of lists.
 
-Both joiners cut alike: of the events of a row's entity they take those strictly before the row's cutoff, in time order.
-An event at the cutoff or after it can never enter; events of one time keep the order that they have in the log.
+Of the events of a row's entity, all joiners take those strictly before the row's cutoff, in time order.
+An event at the cutoff or after it is never used, so that features hold nothing that was not known then.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tabemb.data.frames import beside, to_arrow
 from tabemb.data.histories import as_structs
-from tabemb.data.schema import near
-from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
-
-CHUNK = 4_000_000
-"""Events that are aggregated at a time, so that memory does not grow with the number of rows."""
-SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-"""Units of time in a second."""
-
-
-@dataclass(frozen=True)
-class Slices:
-    """Events of each row: those from ``starts`` up to ``ends``, places in the sorted log, both int64 (n_rows,)."""
-
-    starts: np.ndarray
-    ends: np.ndarray
-
-    @cached_property
-    def counts(self) -> np.ndarray:
-        """Number of events of each row."""
-        return self.ends - self.starts
-
-    @cached_property
-    def offsets(self) -> np.ndarray:
-        """Where the events of each row begin, laid end to end, and where the last ones end: int64 (n_rows + 1,)."""
-        return np.concatenate([[0], np.cumsum(self.counts)])
-
-    @cached_property
-    def places(self) -> np.ndarray:
-        """Place in the sorted log of every event, laid end to end."""
-        return np.arange(self.offsets[-1]) + np.repeat(self.starts - self.offsets[:-1], self.counts)
-
-    def newest(self, n: int | None) -> Slices:
-        """The last ``n`` events of each row."""
-        return self if n is None else Slices(np.maximum(self.starts, self.ends - n), self.ends)
-
-    def chunks(self) -> Iterator[tuple[slice, Slices]]:
-        """Rows, some at a time, whose events are about :data:`CHUNK`."""
-        start = 0
-        while start < len(self.starts):
-            stop = int(np.searchsorted(self.offsets, self.offsets[start] + CHUNK, side="right")) - 1
-            rows = slice(start, max(stop, start + 1))
-            yield rows, Slices(self.starts[rows], self.ends[rows])
-            start = rows.stop
-
-
-class EventLog:
-    """A log sorted by entity and time, which finds the events of an entity within a span of time.
-
-    Parameters
-    ----------
-    log : frame
-    entity, time : str
-        Columns of it.
-    fields : sequence of str, optional
-        Columns to keep beside the time; all but the entity when None.
-    """
-
-    def __init__(self, log: Any, entity: str, time: str, fields: Sequence[str] | None) -> None:
-        frame = to_arrow(log)
-        wanted = (
-            [name for name in frame.schema.names if name != entity]
-            if fields is None
-            else [time, *fields]
-        )
-        names = list(dict.fromkeys([time, *wanted]))
-        for name in (entity, *names):
-            check_column(frame, name, "The log")
-        self.entities = Vocabulary.learn({entity: (frame[entity], frame.schema.field(entity))})
-        codes = self.entities.codes(frame[entity], frame.schema.field(entity))
-        self.clock = Clock.of(frame[time], time)
-        moments = self.clock.read(frame[time], time)
-        order = np.lexsort((moments, codes))
-        self.times, ranks = np.unique(moments[order], return_inverse=True)
-        self.moments = moments[order]
-        self.keys = codes[order] * (len(self.times) + 1) + ranks
-        self.events = _coded(frame.select(names)).take(pa.array(order)).combine_chunks()
-
-    def __getitem__(self, name: str) -> pa.ChunkedArray:
-        return self.events[name]
-
-    @cached_property
-    def days(self) -> np.ndarray:
-        """When each event was, in days since the first entity's first one."""
-        return self.clock.span(self.moments - self.moments[0])
-
-    def slices(self, entities: np.ndarray, cutoffs: np.ndarray | None, window: Any = None) -> Slices:
-        """Events of these entities (codes) before these moments, and not longer before them than the window."""
-        stride = len(self.times) + 1
-        last = len(self.times) if cutoffs is None else self._rank(cutoffs)
-        first = (
-            0 if window is None or cutoffs is None else self._rank(cutoffs - self.clock.length(window))
-        )
-        starts, ends = (np.searchsorted(self.keys, entities * stride + rank) for rank in (first, last))
-        known = (
-            entities >= N_SPECIAL
-        )  # a missing or unknown entity has no events, whatever stands in the log
-        return Slices(np.where(known, starts, 0), np.where(known, ends, 0))
-
-    def _rank(self, moments: np.ndarray) -> np.ndarray:
-        """How many of the log's times lie before each moment; whole and broken numbers are compared exactly."""
-        times = self.times
-        if times.dtype.kind == "i" and moments.dtype.kind == "f":
-            moments = _whole(np.ceil(moments))  # a whole t < m where t < ceil(m)
-        elif times.dtype.kind == "f" and moments.dtype.kind == "i":
-            times = _whole(np.floor(times))  # t < a whole m where floor(t) < m
-        return np.searchsorted(times, moments)
-
-
-def _whole(values: np.ndarray) -> np.ndarray:
-    return np.clip(values, -(2.0**63), 2.0**63 - 1024).astype(np.int64)
-
-
-def _coded(frame: pa.Table) -> pa.Table:
-    """Text as dictionaries: an event then costs four bytes however often it is taken."""
-    columns = [c.dictionary_encode() if _is_text(c.type) else c for c in frame.columns]
-    return pa.table(
-        columns, schema=pa.schema([f.with_type(c.type) for f, c in zip(frame.schema, columns)])
-    )
-
-
-def _is_text(dtype: pa.DataType) -> bool:
-    return pa.types.is_string(dtype) or pa.types.is_large_string(dtype)
-
-
-@dataclass(frozen=True)
-class Clock:
-    """How times are read as numbers: a unit and whether there is a time zone, or plain numbers (no unit)."""
-
-    unit: str | None = None
-    zoned: bool = False
-
-    @classmethod
-    def of(cls, column: pa.ChunkedArray, name: str) -> Clock:
-        dtype = column.type
-        if pa.types.is_date(dtype):
-            return cls("us")
-        if pa.types.is_timestamp(dtype):
-            return cls(dtype.unit, dtype.tz is not None)
-        if pa.types.is_integer(dtype) or pa.types.is_floating(dtype):
-            return cls()
-        raise TypeError(f"Column {name!r} must hold times or numbers; it holds {dtype}.")
-
-    def read(self, column: pa.ChunkedArray, name: str) -> np.ndarray:
-        """Moments as int64 in this unit, or plain numbers as int64 or float64."""
-        other = Clock.of(column, name)
-        if (other.unit is None) != (self.unit is None):
-            raise ValueError(
-                f"Column {name!r} holds {column.type}; the log has {self} instead. Convert one of them."
-            )
-        if other.zoned != self.zoned:
-            raise ValueError(
-                f"Column {name!r} has {'a' if other.zoned else 'no'} time zone, the log's times have "
-                f"{'one' if self.zoned else 'none'}; localise one of them."
-            )
-        if column.null_count:
-            row = column.is_null().to_pylist().index(True)
-            raise ValueError(
-                f"Column {name!r} must hold a time in every row; it is missing in row {row}."
-            )
-        moments = column.to_numpy() if self.unit is None else self._ticks(column, name)
-        if moments.dtype.kind == "f" and np.isnan(moments).any():
-            row = int(np.flatnonzero(np.isnan(moments))[0])
-            raise ValueError(f"Column {name!r} must hold a time in every row; it is NaN in row {row}.")
-        return moments.astype(np.float64 if moments.dtype.kind == "f" else np.int64)
-
-    def _ticks(self, column: pa.ChunkedArray, name: str) -> np.ndarray:
-        """Moments in this unit; of finer ones the next tick, so that before stays before."""
-        if pa.types.is_date(column.type):
-            column = column.cast(pa.timestamp("us"))
-        ticks = column.cast(pa.int64()).to_numpy()
-        theirs, ours = SECOND[column.type.unit], SECOND[self.unit or "us"]
-        return -(-ticks // (theirs // ours)) if theirs > ours else ticks * (ours // theirs)
-
-    def length(self, window: Any) -> float | int:
-        """A window in this clock's unit."""
-        if self.unit is None:
-            if isinstance(window, (str, pd.Timedelta)) or not window > 0:
-                raise ValueError(
-                    f"window must be a number > 0, as the log's times are numbers; got {window!r}."
-                )
-            return window
-        try:
-            span = pd.Timedelta(
-                re.sub(r"(?<=[\d ])d\b", "D", window) if isinstance(window, str) else window
-            )
-        except ValueError as error:
-            raise ValueError(
-                f"window must be a span of time such as '7d' or '12h'; got {window!r}."
-            ) from error
-        if not span > pd.Timedelta(0):
-            raise ValueError(f"window must be longer than nothing; got {window!r}.")
-        return int(span / pd.Timedelta(1, "ns")) * SECOND[self.unit] // SECOND["ns"]
-
-    def span(self, ticks: np.ndarray) -> np.ndarray:
-        """Differences of moments as float64: in days where they are times."""
-        return ticks.astype(np.float64) / (1 if self.unit is None else 86_400 * SECOND[self.unit])
-
-    def __str__(self) -> str:
-        return "numbers" if self.unit is None else "times"
-
-
-def check_column(frame: pa.Table, name: str, what: str) -> None:
-    """Raise unless the frame has the column."""
-    if name not in frame.schema.names:
-        raise ValueError(f"{what} lacks column {name!r}{near(name, frame.schema.names)}.")
+from tabemb.data.logs import EventLog
+from tabemb.data.schema import check_column
 
 
 class Joiner(TransformerMixin, BaseEstimator):
-    """What the joiners share: the log, the cut, the frame that comes back."""
+    """The part that joiners share: parameters, the sorted log, and the frame that comes back."""
 
-    log: Any
-    entity: str
-    time: str
-    cutoff: str | None
-    fields: Sequence[str] | None
-    max_events: int | None
-    name: str
+    def __init__(
+        self,
+        log: Any,
+        *,
+        entity: str,
+        time: str,
+        cutoff: str | None,
+        fields: Sequence[str] | None,
+        max_events: int | None,
+        name: str,
+    ) -> None:
+        self.log = log
+        self.entity = entity
+        self.time = time
+        self.cutoff = cutoff
+        self.fields = fields
+        self.max_events = max_events
+        self.name = name
 
-    def fit(self, X: Any, y: Any = None) -> Any:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Sort the log.
 
         Parameters
@@ -255,27 +59,24 @@ class Joiner(TransformerMixin, BaseEstimator):
             raise ValueError(f"max_events must be a whole number >= 1 or None; got {self.max_events!r}.")
         self.log_ = EventLog(self.log, self.entity, self.time, self.fields)
         frame = to_arrow(X)
-        self.feature_names_in_, self.n_features_in_ = (
-            np.asarray(frame.schema.names, dtype=object),
-            frame.num_columns,
-        )
-        self._learn(frame)
+        self.feature_names_in_ = np.asarray(frame.schema.names, dtype=object)
+        self.n_features_in_ = frame.num_columns
+        self._fit(frame)
         return self
 
-    def _learn(self, frame: pa.Table) -> None:
-        """What only the rows of ``fit`` may teach."""
-        if self.name in frame.schema.names:
-            raise ValueError(f"X has a column {self.name!r} already; choose another name.")
+    def _fit(self, frame: pa.Table) -> None:
+        """Check the parameters that one joiner has, and fit what depends on the rows."""
+        raise NotImplementedError
 
     def _check_window(self, window: Any) -> None:
         if window is None:
             return
         if self.cutoff is None:
             raise ValueError("A window is counted back from the cutoff; name the cutoff's column too.")
-        self.log_.clock.length(window)
+        self.log_.axis.length(window)
 
     def transform(self, X: Any) -> Any:
-        """Add what the rows may know.
+        """Add the new columns to X.
 
         Parameters
         ----------
@@ -284,57 +85,59 @@ class Joiner(TransformerMixin, BaseEstimator):
         Returns
         -------
         frame
-            X, in the library that it came in (an array as pandas), with the new columns behind its own.
+            X with the new columns at its end, in the library that it came in (an array as pandas).
         """
         check_is_fitted(self)
-        return beside(X, self._joined(to_arrow(X)))
+        return beside(X, self._new_columns(to_arrow(X)))
 
-    def _joined(self, frame: pa.Table) -> pa.Table:
+    def _new_columns(self, frame: pa.Table) -> pa.Table:
         raise NotImplementedError
 
-    def _asked(self, frame: pa.Table) -> tuple[np.ndarray, np.ndarray | None]:
-        """Code of each row's entity, and its cutoff as the log's clock reads it."""
-        for name in (self.entity, *([self.cutoff] if self.cutoff else [])):
-            check_column(frame, name, "X")
+    def _entities_and_cutoffs(self, frame: pa.Table) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the code of each row's entity, and its cutoff on the log's axis."""
+        check_column(frame, self.entity, "X")
         entities = self.log_.entities.codes(frame[self.entity], frame.schema.field(self.entity))
-        return entities, self.log_.clock.read(frame[self.cutoff], self.cutoff) if self.cutoff else None
+        if self.cutoff is None:
+            return entities, None
+        check_column(frame, self.cutoff, "X")
+        return entities, self.log_.axis.read(frame[self.cutoff], self.cutoff)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names of the columns of X and of those that were added."""
+        """Return the names of the columns of X and of the new ones."""
         check_is_fitted(self)
-        empty = self._joined_names()
-        return np.concatenate([self.feature_names_in_, np.asarray(empty, dtype=object)])
+        return np.concatenate([self.feature_names_in_, np.asarray(self._new_names(), dtype=object)])
 
-    def _joined_names(self) -> list[str]:
-        return [self.name]
+    def _new_names(self) -> list[str]:
+        raise NotImplementedError
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "log_")
 
 
 class HistoryJoiner(Joiner):
-    """Gives each row the events of its entity before the row's cutoff, in time order, as one column of lists.
+    """Adds to each row its history: the events of its entity before the cutoff, as a column of lists.
 
-    An event is a struct of its time, the other fields, and ``before_cutoff``: how long before the cutoff it was, in
-    days or in the unit of times that are numbers.
+    An event is a struct of its time, the other fields, and ``before_cutoff``: how long before the cutoff
+    it was, in days or in the unit of times that are numbers. The events are in time order.
 
     Parameters
     ----------
     log : frame
         One event a row, in any order.
     entity : str
-        Column of the log and of X that says whose event, whose row it is; matched by value. An entity without events
-        has an empty history.
+        Column of the log and of X with the entity of an event or row; matched by value. An entity
+        without events has an empty history.
     time : str
         Column of the log: timestamps, dates or numbers.
     cutoff : str, optional
-        Column of X, of the kind of ``time``; only events strictly before it enter. None: the whole log, already cut.
+        Column of X, of the kind of ``time``; only events strictly before it are used. None: all events
+        of the log, which must be cut already.
+    window : str, Timedelta or number, optional
+        How long before the cutoff an event may lie: "30d", or a number where times are numbers.
     fields : sequence of str, optional
         Columns of the log to keep beside the time; all but the entity when None.
     max_events : int, optional
-        Most events of a row; the newest stay.
-    window : str, Timedelta or number, optional
-        How long before the cutoff an event may lie: "30d", or a number where times are numbers.
+        Largest number of events of a row; the newest stay.
     name : str, default="history"
         Name of the new column.
 
@@ -344,6 +147,7 @@ class HistoryJoiner(Joiner):
 
     Examples
     --------
+    >>> import pandas as pd
     >>> log = pd.DataFrame({"who": ["a", "b", "a"], "day": [3, 1, 2], "what": ["buy", "look", "look"]})
     >>> rows = pd.DataFrame({"who": ["a", "a", "c"], "today": [3, 4, 4]})
     >>> joiner = HistoryJoiner(log, entity="who", time="day", cutoff="today")
@@ -358,31 +162,30 @@ class HistoryJoiner(Joiner):
         entity: str,
         time: str,
         cutoff: str | None = None,
+        window: Any = None,
         fields: Sequence[str] | None = None,
         max_events: int | None = None,
-        window: Any = None,
         name: str = "history",
     ) -> None:
-        self.log = log
-        self.entity = entity
-        self.time = time
-        self.cutoff = cutoff
-        self.fields = fields
-        self.max_events = max_events
+        super().__init__(
+            log, entity=entity, time=time, cutoff=cutoff, fields=fields, max_events=max_events, name=name
+        )
         self.window = window
-        self.name = name
 
-    def _learn(self, frame: pa.Table) -> None:
-        super()._learn(frame)
+    def _fit(self, frame: pa.Table) -> None:
+        if self.name in frame.schema.names:
+            raise ValueError(f"X has a column {self.name!r} already; choose another name.")
         self._check_window(self.window)
 
-    def _joined(self, frame: pa.Table) -> pa.Table:
-        entities, cutoffs = self._asked(frame)
+    def _new_columns(self, frame: pa.Table) -> pa.Table:
+        entities, cutoffs = self._entities_and_cutoffs(frame)
         slices = self.log_.slices(entities, cutoffs, self.window).newest(self.max_events)
-        events = self.log_.events.take(pa.array(slices.places))
+        events = self.log_.events.take(pa.array(slices.positions))
         if cutoffs is not None:
-            passed = np.repeat(cutoffs, slices.counts) - self.log_.moments[slices.places]
-            events = events.append_column("before_cutoff", pa.array(self.log_.clock.span(passed)))
-        return pa.table(
-            {self.name: pa.LargeListArray.from_arrays(pa.array(slices.offsets), as_structs(events))}
-        )
+            elapsed = np.repeat(cutoffs, slices.counts) - self.log_.moments[slices.positions]
+            events = events.append_column("before_cutoff", pa.array(self.log_.axis.span(elapsed)))
+        lists = pa.LargeListArray.from_arrays(pa.array(slices.offsets), as_structs(events))
+        return pa.table({self.name: lists})
+
+    def _new_names(self) -> list[str]:
+        return [self.name]

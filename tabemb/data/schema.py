@@ -1,28 +1,29 @@
-"""The role of each column, and the table that each category reads."""
+"""The role of each column, and the embedding table that each categorical column reads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from numbers import Real
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tabemb.data.histories import Events, is_list
+from tabemb.data.times import varying_parts
 from tabemb.data.vocabulary import kind_of
+from tabemb.hints import similar
 
 ROLES = ("categorical", "number", "datetime", "history", "ignored")
+TIME_PARTS, EVENT_TIME_PARTS = ("elapsed",), ("gap", "ago")
+"""Numbers that a datetime of a row is turned into, and those of a datetime of an event."""
 
 
 @dataclass
 class Table:
-    """Settings of one embedding table: which columns read it, and how its vectors are made and held back.
+    """Settings of one embedding table: its columns, and how its vectors start and are regularised.
 
-    What is left at its default follows the estimator's own setting.
+    A setting that is None follows the estimator's setting.
 
     Parameters
     ----------
@@ -46,8 +47,9 @@ class Table:
     sparse : bool, optional
         Update only the rows that a batch reads. None: for tables of more than 30,000 rows.
     pretrained : EmbeddingSpace or DataFrame or mapping, optional
-        Vectors to start from, by category; categories without one start from ``init``. They are matched by value:
-        ``EmbeddingSpace.match`` also finds other spellings, and reports what has none.
+        Vectors to start from, by category; categories without one start from ``init``. They are matched
+        by value: ``EmbeddingSpace.match`` also matches other spellings, and reports the categories that
+        have no match.
     frozen : bool, default=False
         Keep the pretrained vectors as they are; only vectors that were not given are trained.
 
@@ -70,9 +72,38 @@ class Table:
     frozen: bool = False
 
 
+def _at_least_zero(value: Any) -> bool:
+    return value is None or (isinstance(value, Real) and float(value) >= 0)
+
+
+_TABLE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "min_count": (_at_least_zero, "a number >= 0 or None"),
+    "l2": (_at_least_zero, "a number >= 0 or None"),
+    "max_norm": (lambda v: _at_least_zero(v) and v != 0, "a number > 0 or None"),
+    "init": (
+        lambda v: v == "uniform" or (v is not None and _at_least_zero(v)),
+        "a number >= 0 or 'uniform'",
+    ),
+}
+"""Whether a value of a setting is allowed, and the rule in words; `table_dim` checks ``dim``."""
+
+
+def _check_table(name: str, table: Any) -> None:
+    if not isinstance(table, Table):
+        raise TypeError(f"tables[{name!r}] must be a tabemb.Table; got {type(table).__name__}.")
+    if isinstance(table.columns, str) or not table.columns:
+        raise ValueError(f"Table {name!r} must list its columns; got columns={table.columns!r}.")
+    for setting, (is_allowed, rule) in _TABLE_RULES.items():
+        value = getattr(table, setting)
+        if not is_allowed(value):
+            raise ValueError(f"Table {name!r}: {setting} must be {rule}; got {value!r}.")
+    if table.frozen and table.pretrained is None:
+        raise ValueError(f"Table {name!r} is frozen, but has no pretrained vectors; pass pretrained=.")
+
+
 @dataclass(frozen=True)
 class Feature:
-    """One input of the network: a column or a field of events, or one part of a datetime one."""
+    """One input of the network: a column, a field of events, or one part of a datetime."""
 
     name: str
     column: str
@@ -81,10 +112,10 @@ class Feature:
 
 @dataclass
 class Schema:
-    """Which features a frame gives: ``roles`` by column, the categorical features with their tables, the numbers.
+    """The features of a frame, with the table that each categorical one reads.
 
-    The events of a history are a frame with a schema of its own, by the history's name in ``histories``; ``tables`` are
-    those of all of them and stand in the first schema alone.
+    The events of a history are a frame as well, with a schema in ``histories`` by the history's name.
+    ``tables`` holds the tables of all of them and is empty in the schemas of histories.
     """
 
     roles: dict[str, str]
@@ -99,9 +130,9 @@ class Schema:
         return self.tables_of(self.categorical)
 
     def tables_of(self, features: Sequence[Feature]) -> list[str]:
-        """Name of the table that each of these categorical features reads, of rows or of events."""
-        reads = {column: name for name, table in self.tables.items() for column in table.columns}
-        return [reads[feature.name] for feature in features]
+        """Return the name of the table that each of these features, of rows or of events, reads."""
+        readers = {column: name for name, table in self.tables.items() for column in table.columns}
+        return [readers[feature.name] for feature in features]
 
     @property
     def used(self) -> list[str]:
@@ -114,35 +145,40 @@ def infer_schema(
     roles: Mapping[str | int, str] | None = None,
     tables: Mapping[str, Table] | None = None,
 ) -> Schema:
-    """Give every column a role, every categorical feature a table.
+    """Give every column a role and every categorical feature a table.
 
-    Text, dictionary, boolean and other Python values are categorical; integers, floats, decimals and durations are
-    numbers; timestamps and dates are datetimes; lists are histories. ``roles`` overrides this column by column, and
-    field by field of a history ("trips.city"; for a list of plain values the column's own name says what they are).
+    Text, dictionary, boolean and other Python values are categorical; integers, floats, decimals and
+    durations are numbers; timestamps and dates are datetimes; lists are histories.
 
-    A datetime gives the number ``{column}.elapsed`` and, where the training rows vary in them, calendar categories such
-    as ``{column}.month``; a datetime of events gives the numbers ``{field}.gap`` and ``{field}.ago``, days since the
-    event before and until the last one, instead of the first.
+    A datetime gives the number ``{column}.elapsed`` and, where the training rows vary in them, calendar
+    categories such as ``{column}.month``. A datetime of events gives the numbers ``{field}.gap`` and
+    ``{field}.ago`` instead of the former: days since the event before, and days until the last event.
+
+    Parameters
+    ----------
+    frame : pyarrow.Table
+        Training rows.
+    roles : mapping of column -> role, optional
+        Roles to use instead of those by type. A field of a history is named "trips.city"; in a list of
+        plain values the column's name stands for the values.
+    tables : mapping of name -> Table, optional
+        Tables that several columns share, or that need settings.
 
     Raises
     ------
     ValueError
-        A role that does not exist, a role or table for a column that X lacks, a column in two tables, nothing to learn
-        from.
+        A role that does not exist, a role or table for a column that X lacks, a column in two tables, or
+        no column that is used.
     TypeError
         A column of structs.
     """
-    events = _events_of(frame)
-    chosen = _check_roles(frame, events, roles or {})
-    schema = _schema_of(
-        frame, {**chosen, **{n: "history" for n in events if chosen.get(n) != "ignored"}}, TIME_PARTS
-    )
+    events = _events_by_column(frame)
+    checked = _check_roles(frame, events, roles or {})
+    used_histories = [name for name in events if checked.get(name) != "ignored"]
+    schema = _schema_of(frame, {**checked, **dict.fromkeys(used_histories, "history")}, TIME_PARTS)
+    field_roles = {name: role for name, role in checked.items() if role != "history"}
     schema.histories = {
-        name: _schema_of(
-            own, {n: role for n, role in chosen.items() if role != "history"}, EVENT_TIME_PARTS
-        )
-        for name, own in events.items()
-        if schema.roles[name] == "history"
+        name: _schema_of(events[name], field_roles, EVENT_TIME_PARTS) for name in used_histories
     }
     if not any(part.categorical or part.numbers for part in (schema, *schema.histories.values())):
         raise ValueError("Every column of X has the role 'ignored'; at least one must be used.")
@@ -151,7 +187,7 @@ def infer_schema(
 
 
 def roles_of(frame: pa.Table, roles: Mapping[str | int, str] | None = None) -> dict[str, str]:
-    """The role of each column: that which is given, or the one by its type.
+    """Return the role of each column: the given one, or the one by its type.
 
     Raises
     ------
@@ -160,71 +196,25 @@ def roles_of(frame: pa.Table, roles: Mapping[str | int, str] | None = None) -> d
     TypeError
         A column of structs.
     """
-    return _filled(frame, _check_roles(frame, _events_of(frame), roles or {}))
-
-
-def _events_of(frame: pa.Table) -> dict[str, pa.Table]:
-    """The events of all rows, for each column of lists."""
-    return {f.name: Events.of(frame[f.name], f.name).frame for f in frame.schema if is_list(f.type)}
-
-
-def _filled(frame: pa.Table, roles: Mapping[str, str]) -> dict[str, str]:
-    """These roles, and for every other column the one by its type."""
-    return {f.name: roles.get(f.name) or infer_role(f) for f in frame.schema}
-
-
-def _schema_of(frame: pa.Table, roles: Mapping[str, str], time_parts: Sequence[str]) -> Schema:
-    schema = Schema(_filled(frame, roles))
-    for name, role in schema.roles.items():
-        _add_features(schema, frame, name, role, time_parts)
-    return schema
-
-
-def _check_roles(
-    frame: pa.Table, events: Mapping[str, pa.Table], roles: Mapping[str | int, str]
-) -> dict[str, str]:
-    checked, names = (
-        {},
-        [*frame.schema.names, *(name for own in events.values() for name in own.schema.names)],
-    )
-    for key, role in roles.items():
-        name = frame.schema.names[key] if isinstance(key, int) and key < frame.num_columns else str(key)
-        if name not in names:
-            raise ValueError(f"roles names column {key!r}, which X does not have{near(name, names)}.")
-        if role not in ROLES:
-            raise ValueError(
-                f"The role of column {name!r} must be one of {', '.join(ROLES)}; got {role!r}."
-            )
-        if role == "history" and name not in events:
-            raise ValueError(f"Column {name!r} has the role 'history', but its cells are no lists.")
-        if (
-            role not in ("history", "ignored")
-            and name in events
-            and name not in events[name].schema.names
-        ):
-            raise ValueError(
-                f"Column {name!r} holds lists of events; its role is 'history' or 'ignored', not {role!r}."
-            )
-        checked[name] = role
-    return checked
-
-
-def near(name: str, names: list[str]) -> str:
-    """A hint at the name that was perhaps meant."""
-    by_lower = {other.lower(): other for other in names}
-    close = get_close_matches(name.lower(), by_lower, n=1)
-    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
+    return _all_roles(frame, _check_roles(frame, _events_by_column(frame), roles or {}))
 
 
 def infer_role(column: pa.Field) -> str:
-    """The role that a column gets by its type."""
+    """Return the role that a column has by its type.
+
+    Raises
+    ------
+    TypeError
+        A column of structs.
+    """
     dtype = column.type
     if is_list(dtype):
         return "history"
     if pa.types.is_nested(dtype):
         raise TypeError(
-            f"Column {column.name!r} has the type {dtype}; a cell must hold one value or a list of events. Spread its "
-            f"values over columns, or leave it out with roles={{{column.name!r}: 'ignored'}}."
+            f"Column {column.name!r} has the type {dtype}; a cell must hold one value or a list of "
+            f"events. Spread its values over columns, or leave it out with roles={{{column.name!r}: "
+            "'ignored'}."
         )
     if pa.types.is_dictionary(dtype):
         return "categorical"
@@ -236,126 +226,115 @@ def infer_role(column: pa.Field) -> str:
 
 
 def _is_quantity(dtype: pa.DataType) -> bool:
-    return pa.types.is_decimal(dtype) or pa.types.is_duration(dtype) or pa.types.is_time(dtype)
+    return bool(pa.types.is_decimal(dtype) or pa.types.is_duration(dtype) or pa.types.is_time(dtype))
 
 
-def _add_features(
-    schema: Schema, frame: pa.Table, name: str, role: str, time_parts: Sequence[str]
-) -> None:
-    if role == "categorical":
-        schema.categorical.append(Feature(name, name))
-    elif role == "number":
-        schema.numbers.append(Feature(name, name))
-    elif role == "datetime":
-        schema.numbers.extend(Feature(f"{name}.{part}", name, part) for part in time_parts)
-        parts = varying_parts(frame[name], name)
-        taken = set(frame.schema.names)
-        schema.categorical.extend(
-            Feature(_free_name(f"{name}.{part}", taken), name, part) for part in parts
-        )
+def near(name: str, names: list[str]) -> str:
+    """Return a hint at the name that was perhaps meant, empty if none is close."""
+    close = similar(name, names, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def check_column(frame: pa.Table, name: str, owner: str) -> None:
+    """Raise unless the frame has the column; the error names the ``owner`` of the frame, such as "X"."""
+    if name not in frame.schema.names:
+        raise ValueError(f"{owner} lacks column {name!r}{near(name, frame.schema.names)}.")
+
+
+def _events_by_column(frame: pa.Table) -> dict[str, pa.Table]:
+    """Return the events of all rows as a frame, for each column of lists."""
+    return {f.name: Events.of(frame[f.name], f.name).frame for f in frame.schema if is_list(f.type)}
+
+
+def _all_roles(frame: pa.Table, roles: Mapping[str, str]) -> dict[str, str]:
+    return {f.name: roles.get(f.name) or infer_role(f) for f in frame.schema}
+
+
+def _schema_of(frame: pa.Table, roles: Mapping[str, str], time_parts: Sequence[str]) -> Schema:
+    """Return the features of rows or events, without tables and histories."""
+    schema = Schema(_all_roles(frame, roles))
+    for name, role in schema.roles.items():
+        if role == "categorical":
+            schema.categorical.append(Feature(name, name))
+        elif role == "number":
+            schema.numbers.append(Feature(name, name))
+        elif role == "datetime":
+            schema.numbers.extend(Feature(f"{name}.{part}", name, part) for part in time_parts)
+            taken = set(frame.schema.names)
+            schema.categorical.extend(
+                Feature(_free_name(f"{name}.{part}", taken), name, part)
+                for part in varying_parts(frame[name], name)
+            )
+    return schema
 
 
 def _free_name(name: str, taken: set[str]) -> str:
-    """The name, with underscores behind it where a column of X has it already."""
+    """Append underscores to the name while a column of X has it."""
     return _free_name(name + "_", taken) if name in taken else name
 
 
-TIME_PARTS, EVENT_TIME_PARTS = ("elapsed",), ("gap", "ago")
-"""Numbers that a datetime of a row gives, and one of an event."""
-CALENDAR = {
-    "month": pc.month,
-    "day": pc.day,
-    "weekday": pc.day_of_week,  # Monday is 0
-    "hour": pc.hour,
-}
-"""Calendar parts of a datetime that become categories, each with Arrow's kernel for it."""
+def _check_roles(
+    frame: pa.Table, events: Mapping[str, pa.Table], roles: Mapping[str | int, str]
+) -> dict[str, str]:
+    """Return the given roles by column name; a column may be given by its position."""
+    fields = [name for table in events.values() for name in table.schema.names]
+    names = [*frame.schema.names, *fields]
+    checked = {}
+    for key, role in roles.items():
+        name = frame.schema.names[key] if isinstance(key, int) and key < frame.num_columns else str(key)
+        if name not in names:
+            raise ValueError(f"roles names column {key!r}, which X does not have{near(name, names)}.")
+        if role not in ROLES:
+            raise ValueError(
+                f"The role of column {name!r} must be one of {', '.join(ROLES)}; got {role!r}."
+            )
+        _check_history_role(name, role, events)
+        checked[name] = role
+    return checked
 
 
-def as_times(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """A datetime column as timestamps, read from text where it is text; the time zone is kept.
-
-    Raises
-    ------
-    ValueError
-        A value cannot be read as a date.
-    """
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_timestamp(column.type):
-        return column
-    if pa.types.is_date(column.type) or pa.types.is_null(column.type):
-        return column.cast(pa.timestamp("us"))
-    values = column.to_pandas()
-    if not pd.api.types.is_string_dtype(values.dtype):
-        raise ValueError(f"Column {name!r} has the role 'datetime', but holds {column.type} values.")
-    times = pd.to_datetime(values, format="ISO8601", errors="coerce")
-    unread = values[times.isna() & values.notna()]
-    if len(unread):
+def _check_history_role(name: str, role: str, events: Mapping[str, pa.Table]) -> None:
+    if role == "history" and name not in events:
+        raise ValueError(f"Column {name!r} has the role 'history', but its cells are no lists.")
+    # the column of a bag of plain values is its one field too, so any role may be meant for the values
+    is_struct_history = name in events and name not in events[name].schema.names
+    if is_struct_history and role not in ("history", "ignored"):
         raise ValueError(
-            f"Column {name!r} has the role 'datetime', but holds {unread.iloc[0]!r} in row {unread.index[0]}, which is "
-            "not an ISO 8601 date; convert the column with pandas.to_datetime first."
+            f"Column {name!r} holds lists of events; its role is 'history' or 'ignored', not {role!r}."
         )
-    return pa.chunked_array([pa.Array.from_pandas(times)])
-
-
-def varying_parts(column: pa.ChunkedArray, name: str) -> list[str]:
-    """The calendar parts that take more than one value; a constant one could teach nothing."""
-    times = as_times(column, name)
-    return [part for part, kernel in CALENDAR.items() if pc.count_distinct(kernel(times)).as_py() > 1]
 
 
 def _assign_tables(schema: Schema, tables: Mapping[str, Table]) -> dict[str, Table]:
-    """The user's tables first, then one for each categorical feature that none of them names."""
+    """Return the user's tables, then one for each categorical feature that none of them lists."""
     names = [f.name for part in (schema, *schema.histories.values()) for f in part.categorical]
-    owner: dict[str, str] = {}
-    for table_name, table in tables.items():
-        for column in _check_columns(table_name, table):
-            if column not in names:
-                raise ValueError(
-                    f"Table {table_name!r} names column {column!r}, which is not a categorical column of X"
-                    f"{near(column, names)}; the categorical columns are {names}."
-                )
-            if column in owner:
-                raise ValueError(
-                    f"Column {column!r} stands in two tables, {owner[column]!r} and {table_name!r}."
-                )
-            owner[column] = table_name
+    readers = _check_tables(tables, names)
     assigned = dict(tables)
     for name in names:
-        if name not in owner:
-            if name in assigned:
-                raise ValueError(
-                    f"Table {name!r} has the name of a column that it does not list; rename the table."
-                )
-            assigned[name] = Table([name])
+        if name in readers:
+            continue
+        if name in assigned:
+            raise ValueError(
+                f"Table {name!r} has the name of a column that it does not list; rename the table."
+            )
+        assigned[name] = Table([name])
     return assigned
 
 
-def _check_columns(name: str, table: Table) -> list[str]:
-    if not isinstance(table, Table):
-        raise TypeError(f"tables[{name!r}] must be a tabemb.Table; got {type(table).__name__}.")
-    if isinstance(table.columns, str) or not table.columns:
-        raise ValueError(f"Table {name!r} must list its columns; got columns={table.columns!r}.")
-    for setting, (holds, rule) in _TABLE_RULES.items():
-        if not holds(getattr(table, setting)):
-            raise ValueError(
-                f"Table {name!r}: {setting} must be {rule}; got {getattr(table, setting)!r}."
-            )
-    if table.frozen and table.pretrained is None:
-        raise ValueError(f"Table {name!r} is frozen, but has no pretrained vectors.")
-    return list(table.columns)
-
-
-def _at_least_zero(value: Any) -> bool:
-    return value is None or (isinstance(value, Real) and float(value) >= 0)
-
-
-_TABLE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "min_count": (_at_least_zero, "a number >= 0 or None"),
-    "l2": (_at_least_zero, "a number >= 0 or None"),
-    "max_norm": (lambda v: _at_least_zero(v) and v != 0, "a number > 0 or None"),
-    "init": (
-        lambda v: v == "uniform" or (v is not None and _at_least_zero(v)),
-        "a number >= 0 or 'uniform'",
-    ),
-}
+def _check_tables(tables: Mapping[str, Table], names: list[str]) -> dict[str, str]:
+    """Return the table of each column that the user's tables list."""
+    readers: dict[str, str] = {}
+    for table_name, table in tables.items():
+        _check_table(table_name, table)
+        for column in table.columns:
+            if column not in names:
+                raise ValueError(
+                    f"Table {table_name!r} names column {column!r}, which is not a categorical column "
+                    f"of X{near(column, names)}; the categorical columns are {names}."
+                )
+            if column in readers:
+                raise ValueError(
+                    f"Column {column!r} stands in two tables, {readers[column]!r} and {table_name!r}; "
+                    "it can read only one."
+                )
+            readers[column] = table_name
+    return readers

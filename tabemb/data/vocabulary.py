@@ -1,8 +1,8 @@
-"""Category <-> code: the categories of one table, with their counts."""
+"""Vocabularies: the categories of one table, with a code and a count for each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,22 +13,25 @@ import pyarrow.compute as pc
 from tabemb.data.frames import OBJECT, key_of
 
 UNKNOWN = 0
-"""Code of a category that is not in the vocabulary: never seen, or too rare to have a code of its own."""
+"""Code of a category that is not in the vocabulary: never seen, or too rare to have a code."""
 MISSING = 1
 """Code of a missing value."""
 N_SPECIAL = 2
+"""Number of codes that stand for no category."""
 
 
 class Vocabulary:
     """The categories of one table, with a code and a count for each.
 
-    Code 0 stands for unknown categories, 1 for missing values; the categories follow in sorted order. Categories are
-    matched **by value**: 3, 3.0 and a dictionary entry 3 are the same category, whatever its position.
+    Code 0 stands for unknown categories, 1 for missing values; the categories follow in sorted order.
+    Categories are matched **by value**: 3, 3.0 and a dictionary entry 3 are the same category, whatever
+    its position.
 
     Parameters
     ----------
     kind : str
-        "text", "integer", "float", "boolean", "time", "binary" or "object" (text keys of other Python values).
+        "text", "integer", "float", "boolean", "time", "binary" or "object" (text keys of other Python
+        values).
     categories : pyarrow.Array of length n_categories
         Unique values, sorted.
     counts : ndarray of shape (n_categories + 2,)
@@ -42,13 +45,13 @@ class Vocabulary:
         self._index: pd.Index | None = None
 
     @classmethod
-    def learn(
+    def from_columns(
         cls,
         columns: dict[str, tuple[pa.ChunkedArray, pa.Field]],
         weights: np.ndarray | Mapping[str, np.ndarray | None] | None = None,
         min_count: float = 1,
     ) -> Vocabulary:
-        """Learn the categories of one or several columns that share a table.
+        """Collect and count the categories of one or several columns that share a table.
 
         Parameters
         ----------
@@ -56,7 +59,7 @@ class Vocabulary:
         weights : ndarray of shape (n_rows,) or dict of name -> ndarray or None, optional
             Weight of each row, of all columns or by column; one each when None.
         min_count : float, default=1
-            Categories with a smaller count get no code of their own and are read as unknown.
+            Categories with a smaller count get no code and are read as unknown.
 
         Raises
         ------
@@ -64,61 +67,63 @@ class Vocabulary:
             The columns hold values of different kinds.
         """
         kind = _common_kind(columns)
-        parts = [_dictionary(column, field, kind, name) for name, (column, field) in columns.items()]
-        categories = pc.unique(pa.concat_arrays([values for _, values in parts]))
+        encoded = {
+            name: _dictionary(column, field, kind, name) for name, (column, field) in columns.items()
+        }
+        categories = pc.unique(pa.concat_arrays([values for _, values in encoded.values()]))
         categories = categories.take(pc.sort_indices(categories))
-        everything = cls(kind, categories, np.zeros(len(categories) + N_SPECIAL))
-        own = weights if isinstance(weights, Mapping) else dict.fromkeys(columns, weights)
-        counts = np.sum(
-            [
-                _count(everything._look_up(part), own[name], len(categories))
-                for name, part in zip(columns, parts)
-            ],
-            axis=0,
-        )
-        return everything._keep(counts, min_count)
+        vocabulary = cls(kind, categories, np.zeros(len(categories) + N_SPECIAL))
+        by_column = weights if isinstance(weights, Mapping) else dict.fromkeys(columns, weights)
+        counts = [
+            np.bincount(vocabulary._look_up(*dictionary), by_column[name], len(vocabulary)).astype(float)
+            for name, dictionary in encoded.items()
+        ]
+        return vocabulary._without_rare(np.sum(counts, axis=0), min_count)
 
-    def _keep(self, counts: np.ndarray, min_count: float) -> Vocabulary:
-        keep = counts[N_SPECIAL:] >= min_count
-        kept = np.concatenate([counts[:N_SPECIAL], counts[N_SPECIAL:][keep]])
-        kept[UNKNOWN] += counts[N_SPECIAL:][~keep].sum()
-        return Vocabulary(self.kind, self.categories.filter(pa.array(keep)), kept)
+    def _without_rare(self, counts: np.ndarray, min_count: float) -> Vocabulary:
+        """Return a vocabulary without rare categories, whose counts go to unknown."""
+        special, by_category = counts[:N_SPECIAL].copy(), counts[N_SPECIAL:]
+        is_frequent = by_category >= min_count
+        special[UNKNOWN] += by_category[~is_frequent].sum()
+        categories = self.categories.filter(pa.array(is_frequent))
+        return Vocabulary(self.kind, categories, np.concatenate([special, by_category[is_frequent]]))
 
     def __len__(self) -> int:
-        """Number of codes, the two special ones included: rows of the embedding table."""
+        """Return the number of codes, the two special ones included: rows of the embedding table."""
         return len(self.categories) + N_SPECIAL
 
     def codes(self, column: pa.ChunkedArray, field: pa.Field) -> np.ndarray:
-        """Code of each cell, int64 of shape (n_rows,).
+        """Return the code of each cell, int64 of shape (n_rows,).
 
         Raises
         ------
         ValueError
-            The column holds values of another kind (say text, where whole numbers were seen in ``fit``).
+            The column holds values of another kind (say text, where there were whole numbers in
+            ``fit``).
         """
         if not len(column):
             return np.zeros(0, np.int64)
-        return self._look_up(_dictionary(column, field, self.kind, field.name))
+        return self._look_up(*_dictionary(column, field, self.kind, field.name))
 
     def codes_of(self, other: Vocabulary) -> np.ndarray:
-        """The code here of each code of another vocabulary of such values, int64 (len(other),)."""
-        found = self._positions(other.categories) + N_SPECIAL
-        found[found < N_SPECIAL] = UNKNOWN
-        return np.concatenate([[UNKNOWN, MISSING], found])
+        """Return the code here of each code of another vocabulary of this kind, int64 (len(other),)."""
+        return np.concatenate([[UNKNOWN, MISSING], self._codes_of_values(other.categories)])
 
-    def _look_up(self, dictionary: tuple[np.ndarray, pa.Array]) -> np.ndarray:
-        indices, values = dictionary
-        found = self._positions(values) + N_SPECIAL
-        found[found < N_SPECIAL] = UNKNOWN
-        return np.append(found, MISSING)[
-            indices
-        ]  # index -1, a missing cell, reads the appended last entry
+    def _look_up(self, indices: np.ndarray, values: pa.Array) -> np.ndarray:
+        """Return the code of each cell, from its index into distinct values; -1 is a missing cell."""
+        codes: np.ndarray = np.append(self._codes_of_values(values), MISSING)[indices]
+        return codes
+
+    def _codes_of_values(self, values: pa.Array) -> np.ndarray:
+        codes = self._positions(values) + N_SPECIAL
+        codes[codes < N_SPECIAL] = UNKNOWN
+        return codes
 
     def _positions(self, values: pa.Array) -> np.ndarray:
-        """Position of each value among the categories, -1 where it is none."""
+        """Return the position of each value among the categories, -1 if it is none of them."""
         if len(values) != 1:
             return self._searcher().get_indexer(_index(values))
-        try:  # one row: making an index of its value would take longer than all the rest
+        try:  # one row: to make an index of its value would take longer than everything else
             return np.array([self._searcher().get_loc(values[0].as_py())])
         except KeyError:
             return np.array([-1])
@@ -132,12 +137,12 @@ class Vocabulary:
         return {**self.__dict__, "_index": None}
 
     def labels(self) -> pd.Index:
-        """The categories as a pandas Index, in the order of their codes."""
+        """Return the categories as a pandas Index, in the order of their codes."""
         return _index(self.categories)
 
 
 def kind_of(field: pa.Field) -> str | None:
-    """Kind of the values of a column; None when every value is missing."""
+    """Return the kind of a column's values; None when every value is missing."""
     if (field.metadata or {}).get(b"tabemb") == OBJECT[b"tabemb"]:
         return "object"
     dtype = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
@@ -148,28 +153,30 @@ def kind_of(field: pa.Field) -> str | None:
 
 
 def _is_text(dtype: pa.DataType) -> bool:
-    return pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype)
+    is_string = pa.types.is_string(dtype) or pa.types.is_large_string(dtype)
+    return bool(is_string or pa.types.is_string_view(dtype))
 
 
 def _is_time(dtype: pa.DataType) -> bool:
-    return pa.types.is_timestamp(dtype) or pa.types.is_date(dtype)
+    return bool(pa.types.is_timestamp(dtype) or pa.types.is_date(dtype))
 
 
-_KINDS: dict[str, tuple[Any, pa.DataType | None]] = {
-    # kind: (does an Arrow type belong to it, the Arrow type that its categories are kept in)
+def _is_binary(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(dtype) or pa.types.is_large_binary(dtype))
+
+
+_KINDS: dict[str, tuple[Callable[[pa.DataType], bool], pa.DataType]] = {
+    # kind: (whether an Arrow type belongs to it, the Arrow type of the categories)
     "text": (_is_text, pa.large_string()),
     "boolean": (pa.types.is_boolean, pa.bool_()),
     "integer": (pa.types.is_integer, pa.int64()),
     "float": (pa.types.is_floating, pa.float64()),
     "time": (_is_time, pa.timestamp("us")),
-    "binary": (
-        lambda dtype: pa.types.is_binary(dtype) or pa.types.is_large_binary(dtype),
-        pa.large_binary(),
-    ),
+    "binary": (_is_binary, pa.large_binary()),
     "object": (lambda dtype: False, pa.large_string()),
 }
 _READS_AS = {
-    # kind of the vocabulary: the kinds of column that it can read, beside its own
+    # kind of a vocabulary: other kinds of column that it can read
     "integer": {"float", "boolean"},
     "float": {"integer", "boolean"},
     "boolean": {"integer", "float"},
@@ -187,7 +194,11 @@ def _common_kind(columns: dict[str, tuple[pa.ChunkedArray, pa.Field]]) -> str:
 
 
 def _narrow(kind: str, column: pa.ChunkedArray) -> str:
-    """Floats that are all whole are integers (ids that met a missing value in pandas); integers must fit 64 bits."""
+    """Return the kind by the values, where the type alone does not settle it.
+
+    Floats that are all whole are integers: pandas makes floats of ids where one is missing. Integers
+    beyond 64 bits are objects.
+    """
     if kind not in ("integer", "float"):
         return kind
     values = pc.drop_null(_decode(column))
@@ -200,7 +211,7 @@ def _narrow(kind: str, column: pa.ChunkedArray) -> str:
 
 def _fits_int64(values: pa.Array | pa.ChunkedArray) -> bool:
     ends = pc.min_max(values).as_py()
-    return ends["max"] is None or (ends["max"] < 2**63 and ends["min"] >= -(2**63))
+    return ends["max"] is None or bool(ends["max"] < 2**63 and ends["min"] >= -(2**63))
 
 
 def _decode(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -212,19 +223,8 @@ def _decode(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _dictionary(
     column: pa.ChunkedArray, field: pa.Field, kind: str, name: str
 ) -> tuple[np.ndarray, pa.Array]:
-    """Index of each cell into the distinct values (-1: missing), and those values in the vocabulary's kind."""
-    if pa.types.is_dictionary(column.type) and any(
-        len(chunk.dictionary) > len(column) for chunk in column.chunks
-    ):
-        column = column.cast(column.type.value_type)  # a few rows may carry a dictionary of millions
-    encoded = (
-        column.unify_dictionaries()
-        if pa.types.is_dictionary(column.type)
-        else column.dictionary_encode()
-    )
-    array = encoded.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # no chunk at all
-        array = array.chunk(0) if array.num_chunks else pa.array([], column.type).dictionary_encode()
+    """Return the index of each cell into the distinct values (-1: missing), and these values."""
+    array = _encode(column)
     indices = array.indices.cast(pa.int64()).fill_null(-1).to_numpy()
     values = _as_kind(array.dictionary, kind_of(field), kind, name)
     if values.null_count or pa.types.is_floating(values.type):  # NaN
@@ -234,23 +234,39 @@ def _dictionary(
     return indices, values
 
 
-def _as_kind(values: pa.Array, found: str | None, kind: str, name: str) -> pa.Array:
-    """Distinct values in the type that a vocabulary of this kind keeps; what cannot be there stays as it is."""
+def _encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Return a column as one dictionary array."""
+    if pa.types.is_dictionary(column.type) and any(
+        len(chunk.dictionary) > len(column) for chunk in column.chunks
+    ):
+        column = column.cast(column.type.value_type)  # a few rows may carry a dictionary of millions
+    if pa.types.is_dictionary(column.type):
+        array = column.unify_dictionaries().combine_chunks()
+    else:
+        array = column.dictionary_encode().combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # a column without chunks stays chunked
+        array = array.chunk(0) if array.num_chunks else pa.array([], column.type).dictionary_encode()
+    return array
+
+
+def _as_kind(values: pa.Array, column_kind: str | None, kind: str, name: str) -> pa.Array:
+    """Return distinct values in the Arrow type of a vocabulary's kind.
+
+    Values that cannot be categories of this kind, such as 1.5 among integers, may have another type:
+    they match none.
+    """
     dtype = _KINDS[kind][1]
-    if found is None:
+    if column_kind is None:
         return values.cast(dtype)
-    if found != kind and found not in _READS_AS.get(kind, ()):
+    if column_kind != kind and column_kind not in _READS_AS.get(kind, ()):
         raise ValueError(
-            f"Column {name!r} held {kind} values when it was fitted and holds {found} values now."
+            f"Column {name!r} held {kind} values when it was fitted and holds {column_kind} values now; "
+            "convert it to the kind that it had."
         )
     if kind == "object":
-        keys = (
-            values.to_pylist()
-            if found == "object" and _is_text(values.type)
-            else _python_keys(values, name)
-        )
-        return pa.array(keys, dtype)
-    if kind == "integer" and found == "float":
+        are_keys = column_kind == "object" and _is_text(values.type)
+        return pa.array(values.to_pylist() if are_keys else _python_keys(values, name), dtype)
+    if kind == "integer" and column_kind == "float":
         return _whole_numbers(values)
     if kind == "integer" and not _fits_int64(values):
         return values.cast(pa.float64(), safe=False)
@@ -264,7 +280,7 @@ def _python_keys(values: pa.Array, name: str) -> list[str | None]:
 
 
 def _whole_numbers(values: pa.Array) -> pa.Array:
-    """Floats as int64 where they are whole; the others keep a float type, so that they match no category."""
+    """Return floats as int64 if all are whole; else as floats, which match no category."""
     numbers = values.to_numpy(zero_copy_only=False)
     present = numbers[~np.isnan(numbers)]
     if np.all((present == np.floor(present)) & (np.abs(present) < 2.0**63)):
@@ -273,10 +289,7 @@ def _whole_numbers(values: pa.Array) -> pa.Array:
 
 
 def _index(values: pa.Array) -> pd.Index:
-    if _is_text(values.type) or pa.types.is_large_binary(values.type):
-        return pd.Index(values.to_numpy(zero_copy_only=False), dtype=object)
-    return pd.Index(values.to_numpy(zero_copy_only=False))
-
-
-def _count(codes: np.ndarray, weights: np.ndarray | None, n_categories: int) -> np.ndarray:
-    return np.bincount(codes, weights, minlength=n_categories + N_SPECIAL).astype(float)
+    numpy_values = values.to_numpy(zero_copy_only=False)
+    is_object = _is_text(values.type) or pa.types.is_large_binary(values.type)
+    index: pd.Index = pd.Index(numpy_values, dtype=object) if is_object else pd.Index(numpy_values)
+    return index

@@ -1,1 +1,1 @@
-"""scikit-learn estimators: one row, one answer."""
+"""scikit-learn estimators: the public face of the library."""

@@ -1,9 +1,10 @@
-"""SequenceEncoder: a vector for the events of each row, learned without answers."""
+"""SequenceEncoder: a vector for the events of each row, learned without a target."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Never, Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,55 +19,105 @@ from tabemb.data.encoding import Encoder
 from tabemb.data.frames import to_arrow
 from tabemb.data.histories import is_list
 from tabemb.data.schema import Table, infer_schema
-from tabemb.estimators.inputs import align_columns, remember_columns
-from tabemb.estimators.networks import NetworkSettings, build_reader, spaces_of
-from tabemb.estimators.settings import check_count, check_settings, torch_device
-from tabemb.network.history import Ragged
+from tabemb.estimators.base import RowEstimator, store
+from tabemb.fitting.checks import Columns, align_columns
+from tabemb.fitting.misspelt import NamesMisspelt, refuse_unknown
+from tabemb.fitting.networks import NetworkSettings, build_reader, spaces_of
+from tabemb.fitting.settings import Rule, check_parameters, real, show_progress, torch_device, whole
+from tabemb.fitting.sources import encoded
+from tabemb.network.inputs import Ragged, RowInputs
 from tabemb.network.model import Reader
 from tabemb.spaces.space import EmbeddingSpace
-from tabemb.training.batches import Batches, in_pieces
-from tabemb.training.loop import Clock, train
+from tabemb.training.batches import Batches, equal_sizes, pieces_of
+from tabemb.training.loop import Budget, LearningCurve, Training, train
 from tabemb.training.optimizers import Optimizer
-from tabemb.training.threads import is_nested, seeded, threads
+from tabemb.training.threads import seeded, threads
 
 PIECE = 256
-"""Rows read at a time."""
+"""Rows encoded at a time."""
+SHARED = (
+    "roles",
+    "tables",
+    "min_count",
+    "unknown_rate",
+    "numbers",
+    "n_bins",
+    "history",
+    "d_history",
+    "pooling",
+    "max_events",
+    "learning_rate",
+    "max_time",
+    "n_jobs",
+    "verbose",
+)
+"""Parameters that hold to the rules of `RowEstimator`."""
 
 
-class SequenceEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """A vector for the events of each row, learned without answers: features for any model.
+class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Transformer that learns a vector for the events of each row, without a target.
 
-    A recurrent net reads two random stretches of the events of each row. Training pulls the two vectors of a row
-    together and those of different rows apart: what tells one row's behaviour from another's is what a vector holds
-    (contrastive learning for event sequences, Babaev et al. 2022, with the loss of Chen et al. 2020). Of a log make
-    rows with `HistoryJoiner` first, one for each entity.
+    A recurrent net reads two random slices of the events of each row. Training pulls the two vectors
+    of a row together and pushes those of different rows apart, so that a vector holds what
+    distinguishes the behaviour of one row from another's (contrastive learning for event sequences,
+    Babaev et al. 2022, with the loss of Chen et al. 2020). `HistoryJoiner` makes rows of a log first,
+    one for each entity.
 
     Parameters
     ----------
-    roles, tables, min_count, dim, unknown_rate, numbers, n_bins, max_events, learning_rate, max_time
-        As in `EmbeddingClassifier`, for the fields of events; columns of X that hold no lists have no part.
+    roles : dict of field -> {"categorical", "number", "datetime", "ignored"}, optional
+        Overrides the role that a field of events ("visits.page") gets by its type. Columns of X without
+        lists are not used.
+    tables : dict of name -> Table, optional
+        Embedding tables that several fields share, or that have settings of their own. Every other
+        field gets one table.
+    min_count : float, default=1
+        Categories of fewer events are read as unknown.
+    dim : int or {"auto", "fastai", "fourth_root", "half"}, default="auto"
+        Width of a category's vector, or the rule that computes it from the number of categories.
+    unknown_rate : float, default=0.01
+        Share of cells that training hides, so that unknown categories and missing values have trained
+        vectors.
+    numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
+        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
+        alone.
+    n_bins : int, default=48
+        Largest number of bins of a number.
     history : {"gru", "lstm", "mean"}, default="gru"
-        What reads the events.
+        Encoder of the events.
     d_history : int, default=64
         Width of a vector, for each column of lists.
     pooling : {"mean", "last", "all", "attention"}, default="mean"
-        What is read of a recurrent net: the mean of its states, the last one, or last, mean and maximum side by side,
-        which is three times as wide.
+        Vector that a recurrent net's states become: their mean, the last state, a mean weighted by a
+        learned score, or last, mean and maximum side by side, which is three times as wide.
+    max_events : int, optional, default=500
+        Largest number of events of a row that are read; the newest stay.
     temperature : float, default=0.1
         Unit of the cosines that are compared: the smaller, the more the most similar other rows matter.
     max_epochs : int, default=20
-        Passes over the rows.
+        Number of epochs.
     batch_size : int, default=128
-        Rows that are told from one another in a step.
-    device, n_jobs, verbose, random_state
-        As in `EmbeddingClassifier`.
+        Rows that are compared with one another in a step.
+    learning_rate : float, default=0.003
+        Learning rate of AdamW; it falls to zero along a cosine.
+    max_time : float, optional
+        Time limit of ``fit`` in seconds.
+    device : str, default="auto"
+        A torch device; "auto" takes CUDA where there is one.
+    n_jobs : int, optional
+        Threads. None: the free cores, or one inside a joblib worker. -1: every core.
+    verbose : bool, optional
+        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a
+        joblib worker.
+    random_state : int, RandomState or None, default=None
+        With an int, two fits on one thread give the same vectors bit for bit.
 
     Attributes
     ----------
     spaces_ : dict of table name -> EmbeddingSpace
         The vectors by category.
-    history_ : dict of list
-        Learning curve by epoch: epoch, seconds, train_loss.
+    learning_curve_ : dict of list
+        One entry an epoch: epoch, seconds, train_loss.
     encoder_ : Encoder
         Roles, vocabularies and scales.
     network_ : torch.nn.Module
@@ -78,6 +129,32 @@ class SequenceEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     >>> SequenceEncoder(max_epochs=1, random_state=0).fit_transform(X).shape
     (30, 64)
     """
+
+    rules: ClassVar[Mapping[str, Rule]] = {
+        **{name: RowEstimator.rules[name] for name in SHARED},
+        "temperature": real(0, open_low=True),
+        "max_epochs": whole(1),
+        "batch_size": whole(1),
+    }
+
+    roles: Mapping[str | int, str] | None
+    tables: Mapping[str, Table] | None
+    n_bins: int
+    min_count: float
+    max_events: int | None
+    temperature: float
+    max_epochs: int
+    batch_size: int
+    learning_rate: float
+    max_time: float | None
+    device: str
+    n_jobs: int | None
+    verbose: bool | None
+    random_state: int | np.random.RandomState | None
+
+    encoder_: Encoder
+    network_: Reader
+    learning_curve_: LearningCurve
 
     def __init__(
         self,
@@ -103,106 +180,75 @@ class SequenceEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         verbose: bool | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
-        self.roles = roles
-        self.tables = tables
-        self.min_count = min_count
-        self.dim = dim
-        self.unknown_rate = unknown_rate
-        self.numbers = numbers
-        self.n_bins = n_bins
-        self.history = history
-        self.d_history = d_history
-        self.pooling = pooling
-        self.max_events = max_events
-        self.temperature = temperature
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.max_time = max_time
-        self.device = device
-        self.n_jobs = n_jobs
-        self.verbose = verbose
-        self.random_state = random_state
+        store(self, locals())
 
-    def fit(self, X, y=None):
-        """Learn to tell rows apart by their events.
+    def fit(self, X: Any, y: Any = None, **unknown: Never) -> Self:
+        """Fit the vectors of events, so that rows are distinguished by their events.
+
+        A refused or interrupted call leaves the estimator as it was.
 
         Parameters
         ----------
         X : frame of shape (n_rows, n_columns)
             At least one column of lists, of structs or of plain values.
         y : None
-            Not read.
+            Not used.
 
         Returns
         -------
         self
         """
-        clock = Clock(self.max_time)
-        check_settings(self)
-        for name in ("max_epochs", "batch_size"):
-            check_count(name, getattr(self, name))
+        refuse_unknown(self, "fit", unknown)
+        budget = Budget(self.max_time)
+        check_parameters(self, self.rules)
         frame = to_arrow(X, self)
-        remember_columns(self, X, frame)
         schema = infer_schema(_lists(frame), self.roles, self.tables)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        with seeded(seed, torch_device(self.device)), threads(self.n_jobs):
-            self.encoder_ = Encoder(schema, self.n_bins, self.min_count, self.max_events).fit(frame)
-            histories = self._encoded(frame)
-            self.network_ = self._build(frame.num_rows).to(torch_device(self.device))
-            self.history_ = self._train(histories, clock, seed)
+        device = torch_device(self.device)
+        with seeded(seed, device), threads(self.n_jobs):
+            encoder = Encoder(schema, self.n_bins, self.min_count, self.max_events).fit(frame)
+            inputs = encoded(encoder, frame).to(device)
+            network = self._build(encoder, frame.num_rows)
+            trained = train(self._training(network, inputs, budget, seed))
+        Columns.of(X, frame).remember(self)
+        self.encoder_, self.network_, self.learning_curve_ = encoder, network, trained.curve
         return self
 
-    def _encoded(self, frame: pa.Table) -> list[Ragged]:
-        device = torch_device(self.device)
-        histories = self.encoder_.transform(frame).histories
-        return [Ragged(*map(torch.from_numpy, history)).to(device) for history in histories]
+    def _build(self, encoder: Encoder, n_rows: int) -> Reader:
+        reader = build_reader(encoder, NetworkSettings.of(self), n_rows)
+        return reader.to(torch_device(self.device))
 
-    def _build(self, n_rows: int) -> Reader:
-        settings = NetworkSettings(
-            dim=self.dim,
-            unknown_rate=self.unknown_rate,
-            numbers=self.numbers,
-            history=self.history,
-            d_history=self.d_history,
-            pooling=self.pooling,
-        )
-        return build_reader(self.encoder_, settings, n_rows)
+    def _new_network(self) -> Reader:
+        """Return an untrained network of the shape of ``network_``, to load weights into."""
+        return self._build(self.encoder_, n_rows=1)
 
-    def _train(self, histories: list[Ragged], clock: Clock, seed: int) -> dict[str, list[float]]:
-        lengths = torch.stack([history.lengths for history in histories]).sum(0)
+    def _training(self, network: Reader, inputs: RowInputs, budget: Budget, seed: int) -> Training:
+        lengths = inputs.lengths
+        assert lengths is not None  # as there is a column of lists
         rows = torch.nonzero(lengths).flatten()
         if len(rows) < 2:
             raise ValueError(
-                f"X must have events in two rows at least, to tell them apart; {len(rows)} has them."
+                f"X must have events in at least two rows, to compare them; got {len(rows)}."
             )
         generator = torch.Generator().manual_seed(seed)
-        columns = [torch.arange(len(lengths), device=lengths.device), *histories]
-        history, _ = train(
-            self.network_,
-            Batches(columns, int(self.batch_size), generator, rows=rows, lengths=lengths),
-            self._loss,
-            Optimizer(self.network_, self.learning_rate, weight_decay=0.0),
+        return Training(
+            network,
+            Batches(inputs, int(self.batch_size), generator, rows=rows, lengths=lengths),
+            ContrastiveObjective(network, self.temperature),
+            Optimizer(network, self.learning_rate, weight_decay=0.0),
             max_epochs=int(self.max_epochs),
-            clock=clock,
-            show=False if self.verbose is None and is_nested() else self.verbose,
+            budget=budget,
+            show=show_progress(self.verbose),
         )
-        return history
-
-    def _loss(self, rows: Tensor, *histories: Ragged) -> Tensor:
-        """How badly each stretch finds the other one of its row among those of all rows of the batch."""
-        both = [self.network_(*(history.stretches() for history in histories)) for _ in range(2)]
-        vectors = F.normalize(torch.cat(both), dim=1)  # (2 n, d)
-        likeness = (vectors @ vectors.T / self.temperature).fill_diagonal_(-torch.inf)
-        return F.cross_entropy(likeness, torch.arange(2 * len(rows), device=rows.device).roll(len(rows)))
 
     @torch.no_grad()
-    def transform(self, X):
-        """The vector of each row's events.
+    def transform(self, X: Any) -> Any:
+        """Return the vector of each row's events.
 
         Parameters
         ----------
         X : frame of shape (n_rows, n_columns)
+            With the columns of lists that ``fit`` saw.
 
         Returns
         -------
@@ -210,10 +256,11 @@ class SequenceEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Zeros for a row without events. ``dim`` is ``d_history`` for each column of lists.
         """
         check_is_fitted(self)
-        histories = self._encoded(align_columns(self, X))
+        inputs = encoded(self.encoder_, align_columns(self, X)).to(torch_device(self.device))
         with threads(self.n_jobs):
-            vectors = [self.network_(*piece) for piece in in_pieces(histories, PIECE)]
-        return torch.cat(vectors).numpy(force=True)
+            pieces = pieces_of(inputs, equal_sizes(len(inputs), PIECE))
+            vectors = torch.cat([self.network_(piece) for piece in pieces])
+        return vectors.numpy(force=True)
 
     @property
     def _n_features_out(self) -> int:
@@ -222,11 +269,11 @@ class SequenceEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     @property
     def spaces_(self) -> dict[str, EmbeddingSpace]:
         """The vectors of each table by category."""
-        check_is_fitted(self, "network_")
+        check_is_fitted(self)
         return spaces_of(self.encoder_, self.network_)
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "history_")
+        return hasattr(self, "learning_curve_")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -235,8 +282,30 @@ class SequenceEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return tags
 
 
+@dataclass(frozen=True)
+class ContrastiveObjective:
+    """The loss of a network on two random slices of each row's events (NT-Xent, Chen et al. 2020)."""
+
+    network: Reader
+    temperature: float
+    """Unit of the cosines."""
+
+    def __call__(self, rows: RowInputs) -> Tensor:
+        """Return the cross-entropy of finding a row's other slice among all slices: a scalar."""
+        both = [self.network(_random_slices(rows)) for _ in range(2)]
+        vectors = F.normalize(torch.cat(both), dim=1)  # (2 n, d)
+        similarity = (vectors @ vectors.T / self.temperature).fill_diagonal_(-torch.inf)
+        partner = torch.arange(2 * len(rows), device=rows.device).roll(len(rows))
+        return F.cross_entropy(similarity, partner)
+
+
+def _random_slices(rows: RowInputs) -> RowInputs:
+    histories = (h.random_slices() for h in rows.histories if isinstance(h, Ragged))
+    return RowInputs.of(rows.codes, rows.numbers, tuple(histories))
+
+
 def _lists(frame: pa.Table) -> pa.Table:
     names = [field.name for field in frame.schema if is_list(field.type)]
     if not names:
-        raise ValueError("X must have a column of lists; make one of a log with HistoryJoiner.")
+        raise ValueError("X must have a column of lists; HistoryJoiner makes one of a log.")
     return frame.select(names)

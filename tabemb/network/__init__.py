@@ -1,1 +1,1 @@
-"""Networks built from plain numbers: embedding tables, number encodings, backbones. They know no frame."""
+"""Parts of neural networks, built from plain sizes: tables, number encodings, backbones, models."""

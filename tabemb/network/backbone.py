@@ -1,4 +1,4 @@
-"""Backbones: from the joined vector of a row to hidden vectors, one for each member of the ensemble."""
+"""Backbones: from the inputs of a row to one hidden vector for each member of the ensemble."""
 
 from __future__ import annotations
 
@@ -12,7 +12,23 @@ from tabemb.network.dropout import Dropout
 
 
 class Backbone(nn.Module):
-    """From joined rows (n, d_in) to (n, n_members, dim)."""
+    """The base of all backbones: concatenated inputs (n, d_in) to hidden vectors (n, n_members, dim).
+
+    Parameters
+    ----------
+    d_in : int
+    hidden : sequence of int
+        Widths of the hidden layers.
+    dropout : float
+        Share of hidden units to drop in training.
+    n_members : int
+        Networks in the ensemble.
+
+    Attributes
+    ----------
+    dim : int
+        Width of a hidden vector.
+    """
 
     dim: int
 
@@ -20,15 +36,16 @@ class Backbone(nn.Module):
         super().__init__()
 
     def first_weights(self) -> Tensor | None:
-        """What the first layer of each member multiplies the input with, (n_members x d_out, d_in), if it is linear."""
+        """Return the weights of the members' first layers, (n_members x d_out, d_in), or None."""
         return None
 
 
 class MLP(Backbone):
-    """Fully connected layers that all members share; each member reads the input through scales of its own.
+    """Fully connected layers that all members share, on inputs that each member scales differently.
 
-    The scales start at random signs, so that members begin apart, and are all that a member's hidden layers own
-    ("TabM-mini", Gorishniy et al. 2025). With one member this is a plain MLP.
+    These scales are the only parameters of a member in the hidden layers ("TabM-mini", Gorishniy et al.
+    2025). They start at random signs, so that members differ from the start. With one member this is a
+    plain MLP.
 
     Shape
     -----
@@ -58,15 +75,17 @@ class MLP(Backbone):
         return (weight * self.member_scale.detach().unsqueeze(1)).flatten(0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(x.device.type):  # before the members multiply it
+        if torch.is_autocast_enabled(x.device.type):  # while x is small: the members make copies of it
             x = x.to(torch.get_autocast_dtype(x.device.type))
         x = x.unsqueeze(1)  # (n, 1, d_in)
         if self.member_scale is not None:
             x = x * self.member_scale.to(x.dtype)  # (n, n_members, d_in)
-        return self.layers(x)
+        hidden: Tensor = self.layers(x)  # (n, n_members, dim)
+        return hidden
 
 
 def _signs(n_members: int, d_in: int) -> Tensor:
+    """Draw +1 or -1, (n_members, d_in)."""
     return torch.randint(0, 2, (n_members, d_in)).float() * 2 - 1
 
 

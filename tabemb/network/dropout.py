@@ -1,4 +1,4 @@
-"""What training leaves out at random: cells, so that unknown ones have trained answers, and hidden units."""
+"""Dropout of cells, which trains the vectors of unknown and missing categories, and of hidden units."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 UNKNOWN, MISSING = 0, 1
+"""Codes as in data/vocabulary.py, which networks do not import: they are built from plain numbers."""
 N_HIDDEN = 100
-"""Fewest cells of a column that a pass hides on average: an answer learned from fewer is left to chance."""
+"""Cells of a column that an epoch hides on average, at least: fewer cells train a vector badly."""
 
 
 class CellDropout(nn.Module):
     """In training, reads a small share of categories as unknown or missing, and of numbers as missing.
 
-    The effects that a hidden cell has a part in are hidden with it: they read zero, as those of a level never seen.
+    An effect that is computed from a hidden cell reads zero, as the effect of an unseen level does.
 
     Shape
     -----
@@ -29,10 +30,12 @@ class CellDropout(nn.Module):
     rates : sequence of ndarray, one a categorical column
         Share of cells to hide, by code.
     hides_as_missing : sequence of bool, one a categorical column
-        Whether half of the hidden cells are read as missing rather than unknown (no missing value was seen).
+        Whether half of the hidden cells are read as missing rather than unknown: for a column without
+        missing values in the training rows.
     number_rates : sequence of float, one a number
+        Share of cells to hide.
     reads : bool ndarray of shape (n_terms, n_categorical + n_numbers), optional
-        Which cells each effect is read from.
+        Whether each effect is computed from each cell.
     """
 
     starts: Tensor
@@ -49,12 +52,8 @@ class CellDropout(nn.Module):
         reads: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        starts = (
-            np.cumsum([0, *(len(r) for r in rates)])[:-1].astype(np.int64)
-            if rates
-            else np.zeros(0, np.int64)
-        )
-        self.register_buffer("starts", torch.as_tensor(starts))
+        ends = np.cumsum([0, *(len(r) for r in rates)])  # the rates of all columns lie end to end
+        self.register_buffer("starts", torch.as_tensor(ends[:-1].astype(np.int64)))
         flat = np.concatenate([*rates, np.zeros(0)])
         self.register_buffer("rates", torch.as_tensor(flat, dtype=torch.float32))
         share = [0.5 if as_missing else 0.0 for as_missing in hides_as_missing]
@@ -69,34 +68,44 @@ class CellDropout(nn.Module):
         rates = self.rates[codes + self.starts]  # (n, n_categorical)
         draw = torch.rand_like(rates)
         hidden_numbers = torch.rand_like(numbers) < self.number_rates
-        hidden = torch.cat([draw < rates, hidden_numbers], dim=1).float() @ self.reads.T  # (n, n_terms)
+        hidden_cells = torch.cat([draw < rates, hidden_numbers], dim=1).float()
+        hidden = hidden_cells @ self.reads.T  # hidden cells of each effect, (n, n_terms)
         codes = torch.where(draw < rates, UNKNOWN, codes)
         codes = torch.where(draw < rates * self.missing_share, MISSING, codes)
-        return (
-            codes,
-            numbers.masked_fill(hidden_numbers, torch.nan),
-            effects * (hidden == 0).unsqueeze(-1),
-        )
+        numbers = numbers.masked_fill(hidden_numbers, torch.nan)
+        return codes, numbers, effects * (hidden == 0).unsqueeze(-1)
 
 
 def base_rate(rate: float, n_rows: int) -> float:
-    """Share of a column's cells to hide: ``rate``, or what hides a hundred of few rows, at most a twentieth."""
+    """Return the share of a column's cells to hide: ``rate``, or more where that hides few cells.
+
+    It is then the share that hides ``N_HIDDEN`` cells of ``n_rows``, at most 5 %.
+    """
     return max(rate, min(0.05, N_HIDDEN / n_rows)) if rate else 0.0
 
 
 def hiding_rates(counts: np.ndarray, rate: float) -> np.ndarray:
-    """Share of a category's cells to hide: ``rate`` for a frequent one, more for a rare one, at most a half.
+    """Return the share of each category's cells to hide: ``rate`` if it is frequent, more if it is rare.
 
-    A category seen once is hidden eleven times as often: what unknown categories get is learned from the rare ones,
-    which they resemble most.
+    A category of one row is hidden eleven times as often, but at most in half of its cells. Unknown
+    categories resemble the rare ones most, so the rare ones should train the vector of unknown.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_categories,)
+    rate : float
     """
-    return np.minimum(0.5, rate * (1 + 10 / np.maximum(counts, 1)))
+    rates: np.ndarray = np.minimum(0.5, rate * (1 + 10 / np.maximum(counts, 1)))
+    return rates
 
 
 class Dropout(nn.Module):
-    """torch's Dropout, with a mask from random bytes: several times as fast on a CPU, where it was a third of a step.
+    """Dropout with a mask of random bytes: on a CPU several times as fast as torch.nn.Dropout.
 
-    ``rate`` is rounded to a multiple of 1/256.
+    Parameters
+    ----------
+    rate : float
+        Share of units to drop, rounded to a multiple of 1/256.
     """
 
     def __init__(self, rate: float) -> None:
@@ -106,8 +115,7 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.n_dropped:
             return x
-        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(
-            -(2**63), None
-        )
+        n_words = -(-x.numel() // 8)
+        words = torch.empty(n_words, dtype=torch.int64, device=x.device).random_(-(2**63), None)
         kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.n_dropped
         return x * (kept.to(x.dtype) * (256 / max(256 - self.n_dropped, 1)))

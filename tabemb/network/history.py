@@ -1,128 +1,31 @@
-"""Histories in a network: the events of each row, of any number, become one vector."""
+"""History encoders: the events of each row, however many, become one vector."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tabemb.network.dropout import CellDropout
+from tabemb.network.inputs import Kept, Prefixes, Ragged
 from tabemb.network.numbers import NumberEncoding
 from tabemb.network.tables import Columns, Tables
 
 EVENT_SCALE = 10.0
-"""Tables start from vectors of a tenth, which would hardly move a recurrent net; events are read at this scale."""
+"""Factor on the vectors of events: tables start at a tenth, which would hardly move a recurrent net."""
 N_CARRIED = 512
 """Sequences whose states are carried on at a time."""
 
 
-@dataclass(frozen=True)
-class Ragged:
-    """Events of n rows, laid end to end; can be taken, split and moved as a tensor of n rows.
-
-    Shape
-    -----
-    offsets : int64 (n + 1,); row i has the events from ``offsets[i]`` up to ``offsets[i + 1]``
-    codes   : int32 (n_events, n_categorical)
-    numbers : float32 (n_events, n_numbers), NaN where missing
-
-    Examples
-    --------
-    >>> events = Ragged(torch.tensor([0, 2, 2, 3]), torch.tensor([[5], [6], [7]]), torch.zeros(3, 0))
-    >>> taken = events[torch.tensor([2, 1, 0])]
-    >>> taken.lengths.tolist(), taken.codes[:, 0].tolist()
-    ([1, 0, 2], [7, 5, 6])
-    """
-
-    offsets: Tensor
-    codes: Tensor
-    numbers: Tensor
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.offsets) - 1
-
-    @cached_property
-    def lengths(self) -> Tensor:
-        """Number of events of each row, int64 (n,)."""
-        return self.offsets.diff()
-
-    @cached_property
-    def rows(self) -> Tensor:
-        """The row of each event, int64 (n_events,)."""
-        return torch.repeat_interleave(self.lengths)
-
-    @cached_property
-    def positions(self) -> Tensor:
-        """The place of each event in its row's history, int64 (n_events,)."""
-        return torch.arange(len(self.codes), device=self.codes.device) - self.offsets[:-1][self.rows]
-
-    def __getitem__(self, rows: Tensor) -> Ragged:
-        return self._taken(self.offsets[:-1][rows], self.lengths[rows])
-
-    def stretches(self) -> Ragged:
-        """A random stretch of each row's events, a third of them or more, one at least."""
-        shortest = torch.ceil(self.lengths / 3)
-        lengths = shortest + torch.floor(torch.rand_like(shortest) * (self.lengths - shortest + 1))
-        before = torch.floor(torch.rand_like(shortest) * (self.lengths - lengths + 1))
-        return self._taken(self.offsets[:-1] + before.long(), lengths.long())
-
-    def _taken(self, starts: Tensor, lengths: Tensor) -> Ragged:
-        """Rows of so many events from these places on."""
-        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        shift = torch.repeat_interleave(starts - offsets[:-1], lengths)
-        events = torch.arange(len(shift), device=shift.device) + shift
-        return Ragged(offsets, self.codes.index_select(0, events), self.numbers.index_select(0, events))
-
-    def index_select(self, dim: int, rows: Tensor) -> Ragged:
-        """The given rows, in the given order; ``dim`` is 0."""
-        return self[rows]
-
-    def split(self, size: int) -> list[Ragged]:
-        """Consecutive rows, ``size`` at a time."""
-        return [
-            self._between(start, min(start + size, len(self))) for start in range(0, len(self), size)
-        ]
-
-    def _between(self, start: int, stop: int) -> Ragged:
-        events = slice(int(self.offsets[start]), int(self.offsets[stop]))
-        offsets = self.offsets[start : stop + 1] - self.offsets[start]
-        return Ragged(offsets, self.codes[events], self.numbers[events])
-
-    def to(self, device: torch.device) -> Ragged:
-        return Ragged(self.offsets.to(device), self.codes.to(device), self.numbers.to(device))
-
-    def double(self) -> Ragged:
-        """With the numbers as doubles."""
-        return replace(self, numbers=self.numbers.double())
-
-    def padded(self, values: Tensor) -> Tensor:
-        """Values of the events (n_events, d) as (n, longest, d), zeros behind a shorter history."""
-        longest = max(int(self.lengths.max()), 1) if len(self) else 1
-        wide = values.new_zeros(len(self), longest, values.shape[1])
-        return wide.index_put((self.rows, self.positions), values)
-
-    def sum(self, values: Tensor) -> Tensor:
-        """Sum of the values (n_events, ...) of each row's events, (n, ...)."""
-        return values.new_zeros(len(self), *values.shape[1:]).index_add(0, self.rows, values)
-
-    def mean(self, values: Tensor) -> Tensor:
-        """Mean of the values (n_events, d) of each row's events, zeros without one: (n, d)."""
-        return self.sum(values) / self.lengths.clamp(min=1).unsqueeze(1)
-
-    def max(self, values: Tensor) -> Tensor:
-        """Largest of the values (n_events, d) of each row's events, zeros without one: (n, d)."""
-        rows = self.rows.unsqueeze(1).expand_as(values)
-        return values.new_zeros(len(self), values.shape[1]).scatter_reduce(
-            0, rows, values, "amax", include_self=False
-        )
-
-
 class HistoryEncoder(nn.Module):
-    """From events (n_events, d_in) and the histories that they stand in to one vector a row, (n, dim)."""
+    """Base of the history encoders: event vectors (n_events, d_in) become one vector a row, (n, dim).
+
+    Parameters
+    ----------
+    d_in : int
+    d_history : int
+    pooling : str
+        A name of :data:`POOLINGS`.
+    """
 
     dim: int
     d_state: int
@@ -130,19 +33,31 @@ class HistoryEncoder(nn.Module):
     def __init__(self, d_in: int, d_history: int, pooling: str) -> None:
         super().__init__()
 
+    def forward(self, events: Tensor, history: Ragged) -> Tensor:
+        raise NotImplementedError
+
     def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
-        """What is known before each event, (n_events, dim), from a state (n, d_state) on; and the state after all."""
+        """Go on from a state (n, d_state).
+
+        Returns
+        -------
+        Tensor of shape (n_events, dim)
+            The vector before each event.
+        Tensor of shape (n, d_state)
+            The state after all events of a row.
+        """
         raise NotImplementedError
 
     def read(self, state: Tensor) -> Tensor:
-        """What is known in a state, (n, dim)."""
+        """Return the vector of a state (n, d_state), (n, dim)."""
         return state[:, : self.dim]
 
 
 class BagOfEvents(HistoryEncoder):
-    """A layer for each event, then mean, maximum, sum and last over the events, whatever their order.
+    """One layer for each event, then mean, maximum, sum and last over the events of a row.
 
-    Right for a bag of categories too. Sums enter by their logarithm: a long history is no outlier.
+    The first three do not depend on the order, so this suits bags of categories too. Sums enter by
+    their logarithm, so that a long history is no outlier.
 
     Shape
     -----
@@ -155,12 +70,11 @@ class BagOfEvents(HistoryEncoder):
         self.dim, self.d_state = 4 * d_history, 3 * d_history + 1
 
     def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The state is the sum, the maximum, the last, and the number of events."""
+        """Go on from a state: sum, maximum and last of the hidden values, and the number of events."""
         hidden = history.padded(self.layer(events).relu())  # (n, longest, d_history)
         total, highest, last = (part.unsqueeze(1) for part in state[:, :-1].chunk(3, dim=1))
-        totals = torch.cat(
-            [total, total + hidden.cumsum(1)], dim=1
-        )  # before each event, and after the last
+        # one entry more than events: before each of them, and after the last
+        totals = torch.cat([total, total + hidden.cumsum(1)], dim=1)
         heights = torch.cat([highest, torch.maximum(highest, hidden.cummax(1).values)], dim=1)
         lasts = torch.cat([last, hidden], dim=1)
         counts = state[:, -1:] + torch.arange(totals.shape[1], device=events.device)  # (n, longest + 1)
@@ -171,33 +85,20 @@ class BagOfEvents(HistoryEncoder):
         return self.read(states[history.rows, history.positions]), after
 
     def read(self, state: Tensor) -> Tensor:
-        """Mean, maximum, logarithm of the sum, and last."""
+        """Return mean, maximum, logarithm of the sum, and last, (n, dim)."""
         total, highest, last = state[:, :-1].chunk(3, dim=1)
-        return torch.cat([total / state[:, -1:].clamp(min=1), highest, total.log1p(), last], dim=1)
+        mean = total / state[:, -1:].clamp(min=1)
+        return torch.cat([mean, highest, total.log1p(), last], dim=1)
 
     def forward(self, events: Tensor, history: Ragged) -> Tensor:
         hidden = self.layer(events).relu()  # (n_events, d_history)
-        parts = [
-            history.mean(hidden),
-            history.max(hidden),
-            history.sum(hidden).log1p(),
-            _last(hidden, history),
-        ]
+        log_sum = history.sum(hidden).log1p()
+        parts = [history.mean(hidden), history.max(hidden), log_sum, history.last(hidden)]
         return torch.cat(parts, dim=1)  # (n, 4 d_history)
 
 
-def _last(values: Tensor, history: Ragged) -> Tensor:
-    """The value of each row's last event, zeros without one: (n, d)."""
-    if not len(values):
-        return values.new_zeros(len(history), values.shape[1])
-    last = values[(history.offsets[1:] - 1).clamp(min=0)]
-    return last * (history.lengths > 0).unsqueeze(1)
-
-
 class Recurrent(HistoryEncoder):
-    """A recurrent net over the events in their order; histories are padded behind their end, which no answer sees.
-
-    ``pooling`` is the name of one of :data:`POOLINGS`.
+    """A recurrent net over the events in their order; padding never changes a vector.
 
     Shape
     -----
@@ -206,7 +107,7 @@ class Recurrent(HistoryEncoder):
 
     cell: type[nn.GRU] | type[nn.LSTM]
     n_parts = 1
-    """Vectors that make the state of a cell."""
+    """Number of vectors in the state of a cell."""
 
     def __init__(self, d_in: int, d_history: int, pooling: str) -> None:
         super().__init__(d_in, d_history, pooling)
@@ -217,7 +118,8 @@ class Recurrent(HistoryEncoder):
     def forward(self, events: Tensor, history: Ragged) -> Tensor:
         with torch.autocast(events.device.type, enabled=False):
             states, _ = self.net(history.padded(events))  # (n, longest, d_history)
-        return self.pool(states[history.rows, history.positions], history)
+        pooled: Tensor = self.pool(states[history.rows, history.positions], history)
+        return pooled
 
 
 class GRU(Recurrent):
@@ -226,7 +128,7 @@ class GRU(Recurrent):
     cell = nn.GRU
 
     def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The state is that of the cell; pooling has no part in it."""
+        """Go on from the state of the cell; pooling is not used."""
         with torch.autocast(events.device.type, enabled=False):
             states, _ = self.net(history.padded(events), state.unsqueeze(0))  # (n, longest, d_history)
         states = torch.cat([state.unsqueeze(1), states], dim=1)  # before each event, and after the last
@@ -241,7 +143,7 @@ class LSTM(Recurrent):
     n_parts = 2
 
     def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The state is output and memory of the cell; the memory after a history that is padded is computed apart."""
+        """Go on from a state: output and memory of the cell, side by side."""
         cell = tuple(part.unsqueeze(0).contiguous() for part in state.chunk(2, dim=1))
         with torch.autocast(events.device.type, enabled=False):
             states, _ = self.net(history.padded(events), cell)
@@ -250,80 +152,83 @@ class LSTM(Recurrent):
             return before, state if self.training else self._after(events, history, state, cell)
 
     def _after(self, events: Tensor, history: Ragged, state: Tensor, cell: tuple[Tensor, ...]) -> Tensor:
-        some = history.lengths > 0
+        # torch gives the memory of the last step only: padding in shorter rows, unless they are packed
+        has_events = history.lengths > 0
         packed = nn.utils.rnn.pack_padded_sequence(
-            history.padded(events)[some],
-            history.lengths[some].cpu(),
+            history.padded(events)[has_events],
+            history.lengths[has_events].cpu(),
             batch_first=True,
             enforce_sorted=False,
         )
-        _, last = self.net(packed, tuple(part[:, some] for part in cell))
+        _, last = self.net(packed, tuple(part[:, has_events] for part in cell))
         after = state.clone()
-        after[some] = torch.cat([part[0] for part in last], dim=1)
+        after[has_events] = torch.cat([part[0] for part in last], dim=1)
         return after
 
 
 class LastState(nn.Module):
-    """The state after the last event."""
+    """Pool the states of a row to the state after its last event."""
 
     n_parts = 1
-    """Vectors that are laid side by side."""
+    """Number of vectors that are laid side by side."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
 
     def forward(self, states: Tensor, history: Ragged) -> Tensor:
-        return _last(states, history)
+        return history.last(states)
 
 
 class MeanState(LastState):
-    """The mean of all states."""
+    """Pool the states of a row to their mean."""
 
     def forward(self, states: Tensor, history: Ragged) -> Tensor:
         return history.mean(states)
 
 
 class Attention(LastState):
-    """The mean of all states, weighted by a learned score."""
+    """Pool the states of a row to their mean, weighted by a learned score."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
         self.score = nn.Linear(dim, 1)
 
     def forward(self, states: Tensor, history: Ragged) -> Tensor:
-        score = 10 * torch.tanh(self.score(states) / 10)  # bounded: no need of each row's own maximum
+        # bounded scores cannot overflow, so no row needs its own maximum subtracted
+        score = 10 * torch.tanh(self.score(states) / 10)
         weight = score.exp()
         return history.sum(weight * states) / history.sum(weight).clamp(min=1e-30)
 
 
 class AllStates(LastState):
-    """The last state, the mean and the maximum of all, side by side: what comes at the end, often, or once."""
+    """Pool the states of a row to last, mean and maximum, side by side."""
 
     n_parts = 3
 
     def forward(self, states: Tensor, history: Ragged) -> Tensor:
-        return torch.cat([_last(states, history), history.mean(states), history.max(states)], dim=1)
+        return torch.cat([history.last(states), history.mean(states), history.max(states)], dim=1)
 
 
 HISTORY_ENCODERS: dict[str, type[HistoryEncoder]] = {"gru": GRU, "lstm": LSTM, "mean": BagOfEvents}
-"""Encoders of histories by name; a new one is a class above and a line here."""
+"""History encoders by name; a new one is a class above and a line here."""
 POOLINGS: dict[str, type[LastState]] = {
     "all": AllStates,
     "last": LastState,
     "mean": MeanState,
     "attention": Attention,
 }
-"""How a recurrent net's states become one vector."""
+"""Poolings of a recurrent net's states by name."""
 
 
 class HistoryNetwork(nn.Module):
-    """Embeds the categories of events, encodes their numbers, and makes one vector of all events of a row.
+    """Embeds the categories and numbers of events, and encodes all events of a row as one vector.
 
-    The tables are those of the whole network, so that a column and a field of events can share one.
+    The tables belong to the whole network, so that a column and a field of events can share one.
 
     Shape
     -----
-    output : (n, dim), the encoder's vector and the logarithm of the number of events; the tables' penalty (n,)
+    output : (n, dim), the encoder's vector and the logarithm of the number of events; the tables'
+    penalty (n,)
     """
 
     def __init__(
@@ -341,96 +246,15 @@ class HistoryNetwork(nn.Module):
         return torch.cat([vector, _log_count(history.lengths, vector)], dim=1), history.sum(penalty)
 
     def embed(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
-        """Vectors of the events, (n_events, d_in), and the tables' penalty by event."""
-        none = history.numbers.new_zeros(len(history.codes), 0, 1)
-        codes, numbers, _ = self.dropout(history.codes, history.numbers, none)
+        """Return the vectors of the events, (n_events, d_in), and the tables' penalty by event."""
+        no_effects = history.numbers.new_zeros(len(history.codes), 0, 1)
+        codes, numbers, _ = self.dropout(history.codes, history.numbers, no_effects)
         vectors, penalty = tables(codes, self.columns)  # (n_events, d_tables)
         return torch.cat([EVENT_SCALE * vectors, self.numbers(numbers)], dim=1), penalty
 
 
-class Prefixes:
-    """Rows that are events themselves: the history of each is the events of its sequence before it.
-
-    Can be taken by rows as a tensor, where the rows taken are whole sequences.
-
-    Parameters
-    ----------
-    events : Ragged of n_sequences rows
-        The rows in their order, each as the later rows of its sequence know it.
-    states : Tensor of shape (n_sequences, d_state), optional
-        What was known before the first event of each sequence, and
-    counts : Tensor of shape (n_sequences,), optional
-        of how many events; nothing when None.
-    """
-
-    def __init__(
-        self, events: Ragged, states: Tensor | None = None, counts: Tensor | None = None
-    ) -> None:
-        self.events, self.states = events, states
-        self.counts = torch.zeros_like(events.lengths) if counts is None else counts
-
-    @property
-    def n_after(self) -> Tensor:
-        """Number of events of each sequence, those before its first one here among them."""
-        return self.counts + self.events.lengths
-
-    def index_select(self, dim: int, rows: Tensor) -> Prefixes:
-        """The sequences of these rows; ``dim`` is 0."""
-        sequences = self.events.rows[rows].unique_consecutive()
-        states = None if self.states is None else self.states[sequences]
-        return Prefixes(self.events[sequences], states, self.counts[sequences])
-
-    def __getitem__(self, rows: Tensor) -> Prefixes:
-        return self.index_select(0, rows)
-
-    @property
-    def codes(self) -> Tensor:
-        """Codes of the events, one row each."""
-        return self.events.codes
-
-    @property
-    def device(self) -> torch.device:
-        return self.events.codes.device
-
-    def cut(self, longest: int) -> Prefixes:
-        """The same rows in sequences of so many at most: a longer one goes on in the next, as yet from zeros."""
-        n_parts = -(-self.events.lengths // longest)
-        nth = torch.arange(int(n_parts.sum()), device=self.device)
-        nth = nth - (n_parts.cumsum(0) - n_parts).repeat_interleave(n_parts)
-        starts = self.events.offsets[:-1].repeat_interleave(n_parts) + nth * longest
-        offsets = torch.cat([starts, self.events.offsets[-1:]])
-        return Prefixes(Ragged(offsets, self.events.codes, self.events.numbers), None, nth * longest)
-
-    def narrow(self, start: int, d_state: int) -> Prefixes:
-        """With some columns of the states."""
-        states = None if self.states is None else self.states.narrow(1, start, d_state)
-        return Prefixes(self.events, states, self.counts)
-
-    def to(self, device: torch.device) -> Prefixes:
-        states = None if self.states is None else self.states.to(device)
-        return Prefixes(self.events.to(device), states, self.counts.to(device))
-
-
-class Kept(NamedTuple):
-    """Rows of which each goes on from a state: states (n, d_state), and the numbers of events that they know, (n,)."""
-
-    states: Tensor
-    counts: Tensor
-
-    def to(self, device: torch.device) -> Kept:
-        return Kept(self.states.to(device), self.counts.to(device))
-
-    def narrow(self, start: int, d_state: int) -> Kept:
-        """With some columns of the states."""
-        return Kept(self.states.narrow(1, start, d_state), self.counts)
-
-    def split(self, size: int) -> list[Kept]:
-        """Consecutive rows, ``size`` at a time."""
-        return [Kept(*parts) for parts in zip(self.states.split(size), self.counts.split(size))]
-
-
 class SequenceNetwork(HistoryNetwork):
-    """A history network that answers for every event of a sequence in one pass: what is known before it.
+    """A history network that gives each event of a sequence the vector of the events before it.
 
     Shape
     -----
@@ -440,9 +264,8 @@ class SequenceNetwork(HistoryNetwork):
     def forward(self, history: Prefixes | Kept, tables: Tables) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         if isinstance(history, Kept):
             known = self.encoder.read(history.states)
-            return torch.cat([known, _log_count(history.counts, known)], dim=1), known.new_zeros(
-                len(known)
-            )
+            log_count = _log_count(history.counts, known)
+            return torch.cat([known, log_count], dim=1), known.new_zeros(len(known))
         before, _, penalty = self.advance(history, tables)
         return before, penalty
 
@@ -450,17 +273,29 @@ class SequenceNetwork(HistoryNetwork):
     def carry(self, parts: Prefixes, tables: Tables) -> None:
         """Let every part of a sequence that was cut start from the state after the part before it."""
         parts.states = torch.zeros(len(parts.events), self.encoder.d_state, device=parts.device)
-        goes_on = torch.cat([parts.counts[1:] > 0, parts.counts.new_zeros(1, dtype=torch.bool)])
+        no_next = parts.counts.new_zeros(1, dtype=torch.bool)
+        goes_on = torch.cat([parts.counts[1:] > 0, no_next])
         was_training = self.training
         self.eval()
-        for count in parts.counts[goes_on].unique():
-            for some in torch.nonzero(goes_on & (parts.counts == count)).flatten().split(N_CARRIED):
-                now = Prefixes(parts.events[some], parts.states[some], parts.counts[some])
-                parts.states[some + 1] = self.advance(now, tables)[1]
+        for count in parts.counts[goes_on].unique():  # all first parts, then all second ones, ...
+            same = torch.nonzero(goes_on & (parts.counts == count)).flatten()
+            for chunk in same.split(N_CARRIED):
+                now = Prefixes(parts.events.take(chunk), parts.states[chunk], parts.counts[chunk])
+                parts.states[chunk + 1] = self.advance(now, tables)[1]
         self.train(was_training)
 
     def advance(self, history: Prefixes, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
-        """Vectors before each event, the encoder's state after all of a sequence, the tables' penalty by event."""
+        """Read whole sequences.
+
+        Returns
+        -------
+        Tensor of shape (n_rows, dim)
+            The vector before each event.
+        Tensor of shape (n_sequences, d_state)
+            The encoder's state after each sequence.
+        Tensor of shape (n_rows,)
+            The tables' penalty by event.
+        """
         vectors, penalty = self.embed(history.events, tables)
         states = history.states
         if states is None:

@@ -1,11 +1,12 @@
-"""The whole network: tables, numbers and histories joined, a backbone, one linear head for each member."""
+"""The whole network: tables, numbers and histories joined, a backbone, a head for each member."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,16 +15,21 @@ from torch.nn import functional as F
 
 from tabemb.network.backbone import Backbone
 from tabemb.network.dropout import CellDropout
-from tabemb.network.history import EVENT_SCALE, HistoryNetwork, Kept, Prefixes, Ragged, SequenceNetwork
+from tabemb.network.history import EVENT_SCALE, HistoryNetwork, SequenceNetwork
+from tabemb.network.inputs import Kept, Prefixes, Ragged, RowInputs
 from tabemb.network.numbers import NumberEncoding, squash
 from tabemb.network.tables import Tables
 
-Events = Ragged | Prefixes | Kept
-"""What the history networks of a network read."""
 
+class Output(NamedTuple):
+    """The output of a network.
 
-class Answer(NamedTuple):
-    """Outputs (n, n_members, n_outputs), last hidden layer (n, n_members, d_hidden), the tables' penalty (n,)."""
+    Shape
+    -----
+    outputs : (n, n_members, n_outputs)
+    hidden  : (n, n_members, d_hidden), the last hidden layer
+    penalty : (n,), the tables' prior
+    """
 
     outputs: Tensor
     hidden: Tensor
@@ -31,23 +37,29 @@ class Answer(NamedTuple):
 
 
 class TabularNetwork(nn.Module):
-    """Embeds the categories, encodes numbers and histories, joins all and answers once for each member.
+    """Embeds categories, encodes numbers and histories, and gives one output for each member.
 
-    ``offsets``, tables as wide as the output, add an effect of each category directly: the wide part of Wide & Deep
-    (Cheng et al. 2016), a random effect of the category. With ``class_vectors`` each class has a vector
-    (`ClassVectors`).
+    ``biases``, tables as wide as the output, add a number of each category to the output: the wide
+    part of Wide & Deep (Cheng et al. 2016), a random effect of the category. Effects of levels are
+    inputs beside the vectors. In training some cells are hidden first. Inputs in double precision give
+    an output in double precision, if the weights outside the tables are doubles too.
 
-    Effects of levels, learned before, are inputs beside the vectors. In training some cells are hidden first. Doubles
-    as ``numbers`` give an answer in double precision, if the weights outside the tables are doubles too.
+    Parameters
+    ----------
+    dropout : CellDropout
+    tables : Tables
+    numbers : NumberEncoding
+    backbone : Backbone
+    head : MemberHeads or ClassVectors
+    biases : Tables, optional
+    histories : sequence of HistoryNetwork
+        One for each of ``inputs.histories``.
 
     Shape
     -----
-    codes   : int32 or int64 (n, n_categorical)
-    numbers : float32 (n, n_numbers), NaN where missing
-    effects : float32 (n, n_terms, d_term)
-    histories : `Ragged` of n rows each, one for each of the network's ``histories``
-    classes : int64 (m,), where there are many: those that the outputs are of; None for all
-    output  : an :class:`Answer`
+    inputs  : `RowInputs` of n rows
+    classes : int64 (m,), the classes to compute outputs of, where there are many; None for all
+    output  : an :class:`Output`
     """
 
     histories: Sequence[HistoryNetwork]
@@ -58,23 +70,17 @@ class TabularNetwork(nn.Module):
         tables: Tables,
         numbers: NumberEncoding,
         backbone: Backbone,
-        n_members: int,
-        bias: Tensor,
-        offsets: Tables | None = None,
+        head: MemberHeads | ClassVectors,
+        biases: Tables | None = None,
         histories: Sequence[HistoryNetwork] = (),
-        class_vectors: tuple[int, tuple[Tables, int, Tensor] | None] | None = None,
     ) -> None:
         super().__init__()
-        self.offsets = offsets
+        self.biases = biases
         self.histories = nn.ModuleList(histories)  # type: ignore[assignment]
         self.dropout, self.tables = dropout, tables
         self.numbers: NumberEncoding = numbers
         self.backbone: Backbone = backbone
-        self.head = (
-            MemberHeads(n_members, backbone.dim, bias)
-            if class_vectors is None
-            else ClassVectors(n_members, backbone.dim, bias, *class_vectors)
-        )
+        self.head = head
 
     @property
     def d_hidden(self) -> int:
@@ -83,73 +89,66 @@ class TabularNetwork(nn.Module):
 
     @property
     def networks(self) -> Sequence[TabularNetwork]:
-        """The networks that are trained one by one: this one."""
+        """The networks that are trained one after the other: this one."""
         return [self]
 
     @property
-    def _readers(self) -> list[SequenceNetwork]:
+    def _sequence_networks(self) -> list[SequenceNetwork]:
         return [network for network in self.histories if isinstance(network, SequenceNetwork)]
 
     @property
     def d_state(self) -> int:
         """Width of the state that is kept of a sequence."""
-        return sum(reader.encoder.d_state for reader in self._readers)
+        return sum(network.encoder.d_state for network in self._sequence_networks)
 
     def advance(self, sequences: Prefixes) -> Tensor:
-        """The state after all events of each sequence, (n_sequences, d_state)."""
-        return self._readers[0].advance(sequences, self.tables)[1]
+        """Return the state after each sequence, (n_sequences, d_state)."""
+        return self._sequence_networks[0].advance(sequences, self.tables)[1]
 
     def carry(self, parts: Prefixes) -> None:
         """Let every part of a sequence that was cut start from the state after the part before it."""
-        self._readers[0].carry(parts, self.tables)
+        self._sequence_networks[0].carry(parts, self.tables)
 
     def column_weights(self) -> list[Tensor] | None:
-        """What the first layer multiplies the vector of each categorical column with, (n_members x d_out, dim) each.
+        """Return the first layer's weights of each categorical column, (n_members x d_out, dim) each.
 
-        Two categories are as far apart as these weights make them; None where the backbone has no such layer.
+        They say how far apart two categories are for the network; None where the backbone has no such
+        layer.
         """
         weights, columns = self.backbone.first_weights(), self.tables.columns
         if weights is None:
             return None
-        read = {
-            c: self.tables.groups[g].weight.shape[1]
-            for g in columns.groups
-            for c in columns.of(g).tolist()
+        widths = {
+            column: self.tables.groups[group].weight.shape[1]
+            for group in columns.groups
+            for column in columns.of(group).tolist()
         }
-        blocks = dict(zip(read, weights[:, : self.tables.dim].split(list(read.values()), dim=1)))
+        blocks = dict(zip(widths, weights[:, : self.tables.dim].split(list(widths.values()), dim=1)))
         return [blocks[column] for column in sorted(blocks)]
 
-    def forward(
-        self,
-        codes: Tensor,
-        numbers: Tensor,
-        effects: Tensor,
-        *histories: Events,
-        classes: Tensor | None = None,
-    ) -> Answer:
-        codes, numbers, effects = self.dropout(codes, numbers, effects)
+    def forward(self, inputs: RowInputs, classes: Tensor | None = None) -> Output:
+        codes, numbers, effects = self.dropout(inputs.codes, inputs.numbers, inputs.effects)
         vectors, penalty = self.tables(codes)  # (n, d_tables)
         parts = [vectors, self.numbers(numbers), squash(effects).flatten(1)]
-        for network, events in zip(self.histories, histories):
-            vector, pull = network(events, self.tables)  # (n, d_history)
+        for network, history in zip(self.histories, inputs.histories):
+            vector, history_penalty = network(history, self.tables)  # (n, d_history)
             parts.append(vector)
-            penalty = penalty + pull
-        joined = torch.cat(parts, dim=1)  # (n, d_joined)
-        hidden = self.backbone(joined)  # (n, n_members, d_hidden)
+            penalty = penalty + history_penalty
+        hidden = self.backbone(torch.cat(parts, dim=1))  # (n, n_members, d_hidden)
         outputs = self.head(hidden, classes)
-        if self.offsets is not None:
-            offsets, pull = self.offsets(codes)  # (n, n_categorical x n_outputs)
-            outputs = outputs + offsets.view(len(codes), 1, -1, outputs.shape[-1]).sum(2)
-            penalty = penalty + pull
-        return Answer(outputs, hidden, penalty)
+        if self.biases is not None:
+            biases, bias_penalty = self.biases(codes)  # (n, n_categorical x n_outputs)
+            outputs = outputs + biases.view(len(codes), 1, -1, outputs.shape[-1]).sum(2)
+            penalty = penalty + bias_penalty
+        return Output(outputs, hidden, penalty)
 
 
 class Reader(nn.Module):
-    """Reads nothing but events: a vector for those of each row.
+    """Reads histories alone: one vector for the events of each row.
 
     Shape
     -----
-    input  : `Ragged` of n rows, one for each of ``histories``
+    input  : `RowInputs` of n rows, with one `Ragged` for each of ``histories``
     output : (n, dim)
     """
 
@@ -165,16 +164,17 @@ class Reader(nn.Module):
         """The networks that have tables: this one."""
         return [self]
 
-    def forward(self, *histories: Ragged) -> Tensor:
-        read = []
-        for network, events in zip(self.histories, histories):
-            vectors, _ = network.embed(events, self.tables)
-            read.append(network.encoder(vectors, events))
-        return torch.cat(read, dim=1)
+    def forward(self, inputs: RowInputs) -> Tensor:
+        vectors = []
+        for network, history in zip(self.histories, inputs.histories):
+            assert isinstance(history, Ragged)
+            events, _ = network.embed(history, self.tables)
+            vectors.append(network.encoder(events, history))
+        return torch.cat(vectors, dim=1)
 
 
 class NetworkEnsemble(nn.Module):
-    """Networks of one shape that share nothing; the members of all of them are the members of the ensemble.
+    """Networks of one shape that share nothing; all their members are members of the ensemble.
 
     Shape
     -----
@@ -198,23 +198,29 @@ class NetworkEnsemble(nn.Module):
         return sum(network.d_state for network in self.networks)
 
     def advance(self, sequences: Prefixes) -> Tensor:
-        """The states after all events of each sequence, (n_sequences, d_state)."""
-        return torch.cat([network.advance(own) for network, (own,) in self._own(sequences)], dim=1)
+        """Return the states after each sequence, (n_sequences, d_state)."""
+        states = []
+        for start, network in self._with_starts():
+            states.append(network.advance(sequences.narrow(start, network.d_state)))
+        return torch.cat(states, dim=1)
 
-    def _own(self, *histories: Any) -> Iterator[tuple[TabularNetwork, list[Any]]]:
-        """Each network with what it reads: of the states of sequences, those it made."""
-        start = 0
-        for network in self.networks:
-            yield (
-                network,
-                [h if isinstance(h, Ragged) else h.narrow(start, network.d_state) for h in histories],
+    def _with_starts(self) -> list[tuple[int, TabularNetwork]]:
+        """Return each network with the first column of its states."""
+        widths = [network.d_state for network in self.networks]
+        return [(sum(widths[:i]), network) for i, network in enumerate(self.networks)]
+
+    def forward(self, inputs: RowInputs) -> Output:
+        results = []
+        for start, network in self._with_starts():
+            histories = (
+                history.narrow(start, network.d_state)
+                if isinstance(history, Prefixes | Kept)
+                else history
+                for history in inputs.histories
             )
-            start += network.d_state
-
-    def forward(self, codes: Tensor, numbers: Tensor, effects: Tensor, *histories: Events) -> Answer:
-        answers = (network(codes, numbers, effects, *own) for network, own in self._own(*histories))
-        outputs, hidden, penalties = zip(*answers)
-        return Answer(
+            results.append(network(replace(inputs, histories=tuple(histories))))
+        outputs, hidden, penalties = zip(*results)
+        return Output(
             torch.cat(outputs, dim=1), torch.cat(hidden, dim=2), torch.stack(penalties).mean(0)
         )
 
@@ -234,19 +240,19 @@ _DOUBLES: WeakKeyDictionary[Network, _Double] = WeakKeyDictionary()
 
 
 def in_double_precision(network: Network) -> Network:
-    """The same network with doubles as weights, outside the tables, which are only read from and are shared.
+    """Return a copy of the network in double precision, but for the tables, which it shares.
 
-    Copying takes longer than answering a row, so the copy is kept until a weight changes.
+    Copying takes longer than the forward pass of a row, so the copy is kept until a weight changes.
     """
-    known = _DOUBLES.get(network)
-    if known is None or known.state != _state(known.weights):
+    kept = _DOUBLES.get(network)
+    if kept is None or kept.state != _state(kept.weights):
         weights = list(network.parameters())
-        known = _DOUBLES[network] = _Double(_doubled(network), weights, _state(weights))
-    return known.network
+        kept = _DOUBLES[network] = _Double(_doubled(network), weights, _state(weights))
+    return kept.network
 
 
 def _state(weights: Sequence[nn.Parameter]) -> list[tuple[int, int]]:
-    """Where the weights lie, and how often they were written to."""
+    """Return where the weights lie, and how often they were written to."""
     return [(weight.data_ptr(), weight._version) for weight in weights]
 
 
@@ -255,13 +261,13 @@ def _doubled(network: Network) -> Network:
         network, {id(module): module for module in network.modules() if isinstance(module, Tables)}
     )
     for name, weight in double.named_parameters():
-        if not {"tables", "offsets"}.intersection(name.split(".")):
+        if not {"tables", "biases"}.intersection(name.split(".")):
             weight.data = weight.data.double()
     return double
 
 
 class MemberHeads(nn.Module):
-    """A linear map of its own for each member, starting at the given answer.
+    """One linear map for each member, whose bias starts at the given output.
 
     Shape
     -----
@@ -276,24 +282,32 @@ class MemberHeads(nn.Module):
         self.bias = nn.Parameter(bias.expand(n_members, -1).clone())
 
     def forward(self, hidden: Tensor, classes: Tensor | None = None) -> Tensor:
-        """The outputs; ``classes``, if any, are all of them."""
+        """Return the outputs of all classes; ``classes`` is there for `ClassVectors` alone."""
         return torch.einsum("nkd,kdo->nko", hidden, self.weight) + self.bias
 
 
-class ClassVectors(nn.Module):
-    """A vector for each of many classes, and its product with what a linear map of each member makes of a row.
+class TiedClasses(NamedTuple):
+    """The place of the classes' vectors: tables, the position of one, the code of each class."""
 
-    Where the answers of earlier events are read, these are the vectors that they are read as: what comes again, or
-    comes with what came before, is near at hand ("tied", Press & Wolf 2017).
+    tables: Tables
+    table: int
+    codes: Tensor
+
+
+class ClassVectors(nn.Module):
+    """A vector for each of many classes; an output is its dot product with the mapped hidden layer.
+
+    Where earlier events hold such classes, both read the same vectors ("tied", Press & Wolf 2017), so
+    that a class that comes again, or comes with the classes before it, is easy to learn.
 
     Parameters
     ----------
-    tied : (Tables, int, Tensor), optional
-        Tables, which of them holds the vectors of the classes, and their codes there.
+    tied : TiedClasses, optional
+        The table that holds the vectors.
 
     Shape
     -----
-    input  : (n, n_members, d_in), and the classes (m,) that are asked for, None for all
+    input  : (n, n_members, d_in), and the classes (m,) to compute outputs of, None for all
     output : (n, n_members, m)
     """
 
@@ -305,18 +319,20 @@ class ClassVectors(nn.Module):
         d_in: int,
         bias: Tensor,
         d_class: int,
-        tied: tuple[Tables, int, Tensor] | None = None,
+        tied: TiedClasses | None = None,
     ) -> None:
         super().__init__()
         self.query = MemberHeads(n_members, d_in, torch.zeros(d_class))
         self.bias = nn.Parameter(bias.unsqueeze(1).clone())
         self.vectors: Tensor = nn.Parameter(0.1 * torch.randn(0 if tied else len(bias), d_class))
-        self.tied = tied  # in a tuple: the tables belong to the network
+        self.tied = tied  # in a tuple, as the tables are a part of the network and not of its head
 
     def forward(self, hidden: Tensor, classes: Tensor | None = None) -> Tensor:
         classes = torch.arange(len(self.bias), device=self.bias.device) if classes is None else classes
         bias = F.embedding(classes, self.bias, sparse=True)  # (m, 1)
-        return self.query(hidden) @ (EVENT_SCALE * self._vectors(classes)).T.to(hidden.dtype) + bias.T
+        vectors = EVENT_SCALE * self._vectors(classes)
+        outputs: Tensor = self.query(hidden) @ vectors.T.to(hidden.dtype) + bias.T
+        return outputs
 
     def _vectors(self, classes: Tensor) -> Tensor:
         if self.tied is None:

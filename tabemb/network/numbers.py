@@ -1,4 +1,4 @@
-"""Encodings of numbers: from one scaled value to what a network can bend."""
+"""Encodings of numbers: from a scaled value to several inputs, so that a network can fit curves."""
 
 from __future__ import annotations
 
@@ -11,12 +11,25 @@ from torch import Tensor, nn
 
 
 def squash(x: Tensor) -> Tensor:
-    """Smooth clip to (-3, 3): near zero the identity, so that heavy tails cannot drown the rest (RealMLP, 2024)."""
+    """Clip smoothly to (-3, 3), as RealMLP does; near zero this is the identity."""
     return x / torch.sqrt(1 + (x / 3) ** 2)
 
 
 class NumberEncoding(nn.Module):
-    """From scaled numbers (n, n_numbers), NaN where missing, to (n, dim); built from each number's bin edges."""
+    """The base of all encodings: scaled numbers (n, n_numbers), NaN where missing, to inputs (n, dim).
+
+    Parameters
+    ----------
+    edges : sequence of ndarray, one a number
+        Ascending edges of the number's bins.
+    d_number : int
+        Width of a number's vector, in encodings that have vectors.
+
+    Attributes
+    ----------
+    dim : int
+        Width of the output.
+    """
 
     dim: int
 
@@ -25,7 +38,7 @@ class NumberEncoding(nn.Module):
 
 
 class ScaledNumbers(NumberEncoding):
-    """The scaled value itself, smoothly clipped, and whether it is missing.
+    """The scaled value, smoothly clipped, and whether it is missing.
 
     Shape
     -----
@@ -43,7 +56,10 @@ class ScaledNumbers(NumberEncoding):
 
 
 class _EmbeddedNumbers(NumberEncoding):
-    """A learned vector of each number: its own linear map of a fixed expansion, the value, and a missing flag."""
+    """A learned vector for each number: a linear map of terms, the value and a missing flag.
+
+    Every number has such a map; subclasses define the terms, which are functions of the value.
+    """
 
     def __init__(self, edges: Sequence[np.ndarray], n_terms: int, d_number: int) -> None:
         super().__init__(edges, d_number)
@@ -54,23 +70,21 @@ class _EmbeddedNumbers(NumberEncoding):
         self.bias = nn.Parameter(torch.zeros(n_numbers, 1, d_number))
 
     def expand(self, numbers: Tensor) -> Tensor:
-        """(n, n_numbers) -> (n, n_numbers, n_terms)."""
+        """Return the terms of numbers, none missing: (n, n_numbers) -> (n, n_numbers, n_terms)."""
         raise NotImplementedError
 
     def forward(self, numbers: Tensor) -> Tensor:
         missing = numbers.isnan().unsqueeze(-1)  # (n, n_numbers, 1)
         present = numbers.nan_to_num(0.0)
-        terms = torch.cat([self.expand(present), squash(present).unsqueeze(-1)], dim=-1).masked_fill(
-            missing, 0.0
-        )
-        terms = torch.cat([terms, missing.float()], dim=-1).transpose(
-            0, 1
-        )  # (n_numbers, n, n_terms + 2)
-        return torch.baddbmm(self.bias, terms, self.weight).transpose(0, 1).flatten(1)
+        terms = torch.cat([self.expand(present), squash(present).unsqueeze(-1)], dim=-1)
+        terms = terms.masked_fill(missing, 0.0)  # (n, n_numbers, n_terms + 1)
+        terms = torch.cat([terms, missing.float()], dim=-1)  # (n, n_numbers, n_terms + 2)
+        vectors = torch.baddbmm(self.bias, terms.transpose(0, 1), self.weight)
+        return vectors.transpose(0, 1).flatten(1)  # (n, n_numbers x d_number)
 
 
 class _EmbeddedBins(_EmbeddedNumbers):
-    """Learned vectors of numbers from how far the value has come through each of their bins, 0 to 1."""
+    """Learned vectors whose terms are the covered shares of the number's bins."""
 
     low: Tensor
     inverse_width: Tensor
@@ -89,19 +103,19 @@ class _EmbeddedBins(_EmbeddedNumbers):
 
 
 def _bins(edges: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Lower edge of each bin and one over its width."""
+    """Return the lower edge of each bin and one over its width."""
+    low = torch.as_tensor(edges[:-1], dtype=torch.float32)
     inverse_width = 1 / np.maximum(np.diff(edges), 1e-30)
-    return torch.as_tensor(edges[:-1], dtype=torch.float32), torch.as_tensor(
-        inverse_width, dtype=torch.float32
-    )
+    return low, torch.as_tensor(inverse_width, dtype=torch.float32)
 
 
 class PiecewiseLinearNumbers(NumberEncoding):
-    """Piecewise-linear encoding (Gorishniy et al. 2022): how far the value has come through each bin, 0 to 1.
+    """Piecewise-linear encoding (Gorishniy et al. 2022): the share of each bin below the value.
 
-    Every bin is clipped to [0, 1], so that no value, however far outside the training range or however narrow the
-    bin, gives an input larger than one. A number of more bins than ``d_number`` has a learned vector of them; one of
-    fewer gives its bins themselves and whether it is missing: a count of three values needs no sixteen inputs.
+    The shares are clipped to [0, 1], so that no value far outside the training range and no narrow bin
+    gives an input above one. A number with more bins than ``d_number`` has a learned vector of the
+    shares. A number with fewer bins gives the shares themselves and whether it is missing: a count of
+    three values needs no sixteen inputs.
 
     Shape
     -----
@@ -121,26 +135,32 @@ class PiecewiseLinearNumbers(NumberEncoding):
         self.register_buffer("long", torch.from_numpy(np.flatnonzero(is_long)))
         self.register_buffer("short", torch.from_numpy(np.flatnonzero(~is_long)))
         self.embedded = _EmbeddedBins([edges[i] for i in self.long], d_number)
+        # The bins of all short numbers lie end to end; short_of_bin holds the number of each bin.
         bins = [_bins(edges[i]) for i in self.short]
         self.register_buffer("low", torch.cat([torch.zeros(0), *(low for low, _ in bins)]))
-        self.register_buffer(
-            "inverse_width", torch.cat([torch.zeros(0), *(inverse for _, inverse in bins)])
-        )
+        self.register_buffer("inverse_width", torch.cat([torch.zeros(0), *(width for _, width in bins)]))
         of_bin = [torch.full((len(low),), int(i)) for i, (low, _) in zip(self.short, bins)]
         self.register_buffer("short_of_bin", torch.cat([torch.zeros(0, dtype=torch.long), *of_bin]))
         self.dim = self.embedded.dim + len(self.low) + len(self.short)
 
     def forward(self, numbers: Tensor) -> Tensor:
         vectors = self.embedded(numbers.index_select(1, self.long))  # (n, n_long x d_number)
-        present = numbers.index_select(1, self.short_of_bin)  # (n, n_bins of the short)
-        passed = ((present - self.low) * self.inverse_width).clamp(0.0, 1.0).nan_to_num(0.0)
-        return torch.cat(
-            [vectors, passed, numbers.index_select(1, self.short).isnan().to(vectors.dtype)], dim=1
-        )
+        by_bin = numbers.index_select(1, self.short_of_bin)  # (n, n_bins of the short numbers)
+        shares = ((by_bin - self.low) * self.inverse_width).clamp(0.0, 1.0).nan_to_num(0.0)
+        missing = numbers.index_select(1, self.short).isnan().to(vectors.dtype)  # (n, n_short)
+        return torch.cat([vectors, shares, missing], dim=1)
 
 
 class PeriodicNumbers(_EmbeddedNumbers):
-    """Learned cosines of the value (Gorishniy et al. 2022; with a phase, as in RealMLP).
+    """Learned vectors whose terms are cosines of the value, as in RealMLP (after Gorishniy et al. 2022).
+
+    Parameters
+    ----------
+    edges, d_number
+        As in `NumberEncoding`.
+    n_cosines : int, default=16
+    sigma : float, default=0.1
+        Standard deviation of the frequencies at the start.
 
     Shape
     -----
@@ -164,4 +184,4 @@ NUMBER_ENCODINGS: dict[str, type[NumberEncoding]] = {
     "periodic": PeriodicNumbers,
     "scale": ScaledNumbers,
 }
-"""Each is built from the bin edges of every number and the width of a number's vector."""
+"""Encodings by name; a new one is a class above and a line here."""

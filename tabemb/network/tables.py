@@ -1,10 +1,11 @@
-"""Embedding tables: one vector for each category, packed so that many small tables cost one look-up."""
+"""Embedding tables: a vector for each category; tables of one width are packed and cost one look-up."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,24 +13,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SPARSE_ROWS = 30_000
-"""Above this many rows, updating only the rows that a batch reads is faster than updating the whole table."""
+"""With more rows than this, it is faster to update only the rows that a batch reads."""
 
 
 def _auto(n: int) -> int:
+    # round() in the logarithm gives the nearest power of two
     return int(2 ** np.clip(round(math.log2(1.6 * max(n, 1) ** 0.56)), 1, 4))
 
 
 DIM_RULES: dict[str, Callable[[int], int]] = {
-    "auto": _auto,  # fastai's growth, in powers of two from 2 to 16, so that few widths are left to pack
+    "auto": _auto,  # fastai's growth, in powers of two from 2 to 16: tables of few widths pack well
     "fastai": lambda n: min(600, round(1.6 * n**0.56)),
     "fourth_root": lambda n: max(1, round(n**0.25)),
     "half": lambda n: min(50, (n + 1) // 2),  # Guo & Berkhahn's bound of n - 1, halved and capped
 }
-"""Width of a vector from the number of categories."""
+"""Rules for the width of a vector by the number of categories."""
 
 
 def table_dim(rule: int | str, n_categories: int) -> int:
-    """Width of the vectors of a table.
+    """Return the width of the vectors of a table.
+
+    Parameters
+    ----------
+    rule : int or str
+        The width, or the name of a rule in `DIM_RULES`.
+    n_categories : int
 
     Raises
     ------
@@ -45,11 +53,20 @@ def table_dim(rule: int | str, n_categories: int) -> int:
 
 @dataclass
 class TableSpec:
-    """One table in plain numbers; `tabemb.Table` describes the options.
+    """One table in plain numbers.
 
-    ``prior`` is the strength of the pull to zero of each row, shape (n_rows,); ``vectors`` (n_rows, dim) are given
-    start vectors, with NaN in the rows that have none. The first ``n_special`` rows stand for no category and start
-    from zero.
+    Parameters
+    ----------
+    n_rows, dim : int
+        Shape of the table.
+    prior : ndarray of shape (n_rows,)
+        Strength of the prior that pulls each row to zero.
+    init, max_norm, norm_type, scale_grad_by_freq, sparse, frozen
+        As in `tabemb.Table`.
+    vectors : ndarray of shape (n_rows, dim), optional
+        Pretrained vectors, NaN in rows without one.
+    n_special : int, default=0
+        The first rows, which stand for no category (unknown, missing) and start at zero.
     """
 
     n_rows: int
@@ -70,19 +87,18 @@ class TableSpec:
         return self.n_rows > SPARSE_ROWS if self.sparse is None else self.sparse
 
     @property
-    def packs_with(self) -> tuple:
-        """Tables that agree in this can lie in one weight."""
+    def packs_with(self) -> tuple[Any, ...]:
+        """The settings that tables in one weight share."""
         return (self.dim, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.is_sparse)
 
     def start(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Start vectors (n_rows, dim) and which rows are given, bool (n_rows,)."""
+        """Return start vectors (n_rows, dim), and whether each is pretrained, bool (n_rows,)."""
         if self.init == "uniform":
-            weight = (2 * torch.rand(self.n_rows, self.dim, generator=generator) - 1) / math.sqrt(
-                self.dim
-            )
+            draws = torch.rand(self.n_rows, self.dim, generator=generator)
+            weight = (2 * draws - 1) / math.sqrt(self.dim)
         else:
             weight = torch.randn(self.n_rows, self.dim, generator=generator) * float(self.init)
-        weight[: self.n_special] = 0  # the prior's mean, whatever the seed
+        weight[: self.n_special] = 0  # the mean of the prior, so an untrained row depends on no seed
         given = torch.zeros(self.n_rows, dtype=torch.bool)
         if self.vectors is not None:
             vectors = torch.as_tensor(self.vectors, dtype=torch.float32)
@@ -92,11 +108,11 @@ class TableSpec:
 
 
 class TableGroup(nn.Module):
-    """Tables of one width in one weight: the rows of table t start at ``offsets[t]``.
+    """Tables of one width, one after the other in one weight.
 
     Shape
     -----
-    input  : int64 (n, n_columns), the codes of the columns that read the group's tables
+    input  : int64 (n, n_columns), rows of the weight for the columns that read the group's tables
     output : (n, n_columns, dim)
     """
 
@@ -124,21 +140,25 @@ class TableGroup(nn.Module):
             scale_grad_by_freq=self.scale_grad_by_freq,
             sparse=self.is_sparse,
         )
-        if self.fixed is None:
+        if self.fixed is None:  # the usual case, without the cost of the line below
             return vectors
         return torch.where(self.fixed[codes].unsqueeze(-1), vectors.detach(), vectors)
 
     def penalty(self, codes: Tensor, vectors: Tensor) -> Tensor:
-        """Prior x squared length, by row (n,); its mean over rows is in expectation the prior over the whole table."""
+        """Return the prior times the squared length of the vectors that each row reads, summed: (n,).
+
+        A category's prior is divided by its count, so over an epoch every vector counts once.
+        """
         return (vectors.square().sum(-1) * self.prior[codes]).sum(1)
 
 
 class Columns(nn.Module):
-    """Which rows of which groups the columns of a row, or the fields of an event, read.
+    """Where the columns of a row, or the fields of an event, read in the groups of `Tables`.
 
     Parameters
     ----------
     places : sequence of (group, first row, dim), one a column
+        The group, the row of the group's weight where the column's table starts, and the table's width.
     """
 
     firsts: Tensor
@@ -149,21 +169,31 @@ class Columns(nn.Module):
         self.groups = sorted({group for group, _, _ in places})
         self.register_buffer("firsts", torch.tensor([first for _, first, _ in places], dtype=torch.long))
         for g in self.groups:
-            own = [c for c, (group, _, _) in enumerate(places) if group == g]
-            self.register_buffer(f"of_{g}", torch.tensor(own, dtype=torch.long))
+            columns = [c for c, (group, _, _) in enumerate(places) if group == g]
+            self.register_buffer(f"of_{g}", torch.tensor(columns, dtype=torch.long))
 
     def of(self, group: int) -> Tensor:
-        """The columns that read this group."""
-        return getattr(self, f"of_{group}")
+        """Return the positions of the columns that read this group, int64."""
+        positions: Tensor = getattr(self, f"of_{group}")
+        return positions
 
 
 class Tables(nn.Module):
-    """All embedding tables of a network; column c reads table ``table_of[c]``.
+    """All embedding tables of a network.
+
+    Parameters
+    ----------
+    specs : sequence of TableSpec
+    table_of : sequence of int
+        The table that each column reads.
+    generator : torch.Generator, optional
+        Draws the start vectors; seed 0 when None.
 
     Shape
     -----
-    input  : int32 or int64 (n, n_columns)
-    output : (n, sum of the columns' dims), and the prior's penalty by row, (n,), zero outside training
+    input  : int32 or int64 (n, n_columns), codes
+    output : (n, sum of the columns' dims), the vectors of the columns, group by group;
+             (n,), the penalty of the prior by row, zero outside training
 
     Examples
     --------
@@ -182,20 +212,21 @@ class Tables(nn.Module):
     ) -> None:
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
-        members: dict[tuple, list[int]] = {}
+        # tables that share their settings lie in one weight, so that one look-up reads all of them
+        packed: dict[tuple[Any, ...], list[int]] = {}
         for t, spec in enumerate(specs):
-            members.setdefault(spec.packs_with, []).append(t)
-        groups = [TableGroup([specs[t] for t in ts], generator) for ts in members.values()]
+            packed.setdefault(spec.packs_with, []).append(t)
+        groups = [TableGroup([specs[t] for t in tables], generator) for tables in packed.values()]
         self.groups = nn.ModuleList(groups)  # type: ignore[assignment]
-        self.place = self._places(specs, list(members.values()))
+        self.place = self._places(specs, list(packed.values()))
         self.columns = self.read_by(table_of)
         self.dim = self.columns.dim
 
     @staticmethod
-    def _places(specs: Sequence[TableSpec], members: list[list[int]]) -> dict[int, tuple[int, int, int]]:
-        """Group, first row and number of rows of each table."""
+    def _places(specs: Sequence[TableSpec], packed: list[list[int]]) -> dict[int, tuple[int, int, int]]:
+        """Return the group, first row and number of rows of each table."""
         places = {}
-        for g, tables in enumerate(members):
+        for g, tables in enumerate(packed):
             row = 0
             for t in tables:
                 places[t] = (g, row, specs[t].n_rows)
@@ -203,32 +234,35 @@ class Tables(nn.Module):
         return places
 
     def read_by(self, table_of: Sequence[int]) -> Columns:
-        """Columns that read these tables."""
-        return Columns(
-            [(*self.place[t][:2], self.groups[self.place[t][0]].weight.shape[1]) for t in table_of]
-        )
+        """Return columns that read these tables, one a column."""
+        places = []
+        for table in table_of:
+            group, first, _ = self.place[table]
+            places.append((group, first, self.groups[group].weight.shape[1]))
+        return Columns(places)
 
     def forward(self, codes: Tensor, columns: Columns | None = None) -> tuple[Tensor, Tensor]:
-        """Look up the codes of the columns of ``table_of``, or of other ones."""
+        """Look up the codes of the columns of ``table_of``, or of other ones from `read_by`."""
         columns = columns or self.columns
         rows = codes + columns.firsts
         parts, penalty = [], torch.zeros(len(codes), device=codes.device)
         for g in columns.groups:
-            own = rows.index_select(1, columns.of(g))  # (n, n_columns of the group)
-            vectors = self.groups[g](own)  # (n, n_columns of the group, dim)
+            group_rows = rows.index_select(1, columns.of(g))  # (n, n_columns of the group)
+            vectors = self.groups[g](group_rows)  # (n, n_columns of the group, dim)
             if self.training:
-                penalty = penalty + self.groups[g].penalty(own, vectors)
+                penalty = penalty + self.groups[g].penalty(group_rows, vectors)
             parts.append(vectors.flatten(1))
-        return (
-            torch.cat(parts, dim=1) if parts else codes.new_zeros(len(codes), 0, dtype=torch.float32)
-        ), penalty
+        if not parts:
+            return torch.zeros(len(codes), 0, device=codes.device), penalty
+        return torch.cat(parts, dim=1), penalty
 
     def read(self, table: int, codes: Tensor) -> Tensor:
-        """Vectors of some codes (m,) of one table, (m, dim)."""
+        """Return the vectors of codes (m,) of one table, (m, dim), with gradients."""
         group, start, _ = self.place[table]
-        return self.groups[group](start + codes)
+        vectors: Tensor = self.groups[group](start + codes)
+        return vectors
 
     def vectors(self, table: int) -> Tensor:
-        """The vectors of one table, (n_rows, dim)."""
+        """Return all vectors of one table, (n_rows, dim), without gradients."""
         group, start, n_rows = self.place[table]
         return self.groups[group].weight.detach()[start : start + n_rows]

@@ -1,4 +1,22 @@
-"""Vectors by category: search them, export them, look at them."""
+"""Vectors by category: search them, export them, look at them, and measure how far to trust them.
+
+Each file imports only files above it in this list::
+
+    vectors.py         CategoryVectors, the core: vectors, categories, counts, name; look-up by category
+    search.py          metrics and exact search
+    index.py           approximate search
+    clusters.py        groups of similar direction
+    matching.py        vectors of wanted categories
+    quality.py         stability, agreement, lengths by count
+    plane.py           coordinates by PCA, t-SNE and UMAP
+    palette.py         colours of maps and pages
+    maps.py            the picture of a map
+    atlas.py           the interactive page, from the files in atlas_page/
+    arrow_formats.py   Parquet, DuckDB, frames
+    text_formats.py    word2vec, TensorBoard's projector
+    exchange.py        PortableVectors, the core with methods for these formats
+    space.py           EmbeddingSpace, the public class: PortableVectors with all other methods
+"""
 
 from tabemb.spaces.index import ApproximateIndex
 from tabemb.spaces.matching import Match

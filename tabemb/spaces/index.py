@@ -1,37 +1,36 @@
-"""An approximate index of a space, for more categories than can be compared one by one."""
+"""An approximate index of a space, for more categories than can be compared pair by pair."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
 
+from tabemb.extras import need
 from tabemb.progress import progress
-from tabemb.spaces.search import check_k, pairs, unit
-
-if TYPE_CHECKING:
-    from tabemb.spaces.space import EmbeddingSpace
+from tabemb.spaces import search
+from tabemb.spaces.vectors import CategoryVectors, to_unit_length
 
 POSITION = np.uint64(2**32 - 1)
-"""Part of a key that holds the position of the category; the part above holds the fingerprint of the space."""
+"""Lower half of a key, the position of the category; the upper half is the fingerprint of the space."""
 
 
 class ApproximateIndex:
-    """A graph over the vectors of a space that finds nearly all of the nearest by cosine, without comparing with all.
+    """A graph of the vectors of a space, which finds nearly all of the nearest by cosine quickly.
 
-    `EmbeddingSpace.index` makes one and `EmbeddingSpace.open_index` opens a saved one.
+    `EmbeddingSpace.index` builds one and `EmbeddingSpace.open_index` opens a saved one.
 
-    Which search runs when: `EmbeddingSpace.nearest` and `EmbeddingSpace.neighbors` compare with all categories and are
-    exact. Approximate answers come from this class, from ``neighbors(approximate=True)``, and from ``neighbors`` by
-    cosine when it would compare more than 100,000 times 100,000 pairs.
+    `EmbeddingSpace.nearest` and `EmbeddingSpace.neighbors` compare with all categories and are exact.
+    Results are approximate in three cases: the methods of this class, ``neighbors(approximate=True)``,
+    and ``neighbors`` by cosine where it would compare more than 100,000 times 100,000 pairs.
 
-    The graph is that of Malkov & Yashunin (2020), https://arxiv.org/abs/1603.09320, as usearch builds it. Built by
-    several threads it differs a little from run to run.
+    The graph is that of Malkov & Yashunin (2020), https://arxiv.org/abs/1603.09320, as usearch builds
+    it. When several threads build it, it differs a little from run to run.
 
     Examples
     --------
@@ -42,39 +41,62 @@ class ApproximateIndex:
     0   bergen    0.894427
     """
 
-    def __init__(self, space: EmbeddingSpace, graph: Any) -> None:
+    def __init__(self, space: CategoryVectors, graph: Any) -> None:
         self._space, self._graph = space, graph
 
     def __repr__(self) -> str:
         return f"ApproximateIndex({self._space!r})"
 
     @classmethod
-    def build(cls, space: EmbeddingSpace, path: str | Path | None = None) -> ApproximateIndex:
-        """Build the graph of a space and write it to `path`, if one is given."""
-        if path is not None and not Path(path).parent.is_dir():  # said before the work, not after it
-            raise FileNotFoundError(f"{str(path)!r} lies in a folder that does not exist")
-        graph = _usearch()(ndim=space.vectors.shape[1], metric="ip", dtype="f32")
+    def build(cls, space: CategoryVectors, path: str | Path | None = None) -> ApproximateIndex:
+        """Build the graph of a space and write it to `path`, if one is given.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder of `path` does not exist.
+        ImportError
+            If usearch is not installed.
+        """
+        # a wrong path is an error before the long work, not after it
+        if path is not None and not Path(path).parent.is_dir():
+            raise FileNotFoundError(f"path must lie in an existing folder; got {str(path)!r}.")
+        graph = _usearch_index()(ndim=space.vectors.shape[1], metric="ip", dtype="f32")
         keys = np.arange(len(space), dtype=np.uint64) | _fingerprint(space)
         with progress(len(space)) as bar:
-            graph.add(keys, space._unit_vectors, threads=joblib.cpu_count(), progress=_shown_on(bar))
+            graph.add(keys, space.unit_vectors, threads=joblib.cpu_count(), progress=_shown_on(bar))
         if path is not None:
             graph.save(str(path))
         return cls(space, graph)
 
     @classmethod
-    def open(cls, space: EmbeddingSpace, path: str | Path) -> ApproximateIndex:
-        """Open the saved index of this space; what a search needs of the file is read when it needs it."""
+    def open(cls, space: CategoryVectors, path: str | Path) -> ApproximateIndex:
+        """Open the saved index of this space; a search reads only the parts of the file that it needs.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is no usearch index, or the index of other vectors.
+        ImportError
+            If usearch is not installed.
+        """
         if not Path(path).is_file():
-            raise FileNotFoundError(f"{str(path)!r} is not a file")
+            raise FileNotFoundError(f"path must name an existing file; got {str(path)!r}.")
         try:
-            graph = _usearch().restore(str(path), view=True)
+            graph = _usearch_index().restore(str(path), view=True)
         except (ValueError, RuntimeError) as error:
-            raise ValueError(f"{str(path)!r} is not a usearch index: {error}") from error
-        fits = (len(graph), graph.ndim) == space.vectors.shape
-        if not fits or (len(graph) and np.uint64(graph.keys[0]) & ~POSITION != _fingerprint(space)):
-            held = f"{len(graph)} of width {graph.ndim}"
             raise ValueError(
-                f"{str(path)!r} is the index of other vectors ({held}) than those of {space!r}"
+                f"path must name a usearch index; {str(path)!r} is not one: {error}."
+            ) from error
+        shape = len(graph), graph.ndim
+        if shape != space.vectors.shape or (
+            len(graph) and np.uint64(graph.keys[0]) & ~POSITION != _fingerprint(space)
+        ):
+            raise ValueError(
+                f"path must name the index of {space!r}; {str(path)!r} is the index of other vectors, "
+                f"{shape[0]} of width {shape[1]}."
             )
         return cls(space, graph)
 
@@ -96,12 +118,12 @@ class ApproximateIndex:
         KeyError
             If the category is unknown; the message names close spellings.
         """
-        query, own = self._space._query(category)
-        found, similarities = self._search(unit(query)[None], np.array([own]), k)
-        there = found[0] >= 0
-        return self._space._listing(found[0][there], "similarity", similarities[0][there])
+        vector, position = search.query(self._space, category)
+        nearest, similarities = self._search(to_unit_length(vector)[None], np.array([position]), k)
+        known = nearest[0] >= 0
+        return search.listing(self._space, nearest[0][known], similarities[0][known], "similarity")
 
-    def neighbors(self, categories: Iterable[Hashable] | None = None, k: int = 10) -> pd.DataFrame:
+    def neighbors(self, categories: Iterable[Any] | None = None, k: int = 10) -> pd.DataFrame:
         """Return the nearest of many categories by cosine, as `EmbeddingSpace.neighbors` does.
 
         Parameters
@@ -120,50 +142,59 @@ class ApproximateIndex:
         KeyError
             If a category is unknown; the message names close spellings.
         """
-        asked = self._space._positions(categories)
-        found, similarities = self._search(self._space._unit_vectors[asked], asked, k)
-        return pairs(self._space.categories, asked, found, similarities, "similarity")
+        positions = self._space.positions(categories)
+        nearest, similarities = self._search(self._space.unit_vectors[positions], positions, k)
+        return search.pairs(self._space, positions, nearest, similarities, "similarity")
 
-    def _search(self, queries: np.ndarray, own: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and similarities, (m, at most k), without the position `own` of each; -1 where nothing is left."""
-        check_k(k)
+    def _search(
+        self, queries: np.ndarray, excluded: np.ndarray, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Search m unit vectors, (m, d), each without the position in `excluded`, (m,).
+
+        Returns
+        -------
+        positions, similarities : ndarray of shape (m, at most k)
+            The nearest first; the position is -1 where fewer were reached.
+        """
+        search.check_k(k)
         if not len(self._space) or not len(queries):
-            return np.empty((len(queries), 0), dtype=np.int64), np.empty(
-                (len(queries), 0), dtype=np.float32
-            )
-        # one more than asked, as the category itself is found too
+            shape = (len(queries), 0)
+            return np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.float32)
+        # one more than wanted, as a category is the nearest to itself
+        count = min(k + 1, len(self._space))
         with progress(len(queries)) as bar:
-            count = min(k + 1, len(self._space))
             matches = self._graph.search(
                 queries, count, threads=joblib.cpu_count(), progress=_shown_on(bar)
             )
-        found = (np.atleast_2d(matches.keys) & POSITION).astype(np.int64)
-        n_found = matches.counts if len(queries) > 1 else np.array([len(matches)])
-        missing = np.arange(found.shape[1]) >= n_found[:, None]
-        found[missing | (found == own[:, None])] = -1
-        order = np.argsort(found < 0, axis=1, kind="stable")[:, :k]
+        positions = (np.atleast_2d(matches.keys) & POSITION).astype(np.int64)  # (m, count)
+        n_matches = matches.counts if len(queries) > 1 else np.array([len(matches)])
+        missing = np.arange(count) >= n_matches[:, None]
+        positions[missing | (positions == excluded[:, None])] = -1
+        order = np.argsort(positions < 0, axis=1, kind="stable")[:, :k]
         similarities = np.clip(1 - np.atleast_2d(matches.distances), -1, 1)
-        return np.take_along_axis(found, order, axis=1), np.take_along_axis(similarities, order, axis=1)
+        return np.take_along_axis(positions, order, axis=1), np.take_along_axis(
+            similarities, order, axis=1
+        )
 
 
-def _fingerprint(space: EmbeddingSpace) -> np.uint64:
+def _fingerprint(space: CategoryVectors) -> np.uint64:
     return np.uint64(zlib.crc32(space.vectors.tobytes())) << np.uint64(32)
 
 
-def _shown_on(bar: Any) -> Any:
-    """What usearch calls with (done, total); it goes on while the answer is true."""
+def _shown_on(bar: Any) -> Callable[[int, int], bool]:
+    """Return a function that usearch calls with (done, total) and that moves the bar."""
 
-    def show(done, total):
+    def show(done: int, total: int) -> bool:
         bar.update(done - bar.n)
-        return True
+        return True  # False would stop usearch
 
-    show.__annotations__ = {"done": int, "total": int, "return": bool}  # compared as types, not as text
+    # usearch compares the annotations as types, and `from __future__ import annotations` makes them text
+    show.__annotations__ = {"done": int, "total": int, "return": bool}
     return show
 
 
-def _usearch() -> Any:
-    try:
-        from usearch.index import Index
-    except ImportError as error:
-        raise ImportError("the approximate index needs usearch: pip install tabemb[index]") from error
+def _usearch_index() -> Any:
+    need("usearch", "index")
+    from usearch.index import Index
+
     return Index

@@ -1,18 +1,20 @@
-"""Which wanted categories a space of vectors from elsewhere knows, and how each was found."""
+"""Vectors of wanted categories from a space made elsewhere, with a report of how each was matched."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pandas as pd
 
-if TYPE_CHECKING:
-    from tabemb.spaces.space import EmbeddingSpace
+from tabemb.spaces.vectors import CategoryVectors, as_index, checked_counts
 
 N_EXAMPLES = 5
+"""Categories without a vector that a report names."""
+
+SpaceT = TypeVar("SpaceT", bound=CategoryVectors)
 
 
 def _casefolded(category: Hashable) -> str:
@@ -21,23 +23,23 @@ def _casefolded(category: Hashable) -> str:
 
 
 STEPS: dict[str, Callable[[Hashable], str]] = {"as text": str, "casefolded": _casefolded}
-"""How a category is looked for where there is none of equal value, the strictest first."""
+"""Texts that are compared where no category has an equal value, the strictest first."""
 
 
 @dataclass(frozen=True, repr=False)
-class Match:
-    """The vectors of wanted categories, and a report of which have one; `EmbeddingSpace.match` makes it.
+class Match(Generic[SpaceT]):
+    """The vectors of wanted categories, with a report of which have one, from `EmbeddingSpace.match`.
 
     Attributes
     ----------
     space : EmbeddingSpace
-        The wanted categories that have a vector, with the counts wanted; fit for ``Table(pretrained=...)``.
+        The wanted categories that have a vector, with the wanted counts; fits ``Table(pretrained=...)``.
     table : pandas.DataFrame
-        One row a wanted category, the most frequent first: `found`, the category of the other space, `how` ("exact",
-        "as text", "casefolded", or missing where there is none) and `count`.
+        One row for each wanted category, the most frequent first: `found`, the category of the other
+        space; `how`, "exact", "as text", "casefolded" or missing where there is none; and `count`.
     """
 
-    space: EmbeddingSpace
+    space: SpaceT
     table: pd.DataFrame
 
     @property
@@ -47,67 +49,71 @@ class Match:
 
     @property
     def share_of_rows(self) -> float:
-        """The same weighted by the counts; NaN where these are all zero."""
+        """The same share weighted by the counts; NaN where all counts are zero."""
         counts = self.table["count"]
-        return (
-            float(counts[self.table["how"].notna()].sum() / counts.sum())
-            if counts.sum()
-            else float("nan")
-        )
+        total = counts.sum()
+        return float(counts[self.table["how"].notna()].sum() / total) if total else float("nan")
 
     def __repr__(self) -> str:
-        n, how = len(self.table), self.table["how"].value_counts()
-        ways = ", ".join(f"{how[way]} {way}" for way in ("exact", *STEPS) if way in how)
-        lines = [
-            f"{len(self.space)} of {n} categories have a vector ({self.share:.1%}; {self.share_of_rows:.1%} of rows)"
+        n_by_way = self.table["how"].value_counts()
+        ways = ", ".join(f"{n_by_way[way]} {way}" for way in ("exact", *STEPS) if way in n_by_way)
+        shares = f"{self.share:.1%}; {self.share_of_rows:.1%} of rows"
+        report = [
+            f"{len(self.space)} of {len(self.table)} categories have a vector ({shares})",
+            f"found: {ways}",
         ]
-        lines.append(f"found: {ways}")
-        lacking = self.table.index[self.table["how"].isna()]
-        if len(lacking):
-            shown = ", ".join(repr(category) for category in lacking[:N_EXAMPLES])
-            lines.append(
-                f"not found: {shown}"
-                + (f" and {len(lacking) - N_EXAMPLES} more" * (len(lacking) > N_EXAMPLES))
-            )
-        return "\n".join(lines)
+        unmatched = self.table.index[self.table["how"].isna()]
+        if len(unmatched):
+            report.append(f"not found: {', '.join(map(repr, unmatched[:N_EXAMPLES]))}")
+        if len(unmatched) > N_EXAMPLES:
+            report[-1] += f" and {len(unmatched) - N_EXAMPLES} more"
+        return "\n".join(report)
 
 
-def match(space: EmbeddingSpace, given: pd.Index, weights: np.ndarray) -> Match:
-    """Look up the given categories, which may repeat; each counts its weights."""
-    wanted = given.unique()
-    counts = np.zeros(len(wanted), dtype=weights.dtype)
-    np.add.at(counts, wanted.get_indexer(given), weights)
-    order = np.argsort(-counts, kind="stable")
-    wanted, counts = wanted[order], counts[order]
-    places, how = _find(space, wanted)
-    there = places >= 0
-    if not there.any():
-        raise ValueError(f"none of the {len(wanted)} categories has a vector in {space!r}")
-    table = pd.DataFrame({"found": None, "how": how, "count": counts}, index=wanted)
-    table.loc[there, "found"] = np.fromiter(
-        space.categories[places[there]], dtype=object, count=there.sum()
-    )
-    return Match(
-        type(space)(space.vectors[places[there]], wanted[there], counts[there], space.name), table
-    )
+def match(space: SpaceT, categories: Any, counts: Any) -> Match[SpaceT]:
+    """Look up wanted categories, as `EmbeddingSpace.match` describes."""
+    index = as_index(categories, unique=False)
+    weights = np.ones(len(index), dtype=np.int64) if counts is None else checked_counts(counts, index)
+    wanted, sums = _most_frequent_first(index, weights)
+    positions, how = _look_up(space, wanted)
+    matched = positions >= 0
+    if not matched.any():
+        raise ValueError(
+            f"categories must hold at least one that has a vector in {space!r}; "
+            f"none of the {len(wanted)} has one."
+        )
+    table = pd.DataFrame({"found": None, "how": how, "count": sums}, index=wanted)
+    names = np.fromiter(space.categories[positions[matched]], dtype=object, count=matched.sum())
+    table.loc[matched, "found"] = names
+    vectors = space.vectors[positions[matched]]
+    return Match(type(space)(vectors, wanted[matched], sums[matched], space.name), table)
 
 
-def _find(space: EmbeddingSpace, wanted: pd.Index) -> tuple[np.ndarray, np.ndarray]:
-    """Return the position of each wanted category in the space, -1 for none, and how it was found."""
-    lacks, missing_here = np.asarray(wanted.isna()), np.asarray(space.categories.isna())
-    missing = np.flatnonzero(missing_here)
-    places = space.categories.get_indexer(wanted)
-    places[lacks] = missing[0] if len(missing) else -1  # None, NaN and NaT name one missing category
+def _most_frequent_first(index: pd.Index, weights: np.ndarray) -> tuple[pd.Index, np.ndarray]:
+    """Return the different categories with the sums of their weights."""
+    wanted = index.unique()
+    sums = np.zeros(len(wanted), dtype=weights.dtype)
+    np.add.at(sums, wanted.get_indexer(index), weights)
+    order = np.argsort(-sums, kind="stable")
+    return wanted[order], sums[order]
+
+
+def _look_up(space: CategoryVectors, wanted: pd.Index) -> tuple[np.ndarray, np.ndarray]:
+    """Return the position of each wanted category in the space, -1 for none, and how it was matched."""
+    is_missing, missing_in_space = np.asarray(wanted.isna()), np.asarray(space.categories.isna())
+    positions = space.categories.get_indexer(wanted)
+    # None, NaN and NaT all stand for the one missing category
+    positions[is_missing] = np.append(np.flatnonzero(missing_in_space), -1)[0]
     how = np.full(len(wanted), None, dtype=object)
-    how[places >= 0] = "exact"
-    present = np.flatnonzero(~missing_here)
+    how[positions >= 0] = "exact"
+    present = np.flatnonzero(~missing_in_space)
     counts = np.zeros(len(space)) if space.counts is None else space.counts
     rarest_first = present[np.argsort(-counts[present], kind="stable")][::-1].tolist()
     for step, text_of in STEPS.items():
-        left = np.flatnonzero((places < 0) & ~lacks)
-        if len(left):
-            # of several that read the same the most frequent one is meant: the last entry of a dict wins
-            known = {text_of(space.categories[i]): i for i in rarest_first}
-            places[left] = [known.get(text_of(category), -1) for category in wanted[left]]
-            how[left[places[left] >= 0]] = step
-    return places, how
+        unmatched = np.flatnonzero((positions < 0) & ~is_missing)
+        if len(unmatched):
+            # of several with the same text the most frequent is meant: the last entry of a dict wins
+            by_text = {text_of(space.categories[i]): i for i in rarest_first}
+            positions[unmatched] = [by_text.get(text_of(c), -1) for c in wanted[unmatched]]
+            how[unmatched[positions[unmatched] >= 0]] = step
+    return positions, how

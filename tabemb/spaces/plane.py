@@ -1,142 +1,195 @@
-"""Vectors in a plane: PCA, t-SNE and UMAP, and where new vectors lie on a map that exists."""
+"""Coordinates in a plane: PCA, t-SNE and UMAP, and the coordinates of new vectors on an existing map."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 
+from tabemb.extras import need
 from tabemb.progress import bar_settings, progress
+from tabemb.spaces.search import METRICS, choose
+from tabemb.spaces.vectors import CategoryVectors
 
-FEWEST = 5
-"""Fewer vectors have no neighbourhoods to keep; they are placed by PCA."""
+MIN_VECTORS = 5
+"""Fewer vectors have no neighbourhoods to keep; PCA places them."""
 PERPLEXITY = 30.0
 """About the number of neighbours that t-SNE keeps (van der Maaten & Hinton 2008)."""
-PERPLEXITY_OF_NEW = 5.0
-"""The same for a vector placed later, which is to lie beside its very nearest."""
+NEW_PERPLEXITY = 5.0
+"""The same for a vector placed later, which should lie beside its very nearest."""
 N_NEIGHBORS = 15
 """Neighbours that UMAP keeps."""
-MANY = 10_000
-"""From so many vectors on t-SNE uses all cores: with fewer, threads wait for each other longer than they work."""
+MIN_PARALLEL = 10_000
+"""Fewest vectors for which t-SNE uses all cores: below, threads wait longer than they work."""
 STEPS = 250 + 500
-"""Steps of t-SNE, first with exaggerated neighbourhoods: openTSNE's own numbers."""
-EVERY = 50
-"""Steps between two movements of the progress bar: each costs an evaluation of the loss."""
+"""Steps of t-SNE, first with exaggerated neighbourhoods: openTSNE's defaults."""
+STEPS_PER_UPDATE = 50
+"""Steps between two updates of the progress bar; each update evaluates the loss once."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to a plane: `project` takes (n, d) to (n, 2); `place` new vectors, (m, d), on the map of (n, d), (n, 2)."""
+    """A projection to the plane."""
 
     project: Callable[[np.ndarray, int | None], np.ndarray]
+    """Takes vectors (n, d) and a seed to coordinates (n, 2)."""
     place: Callable[[np.ndarray, np.ndarray, np.ndarray, int | None], np.ndarray]
+    """Takes vectors (n, d), their coordinates (n, 2), new vectors (m, d) and a seed to the coordinates
+    of the new vectors, (m, 2)."""
+
+
+def coordinates(
+    space: CategoryVectors,
+    method: str = "tsne",
+    metric: str = "cosine",
+    random_state: int | None = 0,
+) -> pd.DataFrame:
+    """Return the coordinates of the categories, as `EmbeddingSpace.coordinates` describes."""
+    projection = choose("method", method, METHODS)
+    vectors = choose("metric", metric, PLANE_METRICS).vectors_of(space)
+    key = (method, metric, random_state)
+    if key not in space.maps:
+        space.maps[key] = projection.project(vectors, random_state)
+    return pd.DataFrame(space.maps[key].copy(), index=space.named_categories, columns=["x", "y"])
+
+
+def place(
+    space: CategoryVectors, new: Any, method: str, metric: str, random_state: int | None
+) -> pd.DataFrame:
+    """Return coordinates of new vectors on the map of a space, as `EmbeddingSpace.place` describes."""
+    existing = coordinates(space, method, metric, random_state).to_numpy()
+    is_space = isinstance(new, CategoryVectors)
+    vectors = np.asarray(new.vectors if is_space else new, dtype=np.float32)
+    width = space.vectors.shape[1]
+    if vectors.ndim != 2 or vectors.shape[1] != width:
+        raise ValueError(f"new must have shape (n, {width}), as {space!r} has; got {vectors.shape}.")
+    measure = PLANE_METRICS[metric]
+    placed = METHODS[method].place(
+        measure.vectors_of(space), existing, measure.prepared(vectors), random_state
+    )
+    return pd.DataFrame(placed, index=new.named_categories if is_space else None, columns=["x", "y"])
 
 
 def pca(vectors: np.ndarray, random_state: int | None = None) -> np.ndarray:
-    """Project (n, d) vectors onto their two directions of largest variance, (n, 2); directions that lack are zero."""
+    """Project vectors (n, d) onto their two directions of largest variance, (n, 2).
+
+    Where there are fewer than two directions, the missing coordinates are zero. Nothing is random.
+    """
     return place_by_pca(vectors, np.empty((0, 2)), vectors)
 
 
 def place_by_pca(
-    vectors: np.ndarray, places: np.ndarray, new: np.ndarray, random_state: int | None = None
+    vectors: np.ndarray, existing: np.ndarray, new: np.ndarray, random_state: int | None = None
 ) -> np.ndarray:
     """Project `new` onto the two directions of largest variance of `vectors`."""
     if not len(vectors):
         return np.zeros((len(new), 2))
     mean = vectors.mean(axis=0, dtype=np.float64)
-    directions = np.linalg.svd(vectors - mean, full_matrices=False)[2][:2]
-    # a direction and its opposite are equally good: fix the sign, so that a map does not flip from run to run
+    directions = np.linalg.svd(vectors - mean, full_matrices=False)[2][:2]  # (at most 2, d)
+    # a direction and its opposite are equally good; a fixed sign keeps maps from flipping between runs
     strongest = directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)]
-    plane = (new - mean) @ (directions * np.sign(strongest)[:, None]).T
-    return np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))
+    projected = (new - mean) @ (directions * np.sign(strongest)[:, None]).T
+    return np.pad(projected, ((0, 0), (0, 2 - projected.shape[1])))
 
 
 def tsne(vectors: np.ndarray, random_state: int | None = 0) -> np.ndarray:
-    """Project (n, d) vectors to (n, 2) by t-SNE started from `pca`; a few vectors, or equal ones, by `pca` alone."""
+    """Project vectors (n, d) to (n, 2) by t-SNE, started from `pca`; few or equal ones by `pca`."""
     start = pca(vectors)
     spread = start[:, 0].std() if len(vectors) else 0.0
-    if len(vectors) < FEWEST or spread == 0:
+    if len(vectors) < MIN_VECTORS or spread == 0:
         return start
-    from openTSNE import TSNE
-
+    opentsne = _opentsne()
     with progress(STEPS) as bar:
 
-        def step(*_: Any) -> None:  # a true answer would stop it
-            bar.update(EVERY)
+        def update(*_: Any) -> None:  # a true result would stop t-SNE
+            bar.update(STEPS_PER_UPDATE)
 
-        model = TSNE(
-            perplexity=min(PERPLEXITY, (len(vectors) - 1) / 3),  # well below the number of points
-            initialization=start / spread * 1e-4,  # the small start that the early phase expects
+        model = opentsne.TSNE(
+            perplexity=_perplexity(PERPLEXITY, vectors),
+            initialization=start / spread * 1e-4,  # the early phase expects a small start
             neighbors="exact",
             n_jobs=_n_jobs(vectors),
             random_state=random_state,
-            callbacks=step,
-            callbacks_every_iters=EVERY,
+            callbacks=update,
+            callbacks_every_iters=STEPS_PER_UPDATE,
         )
         return np.asarray(model.fit(vectors))
 
 
 def place_by_tsne(
-    vectors: np.ndarray, places: np.ndarray, new: np.ndarray, random_state: int | None = 0
+    vectors: np.ndarray, existing: np.ndarray, new: np.ndarray, random_state: int | None = 0
 ) -> np.ndarray:
-    """Move each new vector alone by the gradient of t-SNE, from the median of its neighbours' places."""
-    if len(vectors) < FEWEST or not np.ptp(places, axis=0).any():
-        return place_by_pca(vectors, places, new)
-    from openTSNE import TSNEEmbedding
-    from openTSNE.affinity import PerplexityBasedNN
+    """Move each new vector by the gradient of t-SNE, from the median of its neighbours' coordinates."""
+    if len(vectors) < MIN_VECTORS or not np.ptp(existing, axis=0).any():
+        return place_by_pca(vectors, existing, new)
+    opentsne = _opentsne()
+    perplexity, n_jobs = _perplexity(NEW_PERPLEXITY, vectors), _n_jobs(vectors)
+    affinities = opentsne.affinity.PerplexityBasedNN(
+        vectors, perplexity=perplexity, method="exact", n_jobs=n_jobs
+    )
+    middle = (existing.max(axis=0) + existing.min(axis=0)) / 2  # transform() moves it to zero
+    embedding = opentsne.TSNEEmbedding(
+        existing - middle, affinities, n_jobs=n_jobs, random_state=random_state
+    )
+    placed: np.ndarray = np.asarray(embedding.transform(new, perplexity=perplexity)) + middle
+    return placed
 
-    perplexity, n_jobs = min(PERPLEXITY_OF_NEW, (len(vectors) - 1) / 3), _n_jobs(vectors)
-    affinities = PerplexityBasedNN(vectors, perplexity=perplexity, method="exact", n_jobs=n_jobs)
-    middle = (places.max(axis=0) + places.min(axis=0)) / 2  # transform moves the map's middle to zero
-    known = TSNEEmbedding(places - middle, affinities, n_jobs=n_jobs, random_state=random_state)
-    return np.asarray(known.transform(new, perplexity=perplexity)) + middle
+
+def _opentsne() -> ModuleType:
+    return need("openTSNE", "maps")
+
+
+def _perplexity(wanted: float, vectors: np.ndarray) -> float:
+    """Return the perplexity lowered where needed: it must stay well below the number of vectors."""
+    return min(wanted, (len(vectors) - 1) / 3)
 
 
 def _n_jobs(vectors: np.ndarray) -> int:
-    return joblib.cpu_count() if len(vectors) >= MANY else 1
+    return joblib.cpu_count() if len(vectors) >= MIN_PARALLEL else 1
 
 
 def umap(vectors: np.ndarray, random_state: int | None = 0) -> np.ndarray:
-    """Project (n, d) vectors to (n, 2) by UMAP started from `pca`; a few vectors, or equal ones, by `pca` alone."""
+    """Project vectors (n, d) to (n, 2) by UMAP, started from `pca`; few or equal ones by `pca`."""
     start = pca(vectors)
-    if len(vectors) < FEWEST or not np.ptp(start, axis=0).all():
+    if len(vectors) < MIN_VECTORS or not np.ptp(start, axis=0).all():
         return start
-    return _umap(vectors, start, random_state).fit_transform(vectors).astype(np.float64)
+    projected: np.ndarray = _umap_model(vectors, start, random_state).fit_transform(vectors)
+    return projected.astype(np.float64)
 
 
 def place_by_umap(
-    vectors: np.ndarray, places: np.ndarray, new: np.ndarray, random_state: int | None = 0
+    vectors: np.ndarray, existing: np.ndarray, new: np.ndarray, random_state: int | None = 0
 ) -> np.ndarray:
-    """Place each new vector by UMAP's own rule, from the places of its neighbours."""
-    if len(vectors) < FEWEST or not np.ptp(places, axis=0).all():
-        return place_by_pca(vectors, places, new)
-    # no epochs: only the graph of neighbours is made, and the map itself is the one that is known
-    model = _umap(vectors, places, random_state, n_epochs=0).fit(vectors)
-    model.n_epochs, model.embedding_ = None, np.ascontiguousarray(places, dtype=np.float32)
-    return model.transform(new).astype(np.float64)
+    """Place each new vector by UMAP's transform, from the coordinates of its neighbours."""
+    if len(vectors) < MIN_VECTORS or not np.ptp(existing, axis=0).all():
+        return place_by_pca(vectors, existing, new)
+    # zero epochs build the graph of neighbours only; the coordinates are those of the existing map
+    model = _umap_model(vectors, existing, random_state, n_epochs=0).fit(vectors)
+    model.n_epochs, model.embedding_ = None, np.ascontiguousarray(existing, dtype=np.float32)
+    placed: np.ndarray = model.transform(new)
+    return placed.astype(np.float64)
 
 
-def _umap(
+def _umap_model(
     vectors: np.ndarray, start: np.ndarray, random_state: int | None, n_epochs: int | None = None
 ) -> Any:
-    try:
-        with warnings.catch_warnings():
-            # umap says on import that it could do more with tensorflow, which nothing here asks for
-            warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
-            from umap import UMAP
-    except ImportError as error:
-        raise ImportError("method 'umap' needs umap-learn: pip install tabemb[umap]") from error
-    return UMAP(
+    with warnings.catch_warnings():
+        # on import umap announces a feature that needs tensorflow, which is not used here
+        warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
+        package = need("umap", "umap")
+    return package.UMAP(
         n_neighbors=min(N_NEIGHBORS, len(vectors) - 1),
-        init=start.astype(
-            np.float32
-        ),  # its own, spectral start fails on a few vectors and on groups far apart
+        # UMAP's default, spectral start fails on few vectors and on groups far apart
+        init=start.astype(np.float32),
         n_epochs=n_epochs,
-        n_jobs=joblib.cpu_count() if random_state is None else 1,  # a seed repeats on one thread alone
+        # a seed gives the same map again on one thread only
+        n_jobs=joblib.cpu_count() if random_state is None else 1,
         random_state=random_state,
         tqdm_kwds=bar_settings(),
     )
@@ -147,3 +200,4 @@ METHODS = {
     "umap": Method(umap, place_by_umap),
     "pca": Method(pca, place_by_pca),
 }
+PLANE_METRICS = {name: METRICS[name] for name in ("cosine", "euclidean")}

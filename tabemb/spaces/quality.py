@@ -1,4 +1,4 @@
-"""Figures that say how far the vectors of a space can be trusted."""
+"""Measures of how far the vectors of a space can be trusted."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from tabemb.spaces.search import METRICS, check_k, neighbors
-from tabemb.spaces.space import EmbeddingSpace
+from tabemb.spaces.search import METRICS, check_k, k_nearest
+from tabemb.spaces.vectors import CategoryVectors
 
 
 class Stability(NamedTuple):
-    """Overlap of the neighbours of several spaces, from 0 to 1, and the overlap that chance would give."""
+    """Overlap of the neighbours of several spaces, from 0 to 1, and the overlap expected by chance."""
 
     overlap: float
     chance: float
@@ -23,14 +23,14 @@ class Stability(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """Rank correlation with given similarities, from -1 to 1, and the number of pairs that it rests on."""
+    """Rank correlation with given similarities, from -1 to 1, and the number of pairs it is based on."""
 
     spearman: float
     n_pairs: int
 
 
-def stability(spaces: Sequence[EmbeddingSpace], k: int = 10) -> Stability:
-    """Tell how many nearest neighbours stay when a space is learned again, such as with another seed.
+def stability(spaces: Sequence[CategoryVectors], k: int = 10) -> Stability:
+    """Measure how many nearest neighbours stay when a space is trained again, such as with another seed.
 
     Single neighbours are worth reading only where most of them stay (Antoniak & Mimno 2018,
     https://aclanthology.org/Q18-1008/).
@@ -38,15 +38,16 @@ def stability(spaces: Sequence[EmbeddingSpace], k: int = 10) -> Stability:
     Parameters
     ----------
     spaces : sequence of EmbeddingSpace
-        Two or more; they are compared over the categories that all of them hold.
+        At least two; the categories that all of them hold are compared.
     k : int, default=10
         Neighbours by cosine of each category that are compared.
 
     Returns
     -------
     Stability
-        ``overlap``: share of the k nearest that two spaces have in common, a mean over categories and pairs of spaces;
-        ``chance``: the same for neighbours drawn at random; ``n_categories``: how many categories were compared.
+        ``overlap``: share of the k nearest that two spaces have in common, a mean over categories and
+        pairs of spaces; ``chance``: the same for random neighbours; ``n_categories``: the number of
+        categories compared.
 
     Raises
     ------
@@ -55,38 +56,39 @@ def stability(spaces: Sequence[EmbeddingSpace], k: int = 10) -> Stability:
 
     Examples
     --------
+    >>> from tabemb.spaces import EmbeddingSpace
     >>> space = EmbeddingSpace([[1, 0], [2, 1], [1, 2], [0, 3]], ["a", "b", "c", "d"])
     >>> stability([space, space], k=1)
     Stability(overlap=1.0, chance=0.3333333333333333, n_categories=4)
     """
     check_k(k)
     if len(spaces) < 2:
-        raise ValueError(f"spaces must be two or more, got {len(spaces)}")
+        raise ValueError(f"spaces must hold at least two spaces; got {len(spaces)}.")
     shared = spaces[0].categories
     for space in spaces[1:]:
         shared = shared[space.categories.get_indexer(shared) >= 0]
     if len(shared) <= k:
         raise ValueError(
-            f"the spaces share {len(shared)} categories; k={k} neighbours need more than {k}"
+            f"k must be less than the number of categories shared by the spaces, {len(shared)}; got {k}."
         )
-    found = [_nearest(space, shared, k) for space in spaces]
-    overlaps = [_overlap(one, other) for one, other in combinations(found, 2)]
+    neighbors = [_nearest(space, shared, k) for space in spaces]
+    overlaps = [_overlap(first, second) for first, second in combinations(neighbors, 2)]
     return Stability(float(np.mean(overlaps)), k / (len(shared) - 1), len(shared))
 
 
-def _nearest(space: EmbeddingSpace, categories: pd.Index, k: int) -> np.ndarray:
-    vectors = space.normalized().vectors[space.categories.get_indexer(categories)]
-    return neighbors(vectors, np.arange(len(vectors)), k, METRICS["cosine"])[0]
+def _nearest(space: CategoryVectors, categories: pd.Index, k: int) -> np.ndarray:
+    vectors = space.unit_vectors[space.categories.get_indexer(categories)]
+    return k_nearest(vectors, np.arange(len(vectors)), k, METRICS["cosine"])[0]
 
 
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Share of equal entries of each row, (n, k), in any order; no row repeats one."""
-    both = np.sort(np.hstack([one, other]), axis=1)
-    return float((both[:, 1:] == both[:, :-1]).sum() / one.size)
+def _overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the share of equal entries of the rows, (n, k), in any order; no row repeats an entry."""
+    both = np.sort(np.hstack([first, second]), axis=1)
+    return float((both[:, 1:] == both[:, :-1]).sum() / first.size)
 
 
 def agreement(
-    space: EmbeddingSpace, similarities: pd.DataFrame | Iterable[tuple[Any, Any, float]]
+    space: CategoryVectors, similarities: pd.DataFrame | Iterable[tuple[Any, Any, float]]
 ) -> Agreement:
     """Compare the cosines of pairs of categories with similarities known from elsewhere.
 
@@ -94,54 +96,60 @@ def agreement(
     ----------
     space : EmbeddingSpace
     similarities : DataFrame, or sequence of (category, category, similarity)
-        A symmetric square frame with categories as index and columns, or single pairs. Pairs of categories that the
-        space lacks, pairs without a similarity and the diagonal are left out.
+        A symmetric square frame with categories as index and columns, or single pairs. Pairs of
+        categories that the space lacks, pairs without a similarity and the diagonal are left out.
 
     Returns
     -------
     Agreement
-        ``spearman``: Spearman's rank correlation of cosine and similarity; ``n_pairs``: how many pairs were compared.
+        ``spearman``: Spearman's rank correlation of cosine and similarity; ``n_pairs``: the number of
+        pairs compared.
 
     Raises
     ------
     ValueError
-        If a frame is not square and symmetric, fewer than two pairs are left, or all of them are equally similar.
+        If a frame is not square and symmetric, fewer than two pairs are left, or all of them are equally
+        similar.
 
     Examples
     --------
+    >>> from tabemb.spaces import EmbeddingSpace
     >>> space = EmbeddingSpace([[1, 0], [2, 1], [0, 3]], ["oslo", "bergen", "cairo"])
     >>> agreement(space, [("oslo", "bergen", 0.9), ("oslo", "cairo", 0.1), ("bergen", "cairo", 0.2)])
     Agreement(spearman=1.0, n_pairs=3)
     """
-    given = _square_pairs(similarities) if isinstance(similarities, pd.DataFrame) else list(similarities)
-    firsts, seconds, scores = zip(*given) if given else ((), (), ())
+    rows = _upper_pairs(similarities) if isinstance(similarities, pd.DataFrame) else list(similarities)
+    first, second, given = zip(*rows) if rows else ((), (), ())
     a, b = (
-        space.categories.get_indexer(pd.Index(side, tupleize_cols=False)) for side in (firsts, seconds)
+        space.categories.get_indexer(pd.Index(side, tupleize_cols=False)) for side in (first, second)
     )
-    used = (a >= 0) & (b >= 0) & (a != b) & ~np.isnan(np.asarray(scores, dtype=float))
+    scores = np.asarray(given, dtype=float)
+    used = (a >= 0) & (b >= 0) & (a != b) & ~np.isnan(scores)
     if used.sum() < 2:
         raise ValueError(
-            f"similarities must be of two or more pairs of categories of {space!r}, got {used.sum()}"
+            f"similarities must hold at least two pairs of categories of {space!r}; got {used.sum()}."
         )
-    unit_vectors = space.normalized().vectors
-    cosines = np.einsum("ij,ij->i", unit_vectors[a[used]], unit_vectors[b[used]])
-    scores = np.asarray(scores, dtype=float)[used]
-    if np.ptp(scores) == 0 or np.ptp(cosines) == 0:
-        raise ValueError("all pairs are equally similar, which leaves nothing to correlate")
-    return Agreement(float(spearmanr(cosines, scores).statistic), int(used.sum()))
+    cosines = np.einsum("ij,ij->i", space.unit_vectors[a[used]], space.unit_vectors[b[used]])
+    if np.ptp(scores[used]) == 0 or np.ptp(cosines) == 0:
+        raise ValueError(
+            "similarities and cosines must both differ between pairs; all pairs are equally similar."
+        )
+    return Agreement(float(spearmanr(cosines, scores[used]).statistic), int(used.sum()))
 
 
-def _square_pairs(frame: pd.DataFrame) -> list[tuple[Any, Any, float]]:
+def _upper_pairs(frame: pd.DataFrame) -> list[tuple[Any, Any, float]]:
+    """Return the pairs above the diagonal of a symmetric frame."""
     if not frame.index.equals(frame.columns) or not np.allclose(frame, frame.T, equal_nan=True):
         raise ValueError(
-            "a frame of similarities must be symmetric, with the same categories as index and columns"
+            "similarities must be a symmetric frame with the same categories as index and columns; "
+            "this one is not."
         )
     rows, columns = np.triu_indices(len(frame), k=1)
     return list(zip(frame.index[rows], frame.index[columns], frame.to_numpy(dtype=float)[rows, columns]))
 
 
-def lengths_by_count(space: EmbeddingSpace) -> pd.DataFrame:
-    """Tell how far the vectors of rare categories are shrunk: their lengths, by bins of count.
+def lengths_by_count(space: CategoryVectors) -> pd.DataFrame:
+    """Return the lengths of vectors by bins of count, which show how far rare categories are shrunk.
 
     Parameters
     ----------
@@ -151,8 +159,8 @@ def lengths_by_count(space: EmbeddingSpace) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a bin that holds categories, the rarest first: `from` and `to` (counts of at least and less than),
-        `n_categories` and `median_length`.
+        One row for each bin that holds categories, the rarest first: `from` and `to` (counts of at least
+        and less than), `n_categories` and `median_length`.
 
     Raises
     ------
@@ -161,6 +169,7 @@ def lengths_by_count(space: EmbeddingSpace) -> pd.DataFrame:
 
     Examples
     --------
+    >>> from tabemb.spaces import EmbeddingSpace
     >>> space = EmbeddingSpace([[0, 1], [0, 3], [6, 8]], ["a", "b", "c"], counts=[1, 2, 50])
     >>> lengths_by_count(space)
        from   to  n_categories  median_length
@@ -168,11 +177,9 @@ def lengths_by_count(space: EmbeddingSpace) -> pd.DataFrame:
     1    30  100             1           10.0
     """
     if space.counts is None:
-        raise ValueError(f"{space!r} has no counts")
-    edges = [
-        0,
-        *(step * 10**power for power in range(19) for step in (1, 3)),
-    ]  # nearly even steps of the logarithm
+        raise ValueError(f"space must have counts; {space!r} has none.")
+    # 0, 1, 3, 10, 30, ...: nearly even steps of the logarithm
+    edges = [0, *(step * 10**power for power in range(19) for step in (1, 3))]
     bins = np.searchsorted(edges, space.counts, side="right") - 1
     lengths = pd.Series(np.linalg.norm(space.vectors, axis=1, keepdims=False)).groupby(bins)
     table = pd.DataFrame({"n_categories": lengths.size(), "median_length": lengths.median()})

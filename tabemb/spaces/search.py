@@ -1,92 +1,160 @@
-"""Exact search: how two vectors are compared, and the nearest of many at once in bounded memory."""
+"""Exact search in a space: metrics, and the nearest of one or many categories in bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
 from tabemb.progress import progress
+from tabemb.spaces.vectors import CategoryVectors, is_vector, to_unit_length
 
 BLOCK = 2**23
-"""Most similarities held at once: 32 MB of float32."""
+"""Scores held at once at most: 32 MB of float32."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How vectors are compared: scores of (m, d) with (n, d) as (m, n), and sign -1 if the largest is nearest."""
+    """A comparison of vectors.
+
+    Attributes
+    ----------
+    scores : callable
+        Takes vectors of shapes (m, d) and (n, d) to scores of shape (m, n).
+    column : str
+        Name of the scores in a result: "similarity" or "distance".
+    sign : int
+        -1 if the largest score is the nearest, 1 if the smallest is.
+    unit : bool, default=False
+        Whether the scores compare vectors scaled to length one.
+    """
 
     scores: Callable[[np.ndarray, np.ndarray], np.ndarray]
     column: str
     sign: int
     unit: bool = False
-    """Whether the scores are of vectors scaled to length one."""
+
+    def vectors_of(self, space: CategoryVectors) -> np.ndarray:
+        """Return the vectors of a space as this metric compares them, (n_levels, d)."""
+        return space.unit_vectors if self.unit else space.vectors
+
+    def prepared(self, vectors: np.ndarray) -> np.ndarray:
+        """Return other vectors, (..., d), as this metric compares them."""
+        return to_unit_length(vectors) if self.unit else vectors
+
+
+def _dot(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    products: np.ndarray = queries @ vectors.T
+    return products
+
+
+def _cosine(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    cosines: np.ndarray = np.clip(_dot(queries, vectors), -1, 1)
+    return cosines
 
 
 METRICS = {
-    "cosine": Metric(
-        lambda queries, vectors: np.clip(queries @ vectors.T, -1, 1), "similarity", -1, unit=True
-    ),
-    # true differences, not the expanded square: in float32 the latter loses all digits between close vectors
+    "cosine": Metric(_cosine, "similarity", -1, unit=True),
+    # cdist subtracts; the expanded square would lose all digits between close vectors in float32
     "euclidean": Metric(cdist, "distance", 1),
-    "dot": Metric(lambda queries, vectors: queries @ vectors.T, "similarity", -1),
+    "dot": Metric(_dot, "similarity", -1),
 }
 
 
-def named(argument: str, name: str, choices: dict[str, Any]) -> Any:
-    """Return the choice of this name."""
+def choose(argument: str, name: str, choices: Mapping[str, T]) -> T:
+    """Return the choice of this name, or raise a ValueError that lists the names."""
     if name not in choices:
-        raise ValueError(f"{argument} must be one of {', '.join(map(repr, choices))}; got {name!r}")
+        raise ValueError(f"{argument} must be one of {', '.join(map(repr, choices))}; got {name!r}.")
     return choices[name]
 
 
 def check_k(k: int) -> None:
-    """Refuse what is no number of neighbours."""
+    """Raise a ValueError unless `k` is a whole number of at least one."""
     if not isinstance(k, Integral) or k < 1:
-        raise ValueError(f"k must be an integer of at least 1, got {k!r}")
+        raise ValueError(f"k must be an integer of at least 1; got {k!r}.")
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Scale vectors, (..., d), to length one; zeros stay zeros."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(lengths == 0, 1, lengths)
+def nearest(space: CategoryVectors, category: Any, k: int, metric: str) -> pd.DataFrame:
+    """Return the nearest of a category or a vector, as `EmbeddingSpace.nearest` describes."""
+    vector, position = query(space, category)
+    return _ranked(space, vector, metric, k, excluded=[] if position < 0 else [position])
+
+
+def analogy(space: CategoryVectors, a: Any, b: Any, c: Any, k: int) -> pd.DataFrame:
+    """Return the nearest to a - b + c, as `EmbeddingSpace.analogy` describes."""
+    positions = [space.position(category) for category in (a, b, c)]
+    first, second, third = space.unit_vectors[positions]
+    return _ranked(space, first - second + third, "cosine", k, excluded=positions)
+
+
+def neighbors(space: CategoryVectors, positions: np.ndarray, k: int, metric: str) -> pd.DataFrame:
+    """Return the nearest of each category at `positions`, as `EmbeddingSpace.neighbors` describes."""
+    measure = choose("metric", metric, METRICS)
+    check_k(k)
+    nearest_positions, scores = k_nearest(measure.vectors_of(space), positions, k, measure)
+    return pairs(space, positions, nearest_positions, scores, measure.column)
+
+
+def query(space: CategoryVectors, category_or_vector: Any) -> tuple[np.ndarray, int]:
+    """Return the vector to search with, (d,), and the position to leave out of a result, -1 for none."""
+    if is_vector(category_or_vector):
+        return space.as_vector(category_or_vector), -1
+    position = space.position(category_or_vector)
+    return space.vectors[position], position
+
+
+def _ranked(
+    space: CategoryVectors, vector: np.ndarray, metric: str, k: int, excluded: Sequence[int]
+) -> pd.DataFrame:
+    measure = choose("metric", metric, METRICS)
+    check_k(k)
+    scores = measure.scores(measure.prepared(vector)[None], measure.vectors_of(space))[0]  # (n_levels,)
+    candidates = np.delete(np.arange(len(space)), excluded)
+    order = candidates[first_k(measure.sign * scores[candidates], k)]
+    return listing(space, order, scores[order], measure.column)
 
 
 def first_k(costs: np.ndarray, k: int) -> np.ndarray:
-    """Positions of the k smallest costs in rising order, ties by position, without sorting all of them."""
+    """Return the positions of the k smallest costs in rising order, ties by position.
+
+    Only the k smallest are sorted.
+    """
     if k >= len(costs):
         return np.argsort(costs, kind="stable")
+    # all costs up to the k-th smallest, so that ties are decided by the stable sort below
     reachable = np.flatnonzero(costs <= np.partition(costs, k - 1)[k - 1])
     return reachable[np.argsort(costs[reachable], kind="stable")[:k]]
 
 
-def neighbors(
-    vectors: np.ndarray, asked: np.ndarray, k: int, metric: Metric
+def k_nearest(
+    vectors: np.ndarray, positions: np.ndarray, k: int, metric: Metric
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the k nearest of the vectors at the positions `asked`, each without itself.
+    """Search the k nearest of the vectors at m positions, each without itself.
 
     Returns
     -------
-    positions, scores : ndarray of shape (len(asked), k)
-        The nearest first; k is smaller where there are not so many others.
+    nearest_positions, scores : ndarray of shape (m, k)
+        The nearest first; k is smaller where there are fewer other vectors.
     """
     k = max(min(k, len(vectors) - 1), 0)
-    found = np.empty((len(asked), k), dtype=np.int64)
-    scores = np.empty((len(asked), k), dtype=np.float32)
-    size = max(BLOCK // max(len(vectors), 1), 1)
-    with progress(len(asked)) as bar:
-        for start in range(0, len(asked), size):
-            block = asked[start : start + size]
-            for row, own in enumerate(_scores_without_self(vectors, block, metric), start):
-                found[row] = first_k(metric.sign * own, k)
-                scores[row] = own[found[row]]
+    nearest_positions = np.empty((len(positions), k), dtype=np.int64)
+    scores = np.empty((len(positions), k), dtype=np.float32)
+    size = max(BLOCK // max(len(vectors), 1), 1)  # rows of a block of scores
+    with progress(len(positions)) as bar:
+        for start in range(0, len(positions), size):
+            block = positions[start : start + size]
+            for i, row in enumerate(_scores_without_self(vectors, block, metric), start):
+                nearest_positions[i] = first_k(metric.sign * row, k)
+                scores[i] = row[nearest_positions[i]]
             bar.update(len(block))
-    return found, scores
+    return nearest_positions, scores
 
 
 def _scores_without_self(vectors: np.ndarray, block: np.ndarray, metric: Metric) -> np.ndarray:
@@ -95,17 +163,31 @@ def _scores_without_self(vectors: np.ndarray, block: np.ndarray, metric: Metric)
     return scores
 
 
-def pairs(
-    categories: pd.Index, asked: np.ndarray, found: np.ndarray, scores: np.ndarray, column: str
+def listing(
+    space: CategoryVectors, positions: np.ndarray, scores: np.ndarray, column: str
 ) -> pd.DataFrame:
-    """List the (m, k) positions found as one row a pair; negative positions are left out."""
-    there = found >= 0
-    rows, ranks = np.nonzero(there)
+    """Return the categories at some positions with their scores and, where known, their counts."""
+    table = pd.DataFrame({"category": space.categories[positions], column: scores})
+    if space.counts is not None:
+        table["count"] = space.counts[positions]
+    return table
+
+
+def pairs(
+    space: CategoryVectors,
+    positions: np.ndarray,
+    nearest_positions: np.ndarray,
+    scores: np.ndarray,
+    column: str,
+) -> pd.DataFrame:
+    """Return one row for each of m categories and its k nearest, given as (m, k); -1 stands for none."""
+    known = nearest_positions >= 0
+    rows, ranks = np.nonzero(known)
     return pd.DataFrame(
         {
-            "category": categories[asked[rows]],
+            "category": space.categories[positions[rows]],
             "rank": ranks + 1,
-            "neighbor": categories[found[there]],
-            column: scores[there],
+            "neighbor": space.categories[nearest_positions[known]],
+            column: scores[known],
         }
     )

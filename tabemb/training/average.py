@@ -15,10 +15,11 @@ WINDOW = 10.0
 class WeightAverage:
     """Average of the weights over the last updates, whose number grows with all updates.
 
-    Steps of one learning rate circle round a minimum; their average lies nearer to it, as falling rates would bring
-    it, but at any time, so that no end need be known beforehand. After ``t`` updates the new weights enter with the
-    share ``WINDOW / (t + WINDOW)``: polynomial-decay averaging (Shamir & Zhang 2013). Of a table with sparse gradients
-    every row counts its own updates, so that an update costs the same whatever the size of the table.
+    Steps of one learning rate circle round a minimum; their average lies nearer to it, as falling
+    rates would bring it, but at any time, so that no end need be known beforehand. After ``t`` updates
+    the new weights enter with the share ``WINDOW / (t + WINDOW)``: polynomial-decay averaging (Shamir
+    & Zhang 2013). Of a table with sparse gradients every row counts its own updates, so that an update
+    costs the same whatever the size of the table.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ class WeightAverage:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The network has its average weights within this context, and the last ones after it."""
+        """Give the network its average weights within this context, and the last ones after it."""
         self.swap()
         try:
             yield

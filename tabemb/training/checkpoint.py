@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 TOLERANCE = 1e-3
-"""A loss is better if it is smaller by more than this share of the best one: less is not worth waiting for."""
+"""A loss is better if it is smaller by more than this share of the best one: less is not worth waiting
+for."""
 
 
 class Checkpoint:

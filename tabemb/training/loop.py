@@ -1,37 +1,35 @@
-"""The loop: epochs of steps, evaluation, early stopping, a time budget, learning curves."""
+"""The training loop: epochs of steps, validation, early stopping, a time budget, learning curves."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import repeat
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from tabemb.progress import progress
 from tabemb.training.batches import Batches
 from tabemb.training.checkpoint import Checkpoint
 from tabemb.training.optimizers import Optimizer
 
-History = dict[str, list[float]]
-"""Learning curves by name, one entry an epoch: epoch, seconds, train_loss, eval_loss."""
-
-CLIP = 1.0
-"""Longest gradient of a step; longer ones are scaled down to it."""
+LearningCurve = dict[str, list[float]]
+"""One entry an epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows)."""
 
 
-class Clock:
-    """Seconds since the start, against an optional budget."""
+class Budget:
+    """Seconds since the start, against an optional limit."""
 
-    def __init__(self, budget: float | None = None) -> None:
-        self.start, self.budget = time.perf_counter(), budget
+    def __init__(self, limit: float | None = None) -> None:
+        self.start, self.limit = time.perf_counter(), limit
 
-    def part(self, n_parts: int) -> Clock:
-        """A clock from now on whose budget is one of ``n_parts`` equal parts of what is left."""
-        return Clock(None if self.budget is None else max(self.budget - self.seconds, 0) / n_parts)
+    def share(self, n_shares: int) -> Budget:
+        """Return a budget from now on: one of ``n_shares`` equal shares of the time that is left."""
+        return Budget(None if self.limit is None else max(self.limit - self.seconds, 0) / n_shares)
 
     @property
     def seconds(self) -> float:
@@ -40,80 +38,107 @@ class Clock:
 
     @property
     def over(self) -> bool:
-        """Whether the budget is spent."""
-        return self.budget is not None and self.seconds >= self.budget
+        """Whether the time is spent."""
+        return self.limit is not None and self.seconds >= self.limit
 
 
-def train(
-    network: nn.Module,
-    batches: Batches,
-    loss: Callable[..., Tensor],
-    optimizer: Optimizer,
-    *,
-    max_epochs: int,
-    evaluate: Callable[[], float] | None = None,
-    patience: int = 1,
-    clock: Clock | None = None,
-    show: bool | None = False,
-) -> tuple[History, int]:
-    """Train a network and leave in it the average weights of its best epoch.
+@dataclass(frozen=True)
+class Training:
+    """All that one training needs.
 
     Parameters
     ----------
     network : nn.Module
     batches : Batches
     loss : callable
-        From the tensors of a batch to the loss, a scalar.
+        From a batch to its loss, a scalar; it calls the network.
     optimizer : Optimizer
-        What it averages is evaluated, and kept.
+        Its averaged weights are validated, and kept.
     max_epochs : int
     evaluate : callable, optional
-        Gives the loss that the best epoch is chosen by, under a constant rate; without it the end is known beforehand:
-        the rate falls to zero until there, and the last epoch stays.
+        Returns the validation loss, which chooses the best epoch; the learning rate is constant then.
+        Without it the rate falls to zero until the last epoch, which is kept.
     patience : int, default=1
-        Epochs without a better evaluation loss after which training ends.
-    clock : Clock, optional
-        Ends the training when its budget is spent, within an epoch if need be.
+        Epochs without a better validation loss after which training ends.
+    budget : Budget, optional
+        Ends the training when it is spent, within an epoch if need be.
     show : bool or None, default=False
-        A progress bar; None shows one on a terminal alone, when training takes longer than three seconds.
+        Whether to show a progress bar; None shows one on a terminal alone, after three seconds.
+    """
+
+    network: nn.Module
+    batches: Batches[Any]
+    loss: Callable[[Any], Tensor]
+    optimizer: Optimizer
+    max_epochs: int
+    evaluate: Callable[[], float] | None = None
+    patience: int = 1
+    budget: Budget = field(default_factory=Budget)
+    show: bool | None = False
+
+
+class Trained(NamedTuple):
+    """The learning curve of a training, and the epoch whose weights were kept, counted from 0."""
+
+    curve: LearningCurve
+    best_epoch: int
+
+    def followed_by(self, more: Trained) -> Trained:
+        """Return the curves of both trainings as one; the best epoch stays that of the first."""
+        n_epochs = len(self.curve["epoch"])
+        more.curve["epoch"] = [n_epochs + epoch for epoch in more.curve["epoch"]]
+        return Trained({key: self.curve[key] + more.curve[key] for key in self.curve}, self.best_epoch)
+
+
+def train(training: Training) -> Trained:
+    """Train a network and leave in it the averaged weights of its best epoch.
+
+    Parameters
+    ----------
+    training : Training
 
     Returns
     -------
-    history : History
-    best_epoch : int
-        The epoch whose weights were kept, counted from 0; without ``evaluate`` the last one.
+    Trained
 
     Raises
     ------
     ValueError
         The training loss is no longer finite.
     """
-    clock = clock or Clock()
-    best = Checkpoint(network, patience)
-    rates = repeat(1.0) if evaluate else falling(max_epochs * len(batches))
-    history: History = {key: [] for key in ("epoch", "seconds", "train_loss", "eval_loss")}
-    with progress(max_epochs * len(batches), show=show) as bar:
-        for epoch in range(max_epochs):
-            train_loss = _run_epoch(network, batches, loss, optimizer, rates, clock, bar)
-            if not math.isfinite(train_loss):
-                raise ValueError(
-                    f"the training loss became {train_loss} in epoch {epoch}; try a smaller learning_rate."
-                )
-            with optimizer.average.in_place():
-                eval_loss = evaluate() if evaluate else float("nan")
-                best.update(epoch, eval_loss)
-            _record(history, epoch, clock.seconds, train_loss, eval_loss)
-            bar.set_postfix_str(_describe(epoch, max_epochs, train_loss, eval_loss), refresh=False)
-            if clock.over or (evaluate and best.exhausted):
+    network, budget = training.network, training.budget
+    best = Checkpoint(network, training.patience)
+    n_steps = training.max_epochs * len(training.batches)
+    rates = repeat(1.0) if training.evaluate else falling(n_steps)
+    curve: LearningCurve = {key: [] for key in ("epoch", "seconds", "train_loss", "eval_loss")}
+    training.optimizer.average.restart()
+    with progress(n_steps, show=training.show) as bar:
+        for epoch in range(training.max_epochs):
+            network.train()
+            losses = []
+            for batch, rate in zip(training.batches, rates):
+                loss = training.loss(batch)
+                training.optimizer.step(loss, rate)
+                losses.append(loss.detach())
+                bar.update()
+                if budget.over:
+                    break
+            train_loss = _finite_mean(losses, epoch)
+            eval_loss = _validate(training, best, epoch)
+            _record(curve, epoch, budget.seconds, train_loss, eval_loss)
+            bar.set_postfix_str(
+                _describe(epoch, training.max_epochs, train_loss, eval_loss), refresh=False
+            )
+            if budget.over or (training.evaluate and best.exhausted):
                 break
-    optimizer.average.swap()
+    training.optimizer.average.swap()
     best.restore()
     network.eval()
-    return history, best.epoch if evaluate and best.epoch >= 0 else epoch
+    return Trained(curve, best.epoch if training.evaluate and best.epoch >= 0 else epoch)
 
 
 def falling(n_steps: int) -> Iterator[float]:
-    """Shares of the learning rate from one to zero along a cosine (Loshchilov & Hutter 2017).
+    """Return shares of the learning rate that fall to zero along a cosine (Loshchilov & Hutter 2017).
 
     Examples
     --------
@@ -123,41 +148,28 @@ def falling(n_steps: int) -> Iterator[float]:
     return (0.5 + 0.5 * math.cos(math.pi * step / n_steps) for step in range(n_steps))
 
 
-def _run_epoch(
-    network: nn.Module,
-    batches: Batches,
-    loss: Callable[..., Tensor],
-    optimizer: Optimizer,
-    rates: Iterable[float],
-    clock: Clock,
-    bar: tqdm,
-) -> float:
-    """One pass over the rows, each step at its share of the learning rates; gives their mean loss."""
-    network.train()
-    losses = []
-    for batch, rate in zip(batches, rates):
-        value = loss(*batch)
-        value.backward()
-        clip_gradients(network)
-        optimizer.step(rate)
-        losses.append(value.detach())
-        bar.update()
-        if clock.over:
-            break
-    return float(torch.stack(losses).mean())
+def _finite_mean(losses: list[Tensor], epoch: int) -> float:
+    mean = float(torch.stack(losses).mean())
+    if not math.isfinite(mean):
+        raise ValueError(
+            f"The training loss became {mean} in epoch {epoch}; try a smaller learning_rate."
+        )
+    return mean
 
 
-def clip_gradients(network: nn.Module) -> None:
-    """Scale the dense gradients down to :data:`CLIP`; those of sparse tables are bounded by Adam's own step."""
-    dense = [p for p in network.parameters() if p.grad is not None and not p.grad.is_sparse]
-    nn.utils.clip_grad_norm_(dense, CLIP)
+def _validate(training: Training, best: Checkpoint, epoch: int) -> float:
+    """Return the validation loss of the averaged weights, and keep them if they are the best so far."""
+    with training.optimizer.average.in_place():
+        loss = training.evaluate() if training.evaluate else float("nan")
+        best.update(epoch, loss)
+    return loss
 
 
-def _record(history: History, *values: float) -> None:
-    for curve, value in zip(history.values(), values):
-        curve.append(value)
+def _record(curve: LearningCurve, *values: float) -> None:
+    for entries, value in zip(curve.values(), values):
+        entries.append(value)
 
 
 def _describe(epoch: int, max_epochs: int, train_loss: float, eval_loss: float) -> str:
-    evaluated = "" if eval_loss != eval_loss else f", eval {eval_loss:.4f}"
-    return f"epoch {epoch + 1}/{max_epochs}, loss {train_loss:.4f}{evaluated}"
+    validation = "" if math.isnan(eval_loss) else f", validation {eval_loss:.4f}"
+    return f"epoch {epoch + 1}/{max_epochs}, loss {train_loss:.4f}{validation}"

@@ -1,17 +1,21 @@
-"""Optimisers: fused AdamW for dense weights, row-sparse Adam for large tables, and the average of their steps."""
+"""Optimisers: fused AdamW for dense weights, row-sparse Adam for large tables, weight averaging."""
 
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tabemb.training.average import WeightAverage
 
+CLIP = 1.0
+"""Largest norm of the gradients of a step; larger ones are scaled down to it."""
+
 
 class Optimizer:
-    """AdamW and, where a module says ``is_sparse``, SparseAdam, and the average of their weights (`WeightAverage`).
+    """AdamW, SparseAdam for modules that are ``is_sparse``, and the average of the weights.
 
-    Weight decay acts on the matrices of the backbone alone: tables have their own prior, biases and scales none.
+    Weight decay acts on the matrices of the backbone alone: tables have their own prior, biases and
+    scales none.
 
     Parameters
     ----------
@@ -27,6 +31,7 @@ class Optimizer:
     def __init__(
         self, network: nn.Module, learning_rate: float, weight_decay: float, table_rate: float = 1.0
     ) -> None:
+        self.network = network
         sparse, tables, plain, decayed = _sort_parameters(network)
         dense = [
             {"params": tables, "lr": learning_rate * table_rate, "weight_decay": 0.0},
@@ -44,8 +49,10 @@ class Optimizer:
             )
         self.average = WeightAverage([*sparse, *tables, *plain, *decayed])
 
-    def step(self, rate: float = 1.0) -> None:
-        """One update of the weights, at this share of the learning rates, and of their average."""
+    def step(self, loss: Tensor, rate: float = 1.0) -> None:
+        """Take a step down the gradients of a loss, at this share of the learning rates."""
+        loss.backward()
+        clip_gradients(self.network)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group.setdefault("initial_lr", group["lr"])
@@ -55,8 +62,14 @@ class Optimizer:
             optimizer.zero_grad(set_to_none=True)
 
 
+def clip_gradients(network: nn.Module) -> None:
+    """Scale the dense gradients down to :data:`CLIP`; Adam itself bounds those of sparse tables."""
+    dense = [p for p in network.parameters() if p.grad is not None and not p.grad.is_sparse]
+    nn.utils.clip_grad_norm_(dense, CLIP)
+
+
 def _sort_parameters(network: nn.Module) -> list[list[nn.Parameter]]:
-    """Parameters of sparse tables, of other tables, without weight decay, with weight decay."""
+    """Return the parameters by kind: sparse tables, other tables, without decay, with decay."""
     kinds: list[list[nn.Parameter]] = [[], [], [], []]
     for module in network.modules():
         is_table = hasattr(module, "is_sparse")

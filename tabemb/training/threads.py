@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import joblib
-import psutil
 import torch
 from joblib.parallel import get_active_backend
 
@@ -27,8 +26,8 @@ def _in_child_process() -> bool:
 def n_threads(n_jobs: int | None) -> int:
     """Threads for ``n_jobs``: None takes one inside a joblib worker, else the free cores, -1 every core.
 
-    Free are the cores without the load of the last minute: two threads that wait for one core are many times slower
-    than one. Never more than torch was given.
+    Free are the cores without the load of the last minute: two threads that wait for one core are many
+    times slower than one. Never more than torch was given.
 
     Examples
     --------
@@ -37,11 +36,19 @@ def n_threads(n_jobs: int | None) -> int:
     """
     if n_jobs is not None and n_jobs > 0:
         return n_jobs
-    n_cores = joblib.cpu_count()
+    n_cores: int = joblib.cpu_count()
     if n_jobs is None:
-        free = 1 if is_nested() else n_cores - round(psutil.getloadavg()[0])
+        free = 1 if is_nested() else n_cores - round(_load())
         return max(1, min(torch.get_num_threads(), free))
     return max(1, n_cores + 1 + n_jobs)
+
+
+def _load() -> float:
+    """Return the load of the last minute in cores, 0 where the platform does not say."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):  # Windows has no load average
+        return 0.0
 
 
 @contextmanager

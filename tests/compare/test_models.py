@@ -49,9 +49,9 @@ def test_dummy_is_the_mean(regression):
 
 
 def test_names_and_parameters_are_checked(regression):
-    with pytest.raises(ValueError, match="model must be one of embedding, lightgbm"):
+    with pytest.raises(ValueError, match=r"got 'xgboots' \(there are 'embedding', 'lightgbm'"):
         build_model(ModelSpec("xgboots"), "regression", regression.X)
-    with pytest.raises(ValueError, match="has no parameter 'num_leafs'; did you mean num_leaves"):
+    with pytest.raises(ValueError, match=r"has no parameter 'num_leafs' \(did you mean 'num_leaves'"):
         build_model(ModelSpec("lightgbm", {"num_leafs": 3}), "regression", regression.X)
     with pytest.raises(ValueError, match=r"RandomForestRegressor has no parameter 'trees'"):
         build_model(ModelSpec("random_forest", {"trees": 3}), "regression", regression.X)

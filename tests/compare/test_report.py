@@ -12,8 +12,8 @@ from matplotlib.text import Text
 from rich.console import Console
 
 from tabemb.compare import Protocol, figure_html, print_report, render_html, run, verdicts, write_report
-from tabemb.compare.figures import decimals, draw_time, plot_curves
-from tabemb.compare.table import choose_reference
+from tabemb.compare.figures import draw_time, plot_curves
+from tabemb.compare.table import choose_reference, decimals
 
 PROTOCOL = Protocol("kfold", folds=3)
 
@@ -26,7 +26,7 @@ def results(regression, tmp_path):
         model="gone", status="failed", error="ValueError: <no>", rmse=None
     )
     curves = '{"epoch": [0, 1, 2], "train_loss": [3, 2, 1], "eval_loss": [3, 2.5, 2.7]}'
-    cells.loc[cells["model"] == "lightgbm", "history"] = curves
+    cells.loc[cells["model"] == "lightgbm", "learning_curve"] = curves
     return pd.concat([cells, gone.astype(cells.dtypes)], ignore_index=True)
 
 
@@ -128,5 +128,5 @@ def test_the_reference_is_the_net_where_there_is_one(results):
         choose_reference(results.replace({"model": {"linear": "embedding(dim=3)"}}))
         == "embedding(dim=3)"
     )
-    with pytest.raises(ValueError, match="reference must be one of"):
+    with pytest.raises(ValueError, match="reference must be a model of the comparison; got 'net'"):
         choose_reference(results, "net")

@@ -77,11 +77,16 @@ def test_published_fold_columns(regression):
 
 
 def test_what_is_lacking_is_named(binary, regression):
-    with pytest.raises(ValueError, match="needs a time column: data set 'planted_binary' names none"):
+    with pytest.raises(
+        ValueError, match="needs a time column, and data set 'planted_binary' names none"
+    ):
         make_splits(binary, Protocol("time"))
     with pytest.raises(ValueError, match="needs a group column"):
         make_splits(binary, Protocol("grouped", folds=2))
-    with pytest.raises(ValueError, match="time: column 'day' of 'planted' has 1 missing values"):
+    with pytest.raises(
+        ValueError,
+        match="time: column 'day' of data set 'planted' must be complete; it has 1 missing values",
+    ):
         make_splits(
             replace(regression, time=regression.time.where(regression.time.index > 0)), Protocol("time")
         )
@@ -91,9 +96,10 @@ def test_what_is_lacking_is_named(binary, regression):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"kind": "cv"}, "kind must be one of"), ({"kind": "kfold", "folds": 1}, "kfold needs folds >= 2"),
-     ({"test_size": 1.5}, r"test_size must lie between 0 and 1, got 1\.5"),
-     ({"kind": "time", "folds": 5, "test_size": 0.2}, "must stay below 1")],
+    [({"kind": "cv"}, r"there is no kind 'cv' \(the kinds are"),
+     ({"kind": "kfold", "folds": 1}, "'kfold' needs folds >= 2"),
+     ({"test_size": 1.5}, r"test_size must be above 0 and below 1; got 1\.5"),
+     ({"kind": "time", "folds": 5, "test_size": 0.2}, "needs folds \\* test_size below 1")],
 )  # fmt: skip
 def test_impossible_protocols_are_refused(options, message):
     with pytest.raises(ValueError, match=message):

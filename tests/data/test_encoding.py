@@ -24,7 +24,7 @@ def test_numbers_are_centred_on_the_median_in_units_of_the_quartiles():
 
 
 def test_a_number_that_is_nearly_always_zero_is_scaled_by_its_range():
-    scale = Scale.learn(np.array([0.0] * 9 + [10.0]), None, 8)
+    scale = Scale.from_values(np.array([0.0] * 9 + [10.0]), None, 8)
     assert (scale.center, scale.unit) == (0.0, 5.0)
 
 
@@ -76,7 +76,7 @@ def test_times_are_elapsed_days_whatever_the_unit_or_zone():
         assert days.tolist() == [0, 1, 4]
 
 
-def test_the_calendar_of_a_time_zone_is_its_own():
+def test_the_calendar_of_a_datetime_is_that_of_its_time_zone():
     at = (
         pd.to_datetime(["2019-12-31 20:00", "2020-02-01 20:00"])
         .tz_localize("UTC")
@@ -91,12 +91,12 @@ def test_a_date_that_cannot_be_read_names_column_value_and_row():
         infer_schema(to_arrow(pd.DataFrame({"at": ["2020-01-01", "soon"]})), {"at": "datetime"})
 
 
-def test_columns_are_found_by_name_and_others_are_left_alone():
+def test_columns_are_matched_by_name_and_new_ones_are_ignored():
     frame = pd.DataFrame({"a.b": ["x", "y"], "n": [1.0, 2.0]})
     encoder = encoder_of(frame)
     turned = frame.assign(extra=1)[["n", "extra", "a.b"]]
-    for expected, found in zip(encoder.transform(to_arrow(frame)), encoder.transform(to_arrow(turned))):
-        np.testing.assert_array_equal(expected, found)
+    for expected, actual in zip(encoder.transform(to_arrow(frame)), encoder.transform(to_arrow(turned))):
+        np.testing.assert_array_equal(actual, expected)
 
 
 def test_a_missing_column_is_named():

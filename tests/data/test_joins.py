@@ -1,4 +1,5 @@
 import datetime as dt
+from inspect import signature
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from tabemb.data import joins
+from tabemb.data import logs
 from tabemb.data.aggregates import AggregateJoiner
 from tabemb.data.frames import to_arrow
 from tabemb.data.joins import HistoryJoiner
@@ -41,14 +42,14 @@ def history(rows=ROWS, log=LOG, **kwargs):
 
 
 def naive(log, rows, max_events=None, window=None):
-    """What a loop over the rows gives: indices into the log."""
-    found = []
+    """A loop over the rows: positions in the log."""
+    histories = []
     for who, today in zip(rows["who"], rows["today"]):
-        own = [i for i, (w, t) in enumerate(zip(log["who"], log["at"])) if w == who and t < today]
-        own = [i for i in own if window is None or log["at"][i] >= today - window]
-        own.sort(key=lambda i: log["at"][i])  # stable
-        found.append(own if max_events is None else own[-max_events:])
-    return found
+        events = [i for i, (w, t) in enumerate(zip(log["who"], log["at"])) if w == who and t < today]
+        events = [i for i in events if window is None or log["at"][i] >= today - window]
+        events.sort(key=lambda i: log["at"][i])  # stable
+        histories.append(events if max_events is None else events[-max_events:])
+    return histories
 
 
 def test_events_before_the_cutoff_in_time_order_and_none_at_it():
@@ -84,13 +85,13 @@ LOGS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 6)), min_size=1
 @settings(deadline=None)
 @given(LOGS, LOGS, st.one_of(st.none(), st.integers(1, 3)), st.one_of(st.none(), st.integers(1, 4)))
 def test_no_event_at_or_after_the_cutoff_ever_enters_and_none_before_it_is_left_out(
-    events, asked, max_events, window
+    events, cutoffs, max_events, window
 ):
     log = pd.DataFrame(events, columns=["who", "at"]).assign(place=range(len(events)))
-    rows = pd.DataFrame(asked, columns=["who", "today"])
+    rows = pd.DataFrame(cutoffs, columns=["who", "today"])
     expected = naive(log, rows, max_events, window)
-    found = history(rows, log, max_events=max_events, window=window)
-    assert [[event["place"] for event in row] for row in found] == expected
+    histories = history(rows, log, max_events=max_events, window=window)
+    assert [[event["place"] for event in row] for row in histories] == expected
     counts = AggregateJoiner(
         log, entity="who", time="at", cutoff="today", max_events=max_events, windows=[window]
     ).fit_transform(rows)
@@ -143,7 +144,7 @@ def test_times_of_every_kind_are_compared_exactly(times, cutoffs, expected):
         ({"name": "who"}, "X has a column 'who' already"),
         ({"max_events": 0}, "max_events must be a whole number >= 1 or None; got 0"),
         ({"window": "soon"}, "window must be a span of time such as '7d' or '12h'; got 'soon'"),
-        ({"window": "-1d"}, "window must be longer than nothing"),
+        ({"window": "-1d"}, "window must be longer than zero"),
         ({"window": "1d", "cutoff": None}, "name the cutoff's column too"),
     ],
 )
@@ -197,15 +198,15 @@ def test_aggregates_are_what_pandas_gives():
         }
     )
     joiner = AggregateJoiner(log, entity="who", time="at", cutoff="today", windows=["2d", None], top_k=2)
-    found = joiner.fit_transform(rows)
-    assert found.columns.tolist() == joiner.get_feature_names_out().tolist()
+    joined = joiner.fit_transform(rows)
+    assert joined.columns.tolist() == joiner.get_feature_names_out().tolist()
     assert joiner.levels_ == {"what": ["x", "y"]}
     for i, (who, today) in rows.iterrows():
         for window, suffix in [(pd.Timedelta("2D"), "_2d"), (None, "")]:
-            own = log[(log["who"] == who) & (log["at"] < today)].sort_values("at", kind="stable")
-            own = own if window is None else own[own["at"] >= today - window]
-            row = {name: found[f"history_{name}{suffix}"][i] for name in EXPECTED}
-            expected = {name: of(own, today, window) for name, of in EXPECTED.items()}
+            events = log[(log["who"] == who) & (log["at"] < today)].sort_values("at", kind="stable")
+            events = events if window is None else events[events["at"] >= today - window]
+            row = {name: joined[f"history_{name}{suffix}"][i] for name in EXPECTED}
+            expected = {name: of(events, today, window) for name, of in EXPECTED.items()}
             assert row == pytest.approx(expected, nan_ok=True), (i, suffix)
 
 
@@ -244,21 +245,14 @@ def _slope(events):
 
 
 def test_the_last_category_is_there_as_a_category():
-    found = AggregateJoiner(LOG, entity="who", time="at", cutoff="today").fit_transform(ROWS)
-    assert found["history_what_last"].astype(object).where(
-        found["history_what_last"].notna(), None
-    ).tolist() == [
-        None,
-        None,
-        "buy",
-        None,
-        None,
-    ]
+    joined = AggregateJoiner(LOG, entity="who", time="at", cutoff="today").fit_transform(ROWS)
+    last = joined["history_what_last"]
+    assert last.astype(object).where(last.notna(), None).tolist() == [None, None, "buy", None, None]
 
 
 def test_chunks_give_what_all_rows_at_once_give(monkeypatch):
     whole = AggregateJoiner(LOG, entity="who", time="at", cutoff="today").fit_transform(ROWS)
-    monkeypatch.setattr(joins, "CHUNK", 2)
+    monkeypatch.setattr(logs, "CHUNK", 2)
     pd.testing.assert_frame_equal(
         AggregateJoiner(LOG, entity="who", time="at", cutoff="today").fit_transform(ROWS), whole
     )
@@ -271,6 +265,22 @@ def test_top_categories_are_those_before_the_cutoffs_of_fit():
     joiner = AggregateJoiner(log, entity="who", time="at", cutoff="today", top_k=1)
     assert joiner.fit(pd.DataFrame({"who": [1], "today": [2]})).levels_ == {"what": ["early"]}
     assert joiner.fit(pd.DataFrame({"who": [1], "today": [9]})).levels_ == {"what": ["late"]}
+
+
+def test_shared_parameters_have_one_default_and_stand_in_both_docstrings():
+    of_history, of_aggregates = (signature(cls).parameters for cls in (HistoryJoiner, AggregateJoiner))
+    shared = of_history.keys() & of_aggregates.keys()
+    assert shared == {"log", "entity", "time", "cutoff", "fields", "max_events", "name"}
+    assert all(of_history[name].default == of_aggregates[name].default for name in shared)
+    for cls in (HistoryJoiner, AggregateJoiner):
+        assert all(f"\n    {name} : " in cls.__doc__ for name in signature(cls).parameters)
+
+
+def test_an_array_has_its_columns_named_and_comes_back_as_pandas():
+    rows = np.array([["ann"], ["eve"]], dtype=object)
+    joined = HistoryJoiner(LOG.rename(columns={"who": "x0"}), entity="x0", time="at").fit_transform(rows)
+    assert joined.columns.tolist() == ["x0", "history"]
+    assert [len(row) for row in joined["history"]] == [3, 0]
 
 
 def test_joiners_clone_and_stand_in_pipelines():

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,14 +8,8 @@ from sklearn.base import clone
 import tabemb
 from tabemb import EventClassifier, EventRegressor
 
-QUICK = {
-    "hidden": (16,),
-    "n_members": 2,
-    "max_epochs": 2,
-    "d_history": 8,
-    "random_state": 0,
-    "n_jobs": 1,
-}
+NETWORK = {"hidden": (16,), "n_members": 2, "d_history": 8}
+QUICK = {**NETWORK, "max_epochs": 2, "random_state": 0, "n_jobs": 1}
 KINDS = ["gru", "lstm", "mean"]
 
 
@@ -30,7 +26,7 @@ def log(n=240, n_entities=12, seed=0):
     )
 
 
-def answers(X, seed=1):
+def targets(X, seed=1):
     return np.random.default_rng(seed).random(len(X)) < 0.5
 
 
@@ -41,15 +37,15 @@ def classifier(**settings):
 
 
 def steps(model, X, y):
-    """What single predictions and updates give, in the order of time."""
-    found = np.full((len(X), 2), np.nan)
+    """Return the probabilities of single predictions in the order of time, with an update after each."""
+    probability = np.full((len(X), 2), np.nan)
     for i in X["at"].argsort(kind="stable"):
-        found[i] = model.predict_proba(X.iloc[[i]])[0]
+        probability[i] = model.predict_proba(X.iloc[[i]])[0]
         model.update(X.iloc[[i]], y[[i]])
-    return found
+    return probability
 
 
-def test_an_answer_that_hangs_on_the_event_before_is_learned():
+def test_a_target_that_depends_on_the_event_before_is_learned():
     rng = np.random.default_rng(0)
     n = 3000
     X = pd.DataFrame(
@@ -61,15 +57,17 @@ def test_an_answer_that_hangs_on_the_event_before_is_learned():
     )
     y = (X.groupby("who")["what"].shift() == "a").to_numpy()
     known = X["who"] < 120
-    model = EventClassifier(entity="who", time="at", hidden=(32,), n_members=1, d_history=16, max_epochs=20,
-                            learning_rate=0.01, random_state=0, n_jobs=1)  # fmt: skip
+    model = EventClassifier(
+        entity="who", time="at", hidden=(32,), n_members=1, d_history=16, max_epochs=20,
+        learning_rate=0.01, random_state=0, n_jobs=1,
+    )  # fmt: skip
     model.fit(X[known], y[known])
-    found = model.replay_proba(X[~known], y[~known])
-    assert (model.classes_[found.argmax(1)] == y[~known]).mean() > 0.99
+    probability = model.replay_proba(X[~known], y[~known])
+    assert (model.classes_[probability.argmax(1)] == y[~known]).mean() > 0.99
     assert set(model.spaces_) == {"what", "earlier.answer"}
 
 
-def test_earlier_answers_are_known_and_learned():
+def test_earlier_targets_are_inputs():
     rng = np.random.default_rng(0)
     skill = np.repeat(rng.choice([0.1, 0.9], 200), 15)
     X = pd.DataFrame({"who": np.repeat(np.arange(200), 15), "at": np.tile(np.arange(15), 200)})
@@ -78,20 +76,20 @@ def test_earlier_answers_are_known_and_learned():
     model = EventClassifier(
         entity="who", time="at", hidden=(32,), n_members=1, max_epochs=10, random_state=0, n_jobs=1
     )
-    found = model.fit(X[known], y[known]).replay_proba(X[~known], y[~known])[:, 1]
+    probability = model.fit(X[known], y[known]).replay_proba(X[~known], y[~known])[:, 1]
     late = X.loc[~known, "at"].to_numpy() >= 5
-    assert np.abs(found - skill[~known])[late].mean() < 0.08
+    assert np.abs(probability - skill[~known])[late].mean() < 0.08
     first = X.loc[~known, "at"].to_numpy() == 0
-    assert np.ptp(found[first]) < 1e-5  # nothing is known of anybody
+    assert np.ptp(probability[first]) < 1e-5  # all entities are alike yet
 
 
 @pytest.mark.parametrize(("history", "n_networks"), [*((kind, 1) for kind in KINDS), ("gru", 2)])
 def test_kept_states_go_on_as_if_the_whole_sequence_were_read_again(history, n_networks):
     X = log()
-    y = answers(X)
+    y = targets(X)
     model = classifier(history=history, n_networks=n_networks).fit(X, y)
     after = log(40, 16, seed=3).assign(at=lambda d: d["at"] + pd.Timedelta("100D"))
-    later = answers(after, 4)
+    later = targets(after, 4)
     replayed = model.replay_proba(after, later)
     np.testing.assert_allclose(steps(model, after, later), replayed, rtol=1e-5, atol=1e-6)
 
@@ -101,9 +99,9 @@ def test_kept_states_go_on_as_if_the_whole_sequence_were_read_again(history, n_n
 
 
 @pytest.mark.parametrize("history", KINDS)
-def test_order_of_rows_other_entities_and_later_events_change_no_answer(history):
+def test_order_of_rows_other_entities_and_later_events_change_no_prediction(history):
     X = log(seed=5)
-    y = answers(X)
+    y = targets(X)
     model = classifier(history=history).fit(X, y)
     model.forget()
     whole = model.replay_proba(X, y)
@@ -122,7 +120,7 @@ def test_order_of_rows_other_entities_and_later_events_change_no_answer(history)
 
 def test_an_event_does_not_see_its_own_outcome_and_later_ones_do():
     X = log()
-    y = answers(X)
+    y = targets(X)
     model = classifier().fit(X, y)
     model.forget()
     before = model.replay_proba(X, y)
@@ -133,14 +131,14 @@ def test_an_event_does_not_see_its_own_outcome_and_later_ones_do():
     after = model.replay_proba(other, flipped)
     assert after[i] == pytest.approx(before[i], rel=1e-6)
     changed = np.abs(after - before).max(1) > 1e-9
-    own = (X["who"] == "w1") & (X["at"] > X.loc[i, "at"])
-    assert changed[own].mean() > 0.8  # float32 forgets what fades
+    later = (X["who"] == "w1") & (X["at"] > X.loc[i, "at"])
+    assert changed[later].mean() > 0.8  # float32 forgets what fades
     assert not changed[X["who"] != "w1"].any()
 
 
 def test_predict_needs_no_outcome_and_reads_strange_values():
     X = log()
-    model = classifier().fit(X, answers(X))
+    model = classifier().fit(X, targets(X))
     new = pd.DataFrame(
         {
             "who": ["w1", "nobody"],
@@ -156,7 +154,7 @@ def test_predict_needs_no_outcome_and_reads_strange_values():
 
 def test_entities_are_matched_by_value_and_the_states_of_all_kinds_survive_the_file(tmp_path):
     X = log().assign(who=lambda d: d["who"].str[1:].astype(int))
-    y = answers(X)
+    y = targets(X)
     model = classifier().fit(X, y)
     new = X.assign(at=X["at"] + pd.Timedelta("100D")).head(20)
     expected = model.predict_proba(new)
@@ -180,23 +178,23 @@ def test_a_regressor_of_several_numbers():
     assert model.predict(X.assign(at=X["at"] + pd.Timedelta("100D"))).shape == (240, 2)
 
 
-def test_the_defaults_hold_whole_entities_back_and_keep_the_states_of_all():
+def test_the_defaults_hold_out_whole_entities_and_keep_the_states_of_all():
     X = log(600, 60)
-    y = answers(X)
+    y = targets(X)
     model = EventClassifier(
         entity="who", time="at", hidden=(8,), n_members=1, patience=1, random_state=0, n_jobs=1
     )
     model.fit(X, y)
-    assert np.isfinite(model.history_["eval_loss"][0])
-    assert len(model.kept_) == X["who"].nunique()
-    judged = clone(model).set_params(early_stopping=True, max_epochs=2).fit(X, y)
-    assert len(judged.kept_) == X["who"].nunique()
+    assert np.isfinite(model.learning_curve_["eval_loss"][0])
+    assert len(model.source_.states) == X["who"].nunique()
+    stopped = clone(model).set_params(early_stopping=True, max_epochs=2).fit(X, y)
+    assert len(stopped.source_.states) == X["who"].nunique()
     apart = (
         clone(model)
         .set_params(max_epochs=2)
-        .fit(X, y, eval_X=log(100, 5, 7), eval_y=answers(log(100, 5, 7)))
+        .fit(X, y, eval_X=log(100, 5, 7), eval_y=targets(log(100, 5, 7)))
     )
-    assert np.isfinite(apart.history_["eval_loss"]).all()
+    assert np.isfinite(apart.learning_curve_["eval_loss"]).all()
 
 
 @pytest.mark.parametrize(
@@ -212,12 +210,12 @@ def test_the_defaults_hold_whole_entities_back_and_keep_the_states_of_all():
 def test_a_wrong_setting_is_named(change, error):
     X = log()
     with pytest.raises(ValueError, match=error):
-        classifier(**change).fit(X, answers(X))
+        classifier(**change).fit(X, targets(X))
 
 
 def test_wrong_events_are_named():
     X = log()
-    y = answers(X)
+    y = targets(X)
     with pytest.raises(
         ValueError, match="'who' must name an entity in every row; it is missing in row 2"
     ):
@@ -230,12 +228,47 @@ def test_wrong_events_are_named():
     with pytest.raises(ValueError, match="X lacks column 'tries'"):
         model.update(X.drop(columns="tries"), y)
     with pytest.raises(
-        ValueError, match=r"'at' holds 2019.* in row 0, but a later event of 'w1' was taken in before"
+        ValueError, match=r"'at' holds 2019.* in row 0, but a later event of 'w1' was read before"
     ):
         model.update(X[X["who"] == "w1"].assign(at=pd.Timestamp("2019")), y[X["who"] == "w1"])
 
 
-def test_recurrences_tell_what_a_recurrent_net_has_not_learned():
+@pytest.mark.parametrize("fault", ["infinite number", "earlier time", "missing target", "interrupt"])
+def test_a_refused_update_changes_nothing(fault, monkeypatch):
+    X = log()
+    y = targets(X).astype(object)
+    model = classifier().fit(X, targets(X))
+    pickled = pickle.dumps(model)
+    later = X.assign(at=X["at"] + pd.Timedelta("100D"))
+    if fault == "infinite number":
+        later.loc[len(X) - 1, "hard"] = np.inf
+    elif fault == "earlier time":
+        later.loc[len(X) - 1, "at"] = pd.Timestamp("2019")
+    elif fault == "missing target":
+        y[-1] = None
+    else:
+        monkeypatch.setattr("tabemb.network.model.TabularNetwork.advance", interrupt)
+    with pytest.raises((ValueError, KeyboardInterrupt)):
+        model.update(later, y)
+    assert pickle.dumps(model) == pickled
+
+
+def interrupt(*args):
+    raise KeyboardInterrupt
+
+
+def test_one_column_may_name_the_entity_and_the_time():
+    """Each entity has one moment then; the other columns and their earlier values are all there."""
+    X = log()[["hard", "what"]].assign(day=lambda d: np.arange(len(d)) % 7)
+    model = EventClassifier(entity="day", time="day", **QUICK).fit(X, targets(X))
+    fields = model.encoder_.schema.histories["earlier"]
+    assert [field.name for field in fields.numbers] == ["earlier.hard", "earlier.gap"]
+    assert [field.name for field in fields.categorical] == ["earlier.what", "earlier.answer"]
+    alone = EventClassifier(entity="day", time="day", **QUICK).fit(X[["day"]], targets(X))
+    assert np.isfinite(alone.predict_proba(X[["day"]])).all()
+
+
+def test_encounters_add_what_a_recurrent_net_has_not_learned():
     rng = np.random.default_rng(0)
     n, n_entities = 4000, 80
     X = pd.DataFrame({"who": rng.integers(n_entities, size=n).astype(str), "at": np.arange(n)})
@@ -248,20 +281,18 @@ def test_recurrences_tell_what_a_recurrent_net_has_not_learned():
     seen = (X.groupby(["who", "what"]).cumcount() > 0).to_numpy()[held]
     settings = {"max_epochs": 6, "n_members": 1, "hidden": (32,), "d_history": 8, "n_pairs": 0}
     accuracy = {}
-    for recurrences in (True, False):
-        model = classifier(**settings, outcome_fields=(), recurrences=recurrences).fit(
-            X[~held], y[~held]
-        )
+    for encounters in (True, False):
+        model = classifier(**settings, outcome_fields=(), encounters=encounters).fit(X[~held], y[~held])
         right = model.replay_proba(X[held], y[held]).argmax(1) == y[held]
-        accuracy[recurrences] = right[seen].mean()
+        accuracy[encounters] = right[seen].mean()
     assert accuracy[True] > 0.98
     assert accuracy[False] < 0.8
 
 
-def test_a_name_that_recurrences_need_is_refused():
+def test_a_name_that_encounters_need_is_refused():
     X = log().rename(columns={"tries": "what.count"})
     with pytest.raises(ValueError, match=r"X has a column 'what.count', a name that is needed"):
-        EventClassifier(entity="who", time="at", max_epochs=1).fit(X, answers(X))
+        EventClassifier(entity="who", time="at", max_epochs=1).fit(X, targets(X))
 
 
 def walks(n_items=120, n_sessions=120, length=8, seed=0):
@@ -283,8 +314,8 @@ def test_the_next_of_many_items_is_found_and_the_items_have_vectors(tmp_path, mo
     monkeypatch.setattr("tabemb.targets.N_DRAWN", 16)
     X, items = walks()
     model = EventClassifier(
-        entity="who", time="at", history="mean", hidden=(64,), n_members=2, max_epochs=30, learning_rate=0.01,
-        random_state=0, n_jobs=1,
+        entity="who", time="at", history="mean", hidden=(64,), n_members=2, max_epochs=30,
+        learning_rate=0.01, random_state=0, n_jobs=1,
     )  # fmt: skip
     model.fit(X, items)
     later, theirs = walks(n_sessions=60, seed=2)

@@ -11,14 +11,8 @@ from tabemb import EmbeddingClassifier, EmbeddingRegressor, Table
 from tabemb.data.joins import HistoryJoiner
 from tabemb.network.history import HISTORY_ENCODERS, HistoryEncoder
 
-QUICK = {
-    "hidden": (16,),
-    "n_members": 2,
-    "max_epochs": 2,
-    "d_history": 8,
-    "random_state": 0,
-    "n_jobs": 1,
-}
+NETWORK = {"hidden": (16,), "n_members": 2, "d_history": 8}
+QUICK = {**NETWORK, "max_epochs": 2, "random_state": 0, "n_jobs": 1}
 EVENTS = [{"city": "Bonn", "paid": 2.5}, {"city": "Rome", "paid": None}]
 
 
@@ -44,7 +38,7 @@ def patterns(n, longest, pattern):
 
 def test_a_gru_sees_the_order_that_a_bag_cannot():
     X, y = patterns(2400, 9, "110")
-    learn, held_out = slice(2000), slice(2000, None)
+    train, test = slice(2000), slice(2000, None)
     share = {}
     for history in ("gru", "mean"):
         settings = {
@@ -57,7 +51,7 @@ def test_a_gru_sees_the_order_that_a_bag_cannot():
         model = EmbeddingClassifier(
             **settings, max_epochs=25, learning_rate=0.01, random_state=0, n_jobs=1
         )
-        share[history] = (model.fit(X[learn], y[learn]).predict(X[held_out]) == y[held_out]).mean()
+        share[history] = (model.fit(X[train], y[train]).predict(X[test]) == y[test]).mean()
     assert share["gru"] > 0.99
     assert share["mean"] < 0.9
 
@@ -80,7 +74,7 @@ def test_counts_of_events_are_learned(history):
     assert model.fit(X[:600], y[:600]).score(X[600:], y[600:]) > 0.95
 
 
-def test_other_rows_their_order_and_the_size_of_the_batch_change_no_answer(trips):
+def test_other_rows_their_order_and_the_size_of_the_batch_change_no_prediction(trips):
     X, y = trips
     model = EmbeddingRegressor(**QUICK).fit(X, y)
     together = model.predict(X)
@@ -92,7 +86,7 @@ def test_other_rows_their_order_and_the_size_of_the_batch_change_no_answer(trips
     np.testing.assert_allclose(many.reshape(30, -1), np.tile(together, (30, 1)), rtol=1e-5, atol=1e-5)
 
 
-def test_later_events_change_no_answer(trips):
+def test_later_events_change_no_prediction(trips):
     _, y = trips
     rng = np.random.default_rng(2)
     log = pd.DataFrame(
@@ -107,7 +101,7 @@ def test_later_events_change_no_answer(trips):
     np.testing.assert_array_equal(model.predict(before), model.predict(after))
 
 
-def test_empty_missing_unseen_and_very_long_histories_have_answers(trips):
+def test_empty_missing_unseen_and_very_long_histories_have_predictions(trips):
     X, y = trips
     model = EmbeddingRegressor(**QUICK).fit(X, y)
     strange = [
@@ -118,11 +112,11 @@ def test_empty_missing_unseen_and_very_long_histories_have_answers(trips):
         EVENTS * 50_000,
     ]
     rows = pd.DataFrame({"home": "Bonn", "trips": strange})
-    found = model.predict(rows)
-    assert np.isfinite(found).all()
-    assert found[0] == found[1]
+    predictions = model.predict(rows)
+    assert np.isfinite(predictions).all()
+    assert predictions[0] == predictions[1]
     cut = pd.DataFrame({"home": ["Bonn"], "trips": [EVENTS * 250]})
-    np.testing.assert_allclose(model.predict(cut), found[[4]], rtol=1e-9)  # the newest 500
+    np.testing.assert_allclose(model.predict(cut), predictions[[4]], rtol=1e-9)  # the newest 500
 
 
 def test_all_histories_empty_or_all_fields_missing(trips):
@@ -228,12 +222,15 @@ def test_other_fields_than_in_fit_are_errors(trips):
 
 
 def test_batches_hold_rows_of_like_length():
+    from tabemb.network.inputs import Kept
     from tabemb.training.batches import Batches
 
     lengths = torch.from_numpy(np.random.default_rng(0).geometric(0.02, 4000))
-    batches = list(Batches([torch.arange(4000)], 50, torch.Generator().manual_seed(0), lengths=lengths))
-    assert sorted(torch.cat([rows for (rows,) in batches]).tolist()) == list(range(4000))
-    padded = sum(50 * int(lengths[rows].max()) for (rows,) in batches)
+    source = Kept(torch.zeros(4000, 0), torch.arange(4000))
+    generator = torch.Generator().manual_seed(0)
+    batches = [batch.counts for batch in Batches(source, 50, generator, lengths=lengths)]
+    assert sorted(torch.cat(batches).tolist()) == list(range(4000))
+    padded = sum(50 * int(lengths[rows].max()) for rows in batches)
     assert padded < 1.7 * int(lengths.sum())
     plain = sum(50 * int(part.max()) for part in lengths.split(50))
     assert plain > 3 * int(lengths.sum())
@@ -250,7 +247,7 @@ def test_an_encoder_of_ones_own_is_a_class_and_a_line(trips, monkeypatch):
 
     monkeypatch.setitem(HISTORY_ENCODERS, "counted", Counted)
     X, y = trips
-    found = EmbeddingRegressor(**QUICK | {"max_epochs": 60}, history="counted").fit(X, y).predict(X)
-    assert np.corrcoef(found, y)[0, 1] > 0.95
+    model = EmbeddingRegressor(**QUICK | {"max_epochs": 60}, history="counted").fit(X, y)
+    assert np.corrcoef(model.predict(X), y)[0, 1] > 0.95
     with pytest.raises(ValueError, match=r"history must be one of .*'counted'; got 'count'"):
         EmbeddingRegressor(history="count").fit(X, y)

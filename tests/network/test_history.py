@@ -9,10 +9,9 @@ from tabemb.network.history import (
     POOLINGS,
     BagOfEvents,
     HistoryNetwork,
-    Prefixes,
-    Ragged,
     SequenceNetwork,
 )
+from tabemb.network.inputs import Prefixes, Ragged
 from tabemb.network.numbers import ScaledNumbers
 from tabemb.network.tables import Tables, TableSpec
 
@@ -41,22 +40,22 @@ def network(kind="gru", pooling="last"):
 
 def test_rows_are_taken_and_split_as_those_of_a_tensor():
     history = ragged()
-    taken = history[torch.tensor([3, 1, 0])]
+    taken = history.take(torch.tensor([3, 1, 0]))
     assert taken.lengths.tolist() == [7, 0, 3]
     assert torch.equal(taken.codes, torch.cat([history.codes[4:11], history.codes[:3]]))
-    parts = history.split(2)
+    parts = history.split([2, 2, 1])
     assert [part.lengths.tolist() for part in parts] == [[3, 0], [1, 7], [2]]
     assert torch.equal(torch.cat([part.numbers for part in parts]), history.numbers)
     assert history.padded(history.numbers).shape == (5, 7, 1)
     assert history.padded(history.numbers)[0, 3:].abs().sum() == 0
 
 
-def test_a_stretch_is_some_neighbours_of_a_rows_own_events():
+def test_a_random_slice_is_consecutive_events_of_its_row():
     torch.manual_seed(0)
     history = Ragged(torch.tensor([0, 0, 1, 10]), torch.arange(10).unsqueeze(1), torch.zeros(10, 0))
     lengths, starts = set(), set()
     for _ in range(300):
-        part = history.stretches()
+        part = history.random_slices()
         assert part.lengths[:2].tolist() == [0, 1]
         assert part.codes[0].tolist() == [0]
         own = part.codes[1:, 0]
@@ -75,10 +74,12 @@ def test_neither_padding_nor_other_rows_change_an_answer(kind, pooling):
     together, _ = net(history, tables)
     assert together.shape == (5, net.dim)
     for i in range(5):
-        alone, _ = net(history[torch.tensor([i])], tables)
+        alone, _ = net(history.take(torch.tensor([i])), tables)
         torch.testing.assert_close(alone[0], together[i], rtol=1e-5, atol=1e-6)
     order = torch.tensor([4, 3, 0, 1, 2])
-    torch.testing.assert_close(net(history[order], tables)[0], together[order], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        net(history.take(order), tables)[0], together[order], rtol=1e-5, atol=1e-6
+    )
     assert not together[1].any()  # no events: nothing, and a count of zero
 
 
@@ -159,7 +160,7 @@ def test_a_sequence_that_was_cut_goes_on_where_its_part_before_ended(kind):
     assert parts.counts.tolist() == [0, 0, 0, 3, 6, 0]
     reader.carry(parts, tables)
     torch.testing.assert_close(reader(parts, tables)[0], expected, rtol=1e-5, atol=1e-6)
-    some = parts[torch.tensor([7, 8, 9])]  # rows of the fourth part
+    some = parts.take(torch.tensor([7, 8, 9]))  # rows of the fourth part
     torch.testing.assert_close(reader(some, tables)[0], expected[7:10], rtol=1e-5, atol=1e-6)
 
 

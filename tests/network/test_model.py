@@ -4,6 +4,7 @@ import torch
 
 from tabemb.network.backbone import MLP
 from tabemb.network.dropout import CellDropout, Dropout, hiding_rates
+from tabemb.network.inputs import RowInputs
 from tabemb.network.model import MemberHeads, TabularNetwork, in_double_precision
 from tabemb.network.numbers import PiecewiseLinearNumbers, ScaledNumbers
 from tabemb.network.tables import Tables, TableSpec
@@ -15,17 +16,18 @@ def network(n_members=3, rate=0.0, hidden=(8,)):
     backbone = MLP(tables.dim + numbers.dim + 4, hidden, 0.0, n_members)
     reads = np.array([[True, False, False], [False, True, True]])
     dropout = CellDropout([np.full(6, rate)] * 2, [True, False], [rate], reads)
-    return TabularNetwork(dropout, tables, numbers, backbone, n_members, torch.tensor([0.5, -0.5]))
+    head = MemberHeads(n_members, backbone.dim, torch.tensor([0.5, -0.5]))
+    return TabularNetwork(dropout, tables, numbers, backbone, head)
 
 
 CODES = torch.tensor([[2, 3], [4, 5], [0, 1]])
 NUMBERS = torch.tensor([[0.5], [1.5], [float("nan")]])
 EFFECTS = torch.tensor([[[0.5, 1.0], [-2.0, 0.3]], [[0.1, 2.0], [9.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
-ROWS = (CODES, NUMBERS, EFFECTS)
+ROWS = RowInputs(CODES, NUMBERS, EFFECTS)
 
 
 def test_shapes_and_finite_answers():
-    answer = network()(*ROWS)
+    answer = network()(ROWS)
     assert answer.outputs.shape == (3, 3, 2)
     assert answer.hidden.shape == (3, 3, 8)
     assert answer.outputs.isfinite().all()
@@ -34,32 +36,32 @@ def test_shapes_and_finite_answers():
 
 def test_permuting_rows_permutes_answers():
     net, order = network().eval(), torch.tensor([2, 0, 1])
-    torch.testing.assert_close(net(*(part[order] for part in ROWS)).outputs, net(*ROWS).outputs[order])
+    torch.testing.assert_close(net(ROWS.take(order)).outputs, net(ROWS).outputs[order])
 
 
 def test_one_member_is_a_plain_mlp_and_several_differ():
     assert network(n_members=1).backbone.member_scale is None
-    first, second, _ = network()(*ROWS).outputs.unbind(1)
+    first, second, _ = network()(ROWS).outputs.unbind(1)
     assert not torch.allclose(first, second)
 
 
 def test_double_precision_answers_the_same_whatever_stands_beside_a_row():
     net = network(hidden=(64, 64)).eval()
     precise = in_double_precision(net)
-    whole = precise(CODES, NUMBERS.double(), EFFECTS.double()).outputs
-    torch.testing.assert_close(whole.float(), net(*ROWS).outputs)
+    whole = precise(ROWS.double()).outputs
+    torch.testing.assert_close(whole.float(), net(ROWS).outputs)
     for i in range(3):
-        alone = precise(CODES[[i]], NUMBERS[[i]].double(), EFFECTS[[i]].double())
+        alone = precise(ROWS.take(torch.tensor([i])).double())
         torch.testing.assert_close(alone.outputs[0], whole[i], rtol=1e-12, atol=0)
 
 
 def test_double_precision_follows_the_weights_and_leaves_them_as_they_are():
     net = network().eval()
-    before = in_double_precision(net)(CODES, NUMBERS.double(), EFFECTS.double()).outputs
+    before = in_double_precision(net)(ROWS.double()).outputs
     assert in_double_precision(net) is in_double_precision(net)
     with torch.no_grad():
         net.head.bias += 1.0
-    after = in_double_precision(net)(CODES, NUMBERS.double(), EFFECTS.double()).outputs
+    after = in_double_precision(net)(ROWS.double()).outputs
     torch.testing.assert_close(after, before + 1.0)
     assert {weight.dtype for weight in net.parameters()} == {torch.float32}
 
@@ -117,13 +119,13 @@ def test_rare_categories_are_hidden_more():
 
 
 def test_column_weights_are_what_the_first_layer_makes_of_each_column():
-    """Two rows that differ in one column differ before the first nonlinearity by the weights times the vectors."""
+    """Two rows that differ in one column differ before the first nonlinearity by the weights times the
+    vectors."""
     torch.manual_seed(0)
     tables = Tables([TableSpec(5, 2, np.zeros(5)), TableSpec(9, 4, np.zeros(9))], table_of=[1, 0, 1])
     backbone = MLP(tables.dim, (6,), 0.0, n_members=3)
-    network = TabularNetwork(
-        CellDropout([], [], []), tables, ScaledNumbers([]), backbone, 3, torch.zeros(1)
-    )
+    head = MemberHeads(3, backbone.dim, torch.zeros(1))
+    network = TabularNetwork(CellDropout([], [], []), tables, ScaledNumbers([]), backbone, head)
     a, b = torch.tensor([[1, 2, 3]]), torch.tensor([[1, 4, 3]])
     read = [
         (tables(codes)[0].unsqueeze(1) * backbone.member_scale) @ backbone.layers[0].weight.T

@@ -7,14 +7,14 @@ from tabemb.network.numbers import NUMBER_ENCODINGS, PiecewiseLinearNumbers, Sca
 EDGES = [np.array([0.0, 1.0, 3.0]), np.array([-1.0, 1.0])]
 
 
-def test_piecewise_linear_is_how_far_the_value_came_through_each_bin():
+def test_piecewise_linear_terms_are_the_shares_of_the_bins_below_the_value():
     encoding = PiecewiseLinearNumbers(EDGES, d_number=1)
     assert encoding.long.tolist() == [0]
     terms = encoding.embedded.expand(torch.tensor([[2.0], [-5.0]]))
     assert terms.tolist() == [[[1.0, 0.5]], [[0.0, 0.0]]]
 
 
-def test_a_number_of_few_bins_gives_them_as_they_are():
+def test_a_number_of_few_bins_gives_the_shares_themselves():
     encoding = PiecewiseLinearNumbers(EDGES, d_number=4)
     out = encoding(torch.tensor([[2.0, 0.0], [-5.0, 9.0], [1.0, float("nan")]]))
     assert out.tolist() == [[1, 0.5, 0.5, 0, 0], [0, 0, 1, 0, 0], [1, 0, 0, 0, 1]]
@@ -30,7 +30,7 @@ def test_no_value_however_extreme_gives_a_large_or_undefined_input(name):
 
 
 @pytest.mark.parametrize("name", NUMBER_ENCODINGS)
-def test_a_missing_number_has_an_answer_of_its_own(name):
+def test_a_missing_number_is_no_zero(name):
     encoding = NUMBER_ENCODINGS[name](EDGES, 8)
     missing, zero = encoding(torch.tensor([[float("nan"), 0.0], [0.0, 0.0]]))
     assert not torch.allclose(missing, zero)

@@ -10,24 +10,16 @@ def spec(n_rows, dim, **kwargs):
     return TableSpec(n_rows, dim, **{"prior": np.zeros(n_rows), **kwargs})
 
 
-def test_packed_tables_answer_as_one_embedding_each():
+def test_packed_tables_read_like_one_embedding_each():
     tables = Tables([spec(5, 2), spec(9, 4), spec(3, 2)], table_of=[0, 1, 2, 0])
     codes = torch.tensor([[4, 8, 2, 0], [1, 0, 0, 3]])
-    found, _ = tables(codes)
+    vectors, _ = tables(codes)
     plain = [nn.Embedding.from_pretrained(tables.vectors(t)) for t in (0, 1, 2)]
-    by_column = [
-        plain[0](codes[:, 0]),
-        plain[1](codes[:, 1]),
-        plain[2](codes[:, 2]),
-        plain[0](codes[:, 3]),
-    ]
-    two, four = (
-        [by_column[i] for i in (0, 2, 3)],
-        [by_column[1]],
-    )  # joined by width, columns in their order
-    torch.testing.assert_close(found, torch.cat([*two, *four], dim=1))
+    by_column = [plain[table](codes[:, c]) for c, table in enumerate([0, 1, 2, 0])]
+    grouped = [by_column[c] for c in (0, 2, 3, 1)]  # tables of one width together
+    torch.testing.assert_close(vectors, torch.cat(grouped, dim=1))
     assert len(tables.groups) == 2
-    assert tables.dim == found.shape[1] == 10
+    assert tables.dim == vectors.shape[1] == 10
 
 
 def test_the_prior_is_the_whole_tables_in_expectation():
@@ -36,14 +28,13 @@ def test_the_prior_is_the_whole_tables_in_expectation():
     codes = torch.tensor([[2], [2], [3], [3], [3], [3]])
     _, penalty = tables(codes)
     vectors = tables.vectors(0)
-    expected = (
-        2 * vectors[2:].square().sum() / 6
-    )  # each category once, whatever its count, over the rows
+    # each category counts once, whatever its number of rows
+    expected = 2 * vectors[2:].square().sum() / 6
     torch.testing.assert_close(penalty.detach().mean(), expected)
     assert not tables.eval()(codes)[1].any()
 
 
-def test_given_vectors_start_where_they_are_and_frozen_ones_stay():
+def test_pretrained_vectors_are_where_training_starts_and_frozen_ones_stay():
     given = np.full((4, 2), np.nan)
     given[3] = [5.0, 6.0]
     tables = Tables([spec(4, 2, vectors=given, frozen=True)], table_of=[0])

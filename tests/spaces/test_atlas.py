@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import sys
 from contextlib import contextmanager
 from functools import partial
 
@@ -65,7 +66,7 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "device_s
 
 @pytest.fixture(scope="module")
 def contexts(browser):
-    """Browsers of different readers; one of a kind for all tests, for to make one takes half a second."""
+    """Browser contexts of different readers, shared by all tests: making one takes half a second."""
     kinds = {"desk": {}, "phone": PHONE, "dark": {"color_scheme": "dark"}}
     return {
         kind: browser.new_context(reduced_motion="reduce", **settings)
@@ -75,7 +76,7 @@ def contexts(browser):
 
 @pytest.fixture
 def visit(contexts, tmp_path):
-    """Write an atlas and open it; when done, the page has asked for nothing and reported only the faults expected."""
+    """Write an atlas, open it, and check at the end that it loaded nothing and logged no other error."""
 
     @contextmanager
     def visit(space, *args, reader="desk", refused=0, **arguments):
@@ -464,8 +465,9 @@ def test_every_control_has_a_name(visit, space, metadata):
     with visit(space, metadata, color="group") as page:
         search(page, "west 3")
         unnamed = page.evaluate(
-            "[...document.querySelectorAll('button, input, select, textarea, canvas[tabindex]')].filter(e =>"
-            " !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length)).map(e => e.outerHTML)"
+            "[...document.querySelectorAll('button, input, select, textarea, canvas[tabindex]')]"
+            ".filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length))"
+            ".map(e => e.outerHTML)"
         )
         assert unnamed == []
 
@@ -568,6 +570,11 @@ def test_the_path_is_returned_and_the_page_is_whole(write, space, tmp_path):
     assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in text
 
 
+def test_a_page_needs_no_plotting_package(write, space, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert given_of(write(coordinates=lattice(space)))["scale"][0] == "#440154"
+
+
 def test_coordinates_are_those_of_the_space_by_default(write, space):
     (packed,) = given_of(write())["spaces"]
     xy = np.frombuffer(base64.b64decode(packed["xy"]), "<f4").reshape(-1, 2)
@@ -635,32 +642,32 @@ def test_37000_categories_are_some_megabytes(tmp_path):
     [
         (
             {"metadata": {"a": {"west 1": np.inf}}},
-            "metadata must be finite, but column 'a' holds an infinite number",
+            "metadata must be finite; column 'a' holds an infinite number",
         ),
         (
             {"metadata": pd.DataFrame({"a": [1, 2]})},
-            r"metadata must be indexed by category.* its first is 0, a category is",
+            r"metadata must be indexed by category, such as 'north 0'; its index starts with 0\.",
         ),
         (
             {"metadata": pd.DataFrame({"a": [1]}, index=[["u"], ["v"]])},
-            r"its first is \('u', 'v'\), a category is",
+            r"such as 'north 0'; its index starts with \('u', 'v'\)",
         ),
         (
             {"metadata": pd.DataFrame({"a": 1}, index=["west 1"] * 2)},
-            "each category once, but 'west 1' occurs again",
+            "each category once; 'west 1' occurs more than once",
         ),
         ({"metadata": {"a": 1}}, "metadata must be a DataFrame, or a mapping .*; got {'a': 1}"),
-        ({"others": ["new"]}, "others must map names to spaces, got list"),
+        ({"others": ["new"]}, "others must map names to spaces; got list"),
         ({"color": "size"}, "color must name a column of metadata .* got 'size'"),
         ({"color": "coumt"}, "did you mean 'count'"),
-        ({"others": {"place": None}}, "others: 'place' is the name of the space itself"),
+        ({"others": {"place": None}}, "others must not use the name of the space itself; got 'place'"),
         (
             {"others": {"new": EmbeddingSpace(np.empty((0, 2)), [])}},
-            "at least one category, but 'new' has none",
+            "at least one category; 'new' has none",
         ),
         (
             {"others": {"new": 3}},
-            "others must hold spaces, or pairs of a space and its coordinates; 'new' does not",
+            "others must map names to spaces, or to pairs .*; 'new' is neither",
         ),
     ],
 )
@@ -677,7 +684,7 @@ def test_coordinates_that_do_not_fit(write, space):
             fitting.rename(columns={"x": "u"}),
             "coordinates of 'place' must be a frame with the columns x and y",
         ),
-        (fitting.iloc[1:], "coordinates of 'place' must have 60 rows, got 59"),
+        (fitting.iloc[1:], "coordinates of 'place' must have 60 rows; got 59"),
         (
             fitting.reset_index(drop=True),
             "coordinates of 'place' must be indexed by its categories, each once",
@@ -695,13 +702,13 @@ def test_coordinates_that_do_not_fit(write, space):
 def test_too_many_categories(tmp_path):
     space = EmbeddingSpace(np.ones((50_001, 1)), range(50_001), name="id")
     with pytest.raises(
-        ValueError, match="at most 50,000 categories, but 'id' has 50,001; pass a smaller space"
+        ValueError, match="at most 50,000 categories; 'id' has 50,001, so pass a smaller space"
     ):
         space.atlas(tmp_path / "page.html")
 
 
 def test_a_path_that_cannot_be_written(space, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"path: the folder .*nowhere' does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"path must lie in an existing folder; got .*nowhere"):
         space.atlas(tmp_path / "nowhere" / "page.html")
     with pytest.raises(IsADirectoryError, match="path must name a file"):
         space.atlas(tmp_path)

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import tabemb
 from tabemb.spaces import EmbeddingSpace
 
 
@@ -62,14 +63,14 @@ def test_binary_files_of_the_first_word2vec_end_vectors_with_a_newline(tmp_path)
     [
         (
             "2 2\na 1 2\nb 1 2 3\n",
-            "line 3 of .* holds 3 numbers, its first line says 2; a word holds no spaces",
+            r"Line 3 of .* must hold a word without spaces and 2 numbers, .* it holds 3 numbers",
         ),
-        ("1 2\nnew york 1 2\n", "line 2 of .* holds 3 numbers"),
-        ("3 2\na 1 2\n", "holds 1 words, its first line says 3"),
-        ("1 2\na 1 2\nb 1 2\n", "holds more than the 1 words that its first line names"),
-        ("1 2\na 1 x\n", "line 2 of .* does not hold a word and numbers: could not convert"),
-        ("a 1 2\n", "is not a word2vec file: its first line must hold two numbers, words and width"),
-        ("2 1\na 1\na 2\n", "categories must not repeat, but 'a'"),
+        ("1 2\nnew york 1 2\n", "Line 2 of .* it holds 3 numbers"),
+        ("3 2\na 1 2\n", "must hold the 3 words that its first line states; it holds 1"),
+        ("1 2\na 1 2\nb 1 2\n", "must hold the 1 words that its first line states; it holds more"),
+        ("1 2\na 1 x\n", "Line 2 of .* must hold a word and numbers: could not convert"),
+        ("a 1 2\n", "whose first line holds two numbers, words and width; .*x.txt' is not one"),
+        ("2 1\na 1\na 2\n", "categories must be unique; 'a'"),
     ],
 )
 def test_text_that_is_not_word2vec(tmp_path, text, message):
@@ -80,30 +81,32 @@ def test_text_that_is_not_word2vec(tmp_path, text, message):
 
 def test_text_read_as_binary_and_binary_read_as_text(tmp_path, space):
     space.to_word2vec(tmp_path / "text")
-    with pytest.raises(ValueError, match="text needs binary=False"):
+    with pytest.raises(ValueError, match=r"it (holds more|ends before).*a text file needs binary=False"):
         EmbeddingSpace.from_word2vec(tmp_path / "text", binary=True)
     space.to_word2vec(tmp_path / "bytes", binary=True)
-    with pytest.raises(ValueError, match=r"binary=True|does not hold a word"):
+    with pytest.raises(ValueError, match=r"binary=True|must hold a word and numbers"):
         EmbeddingSpace.from_word2vec(tmp_path / "bytes")
 
 
 def test_counts_that_are_missing(tmp_path, space):
-    with pytest.raises(ValueError, match=r"counts_path is given, but .* has no counts"):
+    with pytest.raises(
+        ValueError, match=r"counts_path must be None for a space without counts; .* has none"
+    ):
         EmbeddingSpace(np.eye(2), list("ab")).to_word2vec(
             tmp_path / "x", counts_path=tmp_path / "counts"
         )
     space.to_word2vec(tmp_path / "x")
     (tmp_path / "counts").write_text("oslo 7\n")
-    with pytest.raises(ValueError, match="has no count of 'наука'"):
+    with pytest.raises(ValueError, match="must hold a count for each word; 'наука' has none"):
         EmbeddingSpace.from_word2vec(tmp_path / "x", counts_path=tmp_path / "counts")
 
 
 @pytest.mark.parametrize(
     ("categories", "message"),
     [
-        ([1, "1"], "categories 1 and '1' would both be written as '1'; rename one of them"),
+        ([1, "1"], "1 and '1' would both be written as '1', so rename one of them"),
         (["a\tb", "a b"], "would both be written as"),
-        ([None, "nan"], "categories nan and 'nan' would both be written as 'nan'"),
+        ([None, "nan"], "nan and 'nan' would both be written as 'nan'"),
     ],
 )
 def test_categories_that_become_the_same_text(tmp_path, categories, message):
@@ -146,10 +149,13 @@ def test_projector_files_are_as_tensorboard_reads_them(tmp_path):
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        (pd.DataFrame({"x": [1]}, index=["z"]), "metadata: none of its index is a category"),
+        (
+            pd.DataFrame({"x": [1]}, index=["z"]),
+            "metadata must be indexed by category; none of its index is a category",
+        ),
         (
             pd.DataFrame({"x": [1, 2]}, index=["a", "a"]),
-            "metadata: the index must hold each category once",
+            "metadata must be indexed by unique categories; its index repeats one",
         ),
         (pd.DataFrame({"category": [1]}, index=["a"]), "metadata must not have a column 'category'"),
     ],
@@ -162,7 +168,7 @@ def test_metadata_that_does_not_fit(tmp_path, metadata, message):
 def test_projector_files_that_do_not_fit(tmp_path):
     EmbeddingSpace(np.eye(3), list("abc")).to_projector(tmp_path)
     (tmp_path / "metadata.tsv").write_text("a\n")
-    with pytest.raises(ValueError, match="holds 3 vectors, but metadata of 1"):
+    with pytest.raises(ValueError, match="a line for each of the 3 vectors; it holds 1"):
         EmbeddingSpace.from_projector(tmp_path)
     (tmp_path / "vectors.tsv").write_text("1\t2\n3\n")
     with pytest.raises(ValueError, match="must hold vectors of one width"):
@@ -200,24 +206,27 @@ def test_duckdb_replaces_no_table_and_names_a_missing_one(tmp_path, space):
     with duckdb.connect() as connection:
         space.to_duckdb(connection, "city")
         with pytest.raises(
-            ValueError, match="the database has a table 'city' already; drop it or choose another name"
+            ValueError,
+            match="the database has a table 'city' already, so drop it or choose another name",
         ):
             space.to_duckdb(connection, "city")
-        with pytest.raises(ValueError, match="the database has no table 'shop'"):
+        with pytest.raises(ValueError, match="must be one of the database; it has no table 'shop'"):
             EmbeddingSpace.from_duckdb(connection, "shop")
         connection.sql("CREATE TABLE other AS SELECT 1 AS category")
         with pytest.raises(
-            ValueError, match="table 'other' is not an embedding space: it has no column 'vector'"
+            ValueError, match="table 'other' is not an embedding space; it has no column 'vector'"
         ):
             EmbeddingSpace.from_duckdb(connection, "other")
         connection.sql(
-            "CREATE TABLE ragged AS SELECT * FROM (VALUES (1, [1.5, 2]), (2, [3])) AS t(category, vector)"
+            "CREATE TABLE ragged AS"
+            " SELECT * FROM (VALUES (1, [1.5, 2]), (2, [3])) AS t(category, vector)"
         )
         with pytest.raises(
-            ValueError, match="table 'ragged' is not an embedding space: its vectors are no lists"
+            ValueError,
+            match="table 'ragged' is not an embedding space; column 'vector' must hold lists",
         ):
             EmbeddingSpace.from_duckdb(connection, "ragged")
-    with pytest.raises(FileNotFoundError, match=r"none\.db' is not a file"):
+    with pytest.raises(FileNotFoundError, match=r"database must name an existing file; got .*none\.db'"):
         EmbeddingSpace.from_duckdb(tmp_path / "none.db", "city")
 
 
@@ -248,14 +257,28 @@ def test_empty_spaces_keep_their_width(tmp_path):
 
 def test_a_frame_that_holds_no_numbers():
     frame = pd.DataFrame({"x": [1.0], "land": ["no"]}, index=["oslo"])
-    with pytest.raises(ValueError, match="the columns of the frame must hold numbers; 'land' holds"):
+    with pytest.raises(ValueError, match="frame must hold numbers only; column 'land' has dtype"):
         EmbeddingSpace.from_frame(frame)
 
 
-def test_a_space_alone_imports_no_optional_package():
-    packages = {"umap", "openTSNE", "usearch", "duckdb", "gensim"}
-    code = f"import sys, tabemb.spaces; print(sorted({packages} & set(sys.modules)))"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        == "[]\n"
-    )
+def test_a_space_imports_no_optional_or_slow_package():
+    # a stand-in for the package itself, which imports torch and scikit-learn for the estimators
+    code = f"""
+import sys, types
+sys.modules["tabemb"] = types.ModuleType("tabemb")
+sys.modules["tabemb"].__path__ = {list(tabemb.__path__)}
+import tabemb.spaces
+optional = {{"umap", "openTSNE", "usearch", "duckdb", "gensim", "matplotlib"}}
+print(sorted((optional | {{"sklearn", "torch"}}) & set(sys.modules)))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
+def test_without_duckdb_the_error_names_the_extra(monkeypatch, space, tmp_path):
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    message = r"duckdb is not installed; pip install 'tabemb\[duckdb\]' brings it\."
+    with pytest.raises(ImportError, match=message):
+        space.to_duckdb(tmp_path / "spaces.db", "city")
+    with pytest.raises(ImportError, match=message):
+        EmbeddingSpace.from_duckdb(tmp_path / "spaces.db", "city")

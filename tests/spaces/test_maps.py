@@ -1,8 +1,12 @@
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 
-from tabemb.spaces import EmbeddingSpace, plane
+from tabemb.spaces import EmbeddingSpace, palette, plane
 
 
 def clusters(n_each=20, seed=0):
@@ -171,12 +175,16 @@ def test_classes_get_a_legend_and_the_rarest_share_one_entry():
 @pytest.mark.parametrize(
     ("argument", "values", "message"),
     [
-        ("color", [1, 2], "color must give 3 values, one for each category, got 2"),
-        ("label", {"z": "x"}, "label: none of its keys is a category; its first key is 'z'"),
+        ("color", [1, 2], "color must hold 3 values, one for each category; got 2"),
+        (
+            "label",
+            {"z": "x"},
+            "label must map categories to values; none of its keys is a category, the first is 'z'",
+        ),
         (
             "color",
             pd.Series([1, 2], index=["a", "a"]),
-            "color: the index of a Series must hold each category once",
+            "color must be indexed by unique categories; its index repeats one",
         ),
     ],
 )
@@ -187,3 +195,15 @@ def test_values_that_do_not_fit(argument, values, message):
 
 def test_map_of_an_empty_space_is_an_empty_picture():
     assert not labels_of(EmbeddingSpace(np.empty((0, 2)), []).map())
+
+
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    message = r"matplotlib is not installed; pip install 'tabemb\[maps\]' brings it\."
+    with pytest.raises(ImportError, match=message):
+        EmbeddingSpace(np.eye(3), ["a", "b", "c"]).map(method="pca")
+
+
+def test_the_colours_of_numbers_are_those_of_viridis():
+    steps = np.linspace(0, 1, len(palette.SCALE))
+    assert list(palette.SCALE) == [to_hex(color) for color in colormaps["viridis"](steps)]

@@ -63,7 +63,9 @@ def test_a_column_counts_its_rows():
 
 
 def test_no_match_at_all_and_counts_that_do_not_fit():
-    with pytest.raises(ValueError, match="none of the 2 categories has a vector in EmbeddingSpace"):
+    with pytest.raises(
+        ValueError, match=r"at least one that has a vector in EmbeddingSpace.*; none of the 2 has one"
+    ):
         WORDS.match(["rome", "cairo"])
     with pytest.raises(ValueError, match=r"counts must have shape \(1,\)"):
         WORDS.match(["oslo"], counts=[1, 2])

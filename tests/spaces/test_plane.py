@@ -17,7 +17,7 @@ METHODS = ["tsne", "umap", "pca"]
 def method(request):
     if request.param == "umap":
         pytest.importorskip(
-            "pynndescent", reason="umap-learn is not installed: pip install tabemb[umap]"
+            "pynndescent", reason="umap-learn is not installed: pip install 'tabemb[umap]'"
         )
     return request.param
 
@@ -154,5 +154,17 @@ def test_new_vectors_of_another_width(new):
 
 def test_without_umap_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(ImportError, match=r"pip install tabemb\[umap\]"):
+    with pytest.raises(ImportError, match=r"umap is not installed; pip install 'tabemb\[umap\]'"):
         groups().coordinates("umap")
+
+
+def test_without_opentsne_the_error_names_the_extra(monkeypatch):
+    space = groups()
+    space.coordinates()
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
+    message = r"openTSNE is not installed; pip install 'tabemb\[maps\]' brings it\."
+    with pytest.raises(ImportError, match=message):
+        groups().coordinates()
+    with pytest.raises(ImportError, match=message):
+        space.place(space.vectors[:1])
+    assert np.isfinite(groups().coordinates("pca").to_numpy()).all()

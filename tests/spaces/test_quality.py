@@ -42,11 +42,11 @@ def test_stability_is_over_shared_categories():
 @pytest.mark.parametrize(
     ("spaces", "k", "message"),
     [
-        ([random_space(9, 0)], 2, "spaces must be two or more, got 1"),
+        ([random_space(9, 0)], 2, "spaces must hold at least two spaces; got 1"),
         (
             [random_space(9, 0), random_space(3, 0)],
             3,
-            "the spaces share 3 categories; k=3 neighbours need more than 3",
+            "k must be less than the number of categories shared by the spaces, 3; got 3",
         ),
         ([random_space(9, 0), random_space(9, 0)], 0, "k must be an integer of at least 1"),
     ],
@@ -68,7 +68,7 @@ def test_agreement_with_the_cosines_themselves_is_one_and_with_their_opposite_mi
 
 
 def test_agreement_of_known_ranks():
-    # cosines fall in this order; ranks 1, 2, 3 against 1, 3, 2 have Spearman's rho 1 - 6 * 2 / (3 * 8) = 0.5
+    # the cosines fall in this order; Spearman's rho of ranks 1, 2, 3 and 1, 3, 2 is 1 - 6 * 2 / (3 * 8)
     pairs = [
         ("a", "b", 9.0),
         ("a", "c", 3.0),
@@ -90,10 +90,13 @@ def test_a_frame_may_hold_categories_that_the_space_lacks():
 @pytest.mark.parametrize(
     ("similarities", "message"),
     [
-        (pd.DataFrame(np.eye(2), index=["a", "b"], columns=["a", "c"]), "must be symmetric"),
-        (pd.DataFrame([[1, 2], [3, 1]], index=["a", "b"], columns=["a", "b"]), "must be symmetric"),
-        ([("a", "b", 1.0)], "two or more pairs of categories of .*, got 1"),
-        ([], "two or more pairs of categories of .*, got 0"),
+        (pd.DataFrame(np.eye(2), index=["a", "b"], columns=["a", "c"]), "must be a symmetric frame"),
+        (
+            pd.DataFrame([[1, 2], [3, 1]], index=["a", "b"], columns=["a", "b"]),
+            "must be a symmetric frame",
+        ),
+        ([("a", "b", 1.0)], "at least two pairs of categories of .*; got 1"),
+        ([], "at least two pairs of categories of .*; got 0"),
         ([("a", "b", 1.0), ("a", "c", 1.0)], "all pairs are equally similar"),
     ],
 )
@@ -114,5 +117,5 @@ def test_lengths_by_count():
         "median_length": [0.0, 2.0, 5.0, 9.0, 20.0],
     }
     pd.testing.assert_frame_equal(found, pd.DataFrame(expected), check_dtype=False)
-    with pytest.raises(ValueError, match="has no counts"):
+    with pytest.raises(ValueError, match=r"space must have counts; .* has none"):
         lengths_by_count(FAN)

@@ -26,6 +26,27 @@ def test_what_it_holds(space):
     np.testing.assert_array_equal(space.counts, [50, 20, 90, 1])
 
 
+def test_positions_are_rows_of_the_vectors(space):
+    assert space.position("cairo") == 2
+    np.testing.assert_array_equal(space.positions(["nowhere", "oslo", "nowhere"]), [3, 0, 3])
+    np.testing.assert_array_equal(space.positions(), [0, 1, 2, 3])
+    with pytest.raises(KeyError, match="did you mean 'oslo'"):
+        space.positions(["bergen", "osla"])
+
+
+def test_only_the_values_and_the_maps_are_saved(space):
+    space.normalized()
+    space.nearest("oslo")
+    assert set(space.__getstate__()) == {"vectors", "categories", "counts", "name"}
+    places = space.coordinates("pca")
+    assert set(space.__getstate__()) == {"vectors", "categories", "counts", "name", "_maps"}
+    loaded = object.__new__(EmbeddingSpace)  # as a file is loaded
+    loaded.__dict__.update(space.__getstate__())
+    assert loaded.maps.keys() == {("pca", "cosine", 0)}
+    pd.testing.assert_frame_equal(loaded.coordinates("pca"), places)
+    pd.testing.assert_frame_equal(loaded.nearest("oslo"), space.nearest("oslo"))
+
+
 def test_vectors_are_a_copy_that_cannot_be_changed(space):
     given = np.ones((1, 2), dtype=np.float32)
     mine = EmbeddingSpace(given, ["a"])
@@ -97,7 +118,7 @@ def test_similarity(space):
         ("no", "did you mean 'nowhere'"),
         (
             "xyzzy",
-            r"'xyzzy' is not a category of EmbeddingSpace\('city', 4 categories, 2 dimensions\)\"",
+            r"'xyzzy' is not a category of EmbeddingSpace\('city', 4 categories, 2 dimensions\)\.\"",
         ),
     ],
 )
@@ -109,7 +130,7 @@ def test_unknown_category_names_close_spellings(space, asked, message):
 
 
 def test_number_asked_for_as_string():
-    with pytest.raises(KeyError, match=r"'12' is not a category .* did you mean 12"):
+    with pytest.raises(KeyError, match=r"'12' is not a category .*did you mean 12"):
         EmbeddingSpace(np.eye(2), [12, 5])["12"]
 
 
@@ -125,8 +146,8 @@ def test_number_asked_for_as_string():
             lambda s: s.coordinates(metric="dot"),
             "metric must be one of 'cosine', 'euclidean'; got 'dot'",
         ),
-        (lambda s: s.nearest("oslo", k=0), "k must be an integer of at least 1, got 0"),
-        (lambda s: s.nearest(np.ones(3)), r"must have shape \(2,\), got \(3,\)"),
+        (lambda s: s.nearest("oslo", k=0), "k must be an integer of at least 1; got 0"),
+        (lambda s: s.nearest(np.ones(3)), r"must have shape \(2,\); got \(3,\)"),
     ],
 )
 def test_bad_arguments(space, call, message):
@@ -137,16 +158,16 @@ def test_bad_arguments(space, call, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((np.eye(2), ["a", "a"]), "categories must not repeat, but 'a' occurs more than once"),
-        ((np.eye(2), ["a"]), "vectors and categories must have one length, got 2 and 1"),
+        ((np.eye(2), ["a", "a"]), "categories must be unique; 'a' occurs more than once"),
+        ((np.eye(2), ["a"]), "vectors and categories must have the same length; got 2 and 1"),
         (
             (np.ones(2), ["a", "b"]),
-            r"vectors must have shape \(n_levels, d\) with d of at least 1, got \(2,\)",
+            r"vectors must have shape \(n_levels, d\) with d of at least 1; got \(2,\)",
         ),
-        (([[1, np.nan], [0, 1]], ["a", "b"]), "vectors must be finite; that of 'a' is"),
+        (([[1, np.nan], [0, 1]], ["a", "b"]), "vectors must be finite; the vector of 'a' is"),
         (
             (np.eye(2), ["a", "b"], [1]),
-            r"counts must have shape \(2,\), one for each category, got \(1,\)",
+            r"counts must have shape \(2,\), one for each category; got \(1,\)",
         ),
         ((np.eye(2), ["a", "b"], [1, -2]), "counts must not be negative or missing; 'b' has -2"),
         ((np.eye(2), ["a", "b"], [1, np.nan]), "'b' has nan"),
@@ -246,13 +267,13 @@ def test_empty_space_survives_parquet(tmp_path):
 
 @pytest.mark.parametrize("categories", [[1, "a"], [("a", 1), ("b", 2)]])
 def test_parquet_refuses_categories_without_a_type(tmp_path, categories):
-    with pytest.raises(TypeError, match="parquet needs categories of one"):
+    with pytest.raises(TypeError, match="Parquet needs categories of one"):
         EmbeddingSpace(np.eye(2), categories).to_parquet(tmp_path / "space.parquet")
 
 
 def test_a_parquet_file_of_something_else(tmp_path):
     pd.DataFrame({"category": ["a"]}).to_parquet(tmp_path / "other.parquet")
-    with pytest.raises(ValueError, match="not an embedding space: it has no column 'vector'"):
+    with pytest.raises(ValueError, match="not an embedding space; it has no column 'vector'"):
         EmbeddingSpace.from_parquet(tmp_path / "other.parquet")
 
 
@@ -270,5 +291,7 @@ def test_a_subset_keeps_vectors_counts_and_the_order_asked_for():
     assert space.subset(9).categories.tolist() == ["cairo", "oslo", "bergen"]
     with pytest.raises(KeyError, match="did you mean 'oslo'"):
         space.subset(["osla"])
-    with pytest.raises(ValueError, match="has no counts, which tell the 2 most frequent"):
+    with pytest.raises(
+        ValueError, match=r"categories can be a number only where the space has counts; .* in place of 2"
+    ):
         EmbeddingSpace([[1], [2], [3]], ["a", "b", "c"]).subset(2)

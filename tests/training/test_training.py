@@ -1,6 +1,7 @@
 import itertools
 import math
 import time
+from dataclasses import dataclass
 
 import joblib
 import pytest
@@ -8,11 +9,29 @@ import torch
 from torch import nn
 
 from tabemb.training.average import WINDOW, WeightAverage
-from tabemb.training.batches import Batches, in_pieces
+from tabemb.training.batches import Batches, equal_sizes
 from tabemb.training.checkpoint import TOLERANCE, Checkpoint
-from tabemb.training.loop import Clock, train
+from tabemb.training.loop import Budget, Training, train
 from tabemb.training.optimizers import Optimizer
 from tabemb.training.threads import n_threads, seeded, threads
+
+
+@dataclass
+class Points:
+    """Rows of two columns, as a source of batches."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+    device = torch.device("cpu")
+
+    def __len__(self):
+        return len(self.x)
+
+    def take(self, rows):
+        return Points(self.x[rows], self.y[rows])
+
+    def split(self, sizes):
+        return [Points(x, y) for x, y in zip(self.x.split(sizes), self.y.split(sizes))]
 
 
 class Line(nn.Module):
@@ -26,18 +45,24 @@ class Line(nn.Module):
 
 def planted():
     x = torch.linspace(-1, 1, 64).unsqueeze(1)
-    return x, 3 * x + 1
+    return Points(x, 3 * x + 1)
+
+
+def numbered(n):
+    return Points(torch.arange(n), torch.arange(n))
+
+
+def squared_error(network):
+    return lambda batch: (network(batch.x) - batch.y).square().mean()
 
 
 def fit(max_epochs=60, **kwargs):
     torch.manual_seed(0)
     network, data = Line(), planted()
     batches = Batches(data, 16, torch.Generator().manual_seed(0))
-    loss = lambda x, y: (network(x) - y).square().mean()  # noqa: E731
-    history, _ = train(
-        network, batches, loss, Optimizer(network, 0.1, 0.0), max_epochs=max_epochs, **kwargs
-    )
-    return network, history
+    optimizer = Optimizer(network, 0.1, 0.0)
+    trained = train(Training(network, batches, squared_error(network), optimizer, max_epochs, **kwargs))
+    return network, trained.curve
 
 
 def test_a_planted_line_is_found():
@@ -59,44 +84,36 @@ def test_the_best_epoch_is_restored_and_patience_ends_the_wait():
         seen.append(network.layer.weight.item())
         return next(losses)
 
-    loss = lambda x, y: (network(x) - y).square().mean()  # noqa: E731
-    optimizer = Optimizer(network, 0.1, 0.0)
-    history, best = train(
-        network, batches, loss, optimizer, max_epochs=50, evaluate=evaluate, patience=3
-    )
+    optimizer, loss = Optimizer(network, 0.1, 0.0), squared_error(network)
+    history, best = train(Training(network, batches, loss, optimizer, 50, evaluate, patience=3))
     assert history["eval_loss"] == [5.0, 1.0, 2.0, 2.0, 2.0]
     assert best == 1
     assert network.layer.weight.item() == seen[1]
 
 
-@pytest.mark.parametrize("judged", [False, True])
-def test_the_rate_falls_to_zero_where_the_end_is_known_and_stays_where_it_is_not(judged):
+@pytest.mark.parametrize("validates", [False, True])
+def test_the_rate_falls_to_zero_where_the_end_is_known_and_stays_where_it_is_not(validates):
     torch.manual_seed(0)
     network, steps = Line(), []
     batches = Batches(planted(), 16, torch.Generator().manual_seed(0))
     optimizer = Optimizer(network, 0.1, 0.0)
 
-    def loss(x, y):
+    def loss(batch):
         steps.append(network.layer.bias.item())
-        return (network(x) - y).mean()  # a slope that stays: each step of Adam is as long as its rate
+        return (
+            network(batch.x) - batch.y
+        ).mean()  # a slope that stays: each step of Adam is as long as its rate
 
-    train(
-        network,
-        batches,
-        loss,
-        optimizer,
-        max_epochs=10,
-        evaluate=(lambda: 1.0) if judged else None,
-        patience=10,
-    )
+    evaluate = (lambda: 1.0) if validates else None
+    train(Training(network, batches, loss, optimizer, 10, evaluate, patience=10))
     lengths = [a - b for a, b in itertools.pairwise(steps)]
-    expected = [0.1 if judged else 0.05 * (1 + math.cos(math.pi * step / 40)) for step in range(39)]
+    expected = [0.1 if validates else 0.05 * (1 + math.cos(math.pi * step / 40)) for step in range(39)]
     assert lengths == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_time_budget_ends_within_an_epoch():
     start = time.perf_counter()
-    fit(max_epochs=10**6, clock=Clock(0.3))
+    fit(max_epochs=10**6, budget=Budget(0.3))
     assert time.perf_counter() - start < 2
 
 
@@ -108,7 +125,8 @@ def test_a_gain_too_small_to_wait_for_is_none():
 
 
 def test_the_average_forgets_the_start_and_rests_where_steps_circle():
-    """Noise of a constant rate is averaged out: the average of a random walk back and forth is its middle."""
+    """Noise of a constant rate is averaged out: the average of a random walk back and forth is its
+    middle."""
     rng = torch.Generator().manual_seed(0)
     weight = nn.Parameter(torch.full((1,), 100.0))
     average = WeightAverage([weight])
@@ -145,13 +163,13 @@ def test_weight_decay_spares_biases_and_tables():
 
 
 def test_batches_hold_every_row_once_and_are_of_one_size():
-    batches = Batches([torch.arange(100)], 33, torch.Generator().manual_seed(0))
-    sizes = [len(rows) for (rows,) in batches]
+    batches = Batches(numbered(100), 33, torch.Generator().manual_seed(0))
+    sizes = [len(batch) for batch in batches]
     assert sorted(sizes) == [25, 25, 25, 25]
-    first, second = ([int(i) for (rows,) in batches for i in rows] for _ in range(2))
+    first, second = ([int(i) for batch in batches for i in batch.x] for _ in range(2))
     assert sorted(first) == sorted(second) == list(range(100))
     assert first != second
-    assert [len(p) for (p,) in in_pieces([torch.arange(5)], 2)] == [2, 2, 1]
+    assert [equal_sizes(n, 2) for n in (0, 1, 2, 5)] == [[0], [1], [2], [2, 2, 1]]
 
 
 def test_groups_stay_whole_and_in_their_order_and_an_epoch_has_a_start():
@@ -159,11 +177,9 @@ def test_groups_stay_whole_and_in_their_order_and_an_epoch_has_a_start():
     groups = torch.repeat_interleave(torch.arange(7), torch.tensor(sizes))
     rows = torch.nonzero(groups != 3).flatten()
     generator = torch.Generator().manual_seed(0)
-    batches = Batches(
-        [torch.arange(32)], 6, generator, rows, groups=groups, start=lambda: starts.append(1)
-    )
+    batches = Batches(numbered(32), 6, generator, rows, groups=groups, start=lambda: starts.append(1))
     for epoch in range(3):
-        found = [batch for (batch,) in batches]
+        found = [batch.x for batch in batches]
         assert sorted(torch.cat(found).tolist()) == rows.tolist()
         assert 0 < len(found) <= len(batches)
         for batch in found:
@@ -192,4 +208,4 @@ def test_a_joblib_worker_takes_one_thread():
     )
     assert inside == [1, 1]
     assert n_threads(-1) == joblib.cpu_count()
-    assert not math.isnan(Clock().seconds)
+    assert not math.isnan(Budget().seconds)

@@ -1,8 +1,8 @@
-// What hands do on the map: drag, pinch, wheel, tap, and the keys.
+// Input on the map: drag, pinch, wheel, tap and keys.
 
 const surface = marks.canvas;
 const tip = document.getElementById("tip");
-const pointers = new Map(); // those that are down, by pointer id: where they are
+const pointers = new Map(); // from the id of each pressed pointer to its position
 const press = { x: 0, y: 0, moved: false, tool: "move" };
 const tools = document.querySelectorAll("[data-tool]");
 let tool = "move";
@@ -18,25 +18,25 @@ const within = (event) => {
   return { x: event.clientX - box.left, y: event.clientY - box.top };
 };
 
-// The shown category nearest to a place on the screen, within `reach` pixels of its rim. A plain pass over 50,000
-// points takes a tenth of a millisecond.
+// The shown category nearest to a position on the screen, at most `reach` pixels from its rim. A plain
+// loop over 50,000 points takes a tenth of a millisecond.
 function categoryAt(x, y, reach) {
   const { frequent, ids } = state.space;
-  let best = reach, found = null;
+  let best = reach, nearest = null;
   for (const row of frequent) {
     if (!shown[row]) continue;
     const dx = view.x + view.k * place.x[row] - x, dy = view.y + view.k * place.y[row] - y;
     if (Math.abs(dx) > reach + 12 || Math.abs(dy) > reach + 12) continue;
     const gap = Math.max(0, Math.hypot(dx, dy) - radiusOf(row));
-    if (gap < best) { best = gap; found = ids[row]; }
+    if (gap < best) { best = gap; nearest = ids[row]; }
   }
-  return found;
+  return nearest;
 }
 
 surface.addEventListener("pointerdown", (event) => {
   surface.setPointerCapture(event.pointerId);
   pointers.set(event.pointerId, within(event));
-  motions.view += 1; // a hand on the map stops its flight
+  motions.view += 1; // a press stops a running motion
   if (pointers.size > 1) { shape = null; press.moved = true; return; }
   Object.assign(press, within(event), { moved: false, tool: event.shiftKey ? "rectangle" : tool });
 });
@@ -55,9 +55,11 @@ function drag(event, before, now) {
   if (!press.moved && Math.hypot(now.x - press.x, now.y - press.y) < slack) return;
   press.moved = true;
   leave();
-  if (press.tool === "move") setView({ k: view.k, x: view.x + now.x - before.x, y: view.y + now.y - before.y });
+  if (press.tool === "move") moveBy(now.x - before.x, now.y - before.y);
   else grow(now);
 }
+
+const moveBy = (dx, dy) => setView({ k: view.k, x: view.x + dx, y: view.y + dy });
 
 function grow({ x, y }) {
   if (press.tool === "rectangle") shape = [[press.x, press.y], [x, press.y], [x, y], [press.x, y]];
@@ -69,7 +71,7 @@ function pinch(moving, before, now) {
   const [other] = [...pointers].filter(([id]) => id !== moving).map(([, at]) => at);
   const length = (at) => Math.max(10, Math.hypot(at.x - other.x, at.y - other.y));
   zoomBy(length(now) / length(before), (now.x + other.x) / 2, (now.y + other.y) / 2);
-  setView({ k: view.k, x: view.x + (now.x - before.x) / 2, y: view.y + (now.y - before.y) / 2 });
+  moveBy((now.x - before.x) / 2, (now.y - before.y) / 2);
 }
 
 surface.addEventListener("pointerup", (event) => {
@@ -103,22 +105,23 @@ surface.addEventListener("wheel", (event) => {
   zoomBy(Math.exp(-pixelsRolled * (event.ctrlKey ? 0.01 : 0.0016)), x, y);
 }, { passive: false });
 
-// The shown categories inside a polygon on the screen, the frequent first: those from which a ray to the right
-// crosses its border an odd number of times.
+// The shown categories inside a polygon on the screen, frequent ones first. A point is inside if a ray
+// from it to the right crosses the border an odd number of times.
 function inside(polygon) {
   const odd = (x, y) => polygon.reduce((so, [ax, ay], i) => {
     const [bx, by] = polygon.at(i - 1);
     return (ay > y) !== (by > y) && x < ((bx - ax) * (y - ay)) / (by - ay) + ax ? !so : so;
   }, false);
   const { frequent, ids } = state.space;
-  const within = (row) => shown[row] && odd(view.x + view.k * place.x[row], view.y + view.k * place.y[row]);
-  return Array.from(frequent.filter(within), (row) => ids[row]);
+  const isInside = (row) =>
+    shown[row] && odd(view.x + view.k * place.x[row], view.y + view.k * place.y[row]);
+  return Array.from(frequent.filter(isInside), (row) => ids[row]);
 }
 
 function setHover(id) {
   if (state.hover === id) return;
   state.hover = id;
-  requestAnimationFrame(paintMarks); // the points stay as they are
+  requestAnimationFrame(paintMarks); // the points need no new drawing
 }
 
 function hover(event, { x, y }) {
@@ -131,9 +134,11 @@ function hover(event, { x, y }) {
 }
 
 function showTip(id, x, y) {
-  const told = state.space.columns.filter((column) => column === state.column || column.name === "count");
-  const lines = told.map((column) => `${column.name} ${shownValue(column, id) ?? "missing"}`);
-  tip.replaceChildren(element("b", { dir: "auto" }, texts[id]), ...lines.map((line) => element("span", {}, line)));
+  const inTip = (column) => column === state.column || column.name === "count";
+  const columns = state.space.columns.filter(inTip);
+  const lines = columns.map((column) => `${column.name} ${shownValue(column, id) ?? "missing"}`);
+  const name = element("b", { dir: "auto" }, texts[id]);
+  tip.replaceChildren(name, ...lines.map((line) => element("span", {}, line)));
   const { width, height } = tip.getBoundingClientRect();
   tip.style.left = `${Math.max(6, Math.min(size.width - width - 6, x + 14))}px`;
   tip.style.top = `${y + 18 + height > size.height ? y - height - 12 : y + 18}px`;
@@ -155,10 +160,10 @@ document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input[type=search], textarea, dialog")) return;
   const arrow = ARROWS[event.key];
-  if (arrow && event.target.closest("input, select")) return; // there arrows move the slider or the choice
+  if (arrow && event.target.closest("input, select")) return; // arrows move the slider or the choice
   if (!arrow && !KEYS[event.key]) return;
   event.preventDefault();
-  if (arrow) setView({ k: view.k, x: view.x + arrow[0], y: view.y + arrow[1] });
+  if (arrow) moveBy(...arrow);
   else KEYS[event.key]();
 });
 

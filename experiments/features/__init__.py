@@ -1,0 +1,1 @@
+"""Compare vectors as inputs of other models with one-hot columns, target means and native categories."""

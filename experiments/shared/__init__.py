@@ -1,0 +1,1 @@
+"""Settings, data, problems and models that several experiments share; none of them is an experiment."""

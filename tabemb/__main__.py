@@ -1,0 +1,84 @@
+"""The command `tabemb`: compare models on a table, and draw the vectors of a saved model as a page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import tabemb
+from tabemb.compare import command
+from tabemb.compare.hints import did_you_mean
+
+_HELP = """\
+usage: tabemb COMMAND ...
+
+commands:
+  compare   compare models on a table: tabemb compare my.csv --target y
+  atlas     draw the vectors of a saved model as a page: tabemb atlas model.tabemb city
+
+tabemb COMMAND --help shows the arguments of a command, and tabemb --version the version."""
+
+
+def atlas(arguments: Sequence[str]) -> None:
+    """Write the vectors of a saved model as a page for the browser."""
+    parser = command.Parser(
+        prog="tabemb atlas",
+        description="Write the vectors of one column of a saved model as a page to explore "
+        "them: a map, search, and the nearest categories. The page needs no network.",
+    )
+    parser.add_argument("model", help="a file written by tabemb.save")
+    parser.add_argument(
+        "space", nargs="?", help="the column; it may be left out where the model has one"
+    )
+    parser.add_argument("--output", metavar="FILE", help="the page to write (default: SPACE.html)")
+    given = parser.parse_args(arguments)
+    if not Path(given.model).is_file():
+        raise FileNotFoundError(f"model: there is no file {given.model!r}.")
+    spaces = getattr(tabemb.load(given.model), "spaces_", {})
+    name = _space_name(list(spaces), given.space, given.model)
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+    page = spaces[name].atlas(given.output or f"{safe}.html")
+    print(f"page: {page}", file=sys.stderr)
+
+
+def _space_name(names: list[str], wanted: str | None, model: str) -> str:
+    if not names:
+        raise ValueError(f"model: {model!r} has no vectors of categories.")
+    if wanted in names:
+        return str(wanted)
+    if wanted is None and len(names) == 1:
+        return names[0]
+    if wanted is None:
+        raise command.UsageError(f"space must name one of {', '.join(map(repr, names))}; got none.")
+    raise ValueError(
+        f"space: {model!r} has no space {wanted!r} ({did_you_mean(wanted, names, 'it has')})."
+    )
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"compare": command.main, "atlas": atlas}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; an error is one line, with exit code 2 for wrong usage and 1 for a failure.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the program by default.
+    """
+    first, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
+    if first in ("-h", "--help"):
+        print(_HELP)
+    elif first == "--version":
+        print(f"tabemb {tabemb.__version__}")
+    else:
+        with command.one_line_errors():
+            if first not in COMMANDS:
+                hint = did_you_mean(first, COMMANDS)
+                raise command.UsageError(f"there is no command {first!r} ({hint}).")
+            COMMANDS[first](rest)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""The grid of a comparison: every model on every split with every seed, each finished cell stored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import cpu_count
+
+from tabemb.compare.cells import Job, attempt
+from tabemb.compare.datasets import Dataset
+from tabemb.compare.metrics import MAIN_METRIC
+from tabemb.compare.models import ModelSpec, build_model, code_version, find_model
+from tabemb.compare.runner import run_cells
+from tabemb.compare.splits import Protocol, Split, make_splits
+from tabemb.compare.store import cell_key, newest
+from tabemb.extras import need
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A model, a split and a seed, with the identity under which the result is stored."""
+
+    spec: ModelSpec
+    split: Split
+    identity: Mapping[str, Any]
+
+
+def run(
+    dataset: Dataset,
+    models: Iterable[ModelSpec | str],
+    protocol: Protocol,
+    folder: str | Path,
+    seeds: Sequence[int] = (0,),
+    folds: Sequence[int] | None = None,
+    n_jobs: int | None = None,
+    isolate: bool = True,
+    time_limit: float | None = None,
+    retry_failed: bool = False,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Measure every model on every split with every seed; cells that are stored do not run again.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    models : iterable of ModelSpec or str
+        A string is a model of the registry with its defaults. A model that does not depend on the
+        seed runs with the first one only.
+    protocol : Protocol
+    folder : str or Path
+        Where each finished cell is stored as one parquet file.
+    seeds : sequence of int
+    folds : sequence of int, optional
+        Only these folds of the protocol.
+    n_jobs : int, optional
+        Threads of every model; None and -1 are all cores.
+    isolate : bool
+        Measure each cell in a fresh process: its memory is its own, and a crash is one failed cell.
+        Scripts then need the customary `if __name__ == "__main__":`. False measures in this
+        process.
+    time_limit : float, optional
+        Seconds for a cell; needs `isolate`.
+    retry_failed : bool
+        Run failed cells again.
+    progress : bool
+        Print a line for each finished cell, and show a bar on a terminal.
+
+    Returns
+    -------
+    DataFrame
+        All cells that the folder holds for this data set and protocol, also those of earlier runs:
+        one row a cell with `model`, `fold`, `seed`, `status`, `error`, the metrics, seconds, MiB,
+        `losses` and `learning_curve`.
+
+    Raises
+    ------
+    ValueError
+        If a model, a parameter or a fold does not exist, or the protocol does not fit the data.
+    ImportError
+        If psutil is not installed.
+    """
+    specs = [ModelSpec(model) if isinstance(model, str) else model for model in models]
+    _check_options(seeds, isolate, time_limit)
+    splits = _chosen(make_splits(dataset, protocol), folds)
+    check_models(specs, dataset)
+    need("psutil", "compare")
+    cells = {
+        cell_key(cell.identity): cell
+        for cell in _plan(dataset, specs, protocol, splits, seeds, _n_threads(n_jobs))
+    }
+
+    def measured(identity: Mapping[str, Any]) -> dict[str, Any]:
+        cell = cells[cell_key(identity)]
+        result = attempt(_job(dataset, cell), isolate, time_limit)
+        return {**_facts(dataset, cell.split), "finished": datetime.now(UTC).isoformat(), **result}
+
+    stored = run_cells(
+        folder,
+        [cell.identity for cell in cells.values()],
+        measured,
+        _outcome,
+        key=cell_key,
+        label=_label,
+        retry_failed=retry_failed,
+        show=progress,
+    )
+    return select(stored, dataset, protocol)
+
+
+def select(cells: pd.DataFrame, dataset: Dataset, protocol: Protocol) -> pd.DataFrame:
+    """Return a data set's cells under one protocol, of its present state and of the latest code."""
+    if cells.empty:
+        return cells
+    same = (
+        (cells["fingerprint"] == dataset.fingerprint)
+        & (cells["protocol"] == protocol.label)
+        & (cells["dataset"] == dataset.name)
+    )
+    return newest(cells[same])
+
+
+def check_models(specs: Sequence[ModelSpec], dataset: Dataset) -> None:
+    """Build every model once on a few rows, so that a misspelling fails before hours of fits, not after.
+
+    Raises
+    ------
+    ValueError
+        If there is no model, or one or its parameters do not exist.
+    """
+    if not specs:
+        raise ValueError("models must name one model or more; got none.")
+    for spec in specs:
+        try:
+            build_model(spec, dataset.task, dataset.X.head(100), dataset.roles)
+        except ImportError:
+            # an extra that is not installed: its cells will say so
+            continue
+
+
+def _n_threads(n_jobs: int | None) -> int:
+    if n_jobs is None or n_jobs == -1:
+        return int(cpu_count())
+    if n_jobs < 1:
+        raise ValueError(f"n_jobs must be 1 or more, or None or -1 for all cores; got {n_jobs}.")
+    return n_jobs
+
+
+def _check_options(seeds: Sequence[int], isolate: bool, time_limit: float | None) -> None:
+    if isinstance(seeds, (int, str)) or not seeds or not all(isinstance(s, Integral) for s in seeds):
+        raise ValueError(f"seeds must be a list of one integer or more; got {seeds!r}.")
+    if time_limit is not None and not isolate:
+        raise ValueError(
+            "time_limit needs isolate=True, for a fit cannot be stopped in this process; "
+            f"got {time_limit} seconds."
+        )
+
+
+def _chosen(splits: list[Split], folds: Sequence[int] | None) -> list[Split]:
+    known = {split.fold: split for split in splits}
+    for fold in folds or ():
+        if fold not in known:
+            raise ValueError(
+                f"folds must be among {list(known)}, the folds of the protocol; got {fold}."
+            )
+    return [known[fold] for fold in folds] if folds else splits
+
+
+def _plan(
+    dataset: Dataset,
+    specs: list[ModelSpec],
+    protocol: Protocol,
+    splits: list[Split],
+    seeds: Sequence[int],
+    n_jobs: int,
+) -> Iterator[_Cell]:
+    for split in splits:
+        row_numbers = np.r_[split.train, -1, split.test].astype(np.int64)
+        rows = hashlib.blake2b(row_numbers.tobytes(), digest_size=8).hexdigest()
+        for spec in specs:
+            for seed in seeds if find_model(spec.name).seeded else seeds[:1]:
+                identity = {
+                    "dataset": dataset.name,
+                    "fingerprint": dataset.fingerprint,
+                    "model": spec.label,
+                    "code": code_version(spec.name),
+                    "protocol": protocol.label,
+                    "rows": rows,
+                    "fold": split.fold,
+                    "seed": seed,
+                    "n_jobs": n_jobs,
+                }
+                yield _Cell(spec, split, identity)
+
+
+def _job(dataset: Dataset, cell: _Cell) -> Job:
+    y = dataset.y.to_numpy()
+    return Job(
+        spec=cell.spec,
+        task=dataset.task,
+        roles=dict(dataset.roles),
+        X_train=dataset.X.iloc[cell.split.train],
+        y_train=y[cell.split.train],
+        X_test=dataset.X.iloc[cell.split.test],
+        y_test=y[cell.split.test],
+        classes=None if dataset.task == "regression" else np.unique(y),
+        seed=cell.identity["seed"],
+        n_jobs=cell.identity["n_jobs"],
+    )
+
+
+def _facts(dataset: Dataset, split: Split) -> dict[str, Any]:
+    return {
+        "task": dataset.task,
+        "metric": MAIN_METRIC[dataset.task],
+        "target": dataset.target,
+        "n_columns": dataset.X.shape[1],
+        "n_train": len(split.train),
+        "n_test": len(split.test),
+    }
+
+
+def _label(identity: Mapping[str, Any]) -> str:
+    dataset, model, fold, seed = (identity[name] for name in ("dataset", "model", "fold", "seed"))
+    return f"{dataset} · {model} · fold {fold} · seed {seed}"
+
+
+def _outcome(row: Mapping[str, Any]) -> str:
+    if row["status"] == "failed":
+        return f"FAILED, {row['error']}"
+    metric = row["metric"]
+    seconds = f"fit {row['fit_seconds']:.1f} s, predict {row['predict_seconds']:.2f} s"
+    return f"{metric} {row[metric]:.4f}, {seconds}"

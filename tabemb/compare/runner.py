@@ -1,0 +1,99 @@
+"""The loop over cells: stored cells do not run again, and each finished one is stored at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from tabemb.compare.store import cell_name, cell_path, read_cells, write_cell
+from tabemb.progress import bar_settings
+
+Identity = Mapping[str, Any]
+
+
+def run_cells(
+    folder: str | Path,
+    identities: Iterable[Identity],
+    measure: Callable[[Identity], Mapping[str, Any]],
+    outcome: Callable[[Mapping[str, Any]], str] | None = None,
+    *,
+    key: Callable[[Identity], str] = cell_name,
+    label: Callable[[Identity], str] | None = None,
+    retry_failed: bool = False,
+    show: bool = True,
+) -> pd.DataFrame:
+    """Run every cell that the folder does not hold yet, and store each as soon as it is finished.
+
+    A cell is one measurement, such as a model fitted on one split with one seed. An interrupted
+    loop keeps the finished cells and goes on from there.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where each finished cell is stored as one parquet file.
+    identities : iterable of mapping
+        The columns that name a cell, such as data set, model and seed.
+    measure : callable
+        Takes an identity and returns the further columns of the cell's row.
+    outcome : callable, optional
+        Takes the row of a finished cell and returns the text that is shown behind the cell's name.
+    key : callable, optional
+        Takes an identity and returns the name of its file; by default its values, joined by "-".
+    label : callable, optional
+        Takes an identity and returns the cell's name on the screen; by default its values, joined
+        by ", ".
+    retry_failed : bool
+        Whether stored cells whose `status` is "failed" run again.
+    show : bool
+        Whether each cell prints a line on stderr; on a terminal a bar shows the cell that runs.
+
+    Returns
+    -------
+    DataFrame
+        All cells of the folder, one row a cell, also those of earlier runs.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> cells = [{"model": "a", "seed": 0}, {"model": "b", "seed": 0}]
+    >>> run_cells(tempfile.mkdtemp(), cells, lambda cell: {"error": 0.5}, show=False)
+      model  seed  error
+    0     a     0    0.5
+    1     b     0    0.5
+    """
+    folder, cells = Path(folder), list(identities)
+    waiting = [cell for cell in cells if _is_waiting(cell_path(folder, key(cell)), retry_failed)]
+    name = label or _joined
+    with _bar(len(cells), len(cells) - len(waiting), show) as bar:
+        for cell in waiting:
+            # shown at once, for the first cell may take long
+            bar.set_description_str(name(cell))
+            row = {**cell, **measure(cell)}
+            write_cell(folder, key(cell), row)
+            if show:
+                text = outcome(row) if outcome else "finished"
+                bar.write(f"{name(cell)}: {text}", file=sys.stderr)
+            bar.update()
+    return read_cells(folder)
+
+
+def _joined(identity: Identity) -> str:
+    return ", ".join(map(str, identity.values()))
+
+
+def _is_waiting(path: Path, retry_failed: bool) -> bool:
+    if not path.exists():
+        return True
+    return retry_failed and pd.read_parquet(path, columns=["status"])["status"].iloc[0] == "failed"
+
+
+def _bar(total: int, n_stored: int, show: bool) -> tqdm[Any]:
+    """Return a bar; the stored cells count as finished, but not for the time that is left."""
+    if show and n_stored:
+        print(f"{n_stored} of {total} cells are already stored.", file=sys.stderr)
+    return tqdm(total=total, initial=n_stored, unit="cell", **bar_settings(None if show else False))

@@ -1,0 +1,165 @@
+"""Event logs sorted by entity and time, which find the events of an entity before a cutoff."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tabemb.data.frames import to_arrow
+from tabemb.data.schema import check_column
+from tabemb.data.times import TimeAxis
+from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
+
+CHUNK = 4_000_000
+"""Events that are aggregated at a time, so that memory does not grow with the number of rows."""
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Events of each row, as ranges of positions in the sorted log.
+
+    Parameters
+    ----------
+    starts, ends : ndarray of int64, shape (n_rows,)
+        Row i has the events from ``starts[i]`` up to ``ends[i]``.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Number of events of each row."""
+        counts: np.ndarray = self.ends - self.starts
+        return counts
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """Where each row's events start when all are laid end to end, and the end: (n_rows + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.counts)])
+
+    @cached_property
+    def positions(self) -> np.ndarray:
+        """Position in the sorted log of every event, laid end to end."""
+        shifts = np.repeat(self.starts - self.offsets[:-1], self.counts)
+        positions: np.ndarray = np.arange(self.offsets[-1]) + shifts
+        return positions
+
+    def newest(self, n: int | None) -> Slices:
+        """Return the last ``n`` events of each row; None: all of them."""
+        return self if n is None else Slices(np.maximum(self.starts, self.ends - n), self.ends)
+
+    def chunks(self) -> Iterator[tuple[slice, Slices]]:
+        """Yield successive rows with their events, about :data:`CHUNK` events at a time."""
+        start = 0
+        while start < len(self.starts):
+            stop = int(np.searchsorted(self.offsets, self.offsets[start] + CHUNK, side="right")) - 1
+            rows = slice(start, max(stop, start + 1))
+            yield rows, Slices(self.starts[rows], self.ends[rows])
+            start = rows.stop
+
+
+class EventLog:
+    """A log sorted by entity and time.
+
+    Parameters
+    ----------
+    log : frame
+        One event a row, in any order. Events of one entity and time keep their order.
+    entity, time : str
+        Columns of the log.
+    fields : sequence of str, optional
+        Columns to keep beside the time; all but the entity when None.
+
+    Attributes
+    ----------
+    entities : Vocabulary
+    axis : TimeAxis
+    moments : ndarray of shape (n_events,)
+        Time of each event on the axis.
+    events : pyarrow.Table
+        The time and the fields.
+    """
+
+    def __init__(self, log: Any, entity: str, time: str, fields: Sequence[str] | None) -> None:
+        frame = to_arrow(log)
+        if fields is None:
+            fields = [name for name in frame.schema.names if name != entity]
+        names = list(dict.fromkeys([time, *fields]))
+        for name in (entity, *names):
+            check_column(frame, name, "The log")
+        column, field = frame[entity], frame.schema.field(entity)
+        self.entities = Vocabulary.from_columns({entity: (column, field)})
+        self.axis = TimeAxis.of(frame[time], time)
+        codes, moments = self.entities.codes(column, field), self.axis.read(frame[time], time)
+        order = np.lexsort((moments, codes))
+        self.moments = moments[order]
+        # One sorted key holds entity and time, so that both ends of a slice are one binary search each.
+        self._times, ranks = np.unique(self.moments, return_inverse=True)
+        self._stride = len(self._times) + 1
+        self.entity_codes = codes[order]
+        self._keys = self.entity_codes * self._stride + ranks
+        self.events = _with_dictionaries(frame.select(names)).take(pa.array(order)).combine_chunks()
+
+    def __len__(self) -> int:
+        return len(self.moments)
+
+    def __getitem__(self, name: str) -> pa.ChunkedArray:
+        return self.events[name]
+
+    @cached_property
+    def days(self) -> np.ndarray:
+        """Time of each event, in days since the first event of the first entity."""
+        return self.axis.span(self.moments - self.moments[0])
+
+    def slices(self, entities: np.ndarray, cutoffs: np.ndarray | None, window: Any = None) -> Slices:
+        """Return the events of each entity strictly before its cutoff.
+
+        Parameters
+        ----------
+        entities : ndarray of int64, shape (n_rows,)
+            Codes; an unknown or missing entity has no events.
+        cutoffs : ndarray of shape (n_rows,), optional
+            Moments. None: all events.
+        window : optional
+            How long before the cutoff events may lie; None: any time.
+        """
+        last = len(self._times) if cutoffs is None else self._rank(cutoffs)
+        first: int | np.ndarray = 0
+        if window is not None and cutoffs is not None:
+            first = self._rank(cutoffs - self.axis.length(window))
+        starts = np.searchsorted(self._keys, entities * self._stride + first)
+        ends = np.searchsorted(self._keys, entities * self._stride + last)
+        known = entities >= N_SPECIAL  # events without an entity belong to no row
+        return Slices(np.where(known, starts, 0), np.where(known, ends, 0))
+
+    def _rank(self, moments: np.ndarray) -> np.ndarray:
+        """Return how many of the log's times lie before each moment; integers are not rounded."""
+        times = self._times
+        if times.dtype.kind == "i" and moments.dtype.kind == "f":
+            moments = _to_int64(np.ceil(moments))  # a whole t is below m where t < ceil(m)
+        elif times.dtype.kind == "f" and moments.dtype.kind == "i":
+            times = _to_int64(np.floor(times))  # t is below a whole m where floor(t) < m
+        return np.searchsorted(times, moments)
+
+
+def _to_int64(values: np.ndarray) -> np.ndarray:
+    clipped: np.ndarray = np.clip(values, -(2.0**63), 2.0**63 - 1024)
+    return clipped.astype(np.int64)
+
+
+def _with_dictionaries(frame: pa.Table) -> pa.Table:
+    """Dictionary-encode text: an event then takes four bytes in every row that it is copied to."""
+    columns = [
+        column.dictionary_encode()
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        else column
+        for column in frame.columns
+    ]
+    fields = [field.with_type(column.type) for field, column in zip(frame.schema, columns)]
+    return pa.table(columns, schema=pa.schema(fields))

@@ -1,0 +1,92 @@
+"""Out-of-fold effects: the effects of training rows, each computed without the row's target."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tabemb.data.effects import Effects
+
+N_FOLDS = 10
+
+
+class OutOfFold:
+    """The effects of training rows, each from the rows outside of its fold.
+
+    Every call draws new folds, so that a network sees the uncertainty of the effects as variation
+    between epochs.
+
+    Parameters
+    ----------
+    effects : Effects
+        Fitted; its sums are changed by `use_rows`.
+    codes, numbers, responses, weights : ndarray
+        All rows that may train, as in :meth:`Effects.fit`.
+    rows : ndarray of int, optional
+        Positions of the rows that ``effects`` was fitted on, if not on all (the rest had a weight of
+        zero then).
+    """
+
+    def __init__(
+        self,
+        effects: Effects,
+        codes: np.ndarray,
+        numbers: np.ndarray,
+        responses: np.ndarray,
+        weights: np.ndarray,
+        rows: np.ndarray | None = None,
+    ) -> None:
+        self.effects, self.all_weights, self.rows = effects, weights, rows
+        self.positions = effects.positions(codes, numbers)
+        self.centered = effects.center(responses)
+        self.weights = weights_of(rows, weights)
+
+    def use_rows(self, rows: np.ndarray | None) -> None:
+        """Compute the effects from these rows; None: from all rows. Terms, strengths and units stay."""
+        if rows is self.rows:  # nothing changes, and the sums over all terms take long
+            return
+        self.rows, self.weights = rows, weights_of(rows, self.all_weights)
+        self.effects.refit_sums(self.positions, self.centered, self.weights)
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Return the out-of-fold effects and counts of these rows.
+
+        Rows are assigned to folds in turn, so they must come in random order. A fold holds about a tenth
+        of all rows; a batch of at most that many rows is one fold.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            Positions of the rows.
+
+        Returns
+        -------
+        ndarray of shape (len(rows), n_terms, n_responses + 1), float32
+        """
+        n_folds = max(1, round(N_FOLDS * len(rows) / len(self.weights)))
+        folds = np.arange(len(rows)) % n_folds
+        features = np.empty((len(rows), *self.effects.shape), np.float32)
+        for t in range(len(self.positions)):
+            features[:, t] = self._term_features(t, rows, folds)[:, 0]
+        return features
+
+    def _term_features(self, t: int, rows: np.ndarray, folds: np.ndarray) -> np.ndarray:
+        """Return the features of one term, from each level's sums minus those of the row's fold."""
+        positions, weights, effects = self.positions[t, rows], self.weights[rows], self.effects
+        # sums of each level in each fold, read back for every row
+        cells = (positions - effects.ends_[t]) * (int(folds.max()) + 1) + folds
+        weighted = self.centered[rows] * weights[:, None]
+        *fold_sums, fold_counts = [
+            np.bincount(cells, column)[cells] for column in (*weighted.T, weights)
+        ]
+        counts = np.maximum(effects.counts_[positions] - fold_counts, 0.0)  # rounding can give < 0
+        sums = effects.sums_[positions] - np.stack(fold_sums, axis=1)
+        return effects.features_of(sums[None], counts[None], slice(t, t + 1))
+
+
+def weights_of(rows: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
+    """Return the weights of these rows and zero for all others; None: all weights as they are."""
+    if rows is None:
+        return weights
+    selected = np.zeros_like(weights)
+    selected[rows] = weights[rows]
+    return selected

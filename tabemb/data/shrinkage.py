@@ -1,0 +1,108 @@
+"""Shrunken means: the mean target of each level of an input, pulled to the mean of all rows.
+
+A level is a category, a bin of a number, or a pair of categories. The mean of a level with few rows is
+mostly chance; shrinkage adds rows at the overall mean to every level. In the words of mixed models, this
+is the prediction of a random effect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+STRENGTHS = 2.0 ** np.arange(-1, 11)
+"""Strengths to choose from: numbers of rows at the overall mean that are added to every level."""
+
+
+@dataclass
+class LevelSums:
+    """Counts and sums of centred responses by level; a row of weight two counts as two rows.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_levels,)
+    sums : ndarray of shape (n_levels, n_responses)
+    squares : ndarray of shape (n_levels,)
+        Sum of the squared responses, over rows and responses.
+    """
+
+    counts: np.ndarray
+    sums: np.ndarray
+    squares: np.ndarray
+
+    @classmethod
+    def from_rows(cls, levels: np.ndarray, responses: np.ndarray, weights: np.ndarray) -> LevelSums:
+        """Sum over rows.
+
+        Parameters
+        ----------
+        levels : ndarray of shape (n_rows,), whole numbers from 0
+        responses : ndarray of shape (n_rows, n_responses), centred
+        weights : ndarray of shape (n_rows,)
+        """
+        n_levels = int(levels.max()) + 1
+        sums = np.zeros((n_levels, responses.shape[1]))
+        for r, column in enumerate(responses.T):
+            sums[:, r] = np.bincount(levels, weights * column, n_levels)
+        squares = np.bincount(levels, weights * np.square(responses).sum(1), n_levels)
+        return cls(np.bincount(levels, weights, n_levels), sums, squares)
+
+    def best_strength(self) -> tuple[float, float]:
+        """Return the strength of smallest leave-one-out error, and the share of variance explained.
+
+        The share is negative where every strength predicts worse than the overall mean.
+        """
+        products = np.square(self.sums).sum(1)
+        n_rest = np.maximum(self.counts - 1, 0)
+        errors = []
+        for strength in STRENGTHS:
+            # The rest of its level predicts (sum - y) / (n_rest + strength) for a row, so its error is
+            # (1 + inverse) * y - inverse * sum; the square of that is summed over the rows of the level.
+            inverse = 1 / (n_rest + strength)
+            factor = 1 + inverse
+            error = (
+                factor**2 * self.squares
+                - 2 * factor * inverse * products
+                + inverse**2 * self.counts * products
+            )
+            errors.append(error.sum())
+        best, total = int(np.argmin(errors)), self.squares.sum()
+        return float(STRENGTHS[best]), 1 - errors[best] / total if total else 0.0
+
+    def leave_one_out(self, levels: np.ndarray, responses: np.ndarray, strength: float) -> np.ndarray:
+        """Return the shrunken mean of each row's level without that row, (n_rows, n_responses)."""
+        n_rest = np.maximum(self.counts - 1, 0)[levels] + strength
+        means: np.ndarray = (self.sums[levels] - responses) / n_rest[:, None]
+        return means
+
+
+def shrunken_means(
+    codes: np.ndarray, responses: np.ndarray, weights: np.ndarray, n_codes: int
+) -> np.ndarray:
+    """Return the mean response of each code, shrunken so that it predicts left-out rows best.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_rows,), whole numbers below ``n_codes``
+    responses : ndarray of shape (n_rows, n_responses)
+    weights : ndarray of shape (n_rows,)
+    n_codes : int
+
+    Returns
+    -------
+    ndarray of shape (n_codes, n_responses)
+        The overall mean for a code without rows.
+
+    Examples
+    --------
+    >>> responses = np.array([[0.0], [0.0], [9.0], [9.0]])
+    >>> shrunken_means(np.array([0, 0, 1, 1]), responses, np.ones(4), n_codes=3).round(1).ravel()
+    array([0.9, 8.1, 4.5])
+    """
+    mean = np.average(responses, axis=0, weights=weights)
+    sums = LevelSums.from_rows(codes, responses - mean, weights)
+    strength, _ = sums.best_strength()
+    means = np.tile(mean, (n_codes, 1))
+    means[: len(sums.counts)] += sums.sums / (sums.counts + strength)[:, None]
+    return means

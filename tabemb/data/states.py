@@ -1,0 +1,128 @@
+"""The state of each entity after its last event, from which a sequence continues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from tabemb.data.times import TimeAxis
+
+
+class Codebook:
+    """Codes of values of any kind: every new value gets the next whole number.
+
+    Examples
+    --------
+    >>> book = Codebook()
+    >>> book.add(["ann", "bob"])
+    >>> book.codes(["bob", "cy"]).tolist()
+    [1, -1]
+    """
+
+    @cached_property
+    def code_of(self) -> dict[Any, int]:
+        """The code of each value."""
+        # a copy that was saved or pickled holds only the values, in the order of their codes
+        values = self.__dict__.get("values", pa.nulls(0))
+        return {value: code for code, value in enumerate(values.to_pylist())}
+
+    def __len__(self) -> int:
+        return len(self.code_of)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"values": pa.array(list(self.code_of))}
+
+    def add(self, values: Iterable[Any]) -> None:
+        """Give a code to each value that has none."""
+        for value in values:
+            self.code_of.setdefault(value, len(self.code_of))
+
+    def codes(self, values: Iterable[Any]) -> np.ndarray:
+        """Return the code of each value, -1 for a value without one: int64 (n,)."""
+        return np.array([self.code_of.get(value, -1) for value in values], dtype=np.int64)
+
+
+class Past(NamedTuple):
+    """The past of n keys (entities, or pairs of an entity and a category) at some point.
+
+    Parameters
+    ----------
+    states : ndarray of shape (n, d_state)
+    counts : ndarray of shape (n,)
+        Numbers of events so far; 0 for a new key, whose state and moment are zeros.
+    moments : ndarray of shape (n,)
+        Times of the last events, on the log's axis.
+    """
+
+    states: np.ndarray
+    counts: np.ndarray
+    moments: np.ndarray
+
+    def since(self, axis: TimeAxis, moments: np.ndarray) -> np.ndarray:
+        """Return the time from the last events to these moments, in days if they are times; or NaN."""
+        return np.where(self.counts > 0, axis.span(moments - self.moments), np.nan)
+
+
+class EntityStates:
+    """The `Past` of every key that has had an event.
+
+    Parameters
+    ----------
+    d_state : int
+        Width of a state.
+    dtype : dtype, default=float32
+        Type of the states.
+
+    Examples
+    --------
+    >>> states = EntityStates(d_state=2)
+    >>> states.write(["ann"], Past(np.ones((1, 2)), np.array([3]), np.array([7])))
+    >>> states.read(["bob", "ann"]).counts.tolist()
+    [0, 3]
+    """
+
+    def __init__(self, d_state: int, dtype: Any = np.float32) -> None:
+        self.keys = Codebook()
+        self.states, self.counts = np.zeros((0, d_state), dtype), np.zeros(0, np.int64)
+        self.moments = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def _rows(self) -> Past:
+        """The past of each key by its code, with spare rows at the end."""
+        return Past(self.states, self.counts, self.moments)
+
+    def read(self, keys: Iterable[Any]) -> Past:
+        """Return the past of these keys; zeros for a new one."""
+        codes = self.keys.codes(keys)
+        known = codes >= 0
+        past = Past(*(np.zeros((len(codes), *rows.shape[1:]), rows.dtype) for rows in self._rows))
+        for values, rows in zip(past, self._rows):
+            values[known] = rows[codes[known]]
+        return past
+
+    def write(self, keys: Sequence[Any], past: Past) -> None:
+        """Replace the past of these keys, which are distinct; new ones are added."""
+        self.keys.add(keys)
+        self._grow(len(self.keys))
+        # whole moments may be followed by fractions, which must not be cut off
+        self.moments = self.moments.astype(np.result_type(self.moments, past.moments), copy=False)
+        codes = self.keys.codes(keys)
+        for rows, values in zip(self._rows, past):  # the arrays themselves: they are changed in place
+            rows[codes] = values
+
+    def _grow(self, n: int) -> None:
+        """Allocate at least n rows; the size at least doubles, so that every new key costs the same."""
+        if n <= len(self.counts):
+            return
+        n_more = max(n, 2 * len(self.counts)) - len(self.counts)
+        self.states, self.counts, self.moments = (
+            np.concatenate([rows, np.zeros((n_more, *rows.shape[1:]), rows.dtype)])
+            for rows in self._rows
+        )

@@ -1,0 +1,271 @@
+"""Vectors and effects of categories by fold: each from the rows outside the fold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import clone
+from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold, check_cv
+
+from tabemb.data.encoding import Encoder
+from tabemb.data.pairs import PairCodes, choose_pairs, tried_rows
+from tabemb.data.schema import Table
+from tabemb.data.shrinkage import shrunken_means
+from tabemb.data.vocabulary import Vocabulary
+from tabemb.estimators.alignment import TableVectors, aligned, by_agreement, vectors_of
+from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
+from tabemb.fitting.checks import Rows
+from tabemb.network.tables import table_dim
+from tabemb.targets import class_target
+
+START = 0.01
+"""Standard deviation of the start vectors of the encoder's tables: what stays of a start is noise."""
+LEAST_UNIT = 1e-9
+"""A smaller standard deviation is a rounding error."""
+
+
+class Fold(NamedTuple):
+    """Positions of the rows outside a fold, and of those in it."""
+
+    train: np.ndarray
+    held_out: np.ndarray
+
+
+def make_folds(cv: Any, n_repeats: int, y: np.ndarray, is_continuous: bool, seed: int) -> list[Fold]:
+    """Return the folds that ``cv`` describes.
+
+    Raises
+    ------
+    ValueError
+        A row is never held out, or y has a single class outside a fold.
+    """
+    single_class_target = not is_continuous and y.ndim == 1
+    if isinstance(cv, int | np.integer):
+        stratify = single_class_target and np.unique(y, return_counts=True)[1].min() >= cv
+        repeated = RepeatedStratifiedKFold if stratify else RepeatedKFold
+        cv = repeated(n_splits=int(cv), n_repeats=n_repeats, random_state=seed)
+    folds = [Fold(*split) for split in check_cv(cv).split(np.zeros((len(y), 1)), y)]
+    times = times_held_out(folds, len(y))
+    if not times.all():
+        raise ValueError(f"cv must hold out each row at least once; row {int(times.argmin())} never is.")
+    for k, fold in enumerate(folds):
+        classes = np.unique(y[fold.train]).tolist() if single_class_target else []
+        if len(classes) == 1:
+            raise ValueError(
+                f"y holds only one class, {classes[0]!r}, outside fold {k} of cv; take fewer folds."
+            )
+    return folds
+
+
+def times_held_out(folds: Sequence[Fold], n_rows: int) -> np.ndarray:
+    """Return how often each row is held out, (n_rows,)."""
+    return np.bincount(np.concatenate([fold.held_out for fold in folds]), minlength=n_rows)
+
+
+@dataclass(frozen=True)
+class FoldVectors:
+    """Vectors by table, on common axes and in one unit.
+
+    Parameters
+    ----------
+    by_fold : list of dict of table name -> ndarray of shape (n_codes, n_axes)
+        From the rows outside each fold; empty without networks.
+    mean : dict of table name -> ndarray of shape (n_codes, n_axes)
+        The mean over the folds.
+    agreement : dict of table name -> ndarray of shape (n_axes,)
+        How far the networks of different folds agree along each axis.
+    """
+
+    by_fold: list[dict[str, np.ndarray]]
+    mean: dict[str, np.ndarray] = field(default_factory=dict)
+    agreement: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def fit_vectors(
+    estimator: EmbeddingClassifier | EmbeddingRegressor,
+    rows: Rows,
+    folds: Sequence[Fold],
+    encoder: Encoder,
+    codes: np.ndarray,
+    n_jobs: int | None,
+) -> FoldVectors:
+    """Fit one network on the rows outside each fold, and bring their vectors onto common axes.
+
+    Parameters
+    ----------
+    estimator : EmbeddingClassifier or EmbeddingRegressor
+        Cloned for each fold.
+    rows : Rows
+    folds : sequence of Fold
+    encoder : Encoder
+        Its vocabularies give the codes of the vectors.
+    codes : ndarray of shape (n_rows, n_columns)
+    n_jobs : int, optional
+        Folds that are fitted at the same time.
+    """
+    vocabularies = encoder.vocabularies_
+    estimator.set_params(tables=_tables(estimator, encoder))
+    fitted = Parallel(n_jobs)(
+        delayed(_fit_fold)(estimator, rows.take(np.asarray(fold.train)), vocabularies) for fold in folds
+    )
+    vectors, agreement = {}, {}
+    for name in vocabularies:
+        networks = [by_table[name] for by_table in fitted]
+        counts = np.mean([network.counts for network in networks], axis=0)
+        vectors[name], agreement[name] = by_agreement(aligned(networks), counts)
+    means = {name: np.mean(by_fold, axis=0) for name, by_fold in vectors.items()}
+    unit = _unit([means[name] for name in encoder.schema.table_names], codes)
+    return FoldVectors(
+        [{name: by_fold[k] / unit for name, by_fold in vectors.items()} for k in range(len(folds))],
+        {name: mean / unit for name, mean in means.items()},
+        agreement,
+    )
+
+
+def _fit_fold(
+    estimator: Any, rows: Rows, vocabularies: Mapping[str, Vocabulary]
+) -> dict[str, TableVectors]:
+    fitted = clone(estimator).fit(rows.frame, rows.y, sample_weight=rows.weights)
+    return vectors_of(fitted, vocabularies)
+
+
+def _tables(estimator: EmbeddingClassifier | EmbeddingRegressor, encoder: Encoder) -> dict[str, Table]:
+    """Return tables that have one width in all folds, and vectors that start near zero."""
+    given = estimator.tables or {}
+    tables = {
+        name: table if name in given else replace(table, init=START)
+        for name, table in encoder.schema.tables.items()
+    }
+    sizes = {name: len(encoder.vocabularies_[name].categories) for name in tables}
+    return {
+        **given,
+        **{name: _with_width(table, estimator.dim, sizes[name]) for name, table in tables.items()},
+    }
+
+
+def _with_width(table: Table, dim: int | str, n_categories: int) -> Table:
+    if table.pretrained is not None:
+        return table
+    return replace(table, dim=table_dim(dim if table.dim is None else table.dim, n_categories))
+
+
+def _unit(vectors: Sequence[np.ndarray], codes: np.ndarray) -> float:
+    """Return the unit in which vectors vary by one over the rows, on average over the columns.
+
+    One unit for all columns: columns that matter more to the target keep longer vectors, so that
+    distances between rows count what matters.
+    """
+    variances = [table[column].var(axis=0).sum() for table, column in zip(vectors, codes.T)]
+    unit = float(np.mean(variances)) ** 0.5
+    return unit if unit > LEAST_UNIT else 1.0  # below it every row has the same codes
+
+
+@dataclass(frozen=True)
+class FoldEffects:
+    """Effects of the codes of columns and pairs.
+
+    Parameters
+    ----------
+    by_fold : list of list of ndarray of shape (n_codes, n_responses)
+        For each fold and each column or pair, from the rows outside the fold.
+    names : list of str
+        Ends of the names of the columns that hold effects: one for each response.
+    pair_codes : PairCodes
+    """
+
+    by_fold: list[list[np.ndarray]]
+    names: list[str]
+    pair_codes: PairCodes
+
+
+def no_effects(sizes: Sequence[int], n_folds: int) -> FoldEffects:
+    """Return effects without responses, for columns with ``sizes`` codes."""
+    empty = [np.zeros((size, 0)) for size in sizes]
+    return FoldEffects([empty] * n_folds, [], PairCodes([], []))
+
+
+def fit_effects(
+    rows: Rows,
+    is_continuous: bool,
+    folds: Sequence[Fold],
+    codes: np.ndarray,
+    sizes: Sequence[int],
+    n_pairs: int,
+    generator: np.random.Generator,
+) -> FoldEffects:
+    """Choose the pairs of columns, and fit effects on the rows outside each fold.
+
+    Parameters
+    ----------
+    rows : Rows
+    is_continuous : bool
+    folds : sequence of Fold
+    codes : ndarray of shape (n_rows, n_columns)
+    sizes : sequence of int
+        Number of codes of each column.
+    n_pairs : int
+        The most pairs to choose.
+    generator : Generator
+        Draws the rows that choose the pairs where there are very many.
+    """
+    responses, names = _responses(rows, is_continuous)
+    weights = np.ones(len(rows)) if rows.weights is None else rows.weights
+    tried = tried_rows(len(codes), generator)
+    centered = responses[tried] - np.average(responses, axis=0, weights=weights)
+    pairs = choose_pairs([*codes[tried].T], centered, weights[tried], n_pairs)
+    pair_codes = PairCodes.from_codes(codes, pairs)
+    codes, sizes = np.hstack([codes, pair_codes(codes)]), [*sizes, *pair_codes.sizes]
+    by_fold = [
+        [
+            shrunken_means(column[fold.train], responses[fold.train], weights[fold.train], size)
+            for column, size in zip(codes.T, sizes)
+        ]
+        for fold in folds
+    ]
+    return FoldEffects(by_fold, names, pair_codes)
+
+
+def values_by_fold(
+    vectors: FoldVectors, effects: FoldEffects, table_names: Sequence[str], min_agreement: float
+) -> list[list[np.ndarray]]:
+    """Return by fold the new values of each code of each column and pair, (n_codes, width).
+
+    Parameters
+    ----------
+    vectors : FoldVectors
+    effects : FoldEffects
+    table_names : sequence of str
+        The table that each column reads.
+    min_agreement : float
+        Axes on which the networks agree less are left out, but for the first of a table.
+    """
+    axes = {
+        name: (agreement >= min_agreement) | (np.arange(len(agreement)) == 0)
+        for name, agreement in vectors.agreement.items()
+    }
+    by_fold = []
+    for fold_vectors, fold_effects in zip(vectors.by_fold, effects.by_fold):
+        values = [[effect] for effect in fold_effects]
+        for parts, name in zip(values, table_names):
+            parts += [fold_vectors[name][:, axes[name]]] if fold_vectors else []
+        by_fold.append([np.hstack(parts).astype(np.float32) for parts in values])
+    return by_fold
+
+
+def _responses(rows: Rows, is_continuous: bool) -> tuple[np.ndarray, list[str]]:
+    """Return numbers or indicators of classes, (n_rows, n_responses), and names for them."""
+    if is_continuous:
+        responses, labels = rows.y.reshape(len(rows), -1), None
+    else:
+        target = class_target(rows.y).fit(rows.y, rows.weights)
+        responses, labels = target.responses(rows.y), target.classes_
+    n_responses = responses.shape[1]
+    if n_responses == 1:
+        return responses, ["effect"]
+    if rows.y.ndim > 1 or labels is None or len(labels) != n_responses:
+        labels = range(n_responses)
+    return responses, [f"effect_{label}" for label in labels]

@@ -1,0 +1,1 @@
+"""From rows to a trained network: the one place where a fit is described."""

@@ -1,0 +1,354 @@
+"""A log of events as rows: each event with the earlier events of its entity, or their state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from tabemb.data.encoding import Encoder
+from tabemb.data.encounters import Coded, Encounters
+from tabemb.data.histories import as_structs
+from tabemb.data.schema import Schema, Table, check_column, infer_role, infer_schema
+from tabemb.data.states import EntityStates, Past
+from tabemb.data.times import TimeAxis
+from tabemb.fitting.checks import Rows
+from tabemb.fitting.networks import D_CLASS
+from tabemb.fitting.sources import RowSource, encoded
+from tabemb.fitting.training_rows import TrainingRows
+from tabemb.network.inputs import Batch, Kept, Prefixes, Ragged, RowInputs
+from tabemb.network.model import Network, TabularNetwork
+from tabemb.targets import ClassTarget, Target
+from tabemb.training.batches import Batches, equal_sizes, pieces_of
+
+EARLIER = "earlier"
+"""Column of the events that later rows of the entity see: their fields, outcomes and targets."""
+PIECE = 4096
+"""Events predicted at a time, or one sequence if it is longer."""
+L2_CLASSES = 20.0
+"""``l2`` of the vectors of many classes, which targets and earlier events share."""
+LONGEST = 100
+"""Longest part of a sequence in a training step: in a longer one each event would wait for all before
+it."""
+
+
+class EventSource(RowSource):
+    """Rows are events of a log; each sees the earlier events of its entity with their targets.
+
+    Parameters
+    ----------
+    entity, time : str
+        Columns of the log.
+    outcome_fields : sequence of str
+        Columns that only later events of the entity see.
+    count_encounters : bool
+        Whether the entity's earlier encounters with the same category are inputs.
+    roles : mapping, optional
+        Roles of columns that the user gave.
+    numeric_target : bool
+    """
+
+    smallest_batch, largest_batch = 64, 1024  # events: a few sequences, not a few rows
+    refit_divisor = 8  # a recurrent net soon overfits sequences that it has read before
+    n_precise = 0
+    has_sequences = True
+    target_field = f"{EARLIER}.answer"
+
+    def __init__(
+        self,
+        entity: str,
+        time: str,
+        outcome_fields: Sequence[str],
+        count_encounters: bool,
+        roles: Mapping[str | int, str] | None,
+        numeric_target: bool,
+    ) -> None:
+        self.entity, self.time, self.outcome_fields = entity, time, list(outcome_fields)
+        self.count_encounters, self.numeric_target = count_encounters, numeric_target
+        self.roles = dict(roles or {})
+
+    # From the log to rows
+
+    def prepare(self, rows: Rows, target: Target) -> Rows:
+        """Sort the events by entity and time, and join each with what later events may see of it."""
+        self.check_columns(rows.frame, self.outcome_fields)
+        self.time_axis = TimeAxis.of(rows.frame[self.time], self.time)
+        rows = rows.take(self._order(rows.frame))
+        self.target_names = ["answer"]
+        if rows.y.ndim == 2:
+            self.target_names = [f"answer_{i}" for i in range(rows.y.shape[1])]
+        fields = self._encounter_fields(rows.frame) if self.count_encounters else []
+        mean = self._counted(rows.y, target).mean(axis=0)
+        self.encounters = Encounters(self.entity, fields, self.time_axis, mean)
+        self.states = EntityStates(d_state=0)  # no entity has a state yet
+        return replace(rows, frame=self._with_earlier(rows.frame, rows.y, target))
+
+    def prepare_validation(self, rows: Rows, target: Target) -> Rows:
+        """Sort and join other events; they see their own earlier events, not those of training."""
+        self.check_columns(rows.frame, self.outcome_fields)
+        rows = rows.take(self._order(rows.frame))
+        return replace(rows, frame=self._with_earlier(rows.frame, rows.y, target))
+
+    def check_columns(self, frame: pa.Table, more: Sequence[str] = ()) -> None:
+        """Raise ValueError unless the frame has the entity, the time, and ``more``."""
+        for name in (self.entity, self.time, *more):
+            check_column(frame, name, "X")
+
+    def _encounter_fields(self, frame: pa.Table) -> list[str]:
+        """Return the categorical columns that are known before the target."""
+        special = {self.entity, self.time, *self.outcome_fields}
+        fields = [field for field in frame.schema if field.name not in special]
+        role_of = {field.name: self.roles.get(field.name) or infer_role(field) for field in fields}
+        return [name for name, role in role_of.items() if role == "categorical"]
+
+    def _counted(self, y: np.ndarray, target: Target) -> np.ndarray:
+        """Return targets whose sums mean something, (n, n_counted): numbers, or one of two classes."""
+        if not isinstance(target, ClassTarget):
+            return target.responses(y)
+        counted = target.classes_[1:] if target.n_outputs == 2 else []
+        return np.array([y == label for label in counted], dtype=np.float64).reshape(-1, len(y)).T
+
+    def _order(self, frame: pa.Table) -> np.ndarray:
+        """Return the order by entity and time; events at one time stay as they are."""
+        return np.lexsort((self.moments(frame), self.groups(frame)))
+
+    def moments(self, frame: pa.Table) -> np.ndarray:
+        """Return the time of each event on the axis of the log, (n,)."""
+        return self.time_axis.read(frame[self.time], self.time)
+
+    def groups(self, frame: pa.Table) -> np.ndarray:
+        """Return a code of each event's entity: whole entities are held out."""
+        return Coded.of(self._entities(frame)).codes
+
+    def _entities(self, frame: pa.Table) -> pa.ChunkedArray:
+        column = frame[self.entity]
+        if column.null_count:
+            row = column.is_null().to_pylist().index(True)
+            raise ValueError(
+                f"Column {self.entity!r} must name an entity in every row; it is missing in row {row}."
+            )
+        return column
+
+    def _heads(self, frame: pa.Table) -> np.ndarray:
+        """Return the first row of each entity in sorted events."""
+        return np.flatnonzero(np.diff(self.groups(frame), prepend=-1))
+
+    def _gaps(self, frame: pa.Table) -> np.ndarray:
+        """Return the days since the event before, or since the kept state, of sorted events."""
+        moments, heads = self.moments(frame), self._heads(frame)
+        gaps = np.diff(self.time_axis.span(moments), prepend=np.nan)
+        past = self.states.read(_keys(frame[self.entity], heads))
+        gaps[heads] = past.since(self.time_axis, moments[heads])
+        return gaps
+
+    def _before_target(
+        self, frame: pa.Table, gaps: np.ndarray, encounters: dict[str, np.ndarray]
+    ) -> pa.Table:
+        """Return the columns that are known of events before their targets."""
+        hidden = [name for name in self.outcome_fields if name in frame.schema.names]
+        frame = frame.drop_columns(hidden)
+        added = {f"{self.time}.gap": gaps, **encounters}
+        self._check_free(frame, {EARLIER, *self.target_names, *added})
+        columns = {name: pa.array(numbers) for name, numbers in added.items()}
+        fields = [*frame.schema, *(pa.field(name, column.type) for name, column in columns.items())]
+        return pa.Table.from_arrays([*frame.columns, *columns.values()], schema=pa.schema(fields))
+
+    def _check_free(self, frame: pa.Table, names: set[str]) -> None:
+        taken = names.intersection(frame.schema.names)
+        if taken:
+            raise ValueError(
+                f"X has a column {min(taken)!r}, a name that is needed for the earlier events; "
+                "rename it."
+            )
+
+    def _with_earlier(self, frame: pa.Table, y: np.ndarray, target: Target) -> pa.Table:
+        """Join what is known before each target with a list of one event, for later rows to see."""
+        gaps, counted = self._gaps(frame), self._counted(y, target)
+        encounters = self.encounters.before(frame, self.moments(frame), counted)
+        known = self._before_target(frame, gaps, encounters)
+        keys = list({self.entity, self.time})  # one column may be both
+        fields = frame.drop_columns(keys).append_column("gap", pa.array(gaps))
+        flat = [field.name for field in fields.schema if not pa.types.is_nested(field.type)]
+        fields = fields.select(flat)
+        for name, column in zip(self.target_names, y.reshape(len(y), -1).T):
+            fields = fields.append_column(name, pa.array(column))
+        offsets = pa.array(np.arange(frame.num_rows + 1))
+        earlier = pa.LargeListArray.from_arrays(offsets, as_structs(fields))
+        return known.append_column(EARLIER, earlier)
+
+    def schema(
+        self,
+        frame: pa.Table,
+        roles: Mapping[str | int, str] | None,
+        tables: Mapping[str, Table] | None,
+        target: Target,
+    ) -> Schema:
+        """Return a schema where a field of the event and of the earlier events share a table."""
+        full_roles = self._roles_of_both(frame, roles or {})
+        features = infer_schema(frame, full_roles)
+        inside = {feature.name for feature in features.histories[EARLIER].categorical}
+        shared = {name: _with_inside(table, inside) for name, table in (tables or {}).items()}
+        named = {column for table in shared.values() for column in table.columns}
+        single = [feature.name for feature in features.categorical if feature.name not in named]
+        all_tables = {**shared, **{name: _with_inside(Table([name]), inside) for name in single}}
+        if target.has_many_classes and self.target_field not in named:
+            classes = Table([self.target_field], dim=D_CLASS, l2=L2_CLASSES)
+            all_tables.setdefault("answer", classes)
+        return infer_schema(frame, full_roles, all_tables)
+
+    def _roles_of_both(self, frame: pa.Table, roles: Mapping[str | int, str]) -> dict[str | int, str]:
+        """Give the earlier events' fields the roles of the columns with the same name."""
+        fields = frame.schema.field(EARLIER).type.value_type
+        names = {*frame.schema.names, *(f"{EARLIER}.{field.name}" for field in fields)}
+        target_role = "number" if self.numeric_target else "categorical"
+        both: dict[str | int, str] = {self.entity: "ignored"}
+        both |= {f"{EARLIER}.{name}": target_role for name in self.target_names}
+        for name, role in roles.items():
+            both |= {key: role for key in (name, f"{EARLIER}.{name}") if key in names} or {name: role}
+        return both
+
+    # From rows to what a network reads
+
+    def encode(self, encoder: Encoder, frame: pa.Table) -> RowInputs:
+        """Return sorted events, each with the events of its entity before it as history."""
+        inputs = encoded(encoder, frame)
+        events = inputs.histories[-1]
+        assert isinstance(events, Ragged)
+        offsets = torch.from_numpy(np.append(self._heads(frame), frame.num_rows))
+        return inputs.with_history(Prefixes(Ragged(offsets, events.codes, events.numbers)))
+
+    def encode_new(self, encoder: Encoder, frame: pa.Table) -> RowInputs:
+        """Return events that each go on from the kept state of their entity."""
+        self.check_columns(frame)
+        past, moments = self.states.read(self._entities(frame).to_pylist()), self.moments(frame)
+        self._check_times(frame, past, moments)
+        gaps = past.since(self.time_axis, moments)
+        known = self._before_target(frame, gaps, self.encounters.known(frame, moments))
+        inputs = encoded(encoder, known.append_column(EARLIER, pa.nulls(frame.num_rows)))
+        return inputs.with_history(Kept(torch.from_numpy(past.states), torch.from_numpy(past.counts)))
+
+    def encode_sequences(self, encoder: Encoder, frame: pa.Table) -> RowInputs:
+        """Return sorted events whose sequences go on from the kept states of their entities."""
+        inputs = self.encode(encoder, frame)
+        sequences = inputs.histories[-1]
+        assert isinstance(sequences, Prefixes)
+        past = self.states.read(_keys(frame[self.entity], self._heads(frame)))
+        states, counts = torch.from_numpy(past.states), torch.from_numpy(past.counts)
+        return inputs.with_history(Prefixes(sequences.events, states, counts))
+
+    def batches(
+        self,
+        network: TabularNetwork,
+        training_rows: TrainingRows,
+        batch_size: int,
+        generator: torch.Generator,
+        rows: Tensor | None = None,
+    ) -> Batches[Batch]:
+        """Return batches of whole sequences; a long one is cut, and its parts go on from one another.
+
+        The states between the parts are computed anew at the start of every epoch.
+        """
+        sequences = training_rows.batch.inputs.histories[-1]
+        assert isinstance(sequences, Prefixes)
+        parts = sequences.cut(LONGEST)
+        return Batches(
+            training_rows.with_history(parts),
+            batch_size,
+            generator,
+            rows,
+            groups=parts.events.rows,
+            start=partial(network.carry, parts),
+        )
+
+    def piece_sizes(self, inputs: RowInputs, largest: int) -> list[int]:
+        """Return the sizes of pieces of whole sequences, or of single events from kept states."""
+        history = inputs.histories[-1]
+        at_once = min(PIECE, largest)
+        if not isinstance(history, Prefixes):
+            return equal_sizes(len(inputs), at_once)
+        return list(_sizes_of_groups(history.lengths.tolist(), at_once))
+
+    # States of the entities
+
+    def finish(self, encoder: Encoder, network: Network, rows: Rows, target: Target) -> None:
+        """Keep the state of every entity after its last training event."""
+        self.forget(network)
+        self._keep(encoder, network, rows.frame, rows.y, target)
+
+    def forget(self, network: Network) -> None:
+        """Forget the events of all entities."""
+        self.encounters.forget()
+        self.states = EntityStates(network.d_state)
+
+    def update(
+        self, encoder: Encoder, network: Network, frame: pa.Table, y: np.ndarray, target: Target
+    ) -> None:
+        """Read new events with their targets, and keep the states after them."""
+        events, y, _ = self.after_kept(frame, y, target)
+        self._keep(encoder, network, events, y, target)
+
+    def after_kept(
+        self, frame: pa.Table, y: np.ndarray, target: Target
+    ) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+        """Return new events, sorted and joined to the kept states, with targets and their order."""
+        self.check_columns(frame, self.outcome_fields)
+        past = self.states.read(self._entities(frame).to_pylist())
+        self._check_times(frame, past, self.moments(frame))
+        order = self._order(frame)
+        frame = frame.take(pa.array(order))
+        return self._with_earlier(frame, y[order], target), y[order], order
+
+    @torch.no_grad()
+    def _keep(
+        self, encoder: Encoder, network: Network, frame: pa.Table, y: np.ndarray, target: Target
+    ) -> None:
+        device = next(network.parameters()).device
+        sequences = self.encode_sequences(encoder, frame).histories[-1].to(device)
+        assert isinstance(sequences, Prefixes)
+        sizes = list(_sizes_of_groups(sequences.lengths.tolist(), PIECE))
+        after = [network.advance(piece).numpy(force=True) for piece in pieces_of(sequences, sizes)]
+        moments, heads = self.moments(frame), self._heads(frame)
+        last = np.append(heads[1:], len(moments)) - 1
+        past = Past(np.concatenate(after), sequences.n_after.numpy(force=True), moments[last])
+        self.states.write(_keys(frame[self.entity], heads), past)
+        self.encounters.before(frame, moments, self._counted(y, target), keep=True)
+
+    def _check_times(self, frame: pa.Table, past: Past, moments: np.ndarray) -> None:
+        late = np.flatnonzero((past.counts > 0) & (moments < past.moments))
+        if len(late):
+            row = int(late[0])
+            time, entity = (frame[name][row].as_py() for name in (self.time, self.entity))
+            raise ValueError(
+                f"Column {self.time!r} holds {time} in row {row}, but a later event of {entity!r} was "
+                "read before; pass events in the order of their times."
+            )
+
+
+def _keys(entities: pa.ChunkedArray, rows: np.ndarray) -> list[Any]:
+    keys: list[Any] = entities.take(pa.array(rows)).to_pylist()
+    return keys
+
+
+def _with_inside(table: Table, inside: set[str]) -> Table:
+    """Return the table, read by the earlier events' fields of the same names too."""
+    earlier = [f"{EARLIER}.{column}" for column in table.columns]
+    new = [column for column in earlier if column in inside and column not in table.columns]
+    return replace(table, columns=[*table.columns, *new])
+
+
+def _sizes_of_groups(sizes: Sequence[int], at_once: int) -> Iterator[int]:
+    """Yield the sizes of pieces of whole groups, with up to ``at_once`` rows where groups allow it."""
+    piece = 0
+    for size in sizes:
+        if piece and piece + size > at_once:
+            yield piece
+            piece = 0
+        piece += size
+    if piece:
+        yield piece

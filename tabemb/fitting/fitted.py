@@ -1,0 +1,98 @@
+"""A fitted model: from rows of the user to the outputs of its networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tabemb.data.effects import Effects
+from tabemb.data.encoding import Encoder
+from tabemb.fitting.networks import NetworkSettings, build_networks
+from tabemb.fitting.settings import RowSettings
+from tabemb.fitting.sources import RowSource
+from tabemb.network.inputs import Batch, RowInputs
+from tabemb.network.model import Network, Output, in_double_precision
+from tabemb.targets import Target
+from tabemb.training.batches import pieces_of
+
+MOST_OUTPUTS = 2**23
+"""Outputs of all members that are computed at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedParts:
+    """The parts of an estimator that are fitted before its network.
+
+    Parameters
+    ----------
+    settings : RowSettings
+    source : RowSource
+    target : Target
+    encoder : Encoder
+    effects : Effects, optional
+    hidden : tuple of int
+        Widths of the hidden layers.
+    """
+
+    settings: RowSettings
+    source: RowSource
+    target: Target
+    encoder: Encoder
+    effects: Effects | None
+    hidden: tuple[int, ...]
+
+    def new_network(self, n_rows: int) -> Network:
+        """Return an untrained network for these parts, from torch's random state."""
+        settings = NetworkSettings.of(
+            self.settings,
+            hidden=self.hidden,
+            has_sequences=self.source.has_sequences,
+            target_field=self.source.target_field,
+        )
+        network = build_networks(self.encoder, self.effects, self.target, settings, n_rows)
+        return network.to(self.settings.torch_device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted(FittedParts):
+    """The fitted parts of an estimator with its network, and their predictions."""
+
+    network: Network
+
+    def with_effects(self, inputs: RowInputs) -> RowInputs:
+        """Return rows that the effects were not fitted on, with their effects."""
+        if self.effects is None:
+            return inputs
+        codes, numbers = (t.numpy(force=True) for t in (inputs.codes, inputs.numbers))
+        return inputs.with_effects(torch.from_numpy(self.effects.transform(codes, numbers)))
+
+    @torch.no_grad()
+    def outputs_of(self, inputs: RowInputs, part: Callable[[Output], Tensor]) -> Tensor:
+        """Return a part of the network's output, computed piece by piece in bounded memory.
+
+        Parameters
+        ----------
+        inputs : RowInputs of n rows
+            Without effects.
+        part : callable
+            Takes the `Output` of a piece of rows and returns a tensor (n_piece, ...).
+        """
+        device = next(self.network.parameters()).device
+        precise = len(inputs) <= self.source.n_precise
+        network = in_double_precision(self.network) if precise else self.network
+        results = []
+        for piece in pieces_of(inputs.to(device), self._piece_sizes(inputs)):
+            rows = self.with_effects(piece)
+            results.append(part(network(rows.double() if precise else rows)))
+        return torch.cat(results)
+
+    def validation_pieces(self, batch: Batch) -> list[Batch]:
+        """Split validation rows into pieces to predict at a time."""
+        return list(pieces_of(batch, self._piece_sizes(batch.inputs)))
+
+    def _piece_sizes(self, inputs: RowInputs) -> list[int]:
+        outputs_of_row = self.settings.n_members * self.target.n_outputs
+        return self.source.piece_sizes(inputs, max(1, MOST_OUTPUTS // outputs_of_row))

@@ -1,0 +1,97 @@
+"""The hold-out: which rows train, which validate, and whether the latter train in the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+
+from tabemb.fitting.checks import Rows
+from tabemb.fitting.settings import RowSettings
+
+MIN_ROWS = 100
+"""Rows from which ``early_stopping="auto"`` holds some out: fewer are too few to choose an epoch by."""
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """The rows that train and those that validate."""
+
+    rows: Rows
+    """The rows that vocabularies and scales are fitted on."""
+    validation: Rows | None = None
+    """Other rows, which choose the best epoch and never train."""
+    train: np.ndarray | None = None
+    """Positions in ``rows`` of those that train at first; None: all train from the start.
+
+    The other rows validate meanwhile. In the end all of ``rows`` train for a few epochs more.
+    """
+
+    @property
+    def refit(self) -> bool:
+        """Whether validation rows train in the end."""
+        return self.train is not None
+
+    @property
+    def rest(self) -> np.ndarray:
+        """Positions in ``rows`` of those that validate at first and train in the end."""
+        train = np.arange(len(self.rows)) if self.train is None else self.train
+        return np.setdiff1d(np.arange(len(self.rows)), train)
+
+
+def hold_out(
+    rows: Rows,
+    validation: Rows | None,
+    settings: RowSettings,
+    *,
+    groups: np.ndarray | None,
+    stratify: bool,
+    seed: int,
+) -> Holdout:
+    """Decide which rows train and which validate.
+
+    Parameters
+    ----------
+    rows : Rows
+        All rows that were passed to ``fit``.
+    validation : Rows, optional
+        Rows that were passed as ``eval_X`` and ``eval_y``.
+    settings : RowSettings
+        ``early_stopping``, ``validation_fraction`` and ``max_epochs`` count.
+    groups : ndarray of shape (n_rows,), optional
+        Groups of rows that are held out as a whole.
+    stratify : bool
+        Whether to keep the shares of the classes, where there are rows enough.
+    seed : int
+    """
+    if validation is not None:
+        return Holdout(rows, validation)
+    splitter = _splitter(rows.y, settings, groups, stratify, seed)
+    if settings.early_stopping is True and len(rows) >= 2:
+        train, rest = next(splitter.split(np.zeros(len(rows)), rows.y, groups))
+        return Holdout(rows.take(np.sort(train)), rows.take(np.sort(rest)))
+    is_auto = settings.early_stopping == "auto" and settings.max_epochs == "auto"
+    has_several_groups = groups is None or len(np.unique(groups)) > 1
+    if is_auto and has_several_groups and len(rows) >= MIN_ROWS:
+        train, _ = next(splitter.split(np.zeros(len(rows)), rows.y, groups))
+        return Holdout(rows, train=train)
+    return Holdout(rows)
+
+
+def _splitter(
+    y: np.ndarray, settings: RowSettings, groups: np.ndarray | None, stratify: bool, seed: int
+) -> GroupShuffleSplit | ShuffleSplit | StratifiedShuffleSplit:
+    share = _validation_share(settings.validation_fraction, len(y))
+    if groups is not None:
+        return GroupShuffleSplit(1, test_size=share, random_state=seed)
+    if stratify and y.ndim == 1:
+        counts = np.unique(y, return_counts=True)[1]
+        if counts.min() >= 2 and share * len(y) >= len(counts):  # each class has rows for both sides
+            return StratifiedShuffleSplit(1, test_size=share, random_state=seed)
+    return ShuffleSplit(1, test_size=share, random_state=seed)
+
+
+def _validation_share(fraction: float | str, n_rows: int) -> float:
+    """Return a tenth, or less of many rows: a surer choice is not worth the training rows."""
+    return min(0.1, 10 / n_rows**0.5) if fraction == "auto" else float(fraction)

@@ -1,0 +1,310 @@
+"""From a fitted encoder to a network of plain sizes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+
+from tabemb.data.effects import Effects
+from tabemb.data.encoding import Encoder, Inputs
+from tabemb.data.schema import Table
+from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
+from tabemb.fitting.pretrained import check_vectors, given_vectors, match_vectors
+from tabemb.network.backbone import BACKBONES
+from tabemb.network.dropout import CellDropout, base_rate, hiding_rates
+from tabemb.network.history import HISTORY_ENCODERS, HistoryNetwork, SequenceNetwork
+from tabemb.network.model import (
+    ClassVectors,
+    MemberHeads,
+    Network,
+    NetworkEnsemble,
+    Reader,
+    TabularNetwork,
+    TiedClasses,
+)
+from tabemb.network.numbers import NUMBER_ENCODINGS, NumberEncoding
+from tabemb.network.tables import Tables, TableSpec, table_dim
+from tabemb.spaces.space import EmbeddingSpace
+from tabemb.targets import Target
+
+TYPICAL_STRENGTH = 2.0
+"""Strength of shrinkage of a column's effects for which ``l2`` is meant."""
+D_EVENT_NUMBER = 8
+"""Width of the vector of an event's number: there are many events, and a recurrent net to read them."""
+D_CLASS = 64
+"""Width of the vectors of many classes."""
+MOST_STRENGTH = 64.0
+"""Largest strength that counts: a column that explains nothing alone may still matter beside others."""
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """The settings that shape a network; `EmbeddingClassifier` describes those that it has too."""
+
+    dim: int | str
+    unknown_rate: float
+    numbers: str
+    history: str
+    d_history: int
+    pooling: str
+    l2: float = 0.0
+    biases: bool = False
+    d_number: int = 1
+    backbone: str = "mlp"
+    hidden: tuple[int, ...] = ()
+    dropout: float = 0.0
+    n_members: int = 1
+    n_networks: int = 1
+    has_sequences: bool = False
+    """Whether the last history is that of the events before the row in its own sequence."""
+    target_field: str | None = None
+    """Field of the earlier events that holds their targets."""
+
+    @classmethod
+    def of(cls, settings: Any, **more: Any) -> Self:
+        """Take the fields that an object with settings has, and ``more``."""
+        given = {f.name: getattr(settings, f.name) for f in fields(cls) if hasattr(settings, f.name)}
+        return cls(**given | more)
+
+
+def build_networks(
+    encoder: Encoder,
+    effects: Effects | None,
+    target: Target,
+    settings: NetworkSettings,
+    n_rows: int,
+) -> Network:
+    """Return a new network, or an ensemble of several, that starts from torch's random state.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    effects : Effects, optional
+    target : Target
+        Gives the number of outputs, where they start, and the classes if there are many.
+    settings : NetworkSettings
+    n_rows : int
+        Number of training rows, which the priors and the share of hidden cells depend on.
+    """
+    networks = [
+        _build_network(encoder, effects, target, settings, n_rows) for _ in range(settings.n_networks)
+    ]
+    return networks[0] if len(networks) == 1 else NetworkEnsemble(networks)
+
+
+def build_reader(encoder: Encoder, settings: NetworkSettings, n_rows: int) -> Reader:
+    """Return a new network that reads the histories of rows alone."""
+    tables = _start(_specs(encoder, None, settings, n_rows), table_of=[])
+    networks = [
+        _history(HistoryNetwork, encoder, inputs, tables, settings, n_rows)
+        for inputs in encoder.inputs_[1:]
+    ]
+    return Reader(tables, networks)
+
+
+def _specs(
+    encoder: Encoder, effects: Effects | None, settings: NetworkSettings, n_rows: int
+) -> list[TableSpec]:
+    return [_table_spec(name, encoder, effects, settings, n_rows) for name in encoder.schema.tables]
+
+
+def _start(specs: list[TableSpec], table_of: list[int]) -> Tables:
+    seed = int(torch.randint(2**31, ()).item())
+    return Tables(specs, table_of, torch.Generator().manual_seed(seed))
+
+
+def _build_network(
+    encoder: Encoder,
+    effects: Effects | None,
+    target: Target,
+    settings: NetworkSettings,
+    n_rows: int,
+) -> TabularNetwork:
+    rows = encoder.inputs_[0]
+    specs, table_of = _specs(encoder, effects, settings, n_rows), _tables_read(encoder, rows)
+    tables = _start(specs, table_of)
+    numbers = _numbers(rows, settings, settings.d_number)
+    histories = _histories(encoder, tables, settings, n_rows)
+    d_effects = math.prod(effects.shape) if effects else 0
+    d_joined = tables.dim + numbers.dim + d_effects + sum(history.dim for history in histories)
+    backbone = BACKBONES[settings.backbone](
+        d_joined, settings.hidden, settings.dropout, settings.n_members
+    )
+    dropout = _cell_dropout(encoder, rows, settings.unknown_rate, n_rows, effects)
+    has_biases = settings.biases and table_of and not target.has_many_classes
+    biases = _biases(specs, table_of, target.n_outputs) if has_biases else None
+    head = _head(encoder, target, tables, settings, backbone.dim)
+    return TabularNetwork(dropout, tables, numbers, backbone, head, biases, histories)
+
+
+def _histories(
+    encoder: Encoder, tables: Tables, settings: NetworkSettings, n_rows: int
+) -> list[HistoryNetwork]:
+    kinds: list[type[HistoryNetwork]] = [HistoryNetwork] * (len(encoder.inputs_) - 1)
+    if settings.has_sequences:
+        kinds[-1] = SequenceNetwork
+    return [
+        _history(kind, encoder, inputs, tables, settings, n_rows)
+        for kind, inputs in zip(kinds, encoder.inputs_[1:])
+    ]
+
+
+def _head(
+    encoder: Encoder, target: Target, tables: Tables, settings: NetworkSettings, d_in: int
+) -> MemberHeads | ClassVectors:
+    if not target.has_many_classes:
+        return MemberHeads(settings.n_members, d_in, target.bias)
+    if settings.target_field is None:
+        return ClassVectors(settings.n_members, d_in, target.bias, D_CLASS)
+    tied = _tied(encoder, tables, settings.target_field, target.classes_)
+    d_class = tables.vectors(tied.table).shape[1]
+    return ClassVectors(settings.n_members, d_in, target.bias, d_class, tied)
+
+
+def _tied(encoder: Encoder, tables: Tables, field: str, classes: np.ndarray) -> TiedClasses:
+    """Find the vectors of the classes in the table that the earlier events read their targets by."""
+    events = encoder.inputs_[-1]
+    names = [feature.name for feature in events.schema.categorical]
+    table = _tables_read(encoder, events)[names.index(field)]
+    vocabulary = encoder.vocabularies_[list(encoder.schema.tables)[table]]
+    places = vocabulary.labels().get_indexer(pd.Index(classes))
+    codes = torch.from_numpy(np.where(places < 0, UNKNOWN, places + N_SPECIAL))
+    return TiedClasses(tables, table, codes)
+
+
+def _tables_read(encoder: Encoder, inputs: Inputs) -> list[int]:
+    """Return the position of the table that each categorical feature of rows or events reads."""
+    position = {name: t for t, name in enumerate(encoder.schema.tables)}
+    return [position[name] for name in encoder.schema.tables_of(inputs.schema.categorical)]
+
+
+def _numbers(inputs: Inputs, settings: NetworkSettings, d_number: int) -> NumberEncoding:
+    edges = [scale.edges for scale in inputs.scales]
+    return NUMBER_ENCODINGS[settings.numbers if edges else "scale"](edges, d_number)
+
+
+def _history(
+    kind: type[HistoryNetwork],
+    encoder: Encoder,
+    inputs: Inputs,
+    tables: Tables,
+    settings: NetworkSettings,
+    n_rows: int,
+) -> HistoryNetwork:
+    columns = tables.read_by(_tables_read(encoder, inputs))
+    numbers = _numbers(inputs, settings, D_EVENT_NUMBER)
+    # a row of a sequence sees the state before it, which has no later states to pool
+    pooling = "last" if kind is SequenceNetwork else settings.pooling
+    history_encoder = HISTORY_ENCODERS[settings.history](
+        columns.dim + numbers.dim, settings.d_history, pooling
+    )
+    dropout = _cell_dropout(encoder, inputs, settings.unknown_rate, n_rows)
+    return kind(dropout, columns, numbers, history_encoder)
+
+
+def _biases(specs: list[TableSpec], table_of: list[int], n_outputs: int) -> Tables:
+    """Return tables as wide as the output, all zeros, with the priors of the columns' tables."""
+    flat = [TableSpec(s.n_rows, n_outputs, s.prior, init=0.0, sparse=s.sparse) for s in specs]
+    return Tables(flat, table_of)
+
+
+def _cell_dropout(
+    encoder: Encoder, inputs: Inputs, rate: float, n_rows: int, effects: Effects | None = None
+) -> CellDropout:
+    vocabularies = encoder.vocabularies_of(inputs)
+    rates = [_rates(vocabulary, base_rate(rate, n_rows)) for vocabulary in vocabularies]
+    as_missing = [vocabulary.counts[MISSING] == 0 for vocabulary in vocabularies]
+    number_rates = [0.0 if scale.has_missing else rate for scale in inputs.scales]
+    return CellDropout(rates, as_missing, number_rates, effects.reads if effects else None)
+
+
+def _rates(vocabulary: Vocabulary, rate: float) -> np.ndarray:
+    rates = hiding_rates(vocabulary.counts, rate) if rate else np.zeros(len(vocabulary))
+    rates[:N_SPECIAL] = 0
+    return rates
+
+
+def _table_spec(
+    name: str, encoder: Encoder, effects: Effects | None, settings: NetworkSettings, n_rows: int
+) -> TableSpec:
+    table, vocabulary = encoder.schema.tables[name], encoder.vocabularies_[name]
+    given = (
+        None if table.pretrained is None else check_vectors(name, given_vectors(name, table.pretrained))
+    )
+    dim = _dim(name, table, settings, given, vocabulary)
+    return TableSpec(
+        n_rows=len(vocabulary),
+        dim=dim,
+        prior=_prior(vocabulary, settings, table, n_rows) * _relative_strength(name, encoder, effects),
+        init=table.init,
+        max_norm=table.max_norm,
+        norm_type=table.norm_type,
+        scale_grad_by_freq=table.scale_grad_by_freq,
+        sparse=table.sparse,
+        vectors=None if given is None else match_vectors(name, given, vocabulary),
+        frozen=table.frozen,
+        n_special=N_SPECIAL,
+    )
+
+
+def _prior(vocabulary: Vocabulary, settings: NetworkSettings, table: Table, n_rows: int) -> np.ndarray:
+    """Return the prior of each code: its strength divided by how often an epoch reads the code."""
+    counts = vocabulary.counts.copy()
+    counts[[UNKNOWN, MISSING]] += base_rate(settings.unknown_rate, n_rows) * n_rows
+    strength = settings.l2 if table.l2 is None else table.l2
+    return np.asarray(strength / np.maximum(counts, 1))
+
+
+def _relative_strength(name: str, encoder: Encoder, effects: Effects | None) -> float:
+    """Return the factor on a table's prior: above one where its columns are noisier than typical.
+
+    The root takes the middle between no factor and the full one, as vectors hold more than these
+    effects.
+    """
+    columns = [i for i, table in enumerate(encoder.schema.table_names) if table == name]
+    if effects is None or not columns:
+        return 1.0
+    strengths = np.minimum(effects.input_strength_[columns], MOST_STRENGTH)
+    return float(np.exp(np.log(strengths / TYPICAL_STRENGTH).mean() / 2))
+
+
+def _dim(
+    name: str,
+    table: Table,
+    settings: NetworkSettings,
+    given: pd.DataFrame | None,
+    vocabulary: Vocabulary,
+) -> int:
+    if given is None:
+        return table_dim(settings.dim if table.dim is None else table.dim, len(vocabulary.categories))
+    if table.dim is not None and table.dim != given.shape[1]:
+        raise ValueError(
+            f"Table {name!r} has dim={table.dim!r}, but its pretrained vectors have width "
+            f"{given.shape[1]}."
+        )
+    return given.shape[1]
+
+
+def spaces_of(encoder: Encoder, network: Network | Reader) -> dict[str, EmbeddingSpace]:
+    """Return the vectors of every table by category; those of several networks stand side by side."""
+    return {
+        name: space_of(
+            name,
+            encoder.vocabularies_[name],
+            torch.cat([part.tables.vectors(t) for part in network.networks], 1).numpy(force=True),
+        )
+        for t, name in enumerate(encoder.schema.tables)
+    }
+
+
+def space_of(name: str, vocabulary: Vocabulary, vectors: np.ndarray) -> EmbeddingSpace:
+    """Return the space of vectors by code, (n_codes, d), without the special codes."""
+    counts = vocabulary.counts[N_SPECIAL:]
+    whole = counts.astype(np.int64)  # weights of rows may make counts fractions
+    exact = whole if np.array_equal(whole, counts) else counts
+    return EmbeddingSpace(vectors[N_SPECIAL:], vocabulary.labels(), exact, name)

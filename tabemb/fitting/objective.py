@@ -1,0 +1,49 @@
+"""The objective of training: the loss of the target and the prior of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tabemb.network.inputs import Batch
+from tabemb.network.model import TabularNetwork
+from tabemb.targets import Target
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of a network on a batch of training rows."""
+
+    network: TabularNetwork
+    target: Target
+    in_bfloat16: bool
+    """Whether products of matrices are taken in bfloat16; losses and weights are float32."""
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the mean loss of the members on a batch, with the prior: a scalar."""
+        y, sample = batch.y, self.target.sample(batch.y)
+        classes = None if sample is None else sample.classes
+        with torch.autocast(batch.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+            output = self.network(batch.inputs, classes)
+        outputs = output.outputs.float()
+        if sample is not None:
+            outputs, y = outputs - sample.log_chance, sample.places
+        loss = (self.target.loss(outputs, y).mean(1) * batch.weight).mean()
+        penalty = (
+            output.penalty * batch.weight
+        ).mean()  # negative log prior, in units of log likelihood
+        total: Tensor = loss + penalty * self.target.noise(loss)
+        return total
+
+    @torch.no_grad()
+    def on_validation(self, pieces: Sequence[Batch]) -> float:
+        """Return the weighted mean loss of the members' average prediction, without the prior."""
+        self.network.eval()
+        total = 0.0
+        for piece in pieces:
+            outputs = self.target.average(self.network(piece.inputs).outputs)
+            total += float((self.target.loss(outputs, piece.y)[:, 0] * piece.weight).sum())
+        return total / float(torch.cat([piece.weight for piece in pieces]).sum())

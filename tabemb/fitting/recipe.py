@@ -1,0 +1,209 @@
+"""The stages of a fit, in their order: hold-out, encoding, effects, network, training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from tabemb.data.effects import Effects
+from tabemb.data.encoding import Encoder
+from tabemb.data.out_of_fold import OutOfFold, weights_of
+from tabemb.fitting.checks import Rows
+from tabemb.fitting.fitted import Fitted, FittedParts
+from tabemb.fitting.holdout import Holdout, hold_out
+from tabemb.fitting.objective import Objective
+from tabemb.fitting.settings import RowSettings
+from tabemb.fitting.sources import RowSource
+from tabemb.fitting.training_rows import TrainingRows
+from tabemb.network.inputs import Batch
+from tabemb.network.model import TabularNetwork
+from tabemb.targets import Target
+from tabemb.training.loop import Budget, Training
+from tabemb.training.optimizers import Optimizer
+
+N_STEPS = 1000
+"""Steps that ``max_epochs="auto"`` allows, within the bounds that follow."""
+FEWEST_EPOCHS, MOST_EPOCHS = 30, 60
+"""Bounds of ``max_epochs="auto"``."""
+N_WIDE = 50_000
+"""Rows from which the layers are wider: fewer rows cannot train so many weights."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The stages of a fit on rows.
+
+    `fit` of the estimators calls them in the order in which they stand here. Each takes what the
+    stages before it returned, and changes nothing but the target and the source of this recipe.
+    """
+
+    settings: RowSettings
+    source: RowSource
+    """Turns the rows of the user into what a network reads."""
+    target: Target
+    """The first stage fits it."""
+    stratify: bool
+    """Whether the hold-out keeps the shares of the classes."""
+    seed: int
+
+    def prepare(self, rows: Rows) -> Rows:
+        """Fit the target, and return the rows as the source reads them."""
+        self.target.fit(rows.y, rows.weights)
+        return self.source.prepare(rows, self.target)
+
+    def hold_out(self, rows: Rows, validation: Rows | None) -> Holdout:
+        """Decide which of the prepared rows train, and which rows validate."""
+        if validation is not None:
+            validation = self.source.prepare_validation(validation, self.target)
+        groups = self.source.groups(rows.frame)
+        return hold_out(
+            rows, validation, self.settings, groups=groups, stratify=self.stratify, seed=self.seed
+        )
+
+    def fit_encoder(self, rows: Rows) -> Encoder:
+        """Infer the roles of the columns, and fit vocabularies and scales."""
+        settings = self.settings
+        schema = self.source.schema(rows.frame, settings.roles, settings.tables, self.target)
+        encoder = Encoder(schema, settings.n_bins, settings.min_count, settings.max_events)
+        return encoder.fit(rows.frame, rows.weights)
+
+    def encode(self, encoder: Encoder, rows: Rows) -> Batch:
+        """Return rows as tensors on the device, with weights of mean one and without effects."""
+        weights = np.ones(1) if rows.weights is None else rows.weights / rows.weights.mean()
+        weight = torch.as_tensor(weights, dtype=torch.float32).expand(len(rows))
+        inputs = self.source.encode(encoder, rows.frame)
+        return Batch(inputs, self.target.encode(rows.y), weight).to(self.settings.torch_device)
+
+    def fit_effects(self, batch: Batch, holdout: Holdout) -> tuple[Effects | None, OutOfFold | None]:
+        """Fit effects on the rows that train first; return them, and the effects of training rows."""
+        if not self.settings.effects:
+            return None, None
+        rows, train = holdout.rows, holdout.train
+        codes, numbers = (t.numpy(force=True) for t in (batch.inputs.codes, batch.inputs.numbers))
+        weights = np.ones(len(rows)) if rows.weights is None else rows.weights
+        responses = self.target.responses(rows.y)
+        effects = Effects(self.settings.n_pairs, self.target.gives_shares)
+        generator = np.random.default_rng(self.seed)
+        effects.fit(codes, numbers, responses, weights_of(train, weights), generator)
+        return effects, OutOfFold(effects, codes, numbers, responses, weights, train)
+
+    def build(self, encoder: Encoder, effects: Effects | None, n_rows: int) -> Fitted:
+        """Return all fitted parts with a new network, which is still to be trained."""
+        parts = FittedParts(
+            settings=self.settings,
+            source=self.source,
+            target=self.target,
+            encoder=encoder,
+            effects=effects,
+            hidden=_hidden(self.settings.hidden, n_rows),
+        )
+        return Fitted(**vars(parts), network=parts.new_network(n_rows))
+
+    def trainers(
+        self,
+        fitted: Fitted,
+        batch: Batch,
+        out_of_fold: OutOfFold | None,
+        holdout: Holdout,
+        budget: Budget,
+    ) -> Iterator[Trainer]:
+        """Yield a trainer for each network; they share the time that is left."""
+        rows = TrainingRows(batch, out_of_fold)
+        validation = self._validation(fitted, rows, holdout)
+        generator = torch.Generator().manual_seed(self.seed)
+        networks = fitted.network.networks
+        for i, network in enumerate(networks):
+            share = budget.share(len(networks) - i)
+            yield Trainer(fitted, network, rows, validation, holdout, generator, share)
+
+    def _validation(self, fitted: Fitted, rows: TrainingRows, holdout: Holdout) -> Batch | None:
+        if holdout.train is not None:
+            return rows.validation_rows(holdout.train)
+        if holdout.validation is None:
+            return None
+        batch = self.encode(fitted.encoder, holdout.validation)
+        return batch.with_inputs(fitted.with_effects(batch.inputs))
+
+
+def _hidden(hidden: tuple[int, ...] | str, n_rows: int) -> tuple[int, ...]:
+    if isinstance(hidden, str):
+        return (256, 256) if n_rows >= N_WIDE else (128, 128)
+    return tuple(hidden)
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """The trainings of one network: the first, and one on all rows if the hold-out refits."""
+
+    fitted: Fitted
+    network: TabularNetwork
+    rows: TrainingRows
+    validation: Batch | None
+    holdout: Holdout
+    generator: torch.Generator
+    budget: Budget
+
+    def first(self) -> Training:
+        """Return the training that validation rows stop, where there are some."""
+        train = self.holdout.train
+        self.rows.use_effects_of(train)
+        return self._training(train, self.budget.share(2) if self.holdout.refit else self.budget)
+
+    def refit(self, best_epoch: int) -> Training:
+        """Return the training that follows, on all rows, for a share of the best number of epochs."""
+        self.rows.use_effects_of(None)
+        return self._training(
+            None, self.budget, -(-(best_epoch + 1) // self.fitted.source.refit_divisor)
+        )
+
+    def _training(
+        self, train: np.ndarray | None, budget: Budget, n_epochs: int | None = None
+    ) -> Training:
+        settings, source = self.fitted.settings, self.fitted.source
+        positions = None if train is None else torch.from_numpy(train)
+        batch_size = self._batch_size(len(self.rows))
+        batches = source.batches(self.network, self.rows, batch_size, self.generator, positions)
+        validates = self.validation is not None and n_epochs is None
+        return Training(
+            self.network,
+            batches,
+            self._objective,
+            self._optimizer,
+            max_epochs=n_epochs or self._max_epochs(len(batches)),
+            evaluate=self._validation_loss if validates else None,
+            patience=settings.patience,
+            budget=budget,
+            show=settings.show,
+        )
+
+    @cached_property
+    def _optimizer(self) -> Optimizer:
+        settings = self.fitted.settings
+        return Optimizer(
+            self.network, settings.learning_rate, settings.weight_decay, settings.table_rate
+        )
+
+    @cached_property
+    def _objective(self) -> Objective:
+        return Objective(self.network, self.fitted.target, self.fitted.settings.in_bfloat16)
+
+    def _validation_loss(self) -> float:
+        assert self.validation is not None
+        return self._objective.on_validation(self.fitted.validation_pieces(self.validation))
+
+    def _batch_size(self, n_rows: int) -> int:
+        settings, source = self.fitted.settings, self.fitted.source
+        if settings.batch_size != "auto":
+            return int(settings.batch_size)
+        size = 2 ** round(np.log2(max(n_rows, 1) / 40))
+        return int(np.clip(size, source.smallest_batch, source.largest_batch))
+
+    def _max_epochs(self, n_batches: int) -> int:
+        max_epochs = self.fitted.settings.max_epochs
+        if max_epochs != "auto":
+            return int(max_epochs)
+        return int(np.clip(round(N_STEPS / n_batches), FEWEST_EPOCHS, MOST_EPOCHS))

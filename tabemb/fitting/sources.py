@@ -1,0 +1,111 @@
+"""Sources of rows: from the rows that a user passes to what a network reads, and in which batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from tabemb.data.encoding import Encoder
+from tabemb.data.schema import Schema, Table, infer_schema
+from tabemb.fitting.checks import Rows
+from tabemb.fitting.training_rows import TrainingRows
+from tabemb.network.inputs import Batch, Ragged, RowInputs
+from tabemb.network.model import Network, TabularNetwork
+from tabemb.targets import Target
+from tabemb.training.batches import Batches, equal_sizes
+
+
+class RowSource:
+    """Each row stands for itself: it is encoded as it is, and batches are random rows.
+
+    Attributes
+    ----------
+    smallest_batch, largest_batch : int
+        Bounds of ``batch_size="auto"``.
+    refit_divisor : int
+        In the end all rows train for the best number of epochs divided by this.
+    n_precise : int
+        Up to this many rows are predicted in double precision, so that a row's prediction does not
+        depend on the rows beside it: a product of matrices rounds differently with other rows.
+    target_field : str or None
+        The field of earlier events that holds their targets.
+    has_sequences : bool
+        Whether the last history is that of the earlier events in the row's own sequence.
+    """
+
+    smallest_batch, largest_batch = 16, 256
+    refit_divisor = 3
+    n_precise = 1024
+    target_field: str | None = None
+    has_sequences = False
+
+    def prepare(self, rows: Rows, target: Target) -> Rows:
+        """Return the training rows as a network reads them."""
+        return rows
+
+    def prepare_validation(self, rows: Rows, target: Target) -> Rows:
+        """Return other rows with targets as a network reads them."""
+        return rows
+
+    def schema(
+        self,
+        frame: pa.Table,
+        roles: Mapping[str | int, str] | None,
+        tables: Mapping[str, Table] | None,
+        target: Target,
+    ) -> Schema:
+        """Return the roles of the columns and the tables that they read."""
+        return infer_schema(frame, roles, tables)
+
+    def groups(self, frame: pa.Table) -> np.ndarray | None:
+        """Return the group of each row, (n_rows,), where groups must be held out as a whole."""
+        return None
+
+    def encode(self, encoder: Encoder, frame: pa.Table) -> RowInputs:
+        """Return prepared rows as a network reads them, without effects."""
+        return encoded(encoder, frame)
+
+    def encode_new(self, encoder: Encoder, frame: pa.Table) -> RowInputs:
+        """Return rows to predict as a network reads them, without effects."""
+        return self.encode(encoder, frame)
+
+    def batches(
+        self,
+        network: TabularNetwork,
+        training_rows: TrainingRows,
+        batch_size: int,
+        generator: torch.Generator,
+        rows: Tensor | None = None,
+    ) -> Batches[Batch]:
+        """Return the batches of a training.
+
+        Parameters
+        ----------
+        network : TabularNetwork
+        training_rows : TrainingRows
+        batch_size : int
+        generator : torch.Generator
+        rows : Tensor of shape (n,), optional
+            Positions of the rows to train on; all when None.
+        """
+        lengths = training_rows.batch.inputs.lengths
+        return Batches(training_rows, batch_size, generator, rows, lengths=lengths)
+
+    def piece_sizes(self, inputs: RowInputs, largest: int) -> list[int]:
+        """Return the sizes of consecutive pieces of rows that are predicted at a time."""
+        at_once = 128 if inputs.histories else 1024  # each history is padded to the longest beside it
+        return equal_sizes(len(inputs), min(at_once, largest))
+
+    def finish(self, encoder: Encoder, network: Network, rows: Rows, target: Target) -> None:
+        """Do what remains after training, with the prepared training rows."""
+
+
+def encoded(encoder: Encoder, frame: pa.Table) -> RowInputs:
+    """Return rows as tensors, without effects."""
+    codes, numbers, histories = encoder.transform(frame)
+    ragged = [Ragged(*map(torch.from_numpy, history)) for history in histories]
+    return RowInputs.of(torch.from_numpy(codes), torch.from_numpy(numbers), ragged)

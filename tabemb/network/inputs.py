@@ -1,0 +1,390 @@
+"""The named values that travel from the data to a network: rows, their histories, batches of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+
+class Rowwise(Protocol):
+    """Anything that stands for n rows, and is taken, split and moved as a tensor of n rows is.
+
+    Histories, the inputs of rows, and batches all implement it, so that nothing depends on how rows
+    are stored.
+    """
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors lie."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def take(self, rows: Tensor) -> Self:
+        """Return the given rows, int64 (m,), in the given order."""
+
+    def split(self, sizes: Sequence[int]) -> Sequence[Self]:
+        """Return consecutive parts with so many rows each."""
+
+    def to(self, device: torch.device) -> Self:
+        """Return the same rows on a device."""
+
+
+class History(Rowwise, Protocol):
+    """The events of n rows, in one of three forms: `Ragged`, `Prefixes` or `Kept`."""
+
+    def double(self) -> Self:
+        """Return the same rows with numbers in double precision."""
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """The histories of n rows: the events of all rows, laid end to end.
+
+    Shape
+    -----
+    offsets : int64 (n + 1,); row i has the events from ``offsets[i]`` up to ``offsets[i + 1]``
+    codes   : int32 (n_events, n_categorical)
+    numbers : float32 (n_events, n_numbers), NaN where missing
+
+    Examples
+    --------
+    >>> events = Ragged(torch.tensor([0, 2, 2, 3]), torch.tensor([[5], [6], [7]]), torch.zeros(3, 0))
+    >>> reversed_rows = events.take(torch.tensor([2, 1, 0]))
+    >>> reversed_rows.lengths.tolist(), reversed_rows.codes[:, 0].tolist()
+    ([1, 0, 2], [7, 5, 6])
+    """
+
+    offsets: Tensor
+    codes: Tensor
+    numbers: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.offsets) - 1
+
+    @property
+    def device(self) -> torch.device:
+        """Where the events lie."""
+        return self.codes.device
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Number of events of each row, int64 (n,)."""
+        return self.offsets.diff()
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """The row of each event, int64 (n_events,)."""
+        return torch.repeat_interleave(self.lengths)
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """The place of each event in its row's history, int64 (n_events,)."""
+        return torch.arange(len(self.codes), device=self.device) - self.offsets[:-1][self.rows]
+
+    def take(self, rows: Tensor) -> Ragged:
+        return self._sliced(self.offsets[:-1][rows], self.lengths[rows])
+
+    def random_slices(self) -> Ragged:
+        """Return a random slice of each history: a third of its events or more, one at least."""
+        shortest = torch.ceil(self.lengths / 3)
+        lengths = shortest + torch.floor(torch.rand_like(shortest) * (self.lengths - shortest + 1))
+        before = torch.floor(torch.rand_like(shortest) * (self.lengths - lengths + 1))
+        return self._sliced(self.offsets[:-1] + before.long(), lengths.long())
+
+    def _sliced(self, starts: Tensor, lengths: Tensor) -> Ragged:
+        """Return one row for each start, with the events from there on."""
+        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        shift = torch.repeat_interleave(starts - offsets[:-1], lengths)
+        events = torch.arange(len(shift), device=shift.device) + shift
+        return Ragged(offsets, self.codes.index_select(0, events), self.numbers.index_select(0, events))
+
+    def split(self, sizes: Sequence[int]) -> list[Ragged]:
+        stops = torch.tensor([0, *sizes]).cumsum(0).tolist()
+        return [self.between(start, stop) for start, stop in pairwise(stops)]
+
+    def between(self, start: int, stop: int) -> Ragged:
+        """Return the rows from ``start`` up to ``stop``, without copying their events."""
+        events = slice(int(self.offsets[start]), int(self.offsets[stop]))
+        offsets = self.offsets[start : stop + 1] - self.offsets[start]
+        return Ragged(offsets, self.codes[events], self.numbers[events])
+
+    def to(self, device: torch.device) -> Ragged:
+        return Ragged(self.offsets.to(device), self.codes.to(device), self.numbers.to(device))
+
+    def double(self) -> Ragged:
+        """Return the same events with numbers in double precision."""
+        return replace(self, numbers=self.numbers.double())
+
+    def padded(self, values: Tensor) -> Tensor:
+        """Return values of the events, (n_events, d), as (n, longest, d), with zeros as padding."""
+        longest = max(int(self.lengths.max()), 1) if len(self) else 1
+        wide = values.new_zeros(len(self), longest, values.shape[1])
+        return wide.index_put((self.rows, self.positions), values)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of values (n_events, ...) by row: (n, ...)."""
+        return values.new_zeros(len(self), *values.shape[1:]).index_add(0, self.rows, values)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean of values (n_events, d) by row, zeros for a row without events: (n, d)."""
+        return self.sum(values) / self.lengths.clamp(min=1).unsqueeze(1)
+
+    def max(self, values: Tensor) -> Tensor:
+        """Return the maximum of values (n_events, d) by row, zeros for a row without events: (n, d)."""
+        rows = self.rows.unsqueeze(1).expand_as(values)
+        zeros = values.new_zeros(len(self), values.shape[1])
+        return zeros.scatter_reduce(0, rows, values, "amax", include_self=False)
+
+    def last(self, values: Tensor) -> Tensor:
+        """Return the last of values (n_events, d) by row, zeros for a row without events: (n, d)."""
+        if not len(values):
+            return values.new_zeros(len(self), values.shape[1])
+        last = values[(self.offsets[1:] - 1).clamp(min=0)]
+        return last * (self.lengths > 0).unsqueeze(1)
+
+
+class Prefixes:
+    """Rows that are events themselves: the history of each is the events of its sequence before it.
+
+    The rows that are taken or split off must be whole sequences.
+
+    Parameters
+    ----------
+    events : Ragged of n_sequences rows
+        The rows in their order, each as the later rows of its sequence see it.
+    states : Tensor of shape (n_sequences, d_state), optional
+        The state before the first event of each sequence; None stands for zeros.
+    counts : Tensor of shape (n_sequences,), optional
+        Number of events that each of these states has read; None stands for zeros.
+    """
+
+    def __init__(
+        self, events: Ragged, states: Tensor | None = None, counts: Tensor | None = None
+    ) -> None:
+        self.events, self.states = events, states
+        self.counts = torch.zeros_like(events.lengths) if counts is None else counts
+
+    def __len__(self) -> int:
+        """Return the number of rows, which are events."""
+        return len(self.events.codes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the events lie."""
+        return self.events.device
+
+    @property
+    def n_after(self) -> Tensor:
+        """Number of events that the state after each sequence has read, (n_sequences,)."""
+        return self.counts + self.events.lengths
+
+    @property
+    def lengths(self) -> Tensor:
+        """Number of rows of each sequence, (n_sequences,)."""
+        return self.events.lengths
+
+    def take(self, rows: Tensor) -> Prefixes:
+        return self._sequences(self.events.rows[rows].unique_consecutive())
+
+    def _sequences(self, sequences: Tensor) -> Prefixes:
+        states = None if self.states is None else self.states[sequences]
+        return Prefixes(self.events.take(sequences), states, self.counts[sequences])
+
+    def split(self, sizes: Sequence[int]) -> list[Prefixes]:
+        stops = torch.tensor([0, *sizes], device=self.device).cumsum(0)
+        first = torch.searchsorted(self.events.offsets.contiguous(), stops).tolist()
+        return [self._between(start, stop) for start, stop in pairwise(first)]
+
+    def _between(self, start: int, stop: int) -> Prefixes:
+        states = None if self.states is None else self.states[start:stop]
+        return Prefixes(self.events.between(start, stop), states, self.counts[start:stop])
+
+    def cut(self, longest: int) -> Prefixes:
+        """Return the same rows in sequences of ``longest`` events at most.
+
+        A longer sequence goes on in the next one, from a state of zeros until one is set.
+        """
+        n_parts = -(-self.events.lengths // longest)
+        nth = torch.arange(int(n_parts.sum()), device=self.device)
+        nth = nth - (n_parts.cumsum(0) - n_parts).repeat_interleave(n_parts)
+        starts = self.events.offsets[:-1].repeat_interleave(n_parts) + nth * longest
+        offsets = torch.cat([starts, self.events.offsets[-1:]])
+        return Prefixes(Ragged(offsets, self.events.codes, self.events.numbers), None, nth * longest)
+
+    def narrow(self, start: int, d_state: int) -> Prefixes:
+        """Return the same rows with ``d_state`` columns of the states, from column ``start`` on."""
+        states = None if self.states is None else self.states.narrow(1, start, d_state)
+        return Prefixes(self.events, states, self.counts)
+
+    def to(self, device: torch.device) -> Prefixes:
+        states = None if self.states is None else self.states.to(device)
+        return Prefixes(self.events.to(device), states, self.counts.to(device))
+
+    def double(self) -> Prefixes:
+        """Return the same events with numbers in double precision."""
+        return Prefixes(self.events.double(), self.states, self.counts)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Rows that each go on from a kept state, without their events.
+
+    Shape
+    -----
+    states : float32 (n, d_state)
+    counts : int64 (n,), number of events that each state has read
+    """
+
+    states: Tensor
+    counts: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.counts)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the states lie."""
+        return self.states.device
+
+    def take(self, rows: Tensor) -> Kept:
+        return Kept(self.states[rows], self.counts[rows])
+
+    def split(self, sizes: Sequence[int]) -> list[Kept]:
+        pairs = zip(self.states.split(list(sizes)), self.counts.split(list(sizes)))
+        return [Kept(states, counts) for states, counts in pairs]
+
+    def narrow(self, start: int, d_state: int) -> Kept:
+        """Return the same rows with ``d_state`` columns of the states, from column ``start`` on."""
+        return Kept(self.states.narrow(1, start, d_state), self.counts)
+
+    def to(self, device: torch.device) -> Kept:
+        return Kept(self.states.to(device), self.counts.to(device))
+
+    def double(self) -> Kept:
+        """Return the same rows with states in double precision."""
+        return Kept(self.states.double(), self.counts)
+
+
+@dataclass(frozen=True)
+class RowInputs:
+    """The inputs of n rows, as a network reads them.
+
+    Shape
+    -----
+    codes     : int32 (n, n_categorical)
+    numbers   : float32 (n, n_numbers), NaN where missing
+    effects   : float32 (n, n_terms, d_term)
+    histories : one `History` of n rows for each column of lists
+    """
+
+    codes: Tensor
+    numbers: Tensor
+    effects: Tensor
+    histories: tuple[History, ...] = ()
+
+    @classmethod
+    def of(cls, codes: Tensor, numbers: Tensor, histories: Sequence[History] = ()) -> RowInputs:
+        """Return inputs without effects."""
+        return cls(codes, numbers, numbers.new_zeros(len(codes), 0, 1), tuple(histories))
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.codes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors lie."""
+        return self.codes.device
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """Number of events of each row in all ragged histories, (n,); None without one."""
+        ragged = [history.lengths for history in self.histories if isinstance(history, Ragged)]
+        return torch.stack(ragged).sum(0) if ragged else None
+
+    def with_effects(self, effects: Tensor) -> RowInputs:
+        """Return the same rows with these effects, (n, n_terms, d_term)."""
+        return replace(self, effects=effects.to(self.device))
+
+    def with_history(self, history: History) -> RowInputs:
+        """Return the same rows with this history in the place of their last one."""
+        return replace(self, histories=(*self.histories[:-1], history))
+
+    def take(self, rows: Tensor) -> RowInputs:
+        return RowInputs(
+            self.codes.index_select(0, rows),
+            self.numbers.index_select(0, rows),
+            self.effects.index_select(0, rows),
+            tuple(history.take(rows) for history in self.histories),
+        )
+
+    def split(self, sizes: Sequence[int]) -> list[RowInputs]:
+        codes, numbers, effects = (
+            t.split(list(sizes)) for t in (self.codes, self.numbers, self.effects)
+        )
+        histories = [history.split(sizes) for history in self.histories]
+        return [
+            RowInputs(codes[i], numbers[i], effects[i], tuple(parts[i] for parts in histories))
+            for i in range(len(sizes))
+        ]
+
+    def to(self, device: torch.device) -> RowInputs:
+        histories = tuple(history.to(device) for history in self.histories)
+        return RowInputs(
+            self.codes.to(device), self.numbers.to(device), self.effects.to(device), histories
+        )
+
+    def double(self) -> RowInputs:
+        """Return the same rows with numbers and effects in double precision."""
+        histories = tuple(history.double() for history in self.histories)
+        return RowInputs(self.codes, self.numbers.double(), self.effects.double(), histories)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows with their targets and weights.
+
+    Shape
+    -----
+    inputs : `RowInputs` of n rows
+    y      : (n, ...), encoded targets
+    weight : float32 (n,)
+    """
+
+    inputs: RowInputs
+    y: Tensor
+    weight: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.weight)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors lie."""
+        return self.weight.device
+
+    def with_inputs(self, inputs: RowInputs) -> Batch:
+        """Return the same targets and weights with other inputs."""
+        return replace(self, inputs=inputs)
+
+    def take(self, rows: Tensor) -> Batch:
+        return Batch(
+            self.inputs.take(rows), self.y.index_select(0, rows), self.weight.index_select(0, rows)
+        )
+
+    def split(self, sizes: Sequence[int]) -> list[Batch]:
+        parts = zip(self.inputs.split(sizes), self.y.split(list(sizes)), self.weight.split(list(sizes)))
+        return [Batch(*part) for part in parts]
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(self.inputs.to(device), self.y.to(device), self.weight.to(device))

@@ -1,0 +1,153 @@
+"""Readers and writers of a space as Arrow columns: Parquet files and DuckDB tables, and pandas frames.
+
+Readers return `Parts`, the arguments of a space. `EmbeddingSpace` describes the formats.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tabemb.extras import need
+from tabemb.spaces.vectors import CategoryVectors, MapKey, Parts
+
+
+def write_parquet(space: CategoryVectors, path: str | Path) -> None:
+    """Write the columns of `to_arrow` and one column of coordinates for each map.
+
+    The metadata of the file hold the name of the space and the key of each map.
+    """
+    table, keys = to_arrow(space, "Parquet"), {}
+    for key, coordinates in space.maps.items():
+        column = "map_" + "_".join(map(str, key))
+        table, keys[column] = table.append_column(column, _lists(coordinates)), key
+    description = {"name": space.name, "maps": keys}
+    pq.write_table(table.replace_schema_metadata({b"tabemb": json.dumps(description).encode()}), path)
+
+
+def read_parquet(path: str | Path) -> tuple[Parts, dict[MapKey, np.ndarray]]:
+    """Read a space and its maps from a file of `write_parquet`."""
+    table = pq.read_table(path)
+    description = json.loads((table.schema.metadata or {}).get(b"tabemb", b"{}"))
+    parts = from_arrow(table, f"file {str(path)!r}", description.get("name", ""))
+    keys: Mapping[str, list[Any]] = description.get("maps", {})
+    return parts, {_map_key(*key): _matrix(table[column]) for column, key in keys.items()}
+
+
+def _map_key(method: str, metric: str, random_state: int | None) -> MapKey:
+    return method, metric, random_state
+
+
+def to_arrow(space: CategoryVectors, target: str) -> pa.Table:
+    """Return the columns `category`, `vector` (lists of d floats) and, where known, `count`."""
+    columns = {"category": _arrow_categories(space.categories, target), "vector": _lists(space.vectors)}
+    if space.counts is not None:
+        columns["count"] = pa.array(space.counts)
+    return pa.table(columns)
+
+
+def from_arrow(table: pa.Table, source: str, name: str) -> Parts:
+    """Read a table with the columns of `to_arrow`."""
+    if missing := {"category", "vector"} - set(table.column_names):
+        raise ValueError(f"The {source} is not an embedding space; it has no column {min(missing)!r}.")
+    try:
+        vectors = _matrix(table["vector"])
+    except (ValueError, AttributeError, pa.ArrowInvalid) as error:
+        raise ValueError(
+            f"The {source} is not an embedding space; column 'vector' must hold lists of one width."
+        ) from error
+    counts = table["count"].to_numpy() if "count" in table.column_names else None
+    return Parts(vectors, table["category"].to_pandas(), counts, name)
+
+
+def _lists(matrix: np.ndarray) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    lists = column.combine_chunks()
+    fixed = pa.types.is_fixed_size_list(lists.type)
+    (width,) = [lists.type.list_size] if fixed else lists.value_lengths().unique().to_pylist()
+    matrix: np.ndarray = lists.flatten().to_numpy().reshape(len(lists), width)
+    return matrix
+
+
+def _arrow_categories(categories: pd.Index, target: str) -> pa.Array:
+    try:
+        array = pa.array(categories, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        kinds = ", ".join(sorted({type(category).__name__ for category in categories}))
+        raise TypeError(f"{target} needs categories of one type; got {kinds}.") from error
+    if pa.types.is_nested(array.type):
+        kind = type(categories[0]).__name__
+        raise TypeError(f"{target} needs categories of one plain type, such as str or int; got {kind}.")
+    return array
+
+
+def write_duckdb(space: CategoryVectors, database: Any, table: str) -> None:
+    """Create a table with the columns of `to_arrow`."""
+    duckdb = need("duckdb", "duckdb")
+    with _connected(database, read_only=False) as connection:
+        connection.register("tabemb_space", to_arrow(space, "DuckDB"))
+        try:
+            connection.execute(f"CREATE TABLE {_quoted(table)} AS SELECT * FROM tabemb_space")
+        except duckdb.CatalogException as error:
+            raise ValueError(
+                f"table must be new; the database has a table {table!r} already, so drop it or choose "
+                "another name."
+            ) from error
+        finally:
+            connection.unregister("tabemb_space")
+
+
+def read_duckdb(database: Any, table: str) -> Parts:
+    """Read a table with the columns of `to_arrow`."""
+    duckdb = need("duckdb", "duckdb")
+    with _connected(database, read_only=True) as connection:
+        try:
+            columns = connection.table(_quoted(table)).to_arrow_table()
+        except duckdb.Error as error:
+            raise ValueError(f"table must be one of the database; it has no table {table!r}.") from error
+    return from_arrow(columns, f"table {table!r}", table)
+
+
+@contextlib.contextmanager
+def _connected(database: Any, read_only: bool) -> Iterator[Any]:
+    """Yield an open connection as it is, or connect to a file and close it afterwards."""
+    if not isinstance(database, str | Path):
+        yield database
+        return
+    if read_only and not Path(database).is_file():
+        raise FileNotFoundError(f"database must name an existing file; got {str(database)!r}.")
+    with need("duckdb", "duckdb").connect(str(database), read_only=read_only) as connection:
+        yield connection
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def to_frame(space: CategoryVectors) -> pd.DataFrame:
+    """Return a frame of one row for each category and one column for each dimension."""
+    columns = [f"{space.name or 'vector'}_{i}" for i in range(space.vectors.shape[1])]
+    return pd.DataFrame(space.vectors.copy(), index=space.named_categories, columns=columns)
+
+
+def from_frame(frame: pd.DataFrame, counts: Any) -> Parts:
+    """Read a frame of one row for each category and one column for each dimension."""
+    numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
+    if not all(numeric):
+        column = frame.columns[numeric.index(False)]
+        raise ValueError(
+            f"frame must hold numbers only; column {column!r} has dtype {frame[column].dtype}."
+        )
+    name = frame.index.name
+    return Parts(frame.to_numpy(np.float32), frame.index, counts, "" if name is None else str(name))

@@ -1,0 +1,73 @@
+"""Signatures and docstrings of the public estimators: one name, one default, one description."""
+
+import inspect
+import re
+
+import pytest
+
+import tabemb
+from tabemb import EmbeddingClassifier
+
+ESTIMATORS = [c for c in map(vars(tabemb).get, tabemb.__all__) if hasattr(c, "get_params")]
+APART = {
+    ("SequenceEncoder", "pooling"): "the mean of the states compares rows better than their last one",
+    ("SequenceEncoder", "max_epochs"): "no validation loss could stop the training",
+    ("SequenceEncoder", "batch_size"): "the rows of a batch are compared with one another",
+    ("HistoryJoiner", "max_events"): "the estimator that reads the history cuts it",
+    ("AggregateJoiner", "max_events"): "aggregates of all events cost little",
+}
+"""Defaults that differ from those of the same parameter elsewhere, with the reason."""
+
+
+def defaults_of(cls):
+    parameters = inspect.signature(cls).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def described(cls):
+    """Return the name and the type of each parameter, as the docstring has them."""
+    section = inspect.getdoc(cls).split("\nParameters\n----------\n")[1]
+    section = re.split(r"\n\w+\n-+\n", section)[0]
+    lines = [line for line in section.splitlines() if line and not line.startswith(" ")]
+    return [tuple(line.split(" : ", maxsplit=1)) for line in lines]
+
+
+def test_parameters_of_one_name_have_one_default():
+    known = {}
+    for cls in ESTIMATORS:
+        for name, default in defaults_of(cls).items():
+            if (cls.__name__, name) not in APART:
+                assert known.setdefault(name, default) == default, f"{cls.__name__}: {name}"
+
+
+def test_the_exceptions_are_exceptions():
+    elsewhere = defaults_of(EmbeddingClassifier)
+    by_name = {cls.__name__: defaults_of(cls) for cls in ESTIMATORS}
+    assert all(by_name[cls][name] != elsewhere[name] for cls, name in APART)
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_the_docstring_describes_each_parameter_once_in_the_order_of_the_signature(cls):
+    assert [name for name, _ in described(cls)] == list(defaults_of(cls))
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_the_docstring_tells_the_default_of_the_signature(cls):
+    defaults = defaults_of(cls)
+    for name, kind in described(cls):
+        default = defaults[name]
+        if name == "loss":  # its choices fill the line; the default follows in the text
+            assert re.search(rf"loss : .*\n +.*{default!r:} by default".replace("'", '"'), cls.__doc__)
+        elif default is inspect.Parameter.empty:
+            assert "default" not in kind
+            assert "optional" not in kind
+        elif default is None:
+            assert kind.endswith((", optional", "default=None"))
+        else:
+            assert kind.endswith(f"default={default!r}".replace("'", '"')), name
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_parameters_are_keywords_but_for_a_log(cls):
+    kinds = {name: p.kind for name, p in inspect.signature(cls).parameters.items() if name != "log"}
+    assert set(kinds.values()) == {inspect.Parameter.KEYWORD_ONLY}

@@ -1,0 +1,105 @@
+"""The features experiment: encodings are complete, and vectors of training rows are out-of-fold."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+from scipy.sparse import issparse
+from scipy.spatial.distance import pdist
+from sklearn.model_selection import KFold
+
+from experiments import alignment
+from experiments.features import comparison
+from experiments.features.comparison import SUITABLE, compare, gain, show
+from experiments.features.encodings import encode
+from experiments.shared.models import EncodedModel
+from experiments.shared.settings import CONFIG_FOLDER
+from experiments.shared.tables import TableProblem
+from tabemb import EmbeddingRegressor
+from tabemb.compare.preparation import sort_columns
+
+QUICK = EmbeddingRegressor(hidden=(8,), n_members=1, max_epochs=8, effects=False, biases=False, n_jobs=1)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    config = OmegaConf.load(CONFIG_FOLDER / "features.yaml")
+    config.pop("defaults"), config.pop("hydra")
+    quick = {
+        "folder": str(tmp_path),
+        "n_jobs": 1,
+        "data": ["made up"],
+        "encoder": {"cv": 2, "n_repeats": 1},
+    }
+    return {**OmegaConf.to_container(config), **quick}
+
+
+@pytest.fixture
+def problem(monkeypatch, settings):
+    """120 shops with a level each and a slope; categories, a number and a moment, some missing."""
+    rng, n = np.random.default_rng(0), 600
+    level = rng.normal(size=120)
+    shop, size = rng.integers(0, 120, n), rng.normal(size=n)
+    X = pd.DataFrame({"shop": shop.astype(str), "size": size, "at": pd.Timestamp("2026-01-01")})
+    X.loc[rng.random(n) < 0.05, ["shop", "size"]] = None
+    y = level[shop] + 0.5 * size + rng.normal(scale=0.1, size=n)
+    made = TableProblem(
+        "made up", X[:450], y[:450], X[450:], y[450:], "regression", sort_columns(X[:450]), "rmse"
+    )
+    monkeypatch.setattr(comparison, "find_problem", lambda *args: made)
+    settings["encoder"]["estimator"] = QUICK
+    return made
+
+
+def test_every_suited_pair_of_model_and_encoding_is_measured_once(
+    problem, settings, capsys, monkeypatch
+):
+    fast = ["lightgbm", "nearest neighbours", "linear", "svm"]
+    cells = compare({**settings, "models": fast})
+    assert len(cells) == sum(len(SUITABLE[model]) for model in fast)
+    assert (cells["error"] > 0.05).all()
+    linear = cells[cells["model"] == "linear"].set_index("encoding")["error"]
+    assert linear["vectors"] < linear["ordinal"]  # integers have nothing to do with the level of a shop
+    monkeypatch.setattr(EncodedModel, "predict", lambda *args: pytest.fail("fitted again"))
+    pd.testing.assert_frame_equal(compare({**settings, "models": fast}), cells)
+    show(cells)
+    out = capsys.readouterr().out
+    assert "linear" in out
+    assert "native" in out
+
+
+def test_encodings_are_complete_and_vectors_are_out_of_fold(problem, settings):
+    for encoding in ("ordinal", "target means", "in-sample vectors", "vectors"):
+        encoded = encode(problem, encoding, True, settings, seed=0)
+        assert encoded.train.shape[0] == 450
+        assert encoded.test.shape[0] == 150
+        assert np.isfinite(encoded.train).all()
+        assert np.isfinite(encoded.test).all()
+    assert issparse(encode(problem, "one-hot", True, settings, seed=0).train)
+    native = encode(problem, "native and vectors", False, settings, seed=0)
+    assert native.categorical == ["shop"]
+    assert {"shop", "size", "shop_0"} <= set(native.train)
+    out_of_fold, in_sample = (
+        encode(problem, e, False, settings, 0).train for e in ("vectors", "in-sample vectors")
+    )
+    assert not np.allclose(out_of_fold, in_sample)
+
+
+def test_gain_is_against_the_best_without_vectors():
+    errors = pd.Series({"native": 2.0, "target means": 1.0, "in-sample vectors": 0.1, "vectors": 0.9})
+    assert gain(errors) == pytest.approx(0.1)
+    assert gain(errors.drop("vectors").rename({"native": "native and vectors"})) == pytest.approx(-1.0)
+
+
+def test_alignment_rotates_the_vectors_of_a_fold_and_no_more(problem, monkeypatch):
+    monkeypatch.setattr(alignment, "_net", lambda *args: QUICK)
+    encoded = alignment.encode(problem, {"n_folds": 2, "dim": 4, "n_jobs": 1}, seed=0)
+    plain = encoded["as each network has them"].train
+    rotated = encoded["rotated, mean for new rows"].train
+    held = next(KFold(2, shuffle=True, random_state=0).split(problem.X))[1]
+    ratio = pdist(rotated[held]) / np.maximum(pdist(plain[held]), 1e-6)
+    np.testing.assert_allclose(ratio[ratio > 0.01], np.median(ratio[ratio > 0.01]), rtol=1e-3)
+    for way in encoded.values():
+        assert way.test.var(axis=0).sum() == pytest.approx(1, abs=1e-3)
+    new = encoded["rotated, refitted for new rows"].test
+    np.testing.assert_allclose(new, encoded["refitted for all rows (the leak)"].test)

@@ -1,6 +1,7 @@
 """The contract of all public estimators, on small worlds whose right answers are known."""
 
 import copy
+import itertools
 import pickle
 from typing import ClassVar
 
@@ -16,16 +17,6 @@ from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsClassifier
 
 import tabemb
-from tabemb import (
-    AggregateJoiner,
-    EmbeddingClassifier,
-    EmbeddingEncoder,
-    EmbeddingRegressor,
-    EventClassifier,
-    EventRegressor,
-    HistoryJoiner,
-    SequenceEncoder,
-)
 from tabemb.training.optimizers import Optimizer
 
 NETWORK = {"hidden": (16,), "n_members": 2, "max_epochs": 2, "batch_size": 32, "n_jobs": 1}
@@ -69,12 +60,11 @@ def stops(error):
 
 def third_step_stops():
     """Return a step of the optimizer that is the last one of its training at the third call."""
-    step, calls = Optimizer.step, []
+    step, calls = Optimizer.step, itertools.count(1)
 
     def counted(*args):
         step(*args)
-        calls.append(1)
-        if len(calls) == 3:
+        if next(calls) == 3:
             raise KeyboardInterrupt
 
     return counted
@@ -228,8 +218,9 @@ class Contract:
 
     def test_the_order_of_columns_and_further_ones_change_nothing(self, fitted):
         X = self.new_rows()
-        other = X.assign(further=1.0)[["further", *X.columns[::-1]]]
-        np.testing.assert_array_equal(self.predictions(fitted, other), self.predictions(fitted, X))
+        turned = X[X.columns[::-1]]
+        for other in (turned, turned.assign(further=1.0)[["further", *turned.columns]]):
+            np.testing.assert_array_equal(self.predictions(fitted, other), self.predictions(fitted, X))
 
     def test_one_row_is_predicted_as_many_are(self, fitted):
         X = self.new_rows()
@@ -408,11 +399,11 @@ class Classifier(Predictor):
 
 
 class TestEmbeddingRegressor(Regressor):
-    estimator = EmbeddingRegressor
+    estimator = tabemb.EmbeddingRegressor
 
 
 class TestEmbeddingClassifier(Classifier):
-    estimator = EmbeddingClassifier
+    estimator = tabemb.EmbeddingClassifier
 
 
 class Events(Predictor):
@@ -433,16 +424,16 @@ class Events(Predictor):
 
 
 class TestEventRegressor(Events, Regressor):
-    estimator = EventRegressor
+    estimator = tabemb.EventRegressor
 
 
 class TestEventClassifier(Events, Classifier):
-    estimator = EventClassifier
+    estimator = tabemb.EventClassifier
 
 
 class TestEmbeddingEncoder(Supervised):
-    estimator = EmbeddingEncoder
-    network = EmbeddingRegressor(**NETWORK)
+    estimator = tabemb.EmbeddingEncoder
+    network = tabemb.EmbeddingRegressor(**NETWORK)
     settings: ClassVar = {
         "kind": "both",
         "cv": 2,
@@ -474,7 +465,7 @@ class TestEmbeddingEncoder(Supervised):
 
 
 class TestSequenceEncoder(Contract):
-    estimator = SequenceEncoder
+    estimator = tabemb.SequenceEncoder
     settings: ClassVar = {"max_epochs": 2, "batch_size": 32, "n_jobs": 1, "random_state": 0}
     longer: ClassVar = {"max_epochs": 5, "learning_rate": 0.01}
     categories = ("page",)
@@ -545,7 +536,7 @@ class Joiner(Contract):
 
 
 class TestHistoryJoiner(Joiner):
-    estimator = HistoryJoiner
+    estimator = tabemb.HistoryJoiner
     faults: ClassVar = {"column of the new name": ValueError}
 
     def values(self, output):
@@ -558,7 +549,7 @@ class TestHistoryJoiner(Joiner):
 
 
 class TestAggregateJoiner(Joiner):
-    estimator = AggregateJoiner
+    estimator = tabemb.AggregateJoiner
     faults: ClassVar = {"lack of the entity": ValueError}
 
     def values(self, output):

@@ -104,7 +104,7 @@ def beside(X: Any, columns: pa.Table) -> Any:
 
 def select(X: Any, names: list[str]) -> Any:
     """Return these columns of a frame, in the library that it came in."""
-    return X.select(names) if isinstance(X, pa.Table) else X[names]
+    return X[names] if isinstance(X, pd.DataFrame) else X.select(names)
 
 
 def _to_series(column: pa.ChunkedArray) -> pd.Series:

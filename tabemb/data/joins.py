@@ -6,6 +6,7 @@ An event at the cutoff or after it is never used, so that features hold nothing 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -57,11 +58,13 @@ class Joiner(TransformerMixin, BaseEstimator):
         """
         if self.max_events is not None and (isinstance(self.max_events, str) or self.max_events < 1):
             raise ValueError(f"max_events must be a whole number >= 1 or None; got {self.max_events!r}.")
-        self.log_ = EventLog(self.log, self.entity, self.time, self.fields)
+        fitted = copy.copy(self)  # so that a refused fit leaves the joiner as it was
+        fitted.log_ = EventLog(self.log, self.entity, self.time, self.fields)
         frame = to_arrow(X)
-        self.feature_names_in_ = np.asarray(frame.schema.names, dtype=object)
-        self.n_features_in_ = frame.num_columns
-        self._fit(frame)
+        fitted.feature_names_in_ = np.asarray(frame.schema.names, dtype=object)
+        fitted.n_features_in_ = frame.num_columns
+        fitted._fit(frame)
+        vars(self).update(vars(fitted))
         return self
 
     def _fit(self, frame: pa.Table) -> None:

@@ -498,7 +498,6 @@ LOG = pd.DataFrame({"who": list("abaab"), "day": [3, 1, 2, 9, 5], "paid": [5.0, 
 ROWS = pd.DataFrame({"who": list("aaabc"), "today": [3, 4, 99, 5, 99]})
 TRUTH = np.array([[1, 3], [2, 8], [3, 15], [1, 1], [0, 0]])
 """Number of events strictly before each row's cutoff, and their sum."""
-NOT_ATOMIC = "Joiner.fit sets its attributes before it has checked X"
 
 
 class Joiner(Contract):
@@ -525,14 +524,6 @@ class Joiner(Contract):
         name = type(self.make()).__name__
         with pytest.raises(TypeError, match=rf"^{name}\b.* unexpected keyword argument 'misspelt'"):
             self.make(misspelt=1)
-
-    @pytest.mark.xfail(reason=NOT_ATOMIC, raises=AssertionError)
-    def test_a_refused_refit_changes_nothing(self, fitted, fault, monkeypatch):
-        super().test_a_refused_refit_changes_nothing(fitted, fault, monkeypatch)
-
-    @pytest.mark.xfail(reason=NOT_ATOMIC, raises=AssertionError)
-    def test_a_refused_first_fit_leaves_an_unfitted_model(self, fault, monkeypatch):
-        super().test_a_refused_first_fit_leaves_an_unfitted_model(fault, monkeypatch)
 
 
 class TestHistoryJoiner(Joiner):

@@ -226,10 +226,7 @@ def test_a_frame_comes_back_in_its_library(shops, net, make):
     "make",
     [
         pd.DataFrame,
-        pytest.param(
-            pl.from_pandas,
-            marks=pytest.mark.xfail(reason="data.frames.select of no column gives all of them, empty"),
-        ),
+        pl.from_pandas,
         pa.Table.from_pandas,
     ],
     ids=["pandas", "polars", "arrow"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,10 @@ from tabemb.data.frames import beside, to_arrow
 from tabemb.data.histories import as_structs
 from tabemb.data.logs import EventLog
 from tabemb.data.schema import check_column
+from tabemb.hints import NamesMisspelt, refuse_unknown
 
 
-class Joiner(TransformerMixin, BaseEstimator):
+class Joiner(NamesMisspelt, TransformerMixin, BaseEstimator):
     """The part that joiners share: parameters, the sorted log, and the frame that comes back."""
 
     def __init__(
@@ -43,7 +44,7 @@ class Joiner(TransformerMixin, BaseEstimator):
         self.max_events = max_events
         self.name = name
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, **unknown: Never) -> Self:
         """Sort the log.
 
         Parameters
@@ -56,6 +57,7 @@ class Joiner(TransformerMixin, BaseEstimator):
         -------
         self
         """
+        refuse_unknown(self, "fit", unknown)
         if self.max_events is not None and (isinstance(self.max_events, str) or self.max_events < 1):
             raise ValueError(f"max_events must be a whole number >= 1 or None; got {self.max_events!r}.")
         fitted = copy.copy(self)  # so that a refused fit leaves the joiner as it was
@@ -64,7 +66,7 @@ class Joiner(TransformerMixin, BaseEstimator):
         fitted.feature_names_in_ = np.asarray(frame.schema.names, dtype=object)
         fitted.n_features_in_ = frame.num_columns
         fitted._fit(frame)
-        vars(self).update(vars(fitted))
+        self.__dict__.update(fitted.__dict__)
         return self
 
     def _fit(self, frame: pa.Table) -> None:

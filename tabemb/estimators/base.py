@@ -16,7 +16,6 @@ from tabemb.data.encoding import Encoder
 from tabemb.data.schema import Table
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
 from tabemb.fitting.fitted import Fitted, FittedParts
-from tabemb.fitting.misspelt import NamesMisspelt, refuse_unknown
 from tabemb.fitting.networks import spaces_of
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.settings import (
@@ -35,6 +34,7 @@ from tabemb.fitting.settings import (
     whole,
 )
 from tabemb.fitting.sources import RowSource
+from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.history import HISTORY_ENCODERS, POOLINGS
 from tabemb.network.model import Network, Output

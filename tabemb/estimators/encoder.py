@@ -40,9 +40,9 @@ from tabemb.fitting.checks import (
     check_weights,
     frame_tags,
 )
-from tabemb.fitting.misspelt import NamesMisspelt, refuse_unknown
 from tabemb.fitting.networks import space_of
 from tabemb.fitting.settings import N_JOBS, Rule, check_parameters, one_of, real, whole
+from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.spaces.space import EmbeddingSpace
 
 VECTORS = {"effects": False, "biases": False}

@@ -21,10 +21,10 @@ from tabemb.data.histories import is_list
 from tabemb.data.schema import Table, infer_schema
 from tabemb.estimators.base import RowEstimator, store
 from tabemb.fitting.checks import Columns, align_columns
-from tabemb.fitting.misspelt import NamesMisspelt, refuse_unknown
 from tabemb.fitting.networks import NetworkSettings, build_reader, spaces_of
 from tabemb.fitting.settings import Rule, check_parameters, real, show_progress, torch_device, whole
 from tabemb.fitting.sources import encoded
+from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.network.inputs import Ragged, RowInputs
 from tabemb.network.model import Reader
 from tabemb.spaces.space import EmbeddingSpace

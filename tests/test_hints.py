@@ -13,7 +13,7 @@ from tabemb import (
     EventRegressor,
     SequenceEncoder,
 )
-from tabemb.fitting.misspelt import ELSEWHERE, did_you_mean
+from tabemb.hints import ELSEWHERE, did_you_mean
 from tabemb.saving.packing import ESTIMATORS
 
 FRAME = pd.DataFrame({"c": list("ab") * 5})

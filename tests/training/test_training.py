@@ -111,6 +111,24 @@ def test_the_rate_falls_to_zero_where_the_end_is_known_and_stays_where_it_is_not
     assert lengths == pytest.approx(expected, abs=1e-3)
 
 
+def test_without_validation_the_averaged_weights_are_kept():
+    torch.manual_seed(0)
+    network, weights = Line(), []
+    batches = Batches(planted(), 16, torch.Generator().manual_seed(0))
+
+    def loss(batch):
+        weights.append(network.layer.bias.item())
+        return (network(batch.x) - batch.y).mean()  # the bias falls in every step
+
+    train(Training(network, batches, loss, Optimizer(network, 0.1, 0.0), max_epochs=5))
+    kept = network.layer.bias.item()
+    expected = weights[0]
+    for t, weight in enumerate(weights[1:], start=1):  # the weight after the last step is not recorded
+        expected += (weight - expected) * WINDOW / (t + WINDOW)
+    assert kept == pytest.approx(expected, abs=0.01)
+    assert kept > weights[-1] + 0.05
+
+
 def test_the_time_budget_ends_within_an_epoch():
     start = time.perf_counter()
     fit(max_epochs=10**6, budget=Budget(0.3))

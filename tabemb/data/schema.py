@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tabemb.data.histories import Events, is_list
 from tabemb.data.times import varying_parts
+from tabemb.data.values import are_numbers, stray_of
 from tabemb.data.vocabulary import kind_of
 from tabemb.hints import similar
 
@@ -208,6 +209,7 @@ def infer_role(column: pa.Field) -> str:
         A column of structs.
     """
     dtype = column.type
+    _check_no_stray(column)
     if is_list(dtype):
         return "history"
     if pa.types.is_nested(dtype):
@@ -221,8 +223,17 @@ def infer_role(column: pa.Field) -> str:
     kind = kind_of(column)
     if kind == "time":
         return "datetime"
-    is_number = kind in ("integer", "float", None) or _is_quantity(dtype)
+    is_number = kind in ("integer", "float") or are_numbers(column) or _is_quantity(dtype)
     return "number" if is_number else "categorical"
+
+
+def _check_no_stray(column: pa.Field) -> None:
+    stray = stray_of(column)
+    if stray:
+        raise ValueError(
+            f"Column {column.name!r} holds {stray}; make its values all of one kind, or set "
+            f"roles={{{column.name!r}: 'categorical'}}."
+        )
 
 
 def _is_quantity(dtype: pa.DataType) -> bool:

@@ -166,7 +166,8 @@ def _unpack_labels(value: dict[str, Any], arrays: Arrays) -> np.ndarray:
 
 def _unpack_part(value: dict[str, Any], arrays: Arrays) -> Any:
     part: Any = object.__new__(PARTS[value["$class"]])
-    part.__dict__.update(unpack(value["state"], arrays))
+    state = unpack(value["state"], arrays)
+    getattr(part, "__setstate__", part.__dict__.update)(state)
     return part
 
 

@@ -286,7 +286,9 @@ def _dictionary(
 ) -> tuple[np.ndarray, pa.Array]:
     """Return the index of each cell into the distinct values (-1: missing), and these values."""
     column_kind = kind_of(field)
-    if column_kind not in (None, kind, *_READS_AS.get(kind, ())):
+    if column_kind is None:
+        return np.full(len(column), -1), pa.array([], _KINDS[kind].dtype)
+    if column_kind not in (kind, *_READS_AS.get(kind, ())):
         raise _another_kind(name, kind, column_kind)
     array = _encode(column)
     indices = array.indices.cast(pa.int64()).fill_null(-1).to_numpy()
@@ -313,15 +315,13 @@ def _encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
     return array
 
 
-def _as_kind(values: pa.Array, column_kind: str | None, kind: str, name: str) -> pa.Array:
+def _as_kind(values: pa.Array, column_kind: str, kind: str, name: str) -> pa.Array:
     """Return distinct values in the Arrow type of a vocabulary's kind.
 
     Values that cannot be categories of this kind, such as 1.5 among integers, may have another type:
     they match none.
     """
     dtype = _KINDS[kind].dtype
-    if column_kind is None:
-        return values.cast(dtype)
     if kind == "object":
         are_keys = column_kind == "object" and _is_text(values.type)
         return pa.array(values.to_pylist() if are_keys else _python_keys(values, name), dtype)
@@ -336,7 +336,7 @@ def _as_kind(values: pa.Array, column_kind: str | None, kind: str, name: str) ->
     return pc.add(values, 0.0) if kind == "float" else values
 
 
-def _another_kind(name: str, kind: str, now: str | None) -> ValueError:
+def _another_kind(name: str, kind: str, now: str) -> ValueError:
     return ValueError(
         f"Column {name!r} held {kind} values when it was fitted and holds {now} values now; "
         "convert it to the kind that it had."

@@ -103,7 +103,7 @@ class EventSource(RowSource):
     def _encounter_fields(self, frame: pa.Table) -> list[str]:
         """Return the categorical columns that are known before the target."""
         special = {self.entity, self.time, *self.outcome_fields}
-        fields = [field for field in frame.schema if field.name not in special]
+        fields = [f for f in frame.schema if f.name not in special and not pa.types.is_null(f.type)]
         role_of = {field.name: self.roles.get(field.name) or infer_role(field) for field in fields}
         return [name for name, role in role_of.items() if role == "categorical"]
 

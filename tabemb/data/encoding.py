@@ -422,7 +422,14 @@ def _cast(column: pa.ChunkedArray) -> np.ndarray | None:
 
 
 def _as_float(value: Any) -> float:
-    """Return a number, or the number that text spells, as float; NaN for anything else."""
+    """Return a number, or the number that text spells, as float; NaN for anything else.
+
+    Durations and times of day are seconds, as in a column of their type.
+    """
+    if isinstance(value, dt.time):
+        value = dt.timedelta(0, value.second, value.microsecond, 0, value.minute, value.hour)
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
     if not isinstance(value, (Real, Decimal, str)):
         return np.nan
     try:

@@ -161,7 +161,7 @@ def _from_series(series: pd.Series, name: str) -> Column:
 def _from_categories(series: pd.Series, name: str) -> Column:
     """Return a pandas categorical as a dictionary of its categories."""
     categories, codes = series.cat.categories, series.cat.codes.to_numpy()
-    if isinstance(categories.dtype, pd.IntervalDtype):
+    if isinstance(categories.dtype, (pd.IntervalDtype, pd.PeriodDtype)) or categories.dtype == object:
         column = column_of(categories.tolist(), name)
     else:
         column = _from_series(categories.to_series(), name)

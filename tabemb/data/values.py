@@ -92,7 +92,7 @@ def column_of(values: Sequence[Any] | pd.Series, name: str, rows: np.ndarray | N
     rows : ndarray of shape (n_values,), optional
         The row that each value stands in; its position when None.
     """
-    series = values if isinstance(values, pd.Series) else pd.Series(_objects(values))
+    series = values if isinstance(values, pd.Series) else pd.Series(_objects(values), dtype=object)
     rows = np.arange(len(series)) if rows is None else rows
     is_missing = series.isna().to_numpy()
     present = series[~is_missing]

@@ -221,7 +221,7 @@ def infer_role(column: pa.Field) -> str:
             f"events. Spread its values over columns, or leave it out with roles={{{column.name!r}: "
             "'ignored'}."
         )
-    if pa.types.is_dictionary(dtype):
+    if pa.types.is_dictionary(dtype) and not are_numbers(column):
         return "categorical"
     kind = kind_of(column)
     if kind == "time":
@@ -286,8 +286,8 @@ def _check_no_lists(events: pa.Table, roles: Mapping[str, str], name: str) -> No
             first = pc.index(pc.is_valid(events[column.name]), True).as_py()
             raise ValueError(
                 f"Column {column.name!r} holds lists inside the lists of column {name!r}, such as "
-                f"{events[column.name][first].as_py()!r:.60}; an event must hold one value in each field. "
-                f"Flatten them, or leave them out with roles={{{column.name!r}: 'ignored'}}."
+                f"{events[column.name][first].as_py()!r:.60}; an event must hold one value in each "
+                f"field. Flatten them, or leave them out with roles={{{column.name!r}: 'ignored'}}."
             )
 
 

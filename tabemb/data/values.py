@@ -81,6 +81,16 @@ def python_values(values: pa.Array | pa.ChunkedArray, field: pa.Field) -> list[A
     return [None if key is None else value_of(key, _UNREADABLE) for key in values.to_pylist()]
 
 
+def hashable_values(values: pa.Array | pa.ChunkedArray, field: pa.Field) -> list[Any]:
+    """Return values as Python has them; a key where its value has no hash, or is not given back."""
+    if not is_keys(field):
+        plain: list[Any] = values.to_pylist()
+        return plain
+    keys = values.to_pylist()
+    read = [None if key is None else value_of(key, key) for key in keys]
+    return [key if isinstance(value, (list, dict)) else value for key, value in zip(keys, read)]
+
+
 def column_of(values: Sequence[Any] | pd.Series, name: str, rows: np.ndarray | None = None) -> Column:
     """Return Python values as Arrow.
 

@@ -422,3 +422,57 @@ def test_a_role_settles_what_a_mixed_column_is():
     as_numbers = EmbeddingRegressor(**QUICK, roles={"x": "number"}).fit(mixed, Y)
     plain = EmbeddingRegressor(**QUICK).fit(mixed.astype(float), Y)
     np.testing.assert_array_equal(as_numbers.predict(mixed), plain.predict(mixed.astype(float)))
+
+
+LOG = pd.DataFrame(
+    {
+        "who": thirds("a", "b", "c"),
+        "at": DAYS,
+        "text": thirds("x", "y", "z", "x"),
+        "real": Y,
+        "id": thirds(uuid.UUID(int=1), uuid.UUID(int=2)),
+        "pair": thirds((1, 2), "a"),
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def event_model():
+    return EventRegressor(entity="who", time="at", **QUICK).fit(LOG, Y)
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"), [("text", 7), ("real", "high"), ("id", 3), ("pair", 5), ("who", 7)]
+)
+def test_a_stray_cell_of_an_event_leaves_other_events_as_they_are(event_model, name, cell):
+    later = LOG.assign(at=LOG["at"] + pd.Timedelta("90D")).head(6)
+    expected, cells = event_model.predict(later), later[name].astype(object)
+    cells.at[3] = cell
+    predicted = event_model.predict(later.assign(**{name: cells}))
+    assert np.delete(predicted, 3) == pytest.approx(np.delete(expected, 3), abs=1e-6)
+    assert np.isfinite(predicted[3])
+
+
+def test_entities_and_categories_of_events_may_be_any_hashable(event_model, tmp_path):
+    later = LOG.assign(at=LOG["at"] + pd.Timedelta("90D")).head(6)
+    text = later.assign(pair="a")  # a column of text alone, where fit saw text and tuples
+    assert event_model.predict(text)[1] == pytest.approx(event_model.predict(later)[1], abs=1e-6)
+    people = {"a": uuid.UUID(int=1), "b": (1, 2), "c": "c"}
+    log = LOG.assign(who=pd.Series([people[name] for name in LOG["who"]], dtype=object))
+    fitted = EventRegressor(entity="who", time="at", **QUICK).fit(log, Y)
+    tabemb.save(fitted, tmp_path / "events")
+    later = log.assign(at=log["at"] + pd.Timedelta("90D")).head(6)
+    expected = fitted.predict(later)
+    assert fitted.predict(later[2:3]) == pytest.approx(expected[2:3], abs=1e-6)
+    assert tabemb.load(tmp_path / "events").predict(later) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_stray_value_in_a_log_is_an_error_that_names_it():
+    log = LOG.assign(real=[*LOG["real"][1:], "high"])
+    with pytest.raises(ValueError, match="Column 'real' holds 'high' in row 59 among numbers"):
+        EventRegressor(entity="who", time="at", **QUICK).fit(log, Y)
+    rows = pd.DataFrame({"who": LOG["who"], "today": DAYS})
+    joined = HistoryJoiner(log, entity="who", time="at", cutoff="today").fit_transform(rows)
+    assert len(joined["history"][40]) > 0
+    with pytest.raises(ValueError, match="'high' in row 59"):
+        AggregateJoiner(log, entity="who", time="at", cutoff="today").fit(rows)

@@ -102,17 +102,17 @@ def column_of(values: Sequence[Any] | pd.Series, name: str, rows: np.ndarray | N
     rows : ndarray of shape (n_values,), optional
         The row that each value stands in; its position when None.
     """
-    series = values if isinstance(values, pd.Series) else pd.Series(_objects(values), dtype=object)
-    rows = np.arange(len(series)) if rows is None else rows
-    is_missing = series.isna().to_numpy()
-    present = series[~is_missing]
+    cells = values.to_numpy() if isinstance(values, pd.Series) else _objects(values)
+    rows = np.arange(len(cells)) if rows is None else rows
+    is_missing = pd.isna(cells)
+    present = cells[~is_missing]
     types = set(map(type, present))
     sorts = {_sort(kind) for kind in types}
     if not sorts:
-        return Column(pa.nulls(len(series)))
+        return Column(pa.nulls(len(cells)))
     if "lists" in sorts and types <= {list, np.ndarray, tuple}:
-        return _lists(series, is_missing, name, rows)
-    return _of_one_sort(series, present, types, sorts) or _keys(series, is_missing, name, rows)
+        return _arrays(cells, present, types) or _lists(cells, is_missing, name, rows)
+    return _of_one_sort(cells, present, types, sorts) or _keys(cells, is_missing, name, rows)
 
 
 def _objects(values: Sequence[Any]) -> np.ndarray:
@@ -123,8 +123,15 @@ def _sort(kind: type) -> str:
     return next((sort for sort, types in _SORTS.items() if issubclass(kind, types)), _OTHER)
 
 
+def _arrays(cells: np.ndarray, present: np.ndarray, types: set[type]) -> Column | None:
+    """Return lists that are numpy arrays of numbers, which hold no value of another kind."""
+    if types == {np.ndarray} and all(cell.ndim == 1 and cell.dtype.kind in "fiu" for cell in present):
+        return _converted(cells)
+    return None
+
+
 def _of_one_sort(
-    series: pd.Series, present: pd.Series, types: set[type], sorts: set[str]
+    cells: np.ndarray, present: np.ndarray, types: set[type], sorts: set[str]
 ) -> Column | None:
     """Return values of one sort in their Arrow type; None where they have none."""
     if len(sorts) > 1 or sorts == {_OTHER}:
@@ -133,9 +140,13 @@ def _of_one_sort(
         if len({_is_zoned(value) for value in present}) > 1:
             return None
         if dt.date in types and len(types) > 1:  # a date is its midnight; Arrow would cut the others
-            series = series.map(pd.Timestamp, na_action="ignore").astype(object)
+            cells = _objects([None if pd.isna(cell) else pd.Timestamp(cell) for cell in cells])
+    return _converted(cells)
+
+
+def _converted(cells: np.ndarray) -> Column | None:
     try:
-        return Column(pa.Array.from_pandas(series))
+        return Column(pa.array(cells, from_pandas=True))
     except _REFUSED:
         return None
 
@@ -144,10 +155,10 @@ def _is_zoned(value: Any) -> bool:
     return getattr(value, "tzinfo", None) is not None
 
 
-def _keys(series: pd.Series, is_missing: np.ndarray, name: str, rows: np.ndarray) -> Column:
+def _keys(cells: np.ndarray, is_missing: np.ndarray, name: str, rows: np.ndarray) -> Column:
     """Return values as keys, with what is known of them."""
-    keys = [None if gone else key_of(value, name) for value, gone in zip(series, is_missing)]
-    present, rows = series[~is_missing].tolist(), rows[~is_missing]
+    keys = [None if gone else key_of(value, name) for value, gone in zip(cells, is_missing)]
+    present, rows = cells[~is_missing], rows[~is_missing]
     sorts = [_sort_of(value) for value in present]
     metadata = dict(NUMBERS if set(sorts) == {"numbers"} else OBJECT)
     if not (set(sorts) == {"numbers"} or set(sorts) <= _NAMES):
@@ -163,11 +174,11 @@ def _sort_of(value: Any) -> str:
     return "times with a time zone" if sort == "times" and _is_zoned(value) else sort
 
 
-def _lists(series: pd.Series, is_missing: np.ndarray, name: str, rows: np.ndarray) -> Column:
+def _lists(cells: np.ndarray, is_missing: np.ndarray, name: str, rows: np.ndarray) -> Column:
     """Return lists of events, or of plain values, whose fields are read as columns are."""
     lists = [
         () if gone else list(np.atleast_1d(value) if isinstance(value, np.ndarray) else value)
-        for value, gone in zip(series, is_missing)
+        for value, gone in zip(cells, is_missing)
     ]
     counts = np.fromiter(map(len, lists), np.int64, len(lists))
     events = list(chain.from_iterable(lists))
@@ -179,12 +190,12 @@ def _lists(series: pd.Series, is_missing: np.ndarray, name: str, rows: np.ndarra
 
 def events_column(events: list[Any], name: str, rows: np.ndarray | None = None) -> Column:
     """Return events as Arrow: structs where all are dicts, else plain values; ``rows`` as above."""
-    series = pd.Series(_objects(events), dtype=object)
-    is_missing = series.isna().to_numpy()
-    present = series[~is_missing]
+    cells = _objects(events)
+    is_missing = pd.isna(cells)
+    present = cells[~is_missing]
     keys = list(dict.fromkeys(chain.from_iterable(present))) if set(map(type, present)) == {dict} else []
     if not keys:
-        return column_of(series, name, rows)
+        return column_of(events, name, rows)
     fields = {
         str(key): column_of(
             [None if gone else event.get(key) for event, gone in zip(events, is_missing)],

@@ -101,7 +101,7 @@ class AggregateJoiner(Joiner):
         fields = [field for field in schema if field.name != self.time]
         counted = [field for field in fields if infer_role(field) == "categorical"]
         self.numbers_ = {
-            field.name: _as_number(self.log_[field.name], field.name)
+            field.name: _as_number(self.log_[field.name], field)
             for field in fields
             if field not in counted
         }
@@ -359,13 +359,14 @@ class _CategoryField:
         return pa.DictionaryArray.from_arrays(indices, self.vocabulary.categories)
 
 
-def _as_number(column: pa.ChunkedArray, name: str) -> np.ndarray:
+def _as_number(column: pa.ChunkedArray, field: pa.Field) -> np.ndarray:
     """Return a field as float64 with NaN where missing; times in days."""
-    if kind_of(pa.field(name, column.type)) == "time":
+    name = field.name
+    if kind_of(field) == "time":
         unit = TimeAxis.of(column, name).unit or "us"
         ticks = column.cast(pa.timestamp(unit)).cast(pa.int64())
         return to_floats(ticks, name) / (SECONDS_PER_DAY * TICKS_PER_SECOND[unit])
-    return to_floats(column, name)
+    return to_floats(column, name, field)
 
 
 def _uses(slices: Slices, n_events: int) -> np.ndarray:

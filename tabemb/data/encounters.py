@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tabemb.data.states import Codebook, EntityStates, Past
 from tabemb.data.times import TimeAxis
+from tabemb.data.values import hashable_values
 
 
 class Encounters:
@@ -60,9 +61,9 @@ class Encounters:
             targets there is a ``mean_{i}`` and a ``last_{i}`` for each.
         """
         numbers: dict[str, np.ndarray] = {}
-        entities = Coded.of(frame[self.entity])
+        entities = Coded.of(frame, self.entity)
         for field, book, states in zip(self.fields, self.categories, self.states):
-            pairs = _pair_keys(entities.read_by(self.entities), Coded.of(frame[field]).read_by(book))
+            pairs = _pair_keys(entities.read_by(self.entities), Coded.of(frame, field).read_by(book))
             numbers |= self._numbers(field, states.read(pairs.tolist()), moments)
         return numbers
 
@@ -86,9 +87,9 @@ class Encounters:
             As in `known`.
         """
         numbers: dict[str, np.ndarray] = {}
-        entities = Coded.of(frame[self.entity])
+        entities = Coded.of(frame, self.entity)
         for field, book, states in zip(self.fields, self.categories, self.states):
-            categories = Coded.of(frame[field])
+            categories = Coded.of(frame, field)
             if keep:
                 self.entities.add(entities.values)
                 book.add(categories.values)
@@ -121,14 +122,16 @@ class Coded(NamedTuple):
     codes: np.ndarray
 
     @classmethod
-    def of(cls, column: pa.ChunkedArray) -> Coded:
-        """Encode a column."""
+    def of(cls, frame: pa.Table, name: str) -> Coded:
+        """Encode a column of a frame."""
+        column, field = frame[name], frame.schema.field(name)
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         if len(column) == 1:  # one row: a search for distinct values would take longest
-            return cls(column.to_pylist(), np.zeros(1, np.int64))
+            return cls(hashable_values(column, field), np.zeros(1, np.int64))
         coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-        return cls(coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.int64))
+        values = hashable_values(coded.dictionary, field)
+        return cls(values, coded.indices.to_numpy().astype(np.int64))
 
     def read_by(self, book: Codebook) -> np.ndarray:
         """Return the book's code of each row's value, -1 where it has none."""

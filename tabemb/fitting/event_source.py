@@ -18,6 +18,7 @@ from tabemb.data.histories import as_structs
 from tabemb.data.schema import Schema, Table, check_column, infer_role, infer_schema
 from tabemb.data.states import EntityStates, Past
 from tabemb.data.times import TimeAxis
+from tabemb.data.values import hashable_values
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.networks import D_CLASS
 from tabemb.fitting.sources import RowSource, encoded
@@ -103,7 +104,7 @@ class EventSource(RowSource):
     def _encounter_fields(self, frame: pa.Table) -> list[str]:
         """Return the categorical columns that are known before the target."""
         special = {self.entity, self.time, *self.outcome_fields}
-        fields = [field for field in frame.schema if field.name not in special]
+        fields = [f for f in frame.schema if f.name not in special and not pa.types.is_null(f.type)]
         role_of = {field.name: self.roles.get(field.name) or infer_role(field) for field in fields}
         return [name for name, role in role_of.items() if role == "categorical"]
 
@@ -124,16 +125,22 @@ class EventSource(RowSource):
 
     def groups(self, frame: pa.Table) -> np.ndarray:
         """Return a code of each event's entity: whole entities are held out."""
-        return Coded.of(self._entities(frame)).codes
+        self._check_entities(frame)
+        return Coded.of(frame, self.entity).codes
 
-    def _entities(self, frame: pa.Table) -> pa.ChunkedArray:
+    def _check_entities(self, frame: pa.Table) -> None:
         column = frame[self.entity]
         if column.null_count:
             row = column.is_null().to_pylist().index(True)
             raise ValueError(
                 f"Column {self.entity!r} must name an entity in every row; it is missing in row {row}."
             )
-        return column
+
+    def _entities(self, frame: pa.Table, rows: np.ndarray | None = None) -> list[Any]:
+        """Return the entity of each row, or of some rows."""
+        self._check_entities(frame)
+        column = frame[self.entity] if rows is None else frame[self.entity].take(pa.array(rows))
+        return hashable_values(column, frame.schema.field(self.entity))
 
     def _heads(self, frame: pa.Table) -> np.ndarray:
         """Return the first row of each entity in sorted events."""
@@ -143,7 +150,7 @@ class EventSource(RowSource):
         """Return the days since the event before, or since the kept state, of sorted events."""
         moments, heads = self.moments(frame), self._heads(frame)
         gaps = np.diff(self.time_axis.span(moments), prepend=np.nan)
-        past = self.states.read(_keys(frame[self.entity], heads))
+        past = self.states.read(self._entities(frame, heads))
         gaps[heads] = past.since(self.time_axis, moments[heads])
         return gaps
 
@@ -226,7 +233,7 @@ class EventSource(RowSource):
     def encode_new(self, encoder: Encoder, frame: pa.Table) -> RowInputs:
         """Return events that each go on from the kept state of their entity."""
         self.check_columns(frame)
-        past, moments = self.states.read(self._entities(frame).to_pylist()), self.moments(frame)
+        past, moments = self.states.read(self._entities(frame)), self.moments(frame)
         self._check_times(frame, past, moments)
         gaps = past.since(self.time_axis, moments)
         known = self._before_target(frame, gaps, self.encounters.known(frame, moments))
@@ -238,7 +245,7 @@ class EventSource(RowSource):
         inputs = self.encode(encoder, frame)
         sequences = inputs.histories[-1]
         assert isinstance(sequences, Prefixes)
-        past = self.states.read(_keys(frame[self.entity], self._heads(frame)))
+        past = self.states.read(self._entities(frame, self._heads(frame)))
         states, counts = torch.from_numpy(past.states), torch.from_numpy(past.counts)
         return inputs.with_history(Prefixes(sequences.events, states, counts))
 
@@ -298,7 +305,7 @@ class EventSource(RowSource):
     ) -> tuple[pa.Table, np.ndarray, np.ndarray]:
         """Return new events, sorted and joined to the kept states, with targets and their order."""
         self.check_columns(frame, self.outcome_fields)
-        past = self.states.read(self._entities(frame).to_pylist())
+        past = self.states.read(self._entities(frame))
         self._check_times(frame, past, self.moments(frame))
         order = self._order(frame)
         frame = frame.take(pa.array(order))
@@ -316,7 +323,7 @@ class EventSource(RowSource):
         moments, heads = self.moments(frame), self._heads(frame)
         last = np.append(heads[1:], len(moments)) - 1
         past = Past(np.concatenate(after), sequences.n_after.numpy(force=True), moments[last])
-        self.states.write(_keys(frame[self.entity], heads), past)
+        self.states.write(self._entities(frame, heads), past)
         self.encounters.before(frame, moments, self._counted(y, target), keep=True)
 
     def _check_times(self, frame: pa.Table, past: Past, moments: np.ndarray) -> None:
@@ -328,11 +335,6 @@ class EventSource(RowSource):
                 f"Column {self.time!r} holds {time} in row {row}, but a later event of {entity!r} was "
                 "read before; pass events in the order of their times."
             )
-
-
-def _keys(entities: pa.ChunkedArray, rows: np.ndarray) -> list[Any]:
-    keys: list[Any] = entities.take(pa.array(rows)).to_pylist()
-    return keys
 
 
 def _with_inside(table: Table, inside: set[str]) -> Table:

@@ -26,6 +26,7 @@ from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.pretrained import given_vectors
 from tabemb.fitting.sources import RowSource
+from tabemb.saving.labels import needs_keys, pack_labels, unpack_labels
 from tabemb.spaces.space import EmbeddingSpace
 
 Arrays = dict[str, np.ndarray]
@@ -115,6 +116,8 @@ def _state(value: Any) -> dict[str, Any]:
 
 def _pack_array(value: Any, arrays: Arrays, name: str) -> Any:
     kind = "tensor" if isinstance(value, torch.Tensor) else "numpy"
+    if isinstance(value, pd.Index) and needs_keys(value):
+        return pack_labels(value)
     if isinstance(value, pd.Index):
         kind, value = "index", pa.array(value)
     elif isinstance(value, np.ndarray) and value.dtype.kind in "OUS":
@@ -166,7 +169,8 @@ def _unpack_labels(value: dict[str, Any], arrays: Arrays) -> np.ndarray:
 
 def _unpack_part(value: dict[str, Any], arrays: Arrays) -> Any:
     part: Any = object.__new__(PARTS[value["$class"]])
-    part.__dict__.update(unpack(value["state"], arrays))
+    state = unpack(value["state"], arrays)
+    getattr(part, "__setstate__", part.__dict__.update)(state)
     return part
 
 
@@ -183,6 +187,7 @@ UNPACK: dict[str, Callable[[dict[str, Any], Arrays], Any]] = {
     "$tensor": lambda value, arrays: torch.tensor(arrays[value["$tensor"]]),
     "$arrow": lambda value, arrays: _from_bytes(arrays[value["$arrow"]]),
     "$index": lambda value, arrays: pd.Index(_from_bytes(arrays[value["$index"]]).to_pandas()),
+    "$values": unpack_labels,
     "$class": _unpack_part,
     "$estimator": _unpack_estimator,
 }

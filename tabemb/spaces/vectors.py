@@ -230,7 +230,9 @@ class CategoryVectors:
             # categories are unique, so at most one is missing
             return int(np.append(np.flatnonzero(self.categories.isna()), -1)[0])
         # tupleize_cols: a tuple is a category here, not the key of several index levels
-        return int(self.categories.get_indexer(pd.Index([category], tupleize_cols=False))[0])
+        dtype = object if self.categories.dtype == object else None
+        sought = pd.Index([category], dtype=dtype, tupleize_cols=False)
+        return int(self.categories.get_indexer(sought)[0])
 
     def _close_spellings(self, category: Hashable) -> str:
         """Return a question for the end of an error, empty where no category is spelled similarly."""

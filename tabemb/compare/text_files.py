@@ -29,7 +29,7 @@ _MARKS = {
     b"\xfe\xff": "utf-16",
 }
 _NAMES = {"\t": "tab", " ": "space", "tab": "\t", "space": " ", "\\t": "\t"}
-_CHUNK = 65_536
+_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -216,8 +216,11 @@ class _TextFile:
     def _lines(self) -> Iterator[str]:
         """Yield the lines; those that are no records are blank, so that the count goes on."""
         comment, quote = self.options.comment, self.options.quote
+        lines = io.StringIO(self.text, newline="")
+        if not (comment or self.declared):
+            yield from lines
         inside = False
-        for number, line in enumerate(io.StringIO(self.text, newline="")):
+        for number, line in enumerate(lines):
             is_comment = comment and not inside and line.startswith(comment)
             if is_comment or (number == 0 and self.declared):
                 yield "\n"

@@ -101,6 +101,7 @@ def note_doubts(
     roles: Mapping[str | int, str] | None,
     tables: Mapping[str, Table] | None,
     keys: Iterable[str] = (),
+    stacklevel: int = 3,
 ) -> None:
     """Warn of the columns in doubt in one note, with the roles that settle it.
 
@@ -111,6 +112,8 @@ def note_doubts(
         Of the estimator; the columns that they name are not in doubt.
     keys : iterable of str
         Further columns that are not in doubt, as those of entities and times.
+    stacklevel : int
+        Calls between the line of the user and the warning.
     """
     names = frame.schema.names
     stated = {names[key] if isinstance(key, int) else key for key in roles or ()}
@@ -123,7 +126,7 @@ def note_doubts(
         f"{text[0].upper()}{text[1:]}. roles={_roles(doubtful, _MEANT)} reads them as what they look "
         f"like, roles={_roles(doubtful, _READ)} keeps them as they are; either ends this note.",
         InputNote,
-        stacklevel=3,
+        stacklevel=stacklevel,
     )
 
 

@@ -122,3 +122,13 @@ def test_a_note_that_is_an_error_leaves_the_estimator_as_it_was():
     with pytest.raises(tabemb.InputNote):
         model.fit(pd.DataFrame({"zip": IN_DOUBT["zip"][0]}), np.arange(N) % 2)
     assert not model.__sklearn_is_fitted__()
+
+
+def test_the_encoder_draws_one_note_whatever_its_folds():
+    X = pd.DataFrame({"zip": IN_DOUBT["zip"][0], "city": ORDINARY["city"]})
+    net = EmbeddingRegressor(**QUICK)
+    with pytest.warns(tabemb.InputNote, match="column 'zip'|Column 'zip'") as caught:
+        tabemb.EmbeddingEncoder(estimator=net, n_jobs=1).fit_transform(X, np.arange(N) % 7.0)
+    assert len(caught) == 1
+    net.set_params(roles={"zip": "number"})
+    tabemb.EmbeddingEncoder(estimator=net, n_jobs=1).fit_transform(X, np.arange(N) % 7.0)

@@ -2,6 +2,7 @@
 
 from tabemb.data.aggregates import AggregateJoiner
 from tabemb.data.joins import HistoryJoiner
+from tabemb.data.notes import InputNote
 from tabemb.data.schema import Table
 from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
@@ -20,6 +21,7 @@ __all__ = [
     "EventClassifier",
     "EventRegressor",
     "HistoryJoiner",
+    "InputNote",
     "SequenceEncoder",
     "Table",
     "load",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
+from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
 from tabemb.fitting.fitted import Fitted, FittedParts
@@ -153,6 +154,7 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
             prepared = recipe.prepare(rows)
             holdout = recipe.hold_out(prepared, validation)
             encoder = recipe.fit_encoder(holdout.rows)
+            note_doubts(rows.frame, self.roles, self.tables, recipe.source.keys)
             batch = recipe.encode(encoder, holdout.rows)
             effects, out_of_fold = recipe.fit_effects(batch, holdout)
             fitted = recipe.build(encoder, effects, len(batch))

@@ -12,8 +12,9 @@ from sklearn.base import clone
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold, check_cv
 
 from tabemb.data.encoding import Encoder
+from tabemb.data.notes import note_doubts
 from tabemb.data.pairs import PairCodes, choose_pairs, tried_rows
-from tabemb.data.schema import Table
+from tabemb.data.schema import Table, roles_of
 from tabemb.data.shrinkage import shrunken_means
 from tabemb.data.vocabulary import Vocabulary
 from tabemb.estimators.alignment import TableVectors, aligned, by_agreement, vectors_of
@@ -108,7 +109,10 @@ def fit_vectors(
         Folds that are fitted at the same time.
     """
     vocabularies = encoder.vocabularies_
-    estimator.set_params(tables=_tables(estimator, encoder))
+    note_doubts(rows.frame, estimator.roles, estimator.tables, stacklevel=5)
+    # the networks of the folds read each column as all rows do, and draw no further note
+    roles = dict(roles_of(rows.frame, estimator.roles)) | dict(estimator.roles or {})
+    estimator.set_params(tables=_tables(estimator, encoder), roles=roles)
     fitted = Parallel(n_jobs)(
         delayed(_fit_fold)(estimator, rows.take(np.asarray(fold.train)), vocabularies) for fold in folds
     )

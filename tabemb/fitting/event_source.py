@@ -74,6 +74,11 @@ class EventSource(RowSource):
         self.count_encounters, self.numeric_target = count_encounters, numeric_target
         self.roles = dict(roles or {})
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of the entity and the time."""
+        return self.entity, self.time
+
     # From the log to rows
 
     def prepare(self, rows: Rows, target: Target) -> Rows:

@@ -302,6 +302,7 @@ class NumberTarget(Target):
         powers = _powers_of_two(y)
         small = np.ldexp(y, -powers)  # exact, and neither sums nor squares leave the range of floats
         center = np.average(small, axis=0, weights=weights)
+        center = np.where(np.ptp(small, axis=0) == 0, small[0], center)  # no error of rounding spreads
         spread = np.sqrt(np.average((small - center) ** 2, axis=0, weights=weights))
         self.center, spread = np.ldexp(center, powers), np.ldexp(spread, powers)
         if (spread > MOST_SPREAD).any():

@@ -24,9 +24,10 @@ FLOORS = {
     "training": 1,
     "extras": 0,
     "hints": 0,
+    "labels": 0,
     "network": 0,
     "progress": 0,
-    "targets": 0,
+    "targets": 1,
 }
 
 

@@ -78,16 +78,25 @@ class Scale:
         if len(values) == 0:  # a later value has nothing to be compared with: it is missing too
             return cls(np.nan, 1.0, np.zeros(1), True)
         low, center, high = quantiles(values, [0.25, 0.5, 0.75], weights)
-        unit = high - low or (values.max() - values.min()) / 2 or 1.0
+        half = _difference(values.max(), values.min()) / 2
+        unit = _difference(high, low) or half or 1.0
         scale = cls(float(center), float(unit), np.zeros(1), bool(~present.all()))
         scale.edges = bin_edges(scale.apply(values), weights, n_bins)
         return scale
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Return scaled values, float64, within +-``LIMIT``."""
-        reach = LIMIT * self.unit  # clipped before the division, which could overflow
-        scaled: np.ndarray = np.clip(values - self.center, -reach, reach) / self.unit
-        return scaled
+        with np.errstate(over="ignore"):  # what overflows is clipped
+            power = -np.frexp(max(abs(self.center), self.unit))[1]  # exact, and no difference overflows
+            center, unit = np.ldexp([self.center, self.unit], power)
+            scaled = (np.ldexp(values, power) - center) / unit
+        return np.asarray(np.clip(scaled, -LIMIT, LIMIT))
+
+
+def _difference(high: float, low: float) -> float:
+    """Return high - low, at most the largest float."""
+    with np.errstate(over="ignore"):
+        return float(min(high - low, np.finfo(float).max))
 
 
 def quantiles(
@@ -218,9 +227,10 @@ class Encoder:
         part_weights = [  # every event has the weight of its row
             None if weights is None else np.repeat(weights, events.counts) for _, events in parts
         ]
+        features = [{f.name: f for f in schema.categorical} for schema, _ in parts]
+        encoded = list(zip(features, [events for _, events in parts], part_weights))
         self.vocabularies_ = {
-            name: self._vocabulary(name, table, parts, part_weights)
-            for name, table in self.schema.tables.items()
+            name: self._vocabulary(name, table, encoded) for name, table in self.schema.tables.items()
         }
         self.inputs_ = [
             Inputs(schema).fit(events, w, self.n_bins)
@@ -261,7 +271,8 @@ class Encoder:
         ]
 
     def _check_columns(self, frame: pa.Table) -> None:
-        missing = [name for name in self.schema.used if name not in frame.schema.names]
+        present = set(frame.schema.names)
+        missing = [name for name in self.schema.used if name not in present]
         if missing:
             listed = ", ".join(repr(name) + near(name, frame.schema.names) for name in missing[:5])
             raise ValueError(f"X lacks column {listed}, which the model was fitted with.")
@@ -270,16 +281,15 @@ class Encoder:
         self,
         name: str,
         table: Table,
-        parts: Sequence[tuple[Schema, Events]],
-        part_weights: Sequence[np.ndarray | None],
+        parts: Sequence[tuple[dict[str, Feature], Events, np.ndarray | None]],
     ) -> Vocabulary:
         """Return the vocabulary of one table, whose columns may be of rows and of events."""
         columns: dict[str, tuple[pa.ChunkedArray, pa.Field]] = {}
         weights: dict[str, np.ndarray | None] = {}
-        for (schema, events), w in zip(parts, part_weights):
-            features = [f for f in schema.categorical if f.name in table.columns]
-            columns |= {f.name: _categories(f, events.frame) for f in features}
-            weights |= {f.name: w for f in features}
+        for features, events, w in parts:
+            names = [name for name in table.columns if name in features]
+            columns |= {name: _categories(features[name], events.frame) for name in names}
+            weights |= dict.fromkeys(names, w)
         min_count = self.min_count if table.min_count is None else table.min_count
         try:
             return Vocabulary.from_columns(columns, weights, min_count)

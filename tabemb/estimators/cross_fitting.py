@@ -10,6 +10,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold, check_cv
+from sklearn.utils.metadata_routing import get_routing_for_object
 
 from tabemb.data.encoding import Encoder
 from tabemb.data.notes import note_doubts
@@ -20,6 +21,7 @@ from tabemb.data.vocabulary import Vocabulary
 from tabemb.estimators.alignment import TableVectors, aligned, by_agreement, vectors_of
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import Rows
+from tabemb.labels import distinct, names_of, readable
 from tabemb.network.tables import table_dim
 from tabemb.targets import class_target
 
@@ -36,30 +38,60 @@ class Fold(NamedTuple):
     held_out: np.ndarray
 
 
-def make_folds(cv: Any, n_repeats: int, y: np.ndarray, is_continuous: bool, seed: int) -> list[Fold]:
+def make_folds(
+    cv: Any,
+    n_repeats: int,
+    y: np.ndarray,
+    is_continuous: bool,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> list[Fold]:
     """Return the folds that ``cv`` describes.
 
     Raises
     ------
     ValueError
-        A row is never held out, or y has a single class outside a fold.
+        A row is never held out, y has a single class outside a fold, or ``cv`` and ``groups`` do not go
+        together.
     """
     single_class_target = not is_continuous and y.ndim == 1
+    readable_y = y if is_continuous else readable(y)
     if isinstance(cv, int | np.integer):
-        stratify = single_class_target and np.unique(y, return_counts=True)[1].min() >= cv
+        stratify = single_class_target and np.bincount(distinct(y)[1]).min() >= cv
         repeated = RepeatedStratifiedKFold if stratify else RepeatedKFold
         cv = repeated(n_splits=int(cv), n_repeats=n_repeats, random_state=seed)
-    folds = [Fold(*split) for split in check_cv(cv).split(np.zeros((len(y), 1)), y)]
+    splitter = check_cv(cv)
+    _check_groups(splitter, groups)
+    folds = [Fold(*split) for split in splitter.split(np.zeros((len(y), 1)), readable_y, groups)]
     times = times_held_out(folds, len(y))
     if not times.all():
         raise ValueError(f"cv must hold out each row at least once; row {int(times.argmin())} never is.")
     for k, fold in enumerate(folds):
-        classes = np.unique(y[fold.train]).tolist() if single_class_target else []
+        classes = distinct(y[fold.train])[0].tolist() if single_class_target else []
         if len(classes) == 1:
             raise ValueError(
                 f"y holds only one class, {classes[0]!r}, outside fold {k} of cv; take fewer folds."
             )
     return folds
+
+
+def reads_groups(cv: Any) -> bool:
+    """Return whether a splitter of scikit-learn needs groups."""
+    return bool(get_routing_for_object(cv).consumes("split", ["groups"]))
+
+
+def _check_groups(splitter: Any, groups: np.ndarray | None) -> None:
+    if not hasattr(splitter, "get_metadata_routing"):
+        return  # a splitter of the user, which knows itself whether it needs groups
+    if reads_groups(splitter) and groups is None:
+        raise ValueError(
+            f"cv={splitter!r:.60} needs groups; pass groups=... to fit and fit_transform, through a "
+            "pipeline with sklearn.set_config(enable_metadata_routing=True)."
+        )
+    if groups is not None and not reads_groups(splitter):
+        raise ValueError(
+            f"groups goes with a cv that reads it, such as GroupKFold(); got cv={splitter!r:.60}."
+        )
 
 
 def times_held_out(folds: Sequence[Fold], n_rows: int) -> np.ndarray:
@@ -272,4 +304,4 @@ def _responses(rows: Rows, is_continuous: bool) -> tuple[np.ndarray, list[str]]:
         return responses, ["effect"]
     if rows.y.ndim > 1 or labels is None or len(labels) != n_responses:
         labels = range(n_responses)
-    return responses, [f"effect_{label}" for label in labels]
+    return responses, [f"effect_{name}" for name in names_of(labels)]

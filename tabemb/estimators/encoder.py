@@ -11,7 +11,6 @@ import pyarrow as pa
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils import check_consistent_length, check_random_state
-from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from tabemb.data.encoding import Encoder, to_floats
@@ -28,27 +27,21 @@ from tabemb.estimators.cross_fitting import (
     fit_vectors,
     make_folds,
     no_effects,
+    reads_groups,
     times_held_out,
     values_by_fold,
 )
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
-from tabemb.fitting.checks import (
-    Columns,
-    Rows,
-    align_columns,
-    check_target,
-    check_weights,
-    frame_tags,
-)
+from tabemb.fitting.checks import Columns, Rows, align_columns, check_groups, check_target, frame_tags
 from tabemb.fitting.networks import space_of
 from tabemb.fitting.settings import N_JOBS, Rule, check_parameters, one_of, real, whole
+from tabemb.fitting.target_values import is_quantity
+from tabemb.fitting.weights import check_weights
 from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.spaces.space import EmbeddingSpace
 
 VECTORS = {"effects": False, "biases": False}
 """Settings of the networks: all that they learn of a category must stand in its vector."""
-MOST_CLASSES = 100
-"""Whole numbers with more distinct values may be classes or a quantity: the user must say which."""
 
 
 class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
@@ -184,7 +177,9 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
     ) -> None:
         store(self, locals())
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, **unknown: Never) -> Self:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, **unknown: Never
+    ) -> Self:
         """Fit the vectors and effects of the categories.
 
         A refused or interrupted call leaves the encoder as it was.
@@ -194,21 +189,26 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         X : frame or array-like of shape (n_rows, n_columns)
         y : array-like of shape (n_rows,) or (n_rows, n_targets)
         sample_weight : array-like of shape (n_rows,), optional
+        groups : array-like of shape (n_rows,), optional
+            Groups that a ``cv`` such as `GroupKFold` holds out as a whole. A pipeline passes them on
+            with ``sklearn.set_config(enable_metadata_routing=True)``.
 
         Returns
         -------
         self
         """
         refuse_unknown(self, "fit", unknown)
-        self._fit(X, y, sample_weight)
+        self._fit(X, y, sample_weight, groups)
         return self
 
-    def fit_transform(self, X: Any, y: Any, sample_weight: Any = None, **unknown: Never) -> Any:
+    def fit_transform(
+        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, **unknown: Never
+    ) -> Any:
         """Fit, and replace the categories of each row by values that were fitted without the row.
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight, groups
             As in `fit`.
 
         Returns
@@ -217,7 +217,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
             Columns as `get_feature_names_out` names them.
         """
         refuse_unknown(self, "fit_transform", unknown)
-        codes, folds, by_fold = self._fit(X, y, sample_weight)
+        codes, folds, by_fold = self._fit(X, y, sample_weight, groups)
         features = np.zeros((len(codes), len(self._new_names)), np.float32)
         for fold, by_code in zip(folds, by_fold):
             features[fold.held_out] += _read(by_code, codes[fold.held_out])
@@ -283,7 +283,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         return [(self.columns_[a], self.columns_[b]) for a, b in self.pair_codes_.pairs]
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any
+        self, X: Any, y: Any, sample_weight: Any, groups: Any
     ) -> tuple[np.ndarray, list[Fold], list[list[np.ndarray]]]:
         """Fit, and return the rows' codes, the folds, and the new values of each code by fold."""
         check_parameters(self, self.rules)
@@ -294,7 +294,8 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         net = self._net(frame, is_continuous, seed)
         encoder = self._fit_vocabularies(net, rows)
         codes = encoder.transform(frame).codes
-        folds = make_folds(self.cv, self.n_repeats, rows.y, is_continuous, seed)
+        groups = check_groups(groups, len(rows))
+        folds = make_folds(self.cv, self.n_repeats, rows.y, is_continuous, seed, groups)
         vectors = self._fit_vectors(net, rows, folds, encoder, codes)
         effects = self._fit_effects(rows, is_continuous, folds, encoder, codes, seed)
         by_fold = values_by_fold(vectors, effects, encoder.schema.table_names, self.min_agreement)
@@ -329,16 +330,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
             return isinstance(self.estimator, EmbeddingRegressor)
         if self.target_type != "auto":
             return self.target_type == "continuous"
-        values = check_target(y, "y", numeric=False)
-        kind: str = type_of_target(values, input_name="y")
-        is_whole = kind == "multiclass" and values.dtype.kind in "iuf"
-        n_distinct = len(np.unique(values)) if is_whole else 0
-        if n_distinct > MOST_CLASSES:
-            raise ValueError(
-                f"y holds {n_distinct} different whole numbers; if they are classes, pass "
-                "target_type='classes', and if they are a quantity, target_type='continuous'."
-            )
-        return kind.startswith("continuous")
+        return is_quantity(check_target(y, "y", numeric=False))
 
     def _net(
         self, frame: pa.Table, is_continuous: bool, seed: int
@@ -467,6 +459,13 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
             if name not in frame.schema.names:
                 raise ValueError(f"X lacks column {name!r}{near(name, frame.schema.names)}.")
         return np.column_stack([to_floats(frame[name], name) for name in self._new_names])
+
+    def get_metadata_routing(self) -> Any:
+        """Return the request for metadata, which has the groups that ``cv`` reads."""
+        request = super().get_metadata_routing()
+        if reads_groups(self.cv) and request.fit.requests["groups"] is None:
+            request.fit.add_request(param="groups", alias=True)
+        return request
 
     def __sklearn_tags__(self) -> Any:
         return frame_tags(super().__sklearn_tags__())

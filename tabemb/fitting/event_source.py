@@ -22,7 +22,9 @@ from tabemb.data.values import hashable_values
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.networks import D_CLASS
 from tabemb.fitting.sources import RowSource, encoded
+from tabemb.fitting.target_values import in_arrow
 from tabemb.fitting.training_rows import TrainingRows
+from tabemb.labels import codes_of
 from tabemb.network.inputs import Batch, Kept, Prefixes, Ragged, RowInputs
 from tabemb.network.model import Network, TabularNetwork
 from tabemb.targets import ClassTarget, Target
@@ -117,8 +119,8 @@ class EventSource(RowSource):
         """Return targets whose sums mean something, (n, n_counted): numbers, or one of two classes."""
         if not isinstance(target, ClassTarget):
             return target.responses(y)
-        counted = target.classes_[1:] if target.n_outputs == 2 else []
-        return np.array([y == label for label in counted], dtype=np.float64).reshape(-1, len(y)).T
+        is_second: np.ndarray = codes_of(target.classes_, y)[:, None] == 1
+        return is_second.astype(np.float64)[:, : int(target.n_outputs == 2)]
 
     def _order(self, frame: pa.Table) -> np.ndarray:
         """Return the order by entity and time; events at one time stay as they are."""
@@ -188,8 +190,10 @@ class EventSource(RowSource):
         fields = frame.drop_columns(keys).append_column("gap", pa.array(gaps))
         flat = [field.name for field in fields.schema if not pa.types.is_nested(field.type)]
         fields = fields.select(flat)
-        for name, column in zip(self.target_names, y.reshape(len(y), -1).T):
-            fields = fields.append_column(name, pa.array(column))
+        is_list = isinstance(target.classes_, list)
+        classes = target.classes_ if is_list else [target.classes_] * len(self.target_names)
+        for name, column, labels in zip(self.target_names, y.reshape(len(y), -1).T, classes):
+            fields = fields.append_column(name, pa.array(in_arrow(column, labels)))
         offsets = pa.array(np.arange(frame.num_rows + 1))
         earlier = pa.LargeListArray.from_arrays(offsets, as_structs(fields))
         return known.append_column(EARLIER, earlier)

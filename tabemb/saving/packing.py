@@ -26,7 +26,9 @@ from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.pretrained import given_vectors
 from tabemb.fitting.sources import RowSource
+from tabemb.labels import as_objects
 from tabemb.saving.labels import needs_keys, pack_labels, unpack_labels
+from tabemb.saving.scalars import SCALARS, scalar_name
 from tabemb.spaces.space import EmbeddingSpace
 
 Arrays = dict[str, np.ndarray]
@@ -79,6 +81,10 @@ def pack(value: Any, arrays: Arrays, name: str) -> Any:
     TypeError
         The value, or one inside it, has no place in a file; ``name`` says where it was.
     """
+    scalar = scalar_name(value)
+    if scalar is not None:
+        parts = SCALARS[scalar].write(value)
+        return {"$scalar": scalar, "parts": [pack(part, arrays, name) for part in parts]}
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
@@ -123,6 +129,8 @@ def _pack_array(value: Any, arrays: Arrays, name: str) -> Any:
     elif isinstance(value, np.ndarray) and value.dtype.kind in "OUS":
         labels = [pack(item, arrays, name) for item in value.tolist()]
         return {"$labels": labels, "dtype": value.dtype.str}
+    elif isinstance(value, np.ndarray) and value.dtype.kind in "mM":  # no type of a safetensors file
+        return {"$times": pack(value.view(np.int64), arrays, name), "dtype": value.dtype.str}
     elif isinstance(value, pa.Array):
         kind = "arrow"
     key = f"array{len(arrays)}"
@@ -164,7 +172,17 @@ def _unpack_dict(value: dict[str, Any], arrays: Arrays) -> dict[Any, Any]:
 
 
 def _unpack_labels(value: dict[str, Any], arrays: Arrays) -> np.ndarray:
-    return np.array([unpack(item, arrays) for item in value["$labels"]], dtype=value["dtype"])
+    labels = as_objects(unpack(item, arrays) for item in value["$labels"])
+    return labels.astype(value["dtype"])
+
+
+def _unpack_times(value: dict[str, Any], arrays: Arrays) -> np.ndarray:
+    times: np.ndarray = unpack(value["$times"], arrays).view(value["dtype"])
+    return times
+
+
+def _unpack_scalar(value: dict[str, Any], arrays: Arrays) -> Any:
+    return SCALARS[value["$scalar"]].read(*(unpack(part, arrays) for part in value["parts"]))
 
 
 def _unpack_part(value: dict[str, Any], arrays: Arrays) -> Any:
@@ -183,6 +201,8 @@ UNPACK: dict[str, Callable[[dict[str, Any], Arrays], Any]] = {
     "$tuple": _unpack_tuple,
     "$dict": _unpack_dict,
     "$labels": _unpack_labels,
+    "$times": _unpack_times,
+    "$scalar": _unpack_scalar,
     "$numpy": lambda value, arrays: arrays[value["$numpy"]],
     "$tensor": lambda value, arrays: torch.tensor(arrays[value["$tensor"]]),
     "$arrow": lambda value, arrays: _from_bytes(arrays[value["$arrow"]]),

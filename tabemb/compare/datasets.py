@@ -18,6 +18,7 @@ from pandas.api import types
 
 from tabemb.compare.hints import did_you_mean
 from tabemb.compare.sources import as_pandas, read_table
+from tabemb.data.dates import parse_dates
 
 TASKS = ("binary", "multiclass", "regression")
 TRANSFORMS = {"log": np.log, "log1p": np.log1p}
@@ -128,7 +129,8 @@ def load_dataset(
     categorical : str or sequence of str
         Columns whose values are ids whatever their dtype; "all" stands for every column.
     datetimes : str or sequence of str
-        Text columns that hold dates; unreadable ones become missing.
+        Text columns that hold dates, each column of one format. Text that is no date becomes missing,
+        with a warning that counts it.
     target_transform : {"log", "log1p"}, optional
         Applied to the target of a regression; errors are on that scale.
     time, group, fold : str, optional
@@ -277,9 +279,20 @@ def _without_missing_target(name: str, frame: pd.DataFrame, target: str) -> pd.D
 
 
 def _parse_datetimes(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    return frame.assign(
-        **{c: pd.to_datetime(frame[c], errors="coerce", format="mixed") for c in columns}
-    )
+    return frame.assign(**{c: _parse_datetime(frame[c]) for c in columns})
+
+
+def _parse_datetime(column: pd.Series) -> pd.Series:
+    """Return a column as times, with a warning that counts the values that are no dates."""
+    times = parse_dates(column, f"datetimes: column {column.name!r}")
+    unread = column[times.isna() & column.notna()]
+    if len(unread):
+        warnings.warn(
+            f"datetimes: {len(unread)} of {len(column)} values of column {column.name!r} are no dates "
+            f"and are now missing, the first {unread.iloc[0]!r} in row {unread.index[0]}.",
+            stacklevel=5,
+        )
+    return times
 
 
 def _infer_task(y: pd.Series) -> str:

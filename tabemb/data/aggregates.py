@@ -167,7 +167,7 @@ class AggregateJoiner(Joiner):
         axis, days = self.log_.axis, self.log_.days
         columns: dict[str, Column] = {**_time_aggregates(segments, days)}
         if cutoffs is not None:
-            now = axis.span(cutoffs - self.log_.moments[0])
+            now = axis.span(cutoffs, self.log_.moments[0])
             width = None if window is None else float(axis.span(np.asarray(axis.length(window))))
             columns |= _cutoff_aggregates(segments, days, now, width)
         for name, values in self.numbers_.items():

@@ -11,6 +11,8 @@ import pandas as pd
 import pyarrow as pa
 from sklearn.utils.validation import check_array
 
+from tabemb.data.dates import check_python_times
+
 OBJECT = {b"tabemb": b"object"}
 """Field metadata of a column of text keys, which stand for values that Arrow has no type for."""
 _OBJECT_REPR: Any = object.__repr__
@@ -156,6 +158,8 @@ def _from_series(
         array = pa.Array.from_pandas(series)
     except (pa.ArrowException, OverflowError):
         return _keys(series, name), OBJECT
+    if pa.types.is_timestamp(array.type) and series.dtype == object:
+        check_python_times(series, f"Column {name!r}")
     # Arrow reads tuples as lists too, but tuples are categories
     if pa.types.is_nested(array.type) and not _holds_lists(series):
         return _keys(series, name), OBJECT

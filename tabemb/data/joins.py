@@ -100,7 +100,7 @@ class Joiner(TransformerMixin, BaseEstimator):
         if self.cutoff is None:
             return entities, None
         check_column(frame, self.cutoff, "X")
-        return entities, self.log_.axis.read(frame[self.cutoff], self.cutoff)
+        return entities, self.log_.axis.read(frame[self.cutoff], self.cutoff, any_size=True)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns of X and of the new ones."""
@@ -182,8 +182,9 @@ class HistoryJoiner(Joiner):
         slices = self.log_.slices(entities, cutoffs, self.window).newest(self.max_events)
         events = self.log_.events.take(pa.array(slices.positions))
         if cutoffs is not None:
-            elapsed = np.repeat(cutoffs, slices.counts) - self.log_.moments[slices.positions]
-            events = events.append_column("before_cutoff", pa.array(self.log_.axis.span(elapsed)))
+            now = np.repeat(cutoffs, slices.counts)
+            elapsed = self.log_.axis.span(now, self.log_.moments[slices.positions])
+            events = events.append_column("before_cutoff", pa.array(elapsed))
         lists = pa.LargeListArray.from_arrays(pa.array(slices.offsets), as_structs(events))
         return pa.table({self.name: lists})
 

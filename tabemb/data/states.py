@@ -64,7 +64,7 @@ class Past(NamedTuple):
 
     def since(self, axis: TimeAxis, moments: np.ndarray) -> np.ndarray:
         """Return the time from the last events to these moments, in days if they are times; or NaN."""
-        return np.where(self.counts > 0, axis.span(moments - self.moments), np.nan)
+        return np.where(self.counts > 0, axis.span(moments, self.moments), np.nan)
 
 
 class EntityStates:

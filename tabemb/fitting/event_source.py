@@ -226,7 +226,8 @@ class EventSource(RowSource):
     def encode_new(self, encoder: Encoder, frame: pa.Table) -> RowInputs:
         """Return events that each go on from the kept state of their entity."""
         self.check_columns(frame)
-        past, moments = self.states.read(self._entities(frame).to_pylist()), self.moments(frame)
+        past = self.states.read(self._entities(frame).to_pylist())
+        moments = self.time_axis.read(frame[self.time], self.time, any_size=True)
         self._check_times(frame, past, moments)
         gaps = past.since(self.time_axis, moments)
         known = self._before_target(frame, gaps, self.encounters.known(frame, moments))

@@ -24,6 +24,7 @@ FLOORS = {
     "training": 1,
     "extras": 0,
     "hints": 0,
+    "names": 0,
     "network": 0,
     "progress": 0,
     "targets": 0,

@@ -62,6 +62,7 @@ class Joiner(TransformerMixin, BaseEstimator):
         self.feature_names_in_ = np.asarray(frame.schema.names, dtype=object)
         self.n_features_in_ = frame.num_columns
         self._fit(frame)
+        self._check_free(frame)
         return self
 
     def _fit(self, frame: pa.Table) -> None:
@@ -88,7 +89,17 @@ class Joiner(TransformerMixin, BaseEstimator):
             X with the new columns at its end, in the library that it came in (an array as pandas).
         """
         check_is_fitted(self)
-        return beside(X, self._new_columns(to_arrow(X)))
+        frame = to_arrow(X)
+        self._check_free(frame)
+        return beside(X, self._new_columns(frame))
+
+    def _check_free(self, frame: pa.Table) -> None:
+        taken = [name for name in self._new_names() if name in frame.schema.names]
+        if taken:
+            raise ValueError(
+                f"X has a column {taken[0]!r} already, which is the name of a new one; choose another "
+                f"name than {self.name!r}."
+            )
 
     def _new_columns(self, frame: pa.Table) -> pa.Table:
         raise NotImplementedError
@@ -173,8 +184,6 @@ class HistoryJoiner(Joiner):
         self.window = window
 
     def _fit(self, frame: pa.Table) -> None:
-        if self.name in frame.schema.names:
-            raise ValueError(f"X has a column {self.name!r} already; choose another name.")
         self._check_window(self.window)
 
     def _new_columns(self, frame: pa.Table) -> pa.Table:

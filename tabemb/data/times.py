@@ -71,7 +71,7 @@ def _checked_range(times: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
         row = pc.index(beyond, True).as_py()
         raise ValueError(
             f"Column {name!r} holds a time in row {row} that is {ticks[row].as_py():,} "
-            f"{times.type.unit} from 1970, which is beyond the year 290,000; correct it or make it missing."
+            f"{times.type.unit} from 1970, beyond the year 290,000; correct it or make it missing."
         )
     return times
 

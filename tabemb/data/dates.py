@@ -33,7 +33,7 @@ def read_iso(values: pd.Series, owner: str) -> pd.Series:
     ValueError
         A value is not an ISO 8601 date, or some have an offset and some have none.
     """
-    times = _iso(values, owner)
+    times = iso_times(values, owner)
     unread = values[times.isna() & values.notna()]
     if len(unread):
         raise ValueError(
@@ -44,7 +44,14 @@ def read_iso(values: pd.Series, owner: str) -> pd.Series:
     return times
 
 
-def _iso(values: pd.Series, owner: str) -> pd.Series:
+def iso_times(values: pd.Series, owner: str) -> pd.Series:
+    """Return ISO 8601 text as times, in UTC if offsets differ; other text becomes missing.
+
+    Raises
+    ------
+    ValueError
+        Some values have an offset and some have none.
+    """
     try:
         return pd.to_datetime(values, format=ISO, errors="coerce")
     except ValueError:  # several offsets
@@ -109,7 +116,7 @@ def _has_zones(values: pd.Series) -> bool:
 
 def _parse_text(column: pd.Series, texts: pd.Series, owner: str) -> pd.Series:
     """Return text as times; ``texts`` are its distinct values."""
-    times = _iso(texts, owner)
+    times = iso_times(texts, owner)
     if times.isna().any():
         times = _read_by_one_format(texts, times, owner)
     by_text = pd.Series(times.array, index=texts.array)

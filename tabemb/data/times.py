@@ -142,7 +142,8 @@ def _microseconds(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 def difference(later: np.ndarray, earlier: np.ndarray | int | float) -> np.ndarray:
     """Return ``later - earlier`` as float64, whole numbers subtracted exactly and never wrapped."""
     # subtracted as integers: a float64 has too few digits for microseconds since 1970
-    elapsed = np.asarray(np.subtract(later, earlier))
+    with np.errstate(over="ignore"):  # beyond the largest float is infinite
+        elapsed = np.asarray(np.subtract(later, earlier))
     if elapsed.dtype.kind == "i":
         wrapped = (np.asarray(later) < earlier) != (elapsed < 0)
         if wrapped.any():
@@ -183,7 +184,10 @@ class TimeAxis:
             return cls(dtype.unit, dtype.tz is not None)
         if pa.types.is_integer(dtype) or pa.types.is_floating(dtype):
             return cls()
-        raise TypeError(f"Column {name!r} must hold times or numbers; it holds {dtype}.")
+        raise TypeError(
+            f"Column {name!r} must hold times or numbers; it holds {dtype}; convert text with "
+            "pandas.to_datetime(column, format='%d/%m/%Y') or the format that it has."
+        )
 
     def read(self, column: pa.ChunkedArray, name: str, any_size: bool = False) -> np.ndarray:
         """Return the moments of a column: int64 in this unit, or plain numbers as int64 or float64.
@@ -211,6 +215,11 @@ class TimeAxis:
         if moments.dtype.kind == "f" and np.isnan(moments).any():
             row = int(np.flatnonzero(np.isnan(moments))[0])
             raise ValueError(f"Column {name!r} must hold a time in every row; it is NaN in row {row}.")
+        if not any_size and moments.dtype.kind == "f" and np.isinf(moments).any():
+            row = int(np.flatnonzero(np.isinf(moments))[0])
+            raise ValueError(
+                f"Column {name!r} must hold finite times; it is {moments[row]} in row {row}."
+            )
         if moments.dtype == object:
             if not any_size:
                 self._refuse_beyond(moments, column, name)

@@ -146,6 +146,24 @@ def test_durations_of_centuries_are_read_in_every_unit():
         assert to_floats(durations, "t").tolist() == [1e15]
 
 
+def test_infinite_times_of_a_log_and_text_are_refused():
+    rows = pd.DataFrame({"who": [1], "today": [np.inf]})
+    with pytest.raises(ValueError, match="'at' must hold finite times; it is inf in row 1"):
+        counts(pd.DataFrame({"who": 1, "at": [1.0, np.inf]}), rows)
+    far = pd.DataFrame({"who": 1, "at": [-1e307, 1e307]})
+    assert counts(far, rows) == [2]
+    with pytest.raises(
+        TypeError, match=r"'at' must hold times or numbers; it holds .* convert text with"
+    ):
+        counts(pd.DataFrame({"who": 1, "at": ["31/01/2020"]}), rows)
+
+
+@pytest.mark.parametrize("window", [2**70, np.inf, 2**63])
+def test_a_window_of_numbers_may_be_longer_than_all_times(window):
+    log = pd.DataFrame({"who": 1, "at": [1, 2]})
+    assert counts(log, pd.DataFrame({"who": [1, 1], "today": [-(2**63), 3]}), window=window) == [0, 2]
+
+
 # Time zones in the estimators
 
 HOURS = pd.date_range("2024-01-01", periods=24 * 20, freq="h", tz="UTC")

@@ -25,6 +25,7 @@ FLOORS = {
     "extras": 0,
     "hints": 0,
     "labels": 0,
+    "names": 0,
     "network": 0,
     "progress": 0,
     "targets": 1,

@@ -21,6 +21,7 @@ from tabemb.compare.hints import did_you_mean
 from tabemb.compare.sources import as_pandas, read_table
 from tabemb.compare.text_columns import MIN_NUMBERS, TextColumn
 from tabemb.compare.text_files import TextOptions
+from tabemb.data.dates import parse_dates
 from tabemb.data.frames import to_arrow
 from tabemb.data.notes import Doubt, InputNote, doubts
 from tabemb.data.number_text import choose_format, decimal_of
@@ -143,7 +144,8 @@ def load_dataset(
     categorical : str or sequence of str
         Columns whose values are ids whatever their dtype; "all" stands for every column.
     datetimes : str or sequence of str
-        Text columns that hold dates; unreadable ones become missing.
+        Text columns that hold dates, each column of one format. Text that is no date becomes missing,
+        with a warning that counts it.
     numbers : str or sequence of str
         Text columns that hold numbers, in any usual notation.
     target_transform : {"log", "log1p"}, optional
@@ -303,9 +305,20 @@ def _without_missing_target(name: str, frame: pd.DataFrame, target: str) -> pd.D
 
 
 def _parse_datetimes(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    return frame.assign(
-        **{c: pd.to_datetime(frame[c], errors="coerce", format="mixed") for c in columns}
-    )
+    return frame.assign(**{c: _parse_datetime(frame[c]) for c in columns})
+
+
+def _parse_datetime(column: pd.Series) -> pd.Series:
+    """Return a column as times, with a warning that counts the values that are no dates."""
+    times = parse_dates(column, f"datetimes: column {column.name!r}")
+    unread = column[times.isna() & column.notna()]
+    if len(unread):
+        warnings.warn(
+            f"datetimes: {len(unread)} of {len(column)} values of column {column.name!r} are no dates "
+            f"and are now missing, the first {unread.iloc[0]!r} in row {unread.index[0]}.",
+            stacklevel=5,
+        )
+    return times
 
 
 def _parse_numbers(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

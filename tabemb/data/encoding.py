@@ -16,7 +16,15 @@ import pyarrow.compute as pc
 
 from tabemb.data.histories import Events, events_frame, is_list
 from tabemb.data.schema import Feature, Schema, Table, near
-from tabemb.data.times import CALENDAR, as_times, days_since, earliest
+from tabemb.data.times import (
+    CALENDAR,
+    TICKS_PER_SECOND,
+    as_times,
+    days_since,
+    earliest,
+    in_zones,
+    zones_of,
+)
 from tabemb.data.values import column_of, events_column, is_keys, python_values
 from tabemb.data.vocabulary import Vocabulary
 
@@ -132,16 +140,20 @@ class Inputs:
         Earliest training time of each datetime, in microseconds since 1970.
     scales : list of Scale
         One for each number of the schema.
+    zones : dict of column -> str or None
+        Time zone of the training times; None in files that tabemb 0.2 saved.
     """
 
     schema: Schema
     origins: dict[str, int] = field(default_factory=dict)
     scales: list[Scale] = field(default_factory=list)
+    zones: dict[str, str | None] | None = None
 
     def fit(self, events: Events, weights: np.ndarray | None, n_bins: int) -> Inputs:
         """Measure the origins and scales of training rows or events, with their weights (n_events,)."""
         times = [f.column for f in self.schema.numbers if f.part]
         self.origins = {name: earliest(events.frame[name], name) for name in times}
+        self.zones = zones_of(events.frame.select(self.schema.used), self._datetimes)
         self.scales = [
             Scale.from_values(self._number(f, events), weights, n_bins) for f in self.schema.numbers
         ]
@@ -156,11 +168,18 @@ class Inputs:
         if not len(events):
             return codes, numbers
         events = Events(events.offsets, self._with_times(events.frame))
+        if self.zones:
+            frame = in_zones(events.frame, self.zones, self._datetimes)
+            events = Events(events.offsets, frame)
         for i, (feature, vocabulary) in enumerate(zip(self.schema.categorical, vocabularies)):
             codes[:, i] = vocabulary.codes(*_categories(feature, events.frame))
         for i, (feature, scale) in enumerate(zip(self.schema.numbers, self.scales)):
             numbers[:, i] = scale.apply(self._number(feature, events, strict=False))
         return codes, numbers
+
+    @property
+    def _datetimes(self) -> set[str]:
+        return {name for name, role in self.schema.roles.items() if role == "datetime"}
 
     def _with_times(self, frame: pa.Table) -> pa.Table:
         """Return the frame with the times among the values of each datetime column of several kinds."""
@@ -417,9 +436,11 @@ def _cast(column: pa.ChunkedArray) -> np.ndarray | None:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_duration(column.type):
-        column = _seconds(column.cast(pa.duration("us"), safe=False))
+        if column.type.unit == "ns":
+            column = column.cast(pa.duration("us"), safe=False)
+        column = _seconds(column.cast(pa.int64()), TICKS_PER_SECOND[column.type.unit])
     elif pa.types.is_time(column.type):
-        column = _seconds(column.cast(pa.time64("us")))
+        column = _seconds(column.cast(pa.time64("us")).cast(pa.int64()), 1_000_000)
     try:
         if (
             column.type != pa.float64()
@@ -450,5 +471,5 @@ def _as_float(value: Any) -> float:
         return np.inf
 
 
-def _seconds(microseconds: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.divide(microseconds.cast(pa.int64()).cast(pa.float64()), 1e6)
+def _seconds(ticks: pa.ChunkedArray, per_second: int) -> pa.ChunkedArray:
+    return pc.divide(ticks.cast(pa.float64(), safe=False), float(per_second))

@@ -32,10 +32,22 @@ class Encounters:
         The axis of the moments.
     mean : ndarray of shape (n_targets,)
         Overall mean of the targets, which counts as one more event in every mean.
+    hide_ties : bool, default=False
+        Whether events of an entity at one time are left out of each other's numbers.
     """
 
-    def __init__(self, entity: str, fields: Sequence[str], axis: TimeAxis, mean: np.ndarray) -> None:
+    hide_ties = False  # in files that tabemb 0.2 saved
+
+    def __init__(
+        self,
+        entity: str,
+        fields: Sequence[str],
+        axis: TimeAxis,
+        mean: np.ndarray,
+        hide_ties: bool = False,
+    ) -> None:
         self.entity, self.fields, self.axis, self.mean = entity, list(fields), axis, mean
+        self.hide_ties = hide_ties
         self.forget()
 
     def forget(self) -> None:
@@ -97,6 +109,8 @@ class Encounters:
             pairs = _pair_keys(entities.read_by(self.entities), categories.read_by(book))
             keys = pairs[groups.firsts].tolist()
             past, after = groups.before_and_after(states.read(keys), moments, targets)
+            if self.hide_ties:
+                past = past.take(groups.firsts_of_ties(moments))
             numbers |= self._numbers(field, past, moments)
             if keep:
                 states.write(keys, after)
@@ -189,6 +203,21 @@ class _Groups:
         before = Past(np.concatenate([sums, last], axis=1), counts, last_moments)
         return self._in_given_order(before), after
 
+    def firsts_of_ties(self, moments: np.ndarray) -> np.ndarray:
+        """Return for each event the first one of its group at its time."""
+        sizes = np.diff(self.heads, append=len(self.order))
+        groups = np.repeat(np.arange(len(self.heads)), sizes)
+        firsts: np.ndarray = self.order[run_starts(groups, moments[self.order])]
+        return firsts[np.argsort(self.order)]
+
     def _in_given_order(self, past: Past) -> Past:
         positions = np.argsort(self.order)
-        return Past(*(values[positions] for values in past))
+        return past.take(positions)
+
+
+def run_starts(groups: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """Return for each sorted event the position of the first one of its group at its time."""
+    is_first = np.ones(len(groups), dtype=bool)
+    is_first[1:] = (groups[1:] != groups[:-1]) | (moments[1:] != moments[:-1])
+    starts: np.ndarray = np.maximum.accumulate(np.where(is_first, np.arange(len(groups)), 0))
+    return starts

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabemb.data.frames import OBJECT
 from tabemb.data.histories import Events, is_list
 from tabemb.data.number_text import are_number_shaped, formats_of
 from tabemb.data.schema import Table
+from tabemb.data.values import OBJECT
 
 MIN_ROWS, MIN_LEVELS = 100, 20
 """Rows with a value, and distinct values, below which a column says too little about its meaning."""

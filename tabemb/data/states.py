@@ -77,9 +77,13 @@ class Past(NamedTuple):
     counts: np.ndarray
     moments: np.ndarray
 
+    def take(self, rows: np.ndarray) -> Past:
+        """Return the past of these keys, by their positions."""
+        return Past(*(values[rows] for values in self))
+
     def since(self, axis: TimeAxis, moments: np.ndarray) -> np.ndarray:
         """Return the time from the last events to these moments, in days if they are times; or NaN."""
-        return np.where(self.counts > 0, axis.span(moments - self.moments), np.nan)
+        return np.where(self.counts > 0, axis.span(moments, self.moments), np.nan)
 
 
 class EntityStates:

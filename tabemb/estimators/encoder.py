@@ -38,6 +38,7 @@ from tabemb.fitting.settings import N_JOBS, Rule, check_parameters, one_of, real
 from tabemb.fitting.target_values import is_quantity
 from tabemb.fitting.weights import check_weights
 from tabemb.hints import NamesMisspelt, refuse_unknown
+from tabemb.names import safe_names
 from tabemb.spaces.space import EmbeddingSpace
 
 VECTORS = {"effects": False, "biases": False}
@@ -72,7 +73,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         New columns of a category: its vector (``{column}_0``, ...), its effect, which is the mean
         target of its rows, shrunken towards the mean of all the more the fewer they are
         (``{column}_effect``; one for each of three classes or more), or both. No network is trained
-        for "prediction".
+        for "prediction". Characters that boosted trees refuse in a name become underscores.
     n_pairs : int, default=36
         Largest number of pairs of columns that have an effect (``{column}*{column}_effect``), with the
         kinds that have effects: the pairs that add most to the effects of their two columns. 0: none.
@@ -479,11 +480,11 @@ def _new_names(
 ) -> list[str]:
     """Return the names of the new columns: effects, then axes, of each column and pair."""
     pairs = [f"{columns[a]}*{columns[b]}" for a, b in pair_codes.pairs]
-    return [
+    return safe_names(
         f"{name}_{end}"
         for name, values in zip([*columns, *pairs], by_code)
         for end in [*effect_names, *range(values.shape[1] - len(effect_names))]
-    ]
+    )
 
 
 def _read(by_code: list[np.ndarray], codes: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tabemb.data.encoding import Encoder
-from tabemb.data.encounters import Coded, Encounters
+from tabemb.data.encounters import Coded, Encounters, run_starts
 from tabemb.data.histories import as_structs
 from tabemb.data.schema import Schema, Table, check_column, infer_role, infer_schema
 from tabemb.data.states import EntityStates, Past
@@ -55,8 +55,11 @@ class EventSource(RowSource):
     roles : mapping, optional
         Roles of columns that the user gave.
     numeric_target : bool
+    hide_ties : bool, default=False
+        Whether events of an entity at one time do not see each other.
     """
 
+    hide_ties = False  # in files that tabemb 0.2 saved
     smallest_batch, largest_batch = 64, 1024  # events: a few sequences, not a few rows
     refit_divisor = 8  # a recurrent net soon overfits sequences that it has read before
     n_precise = 0
@@ -71,10 +74,11 @@ class EventSource(RowSource):
         count_encounters: bool,
         roles: Mapping[str | int, str] | None,
         numeric_target: bool,
+        hide_ties: bool = False,
     ) -> None:
         self.entity, self.time, self.outcome_fields = entity, time, list(outcome_fields)
         self.count_encounters, self.numeric_target = count_encounters, numeric_target
-        self.roles = dict(roles or {})
+        self.roles, self.hide_ties = dict(roles or {}), hide_ties
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -93,7 +97,7 @@ class EventSource(RowSource):
             self.target_names = [f"answer_{i}" for i in range(rows.y.shape[1])]
         fields = self._encounter_fields(rows.frame) if self.count_encounters else []
         mean = self._counted(rows.y, target).mean(axis=0)
-        self.encounters = Encounters(self.entity, fields, self.time_axis, mean)
+        self.encounters = Encounters(self.entity, fields, self.time_axis, mean, self.hide_ties)
         self.states = EntityStates(d_state=0)  # no entity has a state yet
         return replace(rows, frame=self._with_earlier(rows.frame, rows.y, target))
 
@@ -154,12 +158,19 @@ class EventSource(RowSource):
         return np.flatnonzero(np.diff(self.groups(frame), prepend=-1))
 
     def _gaps(self, frame: pa.Table) -> np.ndarray:
-        """Return the days since the event before, or since the kept state, of sorted events."""
+        """Return the days since the event that is seen last, or the kept state, of sorted events."""
         moments, heads = self.moments(frame), self._heads(frame)
         gaps = np.diff(self.time_axis.span(moments), prepend=np.nan)
         past = self.states.read(self._entities(frame, heads))
         gaps[heads] = past.since(self.time_axis, moments[heads])
-        return gaps
+        seen: np.ndarray = gaps[self._firsts(frame)]
+        return seen
+
+    def _firsts(self, frame: pa.Table) -> np.ndarray:
+        """Return for each sorted event itself, or the first one of its time where ties are hidden."""
+        if not self.hide_ties:
+            return np.arange(frame.num_rows)
+        return run_starts(self.groups(frame), self.moments(frame))
 
     def _before_target(
         self, frame: pa.Table, gaps: np.ndarray, encounters: dict[str, np.ndarray]
@@ -237,12 +248,15 @@ class EventSource(RowSource):
         events = inputs.histories[-1]
         assert isinstance(events, Ragged)
         offsets = torch.from_numpy(np.append(self._heads(frame), frame.num_rows))
-        return inputs.with_history(Prefixes(Ragged(offsets, events.codes, events.numbers)))
+        ties = torch.from_numpy(np.arange(frame.num_rows) - self._firsts(frame))
+        rows = Ragged(offsets, events.codes, events.numbers)
+        return inputs.with_history(Prefixes(rows, ties=ties if ties.any() else None))
 
     def encode_new(self, encoder: Encoder, frame: pa.Table) -> RowInputs:
         """Return events that each go on from the kept state of their entity."""
         self.check_columns(frame)
-        past, moments = self.states.read(self._entities(frame)), self.moments(frame)
+        past = self.states.read(self._entities(frame))
+        moments = self.time_axis.read(frame[self.time], self.time, any_size=True)
         self._check_times(frame, past, moments)
         gaps = past.since(self.time_axis, moments)
         known = self._before_target(frame, gaps, self.encounters.known(frame, moments))
@@ -256,7 +270,7 @@ class EventSource(RowSource):
         assert isinstance(sequences, Prefixes)
         past = self.states.read(self._entities(frame, self._heads(frame)))
         states, counts = torch.from_numpy(past.states), torch.from_numpy(past.counts)
-        return inputs.with_history(Prefixes(sequences.events, states, counts))
+        return inputs.with_history(Prefixes(sequences.events, states, counts, sequences.ties))
 
     def batches(
         self,

@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 from scipy.sparse import issparse
 
-from tabemb.data.frames import is_frame, key_of, to_vector
+from tabemb.data.frames import is_frame, to_vector
+from tabemb.data.keys import key_of
 from tabemb.labels import as_objects, natural, side_by_side
 from tabemb.targets import first_fraction
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tabemb.extras import need
+from tabemb.names import safe_names
 from tabemb.spaces.vectors import CategoryVectors, MapKey, Parts
 
 
@@ -137,7 +138,7 @@ def _quoted(name: str) -> str:
 
 def to_frame(space: CategoryVectors) -> pd.DataFrame:
     """Return a frame of one row for each category and one column for each dimension."""
-    columns = [f"{space.name or 'vector'}_{i}" for i in range(space.vectors.shape[1])]
+    columns = safe_names(f"{space.name or 'vector'}_{i}" for i in range(space.vectors.shape[1]))
     return pd.DataFrame(space.vectors.copy(), index=space.named_categories, columns=columns)
 
 

@@ -23,6 +23,7 @@ FLOORS = {
     "spaces": 1,
     "training": 1,
     "extras": 0,
+    "files": 0,
     "hints": 0,
     "network": 0,
     "progress": 0,

@@ -20,6 +20,7 @@ from torch import nn
 from tabemb.saving import format_1, layout
 from tabemb.saving.layout import Arrays
 from tabemb.saving.packing import ESTIMATORS, new_estimator, pack, unpack
+from tabemb.saving.trial import try_out
 from tabemb.saving.weights import restored
 
 LIBRARIES = ("tabemb", "torch", "numpy", "pyarrow", "pandas", "scikit-learn")
@@ -131,4 +132,5 @@ def _rebuild(header: dict[str, Any], arrays: Arrays) -> Any:
     }
     if weights or hasattr(model, "_new_network"):
         model.network_ = restored(model, weights)
+    try_out(model)
     return model

@@ -26,8 +26,8 @@ from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.pretrained import given_vectors
-from tabemb.fitting.sources import RowSource
 from tabemb.fitting.settings import check_parameters
+from tabemb.fitting.sources import RowSource
 from tabemb.saving.arrow import from_bytes, to_bytes
 from tabemb.saving.layout import NAMES, Arrays
 from tabemb.spaces.space import EmbeddingSpace
@@ -188,8 +188,8 @@ def _unpack_part(value: dict[str, Any], arrays: Arrays) -> Any:
     cls, state = PARTS[value["$class"]], unpack(value["state"], arrays)
     _check_state(cls, state)
     if cls is EmbeddingSpace:
-        space = EmbeddingSpace(*(state.pop(name) for name in ("vectors", "categories", "counts", "name")))
-        vars(space).update(state)
+        space = EmbeddingSpace(*(state[name] for name in ("vectors", "categories", "counts", "name")))
+        space.maps.update(state.get("_maps", {}))
         return space
     if is_dataclass(cls):
         return cls(**state)

@@ -28,7 +28,7 @@ class Bounded(TorchDispatchMode):
     """
 
     def __init__(self, n_left: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.n_left = n_left
 
     def __torch_dispatch__(

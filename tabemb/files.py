@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
 import os
 import secrets
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 N_DIGITS = 64
 """Length of a checksum, SHA-256 in hexadecimal digits."""
+Buffer = bytes | bytearray | mmap.mmap
 BLANK = b"0" * N_DIGITS
 """What stands in the place of the checksum of a file while it is computed."""
 
@@ -68,19 +70,19 @@ def _flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def checksum(content: bytes | bytearray | memoryview, place: int) -> bytes:
+def checksum(content: Buffer, place: int) -> bytes:
     """Return the checksum of a file's content, in which that of the file itself counts as blank.
 
     Parameters
     ----------
-    content : bytes-like
+    content : bytes, bytearray or mmap
     place : int
         Where the checksum of the file starts.
     """
-    view = memoryview(content)
-    digest = hashlib.sha256(view[:place])
-    digest.update(BLANK)
-    digest.update(view[place + N_DIGITS :])
+    with memoryview(content) as view:
+        digest = hashlib.sha256(view[:place])
+        digest.update(BLANK)
+        digest.update(view[place + N_DIGITS :])
     return digest.hexdigest().encode()
 
 
@@ -93,9 +95,9 @@ def seal(file: BufferedRandom, place: int) -> None:
     file.seek(0, os.SEEK_END)
 
 
-def check_seal(content: bytes | bytearray | memoryview, place: int, path: str) -> None:
+def check_seal(content: Buffer, place: int, path: str) -> None:
     """Raise ValueError unless a file's content has the checksum that stands in it."""
-    if bytes(memoryview(content)[place : place + N_DIGITS]) != checksum(content, place):
+    if bytes(content[place : place + N_DIGITS]) != checksum(content, place):
         raise ValueError(
             f"{path!r} is damaged: its content does not match its checksum; take another copy or save "
             "it again."

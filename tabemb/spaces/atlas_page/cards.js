@@ -129,8 +129,8 @@ function csv(ids) {
   return [names, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
 }
 
-// Spreadsheets run a cell that begins like a formula, unless an apostrophe stands before it
-// (https://owasp.org/www-community/attacks/CSV_Injection). Numbers stay numbers.
+// Spreadsheets run a cell that begins like a formula, unless an apostrophe stands before it, as OWASP
+// says of CSV injection. Numbers stay numbers.
 const FORMULA = /^[=+\-@\t\r\uff0b\uff0d\uff1d\uff20]/;
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 

@@ -22,8 +22,9 @@ from tabemb.spaces.vectors import CategoryVectors, MapKey, Parts
 
 MARK = b'"sha256": "'
 """What stands before the checksum in a Parquet file. It is JSON, so no name can hold it."""
-MOST_VALUES = 64
-"""Values of a column that a byte of a Parquet file may stand for; compression reaches some twenty."""
+MOST_EXPANSION = 256
+"""Bytes of values that a byte of a Parquet file may stand for; of a space it is rarely above ten."""
+ROWS_AT_ONCE = 4096
 
 
 def write_parquet(space: CategoryVectors, path: str | Path) -> None:
@@ -78,14 +79,16 @@ def _place(content: bytes) -> int:
 
 
 def _read_bounded(content: bytes) -> pa.Table:
-    """Read a Parquet file, unless it claims more values than its bytes can hold of a space."""
+    """Read a Parquet file piece by piece, until it holds more than its bytes can say of a space."""
+    batches, n_bytes, most = [], 0, MOST_EXPANSION * len(content)
     with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
-        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-        for column in range(file.metadata.num_columns):
-            n_values = sum(group.column(column).num_values for group in groups)
-            if n_values > MOST_VALUES * len(content):
-                raise ValueError(f"it has {n_values} values in {len(content)} bytes.")
-        table = file.read()
+        schema = file.schema_arrow
+        for batch in file.iter_batches(ROWS_AT_ONCE):
+            n_bytes += batch.nbytes
+            if n_bytes > most:
+                raise ValueError(f"it has more than {most} bytes of values in {len(content)} bytes.")
+            batches.append(batch)
+    table = pa.Table.from_batches(batches, schema)
     table.validate(full=True)
     return table
 

@@ -91,9 +91,9 @@ def test_files_of_other_tools_are_read_and_checked(tmp_path):
     pq.write_table(pa.table({"category": ["a"], "vector": [None]}), tmp_path / "other.parquet")
     with pytest.raises(ValueError, match="column 'vector' must hold lists of one width"):
         EmbeddingSpace.from_parquet(tmp_path / "other.parquet")
-    zeros = pa.array(np.zeros(10**7))
+    zeros = pa.array(np.zeros(3 * 10**7))
     pq.write_table(pa.table({"category": zeros, "vector": zeros}), tmp_path / "small.parquet")
-    with pytest.raises(ValueError, match=r"it has 10000000 values in \d+ bytes"):
+    with pytest.raises(ValueError, match=r"it has more than \d+ bytes of values in \d+ bytes"):
         EmbeddingSpace.from_parquet(tmp_path / "small.parquet")
 
 

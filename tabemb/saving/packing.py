@@ -30,6 +30,7 @@ from tabemb.fitting.settings import check_parameters
 from tabemb.fitting.sources import RowSource
 from tabemb.saving.arrow import from_bytes, to_bytes
 from tabemb.saving.layout import NAMES, Arrays
+from tabemb.saving.scalars import pack_scalar, to_scalar, unpack_scalar
 from tabemb.spaces.space import EmbeddingSpace
 
 MOST_PADDING = 2**24
@@ -83,10 +84,14 @@ def pack(value: Any, arrays: Arrays, name: str) -> Any:
     TypeError
         The value, or one inside it, has no place in a file; ``name`` says where it was.
     """
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = to_scalar(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if scalar := pack_scalar(value):
+        return scalar
+    if isinstance(value, pd.Interval):
+        ends = [pack(end, arrays, name) for end in (value.left, value.right)]
+        return {"$interval": ends, "closed": value.closed}
     if isinstance(value, list | tuple):
         return {"$" + type(value).__name__: [pack(item, arrays, name) for item in value]}
     if isinstance(value, dict):
@@ -205,6 +210,11 @@ def _check_state(cls: type, state: dict[str, Any]) -> None:
             raise ValueError(f"{cls.__name__} has an attribute {name!r}.")
 
 
+def _unpack_interval(value: dict[str, Any], arrays: Arrays) -> Any:
+    left, right = (unpack(end, arrays) for end in value["$interval"])
+    return pd.Interval(left, right, closed=value["closed"])
+
+
 def _unpack_times(value: dict[str, Any], arrays: Arrays) -> np.ndarray:
     dtype = np.dtype(value["dtype"])
     if dtype.kind not in "mM":
@@ -239,6 +249,8 @@ UNPACK: dict[str, Callable[[dict[str, Any], Arrays], Any]] = {
     "$times": _unpack_times,
     "$arrow": lambda value, arrays: from_bytes(_take(arrays, value["$arrow"])),
     "$index": lambda value, arrays: pd.Index(from_bytes(_take(arrays, value["$index"])).to_pandas()),
+    "$scalar": lambda value, arrays: unpack_scalar(value),
+    "$interval": _unpack_interval,
     "$class": _unpack_part,
     "$estimator": _unpack_estimator,
 }

@@ -17,11 +17,12 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from tabemb.fitting.settings import check_parameters
 from tabemb.saving import format_1, layout
 from tabemb.saving.layout import Arrays
 from tabemb.saving.packing import ESTIMATORS, new_estimator, pack, unpack
 from tabemb.saving.trial import try_out
-from tabemb.saving.weights import restored
+from tabemb.saving.weights import check_finite, restored
 
 LIBRARIES = ("tabemb", "torch", "numpy", "pyarrow", "pandas", "scikit-learn")
 MOST_CHARACTERS = 300
@@ -45,11 +46,14 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     ------
     TypeError
         Another kind of model, or a parameter or label that has no place in JSON (say a RandomState).
+    ValueError
+        A parameter breaks its rule, or a weight is not finite, so that the file could not be loaded.
     sklearn.exceptions.NotFittedError
     """
     if type(model) not in ESTIMATORS.values():
         raise TypeError(f"save takes {' or '.join(ESTIMATORS)}; got {type(model).__name__}.")
     check_is_fitted(model)
+    check_parameters(model, model.rules)
     arrays: Arrays = {}
     fitted = _fitted_attributes(model)
     network = fitted.pop("network_", None)
@@ -63,6 +67,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     if isinstance(network, nn.Module):
         weights = network.state_dict().items()
         arrays |= {WEIGHTS + name: weight.numpy(force=True) for name, weight in weights}
+        check_finite(network.state_dict())
     layout.write(path, header, arrays)
 
 
@@ -107,7 +112,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         return _rebuild(header, arrays)
     except Exception as error:  # a forged file can break any rule of any class
         raise ValueError(
-            f"{os.fspath(path)!r} holds no model that can be used: {_reason(error)}; save it again."
+            f"{os.fspath(path)!r} holds no model that can be used here: {_reason(error)}."
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice, repeat
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,7 @@ def _cells(encoder: Encoder, inputs: Inputs) -> tuple[Tensor, Tensor]:
 def _kept(source: EventSource) -> Kept:
     """Return the states of the first two entities; zeros, as of new ones, where there are fewer."""
     states = source.states
-    entities = [*states.keys.code_of, None, None][:N_ROWS]
-    past = states.read(entities)
+    past = states.read(islice(chain(states.keys.code_of, repeat(None)), N_ROWS))
     return Kept(torch.from_numpy(past.states), torch.from_numpy(past.counts))
 
 

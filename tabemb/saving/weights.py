@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -54,15 +54,20 @@ def restored(model: Any, weights: dict[str, Tensor]) -> nn.Module:
     ValueError
         The weights are not finite, or are not those of a network of this model.
     """
-    for name, weight in weights.items():
-        if weight.is_floating_point() and not weight.isfinite().all():
-            raise ValueError(f"the weight {name!r} holds a number that is not finite.")
+    check_finite(weights)
     bound = Bounded(SPARE + COPIES * sum(weight.numel() for weight in weights.values()))
     with torch.random.fork_rng(devices=[]), bound:
         network: nn.Module = model._new_network()
     _check_same(network.state_dict(), weights)
     network.load_state_dict(weights)
     return network.to(torch_device(model.device)).eval()
+
+
+def check_finite(weights: Mapping[str, Tensor]) -> None:
+    """Raise ValueError for weights that would predict NaN."""
+    for name, weight in weights.items():
+        if weight.is_floating_point() and not weight.isfinite().all():
+            raise ValueError(f"The weight {name!r} holds a number that is not finite.")
 
 
 def _check_same(built: dict[str, Tensor], weights: dict[str, Tensor]) -> None:

@@ -13,6 +13,7 @@ from importlib.metadata import version
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from safetensors import safe_open
 
 import tabemb
@@ -184,8 +185,19 @@ def test_weights_must_be_finite(value, files, tmp_path):
     header, arrays = layout.read(files / "regressor")
     arrays["network.networks.0.head.weight"].reshape(-1)[0] = value
     layout.write(tmp_path / "forged", header, arrays)
-    with pytest.raises(ValueError, match=r"head.weight' holds a number that is not finite; save it"):
+    with pytest.raises(ValueError, match=r"head.weight' holds a number that is not finite"):
         tabemb.load(tmp_path / "forged")
+
+
+def test_what_could_not_be_loaded_is_not_saved(files, tmp_path):
+    model = tabemb.load(files / "regressor").set_params(n_jobs=0)
+    with pytest.raises(ValueError, match="n_jobs must be a whole number but 0"):
+        tabemb.save(model, tmp_path / "model")
+    model.set_params(n_jobs=1)
+    next(model.network_.parameters()).data[0] = torch.nan
+    with pytest.raises(ValueError, match=r"The weight .* is not finite"):
+        tabemb.save(model, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_format_alone_does_not_switch_the_checksum_off(files, tmp_path):

@@ -23,6 +23,7 @@ FLOORS = {
     "spaces": 1,
     "training": 1,
     "extras": 0,
+    "files": 0,
     "hints": 0,
     "labels": 0,
     "names": 0,

@@ -10,6 +10,9 @@ import joblib
 import torch
 from joblib.parallel import get_active_backend
 
+MOST_THREADS = 64
+"""As many threads as any machine can start; more are started where it has more cores."""
+
 
 def is_nested() -> bool:
     """Whether this runs inside a joblib worker: an outer search already uses the cores."""
@@ -35,7 +38,7 @@ def n_threads(n_jobs: int | None) -> int:
     2
     """
     if n_jobs is not None and n_jobs > 0:
-        return n_jobs
+        return min(n_jobs, max(MOST_THREADS, os.cpu_count() or 1))
     n_cores: int = joblib.cpu_count()
     if n_jobs is None:
         free = 1 if is_nested() else n_cores - round(_load())

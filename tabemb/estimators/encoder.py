@@ -44,6 +44,7 @@ from tabemb.fitting.misspelt import NamesMisspelt, refuse_unknown
 from tabemb.fitting.networks import space_of
 from tabemb.fitting.settings import N_JOBS, Rule, check_parameters, one_of, real, whole
 from tabemb.spaces.space import EmbeddingSpace
+from tabemb.training.threads import threads
 
 VECTORS = {"effects": False, "biases": False}
 """Settings of the networks: all that they learn of a category must stand in its vector."""
@@ -256,10 +257,9 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         ends = np.cumsum([by_code.shape[1] for by_code in self.by_code_])
         parts = np.split(self._features(X), ends, axis=1)
-        columns = zip(self.columns_, self._vocabularies, self.by_code_, parts)
-        return pd.DataFrame(
-            {name: _nearest(vocabulary, by_code, part) for name, vocabulary, by_code, part in columns}
-        )
+        nearest = map(_nearest, self._vocabularies, self.by_code_, parts)
+        with threads(None):  # scikit-learn computes distances in parallel
+            return pd.DataFrame(dict(zip(self.columns_, nearest)))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns of `transform`: those of X that stay, then the new ones."""

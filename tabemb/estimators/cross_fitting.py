@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import clone
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold, check_cv
 
@@ -21,9 +23,12 @@ from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import Rows
 from tabemb.network.tables import table_dim
 from tabemb.targets import class_target
+from tabemb.training.loop import Budget
 
 START = 0.01
 """Standard deviation of the start vectors of the encoder's tables: what stays of a start is noise."""
+LEAST_TIME = 1e-3
+"""Seconds of the last folds when the time is spent: one step of training."""
 LEAST_UNIT = 1e-9
 """A smaller standard deviation is a rounding error."""
 
@@ -92,6 +97,7 @@ def fit_vectors(
     encoder: Encoder,
     codes: np.ndarray,
     n_jobs: int | None,
+    budget: Budget,
 ) -> FoldVectors:
     """Fit one network on the rows outside each fold, and bring their vectors onto common axes.
 
@@ -106,11 +112,16 @@ def fit_vectors(
     codes : ndarray of shape (n_rows, n_columns)
     n_jobs : int, optional
         Folds that are fitted at the same time.
+    budget : Budget
+        Of all folds together.
     """
     vocabularies = encoder.vocabularies_
     estimator.set_params(tables=_tables(estimator, encoder))
-    fitted = Parallel(n_jobs)(
-        delayed(_fit_fold)(estimator, rows.take(np.asarray(fold.train)), vocabularies) for fold in folds
+    n_rounds = [-(-n_left // effective_n_jobs(n_jobs)) for n_left in range(len(folds), 0, -1)]
+    end = None if budget.limit is None else time.time() + budget.limit - budget.seconds
+    fitted = Parallel(n_jobs, prefer="processes" if _has_temporary_folder() else "threads")(
+        delayed(_fit_fold)(estimator, rows.take(np.asarray(fold.train)), vocabularies, end, n)
+        for fold, n in zip(folds, n_rounds)
     )
     vectors, agreement = {}, {}
     for name in vocabularies:
@@ -126,10 +137,26 @@ def fit_vectors(
     )
 
 
+def _has_temporary_folder() -> bool:
+    """Whether there is a folder by which joblib can hand arrays to processes."""
+    try:
+        return bool(tempfile.gettempdir())
+    except FileNotFoundError:
+        return False
+
+
 def _fit_fold(
-    estimator: Any, rows: Rows, vocabularies: Mapping[str, Vocabulary]
+    estimator: Any,
+    rows: Rows,
+    vocabularies: Mapping[str, Vocabulary],
+    end: float | None,
+    n_rounds: int,
 ) -> dict[str, TableVectors]:
-    fitted = clone(estimator).fit(rows.frame, rows.y, sample_weight=rows.weights)
+    """Fit one fold, in an equal share of the time until ``end`` for each of the rounds that are left."""
+    fitted = clone(estimator)
+    if end is not None:
+        fitted.set_params(max_time=max(end - time.time(), LEAST_TIME) / n_rounds)
+    fitted.fit(rows.frame, rows.y, sample_weight=rows.weights)
     return vectors_of(fitted, vocabularies)
 
 

@@ -44,6 +44,7 @@ from tabemb.fitting.misspelt import NamesMisspelt, refuse_unknown
 from tabemb.fitting.networks import space_of
 from tabemb.fitting.settings import N_JOBS, Rule, check_parameters, one_of, real, whole
 from tabemb.spaces.space import EmbeddingSpace
+from tabemb.training.loop import Budget
 from tabemb.training.threads import threads
 
 VECTORS = {"effects": False, "biases": False}
@@ -102,7 +103,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
     estimator : EmbeddingClassifier or EmbeddingRegressor, optional
         The network, with its settings, such as roles, shared tables, ``dim``; None: one of
         ``preset="fast"``. Its ``effects`` and ``biases`` are turned off, so that all that it learns of a
-        category is in the vector.
+        category is in the vector. Its ``max_time`` is that of all folds together.
     n_jobs : int, optional
         Folds that are fitted at the same time.
     random_state : int, RandomState or None, default=None
@@ -286,6 +287,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any
     ) -> tuple[np.ndarray, list[Fold], list[list[np.ndarray]]]:
         """Fit, and return the rows' codes, the folds, and the new values of each code by fold."""
+        budget = Budget(getattr(self.estimator, "max_time", None))
         check_parameters(self, self.rules)
         self._check_estimator()
         frame = to_arrow(X, self)
@@ -295,7 +297,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         encoder = self._fit_vocabularies(net, rows)
         codes = encoder.transform(frame).codes
         folds = make_folds(self.cv, self.n_repeats, rows.y, is_continuous, seed)
-        vectors = self._fit_vectors(net, rows, folds, encoder, codes)
+        vectors = self._fit_vectors(net, rows, folds, encoder, codes, budget)
         effects = self._fit_effects(rows, is_continuous, folds, encoder, codes, seed)
         by_fold = values_by_fold(vectors, effects, encoder.schema.table_names, self.min_agreement)
         by_code = [np.mean(values, axis=0) for values in zip(*by_fold)]
@@ -383,10 +385,11 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         folds: list[Fold],
         encoder: Encoder,
         codes: np.ndarray,
+        budget: Budget,
     ) -> FoldVectors:
         if self.kind == "prediction":
             return FoldVectors([{} for _ in folds])
-        return fit_vectors(net, rows, folds, encoder, codes, self.n_jobs)
+        return fit_vectors(net, rows, folds, encoder, codes, self.n_jobs, budget)
 
     def _fit_effects(
         self,

@@ -9,6 +9,7 @@ from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.saving.native import load, save
 from tabemb.spaces.space import EmbeddingSpace
+from tabemb.training.loop import keep_on_interrupt
 
 __version__ = "0.2.0"
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "HistoryJoiner",
     "SequenceEncoder",
     "Table",
+    "keep_on_interrupt",
     "load",
     "save",
 ]

@@ -16,6 +16,7 @@ from tabemb.data.encoding import Encoder
 from tabemb.data.schema import Table
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
 from tabemb.fitting.fitted import Fitted, FittedParts
+from tabemb.fitting.memory import memory_needed
 from tabemb.fitting.misspelt import NamesMisspelt, refuse_unknown
 from tabemb.fitting.networks import spaces_of
 from tabemb.fitting.recipe import Recipe
@@ -144,13 +145,16 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
         ------
         ValueError
             A parameter, column, target or weight breaks its rule; the message names it.
+        MemoryError
+            Memory ran out, in this process or on the device.
         """
         refuse_unknown(self, "fit", unknown)
         budget = Budget(self.max_time)
         check_parameters(self, self.rules)
         columns, rows, validation = self._check_rows(X, y, sample_weight, eval_X, eval_y)
         recipe = self._recipe(rows)
-        with drawing_from(Random(recipe.seed)), threads(self.n_jobs):
+        memory = memory_needed(len(rows), recipe.settings.batch_size, self.device)
+        with memory, drawing_from(Random(recipe.seed)), threads(self.n_jobs):
             prepared = recipe.prepare(rows)
             holdout = recipe.hold_out(prepared, validation)
             encoder = recipe.fit_encoder(holdout.rows)

@@ -23,7 +23,6 @@ from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import Rows
 from tabemb.network.tables import table_dim
 from tabemb.targets import class_target
-from tabemb.training.loop import Budget
 
 START = 0.01
 """Standard deviation of the start vectors of the encoder's tables: what stays of a start is noise."""
@@ -97,14 +96,13 @@ def fit_vectors(
     encoder: Encoder,
     codes: np.ndarray,
     n_jobs: int | None,
-    budget: Budget,
 ) -> FoldVectors:
     """Fit one network on the rows outside each fold, and bring their vectors onto common axes.
 
     Parameters
     ----------
     estimator : EmbeddingClassifier or EmbeddingRegressor
-        Cloned for each fold.
+        Cloned for each fold. Its ``max_time`` is that of all folds together.
     rows : Rows
     folds : sequence of Fold
     encoder : Encoder
@@ -112,13 +110,11 @@ def fit_vectors(
     codes : ndarray of shape (n_rows, n_columns)
     n_jobs : int, optional
         Folds that are fitted at the same time.
-    budget : Budget
-        Of all folds together.
     """
     vocabularies = encoder.vocabularies_
     estimator.set_params(tables=_tables(estimator, encoder))
     n_rounds = [-(-n_left // effective_n_jobs(n_jobs)) for n_left in range(len(folds), 0, -1)]
-    end = None if budget.limit is None else time.time() + budget.limit - budget.seconds
+    end = None if estimator.max_time is None else time.time() + estimator.max_time
     fitted = Parallel(n_jobs, prefer="processes" if _has_temporary_folder() else "threads")(
         delayed(_fit_fold)(estimator, rows.take(np.asarray(fold.train)), vocabularies, end, n)
         for fold, n in zip(folds, n_rounds)

@@ -44,7 +44,6 @@ from tabemb.fitting.misspelt import NamesMisspelt, refuse_unknown
 from tabemb.fitting.networks import space_of
 from tabemb.fitting.settings import N_JOBS, Rule, check_parameters, one_of, real, whole
 from tabemb.spaces.space import EmbeddingSpace
-from tabemb.training.loop import Budget
 from tabemb.training.threads import threads
 
 VECTORS = {"effects": False, "biases": False}
@@ -287,7 +286,6 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any
     ) -> tuple[np.ndarray, list[Fold], list[list[np.ndarray]]]:
         """Fit, and return the rows' codes, the folds, and the new values of each code by fold."""
-        budget = Budget(getattr(self.estimator, "max_time", None))
         check_parameters(self, self.rules)
         self._check_estimator()
         frame = to_arrow(X, self)
@@ -297,7 +295,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         encoder = self._fit_vocabularies(net, rows)
         codes = encoder.transform(frame).codes
         folds = make_folds(self.cv, self.n_repeats, rows.y, is_continuous, seed)
-        vectors = self._fit_vectors(net, rows, folds, encoder, codes, budget)
+        vectors = self._fit_vectors(net, rows, folds, encoder, codes)
         effects = self._fit_effects(rows, is_continuous, folds, encoder, codes, seed)
         by_fold = values_by_fold(vectors, effects, encoder.schema.table_names, self.min_agreement)
         by_code = [np.mean(values, axis=0) for values in zip(*by_fold)]
@@ -385,11 +383,10 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         folds: list[Fold],
         encoder: Encoder,
         codes: np.ndarray,
-        budget: Budget,
     ) -> FoldVectors:
         if self.kind == "prediction":
             return FoldVectors([{} for _ in folds])
-        return fit_vectors(net, rows, folds, encoder, codes, self.n_jobs, budget)
+        return fit_vectors(net, rows, folds, encoder, codes, self.n_jobs)
 
     def _fit_effects(
         self,

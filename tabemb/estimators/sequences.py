@@ -21,6 +21,7 @@ from tabemb.data.histories import is_list
 from tabemb.data.schema import Table, infer_schema
 from tabemb.estimators.base import RowEstimator, store
 from tabemb.fitting.checks import Columns, align_columns
+from tabemb.fitting.memory import memory_needed
 from tabemb.fitting.misspelt import NamesMisspelt, refuse_unknown
 from tabemb.fitting.networks import NetworkSettings, build_reader, spaces_of
 from tabemb.fitting.settings import Rule, check_parameters, real, show_progress, torch_device, whole
@@ -206,7 +207,8 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
         schema = infer_schema(_lists(frame), self.roles, self.tables)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         device = torch_device(self.device)
-        with drawing_from(Random(seed)), threads(self.n_jobs):
+        memory = memory_needed(frame.num_rows, self.batch_size, self.device)
+        with memory, drawing_from(Random(seed)), threads(self.n_jobs):
             encoder = Encoder(schema, self.n_bins, self.min_count, self.max_events).fit(frame)
             inputs = encoded(encoder, frame).to(device)
             network = self._build(encoder, frame.num_rows)

@@ -1,16 +1,27 @@
 """Fits and predictions beside others: after a fork, in threads, in a container without folders."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from tabemb import EmbeddingClassifier, EmbeddingRegressor, EventClassifier, SequenceEncoder
+import tabemb
+from tabemb import (
+    EmbeddingClassifier,
+    EmbeddingEncoder,
+    EmbeddingRegressor,
+    EventClassifier,
+    SequenceEncoder,
+)
+from tabemb.training.optimizers import Optimizer
 
 QUICK = {"max_epochs": 2, "n_members": 2, "hidden": (16,), "n_jobs": 1, "random_state": 0}
 
@@ -195,3 +206,159 @@ print(set(seen), set(counts), fresh(), torch.get_num_threads())
 def test_the_number_of_threads_is_set_for_the_thread_that_computes_alone():
     """torch.set_num_threads also sets the number that new threads start from: that of the user stays."""
     assert run(THREADS) == "{(1, 3)} {3} 3 3"
+
+
+CONTAINER = """
+import os, sys, tempfile
+import numpy as np, pandas as pd
+from tabemb import *
+
+page = os.environ.pop("PAGE")
+for name in ("HOME", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME"):
+    os.environ.pop(name, None)
+
+def refuse(*args):
+    raise FileNotFoundError("No usable temporary directory found")
+
+tempfile._get_default_tempdir, tempfile.tempdir = refuse, None
+
+def read_only(event, args):
+    writes = event == "os.mkdir" or (event == "open" and set("wax+") & set(str(args[1])))
+    if writes and not str(args[0]).startswith((os.path.dirname(page), "/dev/", "/proc/")):
+        raise OSError(30, "Read-only file system", str(args[0]))
+
+sys.addaudithook(read_only)
+X = pd.DataFrame({"shop": list("abcdefgh") * 20, "size": np.arange(160.0)})
+quick = {"max_epochs": 1, "n_members": 2, "hidden": (8,), "random_state": 0}
+model = EmbeddingRegressor(**quick).fit(X, X["size"])
+model.predict(X)
+EventClassifier(entity="shop", time="size", **quick).fit(X, X["size"] > 80)
+SequenceEncoder(max_epochs=1).fit(pd.DataFrame({"visits": [["a", "b"]] * 9}))
+for n_jobs in (None, 2):
+    net = EmbeddingRegressor(**quick)
+    EmbeddingEncoder(cv=2, n_repeats=1, estimator=net, n_jobs=n_jobs).fit_transform(X, X["size"])
+space = model.spaces_["shop"]
+space.map().canvas.draw()
+space.atlas(page)
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_a_container_without_temporary_folder_fits_predicts_and_draws(tmp_path, monkeypatch):
+    """torch's optimisers wanted a folder for a compiler that is not used; joblib wants one too."""
+    monkeypatch.setenv("PAGE", str(tmp_path / "page.html"))
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))  # matplotlib itself must have a folder
+    run(CONTAINER)
+    assert (tmp_path / "page.html").exists()
+
+
+def interrupting_step(n_interrupts=1):
+    """Return a step of the optimiser at whose third call Ctrl-C is pressed, once or more often."""
+    step, calls = Optimizer.step, []
+
+    def interrupting(*args):
+        step(*args)
+        calls.append(1)
+        for _ in range(n_interrupts if len(calls) == 3 else 0):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return interrupting
+
+
+def rows_and_targets(kind):
+    X, y = shops()
+    if kind == "rows":
+        return EmbeddingRegressor(**{**QUICK, "max_epochs": 500, "early_stopping": False}), (X, y)
+    if kind == "events":
+        log = X.assign(id=np.arange(len(X)) % 9, at=np.arange(len(X)))
+        return EventClassifier(entity="id", time="at", **{**QUICK, "max_epochs": 500}), (log, y > 0.5)
+    if kind == "sequences":
+        return SequenceEncoder(max_epochs=500, batch_size=8, n_jobs=1), (lists(),)
+    net = EmbeddingRegressor(**{**QUICK, "max_epochs": 500})
+    return EmbeddingEncoder(estimator=net, cv=2, n_repeats=1), (X, y)
+
+
+KINDS = ("rows", "events", "sequences", "encoder")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_trained_before_ctrl_c_is_kept_on_request(kind, monkeypatch):
+    model, data = rows_and_targets(kind)
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Optimizer, "step", interrupting_step())
+    with tabemb.keep_on_interrupt():
+        model.fit(*data)
+    if kind == "encoder":
+        assert np.isfinite(model.transform(data[0]).to_numpy()[:, 1:].astype(float)).all()
+    else:
+        assert len(model.learning_curve_["epoch"]) <= 2  # one of each training
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("keeps", [False, True])
+def test_ctrl_c_without_the_request_and_the_second_one_leave_the_estimator_as_it_was(
+    kind, keeps, monkeypatch
+):
+    model, data = rows_and_targets(kind)
+    attributes = dict(vars(model))
+    monkeypatch.setattr(Optimizer, "step", interrupting_step(2 if keeps else 1))
+    request = tabemb.keep_on_interrupt() if keeps else contextlib.nullcontext()
+    with request, pytest.raises(KeyboardInterrupt):
+        model.fit(*data)
+    assert vars(model) == attributes
+
+
+def test_ctrl_c_can_be_kept_in_the_main_thread_alone():
+    seen = []
+
+    def work():
+        with pytest.raises(ValueError, match="main thread"), tabemb.keep_on_interrupt():
+            pass
+        seen.append(1)
+
+    worker = threading.Thread(target=work)
+    worker.start(), worker.join()
+    assert seen
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("numpy's"),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory_that_runs_out_is_one_clear_error_and_changes_nothing(kind, error, monkeypatch):
+    def stops(*args):
+        raise error
+
+    model, data = rows_and_targets(kind)
+    attributes = dict(vars(model))
+    monkeypatch.setattr(Optimizer, "step", stops)
+    with pytest.raises(MemoryError, match=r"fit ran out of memory with \d+ rows, batch_size=.*device="):
+        model.fit(*data)
+    assert vars(model) == attributes
+
+
+def test_another_error_of_torch_is_not_taken_for_one_of_memory(monkeypatch):
+    def stops(*args):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(Optimizer, "step", stops)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        EmbeddingRegressor(**QUICK).fit(*shops())
+
+
+@pytest.mark.parametrize("kind", ["best", "encoder"])
+def test_max_time_is_that_of_all_networks_together(kind):
+    X, y = shops()
+    endless = {**QUICK, "max_epochs": 10**6, "max_time": 1.5, "early_stopping": False}
+    model = EmbeddingRegressor(**{**endless, "n_networks": 5})
+    if kind == "encoder":
+        model = EmbeddingEncoder(estimator=EmbeddingRegressor(**endless), cv=3, n_repeats=2)
+    start = time.perf_counter()
+    model.fit(X, y)
+    assert 1 < time.perf_counter() - start < 4

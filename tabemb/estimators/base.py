@@ -244,7 +244,8 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
     def _predictions(self, X: Any) -> Any:
         """Return the target's predictions for rows of the user; torch computes these too."""
         with threads(self.n_jobs):
-            return self.target_.predict(self._raw_outputs(X))
+            outputs = self._raw_outputs(X)
+            return self.target_.predict(outputs)
 
     def _outputs(self, X: Any, part: Callable[[Output], Tensor]) -> Tensor:
         """Return a part of the network's output for rows of the user."""

@@ -10,6 +10,7 @@ from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.saving.native import load, save
 from tabemb.spaces.space import EmbeddingSpace
+from tabemb.training.loop import keep_on_interrupt
 
 __version__ = "0.2.0"
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "InputNote",
     "SequenceEncoder",
     "Table",
+    "keep_on_interrupt",
     "load",
     "save",
 ]

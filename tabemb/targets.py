@@ -103,7 +103,7 @@ class Target:
         """Return the loss of each member on each row, (n, n_members), from encoded targets."""
         raise NotImplementedError
 
-    def sample(self, y: Tensor) -> Sample | None:
+    def sample(self, y: Tensor, generator: torch.Generator | None = None) -> Sample | None:
         """Return the classes that a training step with these encoded targets uses; None: all classes."""
         return None
 
@@ -151,7 +151,7 @@ class ClassTarget(Target):
         self.has_many_classes = self.n_outputs > MANY_CLASSES
         return self
 
-    def sample(self, y: Tensor) -> Sample | None:
+    def sample(self, y: Tensor, generator: torch.Generator | None = None) -> Sample | None:
         """Return the classes of the batch and classes drawn by their share.
 
         This is sampled softmax (Bengio & Senecal 2008). For the chance that a class is in the sample,
@@ -160,7 +160,7 @@ class ClassTarget(Target):
         if not self.has_many_classes:
             return None
         share = self.bias.exp().to(y.device)
-        drawn = torch.multinomial(share, N_DRAWN, replacement=True)
+        drawn = torch.multinomial(share, N_DRAWN, replacement=True, generator=generator)
         classes, places = torch.unique(torch.cat([y, drawn]), return_inverse=True)
         # a class is absent with the probability (1 - share) ** draws
         log_absent = (len(y) + N_DRAWN) * torch.log1p(-share[classes])

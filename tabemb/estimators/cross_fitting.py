@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import clone
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold, check_cv
 from sklearn.utils.metadata_routing import get_routing_for_object
@@ -27,6 +29,8 @@ from tabemb.targets import class_target
 
 START = 0.01
 """Standard deviation of the start vectors of the encoder's tables: what stays of a start is noise."""
+LEAST_TIME = 1e-3
+"""Seconds of the last folds when the time is spent: one step of training."""
 LEAST_UNIT = 1e-9
 """A smaller standard deviation is a rounding error."""
 
@@ -131,7 +135,7 @@ def fit_vectors(
     Parameters
     ----------
     estimator : EmbeddingClassifier or EmbeddingRegressor
-        Cloned for each fold.
+        Cloned for each fold. Its ``max_time`` is that of all folds together.
     rows : Rows
     folds : sequence of Fold
     encoder : Encoder
@@ -145,8 +149,11 @@ def fit_vectors(
     # the networks of the folds read each column as all rows do, and draw no further note
     roles = dict(roles_of(rows.frame, estimator.roles)) | dict(estimator.roles or {})
     estimator.set_params(tables=_tables(estimator, encoder), roles=roles)
-    fitted = Parallel(n_jobs)(
-        delayed(_fit_fold)(estimator, rows.take(np.asarray(fold.train)), vocabularies) for fold in folds
+    n_rounds = [-(-n_left // effective_n_jobs(n_jobs)) for n_left in range(len(folds), 0, -1)]
+    end = None if estimator.max_time is None else time.time() + estimator.max_time
+    fitted = Parallel(n_jobs, prefer="processes" if _has_temporary_folder() else "threads")(
+        delayed(_fit_fold)(estimator, rows.take(np.asarray(fold.train)), vocabularies, end, n)
+        for fold, n in zip(folds, n_rounds)
     )
     vectors, agreement = {}, {}
     for name in vocabularies:
@@ -162,10 +169,26 @@ def fit_vectors(
     )
 
 
+def _has_temporary_folder() -> bool:
+    """Whether there is a folder by which joblib can hand arrays to processes."""
+    try:
+        return bool(tempfile.gettempdir())
+    except FileNotFoundError:
+        return False
+
+
 def _fit_fold(
-    estimator: Any, rows: Rows, vocabularies: Mapping[str, Vocabulary]
+    estimator: Any,
+    rows: Rows,
+    vocabularies: Mapping[str, Vocabulary],
+    end: float | None,
+    n_rounds: int,
 ) -> dict[str, TableVectors]:
-    fitted = clone(estimator).fit(rows.frame, rows.y, sample_weight=rows.weights)
+    """Fit one fold, in an equal share of the time until ``end`` for each of the rounds that are left."""
+    fitted = clone(estimator)
+    if end is not None:
+        fitted.set_params(max_time=max(end - time.time(), LEAST_TIME) / n_rounds)
+    fitted.fit(rows.frame, rows.y, sample_weight=rows.weights)
     return vectors_of(fitted, vocabularies)
 
 

@@ -40,6 +40,7 @@ from tabemb.fitting.weights import check_weights
 from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.names import safe_names
 from tabemb.spaces.space import EmbeddingSpace
+from tabemb.training.threads import threads
 
 VECTORS = {"effects": False, "biases": False}
 """Settings of the networks: all that they learn of a category must stand in its vector."""
@@ -95,7 +96,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
     estimator : EmbeddingClassifier or EmbeddingRegressor, optional
         The network, with its settings, such as roles, shared tables, ``dim``; None: one of
         ``preset="fast"``. Its ``effects`` and ``biases`` are turned off, so that all that it learns of a
-        category is in the vector.
+        category is in the vector. Its ``max_time`` is that of all folds together.
     n_jobs : int, optional
         Folds that are fitted at the same time.
     random_state : int, RandomState or None, default=None
@@ -257,10 +258,9 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         ends = np.cumsum([by_code.shape[1] for by_code in self.by_code_])
         parts = np.split(self._features(X), ends, axis=1)
-        columns = zip(self.columns_, self._vocabularies, self.by_code_, parts)
-        return pd.DataFrame(
-            {name: _nearest(vocabulary, by_code, part) for name, vocabulary, by_code, part in columns}
-        )
+        nearest = map(_nearest, self._vocabularies, self.by_code_, parts)
+        with threads(None):  # scikit-learn computes distances in parallel
+            return pd.DataFrame(dict(zip(self.columns_, nearest)))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns of `transform`: those of X that stay, then the new ones."""

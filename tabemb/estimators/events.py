@@ -70,19 +70,20 @@ class EventEstimator(RowEstimator):
         -------
         self
         """
-        self.source_.forget(self._fitted.network)
+        with threads(self.n_jobs):
+            self.source_.forget(self._fitted.network)
         return self
 
     def _replayed(self, X: Any, y: Any) -> Any:
         """Return predictions for all events, each from those before it, in the order of X."""
         fitted = self._fitted
         frame, y = self._check_events(X, y)
-        events, _, order = self.source_.after_kept(frame, y, fitted.target)
-        inputs = self.source_.encode_sequences(fitted.encoder, events)
         with threads(self.n_jobs):
+            events, _, order = self.source_.after_kept(frame, y, fitted.target)
+            inputs = self.source_.encode_sequences(fitted.encoder, events)
             outputs = fitted.outputs_of(inputs, lambda output: self.target_.average(output.outputs))
-        back = torch.from_numpy(np.argsort(order)).to(outputs.device)
-        return self.target_.predict(outputs[back])
+            back = torch.from_numpy(np.argsort(order)).to(outputs.device)
+            return self.target_.predict(outputs[back])
 
     def _check_events(self, X: Any, y: Any) -> tuple[pa.Table, np.ndarray]:
         """Return events of the user as Arrow, and their targets."""

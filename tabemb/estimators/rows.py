@@ -241,8 +241,7 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
             Multilabel: (n_rows, n_labels), the probability of each label. Several targets: a list of
             arrays.
         """
-        outputs = self._raw_outputs(X)
-        return self.target_.predict(outputs)
+        return self._predictions(X)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class.
@@ -489,5 +488,4 @@ class EmbeddingRegressor(RegressorMixin, RowEstimator):
         -------
         ndarray of shape (n_rows,) or (n_rows, n_targets)
         """
-        outputs = self._raw_outputs(X)
-        return np.asarray(self.target_.predict(outputs))
+        return np.asarray(self._predictions(X))

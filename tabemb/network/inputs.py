@@ -12,6 +12,8 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from tabemb.network.randomness import generator
+
 
 class Rowwise(Protocol):
     """Anything that stands for n rows, and is taken, split and moved as a tensor of n rows is.
@@ -96,13 +98,17 @@ class Ragged:
     def random_slices(self) -> Ragged:
         """Return a random slice of each history: a third of its events or more, one at least."""
         shortest = torch.ceil(self.lengths / 3)
-        lengths = shortest + torch.floor(torch.rand_like(shortest) * (self.lengths - shortest + 1))
-        before = torch.floor(torch.rand_like(shortest) * (self.lengths - lengths + 1))
+        lengths = shortest + torch.floor(self._draw() * (self.lengths - shortest + 1))
+        before = torch.floor(self._draw() * (self.lengths - lengths + 1))
         return self._sliced(self.offsets[:-1] + before.long(), lengths.long())
 
     def events_of(self, rows: Tensor) -> Tensor:
         """Return the positions of the events of these rows, laid end to end."""
         return _ranges(self.offsets[:-1][rows], self.lengths[rows])
+
+    def _draw(self) -> Tensor:
+        """Draw a number from 0 to 1 for each row."""
+        return torch.rand(len(self), device=self.device, generator=generator(self.device))
 
     def _sliced(self, starts: Tensor, lengths: Tensor) -> Ragged:
         """Return one row for each start, with the events from there on."""

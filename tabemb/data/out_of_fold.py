@@ -7,8 +7,6 @@ import numpy as np
 from tabemb.data.effects import Effects
 
 N_FOLDS = 10
-N_CELLS = 2**20
-"""Cells of terms and rows that are computed at a time: many terms of a small batch, few of many rows."""
 
 
 class OutOfFold:
@@ -67,25 +65,22 @@ class OutOfFold:
         n_folds = max(1, round(N_FOLDS * len(rows) / len(self.weights)))
         folds = np.arange(len(rows)) % n_folds
         features = np.empty((len(rows), *self.effects.shape), np.float32)
-        n_at_once = max(1, N_CELLS // len(rows)) if len(rows) else 1
-        for start in range(0, len(self.positions), n_at_once):
-            terms = slice(start, start + n_at_once)
-            features[:, terms] = self._features_of(terms, rows, folds)
+        for t in range(len(self.positions)):
+            features[:, t] = self._term_features(t, rows, folds)[:, 0]
         return features
 
-    def _features_of(self, terms: slice, rows: np.ndarray, folds: np.ndarray) -> np.ndarray:
-        """Return the features of some terms, from each level's sums minus those of the row's fold."""
-        positions, weights, effects = self.positions[terms][:, rows], self.weights[rows], self.effects
-        # sums of each level of each term in each fold, read back for every row
-        cells = (positions - effects.ends_[terms.start]) * (int(folds.max()) + 1) + folds
+    def _term_features(self, t: int, rows: np.ndarray, folds: np.ndarray) -> np.ndarray:
+        """Return the features of one term, from each level's sums minus those of the row's fold."""
+        positions, weights, effects = self.positions[t, rows], self.weights[rows], self.effects
+        # sums of each level in each fold, read back for every row
+        cells = (positions - effects.ends_[t]) * (int(folds.max()) + 1) + folds
         weighted = self.centered[rows] * weights[:, None]
         *fold_sums, fold_counts = [
-            np.bincount(cells.ravel(), np.tile(column, len(cells)))[cells]
-            for column in (*weighted.T, weights)
+            np.bincount(cells, column)[cells] for column in (*weighted.T, weights)
         ]
         counts = np.maximum(effects.counts_[positions] - fold_counts, 0.0)  # rounding can give < 0
-        sums = effects.sums_[positions] - np.stack(fold_sums, axis=-1)
-        return effects.features_of(sums, counts, terms)
+        sums = effects.sums_[positions] - np.stack(fold_sums, axis=1)
+        return effects.features_of(sums[None], counts[None], slice(t, t + 1))
 
 
 def weights_of(rows: np.ndarray | None, weights: np.ndarray) -> np.ndarray:

@@ -134,6 +134,7 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
         y : array-like of shape (n_rows,) or (n_rows, n_targets)
         sample_weight : array-like of shape (n_rows,), optional
             A row of weight two counts as two rows; a row of weight zero is left out.
+            Weights that sum to less than two are scaled to a mean of one.
         eval_X, eval_y : like X and y, optional
             Validation rows, which choose the best epoch in the place of a part of X.
 

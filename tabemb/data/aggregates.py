@@ -281,15 +281,15 @@ def _number_aggregates(
 ) -> dict[str, np.ndarray]:
     event_values, at = segments.take(values), segments.take(days)
     present = ~np.isnan(event_values)
-    value, time = segments.deviations(event_values, present), segments.deviations(at, present)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # sums of 1e300 saturate
+        value, time = segments.deviations(event_values, present), segments.deviations(at, present)
         slope = segments.sum(value.each * time.each) / time.squares
-    return {
-        "sum": segments.sum(np.where(present, event_values, 0.0)),
-        **segments.summary(event_values, present),
-        "last": segments.at(values, segments.slices.ends - 1),
-        "trend": np.where(time.squares > 0, slope, np.nan),
-    }
+        return {
+            "sum": segments.sum(np.where(present, event_values, 0.0)),
+            **segments.summary(event_values, present),
+            "last": segments.at(values, segments.slices.ends - 1),
+            "trend": np.where(time.squares > 0, slope, np.nan),
+        }
 
 
 @dataclass

@@ -139,6 +139,8 @@ class Coded(NamedTuple):
     def of(cls, frame: pa.Table, name: str) -> Coded:
         """Encode a column of a frame."""
         column, field = frame[name], frame.schema.field(name)
+        if pa.types.is_nested(column.type):
+            raise ValueError(f"Column {name!r} must hold single values; it holds {column.type}.")
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         if len(column) == 1:  # one row: a search for distinct values would take longest

@@ -285,7 +285,7 @@ def _dictionary(
     column: pa.ChunkedArray, field: pa.Field, kind: str, name: str
 ) -> tuple[np.ndarray, pa.Array]:
     """Return the index of each cell into the distinct values (-1: missing), and these values."""
-    column_kind = kind_of(field)
+    column_kind = "nested" if pa.types.is_nested(column.type) else kind_of(field)
     if column_kind is None:
         return np.full(len(column), -1), pa.array([], _KINDS[kind].dtype)
     if column_kind not in (kind, *_READS_AS.get(kind, ())):

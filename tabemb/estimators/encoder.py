@@ -364,6 +364,8 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         schema = infer_schema(rows.frame, net.roles, net.tables)
         is_encoded = (lambda name: True) if isinstance(self.columns, str) else self.columns.__contains__
         features = [f for f in schema.categorical if f.part is None and is_encoded(f.name)]
+        if not features:
+            raise ValueError("X has no column to encode; name some in columns, or give them roles.")
         roles = dict.fromkeys((f.name for f in features), "categorical")
         tables = {name: schema.tables[name] for name in dict.fromkeys(schema.tables_of(features))}
         encoder = Encoder(Schema(roles, features, tables=tables), n_bins=2, min_count=net.min_count)
@@ -408,8 +410,6 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"X has a column {min(taken)!r}, which is the name of a new one; rename it."
             )
-
-    # Columns
 
     @property
     def _vocabularies(self) -> list[Vocabulary]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import datetime as dt
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any
 from uuid import UUID
@@ -97,7 +97,12 @@ def _number_key(value: Any) -> str:
         return repr(int(value))
     if isinstance(value, float) or value == _as_float(value):
         return repr(float(value))
-    return repr(value.normalize() if isinstance(value, Decimal) else value)
+    return repr(_without_trailing_zeros(value) if isinstance(value, Decimal) else value)
+
+
+def _without_trailing_zeros(value: Decimal) -> Decimal:
+    # with as many digits as the value has: the usual 28 would round a longer one
+    return value.normalize(Context(prec=len(value.as_tuple().digits)))
 
 
 def _as_float(value: Any) -> float:

@@ -225,9 +225,11 @@ def test_the_times_of_events_in_a_history_are_in_the_zone_of_fit():
 
 
 def test_python_times_with_and_without_a_zone_are_not_mixed():
-    mixed = pd.Series([dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 1, tzinfo=dt.UTC)], dtype=object)
-    with pytest.raises(ValueError, match=r"'at' holds .* in row 1, which has a time zone, and .* row 0"):
-        to_arrow(pd.DataFrame({"at": mixed}))
+    times = [dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 1, tzinfo=dt.UTC)]
+    mixed = pd.DataFrame({"at": pd.Series(times * 20, dtype=object)})
+    for roles in (None, {"at": "datetime"}):
+        with pytest.raises(ValueError, match=r"'at' holds .* in row 1 among times"):
+            EmbeddingRegressor(**QUICK, roles=roles).fit(mixed, np.arange(40.0))
     text = pd.DataFrame({"at": ["2020-01-01 00:00", "2020-01-01 00:00Z"] * 20})
     with pytest.raises(ValueError, match=r"'at' holds '2020-01-01 00:00Z' in row 1, which has a time"):
         EmbeddingRegressor(**QUICK, roles={"at": "datetime"}).fit(text, np.arange(40.0))

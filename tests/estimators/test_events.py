@@ -358,7 +358,7 @@ def interrupt(*args):
 def test_one_column_may_name_the_entity_and_the_time():
     """Each entity has one moment then; the other columns and their earlier values are all there."""
     X = log()[["hard", "what"]].assign(day=lambda d: np.arange(len(d)) % 7)
-    model = EventClassifier(entity="day", time="day", **QUICK).fit(X, targets(X))
+    model = EventClassifier(entity="day", time="day", ties="order", **QUICK).fit(X, targets(X))
     fields = model.encoder_.schema.histories["earlier"]
     assert [field.name for field in fields.numbers] == ["earlier.hard", "earlier.gap"]
     assert [field.name for field in fields.categorical] == ["earlier.what", "earlier.answer"]

@@ -4,13 +4,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TABEMB_DATA ?= $(abspath $(wildcard ../shared/data))
 
-.PHONY: demo test lint clean
+.PHONY: demo test fuzz mutations lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m experiments.demo
 
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
+
+# the tests that draw at random, with all their draws; docs/reliability.md has the figures
+FUZZ := tests/test_fuzz.py tests/test_files.py tests/saving/test_damage.py tests/spaces/test_damage.py
+fuzz: $(VENV)/.dev
+	TABEMB_FUZZ=1 FUZZ_DRAWS=20000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rA -n auto --dist worksteal $(FUZZ)
+
+# breaks the library on purpose; every break must turn a test red
+mutations: $(VENV)/.dev
+	$(BIN)/python tests/mutations.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from tabemb.data.aggregates import AggregateJoiner
 from tabemb.data.joins import HistoryJoiner
+from tabemb.data.notes import InputNote
 from tabemb.data.schema import Table
 from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
@@ -9,6 +10,7 @@ from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.saving.native import load, save
 from tabemb.spaces.space import EmbeddingSpace
+from tabemb.training.loop import keep_on_interrupt
 
 __version__ = "0.2.0"
 __all__ = [
@@ -20,8 +22,10 @@ __all__ = [
     "EventClassifier",
     "EventRegressor",
     "HistoryJoiner",
+    "InputNote",
     "SequenceEncoder",
     "Table",
+    "keep_on_interrupt",
     "load",
     "save",
 ]

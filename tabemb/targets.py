@@ -7,16 +7,22 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from torch import Tensor
 from torch.nn import functional as F
+
+from tabemb.labels import codes_of, distinct, natural
 
 MANY_CLASSES = 1000
 """With more classes than this, each has a vector, and a training step uses a sample of them."""
 N_DRAWN = 512
 """Classes that are drawn for a step, in addition to the classes of the batch."""
+MOST_SPREAD = 1e154
+"""Largest standard deviation of a number whose square is a float."""
+LIMIT = 1e12
+"""Encoded numbers are clipped to +-``LIMIT``, so that float32 holds their squares."""
+MOST_ERROR = 30.0
+"""Logarithm of the largest relative error whose loss is exact."""
 MOST_RESPONSES = 16
 """Responses of a target with many classes: indicators of the most frequent ones."""
 
@@ -97,7 +103,7 @@ class Target:
         """Return the loss of each member on each row, (n, n_members), from encoded targets."""
         raise NotImplementedError
 
-    def sample(self, y: Tensor) -> Sample | None:
+    def sample(self, y: Tensor, generator: torch.Generator | None = None) -> Sample | None:
         """Return the classes that a training step with these encoded targets uses; None: all classes."""
         return None
 
@@ -132,7 +138,7 @@ class ClassTarget(Target):
     gives_shares = True
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> ClassTarget:
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        self.classes_, codes = distinct(y)
         self.n_outputs = len(self.classes_)
         if self.n_outputs < 2:
             raise ValueError(
@@ -140,11 +146,12 @@ class ClassTarget(Target):
                 "above zero; a classifier needs at least two classes."
             )
         share = np.bincount(codes, weights) / (len(y) if weights is None else weights.sum())
+        share = np.maximum(share, np.finfo(np.float32).tiny)  # its logarithm is finite
         self.bias = torch.as_tensor(np.log(share), dtype=torch.float32)
         self.has_many_classes = self.n_outputs > MANY_CLASSES
         return self
 
-    def sample(self, y: Tensor) -> Sample | None:
+    def sample(self, y: Tensor, generator: torch.Generator | None = None) -> Sample | None:
         """Return the classes of the batch and classes drawn by their share.
 
         This is sampled softmax (Bengio & Senecal 2008). For the chance that a class is in the sample,
@@ -153,18 +160,19 @@ class ClassTarget(Target):
         if not self.has_many_classes:
             return None
         share = self.bias.exp().to(y.device)
-        drawn = torch.multinomial(share, N_DRAWN, replacement=True)
+        drawn = torch.multinomial(share, N_DRAWN, replacement=True, generator=generator)
         classes, places = torch.unique(torch.cat([y, drawn]), return_inverse=True)
         # a class is absent with the probability (1 - share) ** draws
         log_absent = (len(y) + N_DRAWN) * torch.log1p(-share[classes])
         return Sample(classes, places[: len(y)], torch.log(-torch.expm1(log_absent)))
 
     def encode(self, y: np.ndarray) -> Tensor:
-        codes = pd.Index(self.classes_).get_indexer(pd.Index(y))
+        codes = codes_of(self.classes_, y)
         if (codes < 0).any():
+            row = int(np.argmax(codes < 0))
             raise ValueError(
-                f"eval_y holds class {y[codes < 0].tolist()[0]!r}, which y does not hold; the classes "
-                "of eval_y must be among those of y."
+                f"eval_y holds class {y[row : row + 1].tolist()[0]!r}, which y does not hold, in row "
+                f"{row}; the classes of eval_y must be among those of y."
             )
         return torch.as_tensor(codes)
 
@@ -193,21 +201,28 @@ class ClassTarget(Target):
 class MultilabelTarget(Target):
     """Several yes/no labels at once, by independent logits.
 
-    y is (n, n_labels) of 0 and 1; predictions are probabilities of 1, (n, n_labels).
+    y is (n, n_labels) of 0 and 1, or of False and True; predictions are probabilities of 1,
+    (n, n_labels).
     """
 
     gives_shares = True
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> MultilabelTarget:
         self.n_outputs = y.shape[1]
-        self.classes_ = [np.array([0, 1]) for _ in range(self.n_outputs)]
+        self.classes_ = [np.array([0, 1], dtype=natural(column).dtype) for column in y.T]
         # clipped, so that the logit of a label that is never or always 1 is finite
-        share = np.clip(np.average(y, axis=0, weights=weights), 1e-3, 1 - 1e-3)
+        share = np.clip(np.average(y.astype(float), axis=0, weights=weights), 1e-3, 1 - 1e-3)
         self.bias = torch.as_tensor(np.log(share / (1 - share)), dtype=torch.float32)
         return self
 
     def encode(self, y: np.ndarray) -> Tensor:
-        return torch.tensor(y, dtype=torch.float32)
+        if not is_indicator(y):
+            place = next(place for place in np.ndindex(y.shape) if y[place] not in (0, 1))
+            raise ValueError(
+                f"eval_y holds {y[place]!r} in row {place[0]}, where y holds 0 and 1 alone; the labels "
+                "of eval_y must be among those of y."
+            )
+        return torch.tensor(y.astype(np.float32))
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         return _loss_by_member(F.binary_cross_entropy_with_logits, outputs, y)
@@ -217,6 +232,14 @@ class MultilabelTarget(Target):
 
     def predict(self, outputs: Tensor) -> np.ndarray:
         return outputs.double().sigmoid().mean(1).numpy(force=True)
+
+
+def _column_target(y: np.ndarray, column: int, weights: np.ndarray | None) -> ClassTarget:
+    try:
+        return ClassTarget().fit(natural(y[:, column]), weights)
+    except ValueError as error:
+        reason = str(error).removesuffix(".")
+        raise ValueError(f"Column {column} of y: {reason}.") from error
 
 
 class MultioutputClassTarget(Target):
@@ -229,7 +252,7 @@ class MultioutputClassTarget(Target):
     gives_shares = True
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> MultioutputClassTarget:
-        self.targets = [ClassTarget().fit(column, weights) for column in y.T]
+        self.targets = [_column_target(y, i, weights) for i in range(y.shape[1])]
         self.classes_ = [target.classes_ for target in self.targets]
         self.n_outputs = sum(target.n_outputs for target in self.targets)
         self.bias = torch.cat([target.bias for target in self.targets])
@@ -276,17 +299,25 @@ class NumberTarget(Target):
 
     def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         """Measure the centre and scale of each column, and the bias."""
-        self.center = np.average(y, axis=0, weights=weights)
-        with np.errstate(over="ignore"):  # the error below names the reason
-            spread = np.sqrt(np.average((y - self.center) ** 2, axis=0, weights=weights))
-        if not np.isfinite(spread).all():
-            raise ValueError(f"y spreads too far to be scaled; it holds {y.min()} and {y.max()}.")
+        powers = _powers_of_two(y)
+        small = np.ldexp(y, -powers)  # exact, and neither sums nor squares leave the range of floats
+        center = np.average(small, axis=0, weights=weights)
+        center = np.where(np.ptp(small, axis=0) == 0, small[0], center)  # no error of rounding spreads
+        spread = np.sqrt(np.average((small - center) ** 2, axis=0, weights=weights))
+        self.center, spread = np.ldexp(center, powers), np.ldexp(spread, powers)
+        if (spread > MOST_SPREAD).any():
+            rows = int(y.max(axis=1).argmax()), int(y.min(axis=1).argmin())
+            raise ValueError(
+                f"y spreads too far to be scaled; row {rows[0]} holds {y[rows[0]].max()} and row "
+                f"{rows[1]} holds {y[rows[1]].min()}."
+            )
         self.scale = np.where(spread > 0, spread, 1.0)
         self.bias = torch.zeros(self.n_outputs)
 
     def encode(self, y: np.ndarray) -> Tensor:
-        scaled = (y.reshape(len(y), -1) - self.center) / self.scale
-        return torch.as_tensor(scaled, dtype=torch.float32)
+        with np.errstate(over="ignore"):  # clipped in the end
+            scaled = (y.reshape(len(y), -1) - self.center) / self.scale
+        return torch.as_tensor(np.clip(scaled, -LIMIT, LIMIT), dtype=torch.float32)
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         return (outputs - y.unsqueeze(1)).square().mean(-1)
@@ -341,8 +372,11 @@ class CountTarget(NumberTarget):
 
     def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         if (y < 0).any():
-            raise ValueError(f"loss='poisson' needs y >= 0; y holds {y.min()}.")
-        mean = np.average(y, axis=0, weights=weights)
+            raise ValueError(
+                f"loss='poisson' needs y >= 0; y holds {y.min()} in row {y.min(axis=1).argmin()}."
+            )
+        powers = _powers_of_two(y)
+        mean = np.ldexp(np.average(np.ldexp(y, -powers), axis=0, weights=weights), powers)
         # counts are only divided by their mean: the log link then predicts the mean from an output of 0
         self.center, self.scale = np.zeros_like(mean), np.where(mean > 0, mean, 1.0)
         self.bias = torch.zeros(self.n_outputs)
@@ -358,7 +392,9 @@ class CountTarget(NumberTarget):
         return (outputs.logsumexp(1) - math.log(outputs.shape[1])).unsqueeze(1)
 
     def predict(self, outputs: Tensor) -> np.ndarray:
-        return self._as_given(self.average(outputs)[:, 0].double().exp().numpy(force=True) * self.scale)
+        relative = _exp(self.average(outputs)[:, 0].double().numpy(force=True))
+        with np.errstate(over="ignore"):
+            return self._as_given(np.minimum(relative * self.scale, np.finfo(float).max))
 
 
 class RelativeTarget(NumberTarget):
@@ -369,7 +405,10 @@ class RelativeTarget(NumberTarget):
 
     def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         if (y <= 0).any():
-            raise ValueError(f"loss='absolute_percentage_error' needs y > 0; y holds {y.min()}.")
+            raise ValueError(
+                f"loss='absolute_percentage_error' needs y > 0; y holds {y.min()} in row "
+                f"{y.min(axis=1).argmin()}."
+            )
         super()._fit_scale(np.log(y), weights)
 
     def encode(self, y: np.ndarray) -> Tensor:
@@ -377,11 +416,25 @@ class RelativeTarget(NumberTarget):
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         scale = torch.as_tensor(self.scale, dtype=outputs.dtype, device=outputs.device)
-        return torch.expm1((outputs - y.unsqueeze(1)) * scale).abs().mean(-1)
+        error = (outputs - y.unsqueeze(1)) * scale
+        # far above y the loss goes on along a line: its exponential has no place in float32
+        far = math.expm1(MOST_ERROR) * (1 + error - MOST_ERROR)
+        relative = torch.expm1(error.clamp(max=MOST_ERROR)).abs()
+        return torch.where(error > MOST_ERROR, far, relative).mean(-1)
 
     def predict(self, outputs: Tensor) -> np.ndarray:
         scaled = self.average(outputs)[:, 0].double().numpy(force=True)
-        return self._as_given(np.exp(scaled * self.scale + self.center))
+        return self._as_given(_exp(scaled * self.scale + self.center))
+
+
+def _powers_of_two(y: np.ndarray) -> np.ndarray:
+    """Return the exponent of two just above the largest absolute value of each column."""
+    return np.asarray(np.frexp(np.abs(y).max(axis=0))[1])
+
+
+def _exp(logarithms: np.ndarray) -> np.ndarray:
+    """Return the exponential, at most the largest float."""
+    return np.asarray(np.exp(np.minimum(logarithms, math.log(np.finfo(float).max))))
 
 
 NUMBER_TARGETS: dict[str, type[NumberTarget]] = {
@@ -394,16 +447,37 @@ NUMBER_TARGETS: dict[str, type[NumberTarget]] = {
 """Targets of a regressor by the name of their loss."""
 
 
+def is_indicator(y: np.ndarray) -> bool:
+    """Return whether y (n, n_labels) holds 0 and 1, or False and True, and nothing else."""
+    return natural(y.ravel()).dtype.kind in "biuf" and bool(np.isin(y.astype(float), (0, 1)).all())
+
+
 def class_target(y: np.ndarray) -> Target:
     """Return the target for a classifier's y, not yet fitted.
+
+    Several columns of 0 and 1 are labels that may hold together; columns with other values have classes
+    each.
 
     Raises
     ------
     ValueError
-        ``y`` holds continuous numbers or something else that is no label.
+        ``y`` holds continuous numbers.
     """
-    check_classification_targets(y)
-    kind = type_of_target(y, input_name="y")
-    if kind == "multilabel-indicator":
-        return MultilabelTarget()
-    return MultioutputClassTarget() if kind == "multiclass-multioutput" else ClassTarget()
+    for column in y.reshape(len(y), -1).T:
+        row = first_fraction(natural(column))
+        if row is not None:
+            raise ValueError(
+                f"Unknown label type: y holds continuous numbers, {column[row]!s} in row {row}; pass "
+                "classes, or take a regressor."
+            )
+    if y.ndim == 1:
+        return ClassTarget()
+    return MultilabelTarget() if is_indicator(y) else MultioutputClassTarget()
+
+
+def first_fraction(values: np.ndarray) -> int | None:
+    """Return the row of the first float that is not whole, of values (n,); None where there is none."""
+    if values.dtype.kind != "f":
+        return None
+    rows = np.flatnonzero(values != np.floor(values))
+    return int(rows[0]) if len(rows) else None

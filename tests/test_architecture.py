@@ -23,10 +23,13 @@ FLOORS = {
     "spaces": 1,
     "training": 1,
     "extras": 0,
+    "files": 0,
     "hints": 0,
+    "labels": 0,
+    "names": 0,
     "network": 0,
     "progress": 0,
-    "targets": 0,
+    "targets": 1,
 }
 
 

@@ -281,7 +281,8 @@ def draw_sequences(rng):
 
 def draw_spaces(rng):
     n = int(rng.integers(1, 12))
-    labels = KINDS[rng.choice(list(KINDS))](rng, n).drop_duplicates()
+    labels = KINDS[rng.choice(list(KINDS))](rng, n)
+    labels = labels[~labels.map(repr).duplicated()]
     space = tabemb.EmbeddingSpace(rng.normal(size=(len(labels), 3)), labels, name="s")
     assert len(space.nearest(next(iter(space)), k=2)) <= 2
     check_finite(space.to_frame().to_numpy(), len(labels))

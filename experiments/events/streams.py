@@ -99,6 +99,7 @@ def next_activity(folder: Path, options: Mapping[str, Any]) -> EventProblem:
         **_UNKNOWN_TIME,
         "entity": "application",
         "time": "time",
+        "ties": "order",  # the rows are in the order of the events, which the baselines use too
         "outcome_fields": ["transition", "resource"],
     }
     return EventProblem(
@@ -145,7 +146,7 @@ def next_item(folder: Path, options: Mapping[str, Any]) -> EventProblem:
         is_test,
         inputs["session"].to_numpy(),
         inputs,
-        net_params={**_UNKNOWN_TIME, "entity": "session", "time": "time"},
+        net_params={**_UNKNOWN_TIME, "entity": "session", "time": "time", "ties": "order"},
         metrics=("recall_20", "mrr_20"),
         is_scored=past["item_1"].notna().to_numpy()[is_test],
     )

@@ -208,10 +208,20 @@ def compare_parser() -> Parser:
     for flag, meaning in (
         ("--categorical", 'columns whose values are ids, also if they are numbers, or "all"'),
         ("--datetimes", "text columns that hold dates"),
+        ("--numbers", "text columns that hold numbers, in any usual notation"),
         ("--drop", "columns that are not inputs"),
         ("--models", f"of {models} (default: embedding, lightgbm_td, linear, dummy)"),
     ):
         parser.add_argument(flag, action="append", metavar="A,B", help=meaning)
+    for flag, metavar, meaning in (
+        ("--sep", "MARK", 'what separates the fields of a text file, such as ";" or tab'),
+        ("--decimal", "MARK", 'the decimal mark of a text file: "." or ","'),
+        ("--encoding", "NAME", "of a text file, such as cp1252"),
+    ):
+        parser.add_argument(flag, metavar=metavar, help=meaning + " (default: as the file shows)")
+    parser.add_argument(
+        "--missing", action="append", metavar="TEXT", help="a text that is a missing value, such as NA"
+    )
     parser.add_argument("--time", metavar="COLUMN", help="the order of the rows: the newest are tested")
     parser.add_argument("--group", metavar="COLUMN", help="rows of one group are never on both sides")
     parser.add_argument("--protocol", metavar="NAME", help=f"one of {protocols} (default: auto)")
@@ -282,10 +292,10 @@ def _group_overrides(given: argparse.Namespace, has_file: bool) -> list[str]:
 
 def _columns(given: argparse.Namespace, files: Sequence[str]) -> dict[str, Any]:
     columns: dict[str, Any] = {"path": files[0]} if files else {}
-    for name in ("target", "time", "group"):
+    for name in ("target", "time", "group", "sep", "decimal", "encoding", "missing"):
         if getattr(given, name) is not None:
             columns[name] = getattr(given, name)
-    for name in ("categorical", "datetimes", "drop"):
+    for name in ("categorical", "datetimes", "numbers", "drop"):
         if getattr(given, name) is not None:
             columns[name] = _split(getattr(given, name))
     if columns.get("categorical") == ["all"]:

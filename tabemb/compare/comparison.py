@@ -16,10 +16,11 @@ from tabemb.compare.grid import run
 from tabemb.compare.models import ModelSpec
 from tabemb.compare.page import notebook_html, render_html
 from tabemb.compare.report import write_report
-from tabemb.compare.sources import read_file
+from tabemb.compare.sources import read_file, refuse_text_options
 from tabemb.compare.splits import Protocol, choose_protocol
 from tabemb.compare.statistics import paired_differences, summarize
 from tabemb.compare.table import matching_label, plain_table, verdicts
+from tabemb.compare.text_files import TextOptions
 
 DEFAULT_MODELS = ("embedding", "lightgbm_td", "linear", "dummy")
 
@@ -133,11 +134,20 @@ def compare(
     task: str | None = None,
     categorical: ColumnNames = (),
     datetimes: ColumnNames = (),
+    numbers: ColumnNames = (),
     drop: ColumnNames = (),
     target_transform: str | None = None,
     time: str | None = None,
     group: str | None = None,
     fold: str | None = None,
+    sep: str | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    encoding: str | None = None,
+    missing: ColumnNames | None = None,
+    header: bool | None = None,
+    comment: str | None = None,
+    quote: str = '"',
     seeds: Sequence[int] = (0,),
     folds: Sequence[int] | None = None,
     n_jobs: int | None = None,
@@ -173,6 +183,8 @@ def compare(
         Columns whose values are ids whatever their dtype; "all" stands for every column.
     datetimes : str or sequence of str
         Text columns that hold dates; unreadable ones become missing.
+    numbers : str or sequence of str
+        Text columns that hold numbers, in any usual notation.
     drop : str or sequence of str
         Columns that must not be inputs.
     target_transform : {"log", "log1p"}, optional
@@ -180,6 +192,21 @@ def compare(
     time, group, fold : str, optional
         Columns that order the rows, tie them together, or hold the test fold of each row. `fold` is
         never an input; `time` and `group` are, unless dropped.
+    sep : str, optional
+        What separates the fields of a text file: one character, "tab" or "space". This and the next
+        options are by default what the whole file shows.
+    decimal, thousands : str, optional
+        The marks of numbers, such as "," and "." in 1.234,5.
+    encoding : str, optional
+        UTF-8, UTF-16 and UTF-32 are recognised; any other file is read as cp1252, with a note.
+    missing : str or sequence of str, optional
+        Texts that are missing values, beside the empty field.
+    header : bool, optional
+        False if the first line holds values; the columns are then x0, x1, ...
+    comment : str, optional
+        Lines that begin with it are no rows.
+    quote : str
+        The mark around fields that hold separators or line ends; empty where there is none.
     seeds : sequence of int
         Each model runs once with every seed; those that do not depend on it, with the first one only.
     folds : sequence of int, optional
@@ -225,14 +252,16 @@ def compare(
     ['linear', 'dummy']
     """
     columns: dict[str, Any] = {
-        "task": task, "categorical": categorical, "datetimes": datetimes, "drop": drop,
+        "task": task, "categorical": categorical, "datetimes": datetimes, "numbers": numbers,
+        "drop": drop,
         "target_transform": target_transform, "time": time, "group": group, "fold": fold,
     }  # fmt: skip
     options: dict[str, Any] = {
         "seeds": seeds, "folds": folds, "n_jobs": n_jobs, "isolate": isolate,
         "time_limit": time_limit, "retry_failed": retry_failed, "progress": progress,
     }  # fmt: skip
-    table, default_name = _table(frame)
+    text = TextOptions(sep, decimal, thousands, encoding, missing, header, comment, quote)
+    table, default_name = _table(frame, text)
     dataset = dataset_from_frame(table, target, name or default_name, **columns)
     specs, chosen = _specs(models), _protocol(dataset, protocol)
     # a misspelled reference must fail before hours of fits, not after
@@ -241,12 +270,13 @@ def compare(
     return Comparison(cells, label, _settings(dataset, specs, chosen, seeds))
 
 
-def _table(frame: Any) -> tuple[Any, str]:
+def _table(frame: Any, text: TextOptions) -> tuple[Any, str]:
     """Return the frame, read where it is a path, and its name."""
     if not isinstance(frame, (str, Path)):
+        refuse_text_options(text, "a frame")
         return frame, "data"
     path = Path(frame).expanduser()
-    return read_file(path), path.stem
+    return read_file(path, text), path.stem
 
 
 def _specs(models: Sequence[ModelSpec | str] | ModelSpec | str) -> list[ModelSpec]:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ from pandas.api import types
 
 from tabemb.compare.hints import did_you_mean
 from tabemb.compare.sources import as_pandas, read_table
+from tabemb.compare.text_columns import MIN_NUMBERS, TextColumn
+from tabemb.compare.text_files import TextOptions
+from tabemb.data.dates import parse_dates
+from tabemb.data.frames import to_arrow
+from tabemb.data.notes import Doubt, InputNote, doubts
+from tabemb.data.number_text import choose_format, decimal_of
 
 TASKS = ("binary", "multiclass", "regression")
 TRANSFORMS = {"log": np.log, "log1p": np.log1p}
@@ -102,10 +109,19 @@ def load_dataset(
     drop: ColumnNames = (),
     categorical: ColumnNames = (),
     datetimes: ColumnNames = (),
+    numbers: ColumnNames = (),
     target_transform: str | None = None,
     time: str | None = None,
     group: str | None = None,
     fold: str | None = None,
+    sep: str | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    encoding: str | None = None,
+    missing: ColumnNames | None = None,
+    header: bool | None = None,
+    comment: str | None = None,
+    quote: str = '"',
 ) -> Dataset:
     """Read a table and describe its columns.
 
@@ -128,12 +144,17 @@ def load_dataset(
     categorical : str or sequence of str
         Columns whose values are ids whatever their dtype; "all" stands for every column.
     datetimes : str or sequence of str
-        Text columns that hold dates; unreadable ones become missing.
+        Text columns that hold dates, each column of one format. Text that is no date becomes missing,
+        with a warning that counts it.
+    numbers : str or sequence of str
+        Text columns that hold numbers, in any usual notation.
     target_transform : {"log", "log1p"}, optional
         Applied to the target of a regression; errors are on that scale.
     time, group, fold : str, optional
         Columns that order the rows, tie them together, or hold the published test fold. `fold` is
         never an input; `time` and `group` are, unless dropped.
+    sep, decimal, thousands, encoding, missing, header, comment, quote
+        How a text file is read, see `tabemb.compare.compare`; the file itself shows most of it.
 
     Returns
     -------
@@ -147,7 +168,9 @@ def load_dataset(
         If there is no such file, or the source cannot be reached.
     """
     name = name or Path(str(path or file or openml or reader)).stem
-    frame = read_table(name, path, file, openml, reader, source).rename(columns=dict(rename or {}))
+    text = TextOptions(sep, decimal, thousands, encoding, missing, header, comment, quote)
+    frame = read_table(name, path, file, openml, reader, source, text)
+    frame = frame.rename(columns=dict(rename or {}))
     return dataset_from_frame(
         frame,
         target=target,
@@ -156,6 +179,7 @@ def load_dataset(
         drop=drop,
         categorical=categorical,
         datetimes=datetimes,
+        numbers=numbers,
         target_transform=target_transform,
         time=time,
         group=group,
@@ -172,6 +196,7 @@ def dataset_from_frame(
     drop: ColumnNames = (),
     categorical: ColumnNames = (),
     datetimes: ColumnNames = (),
+    numbers: ColumnNames = (),
     target_transform: str | None = None,
     time: str | None = None,
     group: str | None = None,
@@ -182,7 +207,7 @@ def dataset_from_frame(
     Parameters
     ----------
     frame : DataFrame of pandas, polars or any library that narwhals reads, or pyarrow.Table
-    target, name, task, drop, categorical, datetimes, target_transform, time, group, fold
+    target, name, task, drop, categorical, datetimes, numbers, target_transform, time, group, fold
         As in `load_dataset`.
 
     Returns
@@ -197,18 +222,21 @@ def dataset_from_frame(
         If it is not a frame.
     """
     frame = as_pandas(frame)
-    drop, datetimes = _listed(drop), _listed(datetimes)
+    drop, datetimes, numbers = _listed(drop), _listed(datetimes), _listed(numbers)
     # "all" means the inputs: the target and the folds stay what they are
     every_input = [str(c) for c in frame if c not in {target, fold, *drop}]
     ids = every_input if categorical == "all" else _listed(categorical)
     _check_columns(name, frame, {"target": [target], "drop": drop, "categorical": ids})
     optional = {"time": time, "group": group, "fold": fold}
     _check_columns(name, frame, {key: [column] for key, column in optional.items() if column})
-    _check_columns(name, frame, {"datetimes": datetimes})
+    _check_columns(name, frame, {"datetimes": datetimes, "numbers": numbers})
+    _check_stated_once({"categorical": ids, "datetimes": datetimes, "numbers": numbers})
     frame = _parse_datetimes(_without_missing_target(name, frame, target), datetimes)
+    frame = _parse_numbers(frame, numbers)
     task = task or _infer_task(frame[target])
     inputs = frame.drop(columns=list({target, fold, *drop} - {None}))
     _check_inputs(name, inputs)
+    _note_doubts(name, inputs, {*ids, *datetimes, *numbers, time, group})
     return Dataset(
         name=name,
         X=inputs,
@@ -277,13 +305,94 @@ def _without_missing_target(name: str, frame: pd.DataFrame, target: str) -> pd.D
 
 
 def _parse_datetimes(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    return frame.assign(**{c: _parse_datetime(frame[c]) for c in columns})
+
+
+def _parse_datetime(column: pd.Series) -> pd.Series:
+    """Return a column as times, with a warning that counts the values that are no dates."""
+    times = parse_dates(column, f"datetimes: column {column.name!r}")
+    unread = column[times.isna() & column.notna()]
+    if len(unread):
+        warnings.warn(
+            f"datetimes: {len(unread)} of {len(column)} values of column {column.name!r} are no dates "
+            f"and are now missing, the first {unread.iloc[0]!r} in row {unread.index[0]}.",
+            stacklevel=5,
+        )
+    return times
+
+
+def _parse_numbers(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return frame.assign(
-        **{c: pd.to_datetime(frame[c], errors="coerce", format="mixed") for c in columns}
+        **{c: _numbers(frame[c]) for c in columns if not types.is_numeric_dtype(frame[c])}
     )
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """Return the numbers that a column's texts stand for."""
+    texts = _text_column(column)
+    formats = texts.formats()
+    numbers = texts.numbers(choose_format(formats, decimal_of([formats]))) if formats else None
+    if numbers is None:
+        strays = texts.strays() or list(texts.levels[texts.numeric])
+        fault = (
+            f"it holds {strays[0]!r} in row {texts.first_row(strays[0])}" if strays else "it has none"
+        )
+        raise ValueError(f"numbers: column {column.name!r} must hold numbers in one notation; {fault}.")
+    return numbers.set_axis(column.index)
+
+
+def _text_column(column: pd.Series) -> TextColumn:
+    return TextColumn(str(column.name), pa.array(column.astype("string"), pa.string()))
+
+
+def _check_stated_once(stated: Mapping[str, Sequence[str]]) -> None:
+    for (first, columns), (second, others) in combinations(stated.items(), 2):
+        for column in columns:
+            if column in others:
+                raise ValueError(f"column {column!r} must be in {first} or in {second}; it is in both.")
+
+
+def _note_doubts(name: str, inputs: pd.DataFrame, stated: set[str | None]) -> None:
+    """Warn of columns that look like something else, with the options that settle it."""
+    unstated = inputs[[column for column in inputs if column not in stated]]
+    doubtful = doubts(to_arrow(unstated)) if unstated.shape[1] else []
+    if not doubtful:
+        return
+    texts = "; ".join(doubt.sentence for doubt in doubtful)
+    meant = _options(doubtful, {"dates": "datetimes", "numbers": "numbers", "ids": "categorical"})
+    kept = _options(doubtful, {"dates": "categorical", "numbers": "categorical", "ids": "numbers"})
+    warnings.warn(
+        f"data set {name!r}: {texts}. {meant} reads them as what they look like, {kept} keeps them "
+        "as they are; either ends this note.",
+        InputNote,
+        stacklevel=4,
+    )
+
+
+def _options(doubtful: Sequence[Doubt], option_of: Mapping[str, str]) -> str:
+    columns: dict[str, list[str]] = {}
+    for doubt in doubtful:
+        columns.setdefault(option_of[doubt.looks], []).append(doubt.column)
+    return ", ".join(f"{option}={listed}" for option, listed in columns.items())
+
+
+def _refuse_numbers_in_text(y: pd.Series) -> None:
+    """Raise where a target of text was meant as numbers: its classes would be hundreds of numbers."""
+    texts = _text_column(y)
+    numeric, strays = texts.levels[texts.numeric], texts.strays()
+    if len(numeric) >= MIN_NUMBERS and (strays or texts.formats()):
+        fault = f"{strays[0]!r} in row {texts.first_row(strays[0])}" if strays else f"{numeric[0]!r}"
+        remedy = f"give missing=[{strays[0]!r}] or mend it" if strays else f"give numbers=[{y.name!r}]"
+        raise ValueError(
+            f"target: column {y.name!r} holds numbers as text ({fault}); {remedy}, or give "
+            "task=multiclass if they are labels."
+        )
 
 
 def _infer_task(y: pd.Series) -> str:
     n_values = y.nunique()
+    if types.is_string_dtype(y.dtype):
+        _refuse_numbers_in_text(y)
     # 0 and 1 are classes; more numbers may be classes too, but only the user knows
     if types.is_numeric_dtype(y) and not types.is_bool_dtype(y) and n_values > 2:
         return "regression"

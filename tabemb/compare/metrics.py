@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn import metrics
 
+from tabemb.labels import codes_of
+
 MAIN_METRIC = {"regression": "rmse", "binary": "log_loss", "multiclass": "log_loss"}
 OTHER_METRICS = {
     "regression": ("mse", "mae", "mape", "r2"),
@@ -38,7 +40,7 @@ def row_losses(
         losses: np.ndarray = (np.asarray(y, dtype=float) - predictions) ** 2
         return losses
     assert classes is not None
-    chosen = predictions[np.arange(len(y)), np.searchsorted(classes, y)]
+    chosen = predictions[np.arange(len(y)), codes_of(classes, np.asarray(y))]
     return np.asarray(-np.log(chosen))
 
 
@@ -106,6 +108,6 @@ def class_probabilities(model: Any, X: Any, classes: np.ndarray) -> np.ndarray:
     # training rows of a small fold may lack a class
     given = np.asarray(model.predict_proba(X), dtype=float)
     full = np.zeros((len(given), len(classes)))
-    full[:, np.searchsorted(classes, np.asarray(model.classes_))] = given
+    full[:, codes_of(classes, np.asarray(model.classes_))] = given
     full = np.clip(full, SMALLEST_PROBABILITY, 1)
     return np.asarray(full / full.sum(axis=1, keepdims=True))

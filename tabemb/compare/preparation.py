@@ -39,7 +39,8 @@ class Columns:
     numbers, datetimes : list of str
         Numbers (booleans among them) and dates.
     roles : mapping
-        The roles that the caller gave, for models that take them.
+        The roles of the columns, for models that take them: the estimators of tabemb then read every
+        column as the others do. Booleans and columns without values have none.
     """
 
     few: list[str]
@@ -67,14 +68,17 @@ def sort_columns(X: pd.DataFrame, roles: Mapping[str, str] | None = None) -> Col
     -------
     Columns
     """
-    roles = dict(roles or {})
+    roles, kinds = dict(roles or {}), dict(roles or {})
     columns: dict[str, list[str]] = {"few": [], "many": [], "numbers": [], "datetimes": []}
     for column in X.columns:
         kind = roles.get(column) or _kind(X[column])
+        if not types.is_bool_dtype(X[column]) and X[column].notna().any():
+            kinds[column] = kind
         if kind == "categorical":
             kind = "few" if X[column].nunique() <= MAX_NATIVE_LEVELS else "many"
         columns["numbers" if kind == "number" else kind].append(column)
-    return Columns(**columns, roles=roles)
+    kinds = {column: "datetime" if kind == "datetimes" else kind for column, kind in kinds.items()}
+    return Columns(**columns, roles=kinds)
 
 
 def _kind(column: pd.Series) -> str:

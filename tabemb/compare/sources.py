@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pkgutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+from pandas.api import types
 
+from tabemb.compare.text_files import TextOptions, read_text_file
 from tabemb.data.frames import is_frame, to_arrow
 from tabemb.extras import need
 
@@ -38,7 +39,7 @@ def as_pandas(frame: Any) -> pd.DataFrame:
     if not is_frame(frame):
         kind = type(frame).__name__
         raise TypeError(f"frame must be a pandas, polars or pyarrow frame; got a {kind}.")
-    table = frame.reset_index(drop=True) if isinstance(frame, pd.DataFrame) else _from_arrow(frame)
+    table = _from_pandas(frame) if isinstance(frame, pd.DataFrame) else _from_arrow(to_arrow(frame))
     table = table.set_axis([str(column) for column in table.columns], axis=1)
     if not table.columns.is_unique:
         twice = table.columns[table.columns.duplicated()][0]
@@ -48,33 +49,65 @@ def as_pandas(frame: Any) -> pd.DataFrame:
     return table
 
 
-def _from_arrow(frame: Any) -> pd.DataFrame:
-    table = to_arrow(frame)
-    # pandas would keep decimals as objects, which are categories, and dates as objects too
-    fields = [
-        field.with_type(pa.float64()) if pa.types.is_decimal(field.type) else field
-        for field in table.schema
-    ]
-    plain: pd.DataFrame = table.cast(pa.schema(fields)).to_pandas(date_as_object=False)
+def _from_pandas(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give objects that are numbers or times the type that says so, for all models to see the same."""
+    table = frame.reset_index(drop=True)
+    for position, dtype in enumerate(table.dtypes):
+        if types.is_object_dtype(dtype):
+            plain = _plain_objects(table.iloc[:, position])
+            table = table if plain is None else _replaced(table, position, plain)
+        elif isinstance(dtype, pd.PeriodDtype):
+            table = _replaced(table, position, table.iloc[:, position].dt.to_timestamp())
+    return table
+
+
+def _plain_objects(column: pd.Series) -> pd.Series | None:
+    try:
+        values = pa.Array.from_pandas(column)
+    except (pa.ArrowException, OverflowError):
+        return None
+    kinds = (pa.types.is_decimal, pa.types.is_time, pa.types.is_date)
+    if not any(is_kind(values.type) for is_kind in kinds):
+        return None
+    return _from_arrow(pa.table({"column": values}))["column"]
+
+
+def _replaced(table: pd.DataFrame, position: int, column: pd.Series) -> pd.DataFrame:
+    # by position, for names may not be unique yet
+    columns = [column if i == position else table.iloc[:, i] for i in range(table.shape[1])]
+    return pd.concat(columns, axis=1).set_axis(table.columns, axis=1)
+
+
+def _from_arrow(table: pa.Table) -> pd.DataFrame:
+    # pandas would keep decimals, dates and times of day as objects, which are categories
+    columns = [_plain_column(column) for column in table.columns]
+    plain: pd.DataFrame = pa.table(columns, names=table.schema.names).to_pandas(date_as_object=False)
     return plain
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV file; a header without commas may be separated by semicolons or tabs."""
+def _plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    dtype = column.type
+    if pa.types.is_decimal(dtype):
+        return column.cast(pa.float64())
+    if pa.types.is_time(dtype):
+        # Arrow knows no direct way from a time of day to a duration
+        return column.cast(f"int{dtype.bit_width}").cast(pa.int64()).cast(pa.duration(dtype.unit))
+    return column
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """Read a parquet file; an index with a name is a column."""
     try:
-        header = pd.read_csv(path, nrows=0).columns
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"path: the file {str(path)!r} is empty.") from None
-    marks = [mark for mark in ";\t" if len(header) == 1 and mark in header[0]]
-    return pd.read_csv(path, sep=marks[0] if marks else ",")
+        frame = pd.read_parquet(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(f"path: {str(path)!r} is no readable parquet file ({reason}).") from None
+    names = [name for name in frame.index.names if name is not None]
+    return frame.reset_index(names) if names else frame
 
 
-_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".parquet": pd.read_parquet,
-    ".pq": pd.read_parquet,
-    ".csv": _read_csv,
-    ".gz": _read_csv,
-}
+_PARQUET = (".parquet", ".pq")
+_TEXT = (".csv", ".tsv", ".tab", ".txt", ".gz")
 
 
 def read_table(
@@ -84,6 +117,7 @@ def read_table(
     openml: int | str | None = None,
     reader: str | None = None,
     source: str | None = None,
+    text: TextOptions | None = None,
 ) -> pd.DataFrame:
     """Read a table from the first of its sources that exists.
 
@@ -105,6 +139,8 @@ def read_table(
         `"package.module:function"` without arguments that returns a frame.
     source : str, optional
         Where the table is published, for the error message.
+    text : TextOptions, optional
+        How a text file is read.
 
     Returns
     -------
@@ -116,34 +152,52 @@ def read_table(
         If no source exists; the message says which file goes where.
     """
     if path is not None:
-        return read_file(Path(path).expanduser())
+        return read_file(Path(path).expanduser(), text)
     if reader is not None:
+        refuse_text_options(text, f"reader {reader!r}")
         frame: pd.DataFrame = pkgutil.resolve_name(reader)()
         return frame
     # a local copy comes before a download
     local = _in_data_folder(file)
     if local is not None and local.exists():
-        return read_file(local)
+        return read_file(local, text)
     if openml is not None:
+        refuse_text_options(text, f"OpenML {openml!r}")
         return _fetch_openml(name, openml, file)
     raise FileNotFoundError(_how_to_get(name, file, local, source))
 
 
-def read_file(path: Path) -> pd.DataFrame:
-    """Read one parquet or CSV file.
+def read_file(path: Path, text: TextOptions | None = None) -> pd.DataFrame:
+    """Read one parquet or text file.
+
+    Parameters
+    ----------
+    path : Path
+    text : TextOptions, optional
+        How a text file is read.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If its ending is neither parquet nor CSV, or the file is empty.
+        If its ending is neither that of parquet nor of text, or it cannot be read.
     """
     if not path.exists():
         raise FileNotFoundError(f"path: there is no file {str(path)!r}.")
-    if path.suffix.lower() not in _READERS:
-        raise ValueError(f"path must end in one of {', '.join(_READERS)}; got {str(path)!r}.")
-    return _READERS[path.suffix.lower()](path)
+    suffix = path.suffix.lower()
+    if suffix in _PARQUET:
+        refuse_text_options(text, f"the parquet file {str(path)!r}")
+        return _read_parquet(path)
+    if suffix in _TEXT:
+        return read_text_file(path, text)
+    raise ValueError(f"path must end in one of {', '.join(_PARQUET + _TEXT)}; got {str(path)!r}.")
+
+
+def refuse_text_options(text: TextOptions | None, owner: str) -> None:
+    """Raise where an option of text files is given for something else, which would ignore it."""
+    if text is not None and text.given:
+        raise ValueError(f"{text.given[0]} is an option of text files; {owner} is none.")
 
 
 def _in_data_folder(file: str | None) -> Path | None:

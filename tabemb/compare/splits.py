@@ -20,6 +20,7 @@ from sklearn.model_selection import (
 
 from tabemb.compare.datasets import Dataset
 from tabemb.compare.hints import did_you_mean
+from tabemb.data.dates import iso_times
 
 # the seed and share of the fixed splits of data sets that were published without any
 PUBLISHED_SEED = 20261120
@@ -223,13 +224,14 @@ def _ordered(time: pd.Series) -> pd.Series:
     """Return a time column that sorts by time; text must be ISO dates, for 31.12.2020 sorts by day."""
     if not (types.is_object_dtype(time) or types.is_string_dtype(time)):
         return time
-    try:
-        return pd.to_datetime(time, format="ISO8601")
-    except (ValueError, TypeError):
+    times = iso_times(time, f"time: column {time.name!r}")
+    unread = time[times.isna()]
+    if len(unread):
         raise ValueError(
-            f"time: column {time.name!r} must hold numbers or dates; it holds {time.iloc[0]!r}, "
-            "so name it in datetimes too."
-        ) from None
+            f"time: column {time.name!r} must hold numbers or dates; it holds {unread.iloc[0]!r} in row "
+            f"{unread.index[0]}, so name it in datetimes too."
+        )
+    return times
 
 
 def _required(dataset: Dataset, attribute: str, option: str, kind: str) -> pd.Series:

@@ -16,10 +16,13 @@ from tabemb.data.logs import EventLog, Slices
 from tabemb.data.schema import infer_role
 from tabemb.data.times import SECONDS_PER_DAY, TICKS_PER_SECOND, TimeAxis
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary, kind_of
+from tabemb.names import safe_names
 from tabemb.progress import progress
 
 Column: TypeAlias = "np.ndarray | pa.Array"
 """A new column; those of categories are Arrow dictionaries."""
+NamedColumns: TypeAlias = "list[tuple[str, Column]]"
+"""New columns with their names, which need not differ yet."""
 
 
 class AggregateJoiner(Joiner):
@@ -58,7 +61,9 @@ class AggregateJoiner(Joiner):
         Largest number of categories of a field that have columns: the most frequent ones among the
         events before the cutoffs of ``fit``.
     name : str, default="history"
-        Prefix of the new columns: ``{name}_{field}_{aggregate}``, with ``_{window}`` after it.
+        Prefix of the new columns: ``{name}_{field}_{aggregate}``, with ``_{window}`` after it. A
+        character that boosted trees refuse in a name, such as a colon, becomes an underscore, and a
+        name that is there already gets a number at its end.
 
     Attributes
     ----------
@@ -101,7 +106,7 @@ class AggregateJoiner(Joiner):
         fields = [field for field in schema if field.name != self.time]
         counted = [field for field in fields if infer_role(field) == "categorical"]
         self.numbers_ = {
-            field.name: _as_number(self.log_[field.name], field.name)
+            field.name: _as_number(self.log_[field.name], field)
             for field in fields
             if field not in counted
         }
@@ -130,27 +135,25 @@ class AggregateJoiner(Joiner):
 
     def _new_columns(self, frame: pa.Table) -> pa.Table:
         entities, cutoffs = self._entities_and_cutoffs(frame)
-        columns: dict[str, Column] = {}
+        columns: NamedColumns = []
         for window in self.windows:
             slices = self.log_.slices(entities, cutoffs, window).newest(self.max_events)
-            for name, values in self._in_chunks(slices, cutoffs, window).items():
-                columns[self._column_name(name, window)] = values
-        return pa.table(columns)
+            columns += self._in_chunks(slices, cutoffs, window)
+        return pa.table([values for _, values in columns], names=self._names(columns))
 
     def _new_names(self) -> list[str]:
         # the names are those of the aggregates of one row without events
         no_events = Slices(np.zeros(1, np.int64), np.zeros(1, np.int64))
         cutoffs = None if self.cutoff is None else self.log_.moments[:1]
-        return [
-            self._column_name(name, window)
-            for window in self.windows
-            for name in self._in_chunks(no_events, cutoffs, window)
-        ]
+        columns: NamedColumns = []
+        for window in self.windows:
+            columns += self._in_chunks(no_events, cutoffs, window)
+        return self._names(columns)
 
-    def _column_name(self, aggregate: str, window: Any) -> str:
-        return f"{self.name}_{aggregate}" + ("" if window is None else f"_{window}")
+    def _names(self, columns: NamedColumns) -> list[str]:
+        return safe_names(f"{self.name}_{aggregate}" for aggregate, _ in columns)
 
-    def _in_chunks(self, slices: Slices, cutoffs: np.ndarray | None, window: Any) -> dict[str, Column]:
+    def _in_chunks(self, slices: Slices, cutoffs: np.ndarray | None, window: Any) -> NamedColumns:
         """Return all aggregates by name, computed for some rows at a time."""
         parts = []
         with progress(len(slices.starts), unit="rows") as bar:
@@ -158,22 +161,23 @@ class AggregateJoiner(Joiner):
                 chunk_cutoffs = None if cutoffs is None else cutoffs[rows]
                 parts.append(self._aggregate(Segments(chunk), chunk_cutoffs, window))
                 bar.update(len(chunk.starts))
-        return {name: _concatenate([part[name] for part in parts]) for name in parts[0]}
+        end = "" if window is None else f"_{window}"
+        names = [name + end for name, _ in parts[0]]
+        return [(name, _concatenate([part[i][1] for part in parts])) for i, name in enumerate(names)]
 
-    def _aggregate(
-        self, segments: Segments, cutoffs: np.ndarray | None, window: Any
-    ) -> dict[str, Column]:
-        """Return all aggregates by name, without prefix and window."""
+    def _aggregate(self, segments: Segments, cutoffs: np.ndarray | None, window: Any) -> NamedColumns:
+        """Return all aggregates, without prefix and window; names of several fields may be equal."""
         axis, days = self.log_.axis, self.log_.days
-        columns: dict[str, Column] = {**_time_aggregates(segments, days)}
+        columns: NamedColumns = [*_time_aggregates(segments, days).items()]
         if cutoffs is not None:
-            now = axis.span(cutoffs - self.log_.moments[0])
+            now = axis.span(cutoffs, self.log_.moments[0])
             width = None if window is None else float(axis.span(np.asarray(axis.length(window))))
-            columns |= _cutoff_aggregates(segments, days, now, width)
+            columns += _cutoff_aggregates(segments, days, now, width).items()
         for name, values in self.numbers_.items():
-            columns |= _prefixed(name, _number_aggregates(segments, values, days))
+            columns += _prefixed(name, _number_aggregates(segments, values, days)).items()
         for name, category in self.categories_.items():
-            columns |= _prefixed(name, category.aggregates(segments, self.numbers_))
+            aggregates = category.aggregates(segments, self.numbers_)
+            columns += [(f"{name}_{aggregate}", values) for aggregate, values in aggregates]
         return columns
 
 
@@ -277,15 +281,15 @@ def _number_aggregates(
 ) -> dict[str, np.ndarray]:
     event_values, at = segments.take(values), segments.take(days)
     present = ~np.isnan(event_values)
-    value, time = segments.deviations(event_values, present), segments.deviations(at, present)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # sums of 1e300 saturate
+        value, time = segments.deviations(event_values, present), segments.deviations(at, present)
         slope = segments.sum(value.each * time.each) / time.squares
-    return {
-        "sum": segments.sum(np.where(present, event_values, 0.0)),
-        **segments.summary(event_values, present),
-        "last": segments.at(values, segments.slices.ends - 1),
-        "trend": np.where(time.squares > 0, slope, np.nan),
-    }
+        return {
+            "sum": segments.sum(np.where(present, event_values, 0.0)),
+            **segments.summary(event_values, present),
+            "last": segments.at(values, segments.slices.ends - 1),
+            "trend": np.where(time.squares > 0, slope, np.nan),
+        }
 
 
 @dataclass
@@ -324,23 +328,23 @@ class _CategoryField:
         self.column = np.full(len(self.vocabulary), len(best))
         self.column[best + N_SPECIAL] = np.arange(len(best))
 
-    def aggregates(self, segments: Segments, numbers: Mapping[str, np.ndarray]) -> dict[str, Column]:
+    def aggregates(self, segments: Segments, numbers: Mapping[str, np.ndarray]) -> NamedColumns:
         """Return the aggregates of the field, with sums of the numbers by category."""
         codes = segments.take(self.codes)
         is_first = segments.take(self.earlier) < segments.slices.starts[segments.rows]
         distinct = (codes >= N_SPECIAL) & is_first
-        columns: dict[str, Column] = {
-            "unique": segments.sum(distinct.astype(np.float64)),
-            "last": self._last(segments),
-        }
+        columns: NamedColumns = [
+            ("unique", segments.sum(distinct.astype(np.float64))),
+            ("last", self._last(segments)),
+        ]
         counts = self._by_level(segments, codes, None)
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = counts / segments.counts[:, None]
         for i, level in enumerate(self.levels):
-            columns |= {f"{level}_count": counts[:, i], f"{level}_share": shares[:, i]}
+            columns += [(f"{level}_count", counts[:, i]), (f"{level}_share", shares[:, i])]
         for name, values in numbers.items():
             sums = self._by_level(segments, codes, np.nan_to_num(segments.take(values)))
-            columns |= {f"{level}_{name}_sum": sums[:, i] for i, level in enumerate(self.levels)}
+            columns += [(f"{level}_{name}_sum", sums[:, i]) for i, level in enumerate(self.levels)]
         return columns
 
     def _by_level(self, segments: Segments, codes: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -359,13 +363,14 @@ class _CategoryField:
         return pa.DictionaryArray.from_arrays(indices, self.vocabulary.categories)
 
 
-def _as_number(column: pa.ChunkedArray, name: str) -> np.ndarray:
+def _as_number(column: pa.ChunkedArray, field: pa.Field) -> np.ndarray:
     """Return a field as float64 with NaN where missing; times in days."""
-    if kind_of(pa.field(name, column.type)) == "time":
+    name = field.name
+    if kind_of(field) == "time":
         unit = TimeAxis.of(column, name).unit or "us"
         ticks = column.cast(pa.timestamp(unit)).cast(pa.int64())
         return to_floats(ticks, name) / (SECONDS_PER_DAY * TICKS_PER_SECOND[unit])
-    return to_floats(column, name)
+    return to_floats(column, name, field)
 
 
 def _uses(slices: Slices, n_events: int) -> np.ndarray:

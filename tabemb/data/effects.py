@@ -20,6 +20,8 @@ from tabemb.data.shrinkage import LevelSums
 N_EXACT = 256
 """A number of at most so many distinct values has a level for each; others have ``N_QUANTILES`` bins."""
 N_QUANTILES = 64
+SHARES = (1e-300, 1 - 2.0**-53)
+"""Bounds of a share whose log odds are finite: weights may leave a class next to nothing."""
 MAX_RESPONSES = 16
 """Largest number of responses with effects; of more (many classes), those of largest variance."""
 
@@ -183,7 +185,10 @@ class Effects:
 
     def _link(self, effects: np.ndarray) -> np.ndarray:
         """Turn differences of shares into differences of log odds."""
-        return logit(effects + self.mean_) - logit(self.mean_) if self.are_shares else effects
+        if not self.are_shares:
+            return effects
+        shares = np.clip(effects + self.mean_, *SHARES)
+        return np.asarray(logit(shares) - logit(np.clip(self.mean_, *SHARES)))
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from decimal import Decimal
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabemb.data.histories import Events, is_list
+from tabemb.data.histories import Events, events_frame, is_list
 from tabemb.data.schema import Feature, Schema, Table, near
-from tabemb.data.times import CALENDAR, as_times, days_since, earliest
+from tabemb.data.times import (
+    CALENDAR,
+    TICKS_PER_SECOND,
+    as_times,
+    days_since,
+    earliest,
+    in_zones,
+    zones_of,
+)
+from tabemb.data.values import column_of, events_column, is_keys, python_values
 from tabemb.data.vocabulary import Vocabulary
 
 LIMIT = 1e12
@@ -51,7 +63,7 @@ class Scale:
     Parameters
     ----------
     center : float
-        The median.
+        The median; NaN where all training values are missing, so that any value is.
     unit : float
         The interquartile range or, where the quartiles are equal, half the range, as in RealMLP
         (Holzmueller et al. 2024).
@@ -71,19 +83,28 @@ class Scale:
         """Measure float64 values of shape (n_rows,); NaN is left out."""
         present = ~np.isnan(values)
         values, weights = values[present], None if weights is None else weights[present]
-        if len(values) == 0:
-            return cls(0.0, 1.0, np.zeros(1), True)
+        if len(values) == 0:  # a later value has nothing to be compared with: it is missing too
+            return cls(np.nan, 1.0, np.zeros(1), True)
         low, center, high = quantiles(values, [0.25, 0.5, 0.75], weights)
-        unit = high - low or (values.max() - values.min()) / 2 or 1.0
+        half = _difference(values.max(), values.min()) / 2
+        unit = _difference(high, low) or half or 1.0
         scale = cls(float(center), float(unit), np.zeros(1), bool(~present.all()))
         scale.edges = bin_edges(scale.apply(values), weights, n_bins)
         return scale
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Return scaled values, float64, within +-``LIMIT``."""
-        reach = LIMIT * self.unit  # clipped before the division, which could overflow
-        scaled: np.ndarray = np.clip(values - self.center, -reach, reach) / self.unit
-        return scaled
+        with np.errstate(over="ignore"):  # what overflows is clipped
+            power = -np.frexp(max(abs(self.center), self.unit))[1]  # exact, and no difference overflows
+            center, unit = np.ldexp([self.center, self.unit], power)
+            scaled = (np.ldexp(values, power) - center) / unit
+        return np.asarray(np.clip(scaled, -LIMIT, LIMIT))
+
+
+def _difference(high: float, low: float) -> float:
+    """Return high - low, at most the largest float."""
+    with np.errstate(over="ignore"):
+        return float(min(high - low, np.finfo(float).max))
 
 
 def quantiles(
@@ -119,16 +140,20 @@ class Inputs:
         Earliest training time of each datetime, in microseconds since 1970.
     scales : list of Scale
         One for each number of the schema.
+    zones : dict of column -> str or None
+        Time zone of the training times; None in files that tabemb 0.2 saved.
     """
 
     schema: Schema
     origins: dict[str, int] = field(default_factory=dict)
     scales: list[Scale] = field(default_factory=list)
+    zones: dict[str, str | None] | None = None
 
     def fit(self, events: Events, weights: np.ndarray | None, n_bins: int) -> Inputs:
         """Measure the origins and scales of training rows or events, with their weights (n_events,)."""
         times = [f.column for f in self.schema.numbers if f.part]
         self.origins = {name: earliest(events.frame[name], name) for name in times}
+        self.zones = zones_of(events.frame.select(self.schema.used), self._datetimes)
         self.scales = [
             Scale.from_values(self._number(f, events), weights, n_bins) for f in self.schema.numbers
         ]
@@ -138,21 +163,38 @@ class Inputs:
         self, events: Events, vocabularies: Sequence[Vocabulary]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return codes, by the vocabulary of each categorical feature, and scaled numbers."""
-        codes = np.empty((events.frame.num_rows, len(vocabularies)), np.int32)
-        numbers = np.empty((events.frame.num_rows, len(self.scales)), np.float32)
-        if not events.frame.num_rows:
+        codes = np.empty((len(events), len(vocabularies)), np.int32)
+        numbers = np.empty((len(events), len(self.scales)), np.float32)
+        if not len(events):
             return codes, numbers
+        events = Events(events.offsets, self._with_times(events.frame))
+        if self.zones:
+            frame = in_zones(events.frame, self.zones, self._datetimes)
+            events = Events(events.offsets, frame)
         for i, (feature, vocabulary) in enumerate(zip(self.schema.categorical, vocabularies)):
             codes[:, i] = vocabulary.codes(*_categories(feature, events.frame))
         for i, (feature, scale) in enumerate(zip(self.schema.numbers, self.scales)):
-            numbers[:, i] = scale.apply(self._number(feature, events))
+            numbers[:, i] = scale.apply(self._number(feature, events, strict=False))
         return codes, numbers
 
-    def _number(self, feature: Feature, events: Events) -> np.ndarray:
+    @property
+    def _datetimes(self) -> set[str]:
+        return {name for name, role in self.schema.roles.items() if role == "datetime"}
+
+    def _with_times(self, frame: pa.Table) -> pa.Table:
+        """Return the frame with the times among the values of each datetime column of several kinds."""
+        for name, role in self.schema.roles.items():
+            if role == "datetime" and is_keys(frame.schema.field(name)):
+                times = _times_among(frame[name], frame.schema.field(name))
+                frame = frame.set_column(frame.schema.get_field_index(name), name, times)
+        return frame
+
+    def _number(self, feature: Feature, events: Events, strict: bool = True) -> np.ndarray:
         """Return the unscaled values of a number, float64 (n_events,)."""
         column = events.frame[feature.column]
         if feature.part is None:
-            return to_floats(column, feature.name)
+            source = events.frame.schema.field(feature.column)
+            return to_floats(column, feature.name, source, events.row_of, strict)
         days = days_since(self.origins[feature.column], column, feature.column)
         if feature.part == "elapsed":
             return days
@@ -204,9 +246,10 @@ class Encoder:
         part_weights = [  # every event has the weight of its row
             None if weights is None else np.repeat(weights, events.counts) for _, events in parts
         ]
+        features = [{f.name: f for f in schema.categorical} for schema, _ in parts]
+        encoded = list(zip(features, [events for _, events in parts], part_weights))
         self.vocabularies_ = {
-            name: self._vocabulary(name, table, parts, part_weights)
-            for name, table in self.schema.tables.items()
+            name: self._vocabulary(name, table, encoded) for name, table in self.schema.tables.items()
         }
         self.inputs_ = [
             Inputs(schema).fit(events, w, self.n_bins)
@@ -242,12 +285,13 @@ class Encoder:
 
     def _histories(self, frame: pa.Table) -> list[tuple[Schema, Events]]:
         return [
-            (schema, _events(frame[name], name, schema, self.max_events))
+            (schema, _events(frame, name, schema, self.max_events))
             for name, schema in self.schema.histories.items()
         ]
 
     def _check_columns(self, frame: pa.Table) -> None:
-        missing = [name for name in self.schema.used if name not in frame.schema.names]
+        present = set(frame.schema.names)
+        missing = [name for name in self.schema.used if name not in present]
         if missing:
             listed = ", ".join(repr(name) + near(name, frame.schema.names) for name in missing[:5])
             raise ValueError(f"X lacks column {listed}, which the model was fitted with.")
@@ -256,16 +300,15 @@ class Encoder:
         self,
         name: str,
         table: Table,
-        parts: Sequence[tuple[Schema, Events]],
-        part_weights: Sequence[np.ndarray | None],
+        parts: Sequence[tuple[dict[str, Feature], Events, np.ndarray | None]],
     ) -> Vocabulary:
         """Return the vocabulary of one table, whose columns may be of rows and of events."""
         columns: dict[str, tuple[pa.ChunkedArray, pa.Field]] = {}
         weights: dict[str, np.ndarray | None] = {}
-        for (schema, events), w in zip(parts, part_weights):
-            features = [f for f in schema.categorical if f.name in table.columns]
-            columns |= {f.name: _categories(f, events.frame) for f in features}
-            weights |= {f.name: w for f in features}
+        for features, events, w in parts:
+            names = [name for name in table.columns if name in features]
+            columns |= {name: _categories(features[name], events.frame) for name in names}
+            weights |= dict.fromkeys(names, w)
         min_count = self.min_count if table.min_count is None else table.min_count
         try:
             return Vocabulary.from_columns(columns, weights, min_count)
@@ -274,22 +317,64 @@ class Encoder:
             raise ValueError(f"Table {name!r}: {reason}.") from error
 
 
-def _events(column: pa.ChunkedArray, name: str, schema: Schema, max_events: int | None) -> Events:
+def _events(frame: pa.Table, name: str, schema: Schema, max_events: int | None) -> Events:
     """Return events with the fields of the schema; a column without any event need not have them."""
-    if not is_list(column.type) and not pa.types.is_null(column.type):
-        raise ValueError(f"Column {name!r} must hold lists of events; it holds {column.type}.")
+    column = _lists_among(frame[name], frame.schema.field(name))
     if pa.types.is_null(column.type):
-        return Events(np.zeros(len(column) + 1, np.int64), pa.table({}))
-    events = Events.of(column, name, max_events)
+        events = Events(np.zeros(len(column) + 1, np.int64), pa.table({}))
+    elif name in schema.roles:  # plain values
+        events = Events.of(column, name, max_events, spread=False)
+    else:
+        events = _structs_among(Events.of(column, name, max_events), name)
     missing = [used for used in schema.used if used not in events.frame.schema.names]
     if missing and events.frame.num_rows:
         raise ValueError(
             f"Column {name!r} lacks the field {missing[0].removeprefix(name + '.')!r} in its events."
         )
-    frame = events.frame
-    for field_name in missing:
-        frame = frame.append_column(field_name, pa.nulls(0))
-    return Events(events.offsets, frame)
+    columns = [*events.frame.columns, *(pa.nulls(len(events)) for _ in missing)]
+    fields = [*events.frame.schema, *(pa.field(name, pa.null()) for name in missing)]
+    return Events(events.offsets, pa.table(columns, schema=pa.schema(fields)))
+
+
+def _lists_among(column: pa.ChunkedArray, source: pa.Field) -> pa.ChunkedArray:
+    """Return the lists among the values of a column, which are missing where there is another value.
+
+    Raises
+    ------
+    ValueError
+        No value is a list.
+    """
+    if is_list(column.type) or pa.types.is_null(column.type):
+        return column
+    values = python_values(column, source) if is_keys(source) else []
+    lists = [value if isinstance(value, list) else None for value in values]
+    if not any(value is not None for value in lists):
+        raise ValueError(f"Column {source.name!r} must hold lists of events; it holds {column.type}.")
+    return pa.chunked_array([column_of(lists, source.name).array])
+
+
+def _structs_among(events: Events, name: str) -> Events:
+    """Return events as structs where they came as values of several kinds; a missing event otherwise."""
+    source = events.frame.schema.field(name) if name in events.frame.schema.names else None
+    if source is None or not (is_keys(source) or pa.types.is_null(source.type)):
+        return events
+    values = python_values(events.frame[name], source)
+    dicts = [value if isinstance(value, dict) else None for value in values]
+    if not any(dicts):
+        return Events(events.offsets, pa.table({})) if pa.types.is_null(source.type) else events
+    column = events_column(dicts, name)
+    return Events(events.offsets, events_frame(column.array, column.field(name)))
+
+
+def _times_among(column: pa.ChunkedArray, source: pa.Field) -> pa.ChunkedArray:
+    """Return the times, and the text that spells one, among the values of a column."""
+    times = [
+        pd.to_datetime(value, format="ISO8601", errors="coerce")
+        if isinstance(value, (dt.date, str))
+        else None
+        for value in python_values(column, source)
+    ]
+    return pa.chunked_array([column_of(times, source.name).array])
 
 
 def _categories(feature: Feature, frame: pa.Table) -> tuple[pa.ChunkedArray, pa.Field]:
@@ -300,44 +385,91 @@ def _categories(feature: Feature, frame: pa.Table) -> tuple[pa.ChunkedArray, pa.
     return part, pa.field(feature.name, part.type)
 
 
-def to_floats(column: pa.ChunkedArray, name: str) -> np.ndarray:
+def to_floats(
+    column: pa.ChunkedArray,
+    name: str,
+    source: pa.Field | None = None,
+    row_of: Callable[[int], int] = int,
+    strict: bool = True,
+) -> np.ndarray:
     """Return a column as float64 of shape (n_rows,), NaN where a value is missing; durations in seconds.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+    name : str
+        Name of the column in errors.
+    source : pyarrow.Field, optional
+        The column's field, which says whether it holds keys.
+    row_of : function of int -> int, optional
+        The row that the value at a position stands in, for errors.
+    strict : bool, default=True
+        Whether a value that is no number is an error. False: among numbers it is missing.
 
     Raises
     ------
     ValueError
         A value is infinite, or text that is not a number.
     """
+    source = source or pa.field(name, column.type)
+    values = None if is_keys(source) else _cast(column)
+    if values is None:
+        objects = python_values(column, source)
+        values = np.array([_as_float(value) for value in objects])
+        unread = [i for i in np.flatnonzero(np.isnan(values)).tolist() if objects[i] is not None]
+        if unread and (strict or np.isnan(values).all()):
+            raise ValueError(
+                f"Column {name!r} has the role 'number', but holds {objects[unread[0]]!r:.60} in row "
+                f"{row_of(unread[0])}."
+            )
+    if np.isinf(values).any():
+        first = int(np.flatnonzero(np.isinf(values))[0])
+        raise ValueError(
+            f"Column {name!r} holds {values[first]} in row {row_of(first)}; a number must be finite or "
+            "missing."
+        )
+    return values
+
+
+def _cast(column: pa.ChunkedArray) -> np.ndarray | None:
+    """Return a column as float64, None where Arrow cannot read it as numbers."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_duration(column.type):
-        column = _seconds(column.cast(pa.duration("us"), safe=False))
+        if column.type.unit == "ns":
+            column = column.cast(pa.duration("us"), safe=False)
+        column = _seconds(column.cast(pa.int64()), TICKS_PER_SECOND[column.type.unit])
     elif pa.types.is_time(column.type):
-        column = _seconds(column.cast(pa.time64("us")))
+        column = _seconds(column.cast(pa.time64("us")).cast(pa.int64()), 1_000_000)
     try:
         if (
             column.type != pa.float64()
         ):  # for one row, a cast that changes nothing takes half of the time
             column = column.cast(pa.float64(), safe=False)
-    except pa.ArrowException as error:
-        raise ValueError(
-            f"Column {name!r} has the role 'number', but {_first_unread(column)}."
-        ) from error
-    values: np.ndarray = column.to_numpy()
-    if np.isinf(values).any():
-        row = int(np.flatnonzero(np.isinf(values))[0])
-        raise ValueError(
-            f"Column {name!r} holds {values[row]} in row {row}; a number must be finite or missing."
-        )
-    return values.astype(float)
+    except pa.ArrowException:
+        return None
+    values: np.ndarray = column.to_numpy().astype(float)
+    return values
 
 
-def _seconds(microseconds: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.divide(microseconds.cast(pa.int64()).cast(pa.float64()), 1e6)
+def _as_float(value: Any) -> float:
+    """Return a number, or the number that text spells, as float; NaN for anything else.
+
+    Durations and times of day are seconds, as in a column of their type.
+    """
+    if isinstance(value, dt.time):
+        value = dt.timedelta(0, value.second, value.microsecond, 0, value.minute, value.hour)
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    if not isinstance(value, (Real, Decimal, str)):
+        return np.nan
+    try:
+        return np.nan if isinstance(value, str) and "_" in value else float(value)
+    except ValueError:
+        return np.nan
+    except OverflowError:
+        return np.inf
 
 
-def _first_unread(column: pa.ChunkedArray) -> str:
-    """Describe the first value that is no number, for an error message."""
-    values = column.to_pandas()
-    bad = values[values.notna() & pd.to_numeric(values, errors="coerce").isna()]
-    return f"holds {bad.iloc[0]!r} in row {bad.index[0]}" if len(bad) else f"has the type {column.type}"
+def _seconds(ticks: pa.ChunkedArray, per_second: int) -> pa.ChunkedArray:
+    return pc.divide(ticks.cast(pa.float64(), safe=False), float(per_second))

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tabemb.data.states import Codebook, EntityStates, Past
 from tabemb.data.times import TimeAxis
+from tabemb.data.values import hashable_values
 
 
 class Encounters:
@@ -31,10 +32,22 @@ class Encounters:
         The axis of the moments.
     mean : ndarray of shape (n_targets,)
         Overall mean of the targets, which counts as one more event in every mean.
+    hide_ties : bool, default=False
+        Whether events of an entity at one time are left out of each other's numbers.
     """
 
-    def __init__(self, entity: str, fields: Sequence[str], axis: TimeAxis, mean: np.ndarray) -> None:
+    hide_ties = False  # in files that tabemb 0.2 saved
+
+    def __init__(
+        self,
+        entity: str,
+        fields: Sequence[str],
+        axis: TimeAxis,
+        mean: np.ndarray,
+        hide_ties: bool = False,
+    ) -> None:
         self.entity, self.fields, self.axis, self.mean = entity, list(fields), axis, mean
+        self.hide_ties = hide_ties
         self.forget()
 
     def forget(self) -> None:
@@ -60,9 +73,9 @@ class Encounters:
             targets there is a ``mean_{i}`` and a ``last_{i}`` for each.
         """
         numbers: dict[str, np.ndarray] = {}
-        entities = Coded.of(frame[self.entity])
+        entities = Coded.of(frame, self.entity)
         for field, book, states in zip(self.fields, self.categories, self.states):
-            pairs = _pair_keys(entities.read_by(self.entities), Coded.of(frame[field]).read_by(book))
+            pairs = _pair_keys(entities.read_by(self.entities), Coded.of(frame, field).read_by(book))
             numbers |= self._numbers(field, states.read(pairs.tolist()), moments)
         return numbers
 
@@ -86,9 +99,9 @@ class Encounters:
             As in `known`.
         """
         numbers: dict[str, np.ndarray] = {}
-        entities = Coded.of(frame[self.entity])
+        entities = Coded.of(frame, self.entity)
         for field, book, states in zip(self.fields, self.categories, self.states):
-            categories = Coded.of(frame[field])
+            categories = Coded.of(frame, field)
             if keep:
                 self.entities.add(entities.values)
                 book.add(categories.values)
@@ -96,6 +109,8 @@ class Encounters:
             pairs = _pair_keys(entities.read_by(self.entities), categories.read_by(book))
             keys = pairs[groups.firsts].tolist()
             past, after = groups.before_and_after(states.read(keys), moments, targets)
+            if self.hide_ties:
+                past = past.take(groups.firsts_of_ties(moments))
             numbers |= self._numbers(field, past, moments)
             if keep:
                 states.write(keys, after)
@@ -121,14 +136,18 @@ class Coded(NamedTuple):
     codes: np.ndarray
 
     @classmethod
-    def of(cls, column: pa.ChunkedArray) -> Coded:
-        """Encode a column."""
+    def of(cls, frame: pa.Table, name: str) -> Coded:
+        """Encode a column of a frame."""
+        column, field = frame[name], frame.schema.field(name)
+        if pa.types.is_nested(column.type):
+            raise ValueError(f"Column {name!r} must hold single values; it holds {column.type}.")
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         if len(column) == 1:  # one row: a search for distinct values would take longest
-            return cls(column.to_pylist(), np.zeros(1, np.int64))
+            return cls(hashable_values(column, field), np.zeros(1, np.int64))
         coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-        return cls(coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.int64))
+        values = hashable_values(coded.dictionary, field)
+        return cls(values, coded.indices.to_numpy().astype(np.int64))
 
     def read_by(self, book: Codebook) -> np.ndarray:
         """Return the book's code of each row's value, -1 where it has none."""
@@ -186,6 +205,21 @@ class _Groups:
         before = Past(np.concatenate([sums, last], axis=1), counts, last_moments)
         return self._in_given_order(before), after
 
+    def firsts_of_ties(self, moments: np.ndarray) -> np.ndarray:
+        """Return for each event the first one of its group at its time."""
+        sizes = np.diff(self.heads, append=len(self.order))
+        groups = np.repeat(np.arange(len(self.heads)), sizes)
+        firsts: np.ndarray = self.order[run_starts(groups, moments[self.order])]
+        return firsts[np.argsort(self.order)]
+
     def _in_given_order(self, past: Past) -> Past:
         positions = np.argsort(self.order)
-        return Past(*(values[positions] for values in past))
+        return past.take(positions)
+
+
+def run_starts(groups: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """Return for each sorted event the position of the first one of its group at its time."""
+    is_first = np.ones(len(groups), dtype=bool)
+    is_first[1:] = (groups[1:] != groups[:-1]) | (moments[1:] != moments[:-1])
+    starts: np.ndarray = np.maximum.accumulate(np.where(is_first, np.arange(len(groups)), 0))
+    return starts

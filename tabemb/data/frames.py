@@ -11,9 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from sklearn.utils.validation import check_array
 
-OBJECT = {b"tabemb": b"object"}
-"""Field metadata of a column of text keys, which stand for values that Arrow has no type for."""
-_OBJECT_REPR: Any = object.__repr__
+from tabemb.data.values import OBJECT, Column, column_of, settled
 
 
 def to_arrow(X: Any, estimator: Any = None) -> pa.Table:
@@ -43,18 +41,21 @@ def to_arrow(X: Any, estimator: Any = None) -> pa.Table:
     >>> to_arrow(pd.DataFrame({"city": ["Bonn", None], "size": [1.5, 2.0]})).schema.names
     ['city', 'size']
     """
+    table = _converted(X, estimator)
+    _check_shape(table)
+    return settled(table)
+
+
+def _converted(X: Any, estimator: Any = None) -> pa.Table:
     if type(X) in (str, dict):  # not isinstance: a sparse matrix can be a dict
         raise TypeError(f"X must be a frame or a 2-D array; got a {type(X).__name__}.")
     if isinstance(X, pa.Table):
-        table = X
-    elif isinstance(X, pd.DataFrame):
-        table = _from_pandas(X)
-    elif is_frame(X):
-        table = nw.from_native(X, eager_only=True).to_arrow()
-    else:
-        table = _from_array(X, estimator)
-    _check_shape(table)
-    return table
+        return X
+    if isinstance(X, pd.DataFrame):
+        return _from_pandas(X)
+    if is_frame(X):
+        return nw.from_native(X, eager_only=True).to_arrow()
+    return _from_array(X, estimator)
 
 
 def is_frame(X: Any) -> bool:
@@ -94,7 +95,7 @@ def beside(X: Any, columns: pa.Table) -> Any:
         names = [*X.schema.names, *columns.schema.names]
         return pa.table(dict(zip(names, [*X.columns, *columns.columns])))
     if isinstance(X, pd.DataFrame) or not is_frame(X):
-        frame = X if isinstance(X, pd.DataFrame) else to_arrow(X).to_pandas()
+        frame = X if isinstance(X, pd.DataFrame) else _converted(X).to_pandas()
         new = {name: _to_series(column) for name, column in zip(columns.schema.names, columns.columns)}
         return pd.concat([frame, pd.DataFrame(new).set_index(frame.index)], axis=1)
     native = nw.from_native(X, eager_only=True)
@@ -132,34 +133,40 @@ def _from_pandas(X: pd.DataFrame) -> pa.Table:
     names = feature_names(X)
     _check_unique(names or [str(name) for name in X.columns])
     names = names or [f"x{i}" for i in range(X.shape[1])]
-    fields, columns = [], []
-    for name, (_, series) in zip(names, X.items()):
-        column, metadata = _from_series(series, name)
-        columns.append(column)
-        fields.append(pa.field(name, column.type, metadata=metadata))
-    return pa.table(columns, schema=pa.schema(fields)) if fields else pa.table({})
+    columns = [_from_series(series, name) for name, (_, series) in zip(names, X.items())]
+    fields = [column.field(name) for name, column in zip(names, columns)]
+    return pa.table([column.array for column in columns], schema=pa.schema(fields))
 
 
-def _from_series(
-    series: pd.Series, name: str
-) -> tuple[pa.Array | pa.ChunkedArray, dict[bytes, bytes] | None]:
-    """Return a pandas column as Arrow; values without an Arrow type become keys, as the metadata say."""
+def _from_series(series: pd.Series, name: str) -> Column:
+    """Return a pandas column as Arrow; values without an Arrow type become keys."""
     if series.dtype.kind == "c":
         raise ValueError(f"Complex data not supported; column {name!r} holds complex numbers.")
+    if isinstance(series.dtype, pd.IntervalDtype):
+        series = series.astype("category")
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return _from_categories(series, name)
     if isinstance(series.dtype, pd.PeriodDtype):
         series = series.dt.to_timestamp()
     elif isinstance(series.dtype, pd.SparseDtype):
         series = pd.Series(series.to_numpy(), name=series.name)
-    elif isinstance(series.dtype, pd.IntervalDtype):
-        return _keys(series, name), OBJECT
+    if series.dtype == object:
+        return column_of(series, name)
     try:
-        array = pa.Array.from_pandas(series)
-    except (pa.ArrowException, OverflowError):
-        return _keys(series, name), OBJECT
-    # Arrow reads tuples as lists too, but tuples are categories
-    if pa.types.is_nested(array.type) and not _holds_lists(series):
-        return _keys(series, name), OBJECT
-    return array, None
+        return Column(pa.Array.from_pandas(series))
+    except UnicodeEncodeError:  # text with half a character
+        return column_of(series.astype(object), name)
+
+
+def _from_categories(series: pd.Series, name: str) -> Column:
+    """Return a pandas categorical as a dictionary of its categories."""
+    categories, codes = series.cat.categories, series.cat.codes.to_numpy()
+    if isinstance(categories.dtype, (pd.IntervalDtype, pd.PeriodDtype)) or categories.dtype == object:
+        column = column_of(categories.tolist(), name)
+    else:
+        column = _from_series(categories.to_series(), name)
+    indices = pa.array(codes, mask=codes < 0)
+    return Column(pa.DictionaryArray.from_arrays(indices, column.array), column.metadata and OBJECT)
 
 
 def _from_array(X: Any, estimator: Any) -> pa.Table:
@@ -168,8 +175,6 @@ def _from_array(X: Any, estimator: Any) -> pa.Table:
     if array.dtype.kind in "OUS":
         columns = {name: pd.Series(array[:, i], dtype=object) for i, name in enumerate(names)}
         return _from_pandas(pd.DataFrame(columns))
-    if array.dtype == np.float16:  # Arrow has few kernels for half precision
-        array = array.astype(np.float32)
     return pa.table({name: pa.array(np.ascontiguousarray(array[:, i])) for i, name in enumerate(names)})
 
 
@@ -191,48 +196,3 @@ def _check_unique(names: list[str]) -> None:
     if len(set(names)) < len(names):
         name = min(name for name, count in Counter(names).items() if count > 1)
         raise ValueError(f"Column names must be unique; X has several columns named {name!r}.")
-
-
-def _holds_lists(series: pd.Series) -> bool:
-    if series.dtype != object:
-        return True
-    first = next((value for value in series if not _is_missing(value)), None)
-    return isinstance(first, (list, dict, np.ndarray))
-
-
-def _keys(series: pd.Series, name: str) -> pa.Array:
-    return pa.array(
-        [None if _is_missing(value) else key_of(value, name) for value in series], pa.string()
-    )
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
-
-
-def key_of(value: Any, column: str) -> str:
-    """Return text that is equal for equal values, for categories that Arrow has no type for.
-
-    Numbers that are equal share a key whatever their type, so that 1, 1.0 and numpy's 1 are one
-    category.
-
-    Raises
-    ------
-    TypeError
-        The type of the value has no ``__repr__``; the default one differs between processes.
-    """
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, (bool, int)) or (isinstance(value, float) and value.is_integer()):
-        return repr(int(value))
-    if isinstance(value, (frozenset, set)):
-        return "{" + ", ".join(sorted(key_of(item, column) for item in value)) + "}"
-    if isinstance(value, tuple):
-        return "(" + ", ".join(key_of(item, column) for item in value) + ")"
-    if type(value).__repr__ is _OBJECT_REPR:
-        raise TypeError(
-            f"Column {column!r} holds a value of type {type(value).__name__}, whose repr is "
-            "not the same in every process, so it cannot name a category; give the type a __repr__ or "
-            "convert the column to text."
-        )
-    return repr(value)

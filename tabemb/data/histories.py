@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tabemb.data.values import settled
+
 
 def is_list(dtype: pa.DataType) -> bool:
     """Return whether cells of this type are lists: of structs (a history) or of plain values (a bag)."""
@@ -36,8 +38,13 @@ class Events:
     frame: pa.Table
 
     @classmethod
-    def of(cls, column: pa.ChunkedArray, name: str, max_events: int | None = None) -> Events:
-        """Lay the newest ``max_events`` events of each row end to end; a missing list is empty."""
+    def of(
+        cls, column: pa.ChunkedArray, name: str, max_events: int | None = None, spread: bool = True
+    ) -> Events:
+        """Lay the newest ``max_events`` events of each row end to end; a missing list is empty.
+
+        The fields of events are columns, unless ``spread`` is False.
+        """
         lists = column.combine_chunks()
         if isinstance(lists, pa.ChunkedArray):  # a column without chunks stays chunked
             lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], column.type)
@@ -49,15 +56,23 @@ class Events:
             offsets = np.concatenate([[0], np.cumsum(n_newest)])
             newest = np.arange(offsets[-1]) + np.repeat(ends - offsets[1:], n_newest)
             events = events.take(pa.array(newest))
-        if not pa.types.is_struct(events.type):
-            return cls(offsets, pa.table({name: events}))
-        fields = [f.with_name(f"{name}.{f.name}") for f in events.type]
-        return cls(offsets, pa.table(events.flatten(), schema=pa.schema(fields)))
+        field = column.type.value_field.with_name(name)
+        if spread:
+            return cls(offsets, events_frame(events, field))
+        return cls(offsets, settled(pa.table([events], schema=pa.schema([field]))))
 
     @classmethod
     def single(cls, frame: pa.Table) -> Events:
         """Return rows as events, one a row: rows and events are then encoded by the same code."""
         return cls(np.arange(frame.num_rows + 1), frame)
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return int(self.offsets[-1])
+
+    def row_of(self, event: int) -> int:
+        """Return the row that an event belongs to."""
+        return int(np.searchsorted(self.offsets, event, side="right")) - 1
 
     @property
     def counts(self) -> np.ndarray:
@@ -75,6 +90,14 @@ class Events:
         last = self.offsets[1:][self.counts > 0] - 1
         distances: np.ndarray = np.repeat(values[last], self.counts[self.counts > 0]) - values
         return distances
+
+
+def events_frame(events: pa.Array, field: pa.Field) -> pa.Table:
+    """Return events as a frame: a column for each field of structs, else one column."""
+    if not pa.types.is_struct(events.type):
+        return settled(pa.table([events], schema=pa.schema([field])))
+    fields = [f.with_name(f"{field.name}.{f.name}") for f in events.type]
+    return settled(pa.table(events.flatten(), schema=pa.schema(fields)))
 
 
 def as_structs(events: pa.Table) -> pa.StructArray:

@@ -66,6 +66,7 @@ class Joiner(NamesMisspelt, TransformerMixin, BaseEstimator):
         fitted.feature_names_in_ = np.asarray(frame.schema.names, dtype=object)
         fitted.n_features_in_ = frame.num_columns
         fitted._fit(frame)
+        fitted._check_free(frame)
         self.__dict__.update(fitted.__dict__)
         return self
 
@@ -93,7 +94,17 @@ class Joiner(NamesMisspelt, TransformerMixin, BaseEstimator):
             X with the new columns at its end, in the library that it came in (an array as pandas).
         """
         check_is_fitted(self)
-        return beside(X, self._new_columns(to_arrow(X)))
+        frame = to_arrow(X)
+        self._check_free(frame)
+        return beside(X, self._new_columns(frame))
+
+    def _check_free(self, frame: pa.Table) -> None:
+        taken = [name for name in self._new_names() if name in frame.schema.names]
+        if taken:
+            raise ValueError(
+                f"X has a column {taken[0]!r} already, which is the name of a new one; choose another "
+                f"name than {self.name!r}."
+            )
 
     def _new_columns(self, frame: pa.Table) -> pa.Table:
         raise NotImplementedError
@@ -105,7 +116,7 @@ class Joiner(NamesMisspelt, TransformerMixin, BaseEstimator):
         if self.cutoff is None:
             return entities, None
         check_column(frame, self.cutoff, "X")
-        return entities, self.log_.axis.read(frame[self.cutoff], self.cutoff)
+        return entities, self.log_.axis.read(frame[self.cutoff], self.cutoff, any_size=True)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns of X and of the new ones."""
@@ -178,8 +189,6 @@ class HistoryJoiner(Joiner):
         self.window = window
 
     def _fit(self, frame: pa.Table) -> None:
-        if self.name in frame.schema.names:
-            raise ValueError(f"X has a column {self.name!r} already; choose another name.")
         self._check_window(self.window)
 
     def _new_columns(self, frame: pa.Table) -> pa.Table:
@@ -187,8 +196,9 @@ class HistoryJoiner(Joiner):
         slices = self.log_.slices(entities, cutoffs, self.window).newest(self.max_events)
         events = self.log_.events.take(pa.array(slices.positions))
         if cutoffs is not None:
-            elapsed = np.repeat(cutoffs, slices.counts) - self.log_.moments[slices.positions]
-            events = events.append_column("before_cutoff", pa.array(self.log_.axis.span(elapsed)))
+            now = np.repeat(cutoffs, slices.counts)
+            elapsed = self.log_.axis.span(now, self.log_.moments[slices.positions])
+            events = events.append_column("before_cutoff", pa.array(elapsed))
         lists = pa.LargeListArray.from_arrays(pa.array(slices.offsets), as_structs(events))
         return pa.table({self.name: lists})
 

@@ -115,7 +115,7 @@ class EventLog:
     @cached_property
     def days(self) -> np.ndarray:
         """Time of each event, in days since the first event of the first entity."""
-        return self.axis.span(self.moments - self.moments[0])
+        return self.axis.span(self.moments, self.moments[0])
 
     def slices(self, entities: np.ndarray, cutoffs: np.ndarray | None, window: Any = None) -> Slices:
         """Return the events of each entity strictly before its cutoff.
@@ -132,7 +132,7 @@ class EventLog:
         last = len(self._times) if cutoffs is None else self._rank(cutoffs)
         first: int | np.ndarray = 0
         if window is not None and cutoffs is not None:
-            first = self._rank(cutoffs - self.axis.length(window))
+            first = self._rank(self.axis.before(cutoffs, window))
         starts = np.searchsorted(self._keys, entities * self._stride + first)
         ends = np.searchsorted(self._keys, entities * self._stride + last)
         known = entities >= N_SPECIAL  # events without an entity belong to no row
@@ -141,6 +141,10 @@ class EventLog:
     def _rank(self, moments: np.ndarray) -> np.ndarray:
         """Return how many of the log's times lie before each moment; integers are not rounded."""
         times = self._times
+        if moments.dtype == object:  # whole numbers of any size
+            inside = np.clip(moments, int(times[0]), int(times[-1]) + 1)
+            after = inside > int(times[-1])
+            return np.where(after, len(times), self._rank(np.where(after, 0, inside).astype(np.int64)))
         if times.dtype.kind == "i" and moments.dtype.kind == "f":
             moments = _to_int64(np.ceil(moments))  # a whole t is below m where t < ceil(m)
         elif times.dtype.kind == "f" and moments.dtype.kind == "i":

@@ -8,9 +8,11 @@ from numbers import Real
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tabemb.data.histories import Events, is_list
 from tabemb.data.times import varying_parts
+from tabemb.data.values import are_numbers, stray_of
 from tabemb.data.vocabulary import kind_of
 from tabemb.hints import similar
 
@@ -172,11 +174,13 @@ def infer_schema(
     TypeError
         A column of structs.
     """
-    events = _events_by_column(frame)
+    events = _events_by_column(frame, roles)
     checked = _check_roles(frame, events, roles or {})
     used_histories = [name for name in events if checked.get(name) != "ignored"]
     schema = _schema_of(frame, {**checked, **dict.fromkeys(used_histories, "history")}, TIME_PARTS)
     field_roles = {name: role for name, role in checked.items() if role != "history"}
+    for name in used_histories:
+        _check_no_lists(events[name], field_roles, name)
     schema.histories = {
         name: _schema_of(events[name], field_roles, EVENT_TIME_PARTS) for name in used_histories
     }
@@ -196,7 +200,7 @@ def roles_of(frame: pa.Table, roles: Mapping[str | int, str] | None = None) -> d
     TypeError
         A column of structs.
     """
-    return _all_roles(frame, _check_roles(frame, _events_by_column(frame), roles or {}))
+    return _all_roles(frame, _check_roles(frame, _events_by_column(frame, roles), roles or {}))
 
 
 def infer_role(column: pa.Field) -> str:
@@ -208,6 +212,7 @@ def infer_role(column: pa.Field) -> str:
         A column of structs.
     """
     dtype = column.type
+    _check_no_stray(column)
     if is_list(dtype):
         return "history"
     if pa.types.is_nested(dtype):
@@ -216,13 +221,23 @@ def infer_role(column: pa.Field) -> str:
             f"events. Spread its values over columns, or leave it out with roles={{{column.name!r}: "
             "'ignored'}."
         )
-    if pa.types.is_dictionary(dtype):
+    if pa.types.is_dictionary(dtype) and not are_numbers(column):
         return "categorical"
     kind = kind_of(column)
     if kind == "time":
         return "datetime"
-    is_number = kind in ("integer", "float", None) or _is_quantity(dtype)
+    is_number = kind in ("integer", "float") or are_numbers(column) or _is_quantity(dtype)
     return "number" if is_number else "categorical"
+
+
+def _check_no_stray(column: pa.Field) -> None:
+    """Raise where one value does not belong to the others: a failed conversion is not a category."""
+    stray = stray_of(column)
+    if stray:
+        raise ValueError(
+            f"Column {column.name!r} holds {stray}; make its values all of one kind, or set "
+            f"roles={{{column.name!r}: 'categorical'}}."
+        )
 
 
 def _is_quantity(dtype: pa.DataType) -> bool:
@@ -241,13 +256,39 @@ def check_column(frame: pa.Table, name: str, owner: str) -> None:
         raise ValueError(f"{owner} lacks column {name!r}{near(name, frame.schema.names)}.")
 
 
-def _events_by_column(frame: pa.Table) -> dict[str, pa.Table]:
-    """Return the events of all rows as a frame, for each column of lists."""
-    return {f.name: Events.of(frame[f.name], f.name).frame for f in frame.schema if is_list(f.type)}
+def _events_by_column(
+    frame: pa.Table, roles: Mapping[str | int, str] | None = None
+) -> dict[str, pa.Table]:
+    """Return the events of all rows as a frame, for each column of lists.
+
+    A column without any value has no events, and the fields that the given roles name.
+    """
+    events = {f.name: Events.of(frame[f.name], f.name).frame for f in frame.schema if is_list(f.type)}
+    for i, column in enumerate(frame.schema):
+        fields = [key for key in roles or {} if str(key).startswith(f"{column.name}.")]
+        role = (roles or {}).get(column.name, (roles or {}).get(i))
+        if pa.types.is_null(column.type) and (fields or role == "history"):
+            events[column.name] = pa.table({str(key): pa.nulls(0) for key in fields or [column.name]})
+    return events
 
 
 def _all_roles(frame: pa.Table, roles: Mapping[str, str]) -> dict[str, str]:
+    for column in frame.schema:
+        if roles.get(column.name) in ("datetime", "history"):
+            _check_no_stray(column)
     return {f.name: roles.get(f.name) or infer_role(f) for f in frame.schema}
+
+
+def _check_no_lists(events: pa.Table, roles: Mapping[str, str], name: str) -> None:
+    """Raise where an event has a list in a field, or is one."""
+    for column in events.schema:
+        if is_list(column.type) and roles.get(column.name) != "ignored":
+            first = pc.index(pc.is_valid(events[column.name]), True).as_py()
+            raise ValueError(
+                f"Column {column.name!r} holds lists inside the lists of column {name!r}, such as "
+                f"{events[column.name][first].as_py()!r:.60}; an event must hold one value in each "
+                f"field. Flatten them, or leave them out with roles={{{column.name!r}: 'ignored'}}."
+            )
 
 
 def _schema_of(frame: pa.Table, roles: Mapping[str, str], time_parts: Sequence[str]) -> Schema:

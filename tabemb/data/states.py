@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -9,7 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from tabemb.data.keys import key_of, value_of
 from tabemb.data.times import TimeAxis
+
+_PLAIN = {str, int, float, bool, bytes, dt.date, dt.datetime}
+"""Types of values that Arrow has and gives back as they were."""
 
 
 class Codebook:
@@ -27,14 +32,24 @@ class Codebook:
     def code_of(self) -> dict[Any, int]:
         """The code of each value."""
         # a copy that was saved or pickled holds only the values, in the order of their codes
-        values = self.__dict__.get("values", pa.nulls(0))
-        return {value: code for code, value in enumerate(values.to_pylist())}
+        values = self.__dict__.get("values", pa.nulls(0)).to_pylist()
+        if self.__dict__.get("are_keys"):
+            values = [None if key is None else value_of(key, key) for key in values]
+        return {value: code for code, value in enumerate(values)}
 
     def __len__(self) -> int:
         return len(self.code_of)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"values": pa.array(list(self.code_of))}
+        values = list(self.code_of)
+        types = set(map(type, values)) - {type(None)}
+        try:
+            if len(types) <= 1 and types <= _PLAIN:
+                return {"values": pa.array(values)}
+        except (OverflowError, UnicodeEncodeError):
+            pass
+        keys = [None if value is None else key_of(value, "entity") for value in values]
+        return {"values": pa.array(keys, pa.string()), "are_keys": True}
 
     def add(self, values: Iterable[Any]) -> None:
         """Give a code to each value that has none."""
@@ -62,9 +77,13 @@ class Past(NamedTuple):
     counts: np.ndarray
     moments: np.ndarray
 
+    def take(self, rows: np.ndarray) -> Past:
+        """Return the past of these keys, by their positions."""
+        return Past(*(values[rows] for values in self))
+
     def since(self, axis: TimeAxis, moments: np.ndarray) -> np.ndarray:
         """Return the time from the last events to these moments, in days if they are times; or NaN."""
-        return np.where(self.counts > 0, axis.span(moments - self.moments), np.nan)
+        return np.where(self.counts > 0, axis.span(moments, self.moments), np.nan)
 
 
 class EntityStates:

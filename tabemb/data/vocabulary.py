@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping
-from typing import Any
+from decimal import Decimal
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabemb.data.frames import OBJECT, key_of
+from tabemb.data.keys import key_of, value_of
+from tabemb.data.values import is_keys, python_values
 
 UNKNOWN = 0
 """Code of a category that is not in the vocabulary: never seen, or too rare to have a code."""
@@ -30,8 +34,8 @@ class Vocabulary:
     Parameters
     ----------
     kind : str
-        "text", "integer", "float", "boolean", "time", "binary" or "object" (text keys of other Python
-        values).
+        "text", "integer", "float", "boolean", "time", "binary", "object" (keys of other Python values)
+        or "nothing": no value was there, so any value is unknown.
     categories : pyarrow.Array of length n_categories
         Unique values, sorted.
     counts : ndarray of shape (n_categories + 2,)
@@ -95,15 +99,41 @@ class Vocabulary:
     def codes(self, column: pa.ChunkedArray, field: pa.Field) -> np.ndarray:
         """Return the code of each cell, int64 of shape (n_rows,).
 
+        Among values of the kind of ``fit``, a value of another kind is unknown.
+
         Raises
         ------
         ValueError
-            The column holds values of another kind (say text, where there were whole numbers in
+            All values of the column are of another kind (say text, where there were whole numbers in
             ``fit``).
         """
         if not len(column):
             return np.zeros(0, np.int64)
+        if self.kind == "nothing":
+            missing = column.is_null(nan_is_null=True).to_numpy()
+            return np.where(missing, MISSING, UNKNOWN).astype(np.int64)
+        if is_keys(field) and self.kind != "object":
+            return self._codes_among_strays(_encode(column), field)
         return self._look_up(*_dictionary(column, field, self.kind, field.name))
+
+    def _codes_among_strays(self, keys: pa.DictionaryArray, field: pa.Field) -> np.ndarray:
+        """Return the code of each cell of a column of several kinds."""
+        values = python_values(keys.dictionary, field)
+        belong = [isinstance(value, _KINDS[self.kind].python) for value in values]
+        if not any(belong):
+            raise _another_kind(field.name, self.kind, "other")
+        codes = [self._code_of(value) if fits else UNKNOWN for value, fits in zip(values, belong)]
+        indices = keys.indices.cast(pa.int64()).fill_null(-1).to_numpy()
+        codes_by_cell: np.ndarray = np.array([*codes, MISSING], dtype=np.int64)[indices]
+        return codes_by_cell
+
+    def _code_of(self, value: Any) -> int:
+        """Return the code of a Python value of this kind."""
+        try:
+            position: Any = self._searcher().get_loc(_KINDS[self.kind].read(value))
+            return int(position) + N_SPECIAL
+        except (KeyError, ValueError, OverflowError):  # ValueError: a time that pandas cannot hold
+            return UNKNOWN
 
     def codes_of(self, other: Vocabulary) -> np.ndarray:
         """Return the code here of each code of another vocabulary of this kind, int64 (len(other),)."""
@@ -136,19 +166,29 @@ class Vocabulary:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_index": None}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.kind == "object":  # equal values had several keys in tabemb 0.2.0
+            old = self.categories.to_pylist()
+            new = [key if (value := value_of(key)) is None else key_of(value, "") for key in old]
+            self.categories = pa.array(new if len(set(new)) == len(new) else old, pa.large_string())
+
     def labels(self) -> pd.Index:
-        """Return the categories as a pandas Index, in the order of their codes."""
-        return _index(self.categories)
+        """Return the categories as the user gave them, in the order of their codes."""
+        if self.kind != "object":
+            return _index(self.categories)
+        values = [value_of(key, key) for key in self.categories.to_pylist()]
+        return pd.Index(values, dtype=object, tupleize_cols=False)
 
 
 def kind_of(field: pa.Field) -> str | None:
     """Return the kind of a column's values; None when every value is missing."""
-    if (field.metadata or {}).get(b"tabemb") == OBJECT[b"tabemb"]:
+    if is_keys(field):
         return "object"
     dtype = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    for kind, (belongs, _) in _KINDS.items():
-        if belongs(dtype):
-            return kind
+    for name, kind in _KINDS.items():
+        if kind.includes(dtype):
+            return name
     return None if pa.types.is_null(dtype) else "object"
 
 
@@ -165,15 +205,36 @@ def _is_binary(dtype: pa.DataType) -> bool:
     return bool(pa.types.is_binary(dtype) or pa.types.is_large_binary(dtype))
 
 
-_KINDS: dict[str, tuple[Callable[[pa.DataType], bool], pa.DataType]] = {
-    # kind: (whether an Arrow type belongs to it, the Arrow type of the categories)
-    "text": (_is_text, pa.large_string()),
-    "boolean": (pa.types.is_boolean, pa.bool_()),
-    "integer": (pa.types.is_integer, pa.int64()),
-    "float": (pa.types.is_floating, pa.float64()),
-    "time": (_is_time, pa.timestamp("us")),
-    "binary": (_is_binary, pa.large_binary()),
-    "object": (lambda dtype: False, pa.large_string()),
+def _moment(value: Any) -> pd.Timestamp:
+    time = pd.Timestamp(value)
+    return time if time.tz is None else time.tz_convert(None)
+
+
+def _whole(value: Any) -> int:
+    if value != int(value):
+        raise KeyError(value)
+    return int(value)
+
+
+class _Kind(NamedTuple):
+    """A kind of values."""
+
+    includes: Callable[[pa.DataType], bool]  # whether an Arrow type is of this kind
+    dtype: pa.DataType  # of the categories
+    python: tuple[type, ...] = ()  # types of Python values of this kind
+    read: Callable[[Any], Any] = lambda value: value  # from such a value to a category
+
+
+_NUMBER = (Real, Decimal)
+_KINDS = {
+    "text": _Kind(_is_text, pa.large_string(), (str,)),
+    "boolean": _Kind(pa.types.is_boolean, pa.bool_(), _NUMBER, {0: False, 1: True}.__getitem__),
+    "integer": _Kind(pa.types.is_integer, pa.int64(), _NUMBER, _whole),
+    "float": _Kind(pa.types.is_floating, pa.float64(), _NUMBER, float),
+    "time": _Kind(_is_time, pa.timestamp("us"), (dt.date,), _moment),
+    "binary": _Kind(_is_binary, pa.large_binary(), (bytes,)),
+    "object": _Kind(lambda dtype: False, pa.large_string()),
+    "nothing": _Kind(lambda dtype: False, pa.large_string()),
 }
 _READS_AS = {
     # kind of a vocabulary: other kinds of column that it can read
@@ -190,7 +251,7 @@ def _common_kind(columns: dict[str, tuple[pa.ChunkedArray, pa.Field]]) -> str:
     if len(set(kinds.values())) > 1:
         listed = ", ".join(f"{name!r} holds {kind}" for name, kind in kinds.items())
         raise ValueError(f"Columns that share a table must hold values of one kind; {listed}.")
-    return next((kind for kind in kinds.values() if kind), "text")
+    return next((kind for kind in kinds.values() if kind), "nothing")
 
 
 def _narrow(kind: str, column: pa.ChunkedArray) -> str:
@@ -224,9 +285,14 @@ def _dictionary(
     column: pa.ChunkedArray, field: pa.Field, kind: str, name: str
 ) -> tuple[np.ndarray, pa.Array]:
     """Return the index of each cell into the distinct values (-1: missing), and these values."""
+    column_kind = "nested" if pa.types.is_nested(column.type) else kind_of(field)
+    if column_kind is None:
+        return np.full(len(column), -1), pa.array([], _KINDS[kind].dtype)
+    if column_kind not in (kind, *_READS_AS.get(kind, ())):
+        raise _another_kind(name, kind, column_kind)
     array = _encode(column)
     indices = array.indices.cast(pa.int64()).fill_null(-1).to_numpy()
-    values = _as_kind(array.dictionary, kind_of(field), kind, name)
+    values = _as_kind(array.dictionary, column_kind, kind, name)
     if values.null_count or pa.types.is_floating(values.type):  # NaN
         missing = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
         position = np.append(np.where(missing, -1, np.cumsum(~missing) - 1), -1)
@@ -249,20 +315,13 @@ def _encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
     return array
 
 
-def _as_kind(values: pa.Array, column_kind: str | None, kind: str, name: str) -> pa.Array:
+def _as_kind(values: pa.Array, column_kind: str, kind: str, name: str) -> pa.Array:
     """Return distinct values in the Arrow type of a vocabulary's kind.
 
     Values that cannot be categories of this kind, such as 1.5 among integers, may have another type:
     they match none.
     """
-    dtype = _KINDS[kind][1]
-    if column_kind is None:
-        return values.cast(dtype)
-    if column_kind != kind and column_kind not in _READS_AS.get(kind, ()):
-        raise ValueError(
-            f"Column {name!r} held {kind} values when it was fitted and holds {column_kind} values now; "
-            "convert it to the kind that it had."
-        )
+    dtype = _KINDS[kind].dtype
     if kind == "object":
         are_keys = column_kind == "object" and _is_text(values.type)
         return pa.array(values.to_pylist() if are_keys else _python_keys(values, name), dtype)
@@ -272,7 +331,16 @@ def _as_kind(values: pa.Array, column_kind: str | None, kind: str, name: str) ->
         return values.cast(pa.float64(), safe=False)
     if pa.types.is_timestamp(values.type) and values.type.tz is not None:
         return values.cast(pa.timestamp("us", "UTC"), safe=False).cast(dtype)
-    return values.cast(dtype, safe=kind != "time")
+    values = values.cast(dtype, safe=kind != "time")
+    # -0.0 equals 0.0, but Arrow has them as two values
+    return pc.add(values, 0.0) if kind == "float" else values
+
+
+def _another_kind(name: str, kind: str, now: str) -> ValueError:
+    return ValueError(
+        f"Column {name!r} held {kind} values when it was fitted and holds {now} values now; "
+        "convert it to the kind that it had."
+    )
 
 
 def _python_keys(values: pa.Array, name: str) -> list[str | None]:

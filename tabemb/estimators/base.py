@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
+from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
 from tabemb.fitting.fitted import Fitted, FittedParts
+from tabemb.fitting.memory import memory_needed
 from tabemb.fitting.networks import spaces_of
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.settings import (
@@ -39,10 +41,11 @@ from tabemb.network.backbone import BACKBONES
 from tabemb.network.history import HISTORY_ENCODERS, POOLINGS
 from tabemb.network.model import Network, Output
 from tabemb.network.numbers import NUMBER_ENCODINGS
+from tabemb.network.randomness import Random, drawing_from
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import Target
 from tabemb.training.loop import Budget, LearningCurve, train
-from tabemb.training.threads import seeded, threads
+from tabemb.training.threads import threads
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -131,6 +134,7 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
         y : array-like of shape (n_rows,) or (n_rows, n_targets)
         sample_weight : array-like of shape (n_rows,), optional
             A row of weight two counts as two rows; a row of weight zero is left out.
+            Weights that sum to less than two are scaled to a mean of one.
         eval_X, eval_y : like X and y, optional
             Validation rows, which choose the best epoch in the place of a part of X.
 
@@ -143,16 +147,20 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
         ------
         ValueError
             A parameter, column, target or weight breaks its rule; the message names it.
+        MemoryError
+            Memory ran out, in this process or on the device.
         """
         refuse_unknown(self, "fit", unknown)
         budget = Budget(self.max_time)
         check_parameters(self, self.rules)
         columns, rows, validation = self._check_rows(X, y, sample_weight, eval_X, eval_y)
         recipe = self._recipe(rows)
-        with seeded(recipe.seed, recipe.settings.torch_device), threads(self.n_jobs):
+        memory = memory_needed(len(rows), recipe.settings.batch_size, self.device)
+        with memory, drawing_from(Random(recipe.seed)), threads(self.n_jobs):
             prepared = recipe.prepare(rows)
             holdout = recipe.hold_out(prepared, validation)
             encoder = recipe.fit_encoder(holdout.rows)
+            note_doubts(rows.frame, self.roles, self.tables, recipe.source.keys)
             batch = recipe.encode(encoder, holdout.rows)
             effects, out_of_fold = recipe.fit_effects(batch, holdout)
             fitted = recipe.build(encoder, effects, len(batch))
@@ -236,12 +244,18 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
         """Return the members' average output for rows of the user, (n, 1, n_outputs)."""
         return self._outputs(X, lambda output: self.target_.average(output.outputs))
 
+    def _predictions(self, X: Any) -> Any:
+        """Return the target's predictions for rows of the user; torch computes these too."""
+        with threads(self.n_jobs):
+            outputs = self._raw_outputs(X)
+            return self.target_.predict(outputs)
+
     def _outputs(self, X: Any, part: Callable[[Output], Tensor]) -> Tensor:
         """Return a part of the network's output for rows of the user."""
         fitted = self._fitted
         frame = align_columns(self, X)
-        inputs = fitted.source.encode_new(fitted.encoder, frame)
         with threads(self.n_jobs):
+            inputs = fitted.source.encode_new(fitted.encoder, frame)
             return fitted.outputs_of(inputs, part)
 
     def transform(self, X: Any) -> Any:
@@ -256,8 +270,9 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
         ndarray of shape (n_rows, hidden[-1]), float32
             Or the container that ``set_output`` asks for.
         """
-        hidden = self._outputs(X, lambda output: output.hidden.mean(1))
-        return hidden.float().numpy(force=True)
+        with threads(self.n_jobs):
+            hidden = self._outputs(X, lambda output: output.hidden.mean(1))
+            return hidden.float().numpy(force=True)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns of :meth:`transform`: the estimator's name and a number."""
@@ -269,7 +284,8 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
     def spaces_(self) -> dict[str, EmbeddingSpace]:
         """The vectors of each table by category."""
         check_is_fitted(self)
-        return spaces_of(self.encoder_, self.network_)
+        with threads(self.n_jobs):
+            return spaces_of(self.encoder_, self.network_)
 
     def plot_learning_curve(self, ax: Axes | None = None) -> Axes:
         """Draw the learning curve.

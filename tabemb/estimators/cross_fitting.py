@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import clone
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold, check_cv
+from sklearn.utils.metadata_routing import get_routing_for_object
 
 from tabemb.data.encoding import Encoder
+from tabemb.data.notes import note_doubts
 from tabemb.data.pairs import PairCodes, choose_pairs, tried_rows
-from tabemb.data.schema import Table
+from tabemb.data.schema import Table, roles_of
 from tabemb.data.shrinkage import shrunken_means
 from tabemb.data.vocabulary import Vocabulary
 from tabemb.estimators.alignment import TableVectors, aligned, by_agreement, vectors_of
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import Rows
+from tabemb.labels import distinct, names_of, readable
 from tabemb.network.tables import table_dim
 from tabemb.targets import class_target
 
 START = 0.01
 """Standard deviation of the start vectors of the encoder's tables: what stays of a start is noise."""
+LEAST_TIME = 1e-3
+"""Seconds of the last folds when the time is spent: one step of training."""
 LEAST_UNIT = 1e-9
 """A smaller standard deviation is a rounding error."""
 
@@ -35,30 +42,60 @@ class Fold(NamedTuple):
     held_out: np.ndarray
 
 
-def make_folds(cv: Any, n_repeats: int, y: np.ndarray, is_continuous: bool, seed: int) -> list[Fold]:
+def make_folds(
+    cv: Any,
+    n_repeats: int,
+    y: np.ndarray,
+    is_continuous: bool,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> list[Fold]:
     """Return the folds that ``cv`` describes.
 
     Raises
     ------
     ValueError
-        A row is never held out, or y has a single class outside a fold.
+        A row is never held out, y has a single class outside a fold, or ``cv`` and ``groups`` do not go
+        together.
     """
     single_class_target = not is_continuous and y.ndim == 1
+    readable_y = y if is_continuous else readable(y)
     if isinstance(cv, int | np.integer):
-        stratify = single_class_target and np.unique(y, return_counts=True)[1].min() >= cv
+        stratify = single_class_target and np.bincount(distinct(y)[1]).min() >= cv
         repeated = RepeatedStratifiedKFold if stratify else RepeatedKFold
         cv = repeated(n_splits=int(cv), n_repeats=n_repeats, random_state=seed)
-    folds = [Fold(*split) for split in check_cv(cv).split(np.zeros((len(y), 1)), y)]
+    splitter = check_cv(cv)
+    _check_groups(splitter, groups)
+    folds = [Fold(*split) for split in splitter.split(np.zeros((len(y), 1)), readable_y, groups)]
     times = times_held_out(folds, len(y))
     if not times.all():
         raise ValueError(f"cv must hold out each row at least once; row {int(times.argmin())} never is.")
     for k, fold in enumerate(folds):
-        classes = np.unique(y[fold.train]).tolist() if single_class_target else []
+        classes = distinct(y[fold.train])[0].tolist() if single_class_target else []
         if len(classes) == 1:
             raise ValueError(
                 f"y holds only one class, {classes[0]!r}, outside fold {k} of cv; take fewer folds."
             )
     return folds
+
+
+def reads_groups(cv: Any) -> bool:
+    """Return whether a splitter of scikit-learn needs groups."""
+    return bool(get_routing_for_object(cv).consumes("split", ["groups"]))
+
+
+def _check_groups(splitter: Any, groups: np.ndarray | None) -> None:
+    if not hasattr(splitter, "get_metadata_routing"):
+        return  # a splitter of the user, which knows itself whether it needs groups
+    if reads_groups(splitter) and groups is None:
+        raise ValueError(
+            f"cv={splitter!r:.60} needs groups; pass groups=... to fit and fit_transform, through a "
+            "pipeline with sklearn.set_config(enable_metadata_routing=True)."
+        )
+    if groups is not None and not reads_groups(splitter):
+        raise ValueError(
+            f"groups goes with a cv that reads it, such as GroupKFold(); got cv={splitter!r:.60}."
+        )
 
 
 def times_held_out(folds: Sequence[Fold], n_rows: int) -> np.ndarray:
@@ -98,7 +135,7 @@ def fit_vectors(
     Parameters
     ----------
     estimator : EmbeddingClassifier or EmbeddingRegressor
-        Cloned for each fold.
+        Cloned for each fold. Its ``max_time`` is that of all folds together.
     rows : Rows
     folds : sequence of Fold
     encoder : Encoder
@@ -108,9 +145,15 @@ def fit_vectors(
         Folds that are fitted at the same time.
     """
     vocabularies = encoder.vocabularies_
-    estimator.set_params(tables=_tables(estimator, encoder))
-    fitted = Parallel(n_jobs)(
-        delayed(_fit_fold)(estimator, rows.take(np.asarray(fold.train)), vocabularies) for fold in folds
+    note_doubts(rows.frame, estimator.roles, estimator.tables, stacklevel=5)
+    # the networks of the folds read each column as all rows do, and draw no further note
+    roles = dict(roles_of(rows.frame, estimator.roles)) | dict(estimator.roles or {})
+    estimator.set_params(tables=_tables(estimator, encoder), roles=roles)
+    n_rounds = [-(-n_left // effective_n_jobs(n_jobs)) for n_left in range(len(folds), 0, -1)]
+    end = None if estimator.max_time is None else time.time() + estimator.max_time
+    fitted = Parallel(n_jobs, prefer="processes" if _has_temporary_folder() else "threads")(
+        delayed(_fit_fold)(estimator, rows.take(np.asarray(fold.train)), vocabularies, end, n)
+        for fold, n in zip(folds, n_rounds)
     )
     vectors, agreement = {}, {}
     for name in vocabularies:
@@ -126,10 +169,26 @@ def fit_vectors(
     )
 
 
+def _has_temporary_folder() -> bool:
+    """Whether there is a folder by which joblib can hand arrays to processes."""
+    try:
+        return bool(tempfile.gettempdir())
+    except FileNotFoundError:
+        return False
+
+
 def _fit_fold(
-    estimator: Any, rows: Rows, vocabularies: Mapping[str, Vocabulary]
+    estimator: Any,
+    rows: Rows,
+    vocabularies: Mapping[str, Vocabulary],
+    end: float | None,
+    n_rounds: int,
 ) -> dict[str, TableVectors]:
-    fitted = clone(estimator).fit(rows.frame, rows.y, sample_weight=rows.weights)
+    """Fit one fold, in an equal share of the time until ``end`` for each of the rounds that are left."""
+    fitted = clone(estimator)
+    if end is not None:
+        fitted.set_params(max_time=max(end - time.time(), LEAST_TIME) / n_rounds)
+    fitted.fit(rows.frame, rows.y, sample_weight=rows.weights)
     return vectors_of(fitted, vocabularies)
 
 
@@ -268,4 +327,4 @@ def _responses(rows: Rows, is_continuous: bool) -> tuple[np.ndarray, list[str]]:
         return responses, ["effect"]
     if rows.y.ndim > 1 or labels is None or len(labels) != n_responses:
         labels = range(n_responses)
-    return responses, [f"effect_{label}" for label in labels]
+    return responses, [f"effect_{name}" for name in names_of(labels)]

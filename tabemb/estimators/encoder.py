@@ -11,7 +11,6 @@ import pyarrow as pa
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils import check_consistent_length, check_random_state
-from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from tabemb.data.encoding import Encoder, to_floats
@@ -28,27 +27,23 @@ from tabemb.estimators.cross_fitting import (
     fit_vectors,
     make_folds,
     no_effects,
+    reads_groups,
     times_held_out,
     values_by_fold,
 )
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
-from tabemb.fitting.checks import (
-    Columns,
-    Rows,
-    align_columns,
-    check_target,
-    check_weights,
-    frame_tags,
-)
+from tabemb.fitting.checks import Columns, Rows, align_columns, check_groups, check_target, frame_tags
 from tabemb.fitting.networks import space_of
 from tabemb.fitting.settings import N_JOBS, Rule, check_parameters, one_of, real, whole
+from tabemb.fitting.target_values import is_quantity
+from tabemb.fitting.weights import check_weights
 from tabemb.hints import NamesMisspelt, refuse_unknown
+from tabemb.names import safe_names
 from tabemb.spaces.space import EmbeddingSpace
+from tabemb.training.threads import threads
 
 VECTORS = {"effects": False, "biases": False}
 """Settings of the networks: all that they learn of a category must stand in its vector."""
-MOST_CLASSES = 100
-"""Whole numbers with more distinct values may be classes or a quantity: the user must say which."""
 
 
 class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
@@ -79,7 +74,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         New columns of a category: its vector (``{column}_0``, ...), its effect, which is the mean
         target of its rows, shrunken towards the mean of all the more the fewer they are
         (``{column}_effect``; one for each of three classes or more), or both. No network is trained
-        for "prediction".
+        for "prediction". Characters that boosted trees refuse in a name become underscores.
     n_pairs : int, default=36
         Largest number of pairs of columns that have an effect (``{column}*{column}_effect``), with the
         kinds that have effects: the pairs that add most to the effects of their two columns. 0: none.
@@ -101,7 +96,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
     estimator : EmbeddingClassifier or EmbeddingRegressor, optional
         The network, with its settings, such as roles, shared tables, ``dim``; None: one of
         ``preset="fast"``. Its ``effects`` and ``biases`` are turned off, so that all that it learns of a
-        category is in the vector.
+        category is in the vector. Its ``max_time`` is that of all folds together.
     n_jobs : int, optional
         Folds that are fitted at the same time.
     random_state : int, RandomState or None, default=None
@@ -184,7 +179,9 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
     ) -> None:
         store(self, locals())
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, **unknown: Never) -> Self:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, **unknown: Never
+    ) -> Self:
         """Fit the vectors and effects of the categories.
 
         A refused or interrupted call leaves the encoder as it was.
@@ -194,21 +191,26 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         X : frame or array-like of shape (n_rows, n_columns)
         y : array-like of shape (n_rows,) or (n_rows, n_targets)
         sample_weight : array-like of shape (n_rows,), optional
+        groups : array-like of shape (n_rows,), optional
+            Groups that a ``cv`` such as `GroupKFold` holds out as a whole. A pipeline passes them on
+            with ``sklearn.set_config(enable_metadata_routing=True)``.
 
         Returns
         -------
         self
         """
         refuse_unknown(self, "fit", unknown)
-        self._fit(X, y, sample_weight)
+        self._fit(X, y, sample_weight, groups)
         return self
 
-    def fit_transform(self, X: Any, y: Any, sample_weight: Any = None, **unknown: Never) -> Any:
+    def fit_transform(
+        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, **unknown: Never
+    ) -> Any:
         """Fit, and replace the categories of each row by values that were fitted without the row.
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight, groups
             As in `fit`.
 
         Returns
@@ -217,7 +219,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
             Columns as `get_feature_names_out` names them.
         """
         refuse_unknown(self, "fit_transform", unknown)
-        codes, folds, by_fold = self._fit(X, y, sample_weight)
+        codes, folds, by_fold = self._fit(X, y, sample_weight, groups)
         features = np.zeros((len(codes), len(self._new_names)), np.float32)
         for fold, by_code in zip(folds, by_fold):
             features[fold.held_out] += _read(by_code, codes[fold.held_out])
@@ -256,10 +258,9 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         ends = np.cumsum([by_code.shape[1] for by_code in self.by_code_])
         parts = np.split(self._features(X), ends, axis=1)
-        columns = zip(self.columns_, self._vocabularies, self.by_code_, parts)
-        return pd.DataFrame(
-            {name: _nearest(vocabulary, by_code, part) for name, vocabulary, by_code, part in columns}
-        )
+        nearest = map(_nearest, self._vocabularies, self.by_code_, parts)
+        with threads(None):  # scikit-learn computes distances in parallel
+            return pd.DataFrame(dict(zip(self.columns_, nearest)))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns of `transform`: those of X that stay, then the new ones."""
@@ -283,7 +284,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         return [(self.columns_[a], self.columns_[b]) for a, b in self.pair_codes_.pairs]
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any
+        self, X: Any, y: Any, sample_weight: Any, groups: Any
     ) -> tuple[np.ndarray, list[Fold], list[list[np.ndarray]]]:
         """Fit, and return the rows' codes, the folds, and the new values of each code by fold."""
         check_parameters(self, self.rules)
@@ -294,7 +295,8 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         net = self._net(frame, is_continuous, seed)
         encoder = self._fit_vocabularies(net, rows)
         codes = encoder.transform(frame).codes
-        folds = make_folds(self.cv, self.n_repeats, rows.y, is_continuous, seed)
+        groups = check_groups(groups, len(rows))
+        folds = make_folds(self.cv, self.n_repeats, rows.y, is_continuous, seed, groups)
         vectors = self._fit_vectors(net, rows, folds, encoder, codes)
         effects = self._fit_effects(rows, is_continuous, folds, encoder, codes, seed)
         by_fold = values_by_fold(vectors, effects, encoder.schema.table_names, self.min_agreement)
@@ -329,16 +331,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
             return isinstance(self.estimator, EmbeddingRegressor)
         if self.target_type != "auto":
             return self.target_type == "continuous"
-        values = check_target(y, "y", numeric=False)
-        kind: str = type_of_target(values, input_name="y")
-        is_whole = kind == "multiclass" and values.dtype.kind in "iuf"
-        n_distinct = len(np.unique(values)) if is_whole else 0
-        if n_distinct > MOST_CLASSES:
-            raise ValueError(
-                f"y holds {n_distinct} different whole numbers; if they are classes, pass "
-                "target_type='classes', and if they are a quantity, target_type='continuous'."
-            )
-        return kind.startswith("continuous")
+        return is_quantity(check_target(y, "y", numeric=False))
 
     def _net(
         self, frame: pa.Table, is_continuous: bool, seed: int
@@ -371,6 +364,8 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         schema = infer_schema(rows.frame, net.roles, net.tables)
         is_encoded = (lambda name: True) if isinstance(self.columns, str) else self.columns.__contains__
         features = [f for f in schema.categorical if f.part is None and is_encoded(f.name)]
+        if not features:
+            raise ValueError("X has no column to encode; name some in columns, or give them roles.")
         roles = dict.fromkeys((f.name for f in features), "categorical")
         tables = {name: schema.tables[name] for name in dict.fromkeys(schema.tables_of(features))}
         encoder = Encoder(Schema(roles, features, tables=tables), n_bins=2, min_count=net.min_count)
@@ -415,8 +410,6 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"X has a column {min(taken)!r}, which is the name of a new one; rename it."
             )
-
-    # Columns
 
     @property
     def _vocabularies(self) -> list[Vocabulary]:
@@ -468,6 +461,13 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
                 raise ValueError(f"X lacks column {name!r}{near(name, frame.schema.names)}.")
         return np.column_stack([to_floats(frame[name], name) for name in self._new_names])
 
+    def get_metadata_routing(self) -> Any:
+        """Return the request for metadata, which has the groups that ``cv`` reads."""
+        request = super().get_metadata_routing()
+        if reads_groups(self.cv) and request.fit.requests["groups"] is None:
+            request.fit.add_request(param="groups", alias=True)
+        return request
+
     def __sklearn_tags__(self) -> Any:
         return frame_tags(super().__sklearn_tags__())
 
@@ -480,11 +480,11 @@ def _new_names(
 ) -> list[str]:
     """Return the names of the new columns: effects, then axes, of each column and pair."""
     pairs = [f"{columns[a]}*{columns[b]}" for a, b in pair_codes.pairs]
-    return [
+    return safe_names(
         f"{name}_{end}"
         for name, values in zip([*columns, *pairs], by_code)
         for end in [*effect_names, *range(values.shape[1] - len(effect_names))]
-    ]
+    )
 
 
 def _read(by_code: list[np.ndarray], codes: np.ndarray) -> np.ndarray:

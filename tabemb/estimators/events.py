@@ -14,8 +14,10 @@ from tabemb.estimators.base import RowEstimator, store
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import align_columns, check_rows
 from tabemb.fitting.event_source import EventSource
-from tabemb.fitting.settings import FLAG, Rule
+from tabemb.fitting.settings import FLAG, Rule, one_of
 from tabemb.training.threads import threads
+
+RULES: Mapping[str, Rule] = {"encounters": FLAG, "ties": one_of(("hidden", "order"))}
 
 
 class EventEstimator(RowEstimator):
@@ -25,6 +27,7 @@ class EventEstimator(RowEstimator):
     time: str
     outcome_fields: Sequence[str]
     encounters: bool
+    ties: str
 
     source_: EventSource
 
@@ -38,6 +41,7 @@ class EventEstimator(RowEstimator):
             count_encounters=self.encounters,
             roles=self.roles,
             numeric_target=self._numeric_target,
+            hide_ties=self.ties == "hidden",
         )
 
     def update(self, X: Any, y: Any) -> Self:
@@ -66,19 +70,20 @@ class EventEstimator(RowEstimator):
         -------
         self
         """
-        self.source_.forget(self._fitted.network)
+        with threads(self.n_jobs):
+            self.source_.forget(self._fitted.network)
         return self
 
     def _replayed(self, X: Any, y: Any) -> Any:
         """Return predictions for all events, each from those before it, in the order of X."""
         fitted = self._fitted
         frame, y = self._check_events(X, y)
-        events, _, order = self.source_.after_kept(frame, y, fitted.target)
-        inputs = self.source_.encode_sequences(fitted.encoder, events)
         with threads(self.n_jobs):
+            events, _, order = self.source_.after_kept(frame, y, fitted.target)
+            inputs = self.source_.encode_sequences(fitted.encoder, events)
             outputs = fitted.outputs_of(inputs, lambda output: self.target_.average(output.outputs))
-        back = torch.from_numpy(np.argsort(order)).to(outputs.device)
-        return self.target_.predict(outputs[back])
+            back = torch.from_numpy(np.argsort(order)).to(outputs.device)
+            return self.target_.predict(outputs[back])
 
     def _check_events(self, X: Any, y: Any) -> tuple[pa.Table, np.ndarray]:
         """Return events of the user as Arrow, and their targets."""
@@ -103,8 +108,7 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
     entity : str
         Column of X that names the entity of each event.
     time : str
-        Column of X with the time of each event: timestamps, dates or numbers. Events at one time follow
-        one another as they stand in X.
+        Column of X with the time of each event: timestamps, dates or numbers.
     outcome_fields : sequence of str, default=()
         Columns of X that are known only after the event: later events of the entity see them, the event
         itself does not, and ``predict`` does not need them. Columns of lists are read of the present
@@ -113,6 +117,10 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
         Whether the entity's earlier encounters with the same category are inputs, for each categorical
         column: their number, the time since the last and, unless y has three classes or more, the mean
         and the last of their targets.
+    ties : {"hidden", "order"}, default="hidden"
+        What an event sees of the events of its entity at the same time. "hidden": nothing, as in
+        `HistoryJoiner`. "order": those that stand before it in X, with their outcomes and targets. Later
+        calls see all that `fit` or `update` has read in any case.
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
         seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
@@ -226,7 +234,7 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
     (1, 2)
     """
 
-    rules: ClassVar[Mapping[str, Rule]] = {**EmbeddingClassifier.rules, "encounters": FLAG}
+    rules: ClassVar[Mapping[str, Rule]] = {**EmbeddingClassifier.rules, **RULES}
 
     def __init__(
         self,
@@ -235,6 +243,7 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
         time: str,
         outcome_fields: Sequence[str] = (),
         encounters: bool = True,
+        ties: str = "hidden",
         preset: str = "default",
         roles: Mapping[str | int, str] | None = None,
         tables: Mapping[str, Table] | None = None,
@@ -288,7 +297,7 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
         Returns
         -------
         ndarray of shape (n_events, n_classes)
-            The same as `predict_proba` and `update` would give, event by event.
+            The same as `predict_proba` and `update` would give, time by time.
         """
         return self._replayed(X, y)
 
@@ -303,8 +312,7 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
     entity : str
         Column of X that names the entity of each event.
     time : str
-        Column of X with the time of each event: timestamps, dates or numbers. Events at one time follow
-        one another as they stand in X.
+        Column of X with the time of each event: timestamps, dates or numbers.
     outcome_fields : sequence of str, default=()
         Columns of X that are known only after the event: later events of the entity see them, the event
         itself does not, and ``predict`` does not need them. Columns of lists are read of the present
@@ -313,6 +321,10 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         Whether the entity's earlier encounters with the same category are inputs, for each categorical
         column: their number, the time since the last and, unless y has three classes or more, the mean
         and the last of their targets.
+    ties : {"hidden", "order"}, default="hidden"
+        What an event sees of the events of its entity at the same time. "hidden": nothing, as in
+        `HistoryJoiner`. "order": those that stand before it in X, with their outcomes and targets. Later
+        calls see all that `fit` or `update` has read in any case.
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
         seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
@@ -419,7 +431,7 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         With an int, two fits on one thread give the same model bit for bit.
     """
 
-    rules: ClassVar[Mapping[str, Rule]] = {**EmbeddingRegressor.rules, "encounters": FLAG}
+    rules: ClassVar[Mapping[str, Rule]] = {**EmbeddingRegressor.rules, **RULES}
 
     def __init__(
         self,
@@ -428,6 +440,7 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         time: str,
         outcome_fields: Sequence[str] = (),
         encounters: bool = True,
+        ties: str = "hidden",
         preset: str = "default",
         roles: Mapping[str | int, str] | None = None,
         tables: Mapping[str, Table] | None = None,
@@ -482,6 +495,6 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         Returns
         -------
         ndarray of shape (n_events,) or (n_events, n_targets)
-            The same as `predict` and `update` would give, event by event.
+            The same as `predict` and `update` would give, time by time.
         """
         return self._replayed(X, y)

@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from tabemb.data.schema import Table
 from tabemb.estimators.base import RowEstimator, store
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.settings import Rule, one_of, real
+from tabemb.fitting.weights import with_class_weight
+from tabemb.labels import side_by_side
 from tabemb.targets import NUMBER_TARGETS, QuantileTarget, Target, class_target
 
 
@@ -22,8 +23,9 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
     """Classifier that learns a vector for every category and reads it with a small ensemble of networks.
 
     Binary, multiclass, several class targets at once (y of shape (n_rows, n_targets)) and multilabel (a
-    0/1 matrix). Entity embeddings follow Guo & Berkhahn (2016), the piecewise-linear numbers Gorishniy
-    et al. (2022), the ensemble of members that share weights TabM (Gorishniy et al. 2025).
+    matrix of 0 and 1 alone). Labels may be of any type that can be hashed. Entity embeddings follow Guo
+    & Berkhahn (2016), the piecewise-linear numbers Gorishniy et al. (2022), the ensemble of members that
+    share weights TabM (Gorishniy et al. 2025).
 
     Parameters
     ----------
@@ -221,21 +223,10 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
     def _reweighted(self, rows: Rows) -> Rows:
         if self.class_weight is None:
             return rows
-        self._check_class_weight(rows.y)
-        class_weights = compute_sample_weight(self.class_weight, rows.y)
-        weights = class_weights * (1.0 if rows.weights is None else rows.weights)
-        return replace(rows, weights=weights).with_weight()
-
-    def _check_class_weight(self, y: np.ndarray) -> None:
         if not isinstance(self.class_weight, Mapping):
-            return one_of(("balanced",)).check("class_weight", self.class_weight)
-        for label, weight in self.class_weight.items():
-            if not np.isfinite(weight) or weight < 0:
-                raise ValueError(
-                    f"class_weight must be finite and not negative; class {label!r} has {weight!r}."
-                )
-            if not (y == label).any():
-                raise ValueError(f"class_weight names class {label!r}, which y does not hold.")
+            one_of(("balanced",)).check("class_weight", self.class_weight)
+        weights = with_class_weight(self.class_weight, rows.y, rows.weights)
+        return replace(rows, weights=weights).with_weight()
 
     def predict_proba(self, X: Any) -> Any:
         """Return the probability of each class.
@@ -250,8 +241,7 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
             Multilabel: (n_rows, n_labels), the probability of each label. Several targets: a list of
             arrays.
         """
-        outputs = self._raw_outputs(X)
-        return self.target_.predict(outputs)
+        return self._predictions(X)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class.
@@ -263,13 +253,15 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
         Returns
         -------
         ndarray of shape (n_rows,) or (n_rows, n_targets)
+            Labels of y, as they were given; objects where several targets have labels of several types.
         """
         probability = self.predict_proba(X)
         classes = self.classes_
         if isinstance(probability, list):
-            return np.stack([c[p.argmax(1)] for c, p in zip(classes, probability)], axis=1)
+            return side_by_side([c[p.argmax(1)] for c, p in zip(classes, probability)])
         if isinstance(classes, list):
-            return np.asarray(probability >= 0.5, dtype=int)
+            is_one = (probability >= 0.5).astype(int).T
+            return side_by_side([c[column] for c, column in zip(classes, is_one)])
         return np.asarray(classes[probability.argmax(1)])
 
     def __sklearn_tags__(self) -> Any:
@@ -496,5 +488,4 @@ class EmbeddingRegressor(RegressorMixin, RowEstimator):
         -------
         ndarray of shape (n_rows,) or (n_rows, n_targets)
         """
-        outputs = self._raw_outputs(X)
-        return np.asarray(self.target_.predict(outputs))
+        return np.asarray(self._predictions(X))

@@ -21,17 +21,19 @@ from tabemb.data.histories import is_list
 from tabemb.data.schema import Table, infer_schema
 from tabemb.estimators.base import RowEstimator, store
 from tabemb.fitting.checks import Columns, align_columns
+from tabemb.fitting.memory import memory_needed
 from tabemb.fitting.networks import NetworkSettings, build_reader, spaces_of
 from tabemb.fitting.settings import Rule, check_parameters, real, show_progress, torch_device, whole
 from tabemb.fitting.sources import encoded
 from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.network.inputs import Ragged, RowInputs
 from tabemb.network.model import Reader
+from tabemb.network.randomness import Building, Random, drawing_from
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.training.batches import Batches, equal_sizes, pieces_of
 from tabemb.training.loop import Budget, LearningCurve, Training, train
 from tabemb.training.optimizers import Optimizer
-from tabemb.training.threads import seeded, threads
+from tabemb.training.threads import threads
 
 PIECE = 256
 """Rows encoded at a time."""
@@ -205,7 +207,8 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
         schema = infer_schema(_lists(frame), self.roles, self.tables)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         device = torch_device(self.device)
-        with seeded(seed, device), threads(self.n_jobs):
+        memory = memory_needed(frame.num_rows, self.batch_size, self.device)
+        with memory, drawing_from(Random(seed)), threads(self.n_jobs):
             encoder = Encoder(schema, self.n_bins, self.min_count, self.max_events).fit(frame)
             inputs = encoded(encoder, frame).to(device)
             network = self._build(encoder, frame.num_rows)
@@ -215,7 +218,8 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
         return self
 
     def _build(self, encoder: Encoder, n_rows: int) -> Reader:
-        reader = build_reader(encoder, NetworkSettings.of(self), n_rows)
+        with Building():
+            reader = build_reader(encoder, NetworkSettings.of(self), n_rows)
         return reader.to(torch_device(self.device))
 
     def _new_network(self) -> Reader:
@@ -256,11 +260,11 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
             Zeros for a row without events. ``dim`` is ``d_history`` for each column of lists.
         """
         check_is_fitted(self)
-        inputs = encoded(self.encoder_, align_columns(self, X)).to(torch_device(self.device))
         with threads(self.n_jobs):
+            inputs = encoded(self.encoder_, align_columns(self, X)).to(torch_device(self.device))
             pieces = pieces_of(inputs, equal_sizes(len(inputs), PIECE))
             vectors = torch.cat([self.network_(piece) for piece in pieces])
-        return vectors.numpy(force=True)
+            return vectors.numpy(force=True)
 
     @property
     def _n_features_out(self) -> int:
@@ -270,7 +274,8 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
     def spaces_(self) -> dict[str, EmbeddingSpace]:
         """The vectors of each table by category."""
         check_is_fitted(self)
-        return spaces_of(self.encoder_, self.network_)
+        with threads(self.n_jobs):
+            return spaces_of(self.encoder_, self.network_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "learning_curve_")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +14,10 @@ import pyarrow as pa
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_consistent_length
 
-from tabemb.data.frames import feature_names, is_frame, to_arrow, to_vector
+from tabemb.data.frames import feature_names, is_frame, to_arrow
+from tabemb.fitting.target_values import target_values
+from tabemb.fitting.weights import check_weights
+from tabemb.labels import as_objects, is_label, natural, readable, side_by_side
 
 
 @dataclass(frozen=True)
@@ -70,52 +75,71 @@ def check_rows(
 
 
 def check_target(y: Any, name: str, numeric: bool) -> np.ndarray:
-    """Return the target as numpy, float64 if ``numeric``.
+    """Return the target as numpy, float64 if ``numeric``, else labels as the user gave them.
 
     Raises
     ------
     ValueError
-        None, missing or infinite values, text where numbers are needed, more than two dimensions.
+        None, missing, masked or infinite values, text where numbers are needed, more than two
+        dimensions.
     """
     if y is None:
         raise ValueError(f"This estimator requires y to be passed, but the target {name} is None.")
     if isinstance(y, str):
         raise ValueError(f"{name} must hold the target values, not the name of a column; got {y!r}.")
-    values = to_vector(y)
+    values = target_values(y, name)
     if values.ndim not in (1, 2):
         raise ValueError(
             f"{name} should be a 1d array or a 2d array of several targets; got shape {values.shape}."
         )
-    if values.dtype.kind in "cmM":
+    if values.dtype.kind == "c" or (numeric and values.dtype.kind in "mM"):
         kind = "Complex data" if values.dtype.kind == "c" else "Times (convert them to numbers first)"
         raise ValueError(f"{kind} not supported in {name}.")
     _check_complete(values, name)
-    return _as_floats(values, name) if numeric else _as_labels(values)
+    return _as_floats(values, name) if numeric else _as_labels(values, name)
 
 
 def _check_complete(values: np.ndarray, name: str) -> None:
-    if values.dtype.kind == "f":
-        bad = ~np.isfinite(values)
-    elif values.dtype == object:
-        bad = pd.isna(values)
-    else:
-        return
+    bad = pd.isna(values) | _is_infinite(values)
     if bad.any():
-        row = int(np.argwhere(bad)[0][0])
+        place = tuple(np.argwhere(bad)[0])
         raise ValueError(
             f"{name} must not hold missing or infinite values (NaN, inf); found {int(bad.sum())}, the "
-            f"first in row {row}. Leave such rows out before fit."
+            f"first in row {place[0]}, {values[place]!s}; leave such rows out before fit."
         )
+
+
+def _is_infinite(values: np.ndarray) -> np.ndarray:
+    if values.dtype != object:
+        return np.isinf(values) if values.dtype.kind == "f" else np.zeros(values.shape, dtype=bool)
+    numbers = (float, np.floating, Decimal)
+    flat = (isinstance(value, numbers) and abs(value) == math.inf for value in values.flat)
+    return np.fromiter(flat, dtype=bool, count=values.size).reshape(values.shape)
 
 
 def _as_floats(values: np.ndarray, name: str) -> np.ndarray:
     try:
-        return values.astype(np.float64)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{name} must hold numbers for a regressor; {error}.") from error
+        with np.errstate(over="ignore"):  # what overflows is found below
+            floats = values.astype(np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        objects = values.astype(object)
+        place = next(place for place in np.ndindex(values.shape) if not _is_number(objects[place]))
+        raise ValueError(
+            f"{name} must hold numbers for a regressor; row {place[0]} holds {objects[place]!r:.60}."
+        ) from error
+    _check_complete(floats, name)
+    return floats
 
 
-def _as_labels(values: np.ndarray) -> np.ndarray:
+def _is_number(value: Any) -> bool:
+    try:
+        as_objects([value]).astype(np.float64)
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
+
+
+def _as_labels(values: np.ndarray, name: str) -> np.ndarray:
     if values.ndim == 2 and values.shape[1] == 1:
         warnings.warn(
             "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
@@ -124,41 +148,32 @@ def _as_labels(values: np.ndarray) -> np.ndarray:
             stacklevel=5,
         )
         values = values[:, 0]
-    whole = (bool, int, np.bool_, np.integer)
-    if values.dtype == object and all(isinstance(value, whole) for value in values.flat):
-        return np.array(values.tolist())  # nullable integers and booleans of pandas
-    return values
+    if values.dtype != object:
+        return values
+    for place in np.ndindex(values.shape):
+        if not is_label(values[place]):
+            raise ValueError(
+                f"{name} must hold labels that can be hashed; row {place[0]} holds "
+                f"{values[place]!r:.60}."
+            )
+    return natural(values) if values.ndim == 1 else side_by_side([natural(c) for c in values.T])
 
 
-def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
-    """Return the weights as float64 of shape (n_rows,), or None.
+def check_groups(groups: Any, n_rows: int) -> np.ndarray | None:
+    """Return the group of each row, (n_rows,), or None.
 
     Raises
     ------
     ValueError
-        A wrong shape, a negative, missing or infinite weight, no weight above zero.
+        A wrong shape, or a missing group.
     """
-    if sample_weight is None:
+    if groups is None:
         return None
-    try:
-        weights = np.asarray(to_vector(sample_weight), dtype=np.float64)
-    except (ValueError, TypeError):
-        raise ValueError(
-            f"sample_weight must hold numbers, one a row; got {sample_weight!r:.60}."
-        ) from None
-    if weights.ndim == 0:
-        weights = np.full(n_rows, float(weights))
-    if weights.shape != (n_rows,):
-        raise ValueError(
-            f"sample_weight must have the shape ({n_rows},), one a row; got {weights.shape}."
-        )
-    bad = ~np.isfinite(weights) | (weights < 0)
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise ValueError(f"sample_weight must be finite and not negative; row {row} has {weights[row]}.")
-    if not weights.any():
-        raise ValueError("sample_weight is zero in every row; at least one weight must be above zero.")
-    return weights
+    values = target_values(groups, "groups")
+    if values.shape != (n_rows,):
+        raise ValueError(f"groups must have the shape ({n_rows},), one a row; got {values.shape}.")
+    _check_complete(values, "groups")
+    return readable(_as_labels(values, "groups"))
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,18 @@ import torch
 from torch import Tensor
 
 from tabemb.data.encoding import Encoder
-from tabemb.data.encounters import Coded, Encounters
+from tabemb.data.encounters import Coded, Encounters, run_starts
 from tabemb.data.histories import as_structs
 from tabemb.data.schema import Schema, Table, check_column, infer_role, infer_schema
 from tabemb.data.states import EntityStates, Past
 from tabemb.data.times import TimeAxis
+from tabemb.data.values import hashable_values
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.networks import D_CLASS
 from tabemb.fitting.sources import RowSource, encoded
+from tabemb.fitting.target_values import in_arrow
 from tabemb.fitting.training_rows import TrainingRows
+from tabemb.labels import codes_of
 from tabemb.network.inputs import Batch, Kept, Prefixes, Ragged, RowInputs
 from tabemb.network.model import Network, TabularNetwork
 from tabemb.targets import ClassTarget, Target
@@ -52,8 +55,11 @@ class EventSource(RowSource):
     roles : mapping, optional
         Roles of columns that the user gave.
     numeric_target : bool
+    hide_ties : bool, default=False
+        Whether events of an entity at one time do not see each other.
     """
 
+    hide_ties = False  # in files that tabemb 0.2 saved
     smallest_batch, largest_batch = 64, 1024  # events: a few sequences, not a few rows
     refit_divisor = 8  # a recurrent net soon overfits sequences that it has read before
     n_precise = 0
@@ -68,10 +74,16 @@ class EventSource(RowSource):
         count_encounters: bool,
         roles: Mapping[str | int, str] | None,
         numeric_target: bool,
+        hide_ties: bool = False,
     ) -> None:
         self.entity, self.time, self.outcome_fields = entity, time, list(outcome_fields)
         self.count_encounters, self.numeric_target = count_encounters, numeric_target
-        self.roles = dict(roles or {})
+        self.roles, self.hide_ties = dict(roles or {}), hide_ties
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of the entity and the time."""
+        return self.entity, self.time
 
     # From the log to rows
 
@@ -85,7 +97,7 @@ class EventSource(RowSource):
             self.target_names = [f"answer_{i}" for i in range(rows.y.shape[1])]
         fields = self._encounter_fields(rows.frame) if self.count_encounters else []
         mean = self._counted(rows.y, target).mean(axis=0)
-        self.encounters = Encounters(self.entity, fields, self.time_axis, mean)
+        self.encounters = Encounters(self.entity, fields, self.time_axis, mean, self.hide_ties)
         self.states = EntityStates(d_state=0)  # no entity has a state yet
         return replace(rows, frame=self._with_earlier(rows.frame, rows.y, target))
 
@@ -103,7 +115,7 @@ class EventSource(RowSource):
     def _encounter_fields(self, frame: pa.Table) -> list[str]:
         """Return the categorical columns that are known before the target."""
         special = {self.entity, self.time, *self.outcome_fields}
-        fields = [field for field in frame.schema if field.name not in special]
+        fields = [f for f in frame.schema if f.name not in special and not pa.types.is_null(f.type)]
         role_of = {field.name: self.roles.get(field.name) or infer_role(field) for field in fields}
         return [name for name, role in role_of.items() if role == "categorical"]
 
@@ -111,8 +123,8 @@ class EventSource(RowSource):
         """Return targets whose sums mean something, (n, n_counted): numbers, or one of two classes."""
         if not isinstance(target, ClassTarget):
             return target.responses(y)
-        counted = target.classes_[1:] if target.n_outputs == 2 else []
-        return np.array([y == label for label in counted], dtype=np.float64).reshape(-1, len(y)).T
+        is_second: np.ndarray = codes_of(target.classes_, y)[:, None] == 1
+        return is_second.astype(np.float64)[:, : int(target.n_outputs == 2)]
 
     def _order(self, frame: pa.Table) -> np.ndarray:
         """Return the order by entity and time; events at one time stay as they are."""
@@ -124,28 +136,41 @@ class EventSource(RowSource):
 
     def groups(self, frame: pa.Table) -> np.ndarray:
         """Return a code of each event's entity: whole entities are held out."""
-        return Coded.of(self._entities(frame)).codes
+        self._check_entities(frame)
+        return Coded.of(frame, self.entity).codes
 
-    def _entities(self, frame: pa.Table) -> pa.ChunkedArray:
+    def _check_entities(self, frame: pa.Table) -> None:
         column = frame[self.entity]
         if column.null_count:
             row = column.is_null().to_pylist().index(True)
             raise ValueError(
                 f"Column {self.entity!r} must name an entity in every row; it is missing in row {row}."
             )
-        return column
+
+    def _entities(self, frame: pa.Table, rows: np.ndarray | None = None) -> list[Any]:
+        """Return the entity of each row, or of some rows."""
+        self._check_entities(frame)
+        column = frame[self.entity] if rows is None else frame[self.entity].take(pa.array(rows))
+        return hashable_values(column, frame.schema.field(self.entity))
 
     def _heads(self, frame: pa.Table) -> np.ndarray:
         """Return the first row of each entity in sorted events."""
         return np.flatnonzero(np.diff(self.groups(frame), prepend=-1))
 
     def _gaps(self, frame: pa.Table) -> np.ndarray:
-        """Return the days since the event before, or since the kept state, of sorted events."""
+        """Return the days since the event that is seen last, or the kept state, of sorted events."""
         moments, heads = self.moments(frame), self._heads(frame)
         gaps = np.diff(self.time_axis.span(moments), prepend=np.nan)
-        past = self.states.read(_keys(frame[self.entity], heads))
+        past = self.states.read(self._entities(frame, heads))
         gaps[heads] = past.since(self.time_axis, moments[heads])
-        return gaps
+        seen: np.ndarray = gaps[self._firsts(frame)]
+        return seen
+
+    def _firsts(self, frame: pa.Table) -> np.ndarray:
+        """Return for each sorted event itself, or the first one of its time where ties are hidden."""
+        if not self.hide_ties:
+            return np.arange(frame.num_rows)
+        return run_starts(self.groups(frame), self.moments(frame))
 
     def _before_target(
         self, frame: pa.Table, gaps: np.ndarray, encounters: dict[str, np.ndarray]
@@ -176,8 +201,10 @@ class EventSource(RowSource):
         fields = frame.drop_columns(keys).append_column("gap", pa.array(gaps))
         flat = [field.name for field in fields.schema if not pa.types.is_nested(field.type)]
         fields = fields.select(flat)
-        for name, column in zip(self.target_names, y.reshape(len(y), -1).T):
-            fields = fields.append_column(name, pa.array(column))
+        is_list = isinstance(target.classes_, list)
+        classes = target.classes_ if is_list else [target.classes_] * len(self.target_names)
+        for name, column, labels in zip(self.target_names, y.reshape(len(y), -1).T, classes):
+            fields = fields.append_column(name, pa.array(in_arrow(column, labels)))
         offsets = pa.array(np.arange(frame.num_rows + 1))
         earlier = pa.LargeListArray.from_arrays(offsets, as_structs(fields))
         return known.append_column(EARLIER, earlier)
@@ -221,12 +248,15 @@ class EventSource(RowSource):
         events = inputs.histories[-1]
         assert isinstance(events, Ragged)
         offsets = torch.from_numpy(np.append(self._heads(frame), frame.num_rows))
-        return inputs.with_history(Prefixes(Ragged(offsets, events.codes, events.numbers)))
+        ties = torch.from_numpy(np.arange(frame.num_rows) - self._firsts(frame))
+        rows = Ragged(offsets, events.codes, events.numbers)
+        return inputs.with_history(Prefixes(rows, ties=ties if ties.any() else None))
 
     def encode_new(self, encoder: Encoder, frame: pa.Table) -> RowInputs:
         """Return events that each go on from the kept state of their entity."""
         self.check_columns(frame)
-        past, moments = self.states.read(self._entities(frame).to_pylist()), self.moments(frame)
+        past = self.states.read(self._entities(frame))
+        moments = self.time_axis.read(frame[self.time], self.time, any_size=True)
         self._check_times(frame, past, moments)
         gaps = past.since(self.time_axis, moments)
         known = self._before_target(frame, gaps, self.encounters.known(frame, moments))
@@ -238,9 +268,9 @@ class EventSource(RowSource):
         inputs = self.encode(encoder, frame)
         sequences = inputs.histories[-1]
         assert isinstance(sequences, Prefixes)
-        past = self.states.read(_keys(frame[self.entity], self._heads(frame)))
+        past = self.states.read(self._entities(frame, self._heads(frame)))
         states, counts = torch.from_numpy(past.states), torch.from_numpy(past.counts)
-        return inputs.with_history(Prefixes(sequences.events, states, counts))
+        return inputs.with_history(Prefixes(sequences.events, states, counts, sequences.ties))
 
     def batches(
         self,
@@ -298,7 +328,7 @@ class EventSource(RowSource):
     ) -> tuple[pa.Table, np.ndarray, np.ndarray]:
         """Return new events, sorted and joined to the kept states, with targets and their order."""
         self.check_columns(frame, self.outcome_fields)
-        past = self.states.read(self._entities(frame).to_pylist())
+        past = self.states.read(self._entities(frame))
         self._check_times(frame, past, self.moments(frame))
         order = self._order(frame)
         frame = frame.take(pa.array(order))
@@ -316,7 +346,7 @@ class EventSource(RowSource):
         moments, heads = self.moments(frame), self._heads(frame)
         last = np.append(heads[1:], len(moments)) - 1
         past = Past(np.concatenate(after), sequences.n_after.numpy(force=True), moments[last])
-        self.states.write(_keys(frame[self.entity], heads), past)
+        self.states.write(self._entities(frame, heads), past)
         self.encounters.before(frame, moments, self._counted(y, target), keep=True)
 
     def _check_times(self, frame: pa.Table, past: Past, moments: np.ndarray) -> None:
@@ -328,11 +358,6 @@ class EventSource(RowSource):
                 f"Column {self.time!r} holds {time} in row {row}, but a later event of {entity!r} was "
                 "read before; pass events in the order of their times."
             )
-
-
-def _keys(entities: pa.ChunkedArray, rows: np.ndarray) -> list[Any]:
-    keys: list[Any] = entities.take(pa.array(rows)).to_pylist()
-    return keys
 
 
 def _with_inside(table: Table, inside: set[str]) -> Table:

@@ -15,6 +15,7 @@ from tabemb.fitting.settings import RowSettings
 from tabemb.fitting.sources import RowSource
 from tabemb.network.inputs import Batch, RowInputs
 from tabemb.network.model import Network, Output, in_double_precision
+from tabemb.network.randomness import Building
 from tabemb.targets import Target
 from tabemb.training.batches import pieces_of
 
@@ -45,14 +46,15 @@ class FittedParts:
     hidden: tuple[int, ...]
 
     def new_network(self, n_rows: int) -> Network:
-        """Return an untrained network for these parts, from torch's random state."""
+        """Return an untrained network for these parts, from the generator of the fit."""
         settings = NetworkSettings.of(
             self.settings,
             hidden=self.hidden,
             has_sequences=self.source.has_sequences,
             target_field=self.source.target_field,
         )
-        network = build_networks(self.encoder, self.effects, self.target, settings, n_rows)
+        with Building():
+            network = build_networks(self.encoder, self.effects, self.target, settings, n_rows)
         return network.to(self.settings.torch_device)
 
 

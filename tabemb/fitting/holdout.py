@@ -9,6 +9,7 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedS
 
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.settings import RowSettings
+from tabemb.labels import distinct, readable
 
 MIN_ROWS = 100
 """Rows from which ``early_stopping="auto"`` holds some out: fewer are too few to choose an epoch by."""
@@ -69,12 +70,12 @@ def hold_out(
         return Holdout(rows, validation)
     splitter = _splitter(rows.y, settings, groups, stratify, seed)
     if settings.early_stopping is True and len(rows) >= 2:
-        train, rest = next(splitter.split(np.zeros(len(rows)), rows.y, groups))
+        train, rest = next(splitter.split(np.zeros(len(rows)), readable(rows.y), groups))
         return Holdout(rows.take(np.sort(train)), rows.take(np.sort(rest)))
     is_auto = settings.early_stopping == "auto" and settings.max_epochs == "auto"
     has_several_groups = groups is None or len(np.unique(groups)) > 1
     if is_auto and has_several_groups and len(rows) >= MIN_ROWS:
-        train, _ = next(splitter.split(np.zeros(len(rows)), rows.y, groups))
+        train, _ = next(splitter.split(np.zeros(len(rows)), readable(rows.y), groups))
         return Holdout(rows, train=train)
     return Holdout(rows)
 
@@ -86,7 +87,7 @@ def _splitter(
     if groups is not None:
         return GroupShuffleSplit(1, test_size=share, random_state=seed)
     if stratify and y.ndim == 1:
-        counts = np.unique(y, return_counts=True)[1]
+        counts = np.bincount(distinct(y)[1])
         if counts.min() >= 2 and share * len(y) >= len(counts):  # each class has rows for both sides
             return StratifiedShuffleSplit(1, test_size=share, random_state=seed)
     return ShuffleSplit(1, test_size=share, random_state=seed)

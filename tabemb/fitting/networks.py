@@ -15,6 +15,7 @@ from tabemb.data.encoding import Encoder, Inputs
 from tabemb.data.schema import Table
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.fitting.pretrained import check_vectors, given_vectors, match_vectors
+from tabemb.fitting.target_values import in_arrow
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.dropout import CellDropout, base_rate, hiding_rates
 from tabemb.network.history import HISTORY_ENCODERS, HistoryNetwork, SequenceNetwork
@@ -110,7 +111,13 @@ def build_reader(encoder: Encoder, settings: NetworkSettings, n_rows: int) -> Re
 def _specs(
     encoder: Encoder, effects: Effects | None, settings: NetworkSettings, n_rows: int
 ) -> list[TableSpec]:
-    return [_table_spec(name, encoder, effects, settings, n_rows) for name in encoder.schema.tables]
+    columns: dict[str, list[int]] = {name: [] for name in encoder.schema.tables}
+    for i, name in enumerate(encoder.schema.table_names):
+        columns[name].append(i)
+    return [
+        _table_spec(name, encoder, settings, n_rows, _relative_strength(columns[name], effects))
+        for name in encoder.schema.tables
+    ]
 
 
 def _start(specs: list[TableSpec], table_of: list[int]) -> Tables:
@@ -172,7 +179,7 @@ def _tied(encoder: Encoder, tables: Tables, field: str, classes: np.ndarray) -> 
     names = [feature.name for feature in events.schema.categorical]
     table = _tables_read(encoder, events)[names.index(field)]
     vocabulary = encoder.vocabularies_[list(encoder.schema.tables)[table]]
-    places = vocabulary.labels().get_indexer(pd.Index(classes))
+    places = vocabulary.labels().get_indexer(pd.Index(in_arrow(classes, classes)))
     codes = torch.from_numpy(np.where(places < 0, UNKNOWN, places + N_SPECIAL))
     return TiedClasses(tables, table, codes)
 
@@ -230,7 +237,7 @@ def _rates(vocabulary: Vocabulary, rate: float) -> np.ndarray:
 
 
 def _table_spec(
-    name: str, encoder: Encoder, effects: Effects | None, settings: NetworkSettings, n_rows: int
+    name: str, encoder: Encoder, settings: NetworkSettings, n_rows: int, strength: float
 ) -> TableSpec:
     table, vocabulary = encoder.schema.tables[name], encoder.vocabularies_[name]
     given = (
@@ -240,7 +247,7 @@ def _table_spec(
     return TableSpec(
         n_rows=len(vocabulary),
         dim=dim,
-        prior=_prior(vocabulary, settings, table, n_rows) * _relative_strength(name, encoder, effects),
+        prior=_prior(vocabulary, settings, table, n_rows) * strength,
         init=table.init,
         max_norm=table.max_norm,
         norm_type=table.norm_type,
@@ -260,13 +267,12 @@ def _prior(vocabulary: Vocabulary, settings: NetworkSettings, table: Table, n_ro
     return np.asarray(strength / np.maximum(counts, 1))
 
 
-def _relative_strength(name: str, encoder: Encoder, effects: Effects | None) -> float:
-    """Return the factor on a table's prior: above one where its columns are noisier than typical.
+def _relative_strength(columns: list[int], effects: Effects | None) -> float:
+    """Return the factor on the prior of these columns' table: above one where they are noisy.
 
     The root takes the middle between no factor and the full one, as vectors hold more than these
     effects.
     """
-    columns = [i for i, table in enumerate(encoder.schema.table_names) if table == name]
     if effects is None or not columns:
         return 1.0
     strengths = np.minimum(effects.input_strength_[columns], MOST_STRENGTH)

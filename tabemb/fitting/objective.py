@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tabemb.network.inputs import Batch
 from tabemb.network.model import TabularNetwork
+from tabemb.network.randomness import generator
 from tabemb.targets import Target
 
 
@@ -24,7 +25,7 @@ class Objective:
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the mean loss of the members on a batch, with the prior: a scalar."""
-        y, sample = batch.y, self.target.sample(batch.y)
+        y, sample = batch.y, self.target.sample(batch.y, generator(batch.device))
         classes = None if sample is None else sample.classes
         with torch.autocast(batch.device.type, torch.bfloat16, enabled=self.in_bfloat16):
             output = self.network(batch.inputs, classes)

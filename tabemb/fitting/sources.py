@@ -43,6 +43,11 @@ class RowSource:
     target_field: str | None = None
     has_sequences = False
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Columns that say to whom a row belongs and when it is."""
+        return ()
+
     def prepare(self, rows: Rows, target: Target) -> Rows:
         """Return the training rows as a network reads them."""
         return rows

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tabemb.network.randomness import generator
+
 UNKNOWN, MISSING = 0, 1
 """Codes as in data/vocabulary.py, which networks do not import: they are built from plain numbers."""
 N_HIDDEN = 100
@@ -66,14 +68,20 @@ class CellDropout(nn.Module):
         if not self.training:
             return codes, numbers, effects
         rates = self.rates[codes + self.starts]  # (n, n_categorical)
-        draw = torch.rand_like(rates)
-        hidden_numbers = torch.rand_like(numbers) < self.number_rates
+        draw = _draw(rates)
+        hidden_numbers = _draw(numbers) < self.number_rates
         hidden_cells = torch.cat([draw < rates, hidden_numbers], dim=1).float()
         hidden = hidden_cells @ self.reads.T  # hidden cells of each effect, (n, n_terms)
         codes = torch.where(draw < rates, UNKNOWN, codes)
         codes = torch.where(draw < rates * self.missing_share, MISSING, codes)
         numbers = numbers.masked_fill(hidden_numbers, torch.nan)
         return codes, numbers, effects * (hidden == 0).unsqueeze(-1)
+
+
+def _draw(like: Tensor) -> Tensor:
+    """Draw numbers from 0 to 1, in the shape and the precision of a tensor."""
+    draws = torch.empty_like(like)
+    return draws.uniform_(generator=generator(like.device))
 
 
 def base_rate(rate: float, n_rows: int) -> float:
@@ -116,6 +124,7 @@ class Dropout(nn.Module):
         if not self.training or not self.n_dropped:
             return x
         n_words = -(-x.numel() // 8)
-        words = torch.empty(n_words, dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        words = torch.empty(n_words, dtype=torch.int64, device=x.device)
+        words.random_(-(2**63), None, generator=generator(x.device))
         kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.n_dropped
         return x * (kept.to(x.dtype) * (256 / max(256 - self.n_dropped, 1)))

@@ -302,6 +302,8 @@ class SequenceNetwork(HistoryNetwork):
             states = vectors.new_zeros(len(history.events), self.encoder.d_state)
         before, after = self.encoder.advance(vectors, history.events, states)
         n_before = history.counts[history.events.rows] + history.events.positions
+        if history.ties is not None:
+            before, n_before = before[history.seen], n_before[history.seen]
         return torch.cat([before, _log_count(n_before, before)], dim=1), after, penalty
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -10,6 +11,8 @@ from typing import Protocol, Self
 
 import torch
 from torch import Tensor
+
+from tabemb.network.randomness import generator
 
 
 class Rowwise(Protocol):
@@ -95,15 +98,22 @@ class Ragged:
     def random_slices(self) -> Ragged:
         """Return a random slice of each history: a third of its events or more, one at least."""
         shortest = torch.ceil(self.lengths / 3)
-        lengths = shortest + torch.floor(torch.rand_like(shortest) * (self.lengths - shortest + 1))
-        before = torch.floor(torch.rand_like(shortest) * (self.lengths - lengths + 1))
+        lengths = shortest + torch.floor(self._draw() * (self.lengths - shortest + 1))
+        before = torch.floor(self._draw() * (self.lengths - lengths + 1))
         return self._sliced(self.offsets[:-1] + before.long(), lengths.long())
+
+    def events_of(self, rows: Tensor) -> Tensor:
+        """Return the positions of the events of these rows, laid end to end."""
+        return _ranges(self.offsets[:-1][rows], self.lengths[rows])
+
+    def _draw(self) -> Tensor:
+        """Draw a number from 0 to 1 for each row."""
+        return torch.rand(len(self), device=self.device, generator=generator(self.device))
 
     def _sliced(self, starts: Tensor, lengths: Tensor) -> Ragged:
         """Return one row for each start, with the events from there on."""
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        shift = torch.repeat_interleave(starts - offsets[:-1], lengths)
-        events = torch.arange(len(shift), device=shift.device) + shift
+        events = _ranges(starts, lengths)
         return Ragged(offsets, self.codes.index_select(0, events), self.numbers.index_select(0, events))
 
     def split(self, sizes: Sequence[int]) -> list[Ragged]:
@@ -164,12 +174,19 @@ class Prefixes:
         The state before the first event of each sequence; None stands for zeros.
     counts : Tensor of shape (n_sequences,), optional
         Number of events that each of these states has read; None stands for zeros.
+    ties : Tensor of shape (n_rows,), optional
+        Number of rows just before each row that it does not see either, as they are of the same time;
+        None stands for zeros.
     """
 
     def __init__(
-        self, events: Ragged, states: Tensor | None = None, counts: Tensor | None = None
+        self,
+        events: Ragged,
+        states: Tensor | None = None,
+        counts: Tensor | None = None,
+        ties: Tensor | None = None,
     ) -> None:
-        self.events, self.states = events, states
+        self.events, self.states, self.ties = events, states, ties
         self.counts = torch.zeros_like(events.lengths) if counts is None else counts
 
     def __len__(self) -> int:
@@ -196,7 +213,8 @@ class Prefixes:
 
     def _sequences(self, sequences: Tensor) -> Prefixes:
         states = None if self.states is None else self.states[sequences]
-        return Prefixes(self.events.take(sequences), states, self.counts[sequences])
+        ties = None if self.ties is None else self.ties[self.events.events_of(sequences)]
+        return Prefixes(self.events.take(sequences), states, self.counts[sequences], ties)
 
     def split(self, sizes: Sequence[int]) -> list[Prefixes]:
         stops = torch.tensor([0, *sizes], device=self.device).cumsum(0)
@@ -205,32 +223,71 @@ class Prefixes:
 
     def _between(self, start: int, stop: int) -> Prefixes:
         states = None if self.states is None else self.states[start:stop]
-        return Prefixes(self.events.between(start, stop), states, self.counts[start:stop])
+        rows = slice(int(self.events.offsets[start]), int(self.events.offsets[stop]))
+        ties = None if self.ties is None else self.ties[rows]
+        return Prefixes(self.events.between(start, stop), states, self.counts[start:stop], ties)
+
+    @property
+    def seen(self) -> Tensor:
+        """The row whose events before it each row sees: itself, or the first of its time, (n_rows,)."""
+        rows = torch.arange(len(self), device=self.device)
+        return rows if self.ties is None else rows - self.ties
 
     def cut(self, longest: int) -> Prefixes:
-        """Return the same rows in sequences of ``longest`` events at most.
+        """Return the same rows in sequences of ``longest`` events at most, or of one time.
 
         A longer sequence goes on in the next one, from a state of zeros until one is set.
         """
-        n_parts = -(-self.events.lengths // longest)
-        nth = torch.arange(int(n_parts.sum()), device=self.device)
-        nth = nth - (n_parts.cumsum(0) - n_parts).repeat_interleave(n_parts)
-        starts = self.events.offsets[:-1].repeat_interleave(n_parts) + nth * longest
+        if self.ties is None:
+            n_parts = -(-self.events.lengths // longest)
+            nth = torch.arange(int(n_parts.sum()), device=self.device)
+            nth = nth - (n_parts.cumsum(0) - n_parts).repeat_interleave(n_parts)
+            starts = self.events.offsets[:-1].repeat_interleave(n_parts) + nth * longest
+            return self._cut_at(starts, nth * longest)
+        first_rows = torch.nonzero(self.ties == 0).flatten().tolist()  # of each time
+        cuts = [
+            (start, start - offset)
+            for offset, stop in pairwise(self.events.offsets.tolist())
+            for start in _starts(first_rows, offset, stop, longest)
+        ]
+        return self._cut_at(*torch.tensor(cuts, device=self.device).reshape(-1, 2).T)
+
+    def _cut_at(self, starts: Tensor, counts: Tensor) -> Prefixes:
         offsets = torch.cat([starts, self.events.offsets[-1:]])
-        return Prefixes(Ragged(offsets, self.events.codes, self.events.numbers), None, nth * longest)
+        return Prefixes(Ragged(offsets, self.events.codes, self.events.numbers), None, counts, self.ties)
 
     def narrow(self, start: int, d_state: int) -> Prefixes:
         """Return the same rows with ``d_state`` columns of the states, from column ``start`` on."""
         states = None if self.states is None else self.states.narrow(1, start, d_state)
-        return Prefixes(self.events, states, self.counts)
+        return Prefixes(self.events, states, self.counts, self.ties)
 
     def to(self, device: torch.device) -> Prefixes:
         states = None if self.states is None else self.states.to(device)
-        return Prefixes(self.events.to(device), states, self.counts.to(device))
+        ties = None if self.ties is None else self.ties.to(device)
+        return Prefixes(self.events.to(device), states, self.counts.to(device), ties)
 
     def double(self) -> Prefixes:
         """Return the same events with numbers in double precision."""
-        return Prefixes(self.events.double(), self.states, self.counts)
+        return Prefixes(self.events.double(), self.states, self.counts, self.ties)
+
+
+def _ranges(starts: Tensor, lengths: Tensor) -> Tensor:
+    """Return the whole numbers from each start on, so many as its length, end to end."""
+    shift = torch.repeat_interleave(starts - (lengths.cumsum(0) - lengths), lengths)
+    return torch.arange(len(shift), device=shift.device) + shift
+
+
+def _starts(first_rows: list[int], start: int, stop: int, longest: int) -> Iterator[int]:
+    """Yield the rows where a sequence is cut: before a time, after ``longest`` rows if possible."""
+    while start < stop:
+        yield start
+        if stop - start <= longest:
+            return
+        place = bisect_right(first_rows, start + longest)
+        if first_rows[place - 1] > start:
+            start = first_rows[place - 1]
+        else:  # more rows of one time
+            start = first_rows[place] if place < len(first_rows) else stop
 
 
 @dataclass(frozen=True)

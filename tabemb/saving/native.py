@@ -1,29 +1,32 @@
 """Save a fitted estimator to one file, and load it without running code from it.
 
 The file is in the safetensors format: arrays as tensors, categories as Arrow IPC bytes, everything
-else as JSON in the header.
+else as JSON in the header. A checksum in the header finds damage; what the file says is checked as well,
+because a checksum can be forged: classes, parameters, shapes and memory, before any is taken.
 """
 
 from __future__ import annotations
 
-import json
 import os
+from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from tabemb.fitting.settings import torch_device
-from tabemb.saving import format_1
-from tabemb.saving.packing import ESTIMATORS, Arrays, pack, unpack
+from tabemb.fitting.settings import check_parameters
+from tabemb.saving import format_1, layout
+from tabemb.saving.layout import Arrays
+from tabemb.saving.packing import ESTIMATORS, new_estimator, pack, unpack
+from tabemb.saving.trial import try_out
+from tabemb.saving.weights import check_finite, restored
 
-FORMAT = 2
-"""Version of the layout. Files of earlier formats are upgraded, those of later ones are refused."""
+LIBRARIES = ("tabemb", "torch", "numpy", "pyarrow", "pandas", "scikit-learn")
+MOST_CHARACTERS = 300
+"""Longest reason that an error gives; a forged file may hold very long names."""
 WEIGHTS = "network."
 """Prefix of the arrays that are weights of the network."""
 
@@ -43,16 +46,20 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     ------
     TypeError
         Another kind of model, or a parameter or label that has no place in JSON (say a RandomState).
+    ValueError
+        A parameter breaks its rule, or a weight is not finite, so that the file could not be loaded.
     sklearn.exceptions.NotFittedError
     """
     if type(model) not in ESTIMATORS.values():
         raise TypeError(f"save takes {' or '.join(ESTIMATORS)}; got {type(model).__name__}.")
     check_is_fitted(model)
+    check_parameters(model, model.rules)
     arrays: Arrays = {}
     fitted = _fitted_attributes(model)
     network = fitted.pop("network_", None)
     header = {
-        "format": FORMAT,
+        "format": layout.FORMAT,
+        "versions": _versions(),
         "class": type(model).__name__,
         "params": pack(model.get_params(deep=False), arrays, "parameter"),
         "fitted": {name: pack(value, arrays, name) for name, value in fitted.items()},
@@ -60,27 +67,22 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     if isinstance(network, nn.Module):
         weights = network.state_dict().items()
         arrays |= {WEIGHTS + name: weight.numpy(force=True) for name, weight in weights}
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    _write(contiguous, json.dumps(header), Path(path))
+        check_finite(network.state_dict())
+    layout.write(path, header, arrays)
 
 
 def _fitted_attributes(model: Any) -> dict[str, Any]:
     """Return what ``fit`` has set: by scikit-learn's rule, the attributes that end in an underscore."""
-    attributes = vars(model).items()
-    return {name: v for name, v in attributes if name.endswith("_") and not name.startswith("_")}
+    return {name: value for name, value in vars(model).items() if _is_fitted_attribute(name)}
 
 
-def _write(arrays: Arrays, header: str, path: Path) -> None:
-    """Write under another name first, so that a reader never sees half a file."""
-    if path.is_dir() or not path.parent.is_dir():
-        reason = "is a folder" if path.is_dir() else "lies in a folder that does not exist"
-        raise ValueError(f"path must name a file; {str(path)!r} {reason}.")
-    part = path.with_name(path.name + ".part")
-    try:
-        save_file(arrays, part, metadata={"tabemb": header})
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def _is_fitted_attribute(name: str) -> bool:
+    return name.endswith("_") and not name.startswith("_")
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the libraries that write a file, for whoever looks into it."""
+    return {name: version(name) for name in LIBRARIES} | {"python": python_version()}
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -99,35 +101,41 @@ def load(path: str | os.PathLike[str]) -> Any:
     ------
     FileNotFoundError
     ValueError
-        The file is not one of tabemb's, or was written by a later version.
+        The file is damaged, is not one of tabemb's, or was written by a later version.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{os.fspath(path)!r} is not a file.")
+    header, arrays = layout.read(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get("tabemb", "null"))
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except SafetensorError as error:
-        raise ValueError(f"{os.fspath(path)!r} is not a tabemb file: {error}.") from error
-    if header is None or header.get("format", FORMAT + 1) > FORMAT:
-        raise ValueError(f"{os.fspath(path)!r} is not a tabemb file of format {FORMAT} or earlier.")
-    if header["format"] == 1:
-        header, arrays = format_1.upgrade(header, arrays)
-    return _rebuild(header, arrays)
+        if header["format"] == 1:
+            header, arrays = format_1.upgrade(header, arrays)
+        return _rebuild(header, arrays)
+    except Exception as error:  # a forged file can break any rule of any class
+        raise ValueError(
+            f"{os.fspath(path)!r} holds no model that can be used here: {_reason(error)}."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return an error as the part of a sentence."""
+    text = " ".join(str(error).split()).removesuffix(".")
+    name = "" if isinstance(error, ValueError) and text else type(error).__name__
+    return ": ".join(filter(None, (name, text)))[:MOST_CHARACTERS]
 
 
 def _rebuild(header: dict[str, Any], arrays: Arrays) -> Any:
-    model = ESTIMATORS[header["class"]](**unpack(header["params"], arrays))
+    model = new_estimator(header["class"], unpack(header["params"], arrays))
     for name, value in header["fitted"].items():
+        if not _is_fitted_attribute(name) or name == "network_" or hasattr(type(model), name):
+            raise ValueError(f"{name!r} is no attribute that fit sets.")
         setattr(model, name, unpack(value, arrays))
+    check_is_fitted(model)
     weights = {
         name.removeprefix(WEIGHTS): torch.tensor(array)
         for name, array in arrays.items()
         if name.startswith(WEIGHTS)
     }
-    if weights:
-        with torch.random.fork_rng(devices=[]):
-            network = model._new_network()
-        network.load_state_dict(weights)
-        model.network_ = network.to(torch_device(model.device)).eval()
+    if weights or hasattr(model, "_new_network"):
+        model.network_ = restored(model, weights)
+    try_out(model)
     return model

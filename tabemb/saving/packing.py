@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,17 @@ from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.pretrained import given_vectors
+from tabemb.fitting.settings import check_parameters
 from tabemb.fitting.sources import RowSource
+from tabemb.labels import as_objects
+from tabemb.saving.arrow import from_bytes, to_bytes
+from tabemb.saving.labels import needs_keys, pack_labels, unpack_labels
+from tabemb.saving.layout import NAMES, Arrays
+from tabemb.saving.scalars import SCALARS, scalar_name
 from tabemb.spaces.space import EmbeddingSpace
 
-Arrays = dict[str, np.ndarray]
+MOST_PADDING = 2**24
+"""Bytes of texts that are kept as wide as their dtype says, however short they are."""
 
 
 def _by_name(*classes: type) -> dict[str, type]:
@@ -78,6 +86,10 @@ def pack(value: Any, arrays: Arrays, name: str) -> Any:
     TypeError
         The value, or one inside it, has no place in a file; ``name`` says where it was.
     """
+    scalar = scalar_name(value)
+    if scalar is not None:
+        parts = SCALARS[scalar].write(value)
+        return {"$scalar": scalar, "parts": [pack(part, arrays, name) for part in parts]}
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
@@ -115,6 +127,8 @@ def _state(value: Any) -> dict[str, Any]:
 
 def _pack_array(value: Any, arrays: Arrays, name: str) -> Any:
     kind = "tensor" if isinstance(value, torch.Tensor) else "numpy"
+    if isinstance(value, pd.Index) and needs_keys(value):
+        return pack_labels(value)
     if isinstance(value, pd.Index):
         kind, value = "index", pa.array(value)
     elif isinstance(value, np.ndarray) and value.dtype.kind in "OUS":
@@ -123,25 +137,24 @@ def _pack_array(value: Any, arrays: Arrays, name: str) -> Any:
     elif isinstance(value, pa.Array):
         kind = "arrow"
     key = f"array{len(arrays)}"
-    arrays[key] = _to_bytes(value) if isinstance(value, pa.Array) else np.asarray(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "mM":  # no type of a safetensors file
+        arrays[key] = value.view(np.int64)
+        return {"$times": key, "dtype": value.dtype.str}
+    array = to_bytes(value) if isinstance(value, pa.Array) else np.asarray(value)
+    if array.dtype.newbyteorder("<").str not in NAMES:
+        raise TypeError(f"{name} holds an array of {array.dtype}, which cannot be saved.")
+    arrays[key] = array
     return {"$" + kind: key}
 
 
-def _to_bytes(array: pa.Array) -> np.ndarray:
-    sink = pa.BufferOutputStream()
-    batch = pa.record_batch([array], names=["values"])
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return np.frombuffer(sink.getvalue(), dtype=np.uint8)
-
-
-def _from_bytes(array: np.ndarray) -> pa.Array:
-    with pa.ipc.open_stream(pa.py_buffer(array.tobytes())) as reader:
-        return reader.read_all()["values"].combine_chunks()
-
-
 def unpack(value: Any, arrays: Arrays) -> Any:
-    """Return what `pack` was given."""
+    """Return what `pack` was given; the arrays that it uses are taken out of ``arrays``.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError, AttributeError, RecursionError
+        The value is not one of `pack`, or breaks a rule of its class.
+    """
     if not isinstance(value, dict):
         return value
     tag = next(key for key in value if key.startswith("$"))
@@ -161,17 +174,74 @@ def _unpack_dict(value: dict[str, Any], arrays: Arrays) -> dict[Any, Any]:
 
 
 def _unpack_labels(value: dict[str, Any], arrays: Arrays) -> np.ndarray:
-    return np.array([unpack(item, arrays) for item in value["$labels"]], dtype=value["dtype"])
+    """Return labels; texts in the width that they had, unless that takes much memory."""
+    labels = as_objects(unpack(item, arrays) for item in value["$labels"])
+    dtype = np.dtype(value["dtype"])
+    if dtype.kind not in "OUS":
+        raise ValueError(f"labels have the dtype {dtype}.")
+    if dtype.kind in "US" and dtype.itemsize * len(labels) > MOST_PADDING:
+        dtype = np.dtype(dtype.kind)
+    return labels.astype(dtype)
+
+
+def _unpack_scalar(value: dict[str, Any], arrays: Arrays) -> Any:
+    return SCALARS[value["$scalar"]].read(*(unpack(part, arrays) for part in value["parts"]))
+
+
+def _take(arrays: Arrays, key: str) -> np.ndarray:
+    """Return an array that nothing else uses."""
+    array = arrays.pop(key)
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise ValueError(f"{key} holds NaN.")
+    return array
 
 
 def _unpack_part(value: dict[str, Any], arrays: Arrays) -> Any:
-    part: Any = object.__new__(PARTS[value["$class"]])
-    part.__dict__.update(unpack(value["state"], arrays))
+    cls, state = PARTS[value["$class"]], unpack(value["state"], arrays)
+    _check_state(cls, state)
+    if cls is EmbeddingSpace:
+        space = EmbeddingSpace(*(state[name] for name in ("vectors", "categories", "counts", "name")))
+        space.maps.update(state.get("_maps", {}))
+        return space
+    part: Any = object.__new__(cls)
+    if hasattr(cls, "__setstate__"):
+        part.__setstate__(state)
+        return part
+    if is_dataclass(cls):
+        return cls(**state)
+    vars(part).update(state)
     return part
 
 
+def _check_state(cls: type, state: dict[str, Any]) -> None:
+    """Raise ValueError unless each name may be an attribute of the class that holds data."""
+    for name in state:
+        if not name.isidentifier() or name.startswith("__") or callable(getattr(cls, name, None)):
+            raise ValueError(f"{cls.__name__} has an attribute {name!r}.")
+
+
+def _unpack_times(value: dict[str, Any], arrays: Arrays) -> np.ndarray:
+    dtype = np.dtype(value["dtype"])
+    if dtype.kind not in "mM":
+        raise ValueError(f"times have the dtype {dtype}.")
+    return _take(arrays, value["$times"]).view(dtype)
+
+
 def _unpack_estimator(value: dict[str, Any], arrays: Arrays) -> Any:
-    return ESTIMATORS[value["$estimator"]](**unpack(value["params"], arrays))
+    return new_estimator(value["$estimator"], unpack(value["params"], arrays))
+
+
+def new_estimator(name: str, params: dict[str, Any]) -> Any:
+    """Return an unfitted estimator, whose parameters hold to its rules.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        There is no such class or parameter, or a value breaks its rule.
+    """
+    model = ESTIMATORS[name](**params)
+    check_parameters(model, model.rules)
+    return model
 
 
 UNPACK: dict[str, Callable[[dict[str, Any], Arrays], Any]] = {
@@ -179,10 +249,13 @@ UNPACK: dict[str, Callable[[dict[str, Any], Arrays], Any]] = {
     "$tuple": _unpack_tuple,
     "$dict": _unpack_dict,
     "$labels": _unpack_labels,
-    "$numpy": lambda value, arrays: arrays[value["$numpy"]],
-    "$tensor": lambda value, arrays: torch.tensor(arrays[value["$tensor"]]),
-    "$arrow": lambda value, arrays: _from_bytes(arrays[value["$arrow"]]),
-    "$index": lambda value, arrays: pd.Index(_from_bytes(arrays[value["$index"]]).to_pandas()),
+    "$times": _unpack_times,
+    "$scalar": _unpack_scalar,
+    "$numpy": lambda value, arrays: _take(arrays, value["$numpy"]),
+    "$tensor": lambda value, arrays: torch.tensor(_take(arrays, value["$tensor"])),
+    "$arrow": lambda value, arrays: from_bytes(_take(arrays, value["$arrow"])),
+    "$index": lambda value, arrays: pd.Index(from_bytes(_take(arrays, value["$index"])).to_pandas()),
+    "$values": unpack_labels,
     "$class": _unpack_part,
     "$estimator": _unpack_estimator,
 }

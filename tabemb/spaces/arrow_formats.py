@@ -17,29 +17,87 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tabemb.extras import need
+from tabemb.files import BLANK, check_seal, replacing, seal
+from tabemb.names import safe_names
 from tabemb.spaces.vectors import CategoryVectors, MapKey, Parts
+
+MARK = b'"sha256": "'
+"""What stands before the checksum in a Parquet file. It is JSON, so no name can hold it."""
+MOST_EXPANSION = 256
+"""Bytes of values that a byte of a Parquet file may stand for; of a space it is rarely above ten."""
+ROWS_AT_ONCE = 4096
 
 
 def write_parquet(space: CategoryVectors, path: str | Path) -> None:
     """Write the columns of `to_arrow` and one column of coordinates for each map.
 
-    The metadata of the file hold the name of the space and the key of each map.
+    The metadata of the file hold the name of the space, the key of each map and the checksum.
     """
     table, keys = to_arrow(space, "Parquet"), {}
     for key, coordinates in space.maps.items():
         column = "map_" + "_".join(map(str, key))
         table, keys[column] = table.append_column(column, _lists(coordinates)), key
-    description = {"name": space.name, "maps": keys}
-    pq.write_table(table.replace_schema_metadata({b"tabemb": json.dumps(description).encode()}), path)
+    description = {"name": space.name, "maps": keys, "sha256": BLANK.decode()}
+    table = table.replace_schema_metadata({b"tabemb": json.dumps(description).encode()})
+    with replacing(path) as file:
+        pq.write_table(table, file)
+        file.seek(0)
+        seal(file, _place(file.read()))
 
 
 def read_parquet(path: str | Path) -> tuple[Parts, dict[MapKey, np.ndarray]]:
-    """Read a space and its maps from a file of `write_parquet`."""
-    table = pq.read_table(path)
-    description = json.loads((table.schema.metadata or {}).get(b"tabemb", b"{}"))
-    parts = from_arrow(table, f"file {str(path)!r}", description.get("name", ""))
-    keys: Mapping[str, list[Any]] = description.get("maps", {})
-    return parts, {_map_key(*key): _matrix(table[column]) for column, key in keys.items()}
+    """Read a space and its maps from a file of `write_parquet`, or a space from another Parquet file.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, or holds no space.
+    """
+    source = f"file {str(path)!r}"
+    content = None if Path(path).is_dir() else Path(path).read_bytes()
+    if content is not None and (place := _place(content)) >= 0:
+        check_seal(content, place, str(path))
+    try:
+        table = pq.read_table(path) if content is None else _read_bounded(content)
+        description = json.loads((table.schema.metadata or {}).get(b"tabemb", b"{}"))
+        if "sha256" in description and (content is None or place < 0):
+            raise ValueError("its checksum is damaged.")
+        parts = from_arrow(table, source, description.get("name", ""))
+        keys: Mapping[str, list[Any]] = description.get("maps", {})
+        maps = {_map_key(*key): _checked_map(_matrix(table[column])) for column, key in keys.items()}
+    except Exception as error:  # whatever pyarrow finds in a damaged file
+        if str(error).startswith("The file"):
+            raise
+        reason = " ".join(str(error).split()).removesuffix(".")[:300]
+        raise ValueError(f"The {source} is not an embedding space; {reason}.") from error
+    return parts, maps
+
+
+def _place(content: bytes) -> int:
+    """Return where the checksum stands in a Parquet file, in the description at its end; or -1."""
+    start = content.rfind(MARK)
+    return -1 if start < 0 else start + len(MARK)
+
+
+def _read_bounded(content: bytes) -> pa.Table:
+    """Read a Parquet file piece by piece, until it holds more than its bytes can say of a space."""
+    batches, n_bytes, most = [], 0, MOST_EXPANSION * len(content)
+    with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
+        schema = file.schema_arrow
+        for batch in file.iter_batches(ROWS_AT_ONCE):
+            n_bytes += batch.nbytes
+            if n_bytes > most:
+                raise ValueError(f"it has more than {most} bytes of values in {len(content)} bytes.")
+            batches.append(batch)
+    table = pa.Table.from_batches(batches, schema)
+    table.validate(full=True)
+    return table
+
+
+def _checked_map(coordinates: np.ndarray) -> np.ndarray:
+    if coordinates.shape[1] != 2 or not np.isfinite(coordinates).all():
+        raise ValueError("a map must hold two finite numbers for each category.")
+    return coordinates
 
 
 def _map_key(method: str, metric: str, random_state: int | None) -> MapKey:
@@ -60,7 +118,7 @@ def from_arrow(table: pa.Table, source: str, name: str) -> Parts:
         raise ValueError(f"The {source} is not an embedding space; it has no column {min(missing)!r}.")
     try:
         vectors = _matrix(table["vector"])
-    except (ValueError, AttributeError, pa.ArrowInvalid) as error:
+    except (ValueError, AttributeError, TypeError, pa.ArrowException) as error:
         raise ValueError(
             f"The {source} is not an embedding space; column 'vector' must hold lists of one width."
         ) from error
@@ -137,7 +195,7 @@ def _quoted(name: str) -> str:
 
 def to_frame(space: CategoryVectors) -> pd.DataFrame:
     """Return a frame of one row for each category and one column for each dimension."""
-    columns = [f"{space.name or 'vector'}_{i}" for i in range(space.vectors.shape[1])]
+    columns = safe_names(f"{space.name or 'vector'}_{i}" for i in range(space.vectors.shape[1]))
     return pd.DataFrame(space.vectors.copy(), index=space.named_categories, columns=columns)
 
 

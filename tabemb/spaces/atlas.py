@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
+from tabemb.files import replacing
 from tabemb.hints import similar
 from tabemb.spaces import plane
 from tabemb.spaces.palette import CLASSES, SCALE
@@ -70,7 +71,9 @@ def write(
         "spaces": [_packed(name, *shown, categories) for name, shown in spaces.items()],
     }
     # errors: a str may hold half of a surrogate pair, a file may not
-    path.write_text(_page(data), encoding="utf-8", errors="replace", newline="\n")
+    page = _page(data).encode("utf-8", errors="replace")
+    with replacing(path) as file:
+        file.write(page)
     return path
 
 

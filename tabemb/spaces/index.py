@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,12 +14,16 @@ import numpy as np
 import pandas as pd
 
 from tabemb.extras import need
+from tabemb.files import BLANK, N_DIGITS, check_seal, replacing, seal
 from tabemb.progress import progress
 from tabemb.spaces import search
 from tabemb.spaces.vectors import CategoryVectors, to_unit_length
 
 POSITION = np.uint64(2**32 - 1)
 """Lower half of a key, the position of the category; the upper half is the fingerprint of the space."""
+
+MARK = b"tabemb index, sha256: "
+"""What stands before the checksum at the end of a file; usearch does not read it."""
 
 
 class ApproximateIndex:
@@ -66,24 +72,27 @@ class ApproximateIndex:
         with progress(len(space)) as bar:
             graph.add(keys, space.unit_vectors, threads=joblib.cpu_count(), progress=_shown_on(bar))
         if path is not None:
-            graph.save(str(path))
+            _write(graph, path)
         return cls(space, graph)
 
     @classmethod
     def open(cls, space: CategoryVectors, path: str | Path) -> ApproximateIndex:
-        """Open the saved index of this space; a search reads only the parts of the file that it needs.
+        """Open the saved index of this space, after a comparison of its checksum.
+
+        A search then reads only the parts of the file that it needs.
 
         Raises
         ------
         FileNotFoundError
             If there is no such file.
         ValueError
-            If the file is no usearch index, or the index of other vectors.
+            If the file is no usearch index with a checksum, is damaged, or the index of other vectors.
         ImportError
             If usearch is not installed.
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"path must name an existing file; got {str(path)!r}.")
+        _check_whole(path)
         try:
             graph = _usearch_index().restore(str(path), view=True)
         except (ValueError, RuntimeError) as error:
@@ -175,6 +184,29 @@ class ApproximateIndex:
         return np.take_along_axis(positions, order, axis=1), np.take_along_axis(
             similarities, order, axis=1
         )
+
+
+def _write(graph: Any, path: str | Path) -> None:
+    """Write a graph and, after it, its checksum."""
+    with replacing(path) as file:
+        graph.save(file.name)
+        place = file.seek(0, os.SEEK_END) + len(MARK)
+        file.write(MARK + BLANK)
+        seal(file, place)
+
+
+def _check_whole(path: str | Path) -> None:
+    """Raise ValueError unless a file ends with its checksum: usearch maps any, and may crash later."""
+    place = Path(path).stat().st_size - N_DIGITS
+    with open(path, "rb") as file:
+        file.seek(max(0, place - len(MARK)))
+        if file.read(len(MARK)) != MARK:
+            raise ValueError(
+                f"path must name a usearch index; {str(path)!r} is not one that ends with a checksum, "
+                "so build it again with index(path)."
+            )
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            check_seal(content, place, str(path))
 
 
 def _fingerprint(space: CategoryVectors) -> np.uint64:

@@ -152,21 +152,25 @@ def _draw_numbers(ax: Axes, points: np.ndarray, sizes: np.ndarray, colors: pd.Se
     dots = _scatter(ax, points, sizes, c=colors.to_numpy(dtype=float), cmap="viridis")
     bar = ax.figure.colorbar(dots, ax=ax, shrink=0.6, pad=0.015, aspect=30)
     bar.outline.set_visible(False)
-    bar.set_label("" if colors.name is None else str(colors.name))
+    bar.set_label("" if colors.name is None else str(colors.name), parse_math=False)
 
 
 def _draw_classes(ax: Axes, points: np.ndarray, sizes: np.ndarray, colors: pd.Series) -> None:
     classes = colors.astype(str)
     frequent = classes.value_counts().index[: len(CLASSES)]
+    dots, entries = [], [_short(name) for name in frequent]
     for color, name in zip(CLASSES, frequent):
         members = (classes == name).to_numpy()
-        _scatter(ax, points[members], sizes[members], color=color, label=_short(name))
+        dots.append(_scatter(ax, points[members], sizes[members], color=color))
     rare = ~classes.isin(frequent).to_numpy()
     if rare.any():
-        entry = f"{classes[rare].nunique()} others"
-        _scatter(ax, points[rare], sizes[rare], color=GREY, label=entry)
-    title = None if colors.name is None else str(colors.name)
-    legend = ax.legend(title=title, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+        dots.append(_scatter(ax, points[rare], sizes[rare], color=GREY))
+        entries.append(f"{classes[rare].nunique()} others")
+    # passed by name: by itself a legend leaves out the classes that start with an underscore
+    legend = ax.legend(dots, entries, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    legend.set_title("" if colors.name is None else str(colors.name))
+    for text in (legend.get_title(), *legend.get_texts()):
+        text.set_parse_math(False)  # as in `_text`
     for handle in filter(None, legend.legend_handles):
         handle.set(sizes=[30.0])  # by default the size of an arbitrary point of the class
 

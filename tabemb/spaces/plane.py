@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -142,6 +144,13 @@ def place_by_tsne(
 
 
 def _opentsne() -> ModuleType:
+    """Import openTSNE, which looks for pynndescent, though exact neighbours do not need it."""
+    try:
+        importlib.import_module("pynndescent")
+    except ImportError:
+        pass
+    except RuntimeError:  # numba has no folder for its cache, so to openTSNE it is not installed
+        sys.modules["pynndescent"] = None  # type: ignore[assignment]
     return need("openTSNE", "maps")
 
 

@@ -15,9 +15,15 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
+from tabemb.files import replacing
 from tabemb.spaces.vectors import CategoryVectors, Parts
 
 VECTORS, METADATA, CONFIG = "vectors.tsv", "metadata.tsv", "projector_config.pbtxt"
+SPARE = 2**20
+"""Bytes that a file may be shorter than its first line states, until the end is found by reading."""
+FORMULA = re.compile("'*[=+\\-@\uff0b\uff0d\uff1d\uff20]")
+"""The start of a cell that a spreadsheet runs as a formula, after apostrophes; also in full width."""
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
 def write_word2vec(
@@ -25,15 +31,15 @@ def write_word2vec(
 ) -> None:
     """Write the format that gensim's `KeyedVectors.load_word2vec_format` reads."""
     words = _as_texts(space.categories, r"\s", "_")
-    with open(path, "wb") as file:
+    if counts_path is not None and space.counts is None:
+        raise ValueError(f"counts_path must be None for a space without counts; {space!r} has none.")
+    with replacing(path) as file:
         file.write(f"{len(space)} {space.vectors.shape[1]}\n".encode())
         for word, vector in zip(words, space.vectors):
             numbers = vector.astype("<f4").tobytes() if binary else (_line(vector, " ") + "\n").encode()
             file.write(f"{word} ".encode() + numbers)
-    if counts_path is None:
+    if counts_path is None or space.counts is None:
         return
-    if space.counts is None:
-        raise ValueError(f"counts_path must be None for a space without counts; {space!r} has none.")
     counts = np.rint(space.counts).astype(np.int64)
     _write_lines(Path(counts_path), [f"{word} {count}" for word, count in zip(words, counts)])
 
@@ -48,9 +54,20 @@ def read_word2vec(path: str | Path, binary: bool, counts_path: str | Path | None
                 f"{str(path)!r} is not one."
             )
         shape = int(header[0]), int(header[1])
+        _check_size(shape, path, 4 if binary else 2)
         words, vectors = (_binary_vectors if binary else _text_vectors)(file, shape, path)
     counts = None if counts_path is None else _counts(counts_path, words)
     return Parts(vectors, pd.Index(words, dtype=str), counts, Path(path).stem)
+
+
+def _check_size(shape: tuple[int, int], path: str | Path, n_bytes: int) -> None:
+    """Raise ValueError where a file is too small for its words of a byte and numbers of ``n_bytes``."""
+    least, size = shape[0] * (1 + n_bytes * shape[1]), Path(path).stat().st_size
+    if least > size + SPARE:  # the error of a small file says where it ends
+        raise ValueError(
+            f"{path} must hold {shape[0]} words of {shape[1]} numbers, as its first line states; it has "
+            f"{size} bytes, too few for them."
+        )
 
 
 def _text_vectors(
@@ -94,18 +111,27 @@ def _binary_vectors(
             if space < 0 or end > len(data):
                 raise ValueError(f"{rule}; it ends before (a text file needs binary=False).")
             # the first word2vec wrote a newline after each vector
-            words.append(data[start:space].lstrip(b"\n").decode())
+            words.append(_decoded(data[start:space].lstrip(b"\n"), path))
             vectors[i] = np.frombuffer(data[space + 1 : end], dtype="<f4")
         if data[end:].strip(b"\n"):
             raise ValueError(f"{rule}; it holds more (a text file needs binary=False).")
     return words, vectors
 
 
+def _decoded(text: bytes, path: str | Path) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must hold text in UTF-8; it holds {text[:20]!r}.") from error
+
+
 def _counts(path: str | Path, words: list[str]) -> list[int]:
-    lines = [line for line in Path(path).read_text(encoding="utf-8").split("\n") if line]
-    by_word = dict(line.rsplit(" ", 1) for line in lines)
+    by_word = dict(line.rpartition(" ")[::2] for line in _lines(Path(path)) if line)
     if missing := [word for word in words if word not in by_word]:
         raise ValueError(f"{path} must hold a count for each word; {missing[0]!r} has none.")
+    for word in words:
+        if not by_word[word].isdecimal():
+            raise ValueError(f"{path} must hold whole counts; {word!r} has {by_word[word]!r}.")
     return [int(by_word[word]) for word in words]
 
 
@@ -118,8 +144,9 @@ def write_projector(space: CategoryVectors, folder: str | Path, metadata: pd.Dat
         columns["count"] = list(map(str, space.counts))
     columns |= {} if metadata is None else _metadata_columns(metadata, space.categories)
     # TensorBoard reads a header only where there are several columns
-    header = ["\t".join(columns)] if len(columns) > 1 else []
-    _write_lines(folder / METADATA, header + ["\t".join(cells) for cells in zip(*columns.values())])
+    header = [tuple(columns)] if len(columns) > 1 else []
+    lines = ["\t".join(map(_guarded, cells)) for cells in [*header, *zip(*columns.values())]]
+    _write_lines(folder / METADATA, lines)
     _write_lines(folder / VECTORS, [_line(vector, "\t") for vector in space.vectors])
     entries = {"tensor_name": space.name or "vectors", "tensor_path": VECTORS, "metadata_path": METADATA}
     body = [f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in entries.items()]
@@ -140,10 +167,20 @@ def read_projector(folder: str | Path) -> Parts:
             f"it holds {len(cells)}."
         )
     by_name = dict(zip(header, zip(*cells)))
-    counts = [float(count) for count in by_name["count"]] if "count" in by_name else None
-    name = re.search(r"tensor_name: (\".*\")", (folder / CONFIG).read_text(encoding="utf-8"))
-    vectors = np.array(rows, dtype=np.float32)
-    return Parts(vectors, by_name[header[0]], counts, json.loads(name[1]) if name else "")
+    counts = None
+    if "count" in by_name:
+        counts = _as_floats(by_name["count"], folder / METADATA).astype(np.float64)
+    name = re.search(r"tensor_name: (\".*\")", "\n".join(_lines(folder / CONFIG)))
+    vectors = _as_floats(rows, folder / VECTORS)
+    categories = [_without_guard(text) for text in by_name[header[0]]]
+    return Parts(vectors, categories, counts, json.loads(name[1]) if name else "")
+
+
+def _as_floats(cells: Any, path: Path) -> np.ndarray:
+    try:
+        return np.array(cells, dtype=np.float32)
+    except ValueError as error:
+        raise ValueError(f"{path} must hold numbers only: {error}.") from error
 
 
 def _metadata_columns(metadata: pd.DataFrame, categories: pd.Index) -> dict[str, list[str]]:
@@ -181,13 +218,27 @@ def _as_text(value: Any, pattern: str, replacement: str) -> str:
     return re.sub(pattern, replacement, str(value))
 
 
+def _guarded(cell: str) -> str:
+    """Return a cell with an apostrophe before what a spreadsheet would run as a formula.
+
+    Numbers stay as they are. Cells that begin so already get one more, so that reading can take it off.
+    See https://owasp.org/www-community/attacks/CSV_Injection.
+    """
+    return "'" + cell if FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell
+
+
+def _without_guard(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+
+
 def _line(vector: np.ndarray, separator: str) -> str:
     return separator.join(vector.astype(str))  # the shortest text that reads back as the same float32
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
-    path.write_bytes("".join(line + "\n" for line in lines).encode())
+    with replacing(path) as file:
+        file.write("".join(line + "\n" for line in lines).encode())
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_bytes().decode().split("\n")[:-1]
+    return _decoded(path.read_bytes(), path).removesuffix("\n").split("\n")

@@ -230,7 +230,9 @@ class CategoryVectors:
             # categories are unique, so at most one is missing
             return int(np.append(np.flatnonzero(self.categories.isna()), -1)[0])
         # tupleize_cols: a tuple is a category here, not the key of several index levels
-        return int(self.categories.get_indexer(pd.Index([category], tupleize_cols=False))[0])
+        dtype = object if self.categories.dtype == object else None
+        sought = pd.Index([category], dtype=dtype, tupleize_cols=False)
+        return int(self.categories.get_indexer(sought)[0])
 
     def _close_spellings(self, category: Hashable) -> str:
         """Return a question for the end of an error, empty where no category is spelled similarly."""
@@ -281,10 +283,22 @@ def as_index(categories: Any, unique: bool = True) -> pd.Index:
     if isinstance(index, pd.CategoricalIndex):
         # only the values count here, not the codes behind them
         index = index.astype(index.categories.dtype)
-    if unique and not index.is_unique:
+    if unique and not _is_unique(index):
         repeated = index[index.duplicated()][0]
         raise ValueError(f"categories must be unique; {repeated!r} occurs more than once.")
     return index
+
+
+def _is_unique(index: pd.Index) -> bool:
+    try:
+        if len(index):  # pandas needs no hash of a single value, or of lists in Arrow
+            hash(index[0])
+        return index.is_unique
+    except (TypeError, pa.ArrowException):
+        unhashable = next(category for category in index if not isinstance(category, Hashable))
+        raise TypeError(
+            f"categories must be hashable, such as text, numbers or tuples; got {unhashable!r:.60}."
+        ) from None
 
 
 def checked_counts(counts: Any, categories: pd.Index) -> np.ndarray:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import repeat
+from threading import Event, current_thread, main_thread
 from typing import Any, NamedTuple
 
 import torch
@@ -21,11 +25,51 @@ LearningCurve = dict[str, list[float]]
 """One entry an epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows)."""
 
 
+_STOP: ContextVar[Event | None] = ContextVar("tabemb_stop", default=None)
+
+
+@contextmanager
+def keep_on_interrupt() -> Iterator[None]:
+    """Let the first Ctrl-C within the block end a fit as ``max_time`` does: what was trained is kept.
+
+    The step is finished, and the best epoch so far is kept. A second Ctrl-C interrupts the fit, which
+    then leaves the estimator as it was. Without this block the first one does so.
+
+    Raises
+    ------
+    ValueError
+        Outside of the main thread, which alone receives Ctrl-C.
+
+    Examples
+    --------
+    >>> import tabemb
+    >>> model = tabemb.EmbeddingClassifier(random_state=0)
+    >>> with tabemb.keep_on_interrupt():
+    ...     _ = model.fit([["a"], ["b"]] * 20, [0, 1] * 20)
+    """
+    if current_thread() is not main_thread():
+        raise ValueError("keep_on_interrupt must be used in the main thread, which receives Ctrl-C.")
+    stop, before = Event(), signal.getsignal(signal.SIGINT)
+
+    def first(signum: int, frame: Any) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, first)
+    token = _STOP.set(stop)
+    try:
+        yield
+    finally:
+        _STOP.reset(token)
+        signal.signal(signal.SIGINT, before)
+
+
 class Budget:
-    """Seconds since the start, against an optional limit."""
+    """Seconds since the start, against an optional limit; Ctrl-C in `keep_on_interrupt` spends it."""
 
     def __init__(self, limit: float | None = None) -> None:
         self.start, self.limit = time.perf_counter(), limit
+        self._stop = _STOP.get()
 
     def share(self, n_shares: int) -> Budget:
         """Return a budget from now on: one of ``n_shares`` equal shares of the time that is left."""
@@ -39,7 +83,8 @@ class Budget:
     @property
     def over(self) -> bool:
         """Whether the time is spent."""
-        return self.limit is not None and self.seconds >= self.limit
+        is_stopped = self._stop is not None and self._stop.is_set()
+        return is_stopped or (self.limit is not None and self.seconds >= self.limit)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,106 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor, nn
+from torch.optim._functional import sparse_adam
+from torch.optim.adamw import adamw
 
 from tabemb.training.average import WeightAverage
 
+EPSILON = 1e-8
+"""Added to the root of the mean square, which Adam divides by."""
 CLIP = 1.0
 """Largest norm of the gradients of a step; larger ones are scaled down to it."""
+
+
+class Moments(NamedTuple):
+    """What Adam keeps of a weight: the means of its gradients and of their squares, and their number."""
+
+    mean: Tensor
+    square: Tensor
+    n_steps: Tensor
+
+    @classmethod
+    def zero(cls, weight: Tensor) -> Moments:
+        """Return those of a weight before its first step."""
+        n_steps = torch.zeros((), dtype=torch.float32, device=weight.device)
+        return cls(torch.zeros_like(weight), torch.zeros_like(weight), n_steps)
+
+
+class DenseAdam:
+    """AdamW by torch's own fused function.
+
+    The optimiser classes of torch import its compiler at their first use, which takes seconds and wants
+    a folder for temporary files; the functions below them do not.
+
+    Parameters
+    ----------
+    param_groups : list of dict
+        Each with params, lr and weight_decay.
+    betas : pair of float
+        Decay of the means of gradients and of their squares.
+    """
+
+    def __init__(self, param_groups: list[dict[str, Any]], betas: tuple[float, float]) -> None:
+        self.param_groups, self.betas = param_groups, betas
+        self.moments: dict[nn.Parameter, Moments] = {}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Take a step down the gradients of the weights that have one."""
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            for weight in weights:
+                if weight not in self.moments:
+                    self.moments[weight] = Moments.zero(weight)
+            self._step(weights, [self.moments[weight] for weight in weights], group)
+
+    def _step(self, weights: list[nn.Parameter], moments: list[Moments], group: dict[str, Any]) -> None:
+        adamw(
+            weights,  # type: ignore[arg-type]  # list is invariant
+            [weight.grad for weight in weights],  # type: ignore[misc]
+            [moment.mean for moment in moments],
+            [moment.square for moment in moments],
+            [],
+            [moment.n_steps for moment in moments],
+            fused=True,
+            amsgrad=False,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=EPSILON,
+            maximize=False,
+        )
+
+    def zero_grad(self) -> None:
+        """Drop the gradients."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                weight.grad = None
+
+
+class SparseAdam(DenseAdam):
+    """Adam of tables with sparse gradients: a step changes only the rows that were read."""
+
+    def _step(self, weights: list[nn.Parameter], moments: list[Moments], group: dict[str, Any]) -> None:
+        for moment in moments:
+            moment.n_steps.add_(1)
+        sparse_adam(
+            weights,  # type: ignore[arg-type]
+            [weight.grad for weight in weights],  # type: ignore[misc]
+            [moment.mean for moment in moments],
+            [moment.square for moment in moments],
+            [int(moment.n_steps) for moment in moments],
+            eps=EPSILON,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            lr=group["lr"],
+            maximize=False,
+        )
 
 
 class Optimizer:
@@ -38,15 +131,10 @@ class Optimizer:
             {"params": plain, "lr": learning_rate, "weight_decay": 0.0},
             {"params": decayed, "lr": learning_rate, "weight_decay": weight_decay},
         ]
-        self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(
-                [group for group in dense if group["params"]], betas=self.BETAS, fused=True
-            )
-        ]
+        self.optimizers = [DenseAdam([group for group in dense if group["params"]], self.BETAS)]
         if sparse:
-            self.optimizers.append(
-                torch.optim.SparseAdam(sparse, lr=learning_rate * table_rate, betas=self.BETAS)
-            )
+            group = {"params": sparse, "lr": learning_rate * table_rate}
+            self.optimizers.append(SparseAdam([group], self.BETAS))
         self.average = WeightAverage([*sparse, *tables, *plain, *decayed])
 
     def step(self, loss: Tensor, rate: float = 1.0) -> None:
@@ -59,7 +147,7 @@ class Optimizer:
             optimizer.step()
         self.average.update()
         for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
 
 
 def clip_gradients(network: nn.Module) -> None:

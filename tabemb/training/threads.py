@@ -1,14 +1,34 @@
-"""How many threads torch may use, and a random state that is ours alone."""
+"""How many threads torch may use."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from threading import Lock
+from typing import Any
 
 import joblib
 import torch
 from joblib.parallel import get_active_backend
+from threadpoolctl import threadpool_limits
+
+_IMPORTED_IN = os.getpid()
+_LOCK = Lock()
+_ANOTHER_THREAD = ThreadPoolExecutor(1, "tabemb")
+
+
+def is_forked() -> bool:
+    """Whether this process was forked from the one that imported tabemb.
+
+    The threads of OpenMP do not survive a fork, and who hands them work waits for ever.
+    """
+    return os.getpid() != _IMPORTED_IN
+
+
+MOST_THREADS = 64
+"""As many threads as any machine can start; more are started where it has more cores."""
 
 
 def is_nested() -> bool:
@@ -27,15 +47,17 @@ def n_threads(n_jobs: int | None) -> int:
     """Threads for ``n_jobs``: None takes one inside a joblib worker, else the free cores, -1 every core.
 
     Free are the cores without the load of the last minute: two threads that wait for one core are many
-    times slower than one. Never more than torch was given.
+    times slower than one. Never more than torch was given. After a fork always one.
 
     Examples
     --------
     >>> n_threads(2)
     2
     """
+    if is_forked():
+        return 1
     if n_jobs is not None and n_jobs > 0:
-        return n_jobs
+        return min(n_jobs, max(MOST_THREADS, os.cpu_count() or 1))
     n_cores: int = joblib.cpu_count()
     if n_jobs is None:
         free = 1 if is_nested() else n_cores - round(_load())
@@ -53,19 +75,35 @@ def _load() -> float:
 
 @contextmanager
 def threads(n_jobs: int | None) -> Iterator[None]:
-    """Let torch use ``n_threads(n_jobs)`` threads within the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads(n_jobs))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    """Let torch use ``n_threads(n_jobs)`` threads for what this thread computes within the block.
+
+    After a fork, the other libraries that use OpenMP or BLAS are held to one thread too.
+    """
+    with _guard():  # the number of a new thread is fixed when it is first read
+        before = torch.get_num_threads()
+    n = n_threads(n_jobs)
+    with threadpool_limits(1) if is_forked() else nullcontext():
+        try:
+            if n != before:
+                _limit_this_thread(n, before)
+            yield
+        finally:
+            if n != before:
+                torch.set_num_threads(before)
 
 
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch within the block and give the user's random state back after it."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
+def _limit_this_thread(n: int, before: int) -> None:
+    """Set the number of threads of this thread, and leave the one that new threads start from.
+
+    torch.set_num_threads sets both, so the second is set back, from another thread.
+    """
+    with _guard():
+        torch.set_num_threads(n)
+        if not is_forked():
+            with suppress(RuntimeError):  # no new work is taken when the interpreter shuts down
+                _ANOTHER_THREAD.submit(torch.set_num_threads, before).result()
+
+
+def _guard() -> AbstractContextManager[Any]:
+    """Return the lock, but not after a fork: only one thread is there, and another may have held it."""
+    return nullcontext() if is_forked() else _LOCK

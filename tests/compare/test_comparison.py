@@ -202,6 +202,12 @@ def test_text_that_does_not_sort_by_time_is_refused(frame):
     with pytest.raises(ValueError, match=r"time: column 'day' must hold numbers or dates; it holds '01"):
         compare(text, "price", "dummy", time="day", **QUICK)
     iso = frame.assign(day=frame["day"].dt.strftime("%Y-%m-%d"))
+    odd = iso.assign(day=iso["day"].where(iso.index != 7, "08.01.2024"))
+    with pytest.raises(ValueError, match=r"it holds '08.01.2024' in row 7, so name it in datetimes too"):
+        compare(odd, "price", "dummy", time="day", **QUICK)
+    zoned = iso.assign(day=iso["day"].where(iso.index != 7, "2024-01-08T00:00Z"))
+    with pytest.raises(ValueError, match=r"'2024-01-08T00:00Z' in row 7, which has a time zone, and"):
+        compare(zoned, "price", "dummy", time="day", **QUICK)
     sizes = [len(compare(d, "price", "dummy", time="day", **QUICK).cells) for d in (frame, iso)]
     assert sizes == [1, 1]
 

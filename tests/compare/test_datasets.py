@@ -34,7 +34,12 @@ def test_options_reach_the_data_set_and_missing_targets_are_counted(table):
         "fold": "fold",
         "time": "sold",
     }
-    with pytest.warns(UserWarning, match="dropped 1 of 5 rows without 'price'"):
+    with (
+        pytest.warns(UserWarning, match="dropped 1 of 5 rows without 'price'"),
+        pytest.warns(
+            UserWarning, match="1 of 4 values of column 'sold' are no dates .* 'soon' in row 3"
+        ),
+    ):
         dataset = load_dataset("houses", path=table, target="price", **options)
     assert dataset.task == "regression"
     np.testing.assert_allclose(dataset.y, [0, 1, 0, 2])
@@ -58,7 +63,9 @@ def test_task_is_inferred(tmp_path, values, task):
 
 
 def test_one_name_stands_for_a_list_of_one(table):
-    dataset = load_dataset(path=table, target="fold", categorical="zip", datetimes="sold", drop="price")
+    options = {"categorical": "zip", "datetimes": "sold", "drop": "price"}
+    with pytest.warns(UserWarning, match="1 of 5 values of column 'sold' are no dates"):
+        dataset = load_dataset(path=table, target="fold", **options)
     assert list(dataset.X) == ["zip", "sold"]
     assert dataset.roles == {"zip": "categorical"}
     assert dataset.X["sold"].dtype.kind == "M"

@@ -56,6 +56,22 @@ def test_encounters_are_those_counted_by_hand_at_once_or_in_parts(n_parts):
     pd.testing.assert_frame_equal(numbers, expected, check_dtype=False)
 
 
+def test_hidden_ties_leave_out_events_of_the_same_time():
+    X, targets = events()
+    X["at"] //= 5
+    assert X.duplicated(["who", "at", "skill"]).mean() > 0.1
+    encounters = Encounters("who", ["skill", "page"], TimeAxis(), np.array([0.5, -1.0]), hide_ties=True)
+    numbers = pd.DataFrame(encounters.before(to_arrow(X), X["at"].to_numpy(), targets))
+    for i in range(0, len(X), 7):
+        who, at = X.iloc[i][["who", "at"]]
+        earlier = ((X["who"] == who) & (X["at"] < at)).to_numpy()
+        seen = pd.concat([X[earlier], X.iloc[[i]]])
+        expected = by_hand(seen, [*targets[earlier], [0, 0]]).iloc[-1].astype(float)
+        assert numbers.iloc[i].astype(float).to_dict() == pytest.approx(
+            expected.to_dict(), nan_ok=True, rel=1e-9
+        )
+
+
 def test_new_events_know_the_stored_events_alone():
     X, targets = events()
     encounters = new_encounters()

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 from scipy import sparse
 
-from tabemb.data.frames import feature_names, key_of, to_arrow, to_vector
+from tabemb.data.frames import feature_names, to_arrow, to_vector
+from tabemb.data.keys import key_of
 
 PLAIN = {"city": ["Bonn", None, "Rome"], "size": [1.5, 2.0, float("nan")], "open": [True, False, True]}
 
@@ -57,7 +58,8 @@ def test_values_of_several_kinds_become_keys_that_are_equal_for_equal_values():
     ].to_pylist()
     assert first == again == ["1", "'1'", "(1, 2)", None]
     assert key_of(frozenset("ba"), "x") == key_of(frozenset("ab"), "x")
-    assert key_of(Decimal("1.5"), "x") == "Decimal('1.5')"
+    assert key_of(Decimal("0.1"), "x") == "Decimal('0.1')"
+    assert key_of(Decimal("1.50"), "x") == key_of(1.5, "x")
 
 
 def test_a_value_without_stable_text_is_an_error_that_names_the_column():

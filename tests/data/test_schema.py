@@ -12,7 +12,7 @@ FRAME = pd.DataFrame(
         "text": ["a", "b"],
         "category": pd.Categorical([1, 2]),
         "flag": [True, False],
-        "mixed": [1, "a"],
+        "mixed": [(1, 2), "a"],
         "whole": [1, 2],
         "real": [0.5, 1.5],
         "decimal": [Decimal("1.5"), Decimal("2.5")],
@@ -34,7 +34,7 @@ def test_roles_follow_types_and_nothing_is_dropped():
         **dict.fromkeys(["whole", "real", "decimal", "wait"], "number"),
         "at": "datetime",
         "on": "datetime",
-        "empty": "number",
+        "empty": "categorical",
     }
 
 

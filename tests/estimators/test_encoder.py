@@ -1,15 +1,18 @@
 """EmbeddingEncoder: vectors and effects as columns, out-of-fold for training rows."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import sklearn
 from scipy.stats import special_ortho_group
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
-from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.model_selection import KFold, cross_val_score
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import GroupKFold, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import TargetEncoder
 
@@ -465,3 +468,61 @@ def test_errors_about_columns_and_the_estimator(shops, net):
         encoder.inverse_transform(np.zeros((2, 2)))
     with pytest.raises(ValueError, match="X lacks column 'shop_effect'"):
         encoder.inverse_transform(X)
+
+
+@pytest.fixture
+def grouped():
+    """Rows of shops in twelve regions; no region may be in its own vectors."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"shop": rng.choice(list("abcd"), 240), "size": rng.normal(size=240)})
+    return X, X["shop"].map(dict(zip("abcd", range(4)))) + rng.normal(size=240), np.arange(240) % 12
+
+
+def test_groups_reach_the_splitter_directly_and_through_a_pipeline(grouped):
+    X, y, groups = grouped
+    encoder = EmbeddingEncoder(cv=GroupKFold(3), kind="prediction", random_state=0)
+    direct = encoder.fit_transform(X, y, groups=groups)
+    folds = list(GroupKFold(3).split(X, y, groups))
+    explicit = clone(encoder).set_params(cv=folds).fit_transform(X, y)
+    pd.testing.assert_frame_equal(direct, explicit)
+    with sklearn.config_context(enable_metadata_routing=True):
+        for step in (clone(encoder), clone(encoder).set_fit_request(groups=True)):
+            pipe = make_pipeline(step, Ridge()).fit(X, y, groups=groups)
+            expected = Ridge().fit(direct, y)
+            np.testing.assert_allclose(pipe[-1].coef_, expected.coef_)
+        refused = make_pipeline(clone(encoder).set_fit_request(groups=False), Ridge())
+        with pytest.raises(ValueError, match=r"needs groups; pass groups=... to fit"):
+            refused.fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("cv", "groups", "message"),
+    [
+        (GroupKFold(3), None, r"cv=GroupKFold\(.* needs groups"),
+        (3, np.arange(240), "groups goes with a cv that reads it"),
+        (KFold(3), np.arange(240), r"such as GroupKFold\(\); got cv=KFold"),
+        (GroupKFold(3), np.arange(9), r"groups must have the shape \(240,\)"),
+        (GroupKFold(3), [None, *range(239)], "groups must not hold missing .* row 0, None"),
+    ],
+)
+def test_groups_that_do_not_fit_the_folds_are_one_clear_error(grouped, cv, groups, message):
+    X, y, _ = grouped
+    with pytest.raises(ValueError, match=message):
+        EmbeddingEncoder(cv=cv, kind="prediction").fit(X, y, groups=groups)
+
+
+def test_names_of_effects_are_unique_and_safe_for_labels_of_any_type():
+    X = pd.DataFrame({"c": list("uvw") * 20})
+    for labels in ([1, "1", "a, b"], list(pd.interval_range(0, 3))):
+        y = [labels[i % 3] for i in range(60)]
+        names = EmbeddingEncoder(kind="prediction").fit(X, y).get_feature_names_out()
+        assert len(set(names)) == len(names) == 3
+        assert not set("[]{}:,").intersection("".join(names))
+
+
+def test_decimals_that_are_not_whole_are_a_quantity_and_mixed_labels_are_classes():
+    X = pd.DataFrame({"c": list("uv") * 30})
+    quantity = EmbeddingEncoder(kind="prediction").fit(X, [Decimal("1.5"), Decimal("2.5")] * 30)
+    assert quantity.transform(X[:2])["c_effect"].tolist() == pytest.approx([1.5, 2.5], abs=0.1)
+    classes = EmbeddingEncoder(kind="prediction").fit(X, [1, "a"] * 30)
+    assert classes.transform(X[:2])["c_effect"].tolist() == pytest.approx([0, 1], abs=0.1)

@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.base import clone
 
@@ -136,6 +137,103 @@ def test_an_event_does_not_see_its_own_outcome_and_later_ones_do():
     assert not changed[X["who"] != "w1"].any()
 
 
+def pairs(n_entities=60, n_times=20, seed=0):
+    """Two events at each time of an entity, with one answer that nothing else says."""
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame(
+        {
+            "who": np.repeat([f"w{i}" for i in range(n_entities)], 2 * n_times),
+            "at": np.tile(np.repeat(np.arange(n_times), 2), n_entities),
+            "what": rng.choice(["add", "sub"], 2 * n_times * n_entities),
+            "tries": 1.0,
+        }
+    )
+    return X, np.repeat(rng.random(n_times * n_entities) < 0.5, 2)
+
+
+@pytest.mark.parametrize("encounters", [True, False])
+def test_an_event_does_not_see_the_answer_of_another_at_the_same_time(encounters):
+    X, y = pairs()
+    new, theirs = pairs(seed=1)
+    new["at"] += 100
+    second = np.arange(len(new)) % 2 == 1
+    settings = {"encounters": encounters, "max_epochs": 8, "learning_rate": 0.02}
+    accuracy = {}
+    for ties in ("hidden", "order"):
+        model = classifier(**settings, ties=ties).fit(X, y)
+        accuracy[ties] = (model.replay_proba(new, theirs).argmax(1) == theirs)[second].mean()
+    assert accuracy["order"] > 0.95  # the answer stands beside it
+    assert 0.45 < accuracy["hidden"] < 0.55
+
+
+@pytest.mark.parametrize("history", KINDS)
+def test_answers_and_outcomes_of_one_time_reach_later_events_alone(history):
+    X, y = pairs(6)
+    model = classifier(history=history).fit(X, y)
+    model.forget()
+    before = model.replay_proba(X, y)
+    i = 2 * 20 + 8  # the first of two events of w1
+    other, flipped = X.copy(), y.copy()
+    other.loc[i, "tries"], flipped[i] = 99.0, ~y[i]
+    changed = np.abs(model.replay_proba(other, flipped) - before).max(1) > 1e-9
+    own = (X["who"] == "w1").to_numpy()
+    assert not changed[own & (X["at"] <= X["at"][i])].any()
+    assert changed[own & (X["at"] > X["at"][i])].mean() > 0.5
+    # the order of rows of one time is nothing that they see
+    swapped = np.arange(len(X)).reshape(-1, 2)[:, ::-1].ravel()
+    first = (X["at"] == 0).to_numpy()
+    np.testing.assert_allclose(
+        model.replay_proba(X.iloc[swapped], y[swapped])[swapped][first], before[first], rtol=1e-6
+    )
+
+
+def test_without_ties_both_settings_give_one_model():
+    X = log().drop_duplicates(["who", "at"])
+    y = targets(X)
+    hidden, order = (classifier(ties=ties).fit(X, y).forget() for ties in ("hidden", "order"))
+    np.testing.assert_array_equal(hidden.replay_proba(X, y), order.replay_proba(X, y))
+
+
+def test_a_fit_on_long_sequences_with_ties_hides_them_too(monkeypatch):
+    monkeypatch.setattr("tabemb.fitting.event_source.LONGEST", 7)
+    X, y = pairs()
+    model = classifier(max_epochs=8, learning_rate=0.02).fit(X, y)
+    assert model.learning_curve_["train_loss"][-1] > 0.6  # of a coin: log(2)
+
+
+def test_a_time_beyond_the_log_is_read_by_predict_and_refused_by_update():
+    X = log().assign(at=lambda d: d["at"].astype("datetime64[ns]"))
+    y = targets(X)
+    model = classifier().fit(X, y)
+    far = X.head(3).assign(at=pd.Series([pd.Timestamp(9999, 12, 31)] * 3, dtype="datetime64[us]"))
+    known = model.source_.states.read(far["who"].tolist())
+    gaps = known.since(model.source_.time_axis, model.source_.time_axis.read(
+        pa.chunked_array([pa.array(far["at"])]), "at", any_size=True
+    ))  # fmt: skip
+    assert (gaps > 365 * 7900).all()
+    assert np.isfinite(model.predict_proba(far)).all()
+    with pytest.raises(
+        ValueError, match=r"'at' holds 9999-12-31 00:00:00 in row 0, which 64 bits of 'ns'"
+    ):
+        model.update(far, y[:3])
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+def test_the_times_of_events_are_instants(zone):
+    X = log().assign(at=lambda d: d["at"].dt.tz_localize("UTC"), seen=lambda d: d["at"])
+    y = targets(X)
+    model = classifier().fit(X, y)
+    new = X.assign(at=X["at"] + pd.Timedelta("100D"), seen=X["at"])
+    other = new.assign(at=new["at"].dt.tz_convert(zone), seen=new["seen"].dt.tz_convert(zone))
+    np.testing.assert_array_equal(model.predict_proba(other), model.predict_proba(new))
+    with pytest.raises(ValueError, match="'at' has no time zone, the log's times have one"):
+        model.predict_proba(new.assign(at=new["at"].dt.tz_localize(None)))
+    with pytest.raises(ValueError, match="'seen' has no time zone, and had the zone 'UTC'"):
+        model.predict_proba(new.assign(seen=new["seen"].dt.tz_localize(None)))
+    with pytest.raises(TypeError, match="'at' must hold times or numbers; it holds large_string"):
+        classifier().fit(X.assign(at=X["at"].astype(str)), y)
+
+
 def test_predict_needs_no_outcome_and_reads_strange_values():
     X = log()
     model = classifier().fit(X, targets(X))
@@ -260,7 +358,7 @@ def interrupt(*args):
 def test_one_column_may_name_the_entity_and_the_time():
     """Each entity has one moment then; the other columns and their earlier values are all there."""
     X = log()[["hard", "what"]].assign(day=lambda d: np.arange(len(d)) % 7)
-    model = EventClassifier(entity="day", time="day", **QUICK).fit(X, targets(X))
+    model = EventClassifier(entity="day", time="day", ties="order", **QUICK).fit(X, targets(X))
     fields = model.encoder_.schema.histories["earlier"]
     assert [field.name for field in fields.numbers] == ["earlier.hard", "earlier.gap"]
     assert [field.name for field in fields.categorical] == ["earlier.what", "earlier.answer"]

@@ -35,7 +35,7 @@ FAST = {"hidden": (16,), "n_members": 2, "n_pairs": 0, "max_epochs": 5, "n_jobs"
 NETWORK = {**FAST, "learning_rate": 0.05}
 # The checks pass arrays of any numbers, in any order. Where one column names the entities and the times,
 # no event is earlier than the one that was read before.
-OF_ARRAYS = {"entity": "x0", "time": "x0", "d_history": 4}
+OF_ARRAYS = {"entity": "x0", "time": "x0", "ties": "order", "d_history": 4}
 LOG = Log({"x0": np.arange(20.0) % 5, "at": np.arange(20.0), "paid": np.arange(20.0)})
 
 # Expected failures are declared by estimator, as scikit-learn does for its own.

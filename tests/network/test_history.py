@@ -165,6 +165,20 @@ def test_a_sequence_that_was_cut_goes_on_where_its_part_before_ended(kind):
 
 
 @pytest.mark.parametrize("kind", list(HISTORY_ENCODERS))
+def test_events_of_one_time_see_what_the_first_of_them_sees(kind):
+    net, tables = network(kind)
+    reader = SequenceNetwork(net.dropout, net.columns, net.numbers, net.encoder).eval()
+    in_order = reader(Prefixes(ragged([3, 1, 7, 2])), tables)[0]
+    ties = torch.tensor([0, 1, 2, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0])
+    rows = Prefixes(ragged([3, 1, 7, 2]), ties=ties)
+    expected = in_order[[0, 0, 0, 3, 4, 5, 5, 7, 7, 9, 10, 11, 12]]
+    torch.testing.assert_close(reader(rows, tables)[0], expected, rtol=0, atol=0)
+    parts = rows.cut(2)
+    reader.carry(parts, tables)
+    torch.testing.assert_close(reader(parts, tables)[0], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", list(HISTORY_ENCODERS))
 def test_what_is_known_before_an_event_is_what_the_events_before_it_say(kind):
     net, tables = network(kind)
     reader = SequenceNetwork(net.dropout, net.columns, net.numbers, net.encoder).eval()

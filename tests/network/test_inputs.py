@@ -74,7 +74,9 @@ def test_parts_are_consecutive_and_have_the_given_sizes(make, sizes):
 
 
 @pytest.mark.parametrize(
-    "make", [*KINDS.values(), lambda: Prefixes(ragged(), kept().states)], ids=[*KINDS, "Prefixes"]
+    "make",
+    [*KINDS.values(), lambda: Prefixes(ragged(), kept().states, ties=torch.arange(8))],
+    ids=[*KINDS, "Prefixes"],
 )
 def test_all_tensors_move_together(make):
     values = make()
@@ -184,6 +186,31 @@ def test_long_sequences_are_cut_into_parts_that_follow_one_another():
     assert parts.states is None
     assert list(chain(*rows_of(parts.events))) == list(chain(*rows_of(rows.events)))
     assert sequences_of(rows.cut(5)) == sequences_of(rows)
+
+
+def test_ties_stay_with_their_rows():
+    ties = torch.tensor([0, 1, 0, 0, 1, 0, 0, 1])
+    rows = Prefixes(ragged([2, 3, 1, 2]), ties=ties)
+    assert rows.seen.tolist() == [0, 0, 2, 3, 3, 5, 6, 6]
+    taken = rows.take(torch.tensor([6, 7, 2, 3, 4]))
+    assert taken.ties.tolist() == [0, 1, 0, 0, 1]
+    assert taken.seen.tolist() == [0, 0, 2, 3, 3]
+    first, second = rows.split([5, 3])
+    assert (first.ties.tolist(), second.ties.tolist()) == ([0, 1, 0, 0, 1], [0, 0, 1])
+    for other in (rows.double(), rows.narrow(0, 0), rows.to(torch.device("cpu"))):
+        assert other.ties is ties
+
+
+def test_a_long_sequence_is_not_cut_within_a_time():
+    ties = torch.tensor([0, 1, 0, 1, 2, 3, 0, 0, 0, 0, 1, 0])
+    rows = Prefixes(ragged([9, 3]), ties=ties)
+    parts = rows.cut(3)
+    assert parts.lengths.tolist() == [2, 4, 3, 3]
+    assert parts.counts.tolist() == [0, 2, 6, 0]
+    assert parts.ties is ties
+    assert list(chain(*rows_of(parts.events))) == list(chain(*rows_of(rows.events)))
+    untied = Prefixes(ragged([5, 2, 4]), ties=torch.zeros(11, dtype=torch.int64))
+    assert sequences_of(untied.cut(2)) == sequences_of(Prefixes(ragged([5, 2, 4])).cut(2))
 
 
 @pytest.mark.parametrize("make", [kept, prefixes])

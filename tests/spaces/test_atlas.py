@@ -1,14 +1,17 @@
 """The page is opened in a real browser, which sees no network and must not complain once."""
 
 import base64
+import csv
 import hashlib
 import io
 import json
 import re
 import shutil
+import subprocess
 import sys
 from contextlib import contextmanager
 from functools import partial
+from importlib import resources
 
 import numpy as np
 import pandas as pd
@@ -712,3 +715,18 @@ def test_a_path_that_cannot_be_written(space, tmp_path):
         space.atlas(tmp_path / "nowhere" / "page.html")
     with pytest.raises(IsADirectoryError, match="path must name a file"):
         space.atlas(tmp_path)
+
+
+def test_formulas_in_the_csv_are_text_for_a_spreadsheet():
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    script = resources.files("tabemb.spaces").joinpath("atlas_page/cards.js").read_text()
+    script = script[script.index("// Spreadsheets") : script.index("async function copyChosen")]
+    formulas = ["=1+1", "+A1", "-A1", "@x", "\t=1", "\r=1", "=HYPERLINK(1,2)", "\uff1d1"]
+    plain = ["-1", "+1.5", "-.5e-3", -2, 0, None, "a=1", "", "x, y"]
+    script += f"console.log(JSON.stringify({json.dumps(formulas + plain)}.map(cell)))"
+    run = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True)
+    cells = [next(csv.reader(io.StringIO(cell, newline="")), [""])[0] for cell in json.loads(run.stdout)]
+    assert cells[: len(formulas)] == ["'" + text for text in formulas]
+    assert cells[len(formulas) :] == ["" if text is None else str(text) for text in plain]

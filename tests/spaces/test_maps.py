@@ -207,3 +207,19 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
 def test_the_colours_of_numbers_are_those_of_viridis():
     steps = np.linspace(0, 1, len(palette.SCALE))
     assert list(palette.SCALE) == [to_hex(color) for color in colormaps["viridis"](steps)]
+
+
+def test_dollars_and_underscores_are_drawn_as_they_are():
+    space = clusters()
+    classes = pd.Series(["$x^", "_hidden"] * 20, index=space.categories, name="in $ and 100$")
+    figure = space.map(color=classes, method="pca", title="$y^")
+    figure.canvas.draw()
+    legend = figure.axes[0].get_legend()
+    texts = [legend.get_title(), *legend.get_texts()]
+    assert [text.get_text() for text in texts] == ["in $ and 100$", "$x^", "_hidden"]
+    numbers = pd.Series(range(40), index=space.categories, name="$z^")
+    figure = space.map(color=numbers, method="pca")
+    figure.canvas.draw()
+    texts.append(figure.axes[1].yaxis.label)
+    assert texts[-1].get_text() == "$z^"
+    assert not any(text.get_parse_math() for text in texts)

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
+from tabemb.network.randomness import Building, Random, drawing_from
 from tabemb.training.average import WINDOW, WeightAverage
 from tabemb.training.batches import Batches, equal_sizes
 from tabemb.training.checkpoint import TOLERANCE, Checkpoint
 from tabemb.training.loop import Budget, Training, train
 from tabemb.training.optimizers import Optimizer
-from tabemb.training.threads import n_threads, seeded, threads
+from tabemb.training.threads import n_threads, threads
 
 
 @dataclass
@@ -216,8 +217,8 @@ def test_the_users_random_state_and_threads_are_given_back():
     expected = torch.rand(1)
     torch.manual_seed(7)
     before = torch.get_num_threads()
-    with seeded(3, torch.device("cpu")), threads(1):
-        torch.rand(5)
+    with drawing_from(Random(3)), Building(), threads(1):
+        nn.Linear(2, 2), nn.GRU(2, 2), torch.rand(5)
     assert torch.rand(1) == expected
     assert torch.get_num_threads() == before
 

@@ -129,8 +129,14 @@ function csv(ids) {
   return [names, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
 }
 
+// Spreadsheets run a cell that begins like a formula, unless an apostrophe stands before it, as OWASP
+// says of CSV injection. Numbers stay numbers.
+const FORMULA = /^[=+\-@\t\r\uff0b\uff0d\uff1d\uff20]/;
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
 function cell(value) {
-  const text = String(value ?? "");
+  const plain = String(value ?? "");
+  const text = FORMULA.test(plain) && !NUMBER.test(plain) ? `'${plain}` : plain;
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 

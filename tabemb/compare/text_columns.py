@@ -1,0 +1,226 @@
+"""Columns of text, as a file holds them, to numbers, dates, booleans or categories."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tabemb.data.number_text import (
+    MISSING_MARKS,
+    NumberFormat,
+    are_number_shaped,
+    choose_format,
+    decimal_of,
+    formats_of,
+    read_numbers,
+)
+
+MIN_NUMBERS, MAX_STRAY = 20, 0.05
+"""Distinct numbers from which, and share of other texts up to which, a column was meant as numbers."""
+_SIGNS = ("-", "--", ".")
+"""Marks that are common categories, which need no note."""
+_ISO_DATE = r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)?$"
+_BOOLEANS = ({"True", "False"}, {"true", "false"}, {"TRUE", "FALSE"})
+_LARGEST_EXACT = 2**53
+
+
+class TextColumn:
+    """The texts of one column, by distinct value.
+
+    Parameters
+    ----------
+    name : str
+    values : pyarrow.Array of strings
+    missing : collection of str
+        Texts that are missing values, beside the empty one.
+    """
+
+    def __init__(self, name: str, values: pa.Array, missing: Collection[str] = ()) -> None:
+        self.name = name
+        encoded = values.dictionary_encode()
+        self.codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        self.levels = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+        absent = {None, "", *missing}
+        self.is_known = np.array([level not in absent for level in self.levels])
+        self.is_mark = self.is_known & np.array([_is_mark(level) for level in self.levels])
+
+    @property
+    def numeric(self) -> np.ndarray:
+        """Which levels are numbers if the column holds numbers: all but missing ones and marks."""
+        numeric: np.ndarray = self.is_known & ~self.is_mark
+        return numeric
+
+    def formats(self, decimal: str | None = None, thousands: str | None = None) -> list[NumberFormat]:
+        """Return the formats in which every value is a number."""
+        return formats_of(pa.array(self.levels[self.numeric], pa.string()), decimal, thousands)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Rows of each level."""
+        # the code of a missing value is -1, the last
+        return np.bincount(self.codes % len(self.levels), minlength=len(self.levels))
+
+    def first_row(self, level: str) -> int:
+        """Return the first row with this value."""
+        code = list(self.levels).index(level)
+        return int(np.flatnonzero(self.codes == code)[0])
+
+    def numbers(self, format: NumberFormat) -> pd.Series | None:
+        """Return the column as numbers; None where one is too large to be stored."""
+        try:
+            read = read_numbers(pa.array(self.levels[self.numeric], pa.string()), format)
+        except pa.ArrowInvalid:
+            return None
+        values = read.to_numpy(zero_copy_only=False)
+        if not np.isfinite(values).all():
+            return None
+        is_exact = values.dtype.kind == "f" or (np.abs(values) <= _LARGEST_EXACT).all()
+        known = np.zeros(len(self.levels), values.dtype)
+        known[self.numeric] = values
+        column = pd.Series(known[self.codes])
+        absent = ~self.numeric[self.codes]
+        if not absent.any():
+            return column
+        # float64 would round larger integers, and so make two ids one
+        return column.astype("float64" if is_exact else "Int64").mask(absent)
+
+    def booleans(self) -> pd.Series | None:
+        """Return the column as booleans; None where it holds other values."""
+        values = set(self.levels[self.numeric])
+        if not values or not any(values <= pair for pair in _BOOLEANS):
+            return None
+        is_true = np.array([str(level).lower() == "true" for level in self.levels])
+        column, absent = pd.Series(is_true[self.codes]), ~self.numeric[self.codes]
+        return column.astype("boolean").mask(absent) if absent.any() else column
+
+    def dates(self) -> pd.Series | None:
+        """Return the column as dates; None where a value is no ISO 8601 date without a zone."""
+        known = pa.array(self.levels[self.numeric], pa.string())
+        if not len(known) or not pc.all(pc.match_substring_regex(known, _ISO_DATE)).as_py():
+            return None
+        try:
+            read = known.cast(pa.timestamp("us")).to_numpy()
+        except pa.ArrowInvalid:  # as 2024-02-30
+            return None
+        dates = np.full(len(self.levels), np.datetime64("NaT", "us"))
+        dates[self.numeric] = read
+        return pd.Series(dates[self.codes])
+
+    def texts(self) -> pd.Series:
+        """Return the column as text."""
+        levels = np.where(self.is_known, self.levels, np.nan)
+        if not self.is_known[self.codes].any():
+            return pd.Series(np.full(len(self.codes), np.nan))
+        return pd.Series(levels[self.codes], dtype="str")
+
+    def strays(self) -> list[str]:
+        """Return the few texts without which all values would be numbers; none where there are many."""
+        texts, counts = self.levels[self.numeric], self.counts[self.numeric]
+        shaped = are_number_shaped(pa.array(texts, pa.string()))
+        if shaped.all() or shaped.sum() < MIN_NUMBERS:
+            return []
+        if counts[~shaped].sum() > MAX_STRAY * counts.sum():
+            return []
+        return list(texts[~shaped]) if formats_of(pa.array(texts[shaped], pa.string())) else []
+
+
+def read_columns(
+    columns: Sequence[TextColumn],
+    lines: Sequence[int],
+    decimal: str | None = None,
+    thousands: str | None = None,
+) -> tuple[pd.DataFrame, list[str]]:
+    """Read each column as numbers, booleans, dates or text, whichever all its values are.
+
+    Parameters
+    ----------
+    columns : sequence of TextColumn
+    lines : sequence of int
+        The line of each row in the file.
+    decimal, thousands : str, optional
+        The marks of numbers; by default those that all columns together show.
+
+    Returns
+    -------
+    frame : DataFrame
+    notes : list of str
+        Sentences on what was decided and is not plain.
+    """
+    formats = [column.formats(decimal, thousands) for column in columns]
+    mark = decimal or decimal_of(listed for listed in formats if listed)
+    frame: dict[str, pd.Series] = {}
+    notation: list[str] = []
+    marks: list[str] = []
+    for column, listed in zip(columns, formats):
+        frame[column.name], format = _read(column, listed, mark)
+        if not isinstance(frame[column.name].dtype, pd.StringDtype):
+            marks += _marks_of(column, lines)
+        if format and not (format.is_plain or (decimal and not format.unit)):
+            notation.append(_example(column, format))
+    return pd.DataFrame(frame), _notes(columns, frame, lines, notation, marks)
+
+
+def _read(
+    column: TextColumn, formats: Sequence[NumberFormat], decimal: str
+) -> tuple[pd.Series, NumberFormat | None]:
+    """Return the values of a column, and the format of its numbers if it holds such."""
+    if formats:
+        format = choose_format(formats, decimal)
+        numbers = column.numbers(format)
+        if numbers is not None:
+            return numbers, format
+    plain = (column.booleans(), column.dates())
+    return next((values for values in plain if values is not None), column.texts()), None
+
+
+def _marks_of(column: TextColumn, lines: Sequence[int], without: Collection[str] = ()) -> list[str]:
+    return [
+        f"{level!r} in column {column.name!r} ({column.counts[code]} rows, the first is line "
+        f"{lines[column.first_row(level)]})"
+        for code, level in enumerate(column.levels)
+        if column.is_mark[code] and level.strip() and level.strip() not in without
+    ]
+
+
+def _example(column: TextColumn, format: NumberFormat) -> str:
+    text = max(column.levels[column.numeric], key=len)
+    value = read_numbers(pa.array([text]), format)[0].as_py()
+    return f"{text!r} in column {column.name!r} is {value}"
+
+
+def _notes(
+    columns: Sequence[TextColumn],
+    frame: Mapping[str, pd.Series],
+    lines: Sequence[int],
+    notation: Sequence[str],
+    marks: Sequence[str],
+) -> list[str]:
+    texts = [column for column in columns if isinstance(frame[column.name].dtype, pd.StringDtype)]
+    kept = [mark for column in texts for mark in _marks_of(column, lines, _SIGNS)]
+    strays = [(column, stray) for column in texts if (stray := column.strays())]
+    notes = []
+    if notation:
+        notes.append(
+            f"numbers were read so: {', '.join(notation)}; decimal and thousands read them otherwise."
+        )
+    if marks:
+        notes.append(f"missing among numbers: {', '.join(marks)}; mend the file if they are not.")
+    if kept:
+        notes.append(
+            f"categories, not missing values: {', '.join(kept)}; name them in missing if they are."
+        )
+    notes += [
+        f"column {column.name!r} is text, for line {lines[column.first_row(stray[0])]} holds "
+        f"{stray[0]!r}, which is no number ({len(stray)} such values); mend it, or name it in missing."
+        for column, stray in strays
+    ]
+    return notes
+
+
+def _is_mark(level: str | None) -> bool:
+    return level is not None and (not level.strip() or level.strip() in MISSING_MARKS)

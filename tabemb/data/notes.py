@@ -1,0 +1,208 @@
+"""Notes on columns that are read by their type but look like something else."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tabemb.data.histories import Events, is_list
+from tabemb.data.number_text import are_number_shaped, formats_of
+from tabemb.data.schema import Table
+from tabemb.data.values import OBJECT
+
+MIN_ROWS, MIN_LEVELS = 100, 20
+"""Rows with a value, and distinct values, below which a column says too little about its meaning."""
+_N_LOOKED_AT = 200
+_SHARE = 0.95
+_MONTH = "(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_CLOCK = r"(?:[ T,]+\d{1,2}:\d{2}.*)?"
+_DATE = (
+    rf"^(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}{_CLOCK}|\d{{1,2}}[-/]\d{{1,2}}[-/]\d{{2}}(?:\d{{2}})?{_CLOCK}"
+    rf"|\d{{1,2}}\.\d{{1,2}}\.\d{{4}}{_CLOCK}|\d{{1,2}}[- .]+{_MONTH}[- .,]+\d{{2,4}}{_CLOCK}"
+    rf"|{_MONTH}[- .]+\d{{1,2}},? +\d{{4}}{_CLOCK})$"
+)
+_ID_NAME = (
+    r"(?:^|[_\W])(?i:ids?|zip|zip_?code|post_?code|postal_?code|plz|sku|ean|isbn|uuid|code|key)\d*$"
+    r"|[a-z](?:Id|ID|Key|Code|Zip)\d*$|^(?i:zip|zipcode|postcode|postalcode|[a-z]{0,4}zip)\d*$"
+)
+
+
+class InputNote(UserWarning):
+    """A note on what was understood of the inputs, and the line that settles it.
+
+    A column that ``roles`` names draws no note. ``warnings.simplefilter("ignore", tabemb.InputNote)``
+    silences all.
+    """
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A column that looks like something else than its type says.
+
+    Parameters
+    ----------
+    column : str
+    looks : {"dates", "numbers", "ids"}
+    example : str
+        One of its values.
+    """
+
+    column: str
+    looks: str
+    example: str
+
+    @property
+    def sentence(self) -> str:
+        """What the column holds and how it is read."""
+        holds, read = ("integers", "numbers") if self.looks == "ids" else ("text", "categories")
+        return (
+            f"column {self.column!r} holds {holds} that look{'s' if holds == 'text' else ''} like "
+            f"{self.looks} ({self.example}) and is read as {read}"
+        )
+
+
+def doubts(frame: pa.Table, named: Iterable[str] = ()) -> list[Doubt]:
+    """Return the columns that look like something else than their type says, fields of events too.
+
+    Text may look like dates or numbers, whole numbers like ids. Columns with few rows or few distinct
+    values are never in doubt.
+
+    Parameters
+    ----------
+    frame : pyarrow.Table
+    named : iterable of str
+        Columns whose meaning the user has stated.
+
+    Returns
+    -------
+    list of Doubt
+
+    Examples
+    --------
+    >>> days = pa.array([f"{1 + day % 28}.5.2024" for day in range(200)])
+    >>> doubts(pa.table({"day": days}))[0].looks
+    'dates'
+    """
+    stated = set(named)
+    return [
+        doubt
+        for field, column in _columns(frame)
+        if field.name not in stated and (doubt := _doubt(field, column)) is not None
+    ]
+
+
+def note_doubts(
+    frame: pa.Table,
+    roles: Mapping[str | int, str] | None,
+    tables: Mapping[str, Table] | None,
+    keys: Iterable[str] = (),
+    stacklevel: int = 3,
+) -> None:
+    """Warn of the columns in doubt in one note, with the roles that settle it.
+
+    Parameters
+    ----------
+    frame : pyarrow.Table
+    roles, tables : mapping, optional
+        Of the estimator; the columns that they name are not in doubt.
+    keys : iterable of str
+        Further columns that are not in doubt, as those of entities and times.
+    stacklevel : int
+        Calls between the line of the user and the warning.
+    """
+    names = frame.schema.names
+    stated = {names[key] if isinstance(key, int) else key for key in roles or ()}
+    stated |= {column for table in (tables or {}).values() for column in table.columns}
+    doubtful = doubts(frame, {*stated, *keys})
+    if not doubtful:
+        return
+    text = "; ".join(doubt.sentence for doubt in doubtful)
+    warnings.warn(
+        f"{text[0].upper()}{text[1:]}. roles={_roles(doubtful, _MEANT)} reads them as what they look "
+        f"like, roles={_roles(doubtful, _READ)} keeps them as they are; either ends this note.",
+        InputNote,
+        stacklevel=stacklevel,
+    )
+
+
+_MEANT = {"dates": "datetime", "numbers": "number", "ids": "categorical"}
+_READ = {"dates": "categorical", "numbers": "categorical", "ids": "number"}
+
+
+def _roles(doubtful: Iterable[Doubt], role_of: Mapping[str, str]) -> dict[str, str]:
+    return {doubt.column: role_of[doubt.looks] for doubt in doubtful}
+
+
+def _columns(frame: pa.Table) -> Iterator[tuple[pa.Field, pa.ChunkedArray]]:
+    for field in frame.schema:
+        if is_list(field.type):
+            events = Events.of(frame[field.name], field.name).frame
+            yield from ((inner, events[inner.name]) for inner in events.schema)
+        else:
+            yield field, frame[field.name]
+
+
+def _doubt(field: pa.Field, column: pa.ChunkedArray) -> Doubt | None:
+    if (field.metadata or {}).get(b"tabemb") == OBJECT[b"tabemb"]:
+        return None
+    if len(column) - column.null_count < MIN_ROWS:
+        return None
+    dtype = field.type
+    if pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype):
+        return _doubtful_text(field.name, column)
+    if pa.types.is_integer(dtype) or pa.types.is_floating(dtype):
+        return _doubtful_integers(field.name, column)
+    return None
+
+
+def _doubtful_text(name: str, column: pa.ChunkedArray) -> Doubt | None:
+    # a few values decide for most columns, all values for the others
+    for values in (column[:: max(len(column) // _N_LOOKED_AT, 1)], column):
+        levels = pc.unique(pc.drop_null(_plain(values)))
+        looks = _text_looks(levels)
+        if looks is None:
+            return None
+    if looks is None or len(levels) < MIN_LEVELS or (looks == "numbers" and _are_codes(levels)):
+        return None
+    return Doubt(name, looks, repr(levels[0].as_py()))
+
+
+def _plain(values: pa.ChunkedArray) -> pa.Array:
+    return values.cast(pa.string()).combine_chunks()
+
+
+def _text_looks(levels: pa.Array) -> str | None:
+    if not len(levels):
+        return None
+    if pc.mean(pc.match_substring_regex(pc.utf8_trim_whitespace(levels), _DATE)).as_py() >= _SHARE:
+        return "dates"
+    is_number = are_number_shaped(levels)
+    are_numbers = is_number.mean() >= _SHARE and formats_of(levels.filter(pa.array(is_number)))
+    return "numbers" if are_numbers else None
+
+
+def _are_codes(levels: pa.Array) -> bool:
+    """Return whether all are digits: they were made text on purpose, for they read as integers."""
+    return bool(pc.all(pc.match_substring_regex(levels, r"^\d+$")).as_py())
+
+
+def _has_id_name(name: str) -> bool:
+    return bool(pc.match_substring_regex(pa.array([name]), _ID_NAME)[0].as_py())
+
+
+def _doubtful_integers(name: str, column: pa.ChunkedArray) -> Doubt | None:
+    low, high = (float(value.as_py()) for value in pc.min_max(column).values())
+    # numbers that differ in their last digits only, as 98001 and 98199 do, number things
+    is_offset = low >= 1e4 and high - low < 0.01 * low
+    if not (low >= 0 and high < np.inf and (is_offset or _has_id_name(name))):
+        return None
+    values = np.unique(pc.drop_null(column).to_numpy())
+    values = values[~np.isnan(values)]
+    if len(values) < MIN_LEVELS or (values != np.floor(values)).any():
+        return None
+    return Doubt(name, "ids", str(int(values[0])))

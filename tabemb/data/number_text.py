@@ -1,0 +1,174 @@
+"""Numbers written as text: which notation a column uses, and the values it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+MISSING_MARKS = frozenset(
+    (
+        "NA",
+        "N/A",
+        "n/a",
+        "#N/A",
+        "NaN",
+        "nan",
+        "NULL",
+        "null",
+        "Null",
+        "None",
+        "none",
+        "?",
+        "-",
+        "--",
+        ".",
+    )
+)
+"""Texts that stand for a missing value among numbers; among other texts they are categories."""
+
+_UNIT = r"(?:[$€£¥₹₽₩₺%‰]|US\$|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|kr|zł)"
+_NUMBER = (
+    rf"^(?P<sign>[+-]?)\s*(?P<before>{_UNIT}?)\s*(?P<inner>[+-]?)"
+    rf"(?P<body>[\d.,][\d.,' ]*(?:[eE][+-]?\d+)?)\s*(?P<after>{_UNIT}?)$"
+)
+_EXPONENT = r"(?:[eE][+-]?\d+)?"
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """How the numbers of a column are written.
+
+    Parameters
+    ----------
+    decimal : str
+        The mark before the decimals.
+    thousands : str
+        The mark between groups of three digits; empty where there is none.
+    unit : str
+        The currency or percent sign that stands at every number; "12 %" is 12.
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+    unit: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every programming language reads such numbers."""
+        return self == NumberFormat()
+
+    @property
+    def _pattern(self) -> str:
+        point = rf"\{self.decimal}"
+        if not self.thousands:
+            return rf"^(?:\d+(?:{point}\d*)?|{point}\d+){_EXPONENT}$"
+        groups = rf"\d{{1,3}}(?:[{self.thousands}]\d{{3}})+"
+        return rf"^(?:(?:\d+|{groups})(?:{point}\d*)?|{point}\d+){_EXPONENT}$"
+
+    def fits(self, bodies: pa.Array) -> bool:
+        """Return whether all numbers, without sign and unit, are written so."""
+        return bool(pc.all(pc.match_substring_regex(bodies, self._pattern)).as_py())
+
+
+# the plain notations first: a column of whole numbers fits all
+_NOTATIONS = [(".", ""), (",", "")]
+_NOTATIONS += [(decimal, mark) for mark in (",", ".", " ", "'") for decimal in ".," if decimal != mark]
+
+
+def formats_of(
+    values: pa.Array, decimal: str | None = None, thousands: str | None = None
+) -> list[NumberFormat]:
+    """Return the formats in which every text is a number; none where they are not numbers.
+
+    Texts with leading zeros, such as "00123", are no numbers but codes.
+
+    Parameters
+    ----------
+    values : pyarrow.Array of strings
+        The distinct texts, none of them missing.
+    decimal, thousands : str, optional
+        Only formats with these marks.
+
+    Examples
+    --------
+    >>> formats_of(pa.array(["1.234,5", "7"]))
+    [NumberFormat(decimal=',', thousands='.', unit='')]
+    >>> formats_of(pa.array(["00123", "7"]))
+    []
+    """
+    parts = _parts(values)
+    if parts is None:
+        return []
+    bodies, units = parts["body"], pc.unique(parts["unit"])
+    if len(units) != 1 or pc.any(pc.match_substring_regex(bodies, r"^0\d")).as_py():
+        return []
+    formats = [NumberFormat(*marks, unit=units[0].as_py()) for marks in _NOTATIONS]
+    return [
+        format
+        for format in formats
+        if decimal in (None, format.decimal)
+        and thousands in (None, format.thousands)
+        and format.fits(bodies)
+    ]
+
+
+def are_number_shaped(values: pa.Array) -> np.ndarray:
+    """Return which texts could be numbers in some format, booleans of shape (n_values,)."""
+    shaped: np.ndarray = pc.match_substring_regex(values, _NUMBER).to_numpy(zero_copy_only=False)
+    return shaped.astype(bool)
+
+
+def choose_format(formats: Iterable[NumberFormat], decimal: str | None) -> NumberFormat:
+    """Return the first format with this decimal mark, else the first."""
+    listed = list(formats)
+    return next((format for format in listed if format.decimal == decimal), listed[0])
+
+
+def decimal_of(columns: Iterable[list[NumberFormat]]) -> str:
+    """Return the decimal mark that the columns prove together; a point where they prove none or both.
+
+    A column proves a mark if it can be read with this one only, as "0,5" can and "1,234" cannot.
+    """
+    proven = {formats[0].decimal for formats in columns if len({f.decimal for f in formats}) == 1}
+    return "," if proven == {","} else "."
+
+
+def read_numbers(values: pa.Array, format: NumberFormat) -> pa.Array:
+    """Return the numbers that the texts stand for, int64 where all are whole, else float64.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        A number is too large.
+    """
+    parts = _parts(values)
+    assert parts is not None
+    text = parts["body"]
+    if format.thousands:
+        text = pc.replace_substring(text, format.thousands, "")
+    text = pc.replace_substring(text, format.decimal, ".")
+    text = pc.binary_join_element_wise(parts["sign"], text, "")
+    is_whole = not pc.any(pc.match_substring_regex(text, "[.eE]")).as_py()
+    return text.cast(pa.int64() if is_whole else pa.float64())
+
+
+def _parts(values: pa.Array) -> dict[str, pa.Array] | None:
+    """Return sign, body and unit of each number; None where a text is none."""
+    text = pc.utf8_trim_whitespace(values.cast(pa.string()))
+    # other minus signs, apostrophes and spaces mean the same
+    for odd, usual in (("\u2212", "-"), ("\u2019", "'"), ("\u00a0", " "), ("\u202f", " ")):
+        text = pc.replace_substring(text, odd, usual)
+    matched = pc.extract_regex(text, _NUMBER)
+    if matched.null_count or not len(matched):
+        return None
+    sign, before, inner, body, after = matched.flatten()
+    signs = pc.binary_join_element_wise(sign, inner, "")
+    units = pc.binary_join_element_wise(before, after, "")
+    if pc.any(pc.greater(pc.utf8_length(signs), 1)).as_py():
+        return None
+    minus = pc.replace_substring(signs, "+", "")
+    return {"sign": minus, "body": pc.utf8_trim_whitespace(body), "unit": units}

@@ -1,0 +1,254 @@
+"""Columns of Python values as Arrow: values of one sort in their Arrow type, all others as keys.
+
+A column travels as keys where Arrow has no type for its values. The metadata of its field say so,
+whether all values are numbers, and which value does not belong to the others. ``fit`` refuses such a
+stray value; in rows to predict, each reader takes the values of the kind that it was fitted on.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import chain
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tabemb.data.keys import key_of, value_of
+
+OBJECT = {b"tabemb": b"object"}
+"""Field metadata of a column of keys."""
+NUMBERS = {**OBJECT, b"tabemb.values": b"numbers"}
+"""Field metadata of a column of keys of numbers alone, such as 2**70 or a Decimal beside a float."""
+STRAY = b"tabemb.stray"
+"""Name in the metadata of what is wrong: the value that does not belong to the others."""
+_SORTS: dict[str, tuple[type, ...]] = {
+    "numbers": (Real, Decimal, np.number, np.bool_),
+    "text": (str,),
+    "bytes": (bytes,),
+    "times": (dt.date, np.datetime64),  # a datetime and a Timestamp are dates too
+    "durations": (dt.timedelta, np.timedelta64),
+    "times of day": (dt.time,),
+    "lists": (list, np.ndarray),
+    "dicts": (dict,),
+}
+_OTHER = "other values"
+_NAMES = {"text", "bytes", _OTHER}
+"""Sorts of values that can only be names of categories, so that a column may hold several of them."""
+_REFUSED = (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError)
+_UNREADABLE = object()
+"""Stands for a value whose key does not give it back."""
+
+
+class Column(NamedTuple):
+    """Values as Arrow, with the metadata of their field."""
+
+    array: pa.Array
+    metadata: dict[bytes, bytes] | None = None
+
+    def field(self, name: str) -> pa.Field:
+        """Return the field of the column."""
+        return pa.field(name, self.array.type, metadata=self.metadata)
+
+
+def is_keys(field: pa.Field) -> bool:
+    """Return whether a column holds keys."""
+    return bool((field.metadata or {}).get(b"tabemb") == OBJECT[b"tabemb"])
+
+
+def are_numbers(field: pa.Field) -> bool:
+    """Return whether a column holds keys of numbers alone."""
+    return b"tabemb.values" in (field.metadata or {})
+
+
+def stray_of(field: pa.Field) -> str | None:
+    """Return what is said of the value that does not belong to the others, if there is one."""
+    text = (field.metadata or {}).get(STRAY)
+    return None if text is None else text.decode()
+
+
+def python_values(values: pa.Array | pa.ChunkedArray, field: pa.Field) -> list[Any]:
+    """Return values as Python has them, None where missing; of keys, the values that they stand for."""
+    if not is_keys(field):
+        plain: list[Any] = values.to_pylist()
+        return plain
+    return [None if key is None else value_of(key, _UNREADABLE) for key in values.to_pylist()]
+
+
+def hashable_values(values: pa.Array | pa.ChunkedArray, field: pa.Field) -> list[Any]:
+    """Return values as Python has them; a key where its value has no hash, or is not given back."""
+    if not is_keys(field):
+        plain: list[Any] = values.to_pylist()
+        return plain
+    keys = values.to_pylist()
+    read = [None if key is None else value_of(key, key) for key in keys]
+    return [key if isinstance(value, (list, dict)) else value for key, value in zip(keys, read)]
+
+
+def column_of(values: Sequence[Any] | pd.Series, name: str, rows: np.ndarray | None = None) -> Column:
+    """Return Python values as Arrow.
+
+    Parameters
+    ----------
+    values : sequence or Series of dtype object
+    name : str
+        Name of the column in errors.
+    rows : ndarray of shape (n_values,), optional
+        The row that each value stands in; its position when None.
+    """
+    cells = values.to_numpy() if isinstance(values, pd.Series) else _objects(values)
+    rows = np.arange(len(cells)) if rows is None else rows
+    is_missing = pd.isna(cells)
+    present = cells[~is_missing]
+    types = set(map(type, present))
+    sorts = {_sort(kind) for kind in types}
+    if not sorts:
+        return Column(pa.nulls(len(cells)))
+    if "lists" in sorts and types <= {list, np.ndarray, tuple}:
+        return _arrays(cells, present, types) or _lists(cells, is_missing, name, rows)
+    return _of_one_sort(cells, present, types, sorts) or _keys(cells, is_missing, name, rows)
+
+
+def _objects(values: Sequence[Any]) -> np.ndarray:
+    return np.fromiter(values, object, len(values))
+
+
+def _sort(kind: type) -> str:
+    return next((sort for sort, types in _SORTS.items() if issubclass(kind, types)), _OTHER)
+
+
+def _arrays(cells: np.ndarray, present: np.ndarray, types: set[type]) -> Column | None:
+    """Return lists that are numpy arrays of numbers, which hold no value of another kind."""
+    if types == {np.ndarray} and all(cell.ndim == 1 and cell.dtype.kind in "fiu" for cell in present):
+        return _converted(cells)
+    return None
+
+
+def _of_one_sort(
+    cells: np.ndarray, present: np.ndarray, types: set[type], sorts: set[str]
+) -> Column | None:
+    """Return values of one sort in their Arrow type; None where they have none."""
+    if len(sorts) > 1 or sorts == {_OTHER}:
+        return None
+    if sorts == {"times"}:
+        if len({_is_zoned(value) for value in present}) > 1:
+            return None
+        if dt.date in types and len(types) > 1:  # a date is its midnight; Arrow would cut the others
+            cells = _objects([None if pd.isna(cell) else pd.Timestamp(cell) for cell in cells])
+    return _converted(cells)
+
+
+def _converted(cells: np.ndarray) -> Column | None:
+    try:
+        return Column(pa.array(cells, from_pandas=True))
+    except _REFUSED:
+        return None
+
+
+def _is_zoned(value: Any) -> bool:
+    return getattr(value, "tzinfo", None) is not None
+
+
+def _keys(cells: np.ndarray, is_missing: np.ndarray, name: str, rows: np.ndarray) -> Column:
+    """Return values as keys, with what is known of them."""
+    keys = [None if gone else key_of(value, name) for value, gone in zip(cells, is_missing)]
+    present, rows = cells[~is_missing], rows[~is_missing]
+    sorts = [_sort_of(value) for value in present]
+    metadata = dict(NUMBERS if set(sorts) == {"numbers"} else OBJECT)
+    if not (set(sorts) == {"numbers"} or set(sorts) <= _NAMES):
+        main = Counter(sorts).most_common(1)[0][0]
+        first = next((i for i, sort in enumerate(sorts) if sort != main), 0)
+        among = f" among {main}" if sorts[first] != main else ""
+        metadata[STRAY] = ascii(f"{present[first]!r:.60} in row {rows[first]}{among}")[1:-1].encode()
+    return Column(pa.array(keys, pa.string()), metadata)
+
+
+def _sort_of(value: Any) -> str:
+    sort = _sort(type(value))
+    return "times with a time zone" if sort == "times" and _is_zoned(value) else sort
+
+
+def _lists(cells: np.ndarray, is_missing: np.ndarray, name: str, rows: np.ndarray) -> Column:
+    """Return lists of events, or of plain values, whose fields are read as columns are."""
+    lists = [
+        () if gone else list(np.atleast_1d(value) if isinstance(value, np.ndarray) else value)
+        for value, gone in zip(cells, is_missing)
+    ]
+    counts = np.fromiter(map(len, lists), np.int64, len(lists))
+    events = list(chain.from_iterable(lists))
+    column = events_column(events, name, np.repeat(rows, counts))
+    dtype = pa.large_list(column.field("item"))
+    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]))
+    return Column(pa.LargeListArray.from_arrays(offsets, column.array, dtype, mask=pa.array(is_missing)))
+
+
+def events_column(events: list[Any], name: str, rows: np.ndarray | None = None) -> Column:
+    """Return events as Arrow: structs where all are dicts, else plain values; ``rows`` as above."""
+    cells = _objects(events)
+    is_missing = pd.isna(cells)
+    present = cells[~is_missing]
+    keys = list(dict.fromkeys(chain.from_iterable(present))) if set(map(type, present)) == {dict} else []
+    if not keys:
+        return column_of(events, name, rows)
+    fields = {
+        str(key): column_of(
+            [None if gone else event.get(key) for event, gone in zip(events, is_missing)],
+            f"{name}.{key}",
+            rows,
+        )
+        for key in keys
+    }
+    arrays = [column.array for column in fields.values()]
+    struct_fields = [column.field(key) for key, column in fields.items()]
+    return Column(pa.StructArray.from_arrays(arrays, fields=struct_fields, mask=pa.array(is_missing)))
+
+
+def settled(table: pa.Table) -> pa.Table:
+    """Return a table in the types that the library reads.
+
+    A column without any value has the type null, whatever type carried it: missing has no type. Values
+    of extension types are keys, booleans or the values that they are stored as.
+    """
+    pairs = [_settled(column, field) for column, field in zip(table.columns, table.schema)]
+    fields = [field for _, field in pairs]
+    return pa.table([column for column, _ in pairs], schema=pa.schema(fields)) if pairs else table
+
+
+def _settled(column: pa.ChunkedArray, field: pa.Field) -> tuple[pa.ChunkedArray, pa.Field]:
+    dtype = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    if len(column) and _is_all_missing(column):
+        return pa.chunked_array([pa.nulls(len(column))]), pa.field(field.name, pa.null())
+    if isinstance(dtype, pa.BaseExtensionType):
+        plain = _without_extension(column, field.name)
+        return pa.chunked_array([plain.array]), plain.field(field.name)
+    if pa.types.is_float16(dtype):  # Arrow has few kernels for half precision
+        column = column.cast(pa.float32())
+        return column, field.with_type(column.type)
+    return column, field
+
+
+def _is_all_missing(column: pa.ChunkedArray) -> bool:
+    if column.null_count == len(column):
+        return True
+    if not pa.types.is_floating(column.type) or not np.isnan(column[0].as_py() or np.nan):
+        return False
+    return bool(pc.all(pc.is_null(column, nan_is_null=True)).as_py())
+
+
+def _without_extension(column: pa.ChunkedArray, name: str) -> Column:
+    if pa.types.is_dictionary(column.type):
+        column = column.unify_dictionaries()
+        array = column.combine_chunks()
+        plain = _without_extension(pa.chunked_array([array.dictionary]), name)
+        return Column(pa.DictionaryArray.from_arrays(array.indices, plain.array), plain.metadata)
+    if column.type.extension_name == "arrow.uuid":
+        return column_of(column.to_pylist(), name)
+    chunks = [chunk.storage for chunk in column.chunks]
+    storage = pa.chunked_array(chunks, column.type.storage_type).combine_chunks()
+    return Column(storage.cast(pa.bool_()) if column.type.extension_name == "arrow.bool8" else storage)

@@ -1,0 +1,87 @@
+"""A trial of a loaded model on made-up rows, which finds at once parts that do not fit together."""
+
+from __future__ import annotations
+
+from itertools import chain, islice, repeat
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from tabemb.data.encoding import Encoder, Inputs
+from tabemb.estimators.base import RowEstimator
+from tabemb.estimators.encoder import EmbeddingEncoder
+from tabemb.fitting.event_source import EventSource
+from tabemb.fitting.sources import RowSource
+from tabemb.network.inputs import History, Kept, Ragged, RowInputs
+
+N_ROWS = 2
+"""A row of the last category of each table and zeros, and a row of unknown categories and no numbers."""
+
+
+@torch.no_grad()
+def try_out(model: Any) -> None:
+    """Encode a row of missing values, and predict rows that read the ends of all tables.
+
+    Raises
+    ------
+    Exception
+        Any, where the parts do not fit together; ValueError where a prediction is not finite.
+    """
+    encoder: Encoder = model.encoder_
+    encoder.transform(pa.table({name: pa.nulls(1) for name in encoder.schema.used}))
+    if isinstance(model, EmbeddingEncoder):
+        _check_values(model)
+        return
+    if isinstance(model, RowEstimator):
+        fitted = model._fitted
+        rows = fitted.with_effects(_rows(encoder, fitted.source))
+        answers = fitted.target.predict(fitted.network(rows.to(_device(fitted.network))).outputs)
+        _check_finite(answers if isinstance(answers, list) else [answers], "predictions")
+    else:
+        rows = _rows(encoder, RowSource()).to(_device(model.network_))
+        _check_finite([model.network_(rows).numpy(force=True)], "vectors")
+
+
+def _device(network: torch.nn.Module) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _rows(encoder: Encoder, source: RowSource) -> RowInputs:
+    codes, numbers = _cells(encoder, encoder.inputs_[0])
+    histories: list[History] = [
+        Ragged(torch.arange(N_ROWS + 1), *_cells(encoder, inputs)) for inputs in encoder.inputs_[1:]
+    ]
+    if isinstance(source, EventSource):
+        histories[-1] = _kept(source)
+    return RowInputs.of(codes, numbers, histories)
+
+
+def _cells(encoder: Encoder, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    last = [len(vocabulary) - 1 for vocabulary in encoder.vocabularies_of(inputs)]
+    codes = torch.tensor([last, [0] * len(last)], dtype=torch.int32)
+    numbers = torch.zeros(N_ROWS, len(inputs.scales))
+    numbers[1] = torch.nan
+    return codes, numbers
+
+
+def _kept(source: EventSource) -> Kept:
+    """Return the states of the first two entities; zeros, as of new ones, where there are fewer."""
+    states = source.states
+    past = states.read(islice(chain(states.keys.code_of, repeat(None)), N_ROWS))
+    return Kept(torch.from_numpy(past.states), torch.from_numpy(past.counts))
+
+
+def _check_values(model: EmbeddingEncoder) -> None:
+    """Check the values of an encoder that has no network: a row for each code."""
+    sizes = [*map(len, model._vocabularies), *model.pair_codes_.sizes]
+    if [len(values) for values in model.by_code_] != sizes:
+        raise ValueError("the columns have other numbers of categories than of values.")
+    _check_finite(model.by_code_, "values")
+
+
+def _check_finite(arrays: list[np.ndarray], name: str) -> None:
+    if not all(len(array) and np.isfinite(array).all() for array in arrays):
+        raise ValueError(f"its {name} are not finite.")

@@ -1,0 +1,364 @@
+"""Fits and predictions beside others: after a fork, in threads, in a container without folders."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import tabemb
+from tabemb import (
+    EmbeddingClassifier,
+    EmbeddingEncoder,
+    EmbeddingRegressor,
+    EventClassifier,
+    SequenceEncoder,
+)
+from tabemb.training.optimizers import Optimizer
+
+QUICK = {"max_epochs": 2, "n_members": 2, "hidden": (16,), "n_jobs": 1, "random_state": 0}
+
+
+def run(code, timeout=120):
+    """Run Python code in a new process, and return what it prints."""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}  # quick on a machine that is busy
+    result = subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, check=False, env=environment
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout.strip()
+
+
+FORK = """
+import multiprocessing as mp
+import numpy as np, pandas as pd, pyarrow as pa, torch
+from tabemb import *
+
+torch.set_num_threads(2)
+n, rng = 20_000, np.random.default_rng(0)
+shop = rng.choice(list("abcdef"), n)
+X = pd.DataFrame({"shop": shop, "size": rng.normal(size=n), "id": np.arange(n) // 4, "at": np.arange(n)})
+y = np.where(rng.random(n) < 0.5, "no", "yes")
+lists = pa.table({"visits": [[{"page": page, "seconds": 1.0}] * 2 for page in shop]})
+quick = {"max_epochs": 1, "n_members": 2, "hidden": (16,), "n_jobs": 2, "random_state": 0}
+net = EmbeddingClassifier(preset="fast", **quick)
+encoder = EmbeddingEncoder(estimator=net, cv=2, n_repeats=1, random_state=0)
+models = {
+    "rows": (EmbeddingClassifier(**quick), X, "predict_proba"),
+    "histories": (EmbeddingClassifier(**quick), lists, "predict_proba"),
+    "events": (EventClassifier(entity="id", time="at", **quick), X, "predict_proba"),
+    "hidden layer": (EmbeddingClassifier(**quick), X, "transform"),
+    "sequences": (SequenceEncoder(max_epochs=1, n_jobs=2, random_state=0), lists, "transform"),
+    "encoder": (encoder, X[["shop"]], "transform"),
+}
+
+
+def predictions(name):
+    model, rows, method = models[name]
+    rows = rows.assign(at=rows["at"] + n) if name == "events" else rows
+    result = getattr(model, method)(rows)
+    if name == "encoder":
+        model.inverse_transform(result)
+    return np.asarray(result, dtype=float)
+
+
+def fit(name):
+    model, rows, _ = models[name]
+    model.fit(rows[:500], y[:500])
+
+
+def work(connection):
+    for name, (model, *_) in models.items():
+        connection.send(predictions(name))  # with the n_jobs=2 of the parent
+        model.n_jobs = 1
+        connection.send(predictions(name))
+        fit(name)  # and a fit in the child
+        connection.send(predictions(name))
+
+
+expected = {}
+for name in models:
+    fit(name)
+    expected[name] = predictions(name)
+receiver, sender = mp.Pipe()
+child = mp.get_context("fork").Process(target=work, args=(sender,))
+child.start()
+try:
+    for name in models:
+        for call in ("as in the parent", "n_jobs=1", "after a fit"):
+            assert receiver.poll(40), f"{name}, {call}: the forked process hangs"
+            np.testing.assert_allclose(receiver.recv(), expected[name], atol=1e-3)
+    child.join(30)
+    assert child.exitcode == 0, child.exitcode
+finally:
+    child.kill()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process is forked")
+def test_a_forked_process_predicts_and_fits_after_its_parent_used_threads():
+    """OpenMP's threads do not survive a fork: work for them is never done. This hung for ever."""
+    run(FORK, timeout=300)
+
+
+def shops(n=300):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"shop": rng.choice(list("abcdef"), n), "size": rng.normal(size=n)})
+    return X, X["size"] + (X["shop"] > "c")
+
+
+def lists(n=60):
+    X, _ = shops(n)
+    return pd.DataFrame({"visits": [[shop, "x", "y"] * 2 for shop in X["shop"]]})
+
+
+def predicted(kind, seed):
+    """Fit a model that draws all that its kind can draw, and return its predictions."""
+    quick = {**QUICK, "random_state": seed}
+    X, y = shops()
+    if kind == "rows":
+        model = EmbeddingRegressor(**quick, dropout=0.3, numbers="periodic", n_networks=2)
+        return model.fit(X, y).predict(X)
+    if kind == "classes":  # so many that a step draws some of them
+        labels = np.arange(2500) % 1100
+        model = EmbeddingClassifier(**quick, early_stopping=False)
+        return model.fit(pd.DataFrame({"a": labels % 7}), labels).predict_proba(pd.DataFrame({"a": [3]}))
+    if kind == "events":
+        log = X.assign(id=np.arange(len(X)) % 9, at=np.arange(len(X)))
+        model = EventClassifier(entity="id", time="at", history="lstm", **quick).fit(log, y > 0.5)
+        return model.predict_proba(log.assign(at=log["at"] + 1000))
+    return SequenceEncoder(max_epochs=2, n_jobs=1, random_state=seed).fit_transform(lists())
+
+
+@pytest.mark.parametrize("kind", ["rows", "classes", "events", "sequences"])
+def test_fits_in_several_threads_are_those_of_one_thread(kind):
+    """Each has its seed; all draw at the same time. With one random state for all, none is the same."""
+    expected, together = [predicted(kind, seed) for seed in range(3)], {}
+    start = threading.Barrier(3)
+
+    def work(seed):
+        start.wait()
+        together[seed] = predicted(kind, seed)
+
+    workers = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for seed in range(3):
+        np.testing.assert_array_equal(together[seed], expected[seed])
+
+
+@pytest.mark.parametrize("kind", ["rows", "classes", "events", "sequences"])
+def test_a_fit_never_touches_the_random_states_of_the_process(kind, monkeypatch):
+    """They are not even changed and set back: another thread would see that."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("torch's random state is changed")
+
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    for name in ("manual_seed", "set_rng_state"):
+        monkeypatch.setattr(torch, name, refuse)
+        monkeypatch.setattr(torch.random, name, refuse)
+    predicted(kind, 0)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert (np.random.get_state()[1] == numpy_state).all()  # noqa: NPY002
+
+
+THREADS = """
+import threading
+import numpy as np, pandas as pd, torch
+from tabemb import EmbeddingRegressor
+from tabemb.training.loop import Budget
+from tabemb.training.optimizers import Optimizer
+
+def fresh():
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start(), thread.join()
+    return seen[0]
+
+torch.set_num_threads(3)
+step, seen = Optimizer.step, []
+def watched(*args):
+    seen.append((torch.get_num_threads(), fresh()))
+    step(*args)
+Optimizer.step = watched
+X = pd.DataFrame({"a": list("abcd") * 20, "b": range(80)})
+def fit():
+    EmbeddingRegressor(max_epochs=2, n_members=2, hidden=(8,), n_jobs=1, random_state=0).fit(X, X["b"])
+    counts.append(torch.get_num_threads())
+counts = []
+workers = [threading.Thread(target=fit) for _ in range(3)]
+[worker.start() for worker in workers], fit(), [worker.join() for worker in workers]
+print(set(seen), set(counts), fresh(), torch.get_num_threads())
+"""
+
+
+def test_the_number_of_threads_is_set_for_the_thread_that_computes_alone():
+    """torch.set_num_threads also sets the number that new threads start from: that of the user stays."""
+    assert run(THREADS) == "{(1, 3)} {3} 3 3"
+
+
+CONTAINER = """
+import os, sys, tempfile
+import numpy as np, pandas as pd
+from tabemb import *
+
+page = os.environ.pop("PAGE")
+for name in ("HOME", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME"):
+    os.environ.pop(name, None)
+
+def refuse(*args):
+    raise FileNotFoundError("No usable temporary directory found")
+
+tempfile._get_default_tempdir, tempfile.tempdir = refuse, None
+
+def read_only(event, args):
+    writes = event == "os.mkdir" or (event == "open" and set("wax+") & set(str(args[1])))
+    if writes and not str(args[0]).startswith((os.path.dirname(page), "/dev/", "/proc/")):
+        raise OSError(30, "Read-only file system", str(args[0]))
+
+sys.addaudithook(read_only)
+X = pd.DataFrame({"shop": list("abcdefgh") * 20, "size": np.arange(160.0)})
+quick = {"max_epochs": 1, "n_members": 2, "hidden": (8,), "random_state": 0}
+model = EmbeddingRegressor(**quick).fit(X, X["size"])
+model.predict(X)
+EventClassifier(entity="shop", time="size", **quick).fit(X, X["size"] > 80)
+SequenceEncoder(max_epochs=1).fit(pd.DataFrame({"visits": [["a", "b"]] * 9}))
+for n_jobs in (None, 2):
+    net = EmbeddingRegressor(**quick)
+    EmbeddingEncoder(cv=2, n_repeats=1, estimator=net, n_jobs=n_jobs).fit_transform(X, X["size"])
+space = model.spaces_["shop"]
+space.map().canvas.draw()
+space.atlas(page)
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_a_container_without_temporary_folder_fits_predicts_and_draws(tmp_path, monkeypatch):
+    """torch's optimisers wanted a folder for a compiler that is not used; joblib wants one too."""
+    monkeypatch.setenv("PAGE", str(tmp_path / "page.html"))
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))  # matplotlib itself must have a folder
+    run(CONTAINER)
+    assert (tmp_path / "page.html").exists()
+
+
+def interrupting_step(n_interrupts=1):
+    """Return a step of the optimiser at whose third call Ctrl-C is pressed, once or more often."""
+    step, calls = Optimizer.step, []
+
+    def interrupting(*args):
+        step(*args)
+        calls.append(1)
+        for _ in range(n_interrupts if len(calls) == 3 else 0):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return interrupting
+
+
+def rows_and_targets(kind):
+    X, y = shops()
+    if kind == "rows":
+        return EmbeddingRegressor(**{**QUICK, "max_epochs": 500, "early_stopping": False}), (X, y)
+    if kind == "events":
+        log = X.assign(id=np.arange(len(X)) % 9, at=np.arange(len(X)))
+        return EventClassifier(entity="id", time="at", **{**QUICK, "max_epochs": 500}), (log, y > 0.5)
+    if kind == "sequences":
+        return SequenceEncoder(max_epochs=500, batch_size=8, n_jobs=1), (lists(),)
+    net = EmbeddingRegressor(**{**QUICK, "max_epochs": 500})
+    return EmbeddingEncoder(estimator=net, cv=2, n_repeats=1), (X, y)
+
+
+KINDS = ("rows", "events", "sequences", "encoder")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_trained_before_ctrl_c_is_kept_on_request(kind, monkeypatch):
+    model, data = rows_and_targets(kind)
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Optimizer, "step", interrupting_step())
+    with tabemb.keep_on_interrupt():
+        model.fit(*data)
+    if kind == "encoder":
+        assert np.isfinite(model.transform(data[0]).to_numpy()[:, 1:].astype(float)).all()
+    else:
+        assert len(model.learning_curve_["epoch"]) <= 2  # one of each training
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("keeps", [False, True])
+def test_ctrl_c_without_the_request_and_the_second_one_leave_the_estimator_as_it_was(
+    kind, keeps, monkeypatch
+):
+    model, data = rows_and_targets(kind)
+    attributes = dict(vars(model))
+    monkeypatch.setattr(Optimizer, "step", interrupting_step(2 if keeps else 1))
+    request = tabemb.keep_on_interrupt() if keeps else contextlib.nullcontext()
+    with request, pytest.raises(KeyboardInterrupt):
+        model.fit(*data)
+    assert vars(model) == attributes
+
+
+def test_ctrl_c_can_be_kept_in_the_main_thread_alone():
+    seen = []
+
+    def work():
+        with pytest.raises(ValueError, match="main thread"), tabemb.keep_on_interrupt():
+            pass
+        seen.append(1)
+
+    worker = threading.Thread(target=work)
+    worker.start(), worker.join()
+    assert seen
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("numpy's"),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory_that_runs_out_is_one_clear_error_and_changes_nothing(kind, error, monkeypatch):
+    def stops(*args):
+        raise error
+
+    model, data = rows_and_targets(kind)
+    attributes = dict(vars(model))
+    monkeypatch.setattr(Optimizer, "step", stops)
+    with pytest.raises(MemoryError, match=r"fit ran out of memory with \d+ rows, batch_size=.*device="):
+        model.fit(*data)
+    assert vars(model) == attributes
+
+
+def test_another_error_of_torch_is_not_taken_for_one_of_memory(monkeypatch):
+    def stops(*args):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(Optimizer, "step", stops)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        EmbeddingRegressor(**QUICK).fit(*shops())
+
+
+@pytest.mark.parametrize("kind", ["best", "encoder"])
+def test_max_time_is_that_of_all_networks_together(kind):
+    X, y = shops()
+    endless = {**QUICK, "max_epochs": 10**6, "max_time": 1.5, "early_stopping": False}
+    model = EmbeddingRegressor(**{**endless, "n_networks": 5})
+    if kind == "encoder":
+        model = EmbeddingEncoder(estimator=EmbeddingRegressor(**endless), cv=3, n_repeats=2)
+    start = time.perf_counter()
+    model.fit(X, y)
+    assert 1 < time.perf_counter() - start < 4

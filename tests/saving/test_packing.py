@@ -1,0 +1,65 @@
+"""Values come back as they were, whatever their type."""
+
+import datetime
+import decimal
+import uuid
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tabemb.saving.packing import pack, unpack
+
+VALUES = [
+    *(None, True, 3, 2**70, -0.5, "text", "\ud800", b"\x00\xff", (1, ("a", None)), {"a": [1], 2: ()}),
+    *(decimal.Decimal("1.10"), decimal.Decimal("Infinity"), uuid.UUID(int=7)),
+    *(datetime.date(2020, 2, 29), datetime.datetime(2020, 1, 1, 5), datetime.time(4, 5, 6, 7)),
+    *(pd.Timestamp("2020-01-01 00:00:00.000000001"), pd.Timestamp("2020-07-01", tz="Asia/Tokyo")),
+    *(pd.Timedelta(7, "ns"), pd.Timedelta(days=-3), pd.Interval(0, 1.5, "left")),
+    pd.Interval(pd.Timestamp("2020"), pd.Timestamp("2021"), "both"),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_scalars(value):
+    arrays = {}
+    found = unpack(pack(value, arrays, "value"), arrays)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array(["a", "bbb"], dtype="<U9"),
+        np.array(VALUES[:10], dtype=object),
+        np.array(["2020-01-01", "NaT"], dtype="M8[ns]"),
+        np.array([5, -5], dtype="m8[s]"),
+        np.zeros((0, 3), dtype=np.float32),
+        np.array(7),
+    ],
+    ids=repr,
+)
+def test_arrays(values):
+    arrays = {}
+    found = unpack(pack(values, arrays, "values"), arrays)
+    np.testing.assert_array_equal(found, values)
+    assert found.dtype == values.dtype
+    assert not arrays
+
+
+def test_times_of_numpy_are_no_numbers():
+    value = np.datetime64("2020-01-01", "ns")
+    assert unpack(pack(value, {}, "value"), {}) == pd.Timestamp("2020-01-01")
+
+
+def test_what_cannot_be_saved_is_named():
+    with pytest.raises(TypeError, match="labels holds a object, <object"):
+        pack([object()], {}, "labels")
+    with pytest.raises(TypeError, match="weights holds an array of complex128, which cannot be saved"):
+        pack(np.zeros(2, complex), {}, "weights")
+
+
+def test_padding_of_texts_takes_little_memory():
+    found = unpack({"$labels": ["a"] * 9, "dtype": "<U99999999"}, {})
+    assert found.nbytes == 9 * 4

@@ -433,18 +433,17 @@ def to_floats(
 
 def _cast(column: pa.ChunkedArray) -> np.ndarray | None:
     """Return a column as float64, None where Arrow cannot read it as numbers."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_duration(column.type):
-        if column.type.unit == "ns":
-            column = column.cast(pa.duration("us"), safe=False)
-        column = _seconds(column.cast(pa.int64()), TICKS_PER_SECOND[column.type.unit])
-    elif pa.types.is_time(column.type):
-        column = _seconds(column.cast(pa.time64("us")).cast(pa.int64()), 1_000_000)
     try:
-        if (
-            column.type != pa.float64()
-        ):  # for one row, a cast that changes nothing takes half of the time
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_duration(column.type):
+            if column.type.unit == "ns":
+                column = column.cast(pa.duration("us"), safe=False)
+            column = _seconds(column.cast(pa.int64()), TICKS_PER_SECOND[column.type.unit])
+        elif pa.types.is_time(column.type):
+            column = _seconds(column.cast(pa.time64("us")).cast(pa.int64()), 1_000_000)
+        # for one row, a cast that changes nothing takes half of the time
+        if column.type != pa.float64():
             column = column.cast(pa.float64(), safe=False)
     except pa.ArrowException:
         return None

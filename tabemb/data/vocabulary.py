@@ -327,6 +327,8 @@ def _as_kind(values: pa.Array, column_kind: str, kind: str, name: str) -> pa.Arr
         return pa.array(values.to_pylist() if are_keys else _python_keys(values, name), dtype)
     if kind == "integer" and column_kind == "float":
         return _whole_numbers(values)
+    if kind == "float" and pa.types.is_integer(values.type):
+        return pc.add(_exact_floats(values), 0.0)
     if kind == "integer" and not _fits_int64(values):
         return values.cast(pa.float64(), safe=False)
     if pa.types.is_timestamp(values.type) and values.type.tz is not None:
@@ -334,6 +336,15 @@ def _as_kind(values: pa.Array, column_kind: str, kind: str, name: str) -> pa.Arr
     values = values.cast(dtype, safe=kind != "time")
     # -0.0 equals 0.0, but Arrow has them as two values
     return pc.add(values, 0.0) if kind == "float" else values
+
+
+def _exact_floats(values: pa.Array) -> pa.Array:
+    """Return integers as float64; one that float64 cannot hold becomes infinite, and matches none."""
+    largest = pc.max(pc.abs(values.cast(pa.float64(), safe=False))).as_py() or 0.0
+    if largest <= 2.0**53:
+        return values.cast(pa.float64())
+    exact = (float(v) if int(float(v)) == v else np.inf for v in values.to_pylist())
+    return pa.array(exact, pa.float64())
 
 
 def _another_kind(name: str, kind: str, now: str) -> ValueError:

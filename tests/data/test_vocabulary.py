@@ -133,3 +133,11 @@ def test_chunks_with_different_dictionaries_are_unified():
     )
     vocabulary = Vocabulary.from_columns({"x": (chunked, pa.field("x", chunked.type))})
     assert vocabulary.codes(chunked, pa.field("x", chunked.type)).tolist() == [2, 3, 4, 2]
+
+
+def test_an_integer_that_no_float_holds_matches_no_category_of_floats():
+    floats = pa.table({"x": pa.array([2.0**53, 2.0**63, 0.5])})
+    vocabulary = Vocabulary.from_columns({"x": (floats["x"], floats.schema.field("x"))}, {"x": None}, 1)
+    whole = pa.table({"x": pa.array([2**53, 2**53 + 1, 2**63 - 1], pa.int64())})
+    codes = vocabulary.codes(whole["x"], whole.schema.field("x"))
+    assert [code != UNKNOWN for code in codes] == [True, False, False]

@@ -302,8 +302,10 @@ def _dictionary(
 
 def _encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
     """Return a column as one dictionary array."""
-    if pa.types.is_dictionary(column.type) and any(
-        len(chunk.dictionary) > len(column) for chunk in column.chunks
+    if (
+        pa.types.is_dictionary(column.type)
+        and not pa.types.is_nested(column.type.value_type)  # which Arrow cannot cast, such as intervals
+        and any(len(chunk.dictionary) > len(column) for chunk in column.chunks)
     ):
         column = column.cast(column.type.value_type)  # a few rows may carry a dictionary of millions
     if pa.types.is_dictionary(column.type):

@@ -56,7 +56,7 @@ def restored(model: Any, weights: dict[str, Tensor]) -> nn.Module:
     """
     check_finite(weights)
     bound = Bounded(SPARE + COPIES * sum(weight.numel() for weight in weights.values()))
-    with torch.random.fork_rng(devices=[]), bound:
+    with bound:
         network: nn.Module = model._new_network()
     _check_same(network.state_dict(), weights)
     network.load_state_dict(weights)

@@ -77,6 +77,7 @@ def _load() -> float:
 def threads(n_jobs: int | None) -> Iterator[None]:
     """Let torch use ``n_threads(n_jobs)`` threads for what this thread computes within the block.
 
+    A thread that starts in the very moment in which the number is set may get it, too: torch sets both.
     After a fork, the other libraries that use OpenMP or BLAS are held to one thread too.
     """
     with _guard():  # the number of a new thread is fixed when it is first read

@@ -179,6 +179,7 @@ import numpy as np, pandas as pd, torch
 from tabemb import EmbeddingRegressor
 from tabemb.training.loop import Budget
 from tabemb.training.optimizers import Optimizer
+from tabemb.training.threads import _guard
 
 def fresh():
     seen = []
@@ -189,7 +190,8 @@ def fresh():
 torch.set_num_threads(3)
 step, seen = Optimizer.step, []
 def watched(*args):
-    seen.append((torch.get_num_threads(), fresh()))
+    with _guard():  # not while another fit sets its number, which torch also gives to new threads
+        seen.append((torch.get_num_threads(), fresh()))
     step(*args)
 Optimizer.step = watched
 X = pd.DataFrame({"a": list("abcd") * 20, "b": range(80)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Never, Self
 
@@ -15,6 +16,7 @@ from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table
+from tabemb.fitting.checkpoints import check_repeatable, steady_threads
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
 from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.memory import memory_needed
@@ -22,6 +24,7 @@ from tabemb.fitting.networks import spaces_of
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.settings import (
     FLAG,
+    FOLDER,
     MAPPING,
     N_JOBS,
     PRESETS,
@@ -93,6 +96,7 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
         "validation_fraction": real(0, 1, open_low=True).or_("auto"),
         "patience": whole(1),
         "max_time": SECONDS,
+        "checkpoint": FOLDER,
         "n_jobs": N_JOBS,
         "verbose": VERBOSE,
     }
@@ -101,6 +105,7 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
     roles: Mapping[str | int, str] | None
     tables: Mapping[str, Table] | None
     max_time: float | None
+    checkpoint: str | os.PathLike[str] | None
     device: str
     n_jobs: int | None
     random_state: int | np.random.RandomState | None
@@ -153,10 +158,12 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
         refuse_unknown(self, "fit", unknown)
         budget = Budget(self.max_time)
         check_parameters(self, self.rules)
+        check_repeatable(self.checkpoint, self.random_state)
+        n_threads = steady_threads(self.checkpoint, self.n_jobs)
         columns, rows, validation = self._check_rows(X, y, sample_weight, eval_X, eval_y)
         recipe = self._recipe(rows)
         memory = memory_needed(len(rows), recipe.settings.batch_size, self.device)
-        with memory, drawing_from(Random(recipe.seed)), threads(self.n_jobs):
+        with memory, drawing_from(Random(recipe.seed)), threads(n_threads):
             prepared = recipe.prepare(rows)
             holdout = recipe.hold_out(prepared, validation)
             encoder = recipe.fit_encoder(holdout.rows)

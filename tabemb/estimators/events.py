@@ -2,93 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
-import torch
 
 from tabemb.data.schema import Table
-from tabemb.estimators.base import RowEstimator, store
+from tabemb.estimators.base import store
+from tabemb.estimators.event_base import EventEstimator
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
-from tabemb.fitting.checks import align_columns, check_rows
-from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.settings import FLAG, Rule, one_of
-from tabemb.training.threads import threads
 
 RULES: Mapping[str, Rule] = {"encounters": FLAG, "ties": one_of(("hidden", "order"))}
-
-
-class EventEstimator(RowEstimator):
-    """Base of the estimators of events: rows come from a log, by way of `EventSource`."""
-
-    entity: str
-    time: str
-    outcome_fields: Sequence[str]
-    encounters: bool
-    ties: str
-
-    source_: EventSource
-
-    def _new_source(self) -> EventSource:
-        if isinstance(self.outcome_fields, str):
-            raise ValueError(f"outcome_fields must be a list of columns; got {self.outcome_fields!r}.")
-        return EventSource(
-            self.entity,
-            self.time,
-            self.outcome_fields,
-            count_encounters=self.encounters,
-            roles=self.roles,
-            numeric_target=self._numeric_target,
-            hide_ties=self.ties == "hidden",
-        )
-
-    def update(self, X: Any, y: Any) -> Self:
-        """Read new events with their targets, so that later predictions know them.
-
-        Parameters
-        ----------
-        X : frame of shape (n_events, n_columns)
-            Not earlier than the last event of their entity that was read, by `fit` or here.
-        y : array-like of shape (n_events,) or (n_events, n_targets)
-
-        Returns
-        -------
-        self
-        """
-        fitted = self._fitted
-        frame, y = self._check_events(X, y)
-        with threads(self.n_jobs):
-            self.source_.update(fitted.encoder, fitted.network, frame, y, fitted.target)
-        return self
-
-    def forget(self) -> Self:
-        """Forget the events of all entities, those of training too; the network stays as it is.
-
-        Returns
-        -------
-        self
-        """
-        with threads(self.n_jobs):
-            self.source_.forget(self._fitted.network)
-        return self
-
-    def _replayed(self, X: Any, y: Any) -> Any:
-        """Return predictions for all events, each from those before it, in the order of X."""
-        fitted = self._fitted
-        frame, y = self._check_events(X, y)
-        with threads(self.n_jobs):
-            events, _, order = self.source_.after_kept(frame, y, fitted.target)
-            inputs = self.source_.encode_sequences(fitted.encoder, events)
-            outputs = fitted.outputs_of(inputs, lambda output: self.target_.average(output.outputs))
-            back = torch.from_numpy(np.argsort(order)).to(outputs.device)
-            return self.target_.predict(outputs[back])
-
-    def _check_events(self, X: Any, y: Any) -> tuple[pa.Table, np.ndarray]:
-        """Return events of the user as Arrow, and their targets."""
-        target = check_rows(X, y, None, numeric=self._numeric_target, estimator=self).y
-        return align_columns(self, X), target
 
 
 class EventClassifier(EventEstimator, EmbeddingClassifier):
@@ -213,6 +139,8 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
         Epochs after which training stops if none of them improved the validation loss by a thousandth.
     max_time : float, optional
         Time limit of ``fit`` in seconds; the best epoch so far is kept.
+    checkpoint : str or path-like, optional
+        Folder for the state of ``fit``: after a kill, the same call goes on from there, bit for bit.
     device : str, default="auto"
         A torch device; "auto" takes CUDA where there is one.
     n_jobs : int, optional
@@ -277,6 +205,7 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
         validation_fraction: float | str = "auto",
         patience: int = 4,
         max_time: float | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",
         n_jobs: int | None = None,
         verbose: bool | None = None,
@@ -420,6 +349,8 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         Epochs after which training stops if none of them improved the validation loss by a thousandth.
     max_time : float, optional
         Time limit of ``fit`` in seconds; the best epoch so far is kept.
+    checkpoint : str or path-like, optional
+        Folder for the state of ``fit``: after a kill, the same call goes on from there, bit for bit.
     device : str, default="auto"
         A torch device; "auto" takes CUDA where there is one.
     n_jobs : int, optional
@@ -475,6 +406,7 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         validation_fraction: float | str = "auto",
         patience: int = 4,
         max_time: float | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",
         n_jobs: int | None = None,
         verbose: bool | None = None,

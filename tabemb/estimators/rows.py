@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -121,6 +122,8 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
         Epochs after which training stops if none of them improved the validation loss by a thousandth.
     max_time : float, optional
         Time limit of ``fit`` in seconds; the best epoch so far is kept.
+    checkpoint : str or path-like, optional
+        Folder for the state of ``fit``: after a kill, the same call goes on from there, bit for bit.
     device : str, default="auto"
         A torch device; "auto" takes CUDA where there is one.
     n_jobs : int, optional
@@ -204,6 +207,7 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
         validation_fraction: float | str = "auto",
         patience: int = 4,
         max_time: float | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",
         n_jobs: int | None = None,
         verbose: bool | None = None,
@@ -375,6 +379,8 @@ class EmbeddingRegressor(RegressorMixin, RowEstimator):
         Epochs after which training stops if none of them improved the validation loss by a thousandth.
     max_time : float, optional
         Time limit of ``fit`` in seconds; the best epoch so far is kept.
+    checkpoint : str or path-like, optional
+        Folder for the state of ``fit``: after a kill, the same call goes on from there, bit for bit.
     device : str, default="auto"
         A torch device; "auto" takes CUDA where there is one.
     n_jobs : int, optional
@@ -458,6 +464,7 @@ class EmbeddingRegressor(RegressorMixin, RowEstimator):
         validation_fraction: float | str = "auto",
         patience: int = 4,
         max_time: float | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",
         n_jobs: int | None = None,
         verbose: bool | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Never, Self
@@ -20,6 +21,7 @@ from tabemb.data.frames import to_arrow
 from tabemb.data.histories import is_list
 from tabemb.data.schema import Table, infer_schema
 from tabemb.estimators.base import RowEstimator, store
+from tabemb.fitting.checkpoints import check_repeatable, open_checkpoints, steady_threads
 from tabemb.fitting.checks import Columns, align_columns
 from tabemb.fitting.memory import memory_needed
 from tabemb.fitting.networks import NetworkSettings, build_reader, spaces_of
@@ -31,6 +33,7 @@ from tabemb.network.model import Reader
 from tabemb.network.randomness import Building, Random, drawing_from
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.training.batches import Batches, equal_sizes, pieces_of
+from tabemb.training.checkpoints import NoCheckpoints
 from tabemb.training.loop import Budget, LearningCurve, Training, train
 from tabemb.training.optimizers import Optimizer
 from tabemb.training.threads import threads
@@ -50,6 +53,7 @@ SHARED = (
     "max_events",
     "learning_rate",
     "max_time",
+    "checkpoint",
     "n_jobs",
     "verbose",
 )
@@ -104,6 +108,8 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
         Learning rate of AdamW; it falls to zero along a cosine.
     max_time : float, optional
         Time limit of ``fit`` in seconds.
+    checkpoint : str or path-like, optional
+        Folder for the state of ``fit``: after a kill, the same call goes on from there, bit for bit.
     device : str, default="auto"
         A torch device; "auto" takes CUDA where there is one.
     n_jobs : int, optional
@@ -149,6 +155,7 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
     batch_size: int
     learning_rate: float
     max_time: float | None
+    checkpoint: str | os.PathLike[str] | None
     device: str
     n_jobs: int | None
     verbose: bool | None
@@ -177,6 +184,7 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
         batch_size: int = 128,
         learning_rate: float = 3e-3,
         max_time: float | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",
         n_jobs: int | None = None,
         verbose: bool | None = None,
@@ -203,16 +211,20 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
         refuse_unknown(self, "fit", unknown)
         budget = Budget(self.max_time)
         check_parameters(self, self.rules)
+        check_repeatable(self.checkpoint, self.random_state)
+        n_threads = steady_threads(self.checkpoint, self.n_jobs)
         frame = to_arrow(X, self)
         schema = infer_schema(_lists(frame), self.roles, self.tables)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         device = torch_device(self.device)
         memory = memory_needed(frame.num_rows, self.batch_size, self.device)
-        with memory, drawing_from(Random(seed)), threads(self.n_jobs):
+        with memory, drawing_from(Random(seed)), threads(n_threads):
             encoder = Encoder(schema, self.n_bins, self.min_count, self.max_events).fit(frame)
             inputs = encoded(encoder, frame).to(device)
             network = self._build(encoder, frame.num_rows)
-            trained = train(self._training(network, inputs, budget, seed))
+            checkpoints = self._checkpoints(network, inputs)
+            trained = train(self._training(network, inputs, budget, seed, checkpoints))
+            checkpoints.complete()
         Columns.of(X, frame).remember(self)
         self.encoder_, self.network_, self.learning_curve_ = encoder, network, trained.curve
         return self
@@ -226,7 +238,18 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
         """Return an untrained network of the shape of ``network_``, to load weights into."""
         return self._build(self.encoder_, n_rows=1)
 
-    def _training(self, network: Reader, inputs: RowInputs, budget: Budget, seed: int) -> Training:
+    def _checkpoints(self, network: Reader, inputs: RowInputs) -> NoCheckpoints:
+        learning = [self.temperature, self.max_epochs, self.batch_size, self.learning_rate]
+        return open_checkpoints(self.checkpoint, network, inputs, learning)
+
+    def _training(
+        self,
+        network: Reader,
+        inputs: RowInputs,
+        budget: Budget,
+        seed: int,
+        checkpoints: NoCheckpoints,
+    ) -> Training:
         lengths = inputs.lengths
         assert lengths is not None  # as there is a column of lists
         rows = torch.nonzero(lengths).flatten()
@@ -243,6 +266,7 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
             max_epochs=int(self.max_epochs),
             budget=budget,
             show=show_progress(self.verbose),
+            checkpoints=checkpoints,
         )
 
     @torch.no_grad()

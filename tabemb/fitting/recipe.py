@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.out_of_fold import OutOfFold, weights_of
+from tabemb.fitting.checkpoints import open_checkpoints
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.holdout import Holdout, hold_out
@@ -22,6 +23,7 @@ from tabemb.fitting.training_rows import TrainingRows
 from tabemb.network.inputs import Batch
 from tabemb.network.model import TabularNetwork
 from tabemb.targets import Target
+from tabemb.training.checkpoints import NoCheckpoints
 from tabemb.training.loop import Budget, Training
 from tabemb.training.optimizers import Optimizer
 
@@ -114,11 +116,22 @@ class Recipe:
         """Yield a trainer for each network; they share the time that is left."""
         rows = TrainingRows(batch, out_of_fold)
         validation = self._validation(fitted, rows, holdout)
+        checkpoints = self._checkpoints(fitted, batch, validation, holdout)
         generator = torch.Generator().manual_seed(self.seed)
         networks = fitted.network.networks
         for i, network in enumerate(networks):
             share = budget.share(len(networks) - i)
-            yield Trainer(fitted, network, rows, validation, holdout, generator, share)
+            yield Trainer(fitted, network, rows, validation, holdout, generator, share, checkpoints)
+        checkpoints.complete()
+
+    def _checkpoints(
+        self, fitted: Fitted, batch: Batch, validation: Batch | None, holdout: Holdout
+    ) -> NoCheckpoints:
+        """Return the checkpoints of the fit that these settings and these inputs of networks make."""
+        settings = replace(self.settings, verbose=None, checkpoint=None)
+        target = [type(self.target).__name__, vars(self.target)]
+        parts = [settings, target, batch, validation, holdout.train]
+        return open_checkpoints(self.settings.checkpoint, fitted.network, *parts)
 
     def _validation(self, fitted: Fitted, rows: TrainingRows, holdout: Holdout) -> Batch | None:
         if holdout.train is not None:
@@ -146,6 +159,7 @@ class Trainer:
     holdout: Holdout
     generator: torch.Generator
     budget: Budget
+    checkpoints: NoCheckpoints
 
     def first(self) -> Training:
         """Return the training that validation rows stop, where there are some."""
@@ -178,6 +192,7 @@ class Trainer:
             patience=settings.patience,
             budget=budget,
             show=settings.show,
+            checkpoints=self.checkpoints,
         )
 
     @cached_property

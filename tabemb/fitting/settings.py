@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -96,6 +97,9 @@ N_JOBS = Rule(
     lambda v: v is None or (isinstance(v, numbers.Integral) and v != 0),
     lambda: "a whole number but 0, or None",
 )
+FOLDER = Rule(
+    lambda v: v is None or isinstance(v, str | os.PathLike), lambda: "the path of a folder, or None"
+)
 VERBOSE = Rule(lambda v: v is None or isinstance(v, bool | int), lambda: "True, False or None")
 
 
@@ -151,6 +155,7 @@ class RowSettings:
     patience: int
     device: str
     verbose: bool | None
+    checkpoint: str | os.PathLike[str] | None
 
     @classmethod
     def of(cls, estimator: Any) -> Self:

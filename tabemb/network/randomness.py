@@ -45,6 +45,15 @@ class Random:
             self._by_device[device] = torch.Generator(device).manual_seed(self.seed)
         return self._by_device[device]
 
+    def state(self) -> dict[str, Tensor]:
+        """Return where each generator stands."""
+        return {str(device): it.get_state() for device, it in self._by_device.items()}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Let the generators go on from a state."""
+        for device, it in state.items():
+            self.on(torch.device(device)).set_state(it)
+
 
 _CURRENT: ContextVar[Random | None] = ContextVar("tabemb_random", default=None)
 
@@ -57,6 +66,11 @@ def drawing_from(random: Random) -> Iterator[None]:
         yield
     finally:
         _CURRENT.reset(token)
+
+
+def current() -> Random:
+    """Return the generators of the fit; outside of one, new ones of seed 0."""
+    return _CURRENT.get() or Random(0)
 
 
 def generator(device: torch.device) -> torch.Generator | None:
@@ -74,7 +88,7 @@ class Building(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._generator = (_CURRENT.get() or Random(0)).on(torch.device("cpu"))
+        self._generator = current().on(torch.device("cpu"))
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None

@@ -17,9 +17,10 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from tabemb import layout
 from tabemb.fitting.settings import check_parameters
-from tabemb.saving import format_1, layout
-from tabemb.saving.layout import Arrays
+from tabemb.layout import Arrays
+from tabemb.saving import format_1
 from tabemb.saving.packing import ESTIMATORS, new_estimator, pack, unpack
 from tabemb.saving.trial import try_out
 from tabemb.saving.weights import check_finite, restored

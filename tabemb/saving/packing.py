@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from typing import Any
@@ -29,9 +30,9 @@ from tabemb.fitting.pretrained import given_vectors
 from tabemb.fitting.settings import check_parameters
 from tabemb.fitting.sources import RowSource
 from tabemb.labels import as_objects
+from tabemb.layout import NAMES, Arrays
 from tabemb.saving.arrow import from_bytes, to_bytes
 from tabemb.saving.labels import needs_keys, pack_labels, unpack_labels
-from tabemb.saving.layout import NAMES, Arrays
 from tabemb.saving.scalars import SCALARS, scalar_name
 from tabemb.spaces.space import EmbeddingSpace
 
@@ -90,8 +91,7 @@ def pack(value: Any, arrays: Arrays, name: str) -> Any:
     if scalar is not None:
         parts = SCALARS[scalar].write(value)
         return {"$scalar": scalar, "parts": [pack(part, arrays, name) for part in parts]}
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = _plain(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
@@ -109,6 +109,13 @@ def pack(value: Any, arrays: Arrays, name: str) -> Any:
     if type(value) in PARTS.values():
         return {"$class": type(value).__name__, "state": pack(_state(value), arrays, name)}
     raise TypeError(f"{name} holds a {type(value).__name__}, {value!r}, which cannot be saved.")
+
+
+def _plain(value: Any) -> Any:
+    """Return scalars of numpy and paths as Python's own numbers and texts."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _with_space(table: Table, name: str) -> Table:

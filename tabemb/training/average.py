@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from tabemb.training.state import State
+
 WINDOW = 10.0
 """An average reaches back over about the last tenth of the updates."""
 
@@ -86,3 +88,17 @@ class WeightAverage:
         """Exchange the network's weights and their averages, without copying them."""
         for i, parameter in enumerate(self.parameters):
             parameter.data, self.averages[i] = self.averages[i], parameter.data
+
+    def state(self) -> State:
+        """Return all that changes from step to step."""
+        rows = [[i, counts] for i, counts in self._n_row_updates.items()]
+        return {"averages": self.averages, "n_updates": self.n_updates, "n_row_updates": rows}
+
+    @torch.no_grad()
+    def load(self, state: State) -> None:
+        """Go on from a state of an average over the same parameters."""
+        for average, found in zip(self.averages, state["averages"], strict=True):
+            average.copy_(found)
+        self.n_updates, self._n_row_updates = state["n_updates"], {}
+        for i, counts in state["n_row_updates"]:
+            self._n_row_updates[i] = counts.to(self.parameters[i].device)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import islice, repeat
 from threading import Event, current_thread, main_thread
 from typing import Any, NamedTuple
 
@@ -18,8 +18,11 @@ from torch import Tensor, nn
 
 from tabemb.progress import progress
 from tabemb.training.batches import Batches
-from tabemb.training.checkpoint import Checkpoint
+from tabemb.training.best import BestWeights
+from tabemb.training.checkpoints import NoCheckpoints
 from tabemb.training.optimizers import Optimizer
+from tabemb.training.state import State
+from tabemb.training.threads import threads
 
 LearningCurve = dict[str, list[float]]
 """One entry an epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows)."""
@@ -109,6 +112,8 @@ class Training:
         Ends the training when it is spent, within an epoch if need be.
     show : bool or None, default=False
         Whether to show a progress bar; None shows one on a terminal alone, after three seconds.
+    checkpoints : NoCheckpoints, optional
+        Writes the ends of epochs, and takes up a training that was killed.
     """
 
     network: nn.Module
@@ -120,6 +125,7 @@ class Training:
     patience: int = 1
     budget: Budget = field(default_factory=Budget)
     show: bool | None = False
+    checkpoints: NoCheckpoints = field(default_factory=NoCheckpoints)
 
 
 class Trained(NamedTuple):
@@ -130,9 +136,94 @@ class Trained(NamedTuple):
 
     def followed_by(self, more: Trained) -> Trained:
         """Return the curves of both trainings as one; the best epoch stays that of the first."""
-        n_epochs = len(self.curve["epoch"])
-        more.curve["epoch"] = [n_epochs + epoch for epoch in more.curve["epoch"]]
-        return Trained({key: self.curve[key] + more.curve[key] for key in self.curve}, self.best_epoch)
+        curve = {key: self.curve[key] + more.curve[key] for key in self.curve}
+        curve["epoch"] = [float(epoch) for epoch in range(len(curve["epoch"]))]
+        return Trained(curve, self.best_epoch)
+
+
+class Run:
+    """A training under way: what changes from epoch to epoch.
+
+    Attributes
+    ----------
+    best : BestWeights
+    curve : LearningCurve
+        Of the epochs that are over.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self.best = BestWeights(training.network, training.patience)
+        self.curve: LearningCurve = {key: [] for key in ("epoch", "seconds", "train_loss", "eval_loss")}
+        self._seconds_before = 0.0
+        training.optimizer.average.restart()
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs that are over."""
+        return len(self.curve["epoch"])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no epoch follows."""
+        training = self.training
+        if not self.n_epochs:
+            return False
+        is_exhausted = training.evaluate is not None and self.best.exhausted
+        return self.n_epochs >= training.max_epochs or training.budget.over or is_exhausted
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of all epochs."""
+        return self.training.max_epochs * len(self.training.batches)
+
+    @property
+    def n_done(self) -> int:
+        """Steps of the epochs that are over."""
+        return self.n_epochs * len(self.training.batches)
+
+    def rates(self) -> Iterator[float]:
+        """Return the shares of the learning rate of the steps that follow."""
+        if self.training.evaluate:
+            return repeat(1.0)
+        return islice(falling(self.n_steps), self.n_done, None)
+
+    def end_epoch(self, losses: list[Tensor]) -> str:
+        """Validate the averaged weights, record the epoch, and return it in words."""
+        training, epoch = self.training, self.n_epochs
+        train_loss = _finite_mean(losses, epoch)
+        with training.optimizer.average.in_place():
+            eval_loss = training.evaluate() if training.evaluate else float("nan")
+            self.best.update(epoch, eval_loss)
+        seconds = self._seconds_before + training.budget.seconds
+        for entries, value in zip(self.curve.values(), (epoch, seconds, train_loss, eval_loss)):
+            entries.append(value)
+        return _describe(epoch, training.max_epochs, train_loss, eval_loss)
+
+    def end(self) -> Trained:
+        """Leave the best averaged weights in the network."""
+        self.training.optimizer.average.swap()
+        self.best.restore()
+        self.training.network.eval()
+        has_best = self.training.evaluate is not None and self.best.epoch >= 0
+        return Trained(self.curve, self.best.epoch if has_best else self.n_epochs - 1)
+
+    def state(self) -> State:
+        """Return all that the epochs to come depend on, but the weights and the fit's generators."""
+        return {
+            "optimizer": self.training.optimizer.state(),
+            "best": self.best.state(),
+            "order": self.training.batches.generator.get_state(),
+            "curve": self.curve,
+        }
+
+    def load(self, state: State) -> None:
+        """Go on from a state of the same training."""
+        self.training.optimizer.load(state["optimizer"])
+        self.best.load(state["best"])
+        self.training.batches.generator.set_state(state["order"])
+        self.curve = state["curve"]
+        self._seconds_before = self.curve["seconds"][-1]
 
 
 def train(training: Training) -> Trained:
@@ -151,35 +242,31 @@ def train(training: Training) -> Trained:
     ValueError
         The training loss is no longer finite.
     """
-    network, budget = training.network, training.budget
-    best = Checkpoint(network, training.patience)
-    n_steps = training.max_epochs * len(training.batches)
-    rates = repeat(1.0) if training.evaluate else falling(n_steps)
-    curve: LearningCurve = {key: [] for key in ("epoch", "seconds", "train_loss", "eval_loss")}
-    training.optimizer.average.restart()
-    with progress(n_steps, show=training.show) as bar:
-        for epoch in range(training.max_epochs):
-            network.train()
+    checkpoints = training.checkpoints
+    if result := checkpoints.result():
+        training.network.eval()
+        return Trained(**result)
+    run = Run(training)
+    if state := checkpoints.state():
+        run.load(state)
+    rates = run.rates()
+    bar = progress(run.n_steps, show=training.show, done=run.n_done)
+    with threads(checkpoints.n_threads), bar:
+        while not run.is_over:
+            training.network.train()
             losses = []
             for batch, rate in zip(training.batches, rates):
                 loss = training.loss(batch)
                 training.optimizer.step(loss, rate)
                 losses.append(loss.detach())
                 bar.update()
-                if budget.over:
+                if training.budget.over:
                     break
-            train_loss = _finite_mean(losses, epoch)
-            eval_loss = _validate(training, best, epoch)
-            _record(curve, epoch, budget.seconds, train_loss, eval_loss)
-            bar.set_postfix_str(
-                _describe(epoch, training.max_epochs, train_loss, eval_loss), refresh=False
-            )
-            if budget.over or (training.evaluate and best.exhausted):
-                break
-    training.optimizer.average.swap()
-    best.restore()
-    network.eval()
-    return Trained(curve, best.epoch if training.evaluate and best.epoch >= 0 else epoch)
+            bar.set_postfix_str(run.end_epoch(losses), refresh=False)
+            checkpoints.write(run.state, is_cut=training.budget.over)
+    trained = run.end()
+    checkpoints.ended(trained._asdict())
+    return trained
 
 
 def falling(n_steps: int) -> Iterator[float]:
@@ -200,19 +287,6 @@ def _finite_mean(losses: list[Tensor], epoch: int) -> float:
             f"The training loss became {mean} in epoch {epoch}; try a smaller learning_rate."
         )
     return mean
-
-
-def _validate(training: Training, best: Checkpoint, epoch: int) -> float:
-    """Return the validation loss of the averaged weights, and keep them if they are the best so far."""
-    with training.optimizer.average.in_place():
-        loss = training.evaluate() if training.evaluate else float("nan")
-        best.update(epoch, loss)
-    return loss
-
-
-def _record(curve: LearningCurve, *values: float) -> None:
-    for entries, value in zip(curve.values(), values):
-        entries.append(value)
 
 
 def _describe(epoch: int, max_epochs: int, train_loss: float, eval_loss: float) -> str:

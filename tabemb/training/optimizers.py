@@ -10,6 +10,7 @@ from torch.optim._functional import sparse_adam
 from torch.optim.adamw import adamw
 
 from tabemb.training.average import WeightAverage
+from tabemb.training.state import State
 
 EPSILON = 1e-8
 """Added to the root of the mean square, which Adam divides by."""
@@ -83,6 +84,22 @@ class DenseAdam:
             for weight in group["params"]:
                 weight.grad = None
 
+    @property
+    def _weights(self) -> list[nn.Parameter]:
+        return [weight for group in self.param_groups for weight in group["params"]]
+
+    def state(self) -> State:
+        """Return the moments of the weights in their order; empty before a weight's first step."""
+        return {"moments": [list(self.moments.get(weight, ())) for weight in self._weights]}
+
+    def load(self, state: State) -> None:
+        """Go on from a state of an optimiser of the same weights."""
+        self.moments = {
+            weight: Moments(*(tensor.to(weight.device) for tensor in moments))
+            for weight, moments in zip(self._weights, state["moments"], strict=True)
+            if moments
+        }
+
 
 class SparseAdam(DenseAdam):
     """Adam of tables with sparse gradients: a step changes only the rows that were read."""
@@ -148,6 +165,19 @@ class Optimizer:
         self.average.update()
         for optimizer in self.optimizers:
             optimizer.zero_grad()
+
+    def state(self) -> State:
+        """Return all that changes from step to step."""
+        return {
+            "optimizers": [optimizer.state() for optimizer in self.optimizers],
+            "average": self.average.state(),
+        }
+
+    def load(self, state: State) -> None:
+        """Go on from a state of an optimiser of the same network."""
+        for optimizer, found in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load(found)
+        self.average.load(state["average"])
 
 
 def clip_gradients(network: nn.Module) -> None:

@@ -471,7 +471,7 @@ class TestSequenceEncoder(Contract):
     categories = ("page",)
     optional = ("page", "paid", "visits")
     tolerance: ClassVar = {"rtol": 1e-5, "atol": 1e-6}
-    last_stage = "tabemb.training.checkpoint.Checkpoint.restore"
+    last_stage = "tabemb.training.best.BestWeights.restore"
 
     def rows(self):
         return visits()[0], None

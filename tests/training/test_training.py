@@ -11,7 +11,7 @@ from torch import nn
 from tabemb.network.randomness import Building, Random, drawing_from
 from tabemb.training.average import WINDOW, WeightAverage
 from tabemb.training.batches import Batches, equal_sizes
-from tabemb.training.checkpoint import TOLERANCE, Checkpoint
+from tabemb.training.best import TOLERANCE, BestWeights
 from tabemb.training.loop import Budget, Training, train
 from tabemb.training.optimizers import Optimizer
 from tabemb.training.threads import n_threads, threads
@@ -139,7 +139,7 @@ def test_the_time_budget_ends_within_an_epoch():
 
 
 def test_a_gain_too_small_to_wait_for_is_none():
-    best = Checkpoint(nn.Linear(1, 1), patience=2)
+    best = BestWeights(nn.Linear(1, 1), patience=2)
     for epoch, loss in enumerate([1.0, 1 - TOLERANCE / 2, 1 - TOLERANCE * 2, float("nan"), 2.0]):
         best.update(epoch, loss)
     assert (best.epoch, best.exhausted) == (2, True)

@@ -1,4 +1,4 @@
-"""Keeping the best epoch."""
+"""The weights of the best epoch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import math
 import torch
 from torch import Tensor, nn
 
+from tabemb.training.state import State
+
 TOLERANCE = 1e-3
 """A loss is better if it is smaller by more than this share of the best one: less is not worth waiting
 for."""
 
 
-class Checkpoint:
+class BestWeights:
     """The weights with the best evaluation loss so far, and when to stop waiting for better ones.
 
     Parameters
@@ -24,7 +26,7 @@ class Checkpoint:
     Examples
     --------
     >>> network = nn.Linear(1, 1)
-    >>> best = Checkpoint(network, patience=2)
+    >>> best = BestWeights(network, patience=2)
     >>> for epoch, loss in enumerate([3.0, 1.0, 2.0, 2.0]):
     ...     best.update(epoch, loss)
     >>> best.epoch, best.exhausted
@@ -63,3 +65,17 @@ class Checkpoint:
         for name, weight in self.network.named_parameters():
             if name in self._weights:
                 weight.copy_(self._weights[name])
+
+    def state(self) -> State:
+        """Return all that changes from epoch to epoch."""
+        return {
+            "loss": self.loss,
+            "epoch": self.epoch,
+            "waited": self.waited,
+            "weights": self._weights,
+        }
+
+    def load(self, state: State) -> None:
+        """Go on from a state."""
+        self.loss, self.epoch, self.waited = state["loss"], state["epoch"], state["waited"]
+        self._weights = state["weights"]

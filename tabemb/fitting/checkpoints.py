@@ -1,0 +1,117 @@
+"""Which checkpoint belongs to a fit: the one of the same data, parameters and seed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tabemb.network.inputs import Prefixes
+from tabemb.network.randomness import current
+from tabemb.training.checkpoints import Checkpoints, NoCheckpoints
+from tabemb.training.threads import is_nested
+
+LEFTOVER = 3600.0
+"""Seconds after which a file half written belongs to a process that was killed."""
+
+
+def check_repeatable(checkpoint: Any, random_state: Any) -> None:
+    """Raise ValueError for checkpoints without a seed: the second call could not repeat the first."""
+    if checkpoint is not None and random_state is None:
+        raise ValueError(
+            "random_state must be a whole number where checkpoint names a folder; got None, with which "
+            "no fit repeats another."
+        )
+
+
+def steady_threads(checkpoint: Any, n_jobs: int | None) -> int | None:
+    """Return a value of ``n_jobs`` that gives the same number of threads whatever the load."""
+    if checkpoint is None or n_jobs is not None:
+        return n_jobs
+    return 1 if is_nested() else torch.get_num_threads()
+
+
+def open_checkpoints(
+    folder: str | os.PathLike[str] | None, network: nn.Module, *parts: Any
+) -> NoCheckpoints:
+    """Return the checkpoints of a fit, and bring the networks to where the last one left them.
+
+    Parameters
+    ----------
+    folder : str or path-like, optional
+        Made if it is not there. Each fit has a file of its own in it; None writes none.
+    network : nn.Module
+        All networks of the fit, untrained.
+    *parts : dataclasses, mappings, sequences, arrays, tensors and plain values
+        All else that the trained weights follow from.
+
+    Raises
+    ------
+    ValueError
+        The folder cannot be made or written to, or the file is damaged.
+    """
+    if folder is None:
+        return NoCheckpoints()
+    random, versions = current(), [version("tabemb"), version("torch")]
+    name = _fingerprint([versions, random.seed, str(network), network.state_dict(), *parts])
+    return Checkpoints(_writable(Path(folder)) / f"{name[:32]}.checkpoint", network, random)
+
+
+def _writable(folder: Path) -> Path:
+    """Return the folder, made if need be, without the leftovers of processes that were killed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+        for part in folder.glob(".tabemb-*.part"):
+            if time.time() - part.stat().st_mtime > LEFTOVER:
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"checkpoint must name a folder that can be written to; {str(folder)!r} cannot be: "
+            f"{error.strerror}."
+        ) from error
+    return folder
+
+
+def _fingerprint(value: Any) -> str:
+    """Return a checksum of a nested value: equal values have equal ones, in any process."""
+    digest = hashlib.sha256()
+    for piece in _pieces(value):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces(value: Any) -> Iterator[Any]:
+    """Yield the bytes of a nested value; of objects of other classes, the name of the class."""
+    if isinstance(value, Tensor):
+        value = value.numpy(force=True)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        yield f"{value.dtype.str}{value.shape}".encode()
+        yield np.ascontiguousarray(value).data
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from _pieces({f.name: getattr(value, f.name) for f in fields(value)})
+    elif isinstance(value, Prefixes):
+        yield from _pieces([value.events, value.states, value.counts, value.ties])
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield f"{key!r}:".encode()
+            yield from _pieces(item)
+    elif isinstance(value, list | tuple):
+        yield f"{len(value)}:".encode()
+        for item in value:
+            yield from _pieces(item)
+    elif value is None or isinstance(value, str | int | float | np.generic):
+        yield f"{value!r};".encode(errors="surrogatepass")
+    else:
+        yield type(value).__name__.encode()

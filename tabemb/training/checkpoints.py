@@ -1,0 +1,144 @@
+"""Checkpoints: a fit written to a file at the ends of epochs, and taken up again after a kill."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from tabemb import layout
+from tabemb.network.randomness import Random
+from tabemb.training.state import State, packed, unpacked
+
+PAUSE = 20.0
+"""Training between two writes, in units of the seconds of a write: writing costs a twentieth at most."""
+
+
+class NoCheckpoints:
+    """A fit that writes nothing, and starts from the beginning.
+
+    A fit is several trainings, one after the other. At its start each asks for its result, in case it
+    was over before a kill, and then for the state it was in.
+    """
+
+    @property
+    def n_threads(self) -> int:
+        """Threads that the trainings must run on."""
+        return torch.get_num_threads()
+
+    def result(self) -> State | None:
+        """Return the result of the next training if it was over."""
+        return None
+
+    def state(self) -> State | None:
+        """Return the state of the training under way, for the first that asks."""
+        return None
+
+    def write(self, state: Callable[[], State], is_cut: bool) -> None:
+        """Write the state at the end of an epoch, unless the last write was only just now.
+
+        Nothing is written from an epoch on that the time limit cut short: another call of ``fit`` goes
+        on from the epochs before.
+        """
+
+    def ended(self, result: State) -> None:
+        """Take note of the result of a training that is over."""
+
+    def complete(self) -> None:
+        """Write the trained networks, after the last training."""
+
+
+class Checkpoints(NoCheckpoints):
+    """The file of one fit: results of the trainings that are over, the state of the one under way.
+
+    The file is replaced as a whole, so a kill at any time leaves the last state.
+
+    Parameters
+    ----------
+    path : Path
+    network : nn.Module
+        All networks of the fit; their weights are read from the file if there is one.
+    random : Random
+        The generators of the fit.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged.
+    """
+
+    def __init__(self, path: Path, network: nn.Module, random: Random) -> None:
+        self.path, self.network, self.random = path, network, random
+        self._results: list[State] = []
+        self._next_write = 0.0
+        self._is_cut = False
+        self._found: State = {"results": [], "run": None, "n_threads": torch.get_num_threads()}
+        if path.is_file():
+            self._read()
+
+    @property
+    def n_threads(self) -> int:
+        """Threads that the first call took: sums in another order differ in their last bits."""
+        return int(self._found["n_threads"])
+
+    def _read(self) -> None:
+        header, arrays = layout.read(self.path)
+        self._found = unpacked(header["fit"], arrays)
+        weights = self._found.pop("weights")
+        with torch.no_grad():
+            for name, weight in self.network.named_parameters():
+                weight.copy_(weights[name])
+
+    def result(self) -> State | None:
+        position, found = len(self._results), self._found["results"]
+        if position >= len(found):
+            return None
+        self._results.append(found[position])
+        return self._results[-1]
+
+    def state(self) -> State | None:
+        run: State | None = self._found["run"]
+        self._found["run"] = None
+        if run is not None:
+            self.random.load(self._found["random"])
+        return run
+
+    def write(self, state: Callable[[], State], is_cut: bool) -> None:
+        self._is_cut |= is_cut
+        start = time.perf_counter()
+        if self._is_cut or start < self._next_write:
+            return
+        self._write(state())
+        end = time.perf_counter()
+        self._next_write = end + PAUSE * (end - start)
+
+    def ended(self, result: State) -> None:
+        self._results.append(result)
+
+    def complete(self) -> None:
+        if not self._is_cut and len(self._results) > len(self._found["results"]):
+            self._write(None)
+
+    def _write(self, run: State | None) -> None:
+        fit: State = {
+            "results": self._results,
+            "run": run,
+            "weights": dict(self.network.named_parameters()),
+            "random": self.random.state(),
+            "n_threads": self.n_threads,
+        }
+        arrays: layout.Arrays = {}
+        header = {"format": layout.FORMAT, "fit": packed(fit, arrays, "fit")}
+        try:
+            layout.write(self.path, header, arrays)
+        except OSError as error:  # a full disk must not end a fit of hours
+            warnings.warn(
+                f"The checkpoint {str(self.path)!r} cannot be written: {error.strerror}. The fit goes "
+                "on without it.",
+                RuntimeWarning,
+                stacklevel=2,
+            )

@@ -26,7 +26,6 @@ FLOORS = {
     "files": 0,
     "hints": 0,
     "labels": 0,
-    "layout": 0,
     "names": 0,
     "network": 0,
     "progress": 0,

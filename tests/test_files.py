@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import tabemb
-from tabemb import files
-from tabemb.files import replacing
+from tabemb.files import whole
+from tabemb.files.whole import replacing
 from tests.fuzz import trials
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,7 +67,7 @@ def full(*arguments):
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_full_disk_leaves_the_old_file(call, tmp_path, monkeypatch):
     write(tmp_path / "a", b"old")
-    monkeypatch.setattr(files.os, call, full)
+    monkeypatch.setattr(whole.os, call, full)
     with pytest.raises(OSError, match="No space left"):
         write(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"old"

@@ -16,7 +16,7 @@ from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table
-from tabemb.fitting.checkpoints import check_repeatable, steady_threads
+from tabemb.fitting.checkpoints import check_repeatable
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
 from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.memory import memory_needed
@@ -159,11 +159,10 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
         budget = Budget(self.max_time)
         check_parameters(self, self.rules)
         check_repeatable(self.checkpoint, self.random_state)
-        n_threads = steady_threads(self.checkpoint, self.n_jobs)
         columns, rows, validation = self._check_rows(X, y, sample_weight, eval_X, eval_y)
         recipe = self._recipe(rows)
         memory = memory_needed(len(rows), recipe.settings.batch_size, self.device)
-        with memory, drawing_from(Random(recipe.seed)), threads(n_threads):
+        with memory, drawing_from(Random(recipe.seed)), threads(self.n_jobs):
             prepared = recipe.prepare(rows)
             holdout = recipe.hold_out(prepared, validation)
             encoder = recipe.fit_encoder(holdout.rows)

@@ -21,7 +21,7 @@ from tabemb.data.frames import to_arrow
 from tabemb.data.histories import is_list
 from tabemb.data.schema import Table, infer_schema
 from tabemb.estimators.base import RowEstimator, store
-from tabemb.fitting.checkpoints import check_repeatable, open_checkpoints, steady_threads
+from tabemb.fitting.checkpoints import check_repeatable, open_checkpoints
 from tabemb.fitting.checks import Columns, align_columns
 from tabemb.fitting.memory import memory_needed
 from tabemb.fitting.networks import NetworkSettings, build_reader, spaces_of
@@ -212,13 +212,12 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
         budget = Budget(self.max_time)
         check_parameters(self, self.rules)
         check_repeatable(self.checkpoint, self.random_state)
-        n_threads = steady_threads(self.checkpoint, self.n_jobs)
         frame = to_arrow(X, self)
         schema = infer_schema(_lists(frame), self.roles, self.tables)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         device = torch_device(self.device)
         memory = memory_needed(frame.num_rows, self.batch_size, self.device)
-        with memory, drawing_from(Random(seed)), threads(n_threads):
+        with memory, drawing_from(Random(seed)), threads(self.n_jobs):
             encoder = Encoder(schema, self.n_bins, self.min_count, self.max_events).fit(frame)
             inputs = encoded(encoder, frame).to(device)
             network = self._build(encoder, frame.num_rows)

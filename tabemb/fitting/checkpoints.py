@@ -13,13 +13,11 @@ from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from tabemb.network.inputs import Prefixes
 from tabemb.network.randomness import current
 from tabemb.training.checkpoints import Checkpoints, NoCheckpoints
-from tabemb.training.threads import is_nested
 
 LEFTOVER = 3600.0
 """Seconds after which a file half written belongs to a process that was killed."""
@@ -32,13 +30,6 @@ def check_repeatable(checkpoint: Any, random_state: Any) -> None:
             "random_state must be a whole number where checkpoint names a folder; got None, with which "
             "no fit repeats another."
         )
-
-
-def steady_threads(checkpoint: Any, n_jobs: int | None) -> int | None:
-    """Return a value of ``n_jobs`` that gives the same number of threads whatever the load."""
-    if checkpoint is None or n_jobs is not None:
-        return n_jobs
-    return 1 if is_nested() else torch.get_num_threads()
 
 
 def open_checkpoints(

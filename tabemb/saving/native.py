@@ -17,9 +17,9 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from tabemb import layout
+from tabemb.files import layout
+from tabemb.files.layout import Arrays
 from tabemb.fitting.settings import check_parameters
-from tabemb.layout import Arrays
 from tabemb.saving import format_1
 from tabemb.saving.packing import ESTIMATORS, new_estimator, pack, unpack
 from tabemb.saving.trial import try_out

@@ -25,12 +25,12 @@ from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.sequences import SequenceEncoder
+from tabemb.files.layout import NAMES, Arrays
 from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.pretrained import given_vectors
 from tabemb.fitting.settings import check_parameters
 from tabemb.fitting.sources import RowSource
 from tabemb.labels import as_objects
-from tabemb.layout import NAMES, Arrays
 from tabemb.saving.arrow import from_bytes, to_bytes
 from tabemb.saving.labels import needs_keys, pack_labels, unpack_labels
 from tabemb.saving.scalars import SCALARS, scalar_name

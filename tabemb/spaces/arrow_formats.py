@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tabemb.extras import need
-from tabemb.files import BLANK, check_seal, replacing, seal
+from tabemb.files.whole import BLANK, check_seal, replacing, seal
 from tabemb.names import safe_names
 from tabemb.spaces.vectors import CategoryVectors, MapKey, Parts
 

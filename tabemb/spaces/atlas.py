@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from tabemb.files import replacing
+from tabemb.files.whole import replacing
 from tabemb.hints import similar
 from tabemb.spaces import plane
 from tabemb.spaces.palette import CLASSES, SCALE

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tabemb.extras import need
-from tabemb.files import BLANK, N_DIGITS, check_seal, replacing, seal
+from tabemb.files.whole import BLANK, N_DIGITS, check_seal, replacing, seal
 from tabemb.progress import progress
 from tabemb.spaces import search
 from tabemb.spaces.vectors import CategoryVectors, to_unit_length

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-from tabemb.files import replacing
+from tabemb.files.whole import replacing
 from tabemb.spaces.vectors import CategoryVectors, Parts
 
 VECTORS, METADATA, CONFIG = "vectors.tsv", "metadata.tsv", "projector_config.pbtxt"

@@ -97,8 +97,8 @@ class WeightAverage:
     @torch.no_grad()
     def load(self, state: State) -> None:
         """Go on from a state of an average over the same parameters."""
-        for average, found in zip(self.averages, state["averages"], strict=True):
-            average.copy_(found)
+        for average, stored in zip(self.averages, state["averages"], strict=True):
+            average.copy_(stored)
         self.n_updates, self._n_row_updates = state["n_updates"], {}
         for i, counts in state["n_row_updates"]:
             self._n_row_updates[i] = counts.to(self.parameters[i].device)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from tabemb import layout
+from tabemb.files import layout
 from tabemb.network.randomness import Random
 from tabemb.training.state import State, packed, unpacked
 
@@ -76,35 +76,35 @@ class Checkpoints(NoCheckpoints):
         self._results: list[State] = []
         self._next_write = 0.0
         self._is_cut = False
-        self._found: State = {"results": [], "run": None, "n_threads": torch.get_num_threads()}
+        self._stored: State = {"results": [], "run": None, "n_threads": torch.get_num_threads()}
         if path.is_file():
             self._read()
 
     @property
     def n_threads(self) -> int:
         """Threads that the first call took: sums in another order differ in their last bits."""
-        return int(self._found["n_threads"])
+        return int(self._stored["n_threads"])
 
     def _read(self) -> None:
         header, arrays = layout.read(self.path)
-        self._found = unpacked(header["fit"], arrays)
-        weights = self._found.pop("weights")
+        self._stored = unpacked(header["fit"], arrays)
+        weights = self._stored.pop("weights")
         with torch.no_grad():
             for name, weight in self.network.named_parameters():
                 weight.copy_(weights[name])
 
     def result(self) -> State | None:
-        position, found = len(self._results), self._found["results"]
-        if position >= len(found):
+        position, results = len(self._results), self._stored["results"]
+        if position >= len(results):
             return None
-        self._results.append(found[position])
+        self._results.append(results[position])
         return self._results[-1]
 
     def state(self) -> State | None:
-        run: State | None = self._found["run"]
-        self._found["run"] = None
+        run: State | None = self._stored["run"]
+        self._stored["run"] = None
         if run is not None:
-            self.random.load(self._found["random"])
+            self.random.load(self._stored["random"])
         return run
 
     def write(self, state: Callable[[], State], is_cut: bool) -> None:
@@ -120,7 +120,7 @@ class Checkpoints(NoCheckpoints):
         self._results.append(result)
 
     def complete(self) -> None:
-        if not self._is_cut and len(self._results) > len(self._found["results"]):
+        if not self._is_cut and len(self._results) > len(self._stored["results"]):
             self._write(None)
 
     def _write(self, run: State | None) -> None:

@@ -175,8 +175,8 @@ class Optimizer:
 
     def load(self, state: State) -> None:
         """Go on from a state of an optimiser of the same network."""
-        for optimizer, found in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load(found)
+        for optimizer, stored in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load(stored)
         self.average.load(state["average"])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tabemb.layout import Arrays
+from tabemb.files.layout import Arrays
 
 State = dict[str, Any]
 """Dictionaries with text keys and lists, of numbers, text, None and tensors."""

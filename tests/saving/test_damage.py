@@ -17,7 +17,7 @@ import torch
 from safetensors import safe_open
 
 import tabemb
-from tabemb import layout
+from tabemb.files import layout
 from tabemb.saving.arrow import from_bytes, to_bytes
 from tabemb.saving.native import LIBRARIES
 from tests.fuzz import trials

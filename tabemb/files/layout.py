@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tabemb.files import BLANK, check_seal, replacing, seal
+from tabemb.files.whole import BLANK, check_seal, replacing, seal
 
 Arrays = dict[str, np.ndarray]
 

@@ -1,0 +1,1 @@
+"""Files: replaced as a whole, with a checksum, and with arrays and a header in one."""

@@ -115,6 +115,17 @@ def readable(labels: np.ndarray) -> np.ndarray:
     return np.stack(codes, axis=1).reshape(labels.shape)
 
 
+def text_of(label: Any) -> str:
+    """Return a label as text that a file can hold: half a character becomes its escape.
+
+    Examples
+    --------
+    >>> print(text_of("caf\\u00e9 \\ud83d"), text_of(1.5))
+    café \\ud83d 1.5
+    """
+    return str(label).encode(errors="backslashreplace").decode()
+
+
 def names_of(labels: Iterable[Any]) -> list[str]:
     """Return a different text for each label, without characters that other libraries refuse.
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from sklearn.utils.validation import check_array
 
-from tabemb.data.values import OBJECT, Column, column_of, settled
+from tabemb.data.values import OBJECT, Column, column_of, settled, without_mask
 
 
 def to_arrow(X: Any, estimator: Any = None) -> pa.Table:
@@ -170,12 +170,31 @@ def _from_categories(series: pd.Series, name: str) -> Column:
 
 
 def _from_array(X: Any, estimator: Any) -> pa.Table:
-    array = check_array(X, dtype=None, ensure_all_finite=False, estimator=estimator, input_name="X")
+    values, mask = _without_mask(X)
+    array = check_array(values, dtype=None, ensure_all_finite=False, estimator=estimator, input_name="X")
     names = [f"x{i}" for i in range(array.shape[1])]
     if array.dtype.kind in "OUS":
-        columns = {name: pd.Series(array[:, i], dtype=object) for i, name in enumerate(names)}
+        cells = array if mask is None else np.where(mask, None, array.astype(object))
+        columns = {name: pd.Series(cells[:, i], dtype=object) for i, name in enumerate(names)}
         return _from_pandas(pd.DataFrame(columns))
-    return pa.table({name: pa.array(np.ascontiguousarray(array[:, i])) for i, name in enumerate(names)})
+    masks = [None] * len(names) if mask is None else mask.T
+    columns = [pa.array(np.ascontiguousarray(c), mask=gone) for c, gone in zip(array.T, masks)]
+    return pa.table(columns, names=names)
+
+
+def _without_mask(X: Any) -> tuple[Any, np.ndarray | None]:
+    """Return an array and which of its cells are masked, None for none: those are missing."""
+    if isinstance(X, (list, tuple)):
+        return [list(map(without_mask, row)) if _has_mask(row) else row for row in X], None
+    if not np.ma.isMaskedArray(X):
+        return X, None
+    return np.ma.getdata(X), np.ma.getmaskarray(X)
+
+
+def _has_mask(row: Any) -> bool:
+    if isinstance(row, (list, tuple)):
+        return any(cell is np.ma.masked for cell in row)
+    return isinstance(row, np.ma.MaskedArray)
 
 
 def _check_shape(table: pa.Table) -> None:

@@ -103,6 +103,8 @@ def column_of(values: Sequence[Any] | pd.Series, name: str, rows: np.ndarray | N
         The row that each value stands in; its position when None.
     """
     cells = values.to_numpy() if isinstance(values, pd.Series) else _objects(values)
+    if any(issubclass(kind, np.ma.MaskedArray) for kind in set(map(type, cells))):
+        cells = _objects([without_mask(cell) for cell in cells])
     rows = np.arange(len(cells)) if rows is None else rows
     is_missing = pd.isna(cells)
     present = cells[~is_missing]
@@ -113,6 +115,11 @@ def column_of(values: Sequence[Any] | pd.Series, name: str, rows: np.ndarray | N
     if "lists" in sorts and types <= {list, np.ndarray, tuple}:
         return _arrays(cells, present, types) or _lists(cells, is_missing, name, rows)
     return _of_one_sort(cells, present, types, sorts) or _keys(cells, is_missing, name, rows)
+
+
+def without_mask(cell: Any) -> Any:
+    """Return a masked cell as None, and a masked array as a list with None in the place of such cells."""
+    return cell.tolist() if isinstance(cell, np.ma.MaskedArray) else cell
 
 
 def _objects(values: Sequence[Any]) -> np.ndarray:

@@ -38,7 +38,7 @@ def target_values(y: Any, name: str) -> np.ndarray:
     """
     if issparse(y):
         raise ValueError(f"{name} must not be sparse; pass {name}.toarray().")
-    _check_mask(y, name)
+    check_mask(y, name)
     if isinstance(y, (list, tuple)):
         return _of_list(y)
     if isinstance(y, (pd.Index, pd.api.extensions.ExtensionArray)):
@@ -48,12 +48,14 @@ def target_values(y: Any, name: str) -> np.ndarray:
     return _of_column(y)
 
 
-def _check_mask(y: Any, name: str) -> None:
+def check_mask(y: Any, name: str) -> None:
+    """Raise ValueError where a cell is masked: numpy would read what stands under the mask."""
     if np.ma.isMaskedArray(y):
         masked = np.flatnonzero(np.ma.getmaskarray(np.ma.atleast_2d(y.T)).any(axis=0))
     else:
-        cells = y if isinstance(y, (list, tuple)) else ()
-        masked = np.flatnonzero([cell is np.ma.masked for cell in cells])
+        has_objects = getattr(y, "dtype", None) == object and y.ndim
+        cells = y if isinstance(y, (list, tuple)) or has_objects else ()
+        masked = np.flatnonzero([isinstance(c, np.ma.MaskedArray) and np.ma.is_masked(c) for c in cells])
     if len(masked):
         raise ValueError(
             f"{name} must not hold masked cells; row {masked[0]} is masked; leave such rows out before "

@@ -275,6 +275,8 @@ def as_index(categories: Any, unique: bool = True) -> pd.Index:
     """
     if isinstance(categories, str):
         raise TypeError(f"categories must be a sequence of categories; got the text {categories!r}.")
+    if np.ma.is_masked(categories):
+        categories = categories.tolist()  # None where masked
     if isinstance(categories, pa.Array | pa.ChunkedArray):
         categories = categories.to_pylist()
     elif not isinstance(categories, pd.Index | pd.Series | np.ndarray):
@@ -303,7 +305,7 @@ def _is_unique(index: pd.Index) -> bool:
 
 def checked_counts(counts: Any, categories: pd.Index) -> np.ndarray:
     """Return counts as a read-only array with one number of at least zero for each category."""
-    checked = np.array(counts)
+    checked = np.array(_filled(counts))
     if checked.shape != categories.shape:
         raise ValueError(
             f"counts must have shape {categories.shape}, one for each category; got {checked.shape}."
@@ -316,8 +318,13 @@ def checked_counts(counts: Any, categories: pd.Index) -> np.ndarray:
     return checked
 
 
+def _filled(values: Any) -> Any:
+    """Return numbers with NaN in place of masked cells, which the checks then refuse."""
+    return np.ma.filled(values.astype(float), np.nan) if np.ma.is_masked(values) else values
+
+
 def _checked_vectors(vectors: Any, categories: pd.Index) -> np.ndarray:
-    checked = np.array(vectors, dtype=np.float32)
+    checked = np.array(_filled(vectors), dtype=np.float32)
     if checked.ndim != 2 or checked.shape[1] == 0:
         raise ValueError(
             f"vectors must have shape (n_levels, d) with d of at least 1; got {checked.shape}."

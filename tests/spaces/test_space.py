@@ -170,6 +170,11 @@ def test_bad_arguments(space, call, message):
             r"counts must have shape \(2,\), one for each category; got \(1,\)",
         ),
         ((np.eye(2), ["a", "b"], [1, -2]), "counts must not be negative or missing; 'b' has -2"),
+        ((np.eye(2), ["a", "b"], np.ma.array([1, 2], mask=[0, 1])), "'b' has nan"),
+        (
+            (np.ma.array(np.eye(2), mask=np.eye(2)), ["a", "b"]),
+            "vectors must be finite; the vector of 'a'",
+        ),
         ((np.eye(2), ["a", "b"], [1, np.nan]), "'b' has nan"),
     ],
 )

@@ -171,12 +171,14 @@ def _from_categories(series: pd.Series, name: str) -> Column:
 
 def _from_array(X: Any, estimator: Any) -> pa.Table:
     values, mask = _without_mask(X)
-    array = check_array(values, dtype=None, ensure_all_finite=False, estimator=estimator, input_name="X")
+    array: np.ndarray = check_array(
+        values, dtype=None, ensure_all_finite=False, estimator=estimator, input_name="X"
+    )
     names = [f"x{i}" for i in range(array.shape[1])]
     if array.dtype.kind in "OUS":
-        cells = array if mask is None else np.where(mask, None, array.astype(object))
-        columns = {name: pd.Series(cells[:, i], dtype=object) for i, name in enumerate(names)}
-        return _from_pandas(pd.DataFrame(columns))
+        cells: Any = array if mask is None else np.where(mask, None, array.astype(object))
+        series = {name: pd.Series(cells[:, i], dtype=object) for i, name in enumerate(names)}
+        return _from_pandas(pd.DataFrame(series))
     masks = [None] * len(names) if mask is None else mask.T
     columns = [pa.array(np.ascontiguousarray(c), mask=gone) for c, gone in zip(array.T, masks)]
     return pa.table(columns, names=names)

@@ -118,7 +118,7 @@ def column_of(values: Sequence[Any] | pd.Series, name: str, rows: np.ndarray | N
 
 
 def without_mask(cell: Any) -> Any:
-    """Return a masked cell as None, and a masked array as a list with None in the place of such cells."""
+    """Return a masked cell as None, and a masked array as a list with None for such cells."""
     return cell.tolist() if isinstance(cell, np.ma.MaskedArray) else cell
 
 

@@ -53,7 +53,7 @@ def check_mask(y: Any, name: str) -> None:
     if np.ma.isMaskedArray(y):
         masked = np.flatnonzero(np.ma.getmaskarray(np.ma.atleast_2d(y.T)).any(axis=0))
     else:
-        has_objects = getattr(y, "dtype", None) == object and y.ndim
+        has_objects = str(getattr(y, "dtype", "")) == "object" and y.ndim
         cells = y if isinstance(y, (list, tuple)) or has_objects else ()
         masked = np.flatnonzero([isinstance(c, np.ma.MaskedArray) and np.ma.is_masked(c) for c in cells])
     if len(masked):

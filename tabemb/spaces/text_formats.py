@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from tabemb.files import replacing
+from tabemb.labels import text_of
 from tabemb.spaces.vectors import CategoryVectors, Parts
 
 VECTORS, METADATA, CONFIG = "vectors.tsv", "metadata.tsv", "projector_config.pbtxt"
@@ -215,7 +216,7 @@ def _as_texts(categories: pd.Index, pattern: str, replacement: str) -> list[str]
 
 
 def _as_text(value: Any, pattern: str, replacement: str) -> str:
-    return re.sub(pattern, replacement, str(value))
+    return re.sub(pattern, replacement, text_of(value))
 
 
 def _guarded(cell: str) -> str:

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from tabemb.labels import as_objects
+
 # Comparing spellings takes 20 microseconds a category: minutes for one error in a space of millions.
 MAX_SPELLINGS = 50_000
 
@@ -230,8 +232,9 @@ class CategoryVectors:
             # categories are unique, so at most one is missing
             return int(np.append(np.flatnonzero(self.categories.isna()), -1)[0])
         # tupleize_cols: a tuple is a category here, not the key of several index levels
-        dtype = object if self.categories.dtype == object else None
-        sought = pd.Index([category], dtype=dtype, tupleize_cols=False)
+        is_object = self.categories.dtype == object
+        alone = as_objects([category])
+        sought = pd.Index(alone, dtype=object, tupleize_cols=False) if is_object else _index(alone)
         return int(self.categories.get_indexer(sought)[0])
 
     def _close_spellings(self, category: Hashable) -> str:
@@ -281,13 +284,21 @@ def as_index(categories: Any, unique: bool = True) -> pd.Index:
         categories = categories.to_pylist()
     elif not isinstance(categories, pd.Index | pd.Series | np.ndarray):
         categories = list(categories)
-    index: pd.Index = pd.Index(categories, tupleize_cols=False, name=None)
+    index = _index(categories)
     if isinstance(index, pd.CategoricalIndex):
         # only the values count here, not the codes behind them
         index = index.astype(index.categories.dtype)
     if unique and not _is_unique(index):
         repeated = index[index.duplicated()][0]
         raise ValueError(f"categories must be unique; {repeated!r} occurs more than once.")
+    return index
+
+
+def _index(categories: Any) -> pd.Index:
+    try:
+        index: pd.Index = pd.Index(categories, tupleize_cols=False, name=None)
+    except UnicodeEncodeError:  # pandas' text has no place for half a character
+        index = pd.Index(as_objects(categories), dtype=object, tupleize_cols=False)
     return index
 
 

@@ -13,6 +13,7 @@ from scipy.sparse import issparse
 
 from tabemb.data.frames import is_frame, to_vector
 from tabemb.data.keys import key_of
+from tabemb.data.values import OBJECT, Column, types_metadata
 from tabemb.labels import as_objects, natural, side_by_side
 from tabemb.targets import first_fraction
 
@@ -95,18 +96,31 @@ def _of_list(y: list[Any] | tuple[Any, ...]) -> np.ndarray:
     return values if has_same else objects
 
 
-def in_arrow(labels: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
-    """Return labels (n,) that Arrow has a type for: keys where the classes are neither text nor numbers.
+def label_column(labels: np.ndarray, classes: np.ndarray | None, name: str) -> Column:
+    """Return labels (n,) as a column: keys where Arrow has no type for all classes.
 
     Parameters
     ----------
     labels : ndarray of shape (n,)
     classes : ndarray of shape (n_classes,), optional
         All classes of the target, which decide; None for a target of numbers.
+    name : str
+        Name of the target in errors.
     """
-    if classes is None or classes.dtype != object or all(isinstance(c, str) for c in classes):
-        return labels
-    return as_objects(key_of(label, "y") for label in labels.tolist())
+    if classes is None or _has_arrow(classes):
+        return Column(pa.array(labels))
+    keys = [key_of(label, name) for label in labels.tolist()]
+    return Column(pa.array(keys, pa.string()), OBJECT | types_metadata(labels, list(keys)))
+
+
+def _has_arrow(classes: np.ndarray) -> bool:
+    if classes.dtype == object and not all(isinstance(label, str) for label in classes):
+        return False
+    try:
+        pa.array(classes)
+    except UnicodeEncodeError:  # half a character
+        return False
+    return True
 
 
 def is_quantity(y: np.ndarray) -> bool:

@@ -15,7 +15,7 @@ from tabemb import targets
 from tabemb.data.effects import Effects, Levels
 from tabemb.data.encoding import Encoder, Inputs, Scale
 from tabemb.data.encounters import Encounters
-from tabemb.data.keys import value_of
+from tabemb.data.keys import key_of, value_of
 from tabemb.data.pairs import PairCodes
 from tabemb.data.schema import Feature, Schema, Table
 from tabemb.data.states import Codebook, EntityStates
@@ -123,7 +123,8 @@ def _pack_array(value: Any, arrays: Arrays, name: str) -> Any:
     if isinstance(value, pd.Index):
         labels = as_arrow(value)
         if labels is None:
-            return {"$index": pack(value.to_numpy(object), arrays, name)}
+            texts = (label if _has_json(label) else key_of(label, name) for label in value)
+            return {"$index": pack(as_objects(texts), arrays, name)}
         kind, value = "index", labels
     elif isinstance(value, np.ndarray) and value.dtype.kind in "OUS":
         labels = [pack(item, arrays, name) for item in value.tolist()]
@@ -139,6 +140,15 @@ def _pack_array(value: Any, arrays: Arrays, name: str) -> Any:
         raise TypeError(f"{name} holds an array of {array.dtype}, which cannot be saved.")
     arrays[key] = array
     return {"$" + kind: key}
+
+
+def _has_json(label: Any) -> bool:
+    """Return whether a file keeps a label; of others, such as members of an enum, it keeps the key."""
+    try:
+        to_json(label, "")
+    except TypeError:
+        return False
+    return True
 
 
 def unpack(value: Any, arrays: Arrays) -> Any:

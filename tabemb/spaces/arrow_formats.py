@@ -168,7 +168,7 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
 def as_arrow(labels: pd.Index) -> pa.Array | None:
     """Return labels as Arrow; None where Arrow has no type that gives them back as they are."""
     if labels.dtype.kind == "O":
-        types = set(map(type, labels[~labels.isna()]))
+        types = set(map(type, labels.dropna()))
         if len(types) > 1 or not types <= PLAIN:
             return None
     try:

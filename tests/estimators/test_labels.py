@@ -11,7 +11,15 @@ import pyarrow as pa
 import pytest
 from sklearn.model_selection import GroupKFold
 
-from tabemb import EmbeddingClassifier, EmbeddingEncoder, EmbeddingRegressor, EventClassifier, load, save
+from tabemb import (
+    EmbeddingClassifier,
+    EmbeddingEncoder,
+    EmbeddingRegressor,
+    EventClassifier,
+    load,
+    save,
+    targets,
+)
 
 N = 40
 CODES = np.arange(N) % 2
@@ -237,3 +245,31 @@ def test_masked_weights_and_groups_are_refused_with_their_row(name):
         EmbeddingClassifier(**SETTINGS).fit(X, CODES, sample_weight=MASKS[name])
     with pytest.raises(ValueError, match="groups must not hold masked cells; row 3 is masked"):
         EmbeddingEncoder(cv=GroupKFold(2)).fit(X, CODES, groups=MASKS[name])
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize(
+    "name", ["decimals", "dates", "intervals", "uuids", "tuples", "number and text"]
+)
+def test_spaces_of_answers_list_the_labels_that_were_given(name, many, monkeypatch, tmp_path):
+    if many:
+        monkeypatch.setattr(targets, "MANY_CLASSES", 1)
+    log = pd.DataFrame({"who": ["a", "b"] * 20, "at": range(N), "c": X["c"]})
+    y = LABELS[name]
+    model = EventClassifier(entity="who", time="at", **SETTINGS | {"max_epochs": 1}).fit(log, y)
+    space = model.spaces_["answer" if many else "earlier.answer"]
+    assert {(type(label), label) for label in space.categories} == {(type(v), v) for v in y}
+    save(model, tmp_path / "m.tabemb")
+    later = log.assign(at=log["at"] + N)
+    loaded = load(tmp_path / "m.tabemb").update(later, y)
+    np.testing.assert_array_equal(
+        loaded.predict_proba(later.assign(at=2 * N)),
+        model.update(later, y).predict_proba(later.assign(at=2 * N)),
+    )
+
+
+def test_events_take_labels_of_halves_of_characters():
+    log = pd.DataFrame({"who": ["a", "b"] * 20, "at": range(N), "c": X["c"]})
+    model = EventClassifier(entity="who", time="at", **SETTINGS | {"max_epochs": 1})
+    model.fit(log, pd.Series(of("\ud800", "a"), dtype=object))
+    assert set(model.spaces_["earlier.answer"].categories) == {"\ud800", "a"}

@@ -107,7 +107,7 @@ def test_a_surrogate_that_is_no_category_is_named():
 
 def test_a_label_without_json_is_named(tmp_path):
     with pytest.raises(
-        TypeError, match="Parquet takes categories .* holds a Colour, <Colour.RED: 1>, which"
+        TypeError, match=r"Parquet takes categories .* holds a Colour, <Colour.RED: 1>, which"
     ):
         space_of([Colour.RED, "a"]).to_parquet(tmp_path / "space.parquet")
     assert not list(tmp_path.iterdir())
@@ -116,5 +116,5 @@ def test_a_label_without_json_is_named(tmp_path):
 def test_a_column_of_json_that_is_none_is_an_error(tmp_path):
     frame = pd.DataFrame({"category": ["a"], "category_json": ["{"], "vector": [[1.0, 2.0]]})
     frame.to_parquet(tmp_path / "space.parquet")
-    with pytest.raises(ValueError, match="is not an embedding space; .*category_json"):
+    with pytest.raises(ValueError, match=r"is not an embedding space; .*category_json"):
         EmbeddingSpace.from_parquet(tmp_path / "space.parquet")

@@ -141,7 +141,9 @@ def _guarded_column(column: pd.Series) -> pd.Series:
 
 
 def _guarded_cell(cell: Any) -> Any:
-    return cell if isinstance(cell, Number) else guarded(str(cell))
+    if isinstance(cell, Number):
+        return cell
+    return guarded(str(cell).encode(errors="backslashreplace").decode())  # for halves of characters
 
 
 def guarded(cell: str) -> str:

@@ -173,7 +173,9 @@ def test_a_process_killed_while_it_saves_leaves_the_old_or_the_new_file(tmp_path
 def test_a_spreadsheet_runs_nothing_of_a_csv_and_numbers_stay(tmp_path):
     frame = pd.DataFrame(
         {
-            "=cmd": ["=1+1", "+a", "-2", "@sum", "\tx", "\rx", "plain", None, "a\ud800"],
+            "=cmd": pd.Series(
+                ["=1+1", "+a", "-2", "@sum", "\tx", "\rx", "plain", None, "a\ud800"], dtype=object
+            ),
             "number": [-1.5, 2.0, np.nan, -np.inf, 0.0, 1e-9, 3.0, 4.0, 5.0],
             "mixed": [-1, "-b", -2.5, "'=x", pd.Timedelta(-1), 0, 1, 2, True],
             "level": pd.Categorical(["=a", "b"] * 4 + ["b"]),

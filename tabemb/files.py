@@ -143,7 +143,8 @@ def _guarded_column(column: pd.Series) -> pd.Series:
 def _guarded_cell(cell: Any) -> Any:
     if isinstance(cell, Number):
         return cell
-    return guarded(str(cell).encode(errors="backslashreplace").decode())  # for halves of characters
+    text = str(cell).encode(errors="backslashreplace").decode()  # for halves of characters
+    return guarded(re.sub("\r\n?", "\n", text))  # pandas quotes no other line break
 
 
 def guarded(cell: str) -> str:

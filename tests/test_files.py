@@ -185,7 +185,7 @@ def test_a_spreadsheet_runs_nothing_of_a_csv_and_numbers_stay(tmp_path):
     read = pd.read_csv(tmp_path / "table.csv")
     assert list(read) == ["'=cmd", "number", "mixed", "level"]
     assert read["'=cmd"].tolist()[:4] == ["'=1+1", "'+a", "-2", "'@sum"]
-    assert read["'=cmd"].tolist()[4:7] == ["'\tx", "'\rx", "plain"]
+    assert read["'=cmd"].tolist()[4:7] == ["'\tx", "'\nx", "plain"]
     assert read["'=cmd"].tolist()[8] == "a\\ud800"
     np.testing.assert_array_equal(read["number"], frame["number"])
     assert read["mixed"].tolist()[:5] == ["-1", "'-b", "-2.5", "''=x", "'-1 days +23:59:59.999999999"]

@@ -19,6 +19,7 @@ from experiments.shared.published import measure
 from experiments.shared.settings import CONFIG_FOLDER, RESULTS, read_settings
 from tabemb.compare import ModelSpec
 from tabemb.compare.table import wide_console
+from tabemb.files.csv_cells import write_csv
 
 CELL = ["dataset", "fold", "seed"]
 
@@ -30,7 +31,7 @@ def main(config: DictConfig) -> None:
     cells = measure([default, *variants.values()], settings)
     table = against_default(cells, default.label, {spec.label: name for name, spec in variants.items()})
     show(table)
-    table.to_csv(RESULTS / "ablation.csv", index=False, float_format="%.4g")
+    write_csv(table, RESULTS / "ablation.csv", float_format="%.4g")
 
 
 def against_default(cells: pd.DataFrame, default: str, names: Mapping[str, str]) -> pd.DataFrame:

@@ -37,6 +37,7 @@ from tabemb.compare import (
     write_report,
 )
 from tabemb.compare.sources import read_fertility
+from tabemb.files.csv_cells import write_csv
 
 HORIZON = 5
 """Years between the inputs and the target."""
@@ -267,7 +268,7 @@ def draw_nearest(nearest: Mapping[str, pd.DataFrame], births: pd.DataFrame, last
 def write_vectors(folder: Path, space: EmbeddingSpace, figures: Mapping[str, Figure]) -> None:
     """Write the vectors as parquet and CSV, and the pictures as PNG."""
     space.to_parquet(folder / "country_vectors.parquet")
-    space.to_frame().to_csv(folder / "country_vectors.csv")
+    write_csv(space.to_frame().reset_index(), folder / "country_vectors.csv")
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
 

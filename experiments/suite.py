@@ -19,6 +19,7 @@ from experiments.shared.published import measure
 from experiments.shared.settings import CONFIG_FOLDER, RESULTS, read_settings
 from tabemb.compare import ModelSpec
 from tabemb.compare.table import wide_console
+from tabemb.files.csv_cells import write_csv
 
 FOLD = ["dataset", "fold"]
 TITLES = {
@@ -37,7 +38,7 @@ def main(config: DictConfig) -> None:
     table = beside_peers(cells, ours.label, pd.read_csv(RESULTS / "peers.csv"))
     show(table)
     name = "suite" if is_default else f"suite_{settings['preset']}"
-    table.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.5g")
+    write_csv(table, RESULTS / f"{name}.csv", float_format="%.5g")
 
 
 def beside_peers(cells: pd.DataFrame, ours: str, stored: pd.DataFrame) -> pd.DataFrame:

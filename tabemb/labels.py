@@ -91,7 +91,9 @@ def codes_of(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def in_order(labels: Iterable[Any]) -> list[Any]:
     """Return distinct labels sorted; those that cannot be compared by their type, and then by text."""
-    by_text = sorted(labels, key=str)  # the order of the rows must not count where < is a partial order
+    by_text = sorted(
+        labels, key=_in_words
+    )  # the order of the rows must not count where < is a partial order
     try:
         return sorted(by_text)
     except TypeError:
@@ -115,6 +117,24 @@ def readable(labels: np.ndarray) -> np.ndarray:
     return np.stack(codes, axis=1).reshape(labels.shape)
 
 
+def text_of(label: Any) -> str:
+    r"""Return a label as text that a file can hold: half a character becomes its escape.
+
+    Examples
+    --------
+    >>> print(text_of("\ud83d"), text_of(1.5))
+    \ud83d 1.5
+    """
+    return _in_words(label).encode(errors="backslashreplace").decode()
+
+
+def _in_words(label: Any) -> str:
+    """Return a label as text that is the same in every process: a set has no order there."""
+    if isinstance(label, frozenset):
+        return f"{{{', '.join(sorted(map(_in_words, label)))}}}"
+    return str(label)
+
+
 def names_of(labels: Iterable[Any]) -> list[str]:
     """Return a different text for each label, without characters that other libraries refuse.
 
@@ -125,7 +145,7 @@ def names_of(labels: Iterable[Any]) -> list[str]:
     """
     names: list[str] = []
     for label in labels:
-        text = UNSAFE.sub("_", str(label))
+        text = UNSAFE.sub("_", text_of(label))
         name, count = text, 1
         while name in names:
             count += 1

@@ -29,6 +29,7 @@ FLOORS = {
     "names": 0,
     "network": 0,
     "progress": 0,
+    "scalars": 0,
     "targets": 1,
 }
 

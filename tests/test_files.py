@@ -10,10 +10,13 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import tabemb
 from tabemb.files import whole
+from tabemb.files.csv_cells import write_csv
 from tabemb.files.whole import replacing
 from tests.fuzz import trials
 
@@ -166,3 +169,31 @@ def test_a_process_killed_while_it_saves_leaves_the_old_or_the_new_file(tmp_path
             n_left = len(left)
     assert kinds <= {"EmbeddingRegressor", "SequenceEncoder"}
     print(f"{trials(5, 50)} kills: {sorted(kinds)} loaded, {n_left} unfinished files lie beside")
+
+
+def test_a_spreadsheet_runs_nothing_of_a_csv_and_numbers_stay(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "=cmd": pd.Series(
+                ["=1+1", "+a", "-2", "@sum", "\tx", "\rx", "plain", None, "a\ud800"], dtype=object
+            ),
+            "number": [-1.5, 2.0, np.nan, -np.inf, 0.0, 1e-9, 3.0, 4.0, 5.0],
+            "mixed": [-1, "-b", -2.5, "'=x", pd.Timedelta(-1), 0, 1, 2, True],
+            "level": pd.Categorical(["=a", "b"] * 4 + ["b"]),
+        }
+    )
+    write_csv(frame, tmp_path / "table.csv", float_format="%.3g")
+    read = pd.read_csv(tmp_path / "table.csv")
+    assert list(read) == ["'=cmd", "number", "mixed", "level"]
+    assert read["'=cmd"].tolist()[:4] == ["'=1+1", "'+a", "-2", "'@sum"]
+    assert read["'=cmd"].tolist()[4:7] == ["'\tx", "'\nx", "plain"]
+    assert read["'=cmd"].tolist()[8] == "a\\ud800"
+    np.testing.assert_array_equal(read["number"], frame["number"])
+    assert read["mixed"].tolist()[:5] == ["-1", "'-b", "-2.5", "''=x", "'-1 days +23:59:59.999999999"]
+    assert read["level"].tolist()[:2] == ["'=a", "b"]
+
+
+def test_no_csv_is_written_past_the_helper():
+    for path in [*ROOT.glob("tabemb/**/*.py"), *ROOT.glob("experiments/**/*.py")]:
+        if path.name != "files.py":
+            assert ".to_csv(" not in path.read_text(), path

@@ -12,6 +12,7 @@ from sklearn.model_selection import train_test_split
 
 from tabemb.compare.preparation import Columns, as_numbers, as_text, datetime_numbers, native_inputs
 from tabemb.extras import need
+from tabemb.labels import codes_of, distinct
 
 VALIDATION_SHARE = 0.1
 
@@ -103,11 +104,11 @@ class _Classes(ClassifierMixin):
     """Classes for a wrapped model, which gets them as 0, 1, ..."""
 
     def _fit_target(self, y: np.ndarray) -> np.ndarray:
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        self.classes_, codes = distinct(y)
         return codes
 
     def _encoded_target(self, y: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self.classes_, y)
+        return codes_of(self.classes_, y)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of each row."""

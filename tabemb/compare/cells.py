@@ -39,7 +39,7 @@ class Job:
     X_test: pd.DataFrame
     y_test: np.ndarray
     classes: np.ndarray | None
-    """All classes of the data set, sorted; None for a regression.
+    """Codes of all classes of the data set, which the targets are; None for a regression.
 
     Classes without training rows get the smallest probability.
     """

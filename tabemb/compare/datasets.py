@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,10 +24,14 @@ from tabemb.compare.text_columns import MIN_NUMBERS, TextColumn
 from tabemb.compare.text_files import TextOptions
 from tabemb.data.dates import parse_dates
 from tabemb.data.frames import to_arrow
+from tabemb.data.keys import key_of
 from tabemb.data.notes import Doubt, InputNote, doubts
 from tabemb.data.number_text import choose_format, decimal_of
+from tabemb.labels import as_objects, distinct, text_of
 
 TASKS = ("binary", "multiclass", "regression")
+HALF = re.compile("[\ud800-\udfff]")
+"""A surrogate, half of a character, for which pandas' text has no place."""
 TRANSFORMS = {"log": np.log, "log1p": np.log1p}
 
 ColumnNames = Sequence[str] | str
@@ -80,6 +85,11 @@ class Dataset:
                 )
 
     @cached_property
+    def classes_and_codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The distinct labels in their order, and the position of each row's label among them."""
+        return distinct(self.y.to_numpy())
+
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of the inputs, the target and the roles: results on other data never mix with these."""
         digest = hashlib.blake2b(digest_size=8)
@@ -90,8 +100,8 @@ class Dataset:
             dict(sorted(self.roles.items())),
         ]
         digest.update(json.dumps(shape).encode())
-        digest.update(pd.util.hash_pandas_object(self.X).to_numpy().tobytes())
-        digest.update(pd.util.hash_pandas_object(self.y).to_numpy().tobytes())
+        for values in (self.X.apply(_hashable), _hashable(self.y)):
+            digest.update(pd.util.hash_pandas_object(values).to_numpy().tobytes())
         return digest.hexdigest()
 
 
@@ -342,6 +352,8 @@ def _numbers(column: pd.Series) -> pd.Series:
 
 
 def _text_column(column: pd.Series) -> TextColumn:
+    if types.is_object_dtype(column):
+        column = column.map(text_of, na_action="ignore")
     return TextColumn(str(column.name), pa.array(column.astype("string"), pa.string()))
 
 
@@ -425,4 +437,18 @@ def _labels(y: pd.Series, task: str) -> pd.Series:
     if n_classes < 2 or (task == "binary" and n_classes > 2):
         rule = "2 classes" if task == "binary" else "2 classes or more"
         raise ValueError(f"target: a {task} column has {rule}; {y.name!r} has {n_classes}.")
-    return y.astype(int) if types.is_integer_dtype(y) or types.is_bool_dtype(y) else y.astype("str")
+    if types.is_integer_dtype(y) or types.is_bool_dtype(y):
+        return y.astype(int)
+    labels = pd.Series(as_objects(y), y.index, dtype=object, name=y.name)
+    return y.astype("str") if _is_text(labels) else labels
+
+
+def _is_text(values: pd.Series) -> bool:
+    return all(isinstance(value, str) and not HALF.search(value) for value in values)
+
+
+def _hashable(values: pd.Series) -> pd.Series:
+    """Return values that pandas can hash; objects as text that differs where they do."""
+    if not types.is_object_dtype(values) or _is_text(values.dropna()):
+        return values
+    return values.map(lambda value: ascii(key_of(value, str(values.name))), na_action="ignore")

@@ -201,7 +201,10 @@ def _plan(
 
 
 def _job(dataset: Dataset, cell: _Cell) -> Job:
-    y = dataset.y.to_numpy()
+    y, classes = dataset.y.to_numpy(), None
+    if dataset.task != "regression":  # all models get codes, so that labels may have any type
+        labels, y = dataset.classes_and_codes
+        classes = np.arange(len(labels))
     return Job(
         spec=cell.spec,
         task=dataset.task,
@@ -210,7 +213,7 @@ def _job(dataset: Dataset, cell: _Cell) -> Job:
         y_train=y[cell.split.train],
         X_test=dataset.X.iloc[cell.split.test],
         y_test=y[cell.split.test],
-        classes=None if dataset.task == "regression" else np.unique(y),
+        classes=classes,
         seed=cell.identity["seed"],
         n_jobs=cell.identity["n_jobs"],
     )

@@ -23,6 +23,9 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils.fixes import parse_version
 
+from tabemb.data.keys import key_of
+from tabemb.labels import text_of
+
 # a histogram of scikit-learn's boosted trees has 255 bins, one of them a level
 MAX_NATIVE_LEVELS = 255
 _TARGET_TYPES = {"binary": "binary", "multiclass": "multiclass", "regression": "continuous"}
@@ -89,8 +92,20 @@ def _kind(column: pd.Series) -> str:
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
     """Turn every value into text and missing ones into NaN, for encoders take one type only."""
+    texts: pd.DataFrame = frame.apply(_column_as_text)
+    return texts.astype(object).where(frame.notna(), np.nan)
+
+
+def _column_as_text(column: pd.Series) -> pd.Series:
+    if types.is_object_dtype(column):
+        return column.map(_as_text, na_action="ignore")
     # by way of pandas' strings, for which a missing value is none and does not become "nan"
-    return frame.astype("string").astype(object).where(frame.notna(), np.nan)
+    return column.astype("string").astype(object)
+
+
+def _as_text(value: Any) -> str:
+    """Return text that differs from that of other values: 1, "1" and b"1" are three levels."""
+    return text_of(value if isinstance(value, str) else f"<{key_of(value, 'X')}>")
 
 
 def as_numbers(frame: pd.DataFrame) -> pd.DataFrame:

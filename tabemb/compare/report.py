@@ -11,6 +11,7 @@ from tabemb.compare.page import render_html
 from tabemb.compare.statistics import summarize
 from tabemb.compare.table import choose_reference
 from tabemb.extras import need
+from tabemb.files.csv_cells import write_csv
 
 
 def write_report(
@@ -48,7 +49,7 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     reference = choose_reference(results, reference)
     results.drop(columns="losses", errors="ignore").to_parquet(folder / "results.parquet", index=False)
-    summarize(results, confidence).to_csv(folder / "summary.csv", index=False)
+    write_csv(summarize(results, confidence), folder / "summary.csv")
     for name, cells in results.groupby("dataset", sort=False):
         if (cells["status"] == "ok").any():
             picture = folder / f"{_file_name(str(name))}.png"

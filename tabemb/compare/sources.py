@@ -64,7 +64,7 @@ def _from_pandas(frame: pd.DataFrame) -> pd.DataFrame:
 def _plain_objects(column: pd.Series) -> pd.Series | None:
     try:
         values = pa.Array.from_pandas(column)
-    except (pa.ArrowException, OverflowError):
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError):
         return None
     kinds = (pa.types.is_decimal, pa.types.is_time, pa.types.is_date)
     if not any(is_kind(values.type) for is_kind in kinds):

@@ -21,6 +21,7 @@ from sklearn.model_selection import (
 from tabemb.compare.datasets import Dataset
 from tabemb.compare.hints import did_you_mean
 from tabemb.data.dates import iso_times
+from tabemb.labels import distinct, readable
 
 # the seed and share of the fixed splits of data sets that were published without any
 PUBLISHED_SEED = 20261120
@@ -168,23 +169,28 @@ def _holdout(dataset: Dataset, protocol: Protocol) -> Pairs:
     draws = splitter(
         protocol.folds * protocol.repeats, test_size=protocol.test_size, random_state=protocol.seed
     )
-    return list(enumerate(draws.split(dataset.X, dataset.y), 1))
+    return list(enumerate(draws.split(dataset.X, _stratified(dataset)), 1))
 
 
 def _kfold(dataset: Dataset, protocol: Protocol) -> Pairs:
     splitter = RepeatedKFold if dataset.task == "regression" else RepeatedStratifiedKFold
     draws = splitter(n_splits=protocol.folds, n_repeats=protocol.repeats, random_state=protocol.seed)
-    return list(enumerate(draws.split(dataset.X, dataset.y), 1))
+    return list(enumerate(draws.split(dataset.X, _stratified(dataset)), 1))
+
+
+def _stratified(dataset: Dataset) -> Any:
+    """Return what a splitter reads of the target: for classes their codes."""
+    return dataset.y if dataset.task == "regression" else dataset.classes_and_codes[1]
 
 
 def _grouped(dataset: Dataset, protocol: Protocol) -> Pairs:
-    groups = _required(dataset, "groups", "group", "grouped")
+    groups = readable(_required(dataset, "groups", "group", "grouped").to_numpy())
     splitter = GroupKFold if dataset.task == "regression" else StratifiedGroupKFold
     pairs = [
         pair
         for repeat in range(protocol.repeats)
         for pair in splitter(protocol.folds, shuffle=True, random_state=protocol.seed + repeat).split(
-            dataset.X, dataset.y, groups
+            dataset.X, _stratified(dataset), groups
         )
     ]
     return list(enumerate(pairs, 1))
@@ -210,7 +216,9 @@ def _published(dataset: Dataset, protocol: Protocol) -> Pairs:
     elif "test" in set(dataset.fold):
         tests = [(dataset.fold == "test").to_numpy()]
     else:
-        tests = [(dataset.fold == value).to_numpy() for value in np.sort(dataset.fold.dropna().unique())]
+        values, folds = distinct(dataset.fold.to_numpy())
+        known = [code for code, value in enumerate(values) if not pd.isna(value)]
+        tests = [folds == code for code in known]
     return [(fold, (np.flatnonzero(~test), np.flatnonzero(test))) for fold, test in enumerate(tests, 1)]
 
 

@@ -15,13 +15,15 @@ from tabemb.data.joins import Joiner
 from tabemb.data.logs import EventLog, Slices
 from tabemb.data.schema import infer_role
 from tabemb.data.times import SECONDS_PER_DAY, TICKS_PER_SECOND, TimeAxis
+from tabemb.data.values import Column, column_of
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary, kind_of
+from tabemb.labels import text_of
 from tabemb.names import safe_names
 from tabemb.progress import progress
 
-Column: TypeAlias = "np.ndarray | pa.Array"
+NewColumn: TypeAlias = "np.ndarray | Column"
 """A new column; those of categories are Arrow dictionaries."""
-NamedColumns: TypeAlias = "list[tuple[str, Column]]"
+NamedColumns: TypeAlias = "list[tuple[str, NewColumn]]"
 """New columns with their names, which need not differ yet."""
 
 
@@ -35,7 +37,8 @@ class AggregateJoiner(Joiner):
     * of every number: its sum, mean, standard deviation, smallest, largest and last value, and its
       trend, the slope of a least-squares line in units a day;
     * of every category: the number of distinct ones, the last one, count and share of each of the most
-      frequent ones, and the sum of every number over the events of each of these.
+      frequent ones, and the sum of every number over the events of each of these. The last one is the
+      value of the log in pandas, and its text in a library that has no type for it.
 
     Where times are numbers, a day is one of their units.
 
@@ -139,7 +142,9 @@ class AggregateJoiner(Joiner):
         for window in self.windows:
             slices = self.log_.slices(entities, cutoffs, window).newest(self.max_events)
             columns += self._in_chunks(slices, cutoffs, window)
-        return pa.table([values for _, values in columns], names=self._names(columns))
+        arrays = [v if isinstance(v, Column) else Column(pa.array(v)) for _, v in columns]
+        fields = [array.field(name) for array, name in zip(arrays, self._names(columns))]
+        return pa.table([array.array for array in arrays], schema=pa.schema(fields))
 
     def _new_names(self) -> list[str]:
         # the names are those of the aggregates of one row without events
@@ -302,11 +307,14 @@ class _CategoryField:
     codes : ndarray of shape (n_events,)
     earlier : ndarray of shape (n_events,)
         Position of the entity's event of the same category before each event, -1 if there is none.
+    labels : Column
+        The categories as the user gave them.
     """
 
     vocabulary: Vocabulary
     codes: np.ndarray
     earlier: np.ndarray
+    labels: Column
 
     @classmethod
     def of(cls, column: pa.ChunkedArray, field: pa.Field, log: EventLog) -> _CategoryField:
@@ -316,7 +324,9 @@ class _CategoryField:
         repeats = (np.diff(codes[order]) == 0) & (np.diff(entities[order]) == 0)
         earlier = np.full(len(codes), -1)
         earlier[order[1:][repeats]] = order[:-1][repeats]
-        return cls(vocabulary, codes, earlier)
+        kept = vocabulary.kind not in ("object", "time")
+        labels = None if kept else column_of(vocabulary.labels().tolist(), field.name)
+        return cls(vocabulary, codes, earlier, labels or Column(vocabulary.categories))
 
     def choose_levels(self, n_uses: np.ndarray, top_k: int) -> None:
         """Choose the most frequent categories, which have columns; an event counts once for each use."""
@@ -340,11 +350,12 @@ class _CategoryField:
         counts = self._by_level(segments, codes, None)
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = counts / segments.counts[:, None]
-        for i, level in enumerate(self.levels):
+        levels = list(map(text_of, self.levels))
+        for i, level in enumerate(levels):
             columns += [(f"{level}_count", counts[:, i]), (f"{level}_share", shares[:, i])]
         for name, values in numbers.items():
             sums = self._by_level(segments, codes, np.nan_to_num(segments.take(values)))
-            columns += [(f"{level}_{name}_sum", sums[:, i]) for i, level in enumerate(self.levels)]
+            columns += [(f"{level}_{name}_sum", sums[:, i]) for i, level in enumerate(levels)]
         return columns
 
     def _by_level(self, segments: Segments, codes: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -354,13 +365,14 @@ class _CategoryField:
         sums = np.bincount(cells, weights, width * len(segments.counts))
         return sums.astype(np.float64).reshape(-1, width)
 
-    def _last(self, segments: Segments) -> pa.Array:
+    def _last(self, segments: Segments) -> Column:
         """Return the category of each row's last event, missing for a row without events."""
         codes = np.zeros(len(segments.counts), np.int64)
         codes[segments.filled] = self.codes[segments.slices.ends[segments.filled] - 1]
         missing = codes < N_SPECIAL
         indices = pa.array(np.where(missing, 0, codes - N_SPECIAL), mask=missing)
-        return pa.DictionaryArray.from_arrays(indices, self.vocabulary.categories)
+        array = pa.DictionaryArray.from_arrays(indices, self.labels.array)
+        return Column(array, self.labels.metadata)
 
 
 def _as_number(column: pa.ChunkedArray, field: pa.Field) -> np.ndarray:
@@ -384,7 +396,7 @@ def _prefixed(name: str, columns: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{name}_{aggregate}": values for aggregate, values in columns.items()}
 
 
-def _concatenate(parts: list[Any]) -> Column:
+def _concatenate(parts: list[Any]) -> NewColumn:
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
-    return pa.chunked_array(parts).combine_chunks()
+    return Column(pa.chunked_array([part.array for part in parts]).combine_chunks(), parts[0].metadata)

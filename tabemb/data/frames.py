@@ -11,7 +11,18 @@ import pandas as pd
 import pyarrow as pa
 from sklearn.utils.validation import check_array
 
-from tabemb.data.values import OBJECT, Column, column_of, settled
+from tabemb.data.values import (
+    OBJECT,
+    TYPES,
+    Column,
+    column_of,
+    is_keys,
+    labels_of,
+    settled,
+    types_of,
+    without_mask,
+)
+from tabemb.labels import text_of
 
 
 def to_arrow(X: Any, estimator: Any = None) -> pa.Table:
@@ -92,14 +103,14 @@ def _column_names(X: Any) -> list[Any]:
 def beside(X: Any, columns: pa.Table) -> Any:
     """Return X with more columns at its end, in its library; an array comes back as pandas."""
     if isinstance(X, pa.Table):
-        names = [*X.schema.names, *columns.schema.names]
-        return pa.table(dict(zip(names, [*X.columns, *columns.columns])))
+        columns = _without_keys(columns)
+        return pa.table([*X.columns, *columns.columns], schema=pa.schema([*X.schema, *columns.schema]))
     if isinstance(X, pd.DataFrame) or not is_frame(X):
         frame = X if isinstance(X, pd.DataFrame) else _converted(X).to_pandas()
-        new = {name: _to_series(column) for name, column in zip(columns.schema.names, columns.columns)}
+        new = {field.name: _to_series(columns[field.name], field) for field in columns.schema}
         return pd.concat([frame, pd.DataFrame(new).set_index(frame.index)], axis=1)
     native = nw.from_native(X, eager_only=True)
-    new_columns = nw.from_arrow(columns, backend=native.implementation)
+    new_columns = nw.from_arrow(_without_keys(columns), backend=native.implementation)
     return nw.concat([native, new_columns], how="horizontal").to_native()
 
 
@@ -108,8 +119,25 @@ def select(X: Any, names: list[str]) -> Any:
     return X[names] if isinstance(X, pd.DataFrame) else X.select(names)
 
 
-def _to_series(column: pa.ChunkedArray) -> pd.Series:
-    """Return a column as pandas has it; lists keep their Arrow type."""
+def _without_keys(columns: pa.Table) -> pa.Table:
+    """Return columns with text in place of keys, for libraries that have no type for their values."""
+    plain = [_texts(columns[f.name], f) if is_keys(f) else columns[f.name] for f in columns.schema]
+    return pa.table(plain, names=columns.schema.names)
+
+
+def _texts(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
+    array = column.combine_chunks()
+    texts = [text_of(label) for label in labels_of(array.dictionary, types_of(field))]
+    return pa.DictionaryArray.from_arrays(array.indices, pa.array(texts, pa.string()))
+
+
+def _to_series(column: pa.ChunkedArray, field: pa.Field) -> pd.Series:
+    """Return a column as pandas has it; lists keep their Arrow type, keys become their values."""
+    if is_keys(field):
+        array = column.combine_chunks()
+        labels = labels_of(array.dictionary, types_of(field))
+        codes = array.indices.fill_null(-1).to_numpy()
+        return pd.Series(pd.Categorical.from_codes(codes, categories=labels))
     if pa.types.is_nested(column.type):
         return pd.Series(column, dtype=pd.ArrowDtype(column.type))
     series: pd.Series = column.to_pandas()
@@ -166,16 +194,39 @@ def _from_categories(series: pd.Series, name: str) -> Column:
     else:
         column = _from_series(categories.to_series(), name)
     indices = pa.array(codes, mask=codes < 0)
-    return Column(pa.DictionaryArray.from_arrays(indices, column.array), column.metadata and OBJECT)
+    metadata = {name: text for name, text in (column.metadata or {}).items() if name in (*OBJECT, TYPES)}
+    return Column(pa.DictionaryArray.from_arrays(indices, column.array), metadata or None)
 
 
 def _from_array(X: Any, estimator: Any) -> pa.Table:
-    array = check_array(X, dtype=None, ensure_all_finite=False, estimator=estimator, input_name="X")
+    values, mask = _without_mask(X)
+    array: Any = check_array(
+        values, dtype=None, ensure_all_finite=False, estimator=estimator, input_name="X"
+    )
     names = [f"x{i}" for i in range(array.shape[1])]
     if array.dtype.kind in "OUS":
-        columns = {name: pd.Series(array[:, i], dtype=object) for i, name in enumerate(names)}
-        return _from_pandas(pd.DataFrame(columns))
-    return pa.table({name: pa.array(np.ascontiguousarray(array[:, i])) for i, name in enumerate(names)})
+        cells = array.astype(object)
+        cells[np.zeros(cells.shape, bool) if mask is None else mask] = None
+        series = {name: pd.Series(cells[:, i], dtype=object) for i, name in enumerate(names)}
+        return _from_pandas(pd.DataFrame(series))
+    masks = [None] * len(names) if mask is None else mask.T
+    columns = [pa.array(np.ascontiguousarray(c), mask=gone) for c, gone in zip(array.T, masks)]
+    return pa.table(columns, names=names)
+
+
+def _without_mask(X: Any) -> tuple[Any, np.ndarray | None]:
+    """Return an array and which of its cells are masked, None for none: those are missing."""
+    if isinstance(X, (list, tuple)):
+        return [list(map(without_mask, row)) if _has_mask(row) else row for row in X], None
+    if not np.ma.isMaskedArray(X):
+        return X, None
+    return np.ma.getdata(X), np.ma.getmaskarray(X)
+
+
+def _has_mask(row: Any) -> bool:
+    if isinstance(row, (list, tuple)):
+        return any(cell is np.ma.masked for cell in row)
+    return isinstance(row, np.ma.MaskedArray)
 
 
 def _check_shape(table: pa.Table) -> None:

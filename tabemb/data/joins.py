@@ -134,7 +134,9 @@ class HistoryJoiner(Joiner):
     """Adds to each row its history: the events of its entity before the cutoff, as a column of lists.
 
     An event is a struct of its time, the other fields, and ``before_cutoff``: how long before the cutoff
-    it was, in days or in the unit of times that are numbers. The events are in time order.
+    it was, in days or in the unit of times that are numbers. The events are in time order. Values that
+    Arrow has no type for, such as intervals or UUIDs, stand in an event as text that the estimators read
+    as these values.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import datetime as dt
+import enum
 from collections.abc import Callable
 from decimal import Context, Decimal
 from fractions import Fraction
@@ -32,6 +33,8 @@ _BUILT: dict[str, Callable[..., Any]] = {
 }
 """The types whose values a key gives back, by their name in the key; nothing else is ever called."""
 _NAMES = {"nan": float("nan"), "inf": float("inf")}
+_MEMBERS: dict[str, enum.Enum] = {}
+"""Members of enums that this process has made keys of, by key: their text does not give them back."""
 _NOT_A_KEY = (ValueError, TypeError, SyntaxError, ArithmeticError, RecursionError, MemoryError)
 
 
@@ -70,6 +73,8 @@ def key_of(value: Any, column: str) -> str:
             "not the same in every process, so it cannot name a category; give the type a __repr__ or "
             "convert the column to text."
         )
+    if isinstance(value, enum.Enum):
+        _MEMBERS[repr(value)] = value
     return repr(value)
 
 
@@ -115,11 +120,15 @@ def _as_float(value: Any) -> float:
 def value_of(key: str, default: Any = None) -> Any:
     """Return the value that `key_of` made the key of; ``default`` if its type is not a known one.
 
+    A member of an enum is known where this process has made its key.
+
     Examples
     --------
     >>> value_of(key_of((1, frozenset("a")), "x"))
     (1, frozenset({'a'}))
     """
+    if key in _MEMBERS:
+        return _MEMBERS[key]
     try:
         node = ast.parse(key, mode="eval").body
         value = _built(node)

@@ -8,8 +8,9 @@ stray value; in rows to predict, each reader takes the values of the kind that i
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain
 from numbers import Real
@@ -28,6 +29,16 @@ NUMBERS = {**OBJECT, b"tabemb.values": b"numbers"}
 """Field metadata of a column of keys of numbers alone, such as 2**70 or a Decimal beside a float."""
 STRAY = b"tabemb.stray"
 """Name in the metadata of what is wrong: the value that does not belong to the others."""
+TYPES = b"tabemb.types"
+"""Name in the metadata of the types of values whose keys give back an equal value of another type."""
+RETYPE: dict[str, Callable[[Any], Any]] = {
+    "bool": bool,
+    "float": float,
+    "Decimal": Decimal,
+    "datetime": lambda value: getattr(value, "to_pydatetime", lambda: value)(),
+    "timedelta": lambda value: getattr(value, "to_pytimedelta", lambda: value)(),
+}
+"""How to make a value of such a type of the value that a key gives back."""
 _SORTS: dict[str, tuple[type, ...]] = {
     "numbers": (Real, Decimal, np.number, np.bool_),
     "text": (str,),
@@ -67,6 +78,12 @@ def are_numbers(field: pa.Field) -> bool:
     return b"tabemb.values" in (field.metadata or {})
 
 
+def types_of(field: pa.Field) -> dict[str, str]:
+    """Return the types of `RETYPE` that values of a column of keys had, by key."""
+    text = (field.metadata or {}).get(TYPES, b"{}")
+    return {key: name for name, keys in json.loads(text).items() for key in keys}
+
+
 def stray_of(field: pa.Field) -> str | None:
     """Return what is said of the value that does not belong to the others, if there is one."""
     text = (field.metadata or {}).get(STRAY)
@@ -91,6 +108,22 @@ def hashable_values(values: pa.Array | pa.ChunkedArray, field: pa.Field) -> list
     return [key if isinstance(value, (list, dict)) else value for key, value in zip(keys, read)]
 
 
+def labels_of(keys: pa.Array, types: Mapping[str, str]) -> pd.Index:
+    """Return the values of keys as labels, in the types that they were given in, or as keys.
+
+    Parameters
+    ----------
+    keys : pyarrow.Array
+    types : mapping of key -> str
+        As `types_of` returns them.
+    """
+    values = [
+        RETYPE[types[key]](value_of(key, key)) if key in types else value_of(key, key)
+        for key in keys.to_pylist()
+    ]
+    return pd.Index(_objects(values), dtype=object, tupleize_cols=False)
+
+
 def column_of(values: Sequence[Any] | pd.Series, name: str, rows: np.ndarray | None = None) -> Column:
     """Return Python values as Arrow.
 
@@ -103,6 +136,8 @@ def column_of(values: Sequence[Any] | pd.Series, name: str, rows: np.ndarray | N
         The row that each value stands in; its position when None.
     """
     cells = values.to_numpy() if isinstance(values, pd.Series) else _objects(values)
+    if any(issubclass(kind, np.ma.MaskedArray) for kind in set(map(type, cells))):
+        cells = _objects([without_mask(cell) for cell in cells])
     rows = np.arange(len(cells)) if rows is None else rows
     is_missing = pd.isna(cells)
     present = cells[~is_missing]
@@ -113,6 +148,11 @@ def column_of(values: Sequence[Any] | pd.Series, name: str, rows: np.ndarray | N
     if "lists" in sorts and types <= {list, np.ndarray, tuple}:
         return _arrays(cells, present, types) or _lists(cells, is_missing, name, rows)
     return _of_one_sort(cells, present, types, sorts) or _keys(cells, is_missing, name, rows)
+
+
+def without_mask(cell: Any) -> Any:
+    """Return a masked cell as None, and a masked array as a list with None for such cells."""
+    return cell.tolist() if isinstance(cell, np.ma.MaskedArray) else cell
 
 
 def _objects(values: Sequence[Any]) -> np.ndarray:
@@ -136,11 +176,17 @@ def _of_one_sort(
     """Return values of one sort in their Arrow type; None where they have none."""
     if len(sorts) > 1 or sorts == {_OTHER}:
         return None
-    if sorts == {"times"}:
-        if len({_is_zoned(value) for value in present}) > 1:
-            return None
-        if dt.date in types and len(types) > 1:  # a date is its midnight; Arrow would cut the others
+    if sorts == {"times"} and len({_is_zoned(value) for value in present}) > 1:
+        return None
+    # a date is its midnight, but Arrow would cut the others; it has no days or years of numpy
+    is_mixed = dt.date in types and len(types) > 1
+    try:
+        if sorts == {"times"} and (is_mixed or np.datetime64 in types):
             cells = _objects([None if pd.isna(cell) else pd.Timestamp(cell) for cell in cells])
+        if np.timedelta64 in types:
+            cells = _objects([None if pd.isna(cell) else pd.Timedelta(cell) for cell in cells])
+    except (ValueError, OverflowError):  # beyond the years of pandas
+        return None
     return _converted(cells)
 
 
@@ -160,13 +206,27 @@ def _keys(cells: np.ndarray, is_missing: np.ndarray, name: str, rows: np.ndarray
     keys = [None if gone else key_of(value, name) for value, gone in zip(cells, is_missing)]
     present, rows = cells[~is_missing], rows[~is_missing]
     sorts = [_sort_of(value) for value in present]
-    metadata = dict(NUMBERS if set(sorts) == {"numbers"} else OBJECT)
+    metadata = dict(NUMBERS if set(sorts) == {"numbers"} else OBJECT) | types_metadata(present, keys)
     if not (set(sorts) == {"numbers"} or set(sorts) <= _NAMES):
         main = Counter(sorts).most_common(1)[0][0]
         first = next((i for i, sort in enumerate(sorts) if sort != main), 0)
         among = f" among {main}" if sorts[first] != main else ""
         metadata[STRAY] = ascii(f"{present[first]!r:.60} in row {rows[first]}{among}")[1:-1].encode()
     return Column(pa.array(keys, pa.string()), metadata)
+
+
+def types_metadata(present: np.ndarray, keys: list[str | None]) -> dict[bytes, bytes]:
+    """Return metadata that say which types the values had, where their keys do not say it.
+
+    The first of equal values counts.
+    """
+    by_key = dict(zip(filter(None, reversed(keys)), present[::-1]))
+    names = {key: type(value).__name__ for key, value in by_key.items()}
+    by_name: dict[str, list[str]] = {}
+    for key, name in names.items():
+        by_name.setdefault(name, []).append(key)
+    lossy = {name: by_name[name] for name in RETYPE if name in by_name}
+    return {TYPES: json.dumps(lossy).encode()} if lossy else {}
 
 
 def _sort_of(value: Any) -> str:

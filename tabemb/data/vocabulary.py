@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabemb.data.keys import key_of, value_of
-from tabemb.data.values import is_keys, python_values
+from tabemb.data.values import is_keys, labels_of, python_values, types_of
 
 UNKNOWN = 0
 """Code of a category that is not in the vocabulary: never seen, or too rare to have a code."""
@@ -40,12 +40,24 @@ class Vocabulary:
         Unique values, sorted.
     counts : ndarray of shape (n_categories + 2,)
         Sum of the rows' weights by code; the first two belong to unknown (rare) and missing.
+    given : mapping, optional
+        What the categories do not say of the labels that the user gave: the "zone" of times, whether
+        they are "dates", and the "types" of keys.
     """
 
-    def __init__(self, kind: str, categories: pa.Array, counts: np.ndarray) -> None:
+    given: Mapping[str, Any] = {}  # in files that tabemb 0.2 saved
+
+    def __init__(
+        self,
+        kind: str,
+        categories: pa.Array,
+        counts: np.ndarray,
+        given: Mapping[str, Any] | None = None,
+    ) -> None:
         self.kind = kind
         self.categories = categories
         self.counts = counts
+        self.given = given or {}
         self._index: pd.Index | None = None
 
     @classmethod
@@ -76,7 +88,8 @@ class Vocabulary:
         }
         categories = pc.unique(pa.concat_arrays([values for _, values in encoded.values()]))
         categories = categories.take(pc.sort_indices(categories))
-        vocabulary = cls(kind, categories, np.zeros(len(categories) + N_SPECIAL))
+        given = _given(columns)
+        vocabulary = cls(kind, categories, np.zeros(len(categories) + N_SPECIAL), given)
         by_column = weights if isinstance(weights, Mapping) else dict.fromkeys(columns, weights)
         counts = [
             np.bincount(vocabulary._look_up(*dictionary), by_column[name], len(vocabulary)).astype(float)
@@ -90,7 +103,8 @@ class Vocabulary:
         is_frequent = by_category >= min_count
         special[UNKNOWN] += by_category[~is_frequent].sum()
         categories = self.categories.filter(pa.array(is_frequent))
-        return Vocabulary(self.kind, categories, np.concatenate([special, by_category[is_frequent]]))
+        counts = np.concatenate([special, by_category[is_frequent]])
+        return Vocabulary(self.kind, categories, counts, self.given)
 
     def __len__(self) -> int:
         """Return the number of codes, the two special ones included: rows of the embedding table."""
@@ -175,10 +189,30 @@ class Vocabulary:
 
     def labels(self) -> pd.Index:
         """Return the categories as the user gave them, in the order of their codes."""
-        if self.kind != "object":
-            return _index(self.categories)
-        values = [value_of(key, key) for key in self.categories.to_pylist()]
-        return pd.Index(values, dtype=object, tupleize_cols=False)
+        if self.kind == "object":
+            return labels_of(self.categories, self.given.get("types", {}))
+        index = _index(self.categories)
+        if self.kind == "time" and self.given.get("dates"):
+            return pd.Index(pd.DatetimeIndex(index).date, dtype=object)
+        if self.kind == "time" and "zone" in self.given:
+            return pd.DatetimeIndex(index).tz_localize("UTC").tz_convert(self.given["zone"])
+        return index
+
+
+def _given(columns: dict[str, tuple[pa.ChunkedArray, pa.Field]]) -> dict[str, Any]:
+    """Return what the categories do not say of the labels; the first column that says it counts."""
+    given: dict[str, Any] = {}
+    for column, field in columns.values():
+        dtype = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if is_keys(field):
+            given["types"] = types_of(field) | given.get("types", {})
+        elif pa.types.is_decimal(dtype):
+            keys = _python_keys(_encode(column).dictionary, field.name)
+            given["types"] = dict.fromkeys(filter(None, keys), "Decimal") | given.get("types", {})
+        elif pa.types.is_timestamp(dtype) and dtype.tz is not None:
+            given.setdefault("zone", dtype.tz)
+        given.setdefault("dates", bool(pa.types.is_date(dtype)))
+    return {name: value for name, value in given.items() if value}
 
 
 def kind_of(field: pa.Field) -> str | None:

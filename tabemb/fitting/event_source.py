@@ -22,7 +22,7 @@ from tabemb.data.values import hashable_values
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.networks import D_CLASS
 from tabemb.fitting.sources import RowSource, encoded
-from tabemb.fitting.target_values import in_arrow
+from tabemb.fitting.target_values import label_column
 from tabemb.fitting.training_rows import TrainingRows
 from tabemb.labels import codes_of
 from tabemb.network.inputs import Batch, Kept, Prefixes, Ragged, RowInputs
@@ -204,7 +204,8 @@ class EventSource(RowSource):
         is_list = isinstance(target.classes_, list)
         classes = target.classes_ if is_list else [target.classes_] * len(self.target_names)
         for name, column, labels in zip(self.target_names, y.reshape(len(y), -1).T, classes):
-            fields = fields.append_column(name, pa.array(in_arrow(column, labels)))
+            answers = label_column(column, labels, name)
+            fields = fields.append_column(answers.field(name), answers.array)
         offsets = pa.array(np.arange(frame.num_rows + 1))
         earlier = pa.LargeListArray.from_arrays(offsets, as_structs(fields))
         return known.append_column(EARLIER, earlier)

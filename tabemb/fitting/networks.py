@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from tabemb.data.effects import Effects
@@ -15,7 +16,7 @@ from tabemb.data.encoding import Encoder, Inputs
 from tabemb.data.schema import Table
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.fitting.pretrained import check_vectors, given_vectors, match_vectors
-from tabemb.fitting.target_values import in_arrow
+from tabemb.fitting.target_values import label_column
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.dropout import CellDropout, base_rate, hiding_rates
 from tabemb.network.history import HISTORY_ENCODERS, HistoryNetwork, SequenceNetwork
@@ -179,9 +180,9 @@ def _tied(encoder: Encoder, tables: Tables, field: str, classes: np.ndarray) -> 
     names = [feature.name for feature in events.schema.categorical]
     table = _tables_read(encoder, events)[names.index(field)]
     vocabulary = encoder.vocabularies_[list(encoder.schema.tables)[table]]
-    places = vocabulary.labels().get_indexer(pd.Index(in_arrow(classes, classes)))
-    codes = torch.from_numpy(np.where(places < 0, UNKNOWN, places + N_SPECIAL))
-    return TiedClasses(tables, table, codes)
+    labels = label_column(classes, classes, field)
+    codes = vocabulary.codes(pa.chunked_array([labels.array]), labels.field(field))
+    return TiedClasses(tables, table, torch.from_numpy(codes))
 
 
 def _tables_read(encoder: Encoder, inputs: Inputs) -> list[int]:

@@ -13,6 +13,7 @@ from scipy.sparse import issparse
 
 from tabemb.data.frames import is_frame, to_vector
 from tabemb.data.keys import key_of
+from tabemb.data.values import OBJECT, Column, types_metadata
 from tabemb.labels import as_objects, natural, side_by_side
 from tabemb.targets import first_fraction
 
@@ -38,7 +39,7 @@ def target_values(y: Any, name: str) -> np.ndarray:
     """
     if issparse(y):
         raise ValueError(f"{name} must not be sparse; pass {name}.toarray().")
-    _check_mask(y, name)
+    check_mask(y, name)
     if isinstance(y, (list, tuple)):
         return _of_list(y)
     if isinstance(y, (pd.Index, pd.api.extensions.ExtensionArray)):
@@ -48,12 +49,14 @@ def target_values(y: Any, name: str) -> np.ndarray:
     return _of_column(y)
 
 
-def _check_mask(y: Any, name: str) -> None:
+def check_mask(y: Any, name: str) -> None:
+    """Raise ValueError where a cell is masked: numpy would read what stands under the mask."""
     if np.ma.isMaskedArray(y):
         masked = np.flatnonzero(np.ma.getmaskarray(np.ma.atleast_2d(y.T)).any(axis=0))
     else:
-        cells = y if isinstance(y, (list, tuple)) else ()
-        masked = np.flatnonzero([cell is np.ma.masked for cell in cells])
+        has_objects = str(getattr(y, "dtype", "")) == "object" and y.ndim
+        cells = y if isinstance(y, (list, tuple)) or has_objects else ()
+        masked = np.flatnonzero([isinstance(c, np.ma.MaskedArray) and np.ma.is_masked(c) for c in cells])
     if len(masked):
         raise ValueError(
             f"{name} must not hold masked cells; row {masked[0]} is masked; leave such rows out before "
@@ -93,18 +96,31 @@ def _of_list(y: list[Any] | tuple[Any, ...]) -> np.ndarray:
     return values if has_same else objects
 
 
-def in_arrow(labels: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
-    """Return labels (n,) that Arrow has a type for: keys where the classes are neither text nor numbers.
+def label_column(labels: np.ndarray, classes: np.ndarray | None, name: str) -> Column:
+    """Return labels (n,) as a column: keys where Arrow has no type for all classes.
 
     Parameters
     ----------
     labels : ndarray of shape (n,)
     classes : ndarray of shape (n_classes,), optional
         All classes of the target, which decide; None for a target of numbers.
+    name : str
+        Name of the target in errors.
     """
-    if classes is None or classes.dtype != object or all(isinstance(c, str) for c in classes):
-        return labels
-    return as_objects(key_of(label, "y") for label in labels.tolist())
+    if classes is None or _has_arrow(classes):
+        return Column(pa.array(labels))
+    keys = [key_of(label, name) for label in labels.tolist()]
+    return Column(pa.array(keys, pa.string()), OBJECT | types_metadata(labels, list(keys)))
+
+
+def _has_arrow(classes: np.ndarray) -> bool:
+    if classes.dtype == object and not all(isinstance(label, str) for label in classes):
+        return False
+    try:
+        pa.array(classes)
+    except UnicodeEncodeError:  # half a character
+        return False
+    return True
 
 
 def is_quantity(y: np.ndarray) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tabemb.data.frames import to_vector
+from tabemb.fitting.target_values import check_mask
 from tabemb.labels import codes_of, distinct
 
 MOST = 2.0**40
@@ -47,10 +48,7 @@ def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
 
 
 def _as_floats(sample_weight: Any) -> np.ndarray:
-    masked = np.ma.getmaskarray(sample_weight) if np.ma.isMaskedArray(sample_weight) else np.zeros(1)
-    if masked.any():
-        row = int(np.argwhere(masked)[0][0])
-        raise ValueError(f"sample_weight must not hold masked cells; row {row} is masked.")
+    check_mask(sample_weight, "sample_weight")
     values = to_vector(sample_weight)
     try:
         if values.dtype.kind in "cmM":

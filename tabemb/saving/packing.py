@@ -16,6 +16,7 @@ from tabemb import targets
 from tabemb.data.effects import Effects, Levels
 from tabemb.data.encoding import Encoder, Inputs, Scale
 from tabemb.data.encounters import Encounters
+from tabemb.data.keys import key_of, value_of
 from tabemb.data.pairs import PairCodes
 from tabemb.data.schema import Feature, Schema, Table
 from tabemb.data.states import Codebook, EntityStates
@@ -32,8 +33,8 @@ from tabemb.fitting.settings import check_parameters
 from tabemb.fitting.sources import RowSource
 from tabemb.labels import as_objects
 from tabemb.saving.arrow import from_bytes, to_bytes
-from tabemb.saving.labels import needs_keys, pack_labels, unpack_labels
-from tabemb.saving.scalars import SCALARS, scalar_name
+from tabemb.scalars import from_json, to_json
+from tabemb.spaces.arrow_formats import as_arrow
 from tabemb.spaces.space import EmbeddingSpace
 
 MOST_PADDING = 2**24
@@ -87,13 +88,8 @@ def pack(value: Any, arrays: Arrays, name: str) -> Any:
     TypeError
         The value, or one inside it, has no place in a file; ``name`` says where it was.
     """
-    scalar = scalar_name(value)
-    if scalar is not None:
-        parts = SCALARS[scalar].write(value)
-        return {"$scalar": scalar, "parts": [pack(part, arrays, name) for part in parts]}
-    value = _plain(value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if isinstance(value, list | tuple):
         return {"$" + type(value).__name__: [pack(item, arrays, name) for item in value]}
     if isinstance(value, dict):
@@ -108,14 +104,7 @@ def pack(value: Any, arrays: Arrays, name: str) -> Any:
         value = _with_space(value, name)
     if type(value) in PARTS.values():
         return {"$class": type(value).__name__, "state": pack(_state(value), arrays, name)}
-    raise TypeError(f"{name} holds a {type(value).__name__}, {value!r}, which cannot be saved.")
-
-
-def _plain(value: Any) -> Any:
-    """Return scalars of numpy and paths as Python's own numbers and texts."""
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return value.item() if isinstance(value, np.generic) else value
+    return to_json(value, name)
 
 
 def _with_space(table: Table, name: str) -> Table:
@@ -134,10 +123,12 @@ def _state(value: Any) -> dict[str, Any]:
 
 def _pack_array(value: Any, arrays: Arrays, name: str) -> Any:
     kind = "tensor" if isinstance(value, torch.Tensor) else "numpy"
-    if isinstance(value, pd.Index) and needs_keys(value):
-        return pack_labels(value)
     if isinstance(value, pd.Index):
-        kind, value = "index", pa.array(value)
+        labels = as_arrow(value)
+        if labels is None:
+            texts = (label if _has_json(label) else key_of(label, name) for label in value)
+            return {"$index": pack(as_objects(texts), arrays, name)}
+        kind, value = "index", labels
     elif isinstance(value, np.ndarray) and value.dtype.kind in "OUS":
         labels = [pack(item, arrays, name) for item in value.tolist()]
         return {"$labels": labels, "dtype": value.dtype.str}
@@ -152,6 +143,15 @@ def _pack_array(value: Any, arrays: Arrays, name: str) -> Any:
         raise TypeError(f"{name} holds an array of {array.dtype}, which cannot be saved.")
     arrays[key] = array
     return {"$" + kind: key}
+
+
+def _has_json(label: Any) -> bool:
+    """Return whether a file keeps a label; of others, such as members of an enum, it keeps the key."""
+    try:
+        to_json(label, "")
+    except TypeError:
+        return False
+    return True
 
 
 def unpack(value: Any, arrays: Arrays) -> Any:
@@ -191,8 +191,19 @@ def _unpack_labels(value: dict[str, Any], arrays: Arrays) -> np.ndarray:
     return labels.astype(dtype)
 
 
-def _unpack_scalar(value: dict[str, Any], arrays: Arrays) -> Any:
-    return SCALARS[value["$scalar"]].read(*(unpack(part, arrays) for part in value["parts"]))
+def _unpack_index(value: dict[str, Any], arrays: Arrays) -> pd.Index:
+    """Return labels: of one plain type as Arrow has them, all others from JSON."""
+    labels = value["$index"]
+    if isinstance(labels, dict):
+        return pd.Index(unpack(labels, arrays), dtype=object, tupleize_cols=False)
+    index: pd.Index = pd.Index(from_bytes(_take(arrays, labels)).to_pandas())
+    return index
+
+
+def _unpack_keys(value: dict[str, Any], arrays: Arrays) -> pd.Index:
+    """Return labels of any type from a file of tabemb 0.2."""
+    labels = [value_of(key, key) for key in value["$values"]]
+    return pd.Index(labels, dtype=object, tupleize_cols=False)
 
 
 def _take(arrays: Arrays, key: str) -> np.ndarray:
@@ -257,12 +268,12 @@ UNPACK: dict[str, Callable[[dict[str, Any], Arrays], Any]] = {
     "$dict": _unpack_dict,
     "$labels": _unpack_labels,
     "$times": _unpack_times,
-    "$scalar": _unpack_scalar,
+    "$scalar": lambda value, arrays: from_json(value),
     "$numpy": lambda value, arrays: _take(arrays, value["$numpy"]),
     "$tensor": lambda value, arrays: torch.tensor(_take(arrays, value["$tensor"])),
     "$arrow": lambda value, arrays: from_bytes(_take(arrays, value["$arrow"])),
-    "$index": lambda value, arrays: pd.Index(from_bytes(_take(arrays, value["$index"])).to_pandas()),
-    "$values": unpack_labels,
+    "$index": _unpack_index,
+    "$values": _unpack_keys,
     "$class": _unpack_part,
     "$estimator": _unpack_estimator,
 }

@@ -6,8 +6,10 @@ Readers return `Parts`, the arguments of a space. `EmbeddingSpace` describes the
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,17 @@ import pyarrow.parquet as pq
 
 from tabemb.extras import need
 from tabemb.files.whole import BLANK, check_seal, replacing, seal
+from tabemb.labels import as_objects, text_of
 from tabemb.names import safe_names
-from tabemb.spaces.vectors import CategoryVectors, MapKey, Parts
+from tabemb.scalars import from_json, to_json
+from tabemb.spaces.vectors import CategoryVectors, MapKey, Parts, is_missing
 
 MARK = b'"sha256": "'
 """What stands before the checksum in a Parquet file. It is JSON, so no name can hold it."""
+JSON = "category_json"
+"""Column of the categories as JSON, where they have no common Arrow type; `category` is text then."""
+PLAIN = {str, bytes, bool, int, float, Decimal, dt.date, dt.time}
+"""Types of Python objects that come back from Arrow as they were, where all labels have one of them."""
 MOST_EXPANSION = 256
 """Bytes of values that a byte of a Parquet file may stand for; of a space it is rarely above ten."""
 ROWS_AT_ONCE = 4096
@@ -106,7 +114,13 @@ def _map_key(method: str, metric: str, random_state: int | None) -> MapKey:
 
 def to_arrow(space: CategoryVectors, target: str) -> pa.Table:
     """Return the columns `category`, `vector` (lists of d floats) and, where known, `count`."""
-    columns = {"category": _arrow_categories(space.categories, target), "vector": _lists(space.vectors)}
+    categories = as_arrow(space.categories)
+    if target == "DuckDB" and categories is not None and not _has_duckdb(categories.type):
+        categories = None
+    columns = {"category": _as_text(space.categories) if categories is None else categories}
+    if categories is None:
+        columns[JSON] = _as_json(space.categories, target)
+    columns["vector"] = _lists(space.vectors)
     if space.counts is not None:
         columns["count"] = pa.array(space.counts)
     return pa.table(columns)
@@ -123,7 +137,20 @@ def from_arrow(table: pa.Table, source: str, name: str) -> Parts:
             f"The {source} is not an embedding space; column 'vector' must hold lists of one width."
         ) from error
     counts = table["count"].to_numpy() if "count" in table.column_names else None
-    return Parts(vectors, table["category"].to_pandas(), counts, name)
+    categories = table["category"].to_pandas()
+    if JSON in table.column_names:
+        categories = _of_json(table[JSON].to_pylist(), source)
+    return Parts(vectors, categories, counts, name)
+
+
+def _of_json(texts: list[str], source: str) -> pd.Index:
+    try:
+        labels = as_objects(from_json(json.loads(text)) for text in texts)
+    except Exception as error:  # whatever a type finds in text that is not its own
+        raise ValueError(
+            f"The {source} is not an embedding space; column {JSON!r} must hold categories as JSON."
+        ) from error
+    return pd.Index(labels, dtype=object, tupleize_cols=False)
 
 
 def _lists(matrix: np.ndarray) -> pa.Array:
@@ -138,16 +165,31 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
     return matrix
 
 
-def _arrow_categories(categories: pd.Index, target: str) -> pa.Array:
+def as_arrow(labels: pd.Index) -> pa.Array | None:
+    """Return labels as Arrow; None where Arrow has no type that gives them back as they are."""
+    if labels.dtype.kind == "O":
+        types = set(map(type, labels.dropna()))
+        if len(types) > 1 or not types <= PLAIN:
+            return None
     try:
-        array = pa.array(categories, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        kinds = ", ".join(sorted({type(category).__name__ for category in categories}))
-        raise TypeError(f"{target} needs categories of one type; got {kinds}.") from error
-    if pa.types.is_nested(array.type):
-        kind = type(categories[0]).__name__
-        raise TypeError(f"{target} needs categories of one plain type, such as str or int; got {kind}.")
-    return array
+        return pa.array(labels, from_pandas=True)
+    except (pa.ArrowException, OverflowError, TypeError, UnicodeEncodeError):
+        return None
+
+
+def _has_duckdb(dtype: pa.DataType) -> bool:
+    """Return whether DuckDB gives back values of a type: of durations it makes months and days."""
+    return not (pa.types.is_duration(dtype) or pa.types.is_decimal256(dtype))
+
+
+def _as_text(labels: pd.Index) -> pa.Array:
+    texts = [None if is_missing(label) else text_of(label) for label in labels]
+    return pa.array(texts, pa.string())
+
+
+def _as_json(labels: pd.Index, target: str) -> pa.Array:
+    rule = f"{target} takes categories that are text, numbers, times or tuples of these; the space"
+    return pa.array([json.dumps(to_json(label, rule)) for label in labels], pa.string())
 
 
 def write_duckdb(space: CategoryVectors, database: Any, table: str) -> None:

@@ -20,6 +20,7 @@ from pandas.api import types
 
 from tabemb.files.whole import replacing
 from tabemb.hints import similar
+from tabemb.labels import text_of
 from tabemb.spaces import plane
 from tabemb.spaces.palette import CLASSES, SCALE
 from tabemb.spaces.vectors import CategoryVectors, is_missing
@@ -66,7 +67,7 @@ def write(
         "color": _checked_color(color, columns, space),
         "palette": CLASSES,
         "scale": SCALE,
-        "texts": ["(missing)" if is_missing(category) else str(category) for category in categories],
+        "texts": ["(missing)" if is_missing(category) else text_of(category) for category in categories],
         "columns": columns,
         "spaces": [_packed(name, *shown, categories) for name, shown in spaces.items()],
     }

@@ -61,12 +61,14 @@ class PortableVectors(CategoryVectors):
         """Write a Parquet file with the columns `category`, `vector` and, if known, `count`.
 
         A vector is a list of d floats. The maps computed by `coordinates` are written too, each as a
-        column `map_{method}_{metric}_{seed}` of two floats a row.
+        column `map_{method}_{metric}_{seed}` of two floats a row. Where the categories have no common
+        Arrow type, such as numbers beside text, intervals or tuples, `category` holds them as text,
+        and a column `category_json` as JSON that `from_parquet` reads with their types.
 
         Raises
         ------
         TypeError
-            If the categories have no common Arrow type, such as numbers mixed with strings, or tuples.
+            If there is no JSON for a category, such as a member of an enum; the error names it.
 
         Examples
         --------

@@ -15,15 +15,14 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
+from tabemb.files.csv_cells import guarded, without_guard
 from tabemb.files.whole import replacing
+from tabemb.labels import text_of
 from tabemb.spaces.vectors import CategoryVectors, Parts
 
 VECTORS, METADATA, CONFIG = "vectors.tsv", "metadata.tsv", "projector_config.pbtxt"
 SPARE = 2**20
 """Bytes that a file may be shorter than its first line states, until the end is found by reading."""
-FORMULA = re.compile("'*[=+\\-@\uff0b\uff0d\uff1d\uff20]")
-"""The start of a cell that a spreadsheet runs as a formula, after apostrophes; also in full width."""
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
 def write_word2vec(
@@ -145,7 +144,7 @@ def write_projector(space: CategoryVectors, folder: str | Path, metadata: pd.Dat
     columns |= {} if metadata is None else _metadata_columns(metadata, space.categories)
     # TensorBoard reads a header only where there are several columns
     header = [tuple(columns)] if len(columns) > 1 else []
-    lines = ["\t".join(map(_guarded, cells)) for cells in [*header, *zip(*columns.values())]]
+    lines = ["\t".join(map(guarded, cells)) for cells in [*header, *zip(*columns.values())]]
     _write_lines(folder / METADATA, lines)
     _write_lines(folder / VECTORS, [_line(vector, "\t") for vector in space.vectors])
     entries = {"tensor_name": space.name or "vectors", "tensor_path": VECTORS, "metadata_path": METADATA}
@@ -172,7 +171,7 @@ def read_projector(folder: str | Path) -> Parts:
         counts = _as_floats(by_name["count"], folder / METADATA).astype(np.float64)
     name = re.search(r"tensor_name: (\".*\")", "\n".join(_lines(folder / CONFIG)))
     vectors = _as_floats(rows, folder / VECTORS)
-    categories = [_without_guard(text) for text in by_name[header[0]]]
+    categories = [without_guard(text) for text in by_name[header[0]]]
     return Parts(vectors, categories, counts, json.loads(name[1]) if name else "")
 
 
@@ -215,20 +214,7 @@ def _as_texts(categories: pd.Index, pattern: str, replacement: str) -> list[str]
 
 
 def _as_text(value: Any, pattern: str, replacement: str) -> str:
-    return re.sub(pattern, replacement, str(value))
-
-
-def _guarded(cell: str) -> str:
-    """Return a cell with an apostrophe before what a spreadsheet would run as a formula.
-
-    Numbers stay as they are. Cells that begin so already get one more, so that reading can take it off.
-    See https://owasp.org/www-community/attacks/CSV_Injection.
-    """
-    return "'" + cell if FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell
-
-
-def _without_guard(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+    return re.sub(pattern, replacement, text_of(value))
 
 
 def _line(vector: np.ndarray, separator: str) -> str:

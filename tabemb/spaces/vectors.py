@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from tabemb.labels import as_objects
+
 # Comparing spellings takes 20 microseconds a category: minutes for one error in a space of millions.
 MAX_SPELLINGS = 50_000
 
@@ -230,8 +232,9 @@ class CategoryVectors:
             # categories are unique, so at most one is missing
             return int(np.append(np.flatnonzero(self.categories.isna()), -1)[0])
         # tupleize_cols: a tuple is a category here, not the key of several index levels
-        dtype = object if self.categories.dtype == object else None
-        sought = pd.Index([category], dtype=dtype, tupleize_cols=False)
+        is_object = self.categories.dtype == object
+        alone = as_objects([category])
+        sought = pd.Index(alone, dtype=object, tupleize_cols=False) if is_object else _index(alone)
         return int(self.categories.get_indexer(sought)[0])
 
     def _close_spellings(self, category: Hashable) -> str:
@@ -275,17 +278,27 @@ def as_index(categories: Any, unique: bool = True) -> pd.Index:
     """
     if isinstance(categories, str):
         raise TypeError(f"categories must be a sequence of categories; got the text {categories!r}.")
+    if np.ma.is_masked(categories):
+        categories = categories.tolist()  # None where masked
     if isinstance(categories, pa.Array | pa.ChunkedArray):
         categories = categories.to_pylist()
     elif not isinstance(categories, pd.Index | pd.Series | np.ndarray):
         categories = list(categories)
-    index: pd.Index = pd.Index(categories, tupleize_cols=False, name=None)
+    index = _index(categories)
     if isinstance(index, pd.CategoricalIndex):
         # only the values count here, not the codes behind them
         index = index.astype(index.categories.dtype)
     if unique and not _is_unique(index):
         repeated = index[index.duplicated()][0]
         raise ValueError(f"categories must be unique; {repeated!r} occurs more than once.")
+    return index
+
+
+def _index(categories: Any) -> pd.Index:
+    try:
+        index: pd.Index = pd.Index(categories, tupleize_cols=False, name=None)
+    except UnicodeEncodeError:  # pandas' text has no place for half a character
+        index = pd.Index(as_objects(categories), dtype=object, tupleize_cols=False)
     return index
 
 
@@ -303,7 +316,7 @@ def _is_unique(index: pd.Index) -> bool:
 
 def checked_counts(counts: Any, categories: pd.Index) -> np.ndarray:
     """Return counts as a read-only array with one number of at least zero for each category."""
-    checked = np.array(counts)
+    checked = np.array(_filled(counts))
     if checked.shape != categories.shape:
         raise ValueError(
             f"counts must have shape {categories.shape}, one for each category; got {checked.shape}."
@@ -316,8 +329,13 @@ def checked_counts(counts: Any, categories: pd.Index) -> np.ndarray:
     return checked
 
 
+def _filled(values: Any) -> Any:
+    """Return numbers with NaN in place of masked cells, which the checks then refuse."""
+    return np.ma.filled(values.astype(float), np.nan) if np.ma.is_masked(values) else values
+
+
 def _checked_vectors(vectors: Any, categories: pd.Index) -> np.ndarray:
-    checked = np.array(vectors, dtype=np.float32)
+    checked = np.array(_filled(vectors), dtype=np.float32)
     if checked.ndim != 2 or checked.shape[1] == 0:
         raise ValueError(
             f"vectors must have shape (n_levels, d) with d of at least 1; got {checked.shape}."

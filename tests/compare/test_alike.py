@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import enum
+import uuid
 from decimal import Decimal
 
 import numpy as np
@@ -11,7 +13,15 @@ import polars as pl
 import pytest
 
 import tabemb
-from tabemb.compare import MODELS, ModelSpec, build_model, compare, dataset_from_frame
+from tabemb.compare import (
+    MODELS,
+    ModelSpec,
+    Protocol,
+    build_model,
+    compare,
+    dataset_from_frame,
+    make_splits,
+)
 from tabemb.compare.preparation import sort_columns
 from tabemb.data.frames import to_arrow
 from tabemb.data.schema import roles_of
@@ -118,3 +128,69 @@ def test_every_model_fits_what_was_in_doubt_without_a_further_note(model):
     assert len([one for one in caught if issubclass(one.category, tabemb.InputNote)]) == 1
     assert compared.cells["error"].fillna("").tolist() == [""]
     assert model in MODELS
+
+
+def thirds(*values):
+    return pd.Series(np.fromiter((values[i % len(values)] for i in ROWS), object), dtype=object)
+
+
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+
+LABELS = {
+    "number and text": thirds(1, "a"),
+    "text and its number": thirds(1, "1"),
+    "booleans": thirds(True, False),
+    "decimals": thirds(Decimal("1.5"), Decimal(2)),
+    "dates": thirds(dt.date(2020, 1, 1), dt.date(2019, 1, 1)),
+    "bands": pd.Series(pd.cut(ROWS % 3, [-1, 0, 1, 2])),
+    "names of nothing": thirds("None", "NA", "nan"),
+    "surrogates": thirds("a\ud800", "a\ud801"),
+    "uuids": thirds(uuid.UUID(int=1), uuid.UUID(int=2)),
+    "tuples": thirds((1, 2), (3,)),
+    "text and bytes": thirds("a", b"a"),
+    "enum": thirds(Colour.RED, Colour.BLUE),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_classes_of_any_type_are_told_apart_by_all_models(name):
+    y = LABELS[name]
+    n = len(set(y))
+    frame = pd.DataFrame({"x": [float(i % n) for i in ROWS], "y": y})
+    models = ["lightgbm", "random_forest", "linear", "dummy"]
+    found = compare(frame, "y", models, isolate=False, progress=False, n_jobs=1).cells
+    accuracy = found.set_index("model")["accuracy"]
+    assert accuracy.drop("dummy").eq(1).all()
+    assert accuracy["dummy"] < 0.6
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_categories_of_any_type_are_told_apart_by_all_models(name):
+    x = LABELS[name]
+    n = len(set(x))
+    frame = pd.DataFrame({"x": x, "y": [f"class {i % n}" for i in ROWS]})
+    models = ["embedding", "lightgbm", "random_forest", "linear"]
+    found = compare(frame, "y", models, categorical="x", isolate=False, progress=False, n_jobs=1)
+    assert found.cells["accuracy"].eq(1).all()
+
+
+def test_other_labels_are_another_data_set():
+    frame = pd.DataFrame({"x": ROWS, "y": thirds(1, "a")})
+    first = dataset_from_frame(frame, "y").fingerprint
+    assert dataset_from_frame(frame, "y").fingerprint == first
+    assert dataset_from_frame(frame.assign(y=thirds("1", "a")), "y").fingerprint != first
+    assert dataset_from_frame(frame.assign(y=thirds("a", 1)), "y").fingerprint != first
+
+
+def test_groups_and_folds_may_be_of_any_type():
+    keys = thirds(1, "1", (2, 3))
+    frame = pd.DataFrame({"x": ROWS, "y": ROWS % 2, "key": keys})
+    for options in ({"group": "key"}, {"fold": "key"}):
+        dataset = dataset_from_frame(frame, "y", **options)
+        protocol = Protocol("grouped", folds=3) if "group" in options else Protocol("published")
+        tested = [set(keys.iloc[split.test]) for split in make_splits(dataset, protocol)]
+        assert sorted(map(len, tested)) == [1, 1, 1]
+        assert set.union(*tested) == set(keys)

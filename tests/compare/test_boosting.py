@@ -102,3 +102,12 @@ def test_every_model_takes_a_prepared_matrix(name, task, numbers):
     model = build_model(spec, task, seed=0, n_jobs=1).fit(X[:500], y[:500])
     # noise has the signal's variance: the best possible R2 is one half, the best accuracy three quarters
     assert model.score(X[500:], y[500:]) > (0.15 if task == "regression" else 0.6)
+
+
+def test_classes_may_be_of_any_type():
+    labels = [1, "1", (2, 3)]
+    y = np.fromiter((labels[i % 3] for i in range(300)), object)
+    X = np.arange(300.0)[:, None] % 3
+    assert built("multiclass").fit(X, y).predict(X).tolist() == y.tolist()
+    watched = built("multiclass").fit(X, y, eval_X=X, eval_y=y)
+    assert watched.predict(X).tolist() == y.tolist()

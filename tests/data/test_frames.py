@@ -88,3 +88,34 @@ def test_bad_input_is_one_clear_error(X, error, message):
 @pytest.mark.parametrize("values", [[1, 2], pd.Series([1, 2]), pl.Series([1, 2]), pa.array([1, 2])])
 def test_a_vector_of_any_library_is_numpy(values):
     assert to_vector(values).tolist() == [1, 2]
+
+
+GONE = np.array([[True, False], [False, False], [False, True]])
+MASKED = {
+    "integers": np.arange(6).reshape(3, 2),
+    "floats": np.arange(6.0).reshape(3, 2),
+    "booleans": np.ones((3, 2), bool),
+    "text": np.array([["a", "b"]] * 3),
+    "objects": np.array([["a", 1.5]] * 3, dtype=object),
+    "times": np.zeros((3, 2), "M8[s]"),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_masked_cells_of_an_array_are_missing(name):
+    values = MASKED[name]
+    table, whole = to_arrow(np.ma.array(values, mask=GONE)), to_arrow(values)
+    for i, column in enumerate(["x0", "x1"]):
+        assert table[column].is_null().to_pylist() == GONE[:, i].tolist()
+        assert table[column].type == whole[column].type
+        assert table[column].drop_null().equals(whole[column].filter(pa.array(~GONE[:, i])))
+
+
+def test_masked_cells_inside_lists_and_columns_are_missing():
+    gone = np.ma.masked
+    assert to_arrow([[1, gone], [2, 3]]).to_pydict() == {"x0": [1, 2], "x1": [None, 3]}
+    rows = [np.ma.array([1, 9], mask=[0, 1]), np.ma.array([2, 3])]
+    assert to_arrow(rows).to_pydict() == {"x0": [1, 2], "x1": [None, 3]}
+    lists = [np.ma.array([1, 9], mask=[0, 1]), [gone, 2], [3]]
+    frame = pd.DataFrame({"x": pd.Series([1, gone, 3], dtype=object), "list": lists})
+    assert to_arrow(frame).to_pydict() == {"x": [1, None, 3], "list": [[1, None], [None, 2], [3]]}

@@ -1,4 +1,8 @@
 import datetime as dt
+import os
+import subprocess
+import sys
+import uuid
 from inspect import signature
 
 import numpy as np
@@ -12,6 +16,7 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
+from tabemb import EmbeddingRegressor
 from tabemb.data import logs
 from tabemb.data.aggregates import AggregateJoiner
 from tabemb.data.frames import to_arrow
@@ -295,3 +300,66 @@ def test_joiners_clone_and_stand_in_pipelines():
     numbers = make_column_transformer(("passthrough", make_column_selector("history_count")))
     model = make_pipeline(joiner, numbers, HistGradientBoostingClassifier(min_samples_leaf=2))
     assert cross_val_score(model, rows, many, cv=3).mean() > 0.9
+
+
+VALUES = {
+    "uuids": [uuid.UUID(int=1), uuid.UUID(int=2)],
+    "intervals": [pd.Interval(0, 1), pd.Interval(1, 2)],
+    "tuples": [(1, 2), (3,)],
+    "surrogates": ["a\ud800", "b"],
+    "text and bytes": ["a", b"a"],
+    "sets": [frozenset("ab"), frozenset("c")],
+    "text": ["a", "b"],
+    "periods": [pd.Period("2020-01"), pd.Period("2020-02")],
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_the_last_category_is_the_value_of_the_log(name):
+    values = np.fromiter(VALUES[name] * 3, object)
+    log = pd.DataFrame({"who": ["a", "b"] * 3, "at": range(6), "what": pd.Series(values, dtype=object)})
+    rows = pd.DataFrame({"who": ["b", "c", "a"]})
+    joiner = AggregateJoiner(log, entity="who", time="at")
+    last = joiner.fit_transform(rows)["history_what_last"]
+    assert [last[0], last[2]] == VALUES[name][::-1]
+    assert pd.isna(last[1])
+    # a model that reads the column knows the values, also one row of it
+    y = [0.0, 1.0, 2.0] * 10
+    frame = joiner.transform(pd.concat([rows] * 10, ignore_index=True))[["history_what_last"]]
+    fitted = EmbeddingRegressor(max_epochs=1, hidden=(8,), n_members=1, random_state=0, n_jobs=1)
+    fitted.fit(frame, y)
+    assert set(fitted.spaces_["history_what_last"].categories) == set(VALUES[name])
+    assert fitted.predict(frame[:1]) == pytest.approx(fitted.predict(frame)[:1], abs=1e-6)
+
+
+@pytest.mark.parametrize("make", [pl.DataFrame, pa.table])
+def test_the_last_category_is_text_where_a_library_has_no_type_for_it(make):
+    log = pd.DataFrame({"who": ["a", "b"], "at": [1, 2], "what": [pd.Interval(0, 1), pd.Interval(1, 2)]})
+    joined = AggregateJoiner(log, entity="who", time="at").fit_transform(make({"who": ["b", "c", "a"]}))
+    last = pa.array(
+        joined["history_what_last"].to_arrow()
+        if make is pl.DataFrame
+        else joined["history_what_last"].combine_chunks()
+    )
+    assert last.to_pylist() == ["(1, 2]", None, "(0, 1]"]
+
+
+def test_names_of_sets_do_not_depend_on_the_process():
+    code = (
+        "import pandas as pd; from tabemb import AggregateJoiner; from tabemb.labels import in_order;"
+        "sets = [frozenset('abcdef'), frozenset('xyz')];"
+        "log = pd.DataFrame({'who': ['a', 'a'], 'at': [1, 2], 'what': sets});"
+        "joiner = AggregateJoiner(log, entity='who', time='at').fit(pd.DataFrame({'who': ['a']}));"
+        "print(list(joiner.get_feature_names_out()), [len(s) for s in in_order(sets)])"
+    )
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            text=True,
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(runs) == 1

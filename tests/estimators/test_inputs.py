@@ -2,6 +2,7 @@
 
 import datetime as dt
 import enum
+import pickle
 import uuid
 from decimal import Decimal
 from fractions import Fraction
@@ -287,10 +288,74 @@ def test_the_two_zeros_are_one_category():
     assert fitted.predict(frame)[0] == fitted.predict(frame)[1]
 
 
-def test_members_of_an_enum_are_categories_with_the_name_that_their_repr_has():
+TYPED = {
+    "decimal": [Decimal("1.50"), Decimal(2), Decimal("Infinity")],
+    "decimals of Arrow": [Decimal("1.5"), Decimal("2.0")],
+    "date": [dt.date(2020, 1, 1), dt.date(2021, 1, 1)],
+    "date and text": [dt.date(2020, 1, 1), "a"],
+    "boolean and number": [True, 2],
+    "boolean and text": [True, "a"],
+    "float and text": [1.0, "a"],
+    "time and text": [dt.datetime(2020, 1, 1), "a"],
+    "duration and text": [dt.timedelta(1), "a"],
+    "time beyond pandas and text": [dt.timedelta.max, "a"],
+    "enum": [Colour.RED, Colour.BLUE],
+}
+
+
+@pytest.mark.parametrize("name", TYPED)
+@pytest.mark.parametrize("inside", ["column", "category", "list"])
+def test_the_labels_have_the_types_that_the_user_gave(name, inside, tmp_path):
+    values = TYPED[name]
+    column = thirds(*values)
+    if inside == "category":
+        index = pd.Index(np.fromiter(values, object), dtype=object, tupleize_cols=False)
+        column = pd.Series(pd.Categorical.from_codes(np.arange(N) % len(values), categories=index))
+    frame = pd.DataFrame({"x": column if inside != "list" else [[value] for value in column]})
+    fitted = EmbeddingRegressor(**QUICK, roles={"x": "categorical"}).fit(frame, Y)
+    labels = list(fitted.spaces_["x"].categories)
+    assert {(type(label), label) for label in labels} == {(type(value), value) for value in values}
+    assert fitted.spaces_["x"][values[0]].shape == fitted.spaces_["x"].vectors[0].shape
+    tabemb.save(fitted, tmp_path / "model")
+    loaded = tabemb.load(tmp_path / "model")
+    assert list(map(repr, loaded.spaces_["x"].categories)) == list(map(repr, labels))
+    again = pickle.loads(pickle.dumps(fitted))
+    assert list(map(repr, again.spaces_["x"].categories)) == list(map(repr, labels))
+    np.testing.assert_array_equal(loaded.predict(frame), fitted.predict(frame))
+
+
+def test_times_of_a_zone_are_labels_of_that_zone(tmp_path):
+    times = pd.to_datetime(["2020", "2021", "2022"], format="%Y").tz_localize("Asia/Tokyo")
+    frame = pd.DataFrame({"x": thirds(*times).astype("datetime64[us, Asia/Tokyo]")})
+    fitted = EmbeddingRegressor(**QUICK, roles={"x": "categorical"}).fit(frame, Y)
+    tabemb.save(fitted, tmp_path / "model")
+    for model in (fitted, tabemb.load(tmp_path / "model")):
+        space = model.spaces_["x"]
+        assert space.categories.tolist() == times.tolist()
+        assert str(space.categories.tz) == "Asia/Tokyo"
+        np.testing.assert_array_equal(space[times[1]], space.vectors[1])
+
+
+def test_a_member_of_an_enum_is_its_repr_where_its_class_is_not_known(monkeypatch):
     frame = pd.DataFrame({"x": thirds(Colour.RED, Colour.BLUE)})
     fitted = EmbeddingRegressor(**QUICK).fit(frame, Y)
+    monkeypatch.setattr(tabemb.data.keys, "_MEMBERS", {})  # as in a process that loads the model
     assert fitted.spaces_["x"].categories.tolist() == [repr(Colour.BLUE), repr(Colour.RED)]
+    before = fitted.predict(frame[:2])
+    assert fitted.spaces_["x"].categories.tolist() == [Colour.BLUE, Colour.RED]
+    np.testing.assert_array_equal(fitted.predict(frame[:2]), before)
+
+
+def test_numpy_times_of_any_unit_are_times():
+    frame = pd.DataFrame({"x": thirds(np.datetime64("2020"), np.datetime64("2021-05-01"))})
+    same = pd.DataFrame({"x": thirds(pd.Timestamp("2020"), pd.Timestamp("2021-05-01"))})
+    fitted = EmbeddingRegressor(**QUICK).fit(frame, Y)
+    np.testing.assert_array_equal(
+        fitted.predict(same), EmbeddingRegressor(**QUICK).fit(same, Y).predict(same)
+    )
+    spans = pd.DataFrame({"x": thirds(np.timedelta64(1, "D"), np.timedelta64(2, "h"))})
+    table = tabemb.data.frames.to_arrow(spans)
+    assert table["x"].to_pylist()[:2] == [dt.timedelta(1), dt.timedelta(hours=2)]
 
 
 def test_an_infinite_decimal_is_an_error_that_names_the_row():

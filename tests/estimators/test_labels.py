@@ -9,8 +9,17 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from sklearn.model_selection import GroupKFold
 
-from tabemb import EmbeddingClassifier, EmbeddingRegressor, EventClassifier, load, save
+from tabemb import (
+    EmbeddingClassifier,
+    EmbeddingEncoder,
+    EmbeddingRegressor,
+    EventClassifier,
+    load,
+    save,
+    targets,
+)
 
 N = 40
 CODES = np.arange(N) % 2
@@ -145,6 +154,8 @@ def put(value, y):
         (np.ma.array(CODES, mask=np.arange(N) == 3), "y must not hold masked cells; row 3 is masked"),
         (np.ma.array(np.c_[CODES, CODES], mask=np.arange(2 * N).reshape(N, 2) == 7), "row 3 is masked"),
         (put(np.ma.masked, CODES.tolist()), "row 3 is masked"),
+        (pd.Series(put(np.ma.masked, CODES.tolist()), dtype=object), "row 3 is masked"),
+        (put(np.ma.array([0, 1], mask=[0, 1]), [[0, 1]] * N), "row 3 is masked"),
         (put(np.nan, of("a", "b")), "first in row 3, nan"),
         (put(None, of(True, False)), "first in row 3, None"),
         (pd.array(put(pd.NA, CODES.tolist()), dtype="Int64"), "first in row 3"),
@@ -219,3 +230,46 @@ def test_early_stopping_and_events_take_labels_of_any_type(name):
     events = EventClassifier(entity="who", time="at", **SETTINGS).fit(log, y)
     events.update(log[:4].assign(at=n), y[:4])
     assert set(events.predict(log.assign(at=n))) <= set(y)
+
+
+MASKS = {
+    "array": np.ma.array(np.ones(N), mask=np.arange(N) == 3),
+    "list": put(np.ma.masked, [1.0] * N),
+    "column": pd.Series(put(np.ma.masked, [1.0] * N), dtype=object),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_masked_weights_and_groups_are_refused_with_their_row(name):
+    with pytest.raises(ValueError, match="sample_weight must not hold masked cells; row 3 is masked"):
+        EmbeddingClassifier(**SETTINGS).fit(X, CODES, sample_weight=MASKS[name])
+    with pytest.raises(ValueError, match="groups must not hold masked cells; row 3 is masked"):
+        EmbeddingEncoder(cv=GroupKFold(2)).fit(X, CODES, groups=MASKS[name])
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize(
+    "name", ["decimals", "dates", "intervals", "uuids", "tuples", "number and text"]
+)
+def test_spaces_of_answers_list_the_labels_that_were_given(name, many, monkeypatch, tmp_path):
+    if many:
+        monkeypatch.setattr(targets, "MANY_CLASSES", 1)
+    log = pd.DataFrame({"who": ["a", "b"] * 20, "at": range(N), "c": X["c"]})
+    y = LABELS[name]
+    model = EventClassifier(entity="who", time="at", **SETTINGS | {"max_epochs": 1}).fit(log, y)
+    space = model.spaces_["answer" if many else "earlier.answer"]
+    assert {(type(label), label) for label in space.categories} == {(type(v), v) for v in y}
+    save(model, tmp_path / "m.tabemb")
+    later = log.assign(at=log["at"] + N)
+    loaded = load(tmp_path / "m.tabemb").update(later, y)
+    np.testing.assert_array_equal(
+        loaded.predict_proba(later.assign(at=2 * N)),
+        model.update(later, y).predict_proba(later.assign(at=2 * N)),
+    )
+
+
+def test_events_take_labels_of_halves_of_characters():
+    log = pd.DataFrame({"who": ["a", "b"] * 20, "at": range(N), "c": X["c"]})
+    model = EventClassifier(entity="who", time="at", **SETTINGS | {"max_epochs": 1})
+    model.fit(log, pd.Series(of("\ud800", "a"), dtype=object))
+    assert set(model.spaces_["earlier.answer"].categories) == {"\ud800", "a"}

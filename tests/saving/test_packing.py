@@ -2,7 +2,9 @@
 
 import datetime
 import decimal
+import fractions
 import uuid
+import zoneinfo
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,8 @@ VALUES = [
     *(pd.Timestamp("2020-01-01 00:00:00.000000001"), pd.Timestamp("2020-07-01", tz="Asia/Tokyo")),
     *(pd.Timedelta(7, "ns"), pd.Timedelta(days=-3), pd.Interval(0, 1.5, "left")),
     pd.Interval(pd.Timestamp("2020"), pd.Timestamp("2021"), "both"),
+    *(fractions.Fraction(1, 3), 2 - 1j, frozenset([1, ("a", b"")])),
+    datetime.time(1, 30, tzinfo=zoneinfo.ZoneInfo("Asia/Tokyo")),
 ]
 
 
@@ -46,6 +50,27 @@ def test_arrays(values):
     np.testing.assert_array_equal(found, values)
     assert found.dtype == values.dtype
     assert not arrays
+
+
+@pytest.mark.parametrize(
+    "labels", [["a", "\ud800"], [True, 2], [b"a", "a"], VALUES[2:9], [2**70], [0.5]]
+)
+def test_labels_of_a_space(labels):
+    index, arrays = pd.Index(np.fromiter(labels, object), dtype=object, tupleize_cols=False), {}
+    found = unpack(pack(index, arrays, "labels"), arrays)
+    assert [repr(label) for label in found] == [repr(label) for label in labels]
+    assert not arrays
+
+
+def test_labels_that_an_older_file_holds_as_keys():
+    found = unpack(
+        {"$values": ["UUID('00000000-0000-0000-0000-000000000007')", "(1,)", "'a'", "<E.A: 1>"]}, {}
+    )
+    assert found.tolist() == [uuid.UUID(int=7), (1,), "a", "<E.A: 1>"]
+
+
+def test_missing_values_keep_their_type():
+    assert unpack(pack([pd.NaT, pd.NA, None], {}, "value"), {}) == [pd.NaT, pd.NA, None]
 
 
 def test_times_of_numpy_are_no_numbers():

@@ -26,6 +26,7 @@ from tabemb.fitting.checks import Rows
 from tabemb.labels import distinct, names_of, readable
 from tabemb.network.tables import table_dim
 from tabemb.targets import class_target
+from tabemb.training.threads import threads
 
 START = 0.01
 """Standard deviation of the start vectors of the encoder's tables: what stays of a start is noise."""
@@ -161,7 +162,7 @@ def fit_vectors(
         counts = np.mean([network.counts for network in networks], axis=0)
         vectors[name], agreement[name] = by_agreement(aligned(networks), counts)
     means = {name: np.mean(by_fold, axis=0) for name, by_fold in vectors.items()}
-    unit = _unit([means[name] for name in encoder.schema.table_names], codes)
+    unit = _unit([means[name] for name in encoder.schema.table_names], codes, rows.weights)
     return FoldVectors(
         [{name: by_fold[k] / unit for name, by_fold in vectors.items()} for k in range(len(folds))],
         {name: mean / unit for name, mean in means.items()},
@@ -189,7 +190,8 @@ def _fit_fold(
     if end is not None:
         fitted.set_params(max_time=max(end - time.time(), LEAST_TIME) / n_rounds)
     fitted.fit(rows.frame, rows.y, sample_weight=rows.weights)
-    return vectors_of(fitted, vocabularies)
+    with threads(fitted.n_jobs):
+        return vectors_of(fitted, vocabularies)
 
 
 def _tables(estimator: EmbeddingClassifier | EmbeddingRegressor, encoder: Encoder) -> dict[str, Table]:
@@ -212,15 +214,21 @@ def _with_width(table: Table, dim: int | str, n_categories: int) -> Table:
     return replace(table, dim=table_dim(dim if table.dim is None else table.dim, n_categories))
 
 
-def _unit(vectors: Sequence[np.ndarray], codes: np.ndarray) -> float:
+def _unit(vectors: Sequence[np.ndarray], codes: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the unit in which vectors vary by one over the rows, on average over the columns.
 
     One unit for all columns: columns that matter more to the target keep longer vectors, so that
     distances between rows count what matters.
     """
-    variances = [table[column].var(axis=0).sum() for table, column in zip(vectors, codes.T)]
+    variances = [_variance(table[column], weights) for table, column in zip(vectors, codes.T)]
     unit = float(np.mean(variances)) ** 0.5
     return unit if unit > LEAST_UNIT else 1.0  # below it every row has the same codes
+
+
+def _variance(values: np.ndarray, weights: np.ndarray | None) -> float:
+    """Return the mean squared distance of rows, (n_rows, n_axes), from their mean."""
+    distances = np.square(values - np.average(values, axis=0, weights=weights))
+    return float(np.average(distances, axis=0, weights=weights).sum())
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def _dataset_section(cells: pd.DataFrame, reference: str, confidence: float) -> 
 
 
 def _figures(cells: pd.DataFrame, reference: str, confidence: float) -> list[str]:
-    need("matplotlib", "compare")
+    need("matplotlib.figure", "compare")
     from tabemb.compare import figures
 
     parts = []

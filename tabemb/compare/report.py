@@ -41,7 +41,7 @@ def write_report(
     ImportError
         If matplotlib is not installed.
     """
-    need("matplotlib", "compare")
+    need("matplotlib.figure", "compare")
     from tabemb.compare.figures import plot_all
 
     folder = Path(folder)

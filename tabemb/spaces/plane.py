@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tabemb.extras import need
+from tabemb.extras import imported, need
 from tabemb.forks import is_forked, n_cores, one_thread_after_fork
 from tabemb.progress import bar_settings, progress
 from tabemb.spaces.search import METRICS, choose
@@ -149,12 +149,8 @@ def place_by_tsne(
 
 def _opentsne() -> ModuleType:
     """Import openTSNE, which looks for pynndescent, though exact neighbours do not need it."""
-    try:
-        importlib.import_module("pynndescent")
-    except ImportError:
-        pass
-    except RuntimeError:  # numba has no folder for its cache, so to openTSNE it is not installed
-        sys.modules["pynndescent"] = None  # type: ignore[assignment]
+    with suppress(ImportError):
+        imported("pynndescent")
     return need("openTSNE", "maps")
 
 
@@ -192,7 +188,7 @@ def place_by_umap(
 def _check_numba() -> None:
     """Raise where numba started OpenMP before a fork: its next work would end this process."""
     try:
-        layer = need("numba", "umap").threading_layer()
+        layer = sys.modules["numba"].threading_layer()  # umap has imported it
     except ValueError:  # no work so far, so it starts in this process
         _NUMBA_STARTED_IN.add(os.getpid())
         return

@@ -17,7 +17,7 @@ from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
 from tabemb.fitting.fitted import Fitted, FittedParts
-from tabemb.fitting.memory import memory_needed
+from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.networks import spaces_of
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.settings import (
@@ -258,6 +258,7 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
             inputs = fitted.source.encode_new(fitted.encoder, frame)
             return fitted.outputs_of(inputs, part)
 
+    @memory_checked
     def transform(self, X: Any) -> Any:
         """Return the last hidden layer, averaged over the members.
 

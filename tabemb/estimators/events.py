@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from tabemb.data.schema import Table
 from tabemb.estimators.base import RowEstimator, store
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import align_columns, check_rows
 from tabemb.fitting.event_source import EventSource
+from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.settings import FLAG, Rule, one_of
 from tabemb.training.threads import threads
 
@@ -44,6 +44,7 @@ class EventEstimator(RowEstimator):
             hide_ties=self.ties == "hidden",
         )
 
+    @memory_checked
     def update(self, X: Any, y: Any) -> Self:
         """Read new events with their targets, so that later predictions know them.
 
@@ -70,10 +71,10 @@ class EventEstimator(RowEstimator):
         -------
         self
         """
-        with threads(self.n_jobs):
-            self.source_.forget(self._fitted.network)
+        self.source_.forget(self._fitted.network)
         return self
 
+    @memory_checked
     def _replayed(self, X: Any, y: Any) -> Any:
         """Return predictions for all events, each from those before it, in the order of X."""
         fitted = self._fitted
@@ -82,8 +83,7 @@ class EventEstimator(RowEstimator):
             events, _, order = self.source_.after_kept(frame, y, fitted.target)
             inputs = self.source_.encode_sequences(fitted.encoder, events)
             outputs = fitted.outputs_of(inputs, lambda output: self.target_.average(output.outputs))
-            back = torch.from_numpy(np.argsort(order)).to(outputs.device)
-            return self.target_.predict(outputs[back])
+            return self.target_.predict(outputs[np.argsort(order)])
 
     def _check_events(self, X: Any, y: Any) -> tuple[pa.Table, np.ndarray]:
         """Return events of the user as Arrow, and their targets."""
@@ -118,9 +118,9 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
         column: their number, the time since the last and, unless y has three classes or more, the mean
         and the last of their targets.
     ties : {"hidden", "order"}, default="hidden"
-        What an event sees of the events of its entity at the same time. "hidden": nothing, as in
-        `HistoryJoiner`. "order": those that stand before it in X, with their outcomes and targets. Later
-        calls see all that `fit` or `update` has read in any case.
+        What an event sees of others of its entity at the same time. "hidden": nothing, as in
+        `HistoryJoiner`. "order": those before it in X, with their outcomes and targets. But ``predict``
+        and `update` see every event that an earlier call has read, also those at the same time.
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
         seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
@@ -322,9 +322,9 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         column: their number, the time since the last and, unless y has three classes or more, the mean
         and the last of their targets.
     ties : {"hidden", "order"}, default="hidden"
-        What an event sees of the events of its entity at the same time. "hidden": nothing, as in
-        `HistoryJoiner`. "order": those that stand before it in X, with their outcomes and targets. Later
-        calls see all that `fit` or `update` has read in any case.
+        What an event sees of others of its entity at the same time. "hidden": nothing, as in
+        `HistoryJoiner`. "order": those before it in X, with their outcomes and targets. But ``predict``
+        and `update` see every event that an earlier call has read, also those at the same time.
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
         seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,

@@ -21,7 +21,7 @@ from tabemb.data.histories import is_list
 from tabemb.data.schema import Table, infer_schema
 from tabemb.estimators.base import RowEstimator, store
 from tabemb.fitting.checks import Columns, align_columns
-from tabemb.fitting.memory import memory_needed
+from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.networks import NetworkSettings, build_reader, spaces_of
 from tabemb.fitting.settings import Rule, check_parameters, real, show_progress, torch_device, whole
 from tabemb.fitting.sources import encoded
@@ -245,6 +245,7 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
             show=show_progress(self.verbose),
         )
 
+    @memory_checked
     @torch.no_grad()
     def transform(self, X: Any) -> Any:
         """Return the vector of each row's events.

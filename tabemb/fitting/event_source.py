@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -313,8 +315,9 @@ class EventSource(RowSource):
 
     def forget(self, network: Network) -> None:
         """Forget the events of all entities."""
-        self.encounters.forget()
-        self.states = EntityStates(network.d_state)
+        encounters = copy(self.encounters)
+        encounters.forget()
+        self.encounters, self.states = encounters, EntityStates(network.d_state)
 
     def update(
         self, encoder: Encoder, network: Network, frame: pa.Table, y: np.ndarray, target: Target
@@ -346,8 +349,11 @@ class EventSource(RowSource):
         moments, heads = self.moments(frame), self._heads(frame)
         last = np.append(heads[1:], len(moments)) - 1
         past = Past(np.concatenate(after), sequences.n_after.numpy(force=True), moments[last])
-        self.states.write(self._entities(frame, heads), past)
-        self.encounters.before(frame, moments, self._counted(y, target), keep=True)
+        entities, counted = self._entities(frame, heads), self._counted(y, target)
+        with ExitStack() as undo:  # an interrupt takes all of it back
+            self.states.write(entities, past, undo)
+            self.encounters.before(frame, moments, counted, undo)
+            undo.pop_all()
 
     def _check_times(self, frame: pa.Table, past: Past, moments: np.ndarray) -> None:
         late = np.flatnonzero((past.counts > 0) & (moments < past.moments))

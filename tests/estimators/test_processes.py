@@ -1,6 +1,7 @@
 """Fits and predictions beside others: after a fork, in threads, in a container without folders."""
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from tabemb import (
     EventClassifier,
     SequenceEncoder,
 )
+from tabemb.estimators import cross_fitting
 from tabemb.training.optimizers import Optimizer
 
 QUICK = {"max_epochs": 2, "n_members": 2, "hidden": (16,), "n_jobs": 1, "random_state": 0}
@@ -178,6 +180,7 @@ import threading
 import numpy as np, pandas as pd, torch
 from tabemb import EmbeddingRegressor
 from tabemb.training.loop import Budget
+from tabemb.estimators import cross_fitting
 from tabemb.training.optimizers import Optimizer
 from tabemb.training.threads import _guard
 
@@ -347,6 +350,53 @@ def test_memory_that_runs_out_is_one_clear_error_and_changes_nothing(kind, error
     with pytest.raises(MemoryError, match=r"fit ran out of memory with \d+ rows, batch_size=.*device="):
         model.fit(*data)
     assert vars(model) == attributes
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        *itertools.product(["rows", "classes"], ["predict", "transform"]),
+        ("classes", "predict_proba"),
+        *itertools.product(["events"], ["predict", "predict_proba", "replay_proba", "update"]),
+        ("sequences", "transform"),
+        *itertools.product(["encoder"], ["fit", "fit_transform", "transform"]),
+    ],
+)
+def test_memory_that_runs_out_after_fit_is_a_sentence_too(kind, method, monkeypatch):
+    def stops(*args, **kwargs):
+        raise MemoryError("Unable to allocate 6.00 GiB")
+
+    model, data = rows_and_targets("rows" if kind == "classes" else kind)
+    if kind == "classes":
+        model, data = EmbeddingClassifier(**QUICK), (data[0], data[1] > 0.5)
+    (model.estimator if kind == "encoder" else model).set_params(max_epochs=1)
+    model.fit(*data)
+    if kind == "events":
+        model.forget()
+    monkeypatch.setattr("tabemb.data.encoding.Encoder.transform", stops)
+    takes_y = method in ("fit", "fit_transform", "update", "replay_proba")
+    with pytest.raises(
+        MemoryError, match=r" ran out of memory with \d+ rows; pass fewer rows at a time"
+    ):
+        getattr(model, method)(*data[: 1 + takes_y])
+
+
+@pytest.mark.parametrize("n_jobs", [10**9, 5000, -1, -50, None])
+def test_no_more_processes_are_started_than_there_are_folds(n_jobs, monkeypatch, tmp_path):
+    asked = []
+
+    class Watched(cross_fitting.Parallel):
+        def __init__(self, n_jobs, **kwargs):
+            asked.append(n_jobs)
+            super().__init__(1, **kwargs)
+
+    monkeypatch.setattr(cross_fitting, "Parallel", Watched)
+    model, data = rows_and_targets("encoder")
+    model.set_params(n_jobs=n_jobs, estimator__max_epochs=1).fit(*data)
+    tabemb.save(model, tmp_path / "model.tabemb")
+    tabemb.load(tmp_path / "model.tabemb").fit(*data)
+    assert len(asked) == 2
+    assert all(1 <= n <= 2 for n in asked)
 
 
 def test_another_error_of_torch_is_not_taken_for_one_of_memory(monkeypatch):

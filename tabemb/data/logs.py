@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tabemb.data.frames import to_arrow
 from tabemb.data.schema import check_column
-from tabemb.data.times import TimeAxis
+from tabemb.data.times import TimeAxis, time_column
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
 
 CHUNK = 4_000_000
@@ -95,8 +95,9 @@ class EventLog:
             check_column(frame, name, "The log")
         column, field = frame[entity], frame.schema.field(entity)
         self.entities = Vocabulary.from_columns({entity: (column, field)})
-        self.axis = TimeAxis.of(frame[time], time)
-        codes, moments = self.entities.codes(column, field), self.axis.read(frame[time], time)
+        times = time_column(frame, time)
+        self.axis = TimeAxis.of(times, time)
+        codes, moments = self.entities.codes(column, field), self.axis.read(times, time)
         order = np.lexsort((moments, codes))
         self.moments = moments[order]
         # One sorted key holds entity and time, so that both ends of a slice are one binary search each.

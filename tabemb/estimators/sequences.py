@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from tabemb.data.encoding import Encoder
 from tabemb.data.frames import to_arrow
 from tabemb.data.histories import is_list
+from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table, infer_schema
 from tabemb.estimators.base import RowEstimator, store
 from tabemb.fitting.checks import Columns, align_columns
@@ -205,6 +206,7 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
         check_parameters(self, self.rules)
         frame = to_arrow(X, self)
         schema = infer_schema(_lists(frame), self.roles, self.tables)
+        note_doubts(_lists(frame), self.roles, self.tables)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         device = torch_device(self.device)
         memory = memory_needed(frame.num_rows, self.batch_size, self.device)

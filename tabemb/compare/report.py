@@ -41,7 +41,8 @@ def write_report(
     ImportError
         If matplotlib is not installed.
     """
-    need("matplotlib.figure", "compare")
+    need("matplotlib", "compare")
+    need("matplotlib.figure", "compare")  # lists the fonts
     from tabemb.compare.figures import plot_all
 
     folder = Path(folder)

@@ -138,6 +138,7 @@ def read_text_file(path: Path, options: TextOptions | None = None) -> pd.DataFra
     frame, notes = read_columns(texts, lines, options.decimal, options.thousands)
     for note in notes:
         _note(path, note)
+    frame.attrs["notes"] = notes
     return frame
 
 

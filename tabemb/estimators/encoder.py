@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any, ClassVar, Never, Self
 
 import numpy as np
@@ -308,12 +309,14 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         by_code = [np.mean(values, axis=0) for values in zip(*by_fold)]
         names = [feature.name for feature in encoder.schema.categorical]
         self._check_free(frame, names, new_names(names, effects.pair_codes, effects.names, by_code))
-        Columns.of(X, frame).remember(self)
-        self.encoder_, self.columns_, self.by_code_ = encoder, names, by_code
-        self.vectors_, self.agreement_ = vectors.mean, vectors.agreement
-        self.pair_codes_, self.effect_names_ = effects.pair_codes, effects.names
-        self.kept_columns_ = self._kept(frame, names)
-        self.kept_positions_ = [frame.schema.names.index(name) for name in self.kept_columns_]
+        fitted = copy(self)
+        Columns.of(X, frame).remember(fitted)
+        fitted.encoder_, fitted.columns_, fitted.by_code_ = encoder, names, by_code
+        fitted.vectors_, fitted.agreement_ = vectors.mean, vectors.agreement
+        fitted.pair_codes_, fitted.effect_names_ = effects.pair_codes, effects.names
+        fitted.kept_columns_ = self._kept(frame, names)
+        fitted.kept_positions_ = [frame.schema.names.index(name) for name in fitted.kept_columns_]
+        self.__dict__ = fitted.__dict__  # at once, whenever an interrupt comes
         return np.hstack([codes, effects.pair_codes(codes)]), folds, by_fold
 
     def _check_estimator(self) -> None:

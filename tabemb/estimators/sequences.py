@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Never, Self
 
@@ -215,8 +216,10 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
             inputs = encoded(encoder, frame).to(device)
             network = self._build(encoder, frame.num_rows)
             trained = train(self._training(network, inputs, budget, seed))
-        Columns.of(X, frame).remember(self)
-        self.encoder_, self.network_, self.learning_curve_ = encoder, network, trained.curve
+        fitted = copy(self)
+        Columns.of(X, frame).remember(fitted)
+        fitted.encoder_, fitted.network_, fitted.learning_curve_ = encoder, network, trained.curve
+        self.__dict__ = fitted.__dict__  # at once, whenever an interrupt comes
         return self
 
     def _build(self, encoder: Encoder, n_rows: int) -> Reader:

@@ -23,6 +23,7 @@ from tabemb import (
     SequenceEncoder,
 )
 from tabemb.estimators import cross_fitting
+from tabemb.fitting.checks import Columns
 from tabemb.training.optimizers import Optimizer
 
 QUICK = {"max_epochs": 2, "n_members": 2, "hidden": (16,), "n_jobs": 1, "random_state": 0}
@@ -316,6 +317,24 @@ def test_ctrl_c_without_the_request_and_the_second_one_leave_the_estimator_as_it
     with request, pytest.raises(KeyboardInterrupt):
         model.fit(*data)
     assert vars(model) == attributes
+
+
+@pytest.mark.parametrize("kind", ["sequences", "encoder"])
+def test_ctrl_c_while_the_results_are_stored_leaves_the_estimator_as_it_was(kind, monkeypatch):
+    def remember(*args):
+        original(*args)
+        raise KeyboardInterrupt
+
+    original = Columns.remember
+    model, data = rows_and_targets(kind)
+    (model.estimator if kind == "encoder" else model).set_params(max_epochs=1)
+    attributes = dict(vars(model.fit(*data)))
+    with monkeypatch.context() as patched:
+        patched.setattr(Columns, "remember", remember)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(data[0].rename(columns=str.upper), *data[1:])
+    assert vars(model) == attributes
+    assert model.fit(data[0].rename(columns=str.upper), *data[1:]).feature_names_in_[0].isupper()
 
 
 def test_ctrl_c_can_be_kept_in_the_main_thread_alone():

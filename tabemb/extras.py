@@ -1,9 +1,18 @@
-"""Import of packages that only an extra of tabemb installs."""
+"""Import of packages that only an extra of tabemb installs, also where no folder can be written."""
 
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+NO_FOLDER = "/proc/self"
+"""A folder that is always there and never takes a file, where processes have one."""
 
 
 def need(module: str, extra: str) -> ModuleType:
@@ -22,8 +31,42 @@ def need(module: str, extra: str) -> ModuleType:
         If the module is not installed; the message names the extra.
     """
     try:
-        return importlib.import_module(module)
+        return imported(module)
     except ImportError:
         raise ImportError(
             f"{module} is not installed; pip install 'tabemb[{extra}]' brings it."
         ) from None
+
+
+def imported(module: str) -> ModuleType:
+    """Import a module, also where no folder can be written, as in a container that is read-only.
+
+    matplotlib is refused there by its look-up of a folder for fonts, numba by that for compiled code;
+    both work without: fonts are listed and code is compiled again in each process.
+    """
+    try:
+        return importlib.import_module(module)
+    except (OSError, RuntimeError):
+        for name in [name for name in sys.modules if name.partition(".")[0] not in sys.modules]:
+            del sys.modules[name]  # modules of a package whose import has failed
+        with _without_caches():
+            return importlib.import_module(module)
+
+
+@contextmanager
+def _without_caches() -> Iterator[None]:
+    with ExitStack() as stack:
+        if os.path.isdir(NO_FOLDER):
+            stack.enter_context(patch.dict(os.environ, MPLCONFIGDIR=NO_FOLDER))
+            stack.enter_context(patch.object(os, "access", _access_with(os.path.realpath(NO_FOLDER))))
+        if "numba" in sys.modules:
+            no_cache = importlib.import_module("numba.core.caching").NullCache
+            for user in ("numba.core.dispatcher", "numba.np.ufunc.ufuncbuilder"):
+                stack.enter_context(patch(f"{user}.FunctionCache", lambda function: no_cache()))
+        yield
+
+
+def _access_with(folder: str) -> Any:
+    """Return os.access that takes this folder for one that can be written."""
+    access = os.access
+    return lambda path, *args, **kwargs: str(path) == folder or access(path, *args, **kwargs)

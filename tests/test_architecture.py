@@ -24,6 +24,7 @@ FLOORS = {
     "training": 1,
     "extras": 0,
     "files": 0,
+    "forks": 0,
     "hints": 0,
     "labels": 0,
     "names": 0,

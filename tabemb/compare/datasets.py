@@ -59,6 +59,8 @@ class Dataset:
         The groups that must not be in training and test at once, and the order of the rows.
     target : str
         The name of the target, with its transform.
+    notes : sequence of str
+        How inputs that are in doubt were read, for reports.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Dataset:
     groups: pd.Series | None = None
     time: pd.Series | None = None
     target: str = "y"
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Refuse an unknown task or role, different lengths, and values that no model takes."""
@@ -232,6 +235,7 @@ def dataset_from_frame(
         If it is not a frame.
     """
     frame = as_pandas(frame)
+    notes = list(frame.attrs.get("notes", ()))
     drop, datetimes, numbers = _listed(drop), _listed(datetimes), _listed(numbers)
     # "all" means the inputs: the target and the folds stay what they are
     every_input = [str(c) for c in frame if c not in {target, fold, *drop}]
@@ -246,7 +250,7 @@ def dataset_from_frame(
     task = task or _infer_task(frame[target])
     inputs = frame.drop(columns=list({target, fold, *drop} - {None}))
     _check_inputs(name, inputs)
-    _note_doubts(name, inputs, {*ids, *datetimes, *numbers, time, group})
+    notes += _note_doubts(name, inputs, {*ids, *datetimes, *numbers, time, group})
     return Dataset(
         name=name,
         X=inputs,
@@ -257,6 +261,7 @@ def dataset_from_frame(
         groups=frame[group] if group else None,
         time=frame[time] if time else None,
         target=f"{target_transform} {target}" if target_transform else target,
+        notes=notes,
     )
 
 
@@ -364,21 +369,21 @@ def _check_stated_once(stated: Mapping[str, Sequence[str]]) -> None:
                 raise ValueError(f"column {column!r} must be in {first} or in {second}; it is in both.")
 
 
-def _note_doubts(name: str, inputs: pd.DataFrame, stated: set[str | None]) -> None:
-    """Warn of columns that look like something else, with the options that settle it."""
+def _note_doubts(name: str, inputs: pd.DataFrame, stated: set[str | None]) -> list[str]:
+    """Warn of columns that look like something else in one note that settles it, and return it."""
     unstated = inputs[[column for column in inputs if column not in stated]]
     doubtful = doubts(to_arrow(unstated)) if unstated.shape[1] else []
     if not doubtful:
-        return
+        return []
     texts = "; ".join(doubt.sentence for doubt in doubtful)
     meant = _options(doubtful, {"dates": "datetimes", "numbers": "numbers", "ids": "categorical"})
     kept = _options(doubtful, {"dates": "categorical", "numbers": "categorical", "ids": "numbers"})
-    warnings.warn(
-        f"data set {name!r}: {texts}. {meant} reads them as what they look like, {kept} keeps them "
-        "as they are; either ends this note.",
-        InputNote,
-        stacklevel=4,
+    note = (
+        f"{texts}. {meant} reads them as what they look like, {kept} keeps them as they are; either "
+        "ends this note."
     )
+    warnings.warn(f"data set {name!r}: {note}", InputNote, stacklevel=4)
+    return [note]
 
 
 def _options(doubtful: Sequence[Doubt], option_of: Mapping[str, str]) -> str:

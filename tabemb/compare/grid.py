@@ -227,6 +227,7 @@ def _facts(dataset: Dataset, split: Split) -> dict[str, Any]:
         "n_columns": dataset.X.shape[1],
         "n_train": len(split.train),
         "n_test": len(split.test),
+        "notes": "\n".join(dataset.notes),
     }
 
 

@@ -134,7 +134,7 @@ def figure_html(figure: Figure, caption: str = "") -> str:
 
 
 def _dataset_section(cells: pd.DataFrame, reference: str, confidence: float) -> str:
-    parts = [f"<h2>{escape(str(cells['dataset'].iloc[0]))}</h2>", _facts(cells)]
+    parts = [f"<h2>{escape(str(cells['dataset'].iloc[0]))}</h2>", _facts(cells), _input_notes(cells)]
     differences = paired_differences(cells, reference, confidence)
     parts += ["<h3>Verdicts</h3>", _verdict_list(differences)] if len(differences) else []
     parts += ["<h3>Scores</h3>", _score_table(cells, reference, confidence)]
@@ -143,6 +143,7 @@ def _dataset_section(cells: pd.DataFrame, reference: str, confidence: float) -> 
 
 def _figures(cells: pd.DataFrame, reference: str, confidence: float) -> list[str]:
     need("matplotlib", "compare")
+    need("matplotlib.figure", "compare")  # lists the fonts
     from tabemb.compare import figures
 
     parts = []
@@ -170,6 +171,15 @@ def _facts(cells: pd.DataFrame) -> str:
     }
     items = (f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
     return f"<dl>{''.join(items)}</dl>"
+
+
+def _input_notes(cells: pd.DataFrame) -> str:
+    """Return how doubtful inputs were read, as a list; empty where nothing was in doubt."""
+    # results of tabemb 0.2 have no notes
+    texts = "\n".join(cells["notes"].dropna()) if "notes" in cells else ""
+    notes = dict.fromkeys(note for note in texts.split("\n") if note)
+    items = "".join(f"<li>{escape(note[:1].upper() + note[1:])}</li>" for note in notes)
+    return f"<h3>How the inputs were read</h3><ul>{items}</ul>" if items else ""
 
 
 def _listed(values: pd.Series) -> str:

@@ -43,6 +43,7 @@ def write_report(
         If matplotlib is not installed.
     """
     need("matplotlib", "compare")
+    need("matplotlib.figure", "compare")  # lists the fonts
     from tabemb.compare.figures import plot_all
 
     folder = Path(folder)

@@ -25,6 +25,8 @@ MIN_NUMBERS, MAX_STRAY = 20, 0.05
 _SIGNS = ("-", "--", ".")
 """Marks that are common categories, which need no note."""
 _ISO_DATE = r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)?$"
+_NO_MARK = r"^[0-9A-Za-z.,+-].{3,}[0-9A-Za-z.,]$"
+"""Texts that are too long for a mark; most are."""
 _BOOLEANS = ({"True", "False"}, {"true", "false"}, {"TRUE", "FALSE"})
 _LARGEST_EXACT = 2**53
 
@@ -45,9 +47,9 @@ class TextColumn:
         encoded = values.dictionary_encode()
         self.codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
         self.levels = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
-        absent = {None, "", *missing}
-        self.is_known = np.array([level not in absent for level in self.levels])
-        self.is_mark = self.is_known & np.array([_is_mark(level) for level in self.levels])
+        is_absent = pc.is_in(encoded.dictionary, pa.array(["", *missing], pa.string()))
+        self.is_known = np.append(~is_absent.to_numpy(zero_copy_only=False), False)
+        self.is_mark = self.is_known & np.append(_are_marks(encoded.dictionary), False)
 
     @property
     def numeric(self) -> np.ndarray:
@@ -182,8 +184,8 @@ def _marks_of(column: TextColumn, lines: Sequence[int], without: Collection[str]
     return [
         f"{level!r} in column {column.name!r} ({column.counts[code]} rows, the first is line "
         f"{lines[column.first_row(level)]})"
-        for code, level in enumerate(column.levels)
-        if column.is_mark[code] and level.strip() and level.strip() not in without
+        for code in np.flatnonzero(column.is_mark)
+        if (level := column.levels[code]).strip() and level.strip() not in without
     ]
 
 
@@ -222,5 +224,11 @@ def _notes(
     return notes
 
 
-def _is_mark(level: str | None) -> bool:
-    return level is not None and (not level.strip() or level.strip() in MISSING_MARKS)
+def _are_marks(levels: pa.Array) -> np.ndarray:
+    """Return which texts are blank or a mark of a missing value."""
+    is_long = pc.match_substring_regex(levels, _NO_MARK).to_numpy(zero_copy_only=False).astype(bool)
+    are_marks = np.zeros(len(levels), dtype=bool)
+    for i in np.flatnonzero(~is_long):
+        text = levels[i].as_py().strip()
+        are_marks[i] = not text or text in MISSING_MARKS
+    return are_marks

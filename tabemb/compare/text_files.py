@@ -7,7 +7,7 @@ import gzip
 import io
 import itertools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as arrow_csv
 
 from tabemb.compare.text_columns import TextColumn, read_columns
 from tabemb.data.notes import InputNote
@@ -137,6 +138,7 @@ def read_text_file(path: Path, options: TextOptions | None = None) -> pd.DataFra
     frame, notes = read_columns(texts, lines, options.decimal, options.thousands)
     for note in notes:
         _note(path, note)
+    frame.attrs["notes"] = notes
     return frame
 
 
@@ -214,11 +216,12 @@ class _TextFile:
         self.sep = options.sep or self.declared
 
     def _lines(self) -> Iterator[str]:
-        """Yield the lines; those that are no records are blank, so that the count goes on."""
-        comment, quote = self.options.comment, self.options.quote
+        """Return the lines; those that are no records are blank, so that the count goes on."""
         lines = io.StringIO(self.text, newline="")
-        if not (comment or self.declared):
-            yield from lines
+        return self._records_alone(lines) if self.options.comment or self.declared else lines
+
+    def _records_alone(self, lines: Iterable[str]) -> Iterator[str]:
+        comment, quote = self.options.comment, self.options.quote
         inside = False
         for number, line in enumerate(lines):
             is_comment = comment and not inside and line.startswith(comment)
@@ -298,6 +301,32 @@ class _TextFile:
 
     def columns(self, shape: _Shape) -> tuple[list[pa.ChunkedArray], list[int]]:
         """Return the columns as text, and the line of each row."""
+        options = self.options
+        if options.comment or self.declared or (options.quote and options.quote in self.text):
+            return self._parsed_columns(shape)
+        return self._split_columns(shape) or self._parsed_columns(shape)
+
+    def _split_columns(self, shape: _Shape) -> tuple[list[pa.ChunkedArray], list[int]] | None:
+        """Split a file without quotes by Arrow, much faster; None where a row has fields of its own."""
+        not_blank = (line.strip("\r\n") != "" for line in io.StringIO(self.text, newline=""))
+        lines = [number for number, is_record in enumerate(not_blank, 1) if is_record]
+        names = list(map(str, range(len(shape.names))))
+        types = dict.fromkeys(names, pa.string())
+        try:
+            table = arrow_csv.read_csv(
+                io.BytesIO(self.text.encode()),
+                arrow_csv.ReadOptions(column_names=names),
+                arrow_csv.ParseOptions(delimiter=shape.sep, quote_char=False),
+                arrow_csv.ConvertOptions(column_types=types, null_values=[], strings_can_be_null=False),
+            )
+        except (pa.ArrowException, ValueError):
+            return None
+        if table.num_rows != len(lines):
+            return None
+        n_before = 0 if self.options.header is False else 1
+        return table.slice(n_before).columns, lines[n_before:]
+
+    def _parsed_columns(self, shape: _Shape) -> tuple[list[pa.ChunkedArray], list[int]]:
         records = self.records(shape.sep)
         if self.options.header is not False:
             next(records, None)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from tabemb.data.encoding import to_floats
 from tabemb.data.joins import Joiner
 from tabemb.data.logs import EventLog, Slices
+from tabemb.data.notes import note_log
 from tabemb.data.schema import infer_role
 from tabemb.data.times import SECONDS_PER_DAY, TICKS_PER_SECOND, TimeAxis
 from tabemb.data.values import Column, column_of
@@ -105,6 +106,7 @@ class AggregateJoiner(Joiner):
 
     def _fit(self, frame: pa.Table) -> None:
         self._check_windows()
+        note_log(self.log_.doubtful)
         schema = self.log_.events.schema
         fields = [field for field in schema if field.name != self.time]
         counted = [field for field in fields if infer_role(field) == "categorical"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -80,7 +81,11 @@ class Encounters:
         return numbers
 
     def before(
-        self, frame: pa.Table, moments: np.ndarray, targets: np.ndarray, keep: bool = False
+        self,
+        frame: pa.Table,
+        moments: np.ndarray,
+        targets: np.ndarray,
+        undo: ExitStack | None = None,
     ) -> dict[str, np.ndarray]:
         """Return the numbers before each event, from the stored events and those that precede it here.
 
@@ -90,8 +95,8 @@ class Encounters:
             Events, those of each entity in the order of their times.
         moments : ndarray of shape (n_events,)
         targets : ndarray of shape (n_events, n_targets)
-        keep : bool, default=False
-            Store these events.
+        undo : ExitStack, optional
+            Store these events, and give it what takes them away again.
 
         Returns
         -------
@@ -102,9 +107,9 @@ class Encounters:
         entities = Coded.of(frame, self.entity)
         for field, book, states in zip(self.fields, self.categories, self.states):
             categories = Coded.of(frame, field)
-            if keep:
-                self.entities.add(entities.values)
-                book.add(categories.values)
+            if undo is not None:
+                self.entities.add(entities.values, undo)
+                book.add(categories.values, undo)
             groups = _Groups.of(entities.codes * len(categories.values) + categories.codes)
             pairs = _pair_keys(entities.read_by(self.entities), categories.read_by(book))
             keys = pairs[groups.firsts].tolist()
@@ -112,8 +117,8 @@ class Encounters:
             if self.hide_ties:
                 past = past.take(groups.firsts_of_ties(moments))
             numbers |= self._numbers(field, past, moments)
-            if keep:
-                states.write(keys, after)
+            if undo is not None:
+                states.write(keys, after, undo)
         return numbers
 
     def _numbers(self, field: str, past: Past, moments: np.ndarray) -> dict[str, np.ndarray]:

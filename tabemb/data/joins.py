@@ -19,6 +19,7 @@ from tabemb.data.frames import beside, to_arrow
 from tabemb.data.histories import as_structs
 from tabemb.data.logs import EventLog
 from tabemb.data.schema import check_column
+from tabemb.data.times import time_column
 from tabemb.hints import NamesMisspelt, refuse_unknown
 
 
@@ -116,7 +117,7 @@ class Joiner(NamesMisspelt, TransformerMixin, BaseEstimator):
         if self.cutoff is None:
             return entities, None
         check_column(frame, self.cutoff, "X")
-        return entities, self.log_.axis.read(frame[self.cutoff], self.cutoff, any_size=True)
+        return entities, self.log_.axis.read(time_column(frame, self.cutoff), self.cutoff, any_size=True)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns of X and of the new ones."""

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from tabemb.data.frames import to_arrow
+from tabemb.data.notes import Doubt, doubts
 from tabemb.data.schema import check_column
-from tabemb.data.times import TimeAxis
+from tabemb.data.times import TimeAxis, time_column
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
 
 CHUNK = 4_000_000
@@ -84,7 +85,11 @@ class EventLog:
         Time of each event on the axis.
     events : pyarrow.Table
         The time and the fields.
+    doubtful : list of Doubt
+        Fields that look like something else than their type says.
     """
+
+    doubtful: list[Doubt]
 
     def __init__(self, log: Any, entity: str, time: str, fields: Sequence[str] | None) -> None:
         frame = to_arrow(log)
@@ -95,8 +100,9 @@ class EventLog:
             check_column(frame, name, "The log")
         column, field = frame[entity], frame.schema.field(entity)
         self.entities = Vocabulary.from_columns({entity: (column, field)})
-        self.axis = TimeAxis.of(frame[time], time)
-        codes, moments = self.entities.codes(column, field), self.axis.read(frame[time], time)
+        times = time_column(frame, time)
+        self.axis = TimeAxis.of(times, time)
+        codes, moments = self.entities.codes(column, field), self.axis.read(times, time)
         order = np.lexsort((moments, codes))
         self.moments = moments[order]
         # One sorted key holds entity and time, so that both ends of a slice are one binary search each.
@@ -104,6 +110,7 @@ class EventLog:
         self._stride = len(self._times) + 1
         self.entity_codes = codes[order]
         self._keys = self.entity_codes * self._stride + ranks
+        self.doubtful = doubts(frame.select(names), [time])
         self.events = _with_dictionaries(frame.select(names)).take(pa.array(order)).combine_chunks()
 
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,10 @@ MIN_ROWS, MIN_LEVELS = 100, 20
 """Rows with a value, and distinct values, below which a column says too little about its meaning."""
 _N_LOOKED_AT = 200
 _SHARE = 0.95
+_REPEATS = 2
+"""Rows for each value from which on digits that came as text are taken for categories."""
+_CODE_LENGTH = 4
+"""Length from which on digits of one length are taken for codes."""
 _MONTH = "(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _CLOCK = r"(?:[ T,]+\d{1,2}:\d{2}.*)?"
 _DATE = (
@@ -130,6 +134,32 @@ def note_doubts(
     )
 
 
+def note_log(doubtful: Sequence[Doubt], stacklevel: int = 4) -> None:
+    """Warn of the columns of a log that are in doubt in one note, with what settles it.
+
+    Parameters
+    ----------
+    doubtful : sequence of Doubt
+    stacklevel : int
+        As in `note_doubts`.
+    """
+    if not doubtful:
+        return
+    text = "; ".join(doubt.sentence for doubt in doubtful)
+    calls = ", ".join(_CONVERTED[doubt.looks].format(f"log[{doubt.column!r}]") for doubt in doubtful)
+    warnings.warn(
+        f"In the log, {text}. {calls} reads what they look like; leave fields out with fields=[...], or "
+        "end this note with warnings.simplefilter('ignore', tabemb.InputNote).",
+        InputNote,
+        stacklevel=stacklevel,
+    )
+
+
+_CONVERTED = {
+    "dates": "pandas.to_datetime({}, format=...)",
+    "numbers": "pandas.to_numeric({})",
+    "ids": "{}.astype('category')",
+}
 _MEANT = {"dates": "datetime", "numbers": "number", "ids": "categorical"}
 _READ = {"dates": "categorical", "numbers": "categorical", "ids": "number"}
 
@@ -167,7 +197,12 @@ def _doubtful_text(name: str, column: pa.ChunkedArray) -> Doubt | None:
         looks = _text_looks(levels)
         if looks is None:
             return None
-    if looks is None or len(levels) < MIN_LEVELS or (looks == "numbers" and _are_codes(levels)):
+    n_rows = len(column) - column.null_count
+    if (
+        looks is None
+        or len(levels) < MIN_LEVELS
+        or (looks == "numbers" and _are_codes(name, levels, n_rows))
+    ):
         return None
     return Doubt(name, looks, repr(levels[0].as_py()))
 
@@ -186,9 +221,21 @@ def _text_looks(levels: pa.Array) -> str | None:
     return "numbers" if are_numbers else None
 
 
-def _are_codes(levels: pa.Array) -> bool:
-    """Return whether all are digits: they were made text on purpose, for they read as integers."""
-    return bool(pc.all(pc.match_substring_regex(levels, r"^\d+$")).as_py())
+def _are_codes(name: str, levels: pa.Array, n_rows: int) -> bool:
+    """Return whether digits are evidently names, as those of postal codes are.
+
+    They repeat, have a zero before other digits, are four digits or more in all rows, or the name of the
+    column says so.
+    """
+    if not pc.all(pc.match_substring_regex(levels, r"^\d+$")).as_py():
+        return False
+    lengths = pc.min_max(pc.utf8_length(levels)).as_py()
+    return bool(
+        n_rows >= _REPEATS * len(levels)
+        or lengths["min"] == lengths["max"] >= _CODE_LENGTH
+        or pc.any(pc.match_substring_regex(levels, r"^0\d")).as_py()
+        or _has_id_name(name)
+    )
 
 
 def _has_id_name(name: str) -> bool:

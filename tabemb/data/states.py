@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -51,10 +52,17 @@ class Codebook:
         keys = [None if value is None else key_of(value, "entity") for value in values]
         return {"values": pa.array(keys, pa.string()), "are_keys": True}
 
-    def add(self, values: Iterable[Any]) -> None:
-        """Give a code to each value that has none."""
+    def add(self, values: Iterable[Any], undo: ExitStack | None = None) -> None:
+        """Give a code to each value that has none; `undo` takes what reverses that."""
+        if undo is not None:
+            undo.callback(self._cut, len(self))
         for value in values:
             self.code_of.setdefault(value, len(self.code_of))
+
+    def _cut(self, n: int) -> None:
+        """Take away the values after the first n."""
+        while len(self.code_of) > n:
+            self.code_of.popitem()
 
     def codes(self, values: Iterable[Any]) -> np.ndarray:
         """Return the code of each value, -1 for a value without one: int64 (n,)."""
@@ -126,15 +134,26 @@ class EntityStates:
             values[known] = rows[codes[known]]
         return past
 
-    def write(self, keys: Sequence[Any], past: Past) -> None:
-        """Replace the past of these keys, which are distinct; new ones are added."""
-        self.keys.add(keys)
+    def write(self, keys: Sequence[Any], past: Past, undo: ExitStack | None = None) -> None:
+        """Replace the past of these keys, which are distinct; new ones are added.
+
+        `undo` takes what reverses that, also where an interrupt stops it halfway.
+        """
+        if undo is not None:
+            undo.callback(self._restore, self._rows, self.keys.codes(keys), self.read(keys))
+        self.keys.add(keys, undo)
         self._grow(len(self.keys))
         # whole moments may be followed by fractions, which must not be cut off
         self.moments = self.moments.astype(np.result_type(self.moments, past.moments), copy=False)
         codes = self.keys.codes(keys)
         for rows, values in zip(self._rows, past):  # the arrays themselves: they are changed in place
             rows[codes] = values
+
+    def _restore(self, rows: Past, codes: np.ndarray, past: Past) -> None:
+        """Put back the arrays and, where they were changed in place, the rows of the known keys."""
+        self.states, self.counts, self.moments = rows
+        for array, values in zip(rows, past):
+            array[codes[codes >= 0]] = values[codes >= 0]
 
     def _grow(self, n: int) -> None:
         """Allocate at least n rows; the size at least doubles, so that every new key costs the same."""

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabemb.data.dates import read_iso
+from tabemb.data.values import is_keys, python_values, stray_of
 
 TICKS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Ticks in a second, by Arrow's unit of time."""
@@ -153,6 +154,27 @@ def difference(later: np.ndarray, earlier: np.ndarray | int | float) -> np.ndarr
     return result
 
 
+def time_column(frame: pa.Table, name: str) -> pa.ChunkedArray:
+    """Return the column with the times of a log, or the cutoffs, as `TimeAxis` reads it.
+
+    Raises
+    ------
+    ValueError
+        The column holds values of several kinds.
+    """
+    column, field = frame[name], frame.schema.field(name)
+    if is_keys(field):
+        values = python_values(column, field)
+        row = next(row for row, value in enumerate(values) if value is not None)
+        several = f"values of several types, such as {values[row]!r:.60} in row {row}"
+        raise ValueError(
+            f"Column {name!r} must hold times or numbers, all of one kind; it holds "
+            f"{stray_of(field) or several}; correct it, or convert the column."
+        )
+    is_dictionary = pa.types.is_dictionary(column.type)
+    return column.cast(column.type.value_type) if is_dictionary else column
+
+
 @dataclass(frozen=True)
 class TimeAxis:
     """The unit in which a log's times and the cutoffs are compared: exactly, as whole ticks.
@@ -184,10 +206,11 @@ class TimeAxis:
             return cls(dtype.unit, dtype.tz is not None)
         if pa.types.is_integer(dtype) or pa.types.is_floating(dtype):
             return cls()
-        raise TypeError(
-            f"Column {name!r} must hold times or numbers; it holds {dtype}; convert text with "
-            "pandas.to_datetime(column, format='%d/%m/%Y') or the format that it has."
-        )
+        is_text = pa.types.is_string(dtype) or pa.types.is_large_string(dtype)
+        how = "it to integers, floats or timestamps"
+        if is_text:
+            how = "text with pandas.to_datetime(column, format='%d/%m/%Y') or the format that it has"
+        raise TypeError(f"Column {name!r} must hold times or numbers; it holds {dtype}; convert {how}.")
 
     def read(self, column: pa.ChunkedArray, name: str, any_size: bool = False) -> np.ndarray:
         """Return the moments of a column: int64 in this unit, or plain numbers as int64 or float64.

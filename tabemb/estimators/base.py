@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, Never, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from tabemb.data.schema import Table
 from tabemb.fitting.checkpoints import check_repeatable
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
 from tabemb.fitting.fitted import Fitted, FittedParts
-from tabemb.fitting.memory import memory_needed
+from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.networks import spaces_of
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.settings import (
@@ -177,9 +178,11 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
                     trained = trained.followed_by(train(trainer.refit(trained.best_epoch)))
                 results.append(trained)
             recipe.source.finish(encoder, fitted.network, prepared, recipe.target)
-        columns.remember(self)
-        self._remember(fitted)
-        self.learning_curve_, self.best_epoch_ = results[0]
+        after = copy(self)
+        columns.remember(after)
+        after._remember(fitted)
+        after.learning_curve_, after.best_epoch_ = results[0]
+        self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
         return self
 
     def _check_rows(
@@ -264,6 +267,7 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
             inputs = fitted.source.encode_new(fitted.encoder, frame)
             return fitted.outputs_of(inputs, part)
 
+    @memory_checked
     def transform(self, X: Any) -> Any:
         """Return the last hidden layer, averaged over the members.
 

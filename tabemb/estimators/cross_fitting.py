@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, cpu_count, delayed, effective_n_jobs
 from sklearn.base import clone
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold, check_cv
 from sklearn.utils.metadata_routing import get_routing_for_object
@@ -24,8 +24,10 @@ from tabemb.estimators.alignment import TableVectors, aligned, by_agreement, vec
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import Rows
 from tabemb.labels import distinct, names_of, readable
+from tabemb.names import safe_names
 from tabemb.network.tables import table_dim
 from tabemb.targets import class_target
+from tabemb.training.threads import MOST_THREADS, threads
 
 START = 0.01
 """Standard deviation of the start vectors of the encoder's tables: what stays of a start is noise."""
@@ -149,7 +151,8 @@ def fit_vectors(
     # the networks of the folds read each column as all rows do, and draw no further note
     roles = dict(roles_of(rows.frame, estimator.roles)) | dict(estimator.roles or {})
     estimator.set_params(tables=_tables(estimator, encoder), roles=roles)
-    n_rounds = [-(-n_left // effective_n_jobs(n_jobs)) for n_left in range(len(folds), 0, -1)]
+    n_jobs = min(effective_n_jobs(n_jobs), len(folds), max(MOST_THREADS, cpu_count()))
+    n_rounds = [-(-n_left // n_jobs) for n_left in range(len(folds), 0, -1)]
     end = None if estimator.max_time is None else time.time() + estimator.max_time
     fitted = Parallel(n_jobs, prefer="processes" if _has_temporary_folder() else "threads")(
         delayed(_fit_fold)(estimator, rows.take(np.asarray(fold.train)), vocabularies, end, n)
@@ -161,7 +164,7 @@ def fit_vectors(
         counts = np.mean([network.counts for network in networks], axis=0)
         vectors[name], agreement[name] = by_agreement(aligned(networks), counts)
     means = {name: np.mean(by_fold, axis=0) for name, by_fold in vectors.items()}
-    unit = _unit([means[name] for name in encoder.schema.table_names], codes)
+    unit = _unit([means[name] for name in encoder.schema.table_names], codes, rows.weights)
     return FoldVectors(
         [{name: by_fold[k] / unit for name, by_fold in vectors.items()} for k in range(len(folds))],
         {name: mean / unit for name, mean in means.items()},
@@ -189,7 +192,8 @@ def _fit_fold(
     if end is not None:
         fitted.set_params(max_time=max(end - time.time(), LEAST_TIME) / n_rounds)
     fitted.fit(rows.frame, rows.y, sample_weight=rows.weights)
-    return vectors_of(fitted, vocabularies)
+    with threads(fitted.n_jobs):
+        return vectors_of(fitted, vocabularies)
 
 
 def _tables(estimator: EmbeddingClassifier | EmbeddingRegressor, encoder: Encoder) -> dict[str, Table]:
@@ -212,15 +216,21 @@ def _with_width(table: Table, dim: int | str, n_categories: int) -> Table:
     return replace(table, dim=table_dim(dim if table.dim is None else table.dim, n_categories))
 
 
-def _unit(vectors: Sequence[np.ndarray], codes: np.ndarray) -> float:
+def _unit(vectors: Sequence[np.ndarray], codes: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the unit in which vectors vary by one over the rows, on average over the columns.
 
     One unit for all columns: columns that matter more to the target keep longer vectors, so that
     distances between rows count what matters.
     """
-    variances = [table[column].var(axis=0).sum() for table, column in zip(vectors, codes.T)]
+    variances = [_variance(table[column], weights) for table, column in zip(vectors, codes.T)]
     unit = float(np.mean(variances)) ** 0.5
     return unit if unit > LEAST_UNIT else 1.0  # below it every row has the same codes
+
+
+def _variance(values: np.ndarray, weights: np.ndarray | None) -> float:
+    """Return the mean squared distance of rows, (n_rows, n_axes), from their mean."""
+    distances = np.square(values - np.average(values, axis=0, weights=weights))
+    return float(np.average(distances, axis=0, weights=weights).sum())
 
 
 @dataclass(frozen=True)
@@ -313,6 +323,21 @@ def values_by_fold(
             parts += [fold_vectors[name][:, axes[name]]] if fold_vectors else []
         by_fold.append([np.hstack(parts).astype(np.float32) for parts in values])
     return by_fold
+
+
+def new_names(
+    columns: Sequence[str],
+    pair_codes: PairCodes,
+    effect_names: Sequence[str],
+    by_code: Sequence[np.ndarray],
+) -> list[str]:
+    """Return the names of the new columns: effects, then axes, of each column and pair."""
+    pairs = [f"{columns[a]}*{columns[b]}" for a, b in pair_codes.pairs]
+    return safe_names(
+        f"{name}_{end}"
+        for name, values in zip([*columns, *pairs], by_code)
+        for end in [*effect_names, *range(values.shape[1] - len(effect_names))]
+    )
 
 
 def _responses(rows: Rows, is_continuous: bool) -> tuple[np.ndarray, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any, ClassVar, Never, Self
 
 import numpy as np
@@ -26,6 +27,7 @@ from tabemb.estimators.cross_fitting import (
     fit_effects,
     fit_vectors,
     make_folds,
+    new_names,
     no_effects,
     reads_groups,
     times_held_out,
@@ -33,12 +35,12 @@ from tabemb.estimators.cross_fitting import (
 )
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_groups, check_target, frame_tags
+from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.networks import space_of
 from tabemb.fitting.settings import N_JOBS, Rule, check_parameters, one_of, real, whole
 from tabemb.fitting.target_values import is_quantity
 from tabemb.fitting.weights import check_weights
 from tabemb.hints import NamesMisspelt, refuse_unknown
-from tabemb.names import safe_names
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.training.threads import threads
 
@@ -179,6 +181,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
     ) -> None:
         store(self, locals())
 
+    @memory_checked
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, **unknown: Never
     ) -> Self:
@@ -203,6 +206,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         self._fit(X, y, sample_weight, groups)
         return self
 
+    @memory_checked
     def fit_transform(
         self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, **unknown: Never
     ) -> Any:
@@ -226,6 +230,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         times = times_held_out(folds, len(codes))
         return self._joined(X, features / times[:, None].astype(np.float32))
 
+    @memory_checked
     def transform(self, X: Any) -> Any:
         """Replace categories by their vectors or effects.
 
@@ -241,6 +246,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self._joined(X, _read(self.by_code_, self._codes(align_columns(self, X))))
 
+    @memory_checked
     def inverse_transform(self, X: Any) -> pd.DataFrame:
         """Return the categories whose vectors are nearest.
 
@@ -302,13 +308,15 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         by_fold = values_by_fold(vectors, effects, encoder.schema.table_names, self.min_agreement)
         by_code = [np.mean(values, axis=0) for values in zip(*by_fold)]
         names = [feature.name for feature in encoder.schema.categorical]
-        self._check_free(frame, names, _new_names(names, effects.pair_codes, effects.names, by_code))
-        Columns.of(X, frame).remember(self)
-        self.encoder_, self.columns_, self.by_code_ = encoder, names, by_code
-        self.vectors_, self.agreement_ = vectors.mean, vectors.agreement
-        self.pair_codes_, self.effect_names_ = effects.pair_codes, effects.names
-        self.kept_columns_ = self._kept(frame, names)
-        self.kept_positions_ = [frame.schema.names.index(name) for name in self.kept_columns_]
+        self._check_free(frame, names, new_names(names, effects.pair_codes, effects.names, by_code))
+        fitted = copy(self)
+        Columns.of(X, frame).remember(fitted)
+        fitted.encoder_, fitted.columns_, fitted.by_code_ = encoder, names, by_code
+        fitted.vectors_, fitted.agreement_ = vectors.mean, vectors.agreement
+        fitted.pair_codes_, fitted.effect_names_ = effects.pair_codes, effects.names
+        fitted.kept_columns_ = self._kept(frame, names)
+        fitted.kept_positions_ = [frame.schema.names.index(name) for name in fitted.kept_columns_]
+        self.__dict__ = fitted.__dict__  # at once, whenever an interrupt comes
         return np.hstack([codes, effects.pair_codes(codes)]), folds, by_fold
 
     def _check_estimator(self) -> None:
@@ -418,7 +426,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
 
     @property
     def _new_names(self) -> list[str]:
-        return _new_names(self.columns_, self.pair_codes_, self.effect_names_, self.by_code_)
+        return new_names(self.columns_, self.pair_codes_, self.effect_names_, self.by_code_)
 
     def _codes(self, frame: pa.Table) -> np.ndarray:
         """Return the codes of the columns, then of the pairs."""
@@ -470,21 +478,6 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         return frame_tags(super().__sklearn_tags__())
-
-
-def _new_names(
-    columns: Sequence[str],
-    pair_codes: PairCodes,
-    effect_names: Sequence[str],
-    by_code: Sequence[np.ndarray],
-) -> list[str]:
-    """Return the names of the new columns: effects, then axes, of each column and pair."""
-    pairs = [f"{columns[a]}*{columns[b]}" for a, b in pair_codes.pairs]
-    return safe_names(
-        f"{name}_{end}"
-        for name, values in zip([*columns, *pairs], by_code)
-        for end in [*effect_names, *range(values.shape[1] - len(effect_names))]
-    )
 
 
 def _read(by_code: list[np.ndarray], codes: np.ndarray) -> np.ndarray:

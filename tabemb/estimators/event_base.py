@@ -12,6 +12,7 @@ import torch
 from tabemb.estimators.base import RowEstimator
 from tabemb.fitting.checks import align_columns, check_rows
 from tabemb.fitting.event_source import EventSource
+from tabemb.fitting.memory import memory_checked
 from tabemb.training.threads import threads
 
 
@@ -39,6 +40,7 @@ class EventEstimator(RowEstimator):
             hide_ties=self.ties == "hidden",
         )
 
+    @memory_checked
     def update(self, X: Any, y: Any) -> Self:
         """Read new events with their targets, so that later predictions know them.
 
@@ -69,6 +71,7 @@ class EventEstimator(RowEstimator):
             self.source_.forget(self._fitted.network)
         return self
 
+    @memory_checked
     def _replayed(self, X: Any, y: Any) -> Any:
         """Return predictions for all events, each from those before it, in the order of X."""
         fitted = self._fitted

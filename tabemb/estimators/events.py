@@ -44,9 +44,9 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
         column: their number, the time since the last and, unless y has three classes or more, the mean
         and the last of their targets.
     ties : {"hidden", "order"}, default="hidden"
-        What an event sees of the events of its entity at the same time. "hidden": nothing, as in
-        `HistoryJoiner`. "order": those that stand before it in X, with their outcomes and targets. Later
-        calls see all that `fit` or `update` has read in any case.
+        What an event sees of others of its entity at the same time. "hidden": nothing, as in
+        `HistoryJoiner`. "order": those before it in X, with their outcomes and targets. But ``predict``
+        and `update` see every event that an earlier call has read, also those at the same time.
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
         seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
@@ -251,9 +251,9 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         column: their number, the time since the last and, unless y has three classes or more, the mean
         and the last of their targets.
     ties : {"hidden", "order"}, default="hidden"
-        What an event sees of the events of its entity at the same time. "hidden": nothing, as in
-        `HistoryJoiner`. "order": those that stand before it in X, with their outcomes and targets. Later
-        calls see all that `fit` or `update` has read in any case.
+        What an event sees of others of its entity at the same time. "hidden": nothing, as in
+        `HistoryJoiner`. "order": those before it in X, with their outcomes and targets. But ``predict``
+        and `update` see every event that an earlier call has read, also those at the same time.
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
         seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from tabemb.data.schema import Table
 from tabemb.estimators.base import RowEstimator, store
 from tabemb.fitting.checks import Rows
+from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.settings import Rule, one_of, real
 from tabemb.fitting.weights import with_class_weight
 from tabemb.labels import side_by_side
@@ -232,6 +233,7 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
         weights = with_class_weight(self.class_weight, rows.y, rows.weights)
         return replace(rows, weights=weights).with_weight()
 
+    @memory_checked
     def predict_proba(self, X: Any) -> Any:
         """Return the probability of each class.
 
@@ -247,6 +249,7 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
         """
         return self._predictions(X)
 
+    @memory_checked
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class.
 
@@ -484,6 +487,7 @@ class EmbeddingRegressor(RegressorMixin, RowEstimator):
             raise ValueError(f"quantile must be above 0 and below 1; got {self.quantile!r}.")
         return QuantileTarget(self.quantile)
 
+    @memory_checked
     def predict(self, X: Any) -> np.ndarray:
         """Return the predicted numbers, in the unit of y.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Never, Self
 
@@ -19,11 +20,12 @@ from torch.nn import functional as F
 from tabemb.data.encoding import Encoder
 from tabemb.data.frames import to_arrow
 from tabemb.data.histories import is_list
+from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table, infer_schema
 from tabemb.estimators.base import RowEstimator, store
 from tabemb.fitting.checkpoints import check_repeatable, open_checkpoints
 from tabemb.fitting.checks import Columns, align_columns
-from tabemb.fitting.memory import memory_needed
+from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.networks import NetworkSettings, build_reader, spaces_of
 from tabemb.fitting.settings import Rule, check_parameters, real, show_progress, torch_device, whole
 from tabemb.fitting.sources import encoded
@@ -214,6 +216,7 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
         check_repeatable(self.checkpoint, self.random_state)
         frame = to_arrow(X, self)
         schema = infer_schema(_lists(frame), self.roles, self.tables)
+        note_doubts(_lists(frame), self.roles, self.tables)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         device = torch_device(self.device)
         memory = memory_needed(frame.num_rows, self.batch_size, self.device)
@@ -224,8 +227,10 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
             checkpoints = self._checkpoints(network, inputs)
             trained = train(self._training(network, inputs, budget, seed, checkpoints))
             checkpoints.complete()
-        Columns.of(X, frame).remember(self)
-        self.encoder_, self.network_, self.learning_curve_ = encoder, network, trained.curve
+        fitted = copy(self)
+        Columns.of(X, frame).remember(fitted)
+        fitted.encoder_, fitted.network_, fitted.learning_curve_ = encoder, network, trained.curve
+        self.__dict__ = fitted.__dict__  # at once, whenever an interrupt comes
         return self
 
     def _build(self, encoder: Encoder, n_rows: int) -> Reader:
@@ -268,6 +273,7 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
             checkpoints=checkpoints,
         )
 
+    @memory_checked
     @torch.no_grad()
     def transform(self, X: Any) -> Any:
         """Return the vector of each row's events.

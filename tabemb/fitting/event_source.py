@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +19,7 @@ from tabemb.data.encounters import Coded, Encounters, run_starts
 from tabemb.data.histories import as_structs
 from tabemb.data.schema import Schema, Table, check_column, infer_role, infer_schema
 from tabemb.data.states import EntityStates, Past
-from tabemb.data.times import TimeAxis
+from tabemb.data.times import TimeAxis, time_column
 from tabemb.data.values import hashable_values
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.networks import D_CLASS
@@ -90,7 +92,7 @@ class EventSource(RowSource):
     def prepare(self, rows: Rows, target: Target) -> Rows:
         """Sort the events by entity and time, and join each with what later events may see of it."""
         self.check_columns(rows.frame, self.outcome_fields)
-        self.time_axis = TimeAxis.of(rows.frame[self.time], self.time)
+        self.time_axis = TimeAxis.of(time_column(rows.frame, self.time), self.time)
         rows = rows.take(self._order(rows.frame))
         self.target_names = ["answer"]
         if rows.y.ndim == 2:
@@ -132,7 +134,7 @@ class EventSource(RowSource):
 
     def moments(self, frame: pa.Table) -> np.ndarray:
         """Return the time of each event on the axis of the log, (n,)."""
-        return self.time_axis.read(frame[self.time], self.time)
+        return self.time_axis.read(time_column(frame, self.time), self.time)
 
     def groups(self, frame: pa.Table) -> np.ndarray:
         """Return a code of each event's entity: whole entities are held out."""
@@ -257,7 +259,7 @@ class EventSource(RowSource):
         """Return events that each go on from the kept state of their entity."""
         self.check_columns(frame)
         past = self.states.read(self._entities(frame))
-        moments = self.time_axis.read(frame[self.time], self.time, any_size=True)
+        moments = self.time_axis.read(time_column(frame, self.time), self.time, any_size=True)
         self._check_times(frame, past, moments)
         gaps = past.since(self.time_axis, moments)
         known = self._before_target(frame, gaps, self.encounters.known(frame, moments))
@@ -314,8 +316,9 @@ class EventSource(RowSource):
 
     def forget(self, network: Network) -> None:
         """Forget the events of all entities."""
-        self.encounters.forget()
-        self.states = EntityStates(network.d_state)
+        encounters = copy(self.encounters)
+        encounters.forget()
+        self.encounters, self.states = encounters, EntityStates(network.d_state)
 
     def update(
         self, encoder: Encoder, network: Network, frame: pa.Table, y: np.ndarray, target: Target
@@ -347,8 +350,11 @@ class EventSource(RowSource):
         moments, heads = self.moments(frame), self._heads(frame)
         last = np.append(heads[1:], len(moments)) - 1
         past = Past(np.concatenate(after), sequences.n_after.numpy(force=True), moments[last])
-        self.states.write(self._entities(frame, heads), past)
-        self.encounters.before(frame, moments, self._counted(y, target), keep=True)
+        entities, counted = self._entities(frame, heads), self._counted(y, target)
+        with ExitStack() as undo:  # an interrupt takes all of it back
+            self.states.write(entities, past, undo)
+            self.encounters.before(frame, moments, counted, undo)
+            undo.pop_all()
 
     def _check_times(self, frame: pa.Table, past: Past, moments: np.ndarray) -> None:
         late = np.flatnonzero((past.counts > 0) & (moments < past.moments))

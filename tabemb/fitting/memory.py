@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import torch
+
+MethodT = TypeVar("MethodT", bound=Callable[..., Any])
+
+
+class OutOfMemoryError(MemoryError):
+    """A MemoryError that says what was computed, and what to do."""
 
 
 @contextmanager
@@ -18,15 +25,43 @@ def memory_needed(n_rows: int, batch_size: Any, device: str) -> Iterator[None]:
     MemoryError
         In the place of that of numpy or Arrow, and of the RuntimeError of torch.
     """
+    with _said(
+        f"fit ran out of memory with {n_rows} rows, batch_size={batch_size!r} and "
+        f"device={device!r}; take a smaller batch_size, a smaller network or fewer rows."
+    ):
+        yield
+
+
+def memory_checked(method: MethodT) -> MethodT:
+    """Say how many rows a method of an estimator was given when memory runs out in it.
+
+    Raises
+    ------
+    MemoryError
+        As `memory_needed`.
+    """
+
+    @wraps(method)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        X = args[0] if args else kwargs.get("X")
+        rows = f"with {len(X)} rows" if isinstance(X, Sized) else "with all rows"
+        name = method.__name__.removeprefix("_")
+        with _said(f"{name} ran out of memory {rows}; pass fewer rows at a time."):
+            return method(self, *args, **kwargs)
+
+    return cast(MethodT, checked)
+
+
+@contextmanager
+def _said(sentence: str) -> Iterator[None]:
     try:
         yield
+    except OutOfMemoryError:  # in a call within
+        raise
     except (MemoryError, RuntimeError) as error:
         if not _is_of_memory(error):
             raise
-        raise MemoryError(
-            f"fit ran out of memory with {n_rows} rows, batch_size={batch_size!r} and "
-            f"device={device!r}; take a smaller batch_size, a smaller network or fewer rows."
-        ) from error
+        raise OutOfMemoryError(sentence) from error
 
 
 def _is_of_memory(error: Exception) -> bool:

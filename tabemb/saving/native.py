@@ -24,6 +24,7 @@ from tabemb.saving import format_1
 from tabemb.saving.packing import ESTIMATORS, new_estimator, pack, unpack
 from tabemb.saving.trial import try_out
 from tabemb.saving.weights import check_finite, restored
+from tabemb.training.threads import threads
 
 LIBRARIES = ("tabemb", "torch", "numpy", "pyarrow", "pandas", "scikit-learn")
 MOST_CHARACTERS = 300
@@ -110,7 +111,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     try:
         if header["format"] == 1:
             header, arrays = format_1.upgrade(header, arrays)
-        return _rebuild(header, arrays)
+        with threads(1):  # it computes little, and a forked process has but one
+            return _rebuild(header, arrays)
     except Exception as error:  # a forged file can break any rule of any class
         raise ValueError(
             f"{os.fspath(path)!r} holds no model that can be used here: {_reason(error)}."

@@ -7,9 +7,11 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 
+from tabemb.forks import one_thread_after_fork
 from tabemb.spaces.vectors import CategoryVectors, to_unit_length
 
 
+@one_thread_after_fork()
 def k_means(space: CategoryVectors, n_clusters: int, random_state: int | None) -> pd.DataFrame:
     """Group the categories by k-means, as `EmbeddingSpace.clusters` describes."""
     from sklearn.cluster import KMeans  # takes long to import

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 
 from tabemb.extras import need
 from tabemb.files.whole import BLANK, N_DIGITS, check_seal, replacing, seal
+from tabemb.forks import n_cores
 from tabemb.progress import progress
 from tabemb.spaces import search
 from tabemb.spaces.vectors import CategoryVectors, to_unit_length
@@ -70,7 +70,7 @@ class ApproximateIndex:
         graph = _usearch_index()(ndim=space.vectors.shape[1], metric="ip", dtype="f32")
         keys = np.arange(len(space), dtype=np.uint64) | _fingerprint(space)
         with progress(len(space)) as bar:
-            graph.add(keys, space.unit_vectors, threads=joblib.cpu_count(), progress=_shown_on(bar))
+            graph.add(keys, space.unit_vectors, threads=n_cores(), progress=_shown_on(bar))
         if path is not None:
             _write(graph, path)
         return cls(space, graph)
@@ -172,9 +172,7 @@ class ApproximateIndex:
         # one more than wanted, as a category is the nearest to itself
         count = min(k + 1, len(self._space))
         with progress(len(queries)) as bar:
-            matches = self._graph.search(
-                queries, count, threads=joblib.cpu_count(), progress=_shown_on(bar)
-            )
+            matches = self._graph.search(queries, count, threads=n_cores(), progress=_shown_on(bar))
         positions = (np.atleast_2d(matches.keys) & POSITION).astype(np.int64)  # (m, count)
         n_matches = matches.counts if len(queries) > 1 else np.array([len(matches)])
         missing = np.arange(count) >= n_matches[:, None]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
+import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 
-from tabemb.extras import need
+from tabemb.extras import imported, need
+from tabemb.forks import is_forked, n_cores, one_thread_after_fork
 from tabemb.progress import bar_settings, progress
 from tabemb.spaces.search import METRICS, choose
 from tabemb.spaces.vectors import CategoryVectors
@@ -33,6 +34,7 @@ STEPS = 250 + 500
 """Steps of t-SNE, first with exaggerated neighbourhoods: openTSNE's defaults."""
 STEPS_PER_UPDATE = 50
 """Steps between two updates of the progress bar; each update evaluates the loss once."""
+_NUMBA_STARTED_IN: set[int] = set()
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Method:
     of the new vectors, (m, 2)."""
 
 
+@one_thread_after_fork()
 def coordinates(
     space: CategoryVectors,
     method: str = "tsne",
@@ -61,6 +64,7 @@ def coordinates(
     return pd.DataFrame(space.maps[key].copy(), index=space.named_categories, columns=["x", "y"])
 
 
+@one_thread_after_fork()
 def place(
     space: CategoryVectors, new: Any, method: str, metric: str, random_state: int | None
 ) -> pd.DataFrame:
@@ -145,12 +149,8 @@ def place_by_tsne(
 
 def _opentsne() -> ModuleType:
     """Import openTSNE, which looks for pynndescent, though exact neighbours do not need it."""
-    try:
-        importlib.import_module("pynndescent")
-    except ImportError:
-        pass
-    except RuntimeError:  # numba has no folder for its cache, so to openTSNE it is not installed
-        sys.modules["pynndescent"] = None  # type: ignore[assignment]
+    with suppress(ImportError):
+        imported("pynndescent")
     return need("openTSNE", "maps")
 
 
@@ -160,7 +160,7 @@ def _perplexity(wanted: float, vectors: np.ndarray) -> float:
 
 
 def _n_jobs(vectors: np.ndarray) -> int:
-    return joblib.cpu_count() if len(vectors) >= MIN_PARALLEL else 1
+    return n_cores() if len(vectors) >= MIN_PARALLEL else 1
 
 
 def umap(vectors: np.ndarray, random_state: int | None = 0) -> np.ndarray:
@@ -185,6 +185,20 @@ def place_by_umap(
     return placed.astype(np.float64)
 
 
+def _check_numba() -> None:
+    """Raise where numba started OpenMP before a fork: its next work would end this process."""
+    try:
+        layer = sys.modules["numba"].threading_layer()  # umap has imported it
+    except ValueError:  # no work so far, so it starts in this process
+        _NUMBA_STARTED_IN.add(os.getpid())
+        return
+    if is_forked() and layer == "omp" and os.getpid() not in _NUMBA_STARTED_IN:
+        raise RuntimeError(
+            "method='umap' cannot run after a fork of a process in which numba has used OpenMP; take "
+            "method='tsne', or start processes with multiprocessing.get_context('spawn')."
+        )
+
+
 def _umap_model(
     vectors: np.ndarray, start: np.ndarray, random_state: int | None, n_epochs: int | None = None
 ) -> Any:
@@ -192,13 +206,14 @@ def _umap_model(
         # on import umap announces a feature that needs tensorflow, which is not used here
         warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
         package = need("umap", "umap")
+    _check_numba()
     return package.UMAP(
         n_neighbors=min(N_NEIGHBORS, len(vectors) - 1),
         # UMAP's default, spectral start fails on few vectors and on groups far apart
         init=start.astype(np.float32),
         n_epochs=n_epochs,
         # a seed gives the same map again on one thread only
-        n_jobs=joblib.cpu_count() if random_state is None else 1,
+        n_jobs=n_cores() if random_state is None else 1,
         random_state=random_state,
         tqdm_kwds=bar_settings(),
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
+from tabemb.forks import one_thread_after_fork
 from tabemb.progress import progress
 from tabemb.spaces.vectors import CategoryVectors, is_vector, to_unit_length
 
@@ -81,12 +82,14 @@ def check_k(k: int) -> None:
         raise ValueError(f"k must be an integer of at least 1; got {k!r}.")
 
 
+@one_thread_after_fork()
 def nearest(space: CategoryVectors, category: Any, k: int, metric: str) -> pd.DataFrame:
     """Return the nearest of a category or a vector, as `EmbeddingSpace.nearest` describes."""
     vector, position = query(space, category)
     return _ranked(space, vector, metric, k, excluded=[] if position < 0 else [position])
 
 
+@one_thread_after_fork()
 def analogy(space: CategoryVectors, a: Any, b: Any, c: Any, k: int) -> pd.DataFrame:
     """Return the nearest to a - b + c, as `EmbeddingSpace.analogy` describes."""
     positions = [space.position(category) for category in (a, b, c)]
@@ -133,6 +136,7 @@ def first_k(costs: np.ndarray, k: int) -> np.ndarray:
     return reachable[np.argsort(costs[reachable], kind="stable")[:k]]
 
 
+@one_thread_after_fork()
 def k_nearest(
     vectors: np.ndarray, positions: np.ndarray, k: int, metric: Metric
 ) -> tuple[np.ndarray, np.ndarray]:

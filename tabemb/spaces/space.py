@@ -325,8 +325,9 @@ class EmbeddingSpace(PortableVectors):
         method : {"tsne", "umap", "pca"}, default="tsne"
             "tsne" keeps neighbourhoods (van der Maaten & Hinton 2008; needs openTSNE,
             ``pip install 'tabemb[maps]'``), and so does "umap" (McInnes, Healy & Melville 2018; needs
-            ``pip install 'tabemb[umap]'``); "pca" keeps the two directions of largest variance. Fewer
-            than five categories have no neighbourhoods to keep, and "pca" places them.
+            ``pip install 'tabemb[umap]'``, and cannot run after a fork of a process that has run it);
+            "pca" keeps the two directions of largest variance. Fewer than five categories have no
+            neighbourhoods to keep, and "pca" places them.
         metric : {"cosine", "euclidean"}, default="cosine"
             The metric of similarity; "cosine", as in `nearest`, ignores the length of the vectors.
         random_state : int or None, default=0

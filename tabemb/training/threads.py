@@ -9,22 +9,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from threading import Lock
 from typing import Any
 
-import joblib
 import torch
 from joblib.parallel import get_active_backend
-from threadpoolctl import threadpool_limits
 
-_IMPORTED_IN = os.getpid()
+from tabemb.forks import is_forked, n_cores, one_thread_after_fork
+
 _LOCK = Lock()
 _ANOTHER_THREAD = ThreadPoolExecutor(1, "tabemb")
-
-
-def is_forked() -> bool:
-    """Whether this process was forked from the one that imported tabemb.
-
-    The threads of OpenMP do not survive a fork, and who hands them work waits for ever.
-    """
-    return os.getpid() != _IMPORTED_IN
 
 
 MOST_THREADS = 64
@@ -58,11 +49,10 @@ def n_threads(n_jobs: int | None) -> int:
         return 1
     if n_jobs is not None and n_jobs > 0:
         return min(n_jobs, max(MOST_THREADS, os.cpu_count() or 1))
-    n_cores: int = joblib.cpu_count()
     if n_jobs is None:
-        free = 1 if is_nested() else n_cores - round(_load())
+        free = 1 if is_nested() else n_cores() - round(_load())
         return max(1, min(torch.get_num_threads(), free))
-    return max(1, n_cores + 1 + n_jobs)
+    return max(1, n_cores() + 1 + n_jobs)
 
 
 def _load() -> float:
@@ -83,7 +73,7 @@ def threads(n_jobs: int | None) -> Iterator[None]:
     with _guard():  # the number of a new thread is fixed when it is first read
         before = torch.get_num_threads()
     n = n_threads(n_jobs)
-    with threadpool_limits(1) if is_forked() else nullcontext():
+    with one_thread_after_fork():
         try:
             if n != before:
                 _limit_this_thread(n, before)

@@ -11,7 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from rich.console import Console
 
-from tabemb.compare import Protocol, figure_html, print_report, render_html, run, verdicts, write_report
+from tabemb import InputNote
+from tabemb.compare import (
+    Protocol,
+    compare,
+    figure_html,
+    print_report,
+    render_html,
+    run,
+    verdicts,
+    write_report,
+)
 from tabemb.compare.figures import draw_time, plot_curves
 from tabemb.compare.table import choose_reference, decimals
 
@@ -63,6 +73,25 @@ def test_the_page_is_self_contained_and_tells_everything(results):
     assert "prefers-color-scheme: dark" in page
     svg = re.search(r"base64,([A-Za-z0-9+/=]+)", page)
     assert b"<svg" in base64.b64decode(svg.group(1))
+
+
+def test_the_page_says_how_doubtful_inputs_were_read(tmp_path):
+    days = pd.date_range("2020-01-01", periods=200).strftime("%d.%m.%Y")
+    prices = [f"{i % 90},5" for i in range(200)]
+    frame = pd.DataFrame({"<sold>": days, "price": prices, "y": [float(i % 7) for i in range(200)]})
+    frame.to_csv(tmp_path / "shop.csv", index=False, sep=";")
+    with pytest.warns(InputNote) as caught:
+        result = compare(tmp_path / "shop.csv", "y", ["linear", "dummy"], progress=False, isolate=False)
+    assert len(caught) == 2
+    page = render_html(result.cells)
+    assert page.count("<h3>How the inputs were read</h3>") == 1
+    notes = re.search(r"inputs were read</h3><ul>(.*?)</ul>", page)[1]
+    assert notes.count("<li>") == 2  # however many cells there are
+    assert "<li>Numbers were read so: &#x27;10,5&#x27; in column &#x27;price&#x27; is 10.5" in notes
+    assert "<li>Column &#x27;&lt;sold&gt;&#x27; holds text that looks like dates" in notes
+    assert "datetimes=[&#x27;&lt;sold&gt;&#x27;] reads them as what they look like" in notes
+    assert "inputs were read" not in render_html(result.cells.drop(columns="notes"))  # of tabemb 0.2
+    assert "inputs were read" not in render_html(result.cells.assign(notes=""))
 
 
 def test_the_folder_holds_page_picture_and_figures(results, tmp_path):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import tabemb
-from tabemb.compare import compare, load_dataset
+from tabemb.compare import compare, load_dataset, text_files
 from tabemb.compare.sources import read_file
 from tabemb.compare.text_files import TextOptions
 
@@ -280,3 +281,24 @@ def test_the_command_reads_a_file_with_its_flags():
         ".",
     ]
     assert [list(dataset.missing), list(dataset.numbers)] == [["NA", "?"], ["a", "b"]]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_a_file_without_quotes_is_split_as_one_that_is_parsed(newline):
+    """The fast way and the one for all files read the same, odd characters and blank lines too."""
+    rng = np.random.default_rng(0)
+    cells, n_split = ["a", "b c", "1.5", "", "NA", " x", "é", "1;2", "\u2028", "\x0b", "#k", "\t"], 0
+    for n_columns in [1, 2, 3] * 50:
+        rows = [",".join(rng.choice(cells, n_columns)) for _ in range(rng.integers(1, 6))]
+        rows.insert(rng.integers(len(rows)), rng.choice(["", ",".join("z" * (n_columns + 1))]))
+        text = newline.join([",".join("hij"[:n_columns]), *rows])
+        file = text_files._TextFile(Path("x.csv"), TextOptions(sep=","), text)
+        shape = text_files._Shape(",", list("hij"[:n_columns]))
+        split = file._split_columns(shape)
+        if split is None:  # a row with a field more
+            continue
+        columns, lines = file._parsed_columns(shape)
+        assert split[1] == lines
+        assert [part.to_pylist() for part in split[0]] == [part.to_pylist() for part in columns]
+        n_split += 1
+    assert n_split > 50

@@ -1,3 +1,5 @@
+from contextlib import ExitStack
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -48,7 +50,7 @@ def test_encounters_are_those_counted_by_hand_at_once_or_in_parts(n_parts):
         part = np.sort(part)
         frame, moments = to_arrow(X.iloc[part]), X["at"].to_numpy()[part]
         without_storing = encounters.before(frame, moments, targets[part])
-        stored = encounters.before(frame, moments, targets[part], keep=True)
+        stored = encounters.before(frame, moments, targets[part], undo=ExitStack())
         pd.testing.assert_frame_equal(pd.DataFrame(without_storing), pd.DataFrame(stored))
         numbers.append(pd.DataFrame(stored, index=part))
     expected = by_hand(X, targets)
@@ -75,7 +77,7 @@ def test_hidden_ties_leave_out_events_of_the_same_time():
 def test_new_events_know_the_stored_events_alone():
     X, targets = events()
     encounters = new_encounters()
-    encounters.before(to_arrow(X), X["at"].to_numpy(), targets, keep=True)
+    encounters.before(to_arrow(X), X["at"].to_numpy(), targets, undo=ExitStack())
     new = X.iloc[[0, 100, 299]].assign(at=100)
     new.loc[len(X)] = ["nobody", 100, "x", 4]
     expected = [by_hand(pd.concat([X, new.iloc[[i]]]), [*targets, [0, 0]]).iloc[-1] for i in range(4)]

@@ -9,7 +9,14 @@ import pyarrow as pa
 import pytest
 
 import tabemb
-from tabemb import EmbeddingClassifier, EmbeddingRegressor, EventRegressor
+from tabemb import (
+    AggregateJoiner,
+    EmbeddingClassifier,
+    EmbeddingRegressor,
+    EventRegressor,
+    HistoryJoiner,
+    SequenceEncoder,
+)
 from tabemb.data.frames import to_arrow
 from tabemb.data.notes import doubts
 
@@ -31,6 +38,7 @@ IN_DOUBT = {
     "dollars": ([f"${value:,.2f}" for value in RNG.uniform(1, 1e5, N)], "numbers"),
     "percent": ([f"{value:.1f} %" for value in RNG.uniform(0, 100, N)], "numbers"),
     "one stray": (["much", *map(str, RNG.integers(0, 100, N - 1))], "numbers"),
+    "digits": (RNG.integers(0, 20_000, N).astype(str), "numbers"),
     "zip": (RNG.integers(1000, 99999, N), "ids"),
     "user_id": (RNG.integers(0, 50, N), "ids"),
     "providerId": (RNG.integers(0, 50, N).astype(float), "ids"),
@@ -39,7 +47,10 @@ IN_DOUBT = {
 }  # fmt: skip
 ORDINARY = {
     "city": RNG.choice(["Bonn", "Rome", "NA"], N),
-    "made text on purpose": RNG.integers(0, 500, N).astype(str),
+    "made text on purpose": RNG.integers(0, 100, N).astype(str),
+    "shop_id": RNG.integers(0, 20_000, N).astype(str),
+    "phone": RNG.integers(2_000_000, 9_000_000, N).astype(str),
+    "prefix": [f"{value:03d}" for value in RNG.integers(0, 999, N)],
     "zip": [f"{value:05d}" for value in RNG.integers(0, 99999, N)],
     "version": [f"{a}.{b}.{c}" for a, b, c in RNG.integers(0, 30, (N, 3))],
     "address": [f"10.0.{a}.{b}" for a, b in RNG.integers(0, 250, (N, 2))],
@@ -132,3 +143,38 @@ def test_the_encoder_draws_one_note_whatever_its_folds():
     assert len(caught) == 1
     net.set_params(roles={"zip": "number"})
     tabemb.EmbeddingEncoder(estimator=net, n_jobs=1).fit_transform(X, np.arange(N) % 7.0)
+
+
+LOG = pd.DataFrame({"who": np.arange(N) % 30, "at": np.arange(N), "item_id": np.arange(N) % 40})
+
+
+def test_the_joiner_that_aggregates_a_log_draws_a_note_with_what_settles_it():
+    log = LOG.assign(sold=DAYS.strftime("%Y-%m-%d"), cost=IN_DOUBT["comma"][0])
+    rows = LOG[["who"]].head()
+    with pytest.warns(tabemb.InputNote) as caught:
+        AggregateJoiner(log, entity="who", time="at").fit(rows)
+    (note,) = [str(one.message) for one in caught]
+    assert note.startswith(
+        "In the log, column 'item_id' holds integers that look like ids (0) and is read"
+    )
+    assert caught[0].filename == __file__
+    for call in (
+        "log['item_id'].astype('category')",
+        "pandas.to_datetime(log['sold'], format=...)",
+        "pandas.to_numeric(log['cost'])",
+    ):
+        assert call in note
+    settled = LOG.assign(item_id=LOG["item_id"].astype("category"))
+    AggregateJoiner(settled, entity="who", time="at").fit(rows)
+    AggregateJoiner(log, entity="who", time="at", fields=[]).fit(rows)
+
+
+def test_histories_are_noted_by_the_estimator_that_reads_them():
+    rows = pd.DataFrame({"who": np.arange(30)})
+    joined = HistoryJoiner(LOG, entity="who", time="at").fit_transform(rows)  # reads nothing itself
+    with pytest.warns(tabemb.InputNote, match=r"'history.item_id' holds integers.*ids") as caught:
+        SequenceEncoder(max_epochs=1, n_jobs=1).fit(joined[["history"]])
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    roles = {"history.item_id": "categorical", "history.at": "number"}
+    SequenceEncoder(max_epochs=1, n_jobs=1, roles=roles).fit(joined[["history"]])

@@ -1,4 +1,5 @@
 import datetime as dt
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -6,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from tabemb import EmbeddingRegressor
+from tabemb import EmbeddingRegressor, EventRegressor
 from tabemb.data.aggregates import AggregateJoiner
 from tabemb.data.encoding import to_floats
 from tabemb.data.frames import to_arrow
@@ -14,6 +15,7 @@ from tabemb.data.joins import HistoryJoiner
 from tabemb.data.times import TimeAxis, days_since
 
 UNITS = ["s", "ms", "us", "ns"]
+DAY = pd.Timestamp("2024-01-01")
 LAST = pd.Timestamp.max  # of nanoseconds, in the year 2262
 
 
@@ -241,3 +243,38 @@ def test_numbers_are_no_datetimes(values):
         EmbeddingRegressor(**QUICK, roles={"at": "datetime"}).fit(
             pd.DataFrame({"at": values}), np.arange(40.0)
         )
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([DAY, "2024-01-02", DAY], r"'2024-01-02' in row 1 among times"),
+        ([DAY, DAY, 7], r"7 in row 2 among times"),
+        ([DAY, DAY.tz_localize("UTC"), DAY], r"Timestamp\(.*tz='UTC'\) in row 1 among times"),
+        ([1, "2", 3], r"'2' in row 1 among numbers"),
+        ([None, Decimal("1.5"), 3.5], r"values of several types, such as 1.5 in row 1"),
+        ([{"a": 1}, DAY, DAY], r"\{'a': 1\} in row 0 among times"),
+    ],
+)
+def test_a_time_column_of_several_kinds_names_the_row_and_the_value(values, found):
+    """It was refused as text, in a log, as cutoffs, and in the log of an event estimator."""
+    log = pd.DataFrame({"who": ["a", "b", "a"], "at": [DAY] * 3, "n": [1.0, 2.0, 3.0]})
+    mixed = log.assign(at=pd.Series(values, dtype=object))
+    rows = log[["who"]].assign(now=log["at"])
+    message = rf"Column '(at|now)' must hold times or numbers, all of one kind; it holds {found}"
+    for joiner in (HistoryJoiner, AggregateJoiner):
+        with pytest.raises(ValueError, match=message):
+            joiner(mixed, entity="who", time="at", cutoff="now").fit(rows)
+        fitted = joiner(log, entity="who", time="at", cutoff="now").fit(rows)
+        with pytest.raises(ValueError, match=message):
+            fitted.transform(rows.assign(now=mixed["at"]))
+    with pytest.raises(ValueError, match=message):
+        EventRegressor(entity="who", time="at").fit(mixed, [0.5, 1.5, 2.5])
+
+
+def test_times_may_be_categories_of_pandas():
+    log = pd.DataFrame({"who": ["a", "b", "a"], "at": [DAY, DAY, DAY + pd.Timedelta("1D")]})
+    rows = pd.DataFrame({"who": ["a", "b"], "today": [DAY + pd.Timedelta("1D")] * 2})
+    expected = joined(HistoryJoiner, log, rows)["history"].tolist()
+    log["at"], rows["today"] = log["at"].astype("category"), rows["today"].astype("category")
+    assert joined(HistoryJoiner, log, rows)["history"].tolist() == expected

@@ -419,6 +419,16 @@ def test_sample_weights(shops):
     assert len(features) == len(X)
 
 
+def test_the_unit_of_vectors_counts_a_row_of_weight_two_twice(shops, net):
+    X, y = shops
+    weights = np.where(X["shop"] == X["shop"].iloc[0], 30.0, 1.0)
+    encoder = EmbeddingEncoder(columns=["shop"], keep="none", min_agreement=0, estimator=net, cv=2)
+    features = encoder.fit(X, y, sample_weight=weights).transform(X).to_numpy(dtype=float)
+    repeated = np.repeat(features, weights.astype(int), axis=0)
+    assert repeated.var(axis=0).sum() == pytest.approx(1, rel=1e-3)
+    assert features.var(axis=0).sum() != pytest.approx(1, rel=0.05)
+
+
 def test_the_same_seed_gives_the_same_columns_in_any_number_of_processes(shops, net):
     X, y = shops
     first, second = (

@@ -1,4 +1,5 @@
 import pickle
+import sys
 
 import numpy as np
 import pandas as pd
@@ -329,6 +330,63 @@ def test_wrong_events_are_named():
         ValueError, match=r"'at' holds 2019.* in row 0, but a later event of 'w1' was read before"
     ):
         model.update(X[X["who"] == "w1"].assign(at=pd.Timestamp("2019")), y[X["who"] == "w1"])
+
+
+def test_an_update_that_is_interrupted_at_any_line_is_kept_as_a_whole_or_not_at_all():
+    """With new entities, new categories, known ones, and times of another dtype."""
+    X = as_hours(log(60))
+    y = targets(X)
+    more = X[40:].assign(hours=X["hours"][40:] + 5000.5)
+    more.loc[40:44, "who"], more.loc[45:48, "what"] = "new", "div"
+    model, whole = (classifier(time="hours").fit(X[:40], y[:40]) for _ in range(2))
+    before, after = contents(model), contents(whole.update(more, y[40:]))
+    n_lines = 0
+    while interrupted(lambda: model.update(more, y[40:]), n_lines) and contents(model) == before:
+        n_lines += 1
+    assert n_lines > 50
+    assert contents(model) == after
+
+
+def as_hours(X):
+    return X.assign(hours=(X["at"] - pd.Timestamp("2020")).dt.total_seconds() / 3600).drop(columns="at")
+
+
+def contents(model):
+    """Return all that the source keeps of the events, as text."""
+    source = model.source_
+    parts = [source.states, *source.encounters.states]
+    books = [part.keys for part in parts] + [source.encounters.entities, *source.encounters.categories]
+    keys = [list(part.keys.code_of) for part in parts]
+    return repr([[past.tolist() for past in part.read(k)] for part, k in zip(parts, keys)]) + repr(
+        [list(book.code_of.items()) for book in books] + [part.moments.dtype for part in parts]
+    )
+
+
+def interrupted(call, n_lines):
+    """Return whether Ctrl-C stopped a call at a line of its last step, the one after ``n_lines``."""
+    left = [n_lines]
+
+    def trace(frame, event, _):
+        if event == "call":
+            return trace if frame.f_code.co_name in WRITES else None
+        if event == "line" and sys.gettrace():
+            left[0] -= 1
+            if left[0] < 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+WRITES = {"_keep", "write", "add", "_grow", "before"}
 
 
 @pytest.mark.parametrize("fault", ["infinite number", "earlier time", "missing target", "interrupt"])

@@ -1,6 +1,7 @@
 """Fits and predictions beside others: after a fork, in threads, in a container without folders."""
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -21,6 +22,8 @@ from tabemb import (
     EventClassifier,
     SequenceEncoder,
 )
+from tabemb.estimators import cross_fitting
+from tabemb.fitting.checks import Columns
 from tabemb.training.optimizers import Optimizer
 
 QUICK = {"max_epochs": 2, "n_members": 2, "hidden": (16,), "n_jobs": 1, "random_state": 0}
@@ -178,6 +181,7 @@ import threading
 import numpy as np, pandas as pd, torch
 from tabemb import EmbeddingRegressor
 from tabemb.training.loop import Budget
+from tabemb.estimators import cross_fitting
 from tabemb.training.optimizers import Optimizer
 from tabemb.training.threads import _guard
 
@@ -211,12 +215,15 @@ def test_the_number_of_threads_is_set_for_the_thread_that_computes_alone():
 
 
 CONTAINER = """
-import os, sys, tempfile
+import os, sys, tempfile, warnings
+warnings.simplefilter("error")
 import numpy as np, pandas as pd
 from tabemb import *
 
 page = os.environ.pop("PAGE")
-for name in ("HOME", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME"):
+wanted = ("HOME", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+os.environ.update(dict.fromkeys(wanted, "/dev/null/x"))  # a path that nobody can make, not even root
+for name in ("MPLCONFIGDIR", "NUMBA_CACHE_DIR"):
     os.environ.pop(name, None)
 
 def refuse(*args):
@@ -241,17 +248,18 @@ for n_jobs in (None, 2):
     EmbeddingEncoder(cv=2, n_repeats=1, estimator=net, n_jobs=n_jobs).fit_transform(X, X["size"])
 space = model.spaces_["shop"]
 space.map().canvas.draw()
+space.clusters(2)
+model.plot_learning_curve().figure.canvas.draw()
 space.atlas(page)
 assert "torch._dynamo" not in sys.modules
 """
 
 
 def test_a_container_without_temporary_folder_fits_predicts_and_draws(tmp_path, monkeypatch):
-    """torch's optimisers wanted a folder for a compiler that is not used; joblib wants one too."""
+    """torch's optimisers wanted a folder for a compiler that is not used; joblib and matplotlib too."""
     monkeypatch.setenv("PAGE", str(tmp_path / "page.html"))
-    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))  # matplotlib itself must have a folder
     run(CONTAINER)
-    assert (tmp_path / "page.html").exists()
+    assert os.listdir(tmp_path) == ["page.html"]
 
 
 def interrupting_step(n_interrupts=1):
@@ -311,6 +319,24 @@ def test_ctrl_c_without_the_request_and_the_second_one_leave_the_estimator_as_it
     assert vars(model) == attributes
 
 
+@pytest.mark.parametrize("kind", ["sequences", "encoder"])
+def test_ctrl_c_while_the_results_are_stored_leaves_the_estimator_as_it_was(kind, monkeypatch):
+    def remember(*args):
+        original(*args)
+        raise KeyboardInterrupt
+
+    original = Columns.remember
+    model, data = rows_and_targets(kind)
+    (model.estimator if kind == "encoder" else model).set_params(max_epochs=1)
+    attributes = dict(vars(model.fit(*data)))
+    with monkeypatch.context() as patched:
+        patched.setattr(Columns, "remember", remember)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(data[0].rename(columns=str.upper), *data[1:])
+    assert vars(model) == attributes
+    assert model.fit(data[0].rename(columns=str.upper), *data[1:]).feature_names_in_[0].isupper()
+
+
 def test_ctrl_c_can_be_kept_in_the_main_thread_alone():
     seen = []
 
@@ -343,6 +369,53 @@ def test_memory_that_runs_out_is_one_clear_error_and_changes_nothing(kind, error
     with pytest.raises(MemoryError, match=r"fit ran out of memory with \d+ rows, batch_size=.*device="):
         model.fit(*data)
     assert vars(model) == attributes
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        *itertools.product(["rows", "classes"], ["predict", "transform"]),
+        ("classes", "predict_proba"),
+        *itertools.product(["events"], ["predict", "predict_proba", "replay_proba", "update"]),
+        ("sequences", "transform"),
+        *itertools.product(["encoder"], ["fit", "fit_transform", "transform"]),
+    ],
+)
+def test_memory_that_runs_out_after_fit_is_a_sentence_too(kind, method, monkeypatch):
+    def stops(*args, **kwargs):
+        raise MemoryError("Unable to allocate 6.00 GiB")
+
+    model, data = rows_and_targets("rows" if kind == "classes" else kind)
+    if kind == "classes":
+        model, data = EmbeddingClassifier(**QUICK), (data[0], data[1] > 0.5)
+    (model.estimator if kind == "encoder" else model).set_params(max_epochs=1)
+    model.fit(*data)
+    if kind == "events":
+        model.forget()
+    monkeypatch.setattr("tabemb.data.encoding.Encoder.transform", stops)
+    takes_y = method in ("fit", "fit_transform", "update", "replay_proba")
+    with pytest.raises(
+        MemoryError, match=r" ran out of memory with \d+ rows; pass fewer rows at a time"
+    ):
+        getattr(model, method)(*data[: 1 + takes_y])
+
+
+@pytest.mark.parametrize("n_jobs", [10**9, 5000, -1, -50, None])
+def test_no_more_processes_are_started_than_there_are_folds(n_jobs, monkeypatch, tmp_path):
+    asked = []
+
+    class Watched(cross_fitting.Parallel):
+        def __init__(self, n_jobs, **kwargs):
+            asked.append(n_jobs)
+            super().__init__(1, **kwargs)
+
+    monkeypatch.setattr(cross_fitting, "Parallel", Watched)
+    model, data = rows_and_targets("encoder")
+    model.set_params(n_jobs=n_jobs, estimator__max_epochs=1).fit(*data)
+    tabemb.save(model, tmp_path / "model.tabemb")
+    tabemb.load(tmp_path / "model.tabemb").fit(*data)
+    assert len(asked) == 2
+    assert all(1 <= n <= 2 for n in asked)
 
 
 def test_another_error_of_torch_is_not_taken_for_one_of_memory(monkeypatch):

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -103,3 +105,24 @@ def test_a_missing_column_is_named():
     encoder = encoder_of(pd.DataFrame({"a": ["x"], "n": [1.0]}))
     with pytest.raises(ValueError, match="X lacks column 'n'"):
         encoder.transform(to_arrow(pd.DataFrame({"a": ["x"]})))
+
+
+@pytest.mark.parametrize(
+    ("max_events", "kept"),
+    [
+        (None, [["a", "b", "c"], [], [], ["d"], ["e", "f"]]),
+        (3, [["a", "b", "c"], [], [], ["d"], ["e", "f"]]),
+        (2, [["b", "c"], [], [], ["d"], ["e", "f"]]),
+        (1, [["c"], [], [], ["d"], ["f"]]),
+    ],
+)
+def test_the_newest_events_of_each_row_stay(max_events, kept):
+    rows = [["a", "b", "c"], [], None, ["d"], ["e", "f"]]
+    bags = to_arrow(pd.DataFrame({"bag": rows}))["bag"]
+    structs = to_arrow(pd.DataFrame({"seen": [row and [{"what": v} for v in row] for row in rows]}))
+    for events, name in (
+        (Events.of(bags, "bag", max_events), "bag"),
+        (Events.of(structs["seen"], "seen", max_events), "seen.what"),
+    ):
+        values = events.frame[name].to_pylist()
+        assert [values[start:end] for start, end in itertools.pairwise(events.offsets)] == kept

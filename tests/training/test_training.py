@@ -132,9 +132,30 @@ def test_without_validation_the_averaged_weights_are_kept():
     assert kept > weights[-1] + 5e-3
 
 
+def test_the_averaged_weights_are_validated_and_steps_go_on_from_the_last_ones():
+    torch.manual_seed(0)
+    network, steps, validated = Line(), [], []
+    batches = Batches(planted(), 64, torch.Generator().manual_seed(0))  # a step an epoch
+
+    def loss(batch):
+        steps.append(network.layer.bias.item())
+        return (network(batch.x) - batch.y).mean()  # the bias falls by the rate in every step
+
+    def evaluate():
+        validated.append(network.layer.bias.item())
+        return 1.0
+
+    train(Training(network, batches, loss, Optimizer(network, 0.1, 0.0), 5, evaluate, patience=9))
+    assert steps == pytest.approx([steps[0] - 0.1 * step for step in range(5)], abs=1e-3)
+    expected = steps[0]
+    for t, average in enumerate(validated, start=1):
+        expected += (steps[0] - 0.1 * t - expected) * WINDOW / (t + WINDOW)
+        assert average == pytest.approx(expected, abs=1e-3)
+
+
 def test_the_time_budget_ends_within_an_epoch():
     start = time.perf_counter()
-    fit(max_epochs=10**6, budget=Budget(0.3))
+    fit(max_epochs=20_000, budget=Budget(0.3))  # all epochs would take many times as long
     assert time.perf_counter() - start < 2
 
 

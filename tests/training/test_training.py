@@ -159,6 +159,21 @@ def test_the_time_budget_ends_within_an_epoch():
     assert time.perf_counter() - start < 2
 
 
+def test_a_spent_budget_ends_the_epoch_after_a_step():
+    network, losses = Line(), []
+    batches = Batches(planted(), 16, torch.Generator().manual_seed(0))  # four steps an epoch
+
+    def loss(batch):
+        losses.append((network(batch.x) - batch.y).square().mean())
+        return losses[-1]
+
+    trained = train(
+        Training(network, batches, loss, Optimizer(network, 0.1, 0.0), max_epochs=9, budget=Budget(0.0))
+    )
+    assert len(losses) == len(trained.curve["epoch"]) == 1
+    assert trained.curve["train_loss"] == [losses[0].item()]
+
+
 def test_a_gain_too_small_to_wait_for_is_none():
     best = Checkpoint(nn.Linear(1, 1), patience=2)
     for epoch, loss in enumerate([1.0, 1 - TOLERANCE / 2, 1 - TOLERANCE * 2, float("nan"), 2.0]):
@@ -238,7 +253,8 @@ def test_the_users_random_state_and_threads_are_given_back():
     expected = torch.rand(1)
     torch.manual_seed(7)
     before = torch.get_num_threads()
-    with drawing_from(Random(3)), Building(), threads(1):
+    with drawing_from(Random(3)), Building(), threads(before + 1):
+        assert torch.get_num_threads() == before + 1
         nn.Linear(2, 2), nn.GRU(2, 2), torch.rand(5)
     assert torch.rand(1) == expected
     assert torch.get_num_threads() == before

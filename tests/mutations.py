@@ -47,6 +47,7 @@ EVENTS = "tests/estimators/test_events.py"
 JOINS = "tests/data/test_joins.py"
 DAMAGE = "tests/saving/test_damage.py"
 MODEL = "tests/network/test_model.py"
+RECIPE = "tests/fitting/test_recipe.py"
 ROWS = "tests/estimators/test_rows.py"
 TRAINING = "tests/training/test_training.py"
 REGRESSOR = "tests/estimators/test_contract.py::TestEmbeddingRegressor"
@@ -114,7 +115,21 @@ BREAKS = [
         "fitting/recipe.py",
         "positions = None if train is None else torch.from_numpy(train)",
         "positions = None",
-        f"{ROWS}::test_the_number_of_epochs_on_few_rows_is_chosen_by_validation_rows",
+        RECIPE,
+    ),
+    Break(
+        "validation rows never train",
+        "estimators/base.py",
+        "if holdout.refit:",
+        "if False:",
+        RECIPE,
+    ),
+    Break(
+        "the effects of the last training leave out the validation rows",
+        "fitting/recipe.py",
+        "        self.rows.use_effects_of(None)\n",
+        "",
+        RECIPE,
     ),
     Break(
         "categories of validation rows count as seen",
@@ -173,21 +188,21 @@ BREAKS = [
         "training/loop.py",
         " or (self.limit is not None and self.seconds >= self.limit)",
         "",
-        TRAINING,
+        f"{TRAINING}::test_a_spent_budget_ends_the_epoch_after_a_step",
     ),
     Break(
         "max_time is looked at between epochs alone",
         "training/loop.py",
         "                if budget.over:\n                    break\n",
         "",
-        TRAINING,
+        f"{TRAINING}::test_a_spent_budget_ends_the_epoch_after_a_step",
     ),
     Break(
         "the thread count is not restored",
         "training/threads.py",
         "                torch.set_num_threads(before)",
         "                pass",
-        TRAINING,
+        f"{TRAINING}::test_the_users_random_state_and_threads_are_given_back",
     ),
     Break(
         "dropout acts on predictions",
@@ -196,6 +211,14 @@ BREAKS = [
         "if not self.n_dropped:",
         MODEL,
     ),
+    Break(
+        "numbers are scaled by the rows beside them",
+        "data/encoding.py",
+        "numbers[:, i] = scale.apply(self._number(feature, events, strict=False))",
+        "column = self._number(feature, events, strict=False)\n"
+        "            numbers[:, i] = Scale.from_values(column, None, 8).apply(column)",
+        "tests/data/test_encoding.py",
+    ),
     # arguments
     Break(
         "weights have no part in the loss",
@@ -203,6 +226,27 @@ BREAKS = [
         "self.target.loss(outputs, y).mean(1) * batch.weight",
         "self.target.loss(outputs, y).mean(1)",
         "tests/test_faults.py::test_sample_weights_are_not_ignored",
+    ),
+    Break(
+        "weights have no part in the effects",
+        "fitting/recipe.py",
+        "weights = np.ones(len(rows)) if rows.weights is None else rows.weights\n",
+        "weights = np.ones(len(rows))\n",
+        RECIPE,
+    ),
+    Break(
+        "weights have no part in the validation loss",
+        "fitting/objective.py",
+        "(self.target.loss(outputs, piece.y)[:, 0] * piece.weight).sum()",
+        "self.target.loss(outputs, piece.y)[:, 0].sum()",
+        RECIPE,
+    ),
+    Break(
+        "weights have no part in vocabularies and scales",
+        "fitting/recipe.py",
+        "encoder.fit(rows.frame, rows.weights)",
+        "encoder.fit(rows.frame)",
+        RECIPE,
     ),
     Break(
         "a history keeps its oldest events",

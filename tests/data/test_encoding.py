@@ -25,6 +25,13 @@ def test_numbers_are_centred_on_the_median_in_units_of_the_quartiles():
     assert np.isnan(numbers(encoder_of(frame), frame)[5, 0])
 
 
+@pytest.mark.parametrize("values", [[3.0], [4.0, 4.0, 3.0], [-1.0, np.nan]])
+def test_numbers_of_new_rows_have_the_scale_of_training_rows(values):
+    encoder = encoder_of(pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0, 4.0]}))
+    scaled = numbers(encoder, pd.DataFrame({"x": values}))[:, 0]
+    np.testing.assert_array_equal(scaled, [(value - 2) / 2 for value in values])
+
+
 def test_a_number_that_is_nearly_always_zero_is_scaled_by_its_range():
     scale = Scale.from_values(np.array([0.0] * 9 + [10.0]), None, 8)
     assert (scale.center, scale.unit) == (0.0, 5.0)

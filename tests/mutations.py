@@ -212,6 +212,13 @@ BREAKS = [
         MODEL,
     ),
     Break(
+        "the loss of sampled classes ignores their chance",
+        "fitting/objective.py",
+        "outputs - sample.log_chance",
+        "outputs",
+        RECIPE,
+    ),
+    Break(
         "numbers are scaled by the rows beside them",
         "data/encoding.py",
         "numbers[:, i] = scale.apply(self._number(feature, events, strict=False))",

@@ -10,7 +10,7 @@ from tabemb.estimators import base
 from tabemb.fitting.objective import Objective
 from tabemb.network.inputs import Batch, RowInputs
 from tabemb.network.model import Output
-from tabemb.targets import NUMBER_TARGETS, ClassTarget
+from tabemb.targets import NUMBER_TARGETS, ClassTarget, Sample
 from tabemb.training.loop import Trained
 
 BEST_EPOCH = 16
@@ -101,10 +101,10 @@ def test_a_weight_of_three_is_three_rows_in_every_fitted_part(is_class, training
 
 
 class Known(torch.nn.Module):
-    """A network whose outputs are the first number of each row, for one member."""
+    """A network of one member whose outputs are the numbers of each row, of some classes or all."""
 
-    def forward(self, inputs):
-        outputs = inputs.numbers[:, None, :]
+    def forward(self, inputs, classes=None):
+        outputs = inputs.numbers[:, None, :] if classes is None else inputs.numbers[:, None, classes]
         return Output(outputs, outputs, torch.zeros(len(inputs)))
 
 
@@ -122,3 +122,13 @@ def test_the_validation_loss_is_the_weighted_mean_over_all_pieces():
     share = torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log().tolist()
     loss = Objective(Known(), classes, False).on_validation([piece(share, [0, 1], [3.0, 1.0])])
     assert loss == pytest.approx((3 * np.log(4) + np.log(2)) / 4)
+
+
+def test_the_loss_of_a_sample_of_classes_allows_for_their_chance(monkeypatch):
+    target = ClassTarget().fit(np.arange(4), None)
+    sample = Sample(torch.tensor([0, 3]), torch.tensor([0, 1]), torch.tensor([1.0, 0.5]).log())
+    monkeypatch.setattr(target, "sample", lambda y, generator: sample)
+    odds = torch.tensor([[2.0, 9.0, 9.0, 1.0], [1.0, 9.0, 9.0, 4.0]]).log().tolist()
+    loss = Objective(Known(), target, False)(piece(odds, [0, 3], [1.0, 3.0]))
+    # a class that is in half of the samples stands for two: odds of 2 : 2 and of 1 : 8
+    assert loss.item() == pytest.approx((np.log(2) - 3 * np.log(8 / 9)) / 2)

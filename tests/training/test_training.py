@@ -174,6 +174,19 @@ def test_a_spent_budget_ends_the_epoch_after_a_step():
     assert trained.curve["train_loss"] == [losses[0].item()]
 
 
+def test_a_share_is_an_equal_part_of_the_time_that_is_left():
+    budget = Budget(9.0)
+    budget.start -= 3  # seconds ago
+    share = budget.share(3)
+    assert share.limit == pytest.approx(2, abs=0.1)
+    assert not share.over
+    budget.start -= 7
+    assert budget.over
+    assert budget.share(3).limit == 0
+    assert budget.share(3).over
+    assert Budget().share(3).limit is None
+
+
 def test_a_gain_too_small_to_wait_for_is_none():
     best = Checkpoint(nn.Linear(1, 1), patience=2)
     for epoch, loss in enumerate([1.0, 1 - TOLERANCE / 2, 1 - TOLERANCE * 2, float("nan"), 2.0]):

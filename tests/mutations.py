@@ -358,8 +358,10 @@ def first_red(copy: Path, tests: list[str]) -> str | None:
     run = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     if run.returncode not in (GREEN, RED):
         sys.exit(f"{' '.join(tests)} cannot run.\n{run.stdout}{run.stderr}")
-    named = [line.split()[1] for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return named[0] if named else None
+    if run.returncode == GREEN:
+        return None
+    report = next(line for line in run.stdout.splitlines() if line.startswith(("FAILED ", "ERROR ")))
+    return report.split(" - ")[0].split(" ", 1)[1]
 
 
 def main(words: list[str]) -> None:

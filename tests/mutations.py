@@ -1,7 +1,9 @@
 """Break the library on purpose, one place at a time: every break must turn a test red.
 
-`make mutations` copies the checkout, plants each break in the copy, and runs the tests named beside it.
-A break that survives is a promise without a test.
+`make mutations` copies the checkout, plants each break in the copy, and runs the tests named beside it,
+which are green without it. A break that survives is a promise without a test.
+
+`python tests/mutations.py cutoff weights` plants those breaks alone whose names hold one of these words.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
+PYTEST = ("-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--tb=no", "-rfE")
+GREEN, RED = 0, 1
+"""Exit codes of pytest when all tests pass and when one fails; others mean that it could not run."""
 
 
 class Break(NamedTuple):
@@ -27,91 +32,256 @@ class Break(NamedTuple):
     new: str
     tests: str
 
+    def plant(self, copy: Path) -> None:
+        """Write the new text in the place of the old one."""
+        path = copy / "tabemb" / self.file
+        path.write_text(path.read_text().replace(self.old, self.new))
+
+    def remove(self, copy: Path) -> None:
+        """Put the file back as it was."""
+        shutil.copyfile(ROOT / "tabemb" / self.file, copy / "tabemb" / self.file)
+
+
+ENCODER = "tests/estimators/test_encoder.py"
+EVENTS = "tests/estimators/test_events.py"
+JOINS = "tests/data/test_joins.py"
+DAMAGE = "tests/saving/test_damage.py"
+MODEL = "tests/network/test_model.py"
+RECIPE = "tests/fitting/test_recipe.py"
+ROWS = "tests/estimators/test_rows.py"
+TRAINING = "tests/training/test_training.py"
+REGRESSOR = "tests/estimators/test_contract.py::TestEmbeddingRegressor"
 
 BREAKS = [
+    # leaks
     Break(
-        "effects of a training row count the row itself",
+        "the effects of a training row hold its target",
         "data/out_of_fold.py",
-        "effects.counts_[positions] - fold_counts",
-        "effects.counts_[positions] - 0 * fold_counts",
-        "tests/data tests/fitting",
+        "effects.sums_[positions] - np.stack(fold_sums, axis=1)",
+        "effects.sums_[positions]",
+        "tests/data/test_out_of_fold.py",
     ),
     Break(
-        "the encoder gives training rows vectors that were fitted on them",
+        "the encoder's networks are fitted on all rows",
         "estimators/cross_fitting.py",
         "rows.take(np.asarray(fold.train))",
         "rows",
-        "tests/estimators/test_encoder.py",
+        f"{ENCODER}::test_features_of_pure_noise_do_not_leak_the_target_of_their_row",
+    ),
+    Break(
+        "the encoder gives training rows the mean of all folds",
+        "estimators/encoder.py",
+        "features[fold.held_out] += _read(by_code, codes[fold.held_out])",
+        "features[fold.held_out] += _read(self.by_code_, codes[fold.held_out])",
+        f"{ENCODER}::test_features_of_pure_noise_do_not_leak_the_target_of_their_row",
     ),
     Break(
         "events at the cutoff are joined",
         "data/logs.py",
         "return np.searchsorted(times, moments)",
         'return np.searchsorted(times, moments, side="right")',
-        "tests/data",
+        JOINS,
     ),
     Break(
-        "the unknown category is never trained",
-        "network/dropout.py",
-        "codes = torch.where(draw < rates, UNKNOWN, codes)",
-        "codes = codes + 0",
-        "tests/network tests/test_faults.py",
+        "an event at the start of the window is left out",
+        "data/logs.py",
+        "first = self._rank(self.axis.before(cutoffs, window))",
+        'first = np.searchsorted(self._times, self.axis.before(cutoffs, window), side="right")',
+        JOINS,
     ),
     Break(
-        "a hidden cell keeps its effects",
-        "network/dropout.py",
-        "effects * (hidden == 0).unsqueeze(-1)",
-        "effects",
-        "tests/network",
+        "an event sees its own outcome",
+        "fitting/event_source.py",
+        "frame = frame.drop_columns(hidden)",
+        "frame = frame",
+        f"{EVENTS}::test_an_event_does_not_see_its_own_outcome_and_later_ones_do",
     ),
     Break(
-        "the last weights are kept in the place of the average",
-        "training/loop.py",
-        "    training.optimizer.average.swap()\n",
-        "",
-        "tests/training",
+        "an event sees its own target",
+        "network/history.py",
+        "        return states[history.rows, history.positions], after",
+        "        return states[history.rows, history.positions + 1], after",
+        "tests/network/test_history.py",
     ),
     Break(
-        "the best epoch is not restored",
-        "training/loop.py",
-        "    best.restore()\n",
-        "",
-        "tests/training",
-    ),
-    Break(
-        "max_time is ignored",
-        "training/loop.py",
-        "return self.limit is not None and self.seconds >= self.limit",
-        "return False",
-        "tests/training",
-    ),
-    Break(
-        "the thread count is not restored",
-        "training/threads.py",
-        "torch.set_num_threads(before)",
-        "pass",
-        "tests/training",
+        "events of one time see each other's targets",
+        "fitting/event_source.py",
+        "        if not self.hide_ties:\n",
+        "        if True:\n",
+        f"{EVENTS}::test_an_event_does_not_see_the_answer_of_another_at_the_same_time",
     ),
     Break(
         "validation rows train from the start",
         "fitting/recipe.py",
         "positions = None if train is None else torch.from_numpy(train)",
         "positions = None",
-        "tests/fitting tests/estimators/test_rows.py",
+        RECIPE,
+    ),
+    Break(
+        "validation rows never train",
+        "estimators/base.py",
+        "if holdout.refit:",
+        "if False:",
+        RECIPE,
+    ),
+    Break(
+        "the effects of the last training leave out the validation rows",
+        "fitting/recipe.py",
+        "        self.rows.use_effects_of(None)\n",
+        "",
+        RECIPE,
     ),
     Break(
         "categories of validation rows count as seen",
         "fitting/training_rows.py",
         "        _hide_unseen(validation.inputs, seen)\n",
         "",
-        "tests/fitting",
+        "tests/fitting/test_training_rows.py",
     ),
+    Break(
+        "the hold-out ignores groups",
+        "fitting/holdout.py",
+        "    if groups is not None:\n        return",
+        "    if False:\n        return",
+        "tests/fitting/test_holdout.py",
+    ),
+    # what no row holds
+    Break(
+        "the unknown category is never trained",
+        "network/dropout.py",
+        "        codes = torch.where(draw < rates, UNKNOWN, codes)\n",
+        "",
+        MODEL,
+    ),
+    Break(
+        "the missing category is never trained",
+        "network/dropout.py",
+        "        codes = torch.where(draw < rates * self.missing_share, MISSING, codes)\n",
+        "",
+        MODEL,
+    ),
+    Break(
+        "a hidden cell keeps its effects",
+        "network/dropout.py",
+        "effects * (hidden == 0).unsqueeze(-1)",
+        "effects",
+        MODEL,
+    ),
+    # training
+    Break(
+        "the averaged weights are not used",
+        "training/loop.py",
+        "    training.optimizer.average.swap()\n",
+        "",
+        TRAINING,
+    ),
+    Break(
+        "the last weights are validated in the place of the average",
+        "training/loop.py",
+        "    with training.optimizer.average.in_place():\n",
+        "    if True:\n",
+        TRAINING,
+    ),
+    Break("the best epoch is not restored", "training/loop.py", "    best.restore()\n", "", TRAINING),
+    Break(
+        "max_time is ignored",
+        "training/loop.py",
+        " or (self.limit is not None and self.seconds >= self.limit)",
+        "",
+        f"{TRAINING}::test_a_spent_budget_ends_the_epoch_after_a_step",
+    ),
+    Break(
+        "max_time is looked at between epochs alone",
+        "training/loop.py",
+        "                if budget.over:\n                    break\n",
+        "",
+        f"{TRAINING}::test_a_spent_budget_ends_the_epoch_after_a_step",
+    ),
+    Break(
+        "the first network may take the time of all",
+        "training/loop.py",
+        "max(self.limit - self.seconds, 0) / n_shares",
+        "max(self.limit - self.seconds, 0)",
+        f"{TRAINING}::test_a_share_is_an_equal_part_of_the_time_that_is_left",
+    ),
+    Break(
+        "the thread count is not restored",
+        "training/threads.py",
+        "                torch.set_num_threads(before)",
+        "                pass",
+        f"{TRAINING}::test_the_users_random_state_and_threads_are_given_back",
+    ),
+    Break(
+        "dropout acts on predictions",
+        "network/dropout.py",
+        "if not self.training or not self.n_dropped:",
+        "if not self.n_dropped:",
+        MODEL,
+    ),
+    Break(
+        "the loss of sampled classes ignores their chance",
+        "fitting/objective.py",
+        "outputs - sample.log_chance",
+        "outputs",
+        RECIPE,
+    ),
+    Break(
+        "numbers are scaled by the rows beside them",
+        "data/encoding.py",
+        "numbers[:, i] = scale.apply(self._number(feature, events, strict=False))",
+        "column = self._number(feature, events, strict=False)\n"
+        "            numbers[:, i] = Scale.from_values(column, None, 8).apply(column)",
+        "tests/data/test_encoding.py",
+    ),
+    # arguments
     Break(
         "weights have no part in the loss",
         "fitting/objective.py",
         "self.target.loss(outputs, y).mean(1) * batch.weight",
         "self.target.loss(outputs, y).mean(1)",
-        "tests/estimators/test_contract.py tests/estimators/test_sklearn.py tests/test_faults.py",
+        "tests/test_faults.py::test_sample_weights_are_not_ignored",
+    ),
+    Break(
+        "weights have no part in the effects",
+        "fitting/recipe.py",
+        "weights = np.ones(len(rows)) if rows.weights is None else rows.weights\n",
+        "weights = np.ones(len(rows))\n",
+        RECIPE,
+    ),
+    Break(
+        "weights have no part in the validation loss",
+        "fitting/objective.py",
+        "(self.target.loss(outputs, piece.y)[:, 0] * piece.weight).sum()",
+        "self.target.loss(outputs, piece.y)[:, 0].sum()",
+        RECIPE,
+    ),
+    Break(
+        "weights have no part in vocabularies and scales",
+        "fitting/recipe.py",
+        "encoder.fit(rows.frame, rows.weights)",
+        "encoder.fit(rows.frame)",
+        RECIPE,
+    ),
+    Break(
+        "a history keeps its oldest events",
+        "data/histories.py",
+        "np.repeat(ends - offsets[1:], n_newest)",
+        "np.repeat(ends - lengths - offsets[:-1], n_newest)",
+        "tests/data/test_encoding.py",
+    ),
+    Break(
+        "min_count is ignored",
+        "fitting/recipe.py",
+        "settings.n_bins, settings.min_count, settings.max_events",
+        "settings.n_bins, 1, settings.max_events",
+        f"{ROWS}::test_categories_below_min_count_are_read_as_unknown",
+    ),
+    Break(
+        "a preset replaces what the user set",
+        "fitting/settings.py",
+        "if values[name] == defaults[name]",
+        "if True",
+        "tests/fitting/test_settings.py",
     ),
     Break(
         "frames are matched by position",
@@ -119,91 +289,105 @@ BREAKS = [
         "            return frame\n        name = type(estimator).__name__",
         "            return frame.rename_columns(list(self.names[: frame.num_columns]))\n"
         "        name = type(estimator).__name__",
-        "tests/estimators/test_contract.py",
+        f"{REGRESSOR}::test_the_order_of_columns_and_further_ones_change_nothing",
     ),
     Break(
         "a refused refit leaves the new target",
         "estimators/base.py",
         "            prepared = recipe.prepare(rows)\n",
         "            prepared = recipe.prepare(rows)\n            self.target_ = recipe.target\n",
-        "tests/estimators/test_contract.py",
-    ),
-    Break(
-        "min_count is ignored",
-        "fitting/recipe.py",
-        "settings.n_bins, settings.min_count, settings.max_events",
-        "settings.n_bins, 1, settings.max_events",
-        "tests/estimators/test_rows.py",
+        f"{REGRESSOR}::test_a_refused_refit_changes_nothing",
     ),
     Break(
         "the last padded step stands for the last event",
         "network/inputs.py",
         "last = values[(self.offsets[1:] - 1).clamp(min=0)]",
         "last = values[(self.offsets[1:] - 2).clamp(min=0)]",
-        "tests/network",
-    ),
-    Break(
-        "an event sees its own outcome",
-        "fitting/event_source.py",
-        "frame = frame.drop_columns(hidden)",
-        "frame = frame",
-        "tests/estimators/test_events.py",
+        "tests/network/test_history.py",
     ),
     Break(
         "update keeps no state",
         "fitting/event_source.py",
-        "        self.states.write(_keys(frame[self.entity], heads), past)\n",
+        "        self._keep(encoder, network, events, y, target)\n",
         "",
-        "tests/estimators/test_events.py",
+        f"{EVENTS}::test_kept_states_go_on_as_if_the_whole_sequence_were_read_again",
+    ),
+    # files
+    Break(
+        "a save writes straight to the target",
+        "files.py",
+        '        with open(part, "x+b") as file:\n'
+        "            yield file\n"
+        "            file.flush()\n"
+        "            os.fsync(file.fileno())\n"
+        "        if target.exists():\n"
+        "            os.chmod(part, target.stat().st_mode)\n"
+        "        os.replace(part, target)\n",
+        '        with open(target, "w+b") as file:\n            yield file\n',
+        "tests/test_files.py",
     ),
     Break(
         "the version of the format is ignored",
-        "saving/native.py",
-        "> FORMAT",
-        "> 10**9",
-        "tests/saving",
+        "saving/layout.py",
+        "if version not in ((FORMAT,) if is_sealed else OLDER):",
+        "if False:",
+        f"{DAMAGE}::test_a_later_format_names_its_version",
     ),
     Break(
-        "a preset replaces what the user set",
-        "fitting/settings.py",
-        "if values[name] == defaults[name]",
-        "if True",
-        "tests/fitting",
+        "the checksum is not compared",
+        "files.py",
+        "if bytes(content[place : place + N_DIGITS]) != checksum(content, place):",
+        "if False:",
+        f"{DAMAGE}::test_a_flipped_bit_is_refused",
     ),
 ]
 
 
-def survives(copy: Path, planted: Break) -> bool:
-    """Plant a break in the copy, run its tests, and take it back; return whether all tests passed."""
-    path = copy / "tabemb" / planted.file
-    text = path.read_text()
-    if text.count(planted.old) == 0:
-        raise SystemExit(f"{planted.file} has no {planted.old!r} to break ({planted.name}).")
-    path.write_text(text.replace(planted.old, planted.new))
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider"]
+def check_places(breaks: list[Break]) -> None:
+    """Exit unless the text of every break stands in its file, and once."""
+    for planted in breaks:
+        n_places = (ROOT / "tabemb" / planted.file).read_text().count(planted.old)
+        if n_places != 1:
+            sys.exit(f"{planted.file} has {planted.old!r} {n_places} times, not once ({planted.name}).")
+
+
+def first_red(copy: Path, tests: list[str]) -> str | None:
+    """Return the first test that fails in the copy, None where all pass."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(
-        [*command, *planted.tests.split()], cwd=copy, env=environment, capture_output=True, check=False
-    )
-    path.write_text(text)
-    return run.returncode == 0
+    command = [sys.executable, *PYTEST, *tests]
+    run = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    if run.returncode not in (GREEN, RED):
+        sys.exit(f"{' '.join(tests)} cannot run.\n{run.stdout}{run.stderr}")
+    if run.returncode == GREEN:
+        return None
+    report = next(line for line in run.stdout.splitlines() if line.startswith(("FAILED ", "ERROR ")))
+    return report.split(" - ")[0].split(" ", 1)[1]
 
 
-def main() -> None:
-    """Plant all breaks; exit with 1 if one survives."""
-    alive = []
+def main(words: list[str]) -> None:
+    """Plant all breaks, or those whose names hold one of the words; exit with 1 if one survives."""
+    breaks = [b for b in BREAKS if not words or any(word in b.name for word in words)]
+    check_places(breaks)
+    alive, begin = [], time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tabemb"
-        kept = shutil.ignore_patterns(".git", ".venv", "outputs", "__pycache__", ".*_cache")
-        shutil.copytree(ROOT, copy, ignore=kept)
-        for planted in BREAKS:
+        left_out = shutil.ignore_patterns(".git", ".venv", "outputs", "__pycache__", ".*_cache")
+        shutil.copytree(ROOT, copy, ignore=left_out)
+        red = first_red(copy, sorted({test for planted in breaks for test in planted.tests.split()}))
+        if red:
+            sys.exit(f"{red} fails without any break.")
+        for planted in breaks:
             start = time.perf_counter()
-            alive += [planted.name] if survives(copy, planted) else []
-            verdict = "SURVIVES" if alive[-1:] == [planted.name] else "caught"
-            print(f"{verdict:9} {time.perf_counter() - start:5.0f} s  {planted.name}", flush=True)
-    print(f"{len(BREAKS) - len(alive)} of {len(BREAKS)} breaks turn a test red")
+            planted.plant(copy)
+            red = first_red(copy, planted.tests.split())
+            planted.remove(copy)
+            alive += [] if red else [planted.name]
+            verdict = f"red: {red}" if red else "SURVIVES"
+            print(f"{time.perf_counter() - start:4.0f} s  {planted.name}: {verdict}", flush=True)
+    seconds = time.perf_counter() - begin
+    print(f"{len(breaks) - len(alive)} of {len(breaks)} breaks turn a test red; {seconds:.0f} s")
     sys.exit(1 if alive else 0)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,6 +23,13 @@ def test_numbers_are_centred_on_the_median_in_units_of_the_quartiles():
     frame = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0, 4.0, np.nan]})
     assert numbers(encoder_of(frame), frame)[:5, 0].tolist() == [-1, -0.5, 0, 0.5, 1]
     assert np.isnan(numbers(encoder_of(frame), frame)[5, 0])
+
+
+@pytest.mark.parametrize("values", [[3.0], [4.0, 4.0, 3.0], [-1.0, np.nan]])
+def test_numbers_of_new_rows_have_the_scale_of_training_rows(values):
+    encoder = encoder_of(pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0, 4.0]}))
+    scaled = numbers(encoder, pd.DataFrame({"x": values}))[:, 0]
+    np.testing.assert_array_equal(scaled, [(value - 2) / 2 for value in values])
 
 
 def test_a_number_that_is_nearly_always_zero_is_scaled_by_its_range():
@@ -103,3 +112,24 @@ def test_a_missing_column_is_named():
     encoder = encoder_of(pd.DataFrame({"a": ["x"], "n": [1.0]}))
     with pytest.raises(ValueError, match="X lacks column 'n'"):
         encoder.transform(to_arrow(pd.DataFrame({"a": ["x"]})))
+
+
+@pytest.mark.parametrize(
+    ("max_events", "kept"),
+    [
+        (None, [["a", "b", "c"], [], [], ["d"], ["e", "f"]]),
+        (3, [["a", "b", "c"], [], [], ["d"], ["e", "f"]]),
+        (2, [["b", "c"], [], [], ["d"], ["e", "f"]]),
+        (1, [["c"], [], [], ["d"], ["f"]]),
+    ],
+)
+def test_the_newest_events_of_each_row_stay(max_events, kept):
+    rows = [["a", "b", "c"], [], None, ["d"], ["e", "f"]]
+    bags = to_arrow(pd.DataFrame({"bag": rows}))["bag"]
+    structs = to_arrow(pd.DataFrame({"seen": [row and [{"what": v} for v in row] for row in rows]}))
+    for events, name in (
+        (Events.of(bags, "bag", max_events), "bag"),
+        (Events.of(structs["seen"], "seen", max_events), "seen.what"),
+    ):
+        values = events.frame[name].to_pylist()
+        assert [values[start:end] for start, end in itertools.pairwise(events.offsets)] == kept

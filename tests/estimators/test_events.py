@@ -129,7 +129,7 @@ def test_an_event_does_not_see_its_own_outcome_and_later_ones_do():
     i = int(X[X["who"] == "w1"]["at"].argsort(kind="stable").iloc[0])
     i = X[X["who"] == "w1"].index[i]
     other, flipped = X.copy(), y.copy()
-    other.loc[i, "tries"], flipped[i] = 99.0, ~y[i]
+    other.loc[i, "tries"], flipped[i] = 5 - X.loc[i, "tries"], ~y[i]
     after = model.replay_proba(other, flipped)
     assert after[i] == pytest.approx(before[i], rel=1e-6)
     changed = np.abs(after - before).max(1) > 1e-9

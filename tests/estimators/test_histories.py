@@ -251,3 +251,15 @@ def test_an_encoder_of_ones_own_is_a_class_and_a_line(trips, monkeypatch):
     assert np.corrcoef(model.predict(X), y)[0, 1] > 0.95
     with pytest.raises(ValueError, match=r"history must be one of .*'counted'; got 'count'"):
         EmbeddingRegressor(history="count").fit(X, y)
+
+
+def test_of_a_long_history_the_newest_events_alone_are_read(trips):
+    X, y = trips
+    three = [(events + 3 * EVENTS)[:3] for events in X["trips"]]
+    short, longer = X.assign(trips=three), X.assign(trips=[5 * EVENTS + events for events in three])
+    model, again = (EmbeddingRegressor(**QUICK, max_events=3).fit(rows, y) for rows in (short, longer))
+    expected = model.predict(short)
+    assert expected.std() > 0
+    for fitted in (model, again):
+        for rows in (short, longer):
+            np.testing.assert_array_equal(fitted.predict(rows), expected)

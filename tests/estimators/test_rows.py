@@ -180,6 +180,18 @@ def test_table_options_reach_the_network(small, shops):
     assert np.linalg.norm(model.spaces_["shop"].vectors, axis=1).max() <= 0.5 + 1e-5
 
 
+def test_categories_below_min_count_are_read_as_unknown(small, shops):
+    X, y = shops
+    X = X.assign(street=np.where(np.arange(len(X)) < 2, "short", "long"))
+    X.loc[:1, "shop"] = "pop-up"
+    settings = {**small, "max_epochs": 2, "min_count": 3}
+    model = EmbeddingRegressor(**settings, tables={"street": Table(["street"], min_count=2)}).fit(X, y)
+    assert set(model.spaces_["shop"].categories) == {"east", "north", "south", "west"}
+    assert set(model.spaces_["street"].categories) == {"long", "short"}  # the table's rule goes first
+    rare, unseen = (model.predict(X.head(9).assign(shop=shop)) for shop in ("pop-up", "never seen"))
+    np.testing.assert_array_equal(rare, unseen)
+
+
 def test_the_prior_shrinks_rare_categories_more_than_frequent_ones(small):
     rng = np.random.default_rng(0)
     c = np.r_[np.repeat("often", 1500), np.repeat("seldom", 15), np.repeat("base", 1500)]

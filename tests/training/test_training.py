@@ -132,10 +132,59 @@ def test_without_validation_the_averaged_weights_are_kept():
     assert kept > weights[-1] + 5e-3
 
 
+def test_the_averaged_weights_are_validated_and_steps_go_on_from_the_last_ones():
+    torch.manual_seed(0)
+    network, steps, validated = Line(), [], []
+    batches = Batches(planted(), 64, torch.Generator().manual_seed(0))  # a step an epoch
+
+    def loss(batch):
+        steps.append(network.layer.bias.item())
+        return (network(batch.x) - batch.y).mean()  # the bias falls by the rate in every step
+
+    def evaluate():
+        validated.append(network.layer.bias.item())
+        return 1.0
+
+    train(Training(network, batches, loss, Optimizer(network, 0.1, 0.0), 5, evaluate, patience=9))
+    assert steps == pytest.approx([steps[0] - 0.1 * step for step in range(5)], abs=1e-3)
+    expected = steps[0]
+    for t, average in enumerate(validated, start=1):
+        expected += (steps[0] - 0.1 * t - expected) * WINDOW / (t + WINDOW)
+        assert average == pytest.approx(expected, abs=1e-3)
+
+
 def test_the_time_budget_ends_within_an_epoch():
     start = time.perf_counter()
-    fit(max_epochs=10**6, budget=Budget(0.3))
+    fit(max_epochs=20_000, budget=Budget(0.3))  # all epochs would take many times as long
     assert time.perf_counter() - start < 2
+
+
+def test_a_spent_budget_ends_the_epoch_after_a_step():
+    network, losses = Line(), []
+    batches = Batches(planted(), 16, torch.Generator().manual_seed(0))  # four steps an epoch
+
+    def loss(batch):
+        losses.append((network(batch.x) - batch.y).square().mean())
+        return losses[-1]
+
+    trained = train(
+        Training(network, batches, loss, Optimizer(network, 0.1, 0.0), max_epochs=9, budget=Budget(0.0))
+    )
+    assert len(losses) == len(trained.curve["epoch"]) == 1
+    assert trained.curve["train_loss"] == [losses[0].item()]
+
+
+def test_a_share_is_an_equal_part_of_the_time_that_is_left():
+    budget = Budget(9.0)
+    budget.start -= 3  # seconds ago
+    share = budget.share(3)
+    assert share.limit == pytest.approx(2, abs=0.1)
+    assert not share.over
+    budget.start -= 7
+    assert budget.over
+    assert budget.share(3).limit == 0
+    assert budget.share(3).over
+    assert Budget().share(3).limit is None
 
 
 def test_a_gain_too_small_to_wait_for_is_none():
@@ -217,7 +266,8 @@ def test_the_users_random_state_and_threads_are_given_back():
     expected = torch.rand(1)
     torch.manual_seed(7)
     before = torch.get_num_threads()
-    with drawing_from(Random(3)), Building(), threads(1):
+    with drawing_from(Random(3)), Building(), threads(before + 1):
+        assert torch.get_num_threads() == before + 1
         nn.Linear(2, 2), nn.GRU(2, 2), torch.rand(5)
     assert torch.rand(1) == expected
     assert torch.get_num_threads() == before

@@ -45,6 +45,7 @@ class Break(NamedTuple):
 ENCODER = "tests/estimators/test_encoder.py"
 EVENTS = "tests/estimators/test_events.py"
 JOINS = "tests/data/test_joins.py"
+CHECKPOINTS = "tests/fitting/test_checkpoints.py"
 DAMAGE = "tests/saving/test_damage.py"
 MODEL = "tests/network/test_model.py"
 RECIPE = "tests/fitting/test_recipe.py"
@@ -171,7 +172,7 @@ BREAKS = [
     Break(
         "the averaged weights are not used",
         "training/loop.py",
-        "    training.optimizer.average.swap()\n",
+        "        self.training.optimizer.average.swap()\n",
         "",
         TRAINING,
     ),
@@ -182,7 +183,13 @@ BREAKS = [
         "    if True:\n",
         TRAINING,
     ),
-    Break("the best epoch is not restored", "training/loop.py", "    best.restore()\n", "", TRAINING),
+    Break(
+        "the best epoch is not restored",
+        "training/loop.py",
+        "        self.best.restore()\n",
+        "",
+        TRAINING,
+    ),
     Break(
         "max_time is ignored",
         "training/loop.py",
@@ -193,7 +200,7 @@ BREAKS = [
     Break(
         "max_time is looked at between epochs alone",
         "training/loop.py",
-        "                if budget.over:\n                    break\n",
+        "                if training.budget.over:\n                    break\n",
         "",
         f"{TRAINING}::test_a_spent_budget_ends_the_epoch_after_a_step",
     ),
@@ -315,7 +322,7 @@ BREAKS = [
     # files
     Break(
         "a save writes straight to the target",
-        "files.py",
+        "files/whole.py",
         '        with open(part, "x+b") as file:\n'
         "            yield file\n"
         "            file.flush()\n"
@@ -328,17 +335,39 @@ BREAKS = [
     ),
     Break(
         "the version of the format is ignored",
-        "saving/layout.py",
+        "files/layout.py",
         "if version not in ((FORMAT,) if is_sealed else OLDER):",
         "if False:",
         f"{DAMAGE}::test_a_later_format_names_its_version",
     ),
     Break(
         "the checksum is not compared",
-        "files.py",
+        "files/whole.py",
         "if bytes(content[place : place + N_DIGITS]) != checksum(content, place):",
         "if False:",
         f"{DAMAGE}::test_a_flipped_bit_is_refused",
+    ),
+    # checkpoints
+    Break(
+        "a checkpoint forgets where the generators stood",
+        "training/checkpoints.py",
+        '            self.random.load(self._stored["random"])\n',
+        "            pass\n",
+        f"{CHECKPOINTS}::test_a_fit_killed_again_and_again_ends_in_the_same_weights",
+    ),
+    Break(
+        "a checkpoint forgets the moments of the optimiser",
+        "training/optimizers.py",
+        "            optimizer.load(stored)\n",
+        "            pass\n",
+        f"{CHECKPOINTS}::test_a_fit_killed_again_and_again_ends_in_the_same_weights",
+    ),
+    Break(
+        "a checkpoint of other rows is taken",
+        "fitting/recipe.py",
+        "[settings, target, batch, validation, holdout.train]",
+        "[settings, target]",
+        f"{CHECKPOINTS}::test_another_fit_has_a_file_of_its_own",
     ),
 ]
 

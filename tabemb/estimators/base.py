@@ -21,8 +21,8 @@ from tabemb.fitting.checkpoints import check_repeatable
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
 from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.memory import memory_checked, memory_needed
-from tabemb.fitting.networks import spaces_of
 from tabemb.fitting.recipe import Recipe
+from tabemb.fitting.responses import spaces_of
 from tabemb.fitting.settings import (
     FLAG,
     FOLDER,
@@ -43,10 +43,11 @@ from tabemb.fitting.sources import RowSource
 from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.history import HISTORY_ENCODERS, POOLINGS
+from tabemb.network.inputs import RowInputs
 from tabemb.network.model import Network, Output
 from tabemb.network.numbers import NUMBER_ENCODINGS
 from tabemb.network.randomness import Random, drawing_from
-from tabemb.spaces.space import EmbeddingSpace
+from tabemb.spaces.collection import Spaces
 from tabemb.targets import Target
 from tabemb.training.loop import Budget, LearningCurve, train
 from tabemb.training.threads import threads
@@ -119,6 +120,10 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
     network_: Network
     learning_curve_: LearningCurve
     best_epoch_: int
+    reference_: RowInputs | None = None
+    """None in files of tabemb 0.2."""
+    _spaces: Spaces | None = None
+    """The spaces, once they have been computed."""
 
     def fit(
         self,
@@ -178,9 +183,12 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
                     trained = trained.followed_by(train(trainer.refit(trained.best_epoch)))
                 results.append(trained)
             recipe.source.finish(encoder, fitted.network, prepared, recipe.target)
+            reference = recipe.reference(batch, holdout)
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)
+        after.reference_ = reference
+        after._spaces = None
         after.learning_curve_, after.best_epoch_ = results[0]
         self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
         return self
@@ -291,11 +299,16 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
         return np.asarray([f"{prefix}{i}" for i in range(self.network_.d_hidden)], dtype=object)
 
     @property
-    def spaces_(self) -> dict[str, EmbeddingSpace]:
+    def spaces_(self) -> Spaces:
         """The vectors of each table by category."""
         check_is_fitted(self)
-        with threads(self.n_jobs):
-            return spaces_of(self.encoder_, self.network_)
+        if self._spaces is None:
+            with threads(self.n_jobs):
+                self._spaces = spaces_of(self._fitted, self.reference_)
+        return self._spaces
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_spaces": None}  # they are computed again
 
     def plot_learning_curve(self, ax: Axes | None = None) -> Axes:
         """Draw the learning curve.

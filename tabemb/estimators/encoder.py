@@ -279,7 +279,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         vocabularies = self.encoder_.vocabularies_
         return {
-            table: space_of(table, vocabularies[table], vectors)
+            table: space_of(table, vocabularies[table], vectors[N_SPECIAL:])
             for table, vectors in self.vectors_.items()
         }
 

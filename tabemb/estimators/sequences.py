@@ -26,7 +26,7 @@ from tabemb.estimators.base import RowEstimator, store
 from tabemb.fitting.checkpoints import check_repeatable, open_checkpoints
 from tabemb.fitting.checks import Columns, align_columns
 from tabemb.fitting.memory import memory_checked, memory_needed
-from tabemb.fitting.networks import NetworkSettings, build_reader, spaces_of
+from tabemb.fitting.networks import NetworkSettings, build_reader, raw_spaces
 from tabemb.fitting.settings import Rule, check_parameters, real, show_progress, torch_device, whole
 from tabemb.fitting.sources import encoded
 from tabemb.hints import NamesMisspelt, refuse_unknown
@@ -304,7 +304,7 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
         """The vectors of each table by category."""
         check_is_fitted(self)
         with threads(self.n_jobs):
-            return spaces_of(self.encoder_, self.network_)
+            return raw_spaces(self.encoder_, self.network_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "learning_curve_")

@@ -266,6 +266,13 @@ class EventSource(RowSource):
         inputs = encoded(encoder, known.append_column(EARLIER, pa.nulls(frame.num_rows)))
         return inputs.with_history(Kept(torch.from_numpy(past.states), torch.from_numpy(past.counts)))
 
+    def reference(self, inputs: RowInputs, frame: pa.Table, rows: Tensor) -> RowInputs:
+        """Return some training events as if they went on from the kept states of their entities."""
+        past = self.states.read(self._entities(frame, rows.numpy()))
+        kept = Kept(torch.from_numpy(past.states), torch.from_numpy(past.counts))
+        others = replace(inputs, histories=inputs.histories[:-1]).take(rows.to(inputs.device))
+        return replace(others, histories=(*others.histories, kept.to(inputs.device)))
+
     def encode_sequences(self, encoder: Encoder, frame: pa.Table) -> RowInputs:
         """Return sorted events whose sequences go on from the kept states of their entities."""
         inputs = self.encode(encoder, frame)

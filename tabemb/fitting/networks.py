@@ -297,21 +297,25 @@ def _dim(
     return given.shape[1]
 
 
-def spaces_of(encoder: Encoder, network: Network | Reader) -> dict[str, EmbeddingSpace]:
-    """Return the vectors of every table by category; those of several networks stand side by side."""
+def raw_spaces(encoder: Encoder, network: Network | Reader) -> dict[str, EmbeddingSpace]:
+    """Return the rows of every table by category; those of several networks stand side by side."""
     return {
         name: space_of(
             name,
             encoder.vocabularies_[name],
-            torch.cat([part.tables.vectors(t) for part in network.networks], 1).numpy(force=True),
+            torch.cat([part.tables.vectors(t)[N_SPECIAL:] for part in network.networks], 1).numpy(
+                force=True
+            ),
         )
         for t, name in enumerate(encoder.schema.tables)
     }
 
 
-def space_of(name: str, vocabulary: Vocabulary, vectors: np.ndarray) -> EmbeddingSpace:
-    """Return the space of vectors by code, (n_codes, d), without the special codes."""
+def space_of(
+    name: str, vocabulary: Vocabulary, vectors: np.ndarray, reliability: np.ndarray | None = None
+) -> EmbeddingSpace:
+    """Return the space of the vectors of a vocabulary's categories, (n_categories, d)."""
     counts = vocabulary.counts[N_SPECIAL:]
     whole = counts.astype(np.int64)  # weights of rows may make counts fractions
     exact = whole if np.array_equal(whole, counts) else counts
-    return EmbeddingSpace(vectors[N_SPECIAL:], vocabulary.labels(), exact, name)
+    return EmbeddingSpace(vectors, vocabulary.labels(), exact, name, reliability)

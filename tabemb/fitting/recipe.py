@@ -17,10 +17,11 @@ from tabemb.fitting.checks import Rows
 from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.holdout import Holdout, hold_out
 from tabemb.fitting.objective import Objective
+from tabemb.fitting.responses import reference_rows, with_newest
 from tabemb.fitting.settings import RowSettings
 from tabemb.fitting.sources import RowSource
 from tabemb.fitting.training_rows import TrainingRows
-from tabemb.network.inputs import Batch
+from tabemb.network.inputs import Batch, RowInputs
 from tabemb.network.model import TabularNetwork
 from tabemb.targets import Target
 from tabemb.training.checkpoints import NoCheckpoints
@@ -123,6 +124,12 @@ class Recipe:
             share = budget.share(len(networks) - i)
             yield Trainer(fitted, network, rows, validation, holdout, generator, share, checkpoints)
         checkpoints.complete()
+
+    def reference(self, batch: Batch, holdout: Holdout) -> RowInputs:
+        """Return a few training rows, in which the categories are compared."""
+        rows = reference_rows(batch.inputs)
+        reference = self.source.reference(batch.inputs, holdout.rows.frame, rows)
+        return with_newest(reference).to(torch.device("cpu"))
 
     def _checkpoints(
         self, fitted: Fitted, batch: Batch, validation: Batch | None, holdout: Holdout

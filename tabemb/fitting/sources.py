@@ -78,6 +78,10 @@ class RowSource:
         """Return rows to predict as a network reads them, without effects."""
         return self.encode(encoder, frame)
 
+    def reference(self, inputs: RowInputs, frame: pa.Table, rows: Tensor) -> RowInputs:
+        """Return some encoded training rows as rows to predict; ``frame`` is what was encoded."""
+        return inputs.take(rows)
+
     def batches(
         self,
         network: TabularNetwork,

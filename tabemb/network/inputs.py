@@ -95,6 +95,11 @@ class Ragged:
     def take(self, rows: Tensor) -> Ragged:
         return self._sliced(self.offsets[:-1][rows], self.lengths[rows])
 
+    def newest(self, n: int) -> Ragged:
+        """Return the last ``n`` events of each history."""
+        lengths = self.lengths.clamp(max=n)
+        return self._sliced(self.offsets[1:] - lengths, lengths)
+
     def random_slices(self) -> Ragged:
         """Return a random slice of each history: a third of its events or more, one at least."""
         shortest = torch.ceil(self.lengths / 3)

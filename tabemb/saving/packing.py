@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from tabemb.fitting.pretrained import given_vectors
 from tabemb.fitting.settings import check_parameters
 from tabemb.fitting.sources import RowSource
 from tabemb.labels import as_objects
+from tabemb.network.inputs import Kept, Ragged, RowInputs
 from tabemb.saving.arrow import from_bytes, to_bytes
 from tabemb.scalars import from_json, to_json
 from tabemb.spaces.arrow_formats import as_arrow
@@ -67,8 +68,11 @@ PARTS = _by_name(
     EventSource,
     Feature,
     Inputs,
+    Kept,
     Levels,
     PairCodes,
+    Ragged,
+    RowInputs,
     RowSource,
     Scale,
     Schema,
@@ -117,6 +121,9 @@ def _with_space(table: Table, name: str) -> Table:
 
 
 def _state(value: Any) -> dict[str, Any]:
+    """Return what an object is made of; of a dataclass its fields, not what was computed of them."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     has_getstate = "__getstate__" in {name for cls in type(value).__mro__[:-1] for name in vars(cls)}
     return dict(value.__getstate__() if has_getstate else vars(value))
 
@@ -218,7 +225,9 @@ def _unpack_part(value: dict[str, Any], arrays: Arrays) -> Any:
     cls, state = PARTS[value["$class"]], unpack(value["state"], arrays)
     _check_state(cls, state)
     if cls is EmbeddingSpace:
-        space = EmbeddingSpace(*(state[name] for name in ("vectors", "categories", "counts", "name")))
+        names = ("vectors", "categories", "counts", "name")
+        given = {name: state[name] for name in names}
+        space = EmbeddingSpace(**given, reliability=state.get("reliability"))  # tabemb 0.2 had none
         space.maps.update(state.get("_maps", {}))
         return space
     part: Any = object.__new__(cls)

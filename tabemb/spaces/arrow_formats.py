@@ -123,6 +123,8 @@ def to_arrow(space: CategoryVectors, target: str) -> pa.Table:
     columns["vector"] = _lists(space.vectors)
     if space.counts is not None:
         columns["count"] = pa.array(space.counts)
+    if space.reliability is not None:
+        columns["reliability"] = pa.array(space.reliability)
     return pa.table(columns)
 
 
@@ -136,11 +138,14 @@ def from_arrow(table: pa.Table, source: str, name: str) -> Parts:
         raise ValueError(
             f"The {source} is not an embedding space; column 'vector' must hold lists of one width."
         ) from error
-    counts = table["count"].to_numpy() if "count" in table.column_names else None
+    counts, reliability = (
+        table[name].to_numpy() if name in table.column_names else None
+        for name in ("count", "reliability")
+    )
     categories = table["category"].to_pandas()
     if JSON in table.column_names:
         categories = _of_json(table[JSON].to_pylist(), source)
-    return Parts(vectors, categories, counts, name)
+    return Parts(vectors, categories, counts, name, reliability)
 
 
 def _of_json(texts: list[str], source: str) -> pd.Index:

@@ -70,7 +70,7 @@ class ApproximateIndex:
         graph = _usearch_index()(ndim=space.vectors.shape[1], metric="ip", dtype="f32")
         keys = np.arange(len(space), dtype=np.uint64) | _fingerprint(space)
         with progress(len(space)) as bar:
-            graph.add(keys, space.unit_vectors, threads=n_cores(), progress=_shown_on(bar))
+            graph.add(keys, space.directions, threads=n_cores(), progress=_shown_on(bar))
         if path is not None:
             _write(graph, path)
         return cls(space, graph)
@@ -128,7 +128,8 @@ class ApproximateIndex:
             If the category is unknown; the message names close spellings.
         """
         vector, position = search.query(self._space, category)
-        nearest, similarities = self._search(to_unit_length(vector)[None], np.array([position]), k)
+        direction = to_unit_length(vector) if position < 0 else self._space.directions[position]
+        nearest, similarities = self._search(direction[None], np.array([position]), k)
         known = nearest[0] >= 0
         return search.listing(self._space, nearest[0][known], similarities[0][known], "similarity")
 
@@ -152,7 +153,7 @@ class ApproximateIndex:
             If a category is unknown; the message names close spellings.
         """
         positions = self._space.positions(categories)
-        nearest, similarities = self._search(self._space.unit_vectors[positions], positions, k)
+        nearest, similarities = self._search(self._space.directions[positions], positions, k)
         return search.pairs(self._space, positions, nearest, similarities, "similarity")
 
     def _search(
@@ -208,7 +209,7 @@ def _check_whole(path: str | Path) -> None:
 
 
 def _fingerprint(space: CategoryVectors) -> np.uint64:
-    return np.uint64(zlib.crc32(space.vectors.tobytes())) << np.uint64(32)
+    return np.uint64(zlib.crc32(space.directions.tobytes())) << np.uint64(32)
 
 
 def _shown_on(bar: Any) -> Callable[[int, int], bool]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from tabemb.spaces.vectors import CategoryVectors, is_vector, to_unit_length
 
 BLOCK = 2**23
 """Scores held at once at most: 32 MB of float32."""
+DOUBTFUL = 0.2
+"""Reliability below which a category's neighbours are mostly chance."""
 
 T = TypeVar("T")
 
@@ -44,7 +47,7 @@ class Metric:
 
     def vectors_of(self, space: CategoryVectors) -> np.ndarray:
         """Return the vectors of a space as this metric compares them, (n_levels, d)."""
-        return space.unit_vectors if self.unit else space.vectors
+        return space.directions if self.unit else space.vectors
 
     def prepared(self, vectors: np.ndarray) -> np.ndarray:
         """Return other vectors, (..., d), as this metric compares them."""
@@ -82,11 +85,54 @@ def check_k(k: int) -> None:
         raise ValueError(f"k must be an integer of at least 1; got {k!r}.")
 
 
+def trusted(space: CategoryVectors, min_count: float, min_reliability: float) -> np.ndarray:
+    """Return which categories have at least this count and this reliability, bool (n_levels,)."""
+    kept = np.ones(len(space), dtype=bool)
+    for name, values, least in (
+        ("count", space.counts, min_count),
+        ("reliability", space.reliability, min_reliability),
+    ):
+        if not least:
+            continue
+        if values is None:
+            raise ValueError(
+                f"min_{name} needs a space with a {name} of each category; {space!r} has none."
+            )
+        kept &= values >= least
+    return kept
+
+
+def warn_of_noise(space: CategoryVectors, position: int) -> None:
+    """Warn of a category whose vector is little more than noise."""
+    if position < 0 or space.reliability is None or space.reliability[position] >= DOUBTFUL:
+        return
+    warnings.warn(
+        f"The vector of {space.categories[position]!r} has reliability "
+        f"{space.reliability[position]:.2f}: it is hardly different from the average, and its "
+        "neighbours are mostly chance.",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
 @one_thread_after_fork()
-def nearest(space: CategoryVectors, category: Any, k: int, metric: str) -> pd.DataFrame:
+def nearest(
+    space: CategoryVectors,
+    category: Any,
+    k: int,
+    metric: str,
+    min_count: float = 0,
+    min_reliability: float = 0,
+) -> pd.DataFrame:
     """Return the nearest of a category or a vector, as `EmbeddingSpace.nearest` describes."""
+    measure = choose("metric", metric, METRICS)
     vector, position = query(space, category)
-    return _ranked(space, vector, metric, k, excluded=[] if position < 0 else [position])
+    kept = trusted(space, min_count, min_reliability)
+    if position >= 0:
+        kept[position] = False
+    vector = measure.prepared(vector) if position < 0 else measure.vectors_of(space)[position]
+    warn_of_noise(space, position)
+    return _ranked(space, vector, measure, k, np.flatnonzero(kept))
 
 
 @one_thread_after_fork()
@@ -94,7 +140,9 @@ def analogy(space: CategoryVectors, a: Any, b: Any, c: Any, k: int) -> pd.DataFr
     """Return the nearest to a - b + c, as `EmbeddingSpace.analogy` describes."""
     positions = [space.position(category) for category in (a, b, c)]
     first, second, third = space.unit_vectors[positions]
-    return _ranked(space, first - second + third, "cosine", k, excluded=positions)
+    vector = to_unit_length(first - second + third)
+    candidates = np.delete(np.arange(len(space)), positions)
+    return _ranked(space, vector, METRICS["cosine"], k, candidates)
 
 
 def neighbors(space: CategoryVectors, positions: np.ndarray, k: int, metric: str) -> pd.DataFrame:
@@ -114,12 +162,10 @@ def query(space: CategoryVectors, category_or_vector: Any) -> tuple[np.ndarray, 
 
 
 def _ranked(
-    space: CategoryVectors, vector: np.ndarray, metric: str, k: int, excluded: Sequence[int]
+    space: CategoryVectors, vector: np.ndarray, measure: Metric, k: int, candidates: np.ndarray
 ) -> pd.DataFrame:
-    measure = choose("metric", metric, METRICS)
     check_k(k)
-    scores = measure.scores(measure.prepared(vector)[None], measure.vectors_of(space))[0]  # (n_levels,)
-    candidates = np.delete(np.arange(len(space)), excluded)
+    scores = measure.scores(vector[None], measure.vectors_of(space))[0]  # (n_levels,)
     order = candidates[first_k(measure.sign * scores[candidates], k)]
     return listing(space, order, scores[order], measure.column)
 
@@ -170,10 +216,12 @@ def _scores_without_self(vectors: np.ndarray, block: np.ndarray, metric: Metric)
 def listing(
     space: CategoryVectors, positions: np.ndarray, scores: np.ndarray, column: str
 ) -> pd.DataFrame:
-    """Return the categories at some positions with their scores and, where known, their counts."""
+    """Return the categories at some positions with their scores, counts and reliability, where known."""
     table = pd.DataFrame({"category": space.categories[positions], column: scores})
     if space.counts is not None:
         table["count"] = space.counts[positions]
+    if space.reliability is not None:
+        table["reliability"] = space.reliability[positions]
     return table
 
 

@@ -5,25 +5,25 @@ The methods here describe arguments and results; the work is done by functions o
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
-from tabemb.spaces import atlas, clusters, maps, matching, plane, search
-from tabemb.spaces.exchange import PortableVectors
+from tabemb.spaces import clusters, matching, search
+from tabemb.spaces.drawing import DrawnVectors
 from tabemb.spaces.index import ApproximateIndex
 
 if TYPE_CHECKING:  # matplotlib is an optional package
-    from matplotlib.figure import Figure
+    pass
 
 MAX_EXACT = 100_000**2
 """Most pairs that `neighbors` compares one by one by default."""
 
 
-class EmbeddingSpace(PortableVectors):
+class EmbeddingSpace(DrawnVectors):
     """Search, export and draw the vectors of one embedding table by category.
 
     Parameters
@@ -36,6 +36,8 @@ class EmbeddingSpace(PortableVectors):
         Training rows (or their weight) of each category.
     name : str, default=""
         The subject of the space, such as its column; it names exported columns.
+    reliability : array-like of shape (n_levels,), optional
+        How much of each vector is signal, from 0 (nothing but noise) to 1.
 
     Attributes
     ----------
@@ -43,8 +45,11 @@ class EmbeddingSpace(PortableVectors):
     categories : pandas.Index of length n_levels
     counts : ndarray of shape (n_levels,) or None
     name : str
+    reliability : ndarray of shape (n_levels,) or None
     unit_vectors : ndarray of shape (n_levels, d)
         The vectors scaled to length one.
+    directions : ndarray of shape (n_levels, d)
+        The unit vectors times the root of their reliability, which searches by cosine compare.
     maps : dict from (method, metric, random_state) to ndarray of shape (n_levels, 2)
         The coordinates computed so far.
 
@@ -67,7 +72,14 @@ class EmbeddingSpace(PortableVectors):
     0   bergen    0.894427     20
     """
 
-    def nearest(self, category: Any, k: int = 10, metric: str = "cosine") -> pd.DataFrame:
+    def nearest(
+        self,
+        category: Any,
+        k: int = 10,
+        metric: str = "cosine",
+        min_count: float = 0,
+        min_reliability: float = 0,
+    ) -> pd.DataFrame:
         """Return the categories whose vectors lie nearest, the nearest first.
 
         Parameters
@@ -78,20 +90,29 @@ class EmbeddingSpace(PortableVectors):
         k : int, default=10
             Number of categories to return; all of them if the space holds fewer.
         metric : {"cosine", "euclidean", "dot"}, default="cosine"
-            "cosine" compares directions only; a vector of zeros has cosine 0 with every vector.
+            "cosine" compares directions only; a vector of zeros has cosine 0 with every vector. Where
+            the space has reliability, the cosine is multiplied by the root of that of both categories.
+        min_count, min_reliability : float, default=0
+            Categories with less are left out.
 
         Returns
         -------
         pandas.DataFrame
-            Columns `category`, `similarity` (`distance` for "euclidean") and, where the space has
-            counts, `count`. Ties keep the order of the space.
+            Columns `category`, `similarity` (`distance` for "euclidean") and, where the space has them,
+            `count` and `reliability`. Ties keep the order of the space.
+
+        Warns
+        -----
+        UserWarning
+            If the category has a reliability below .2: its neighbours are mostly chance.
 
         Raises
         ------
         KeyError
             If the category is unknown; the message names close spellings.
         ValueError
-            If the metric, `k` or the shape of the vector is not allowed.
+            If the metric, `k` or the shape of the vector is not allowed, or the space lacks the counts
+            or the reliability that are asked for.
 
         Examples
         --------
@@ -101,7 +122,7 @@ class EmbeddingSpace(PortableVectors):
         0        c       1.0
         1        b       5.0
         """
-        return search.nearest(self, category, k, metric)
+        return search.nearest(self, category, k, metric, min_count, min_reliability)
 
     def analogy(self, a: Any, b: Any, c: Any, k: int = 10) -> pd.DataFrame:
         """Return the categories that complete "a is to b as ... is to c", those nearest to a - b + c.
@@ -312,186 +333,3 @@ class EmbeddingSpace(PortableVectors):
         ['Oslo', 'oslo', 'New York']
         """
         return matching.match(self, categories, counts)
-
-    def coordinates(
-        self, method: str = "tsne", metric: str = "cosine", random_state: int | None = 0
-    ) -> pd.DataFrame:
-        """Return coordinates in a plane in which categories with similar vectors are near.
-
-        The space keeps them in `maps`, and `to_parquet` writes them.
-
-        Parameters
-        ----------
-        method : {"tsne", "umap", "pca"}, default="tsne"
-            "tsne" keeps neighbourhoods (van der Maaten & Hinton 2008; needs openTSNE,
-            ``pip install 'tabemb[maps]'``), and so does "umap" (McInnes, Healy & Melville 2018; needs
-            ``pip install 'tabemb[umap]'``, and cannot run after a fork of a process that has run it);
-            "pca" keeps the two directions of largest variance. Fewer than five categories have no
-            neighbourhoods to keep, and "pca" places them.
-        metric : {"cosine", "euclidean"}, default="cosine"
-            The metric of similarity; "cosine", as in `nearest`, ignores the length of the vectors.
-        random_state : int or None, default=0
-            Seed of UMAP. t-SNE starts from PCA and uses no random numbers.
-
-        Returns
-        -------
-        pandas.DataFrame of shape (n_levels, 2)
-            Columns `x` and `y`, indexed by category. They have no unit.
-
-        Examples
-        --------
-        >>> space = EmbeddingSpace([[0, 0], [3, 0], [6, 0]], ["a", "b", "c"])
-        >>> space.coordinates("pca", metric="euclidean")
-             x    y
-        a -3.0  0.0
-        b  0.0  0.0
-        c  3.0  0.0
-        """
-        return plane.coordinates(self, method, metric, random_state)
-
-    def place(
-        self, new: Any, method: str = "tsne", metric: str = "cosine", random_state: int | None = 0
-    ) -> pd.DataFrame:
-        """Return coordinates of new vectors on the map of `coordinates`, which stays as it is.
-
-        Each new vector is placed alone, next to its nearest categories.
-
-        Parameters
-        ----------
-        new : EmbeddingSpace, or array-like of shape (n, d)
-            Vectors comparable with those of the space, such as those of a later model that started from
-            it.
-        method, metric, random_state
-            As for `coordinates`.
-
-        Returns
-        -------
-        pandas.DataFrame of shape (n, 2)
-            Columns `x` and `y`, indexed by category where `new` is a space.
-
-        Raises
-        ------
-        ValueError
-            If the vectors have another width.
-
-        Examples
-        --------
-        >>> space = EmbeddingSpace([[0, 0], [3, 0], [6, 0]], ["a", "b", "c"])
-        >>> space.place([[4, 0]], "pca", metric="euclidean")
-             x    y
-        0  1.0  0.0
-        """
-        return plane.place(self, new, method, metric, random_state)
-
-    def map(
-        self,
-        color: Any = None,
-        label: Any = None,
-        method: str = "tsne",
-        *,
-        metric: str = "cosine",
-        highlight: Sequence[Hashable] = (),
-        n_labels: int = 300,
-        title: str | None = None,
-        figsize: tuple[float, float] = (11.0, 8.0),
-        random_state: int | None = 0,
-    ) -> Figure:
-        """Draw the categories as a labelled map, a matplotlib figure.
-
-        Frequent categories have larger points and are labelled first. A label that would cover a point
-        or another label stands further away, at the end of a thin line, or is dropped. Needs matplotlib:
-        ``pip install 'tabemb[maps]'``.
-
-        Parameters
-        ----------
-        color : Series or mapping from category to value, or sequence of n_levels values, optional
-            Numbers are drawn on a colour scale, other values as classes with a legend. A Series names
-            the scale.
-        label : Series or mapping from category to text, or sequence of n_levels texts, optional
-            By default the categories themselves. Categories missing from a mapping get no label.
-        method, metric, random_state
-            As for `coordinates`.
-        highlight : sequence of categories, default=()
-            Labelled first and in bold.
-        n_labels : int, default=300
-            Most labels that are tried; 0 draws none.
-        title : str, optional
-            By default the name of the space.
-        figsize : tuple of float, default=(11.0, 8.0)
-            Width and height in inches.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-            Not registered with pyplot, so nothing needs closing; its `savefig` writes it.
-
-        Examples
-        --------
-        >>> counts = [5, 50, 500]
-        >>> space = EmbeddingSpace([[0, 1], [1, 2], [2, 0]], ["a", "b", "c"], counts, name="shop")
-        >>> figure = space.map(color={"a": 1.5, "b": 0.2, "c": 0.9}, method="pca")
-        >>> figure.axes[0].get_title(loc="left")
-        'shop'
-        """
-        points = self.coordinates(method, metric, random_state).to_numpy()
-        positions = [self.position(category) for category in highlight]
-        return maps.draw(self, points, color, label, positions, n_labels, title, figsize)
-
-    def atlas(
-        self,
-        path: str | Path,
-        metadata: Any = None,
-        *,
-        coordinates: pd.DataFrame | None = None,
-        others: Mapping[str, Any] | None = None,
-        color: str | None = None,
-        title: str | None = None,
-    ) -> Path:
-        """Write an HTML page in which a reader explores the space; it is one file and needs no network.
-
-        The page draws the categories as a map. A reader can search, list the nearest of a category,
-        compare two, colour, filter, select and copy as CSV, by mouse, keyboard or touch.
-
-        Parameters
-        ----------
-        path : str or Path
-            The file to write; its folder must exist.
-        metadata : DataFrame or mapping from name to Series, indexed by category, optional
-            Columns that the page shows for a category. Numbers and dates colour on a scale, other values
-            as classes, the seven most frequent apart; texts that nearly all differ do not colour. A
-            category without metadata has missing values. The counts of the space are shown too.
-        coordinates : DataFrame with columns x and y, indexed by category, optional
-            By default the result of `coordinates`.
-        others : mapping from name to EmbeddingSpace or to (EmbeddingSpace, coordinates), optional
-            Further spaces that the reader can change to, of the same categories or of other ones.
-        color : str, optional
-            The column of `metadata`, or "count", by which the page colours at first.
-        title : str, optional
-            By default the name of the space.
-
-        Returns
-        -------
-        Path
-            The file written: some 2.7 bytes for each number of the vectors, and the texts.
-
-        Raises
-        ------
-        FileNotFoundError
-            If the folder does not exist.
-        ValueError
-            If a space has no categories or more than 50,000, or another argument does not fit.
-
-        Notes
-        -----
-        The page computes cosines from unit vectors of 16 bits. They differ from those of `nearest` by
-        about 0.00001, so categories whose similarities differ by less may change places in a list.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> counts, path = [5, 50, 500], tempfile.mkdtemp() + "/shop.html"
-        >>> space = EmbeddingSpace([[0, 1], [1, 2], [2, 0]], ["a", "b", "c"], counts, name="shop")
-        >>> space.atlas(path, {"city": {"a": "Bonn", "c": "Oslo"}}, color="city").name
-        'shop.html'
-        """
-        return atlas.write(path, self, metadata, coordinates, others, color, title)

@@ -30,6 +30,7 @@ class Parts(NamedTuple):
     categories: Any
     counts: Any = None
     name: str = ""
+    reliability: Any = None
 
 
 class CategoryVectors:
@@ -43,6 +44,7 @@ class CategoryVectors:
     categories : sequence of n_levels hashables
     counts : array-like of shape (n_levels,), optional
     name : str, default=""
+    reliability : array-like of shape (n_levels,), optional
 
     Attributes
     ----------
@@ -50,20 +52,33 @@ class CategoryVectors:
     categories : pandas.Index of length n_levels
     counts : ndarray of shape (n_levels,) or None
     name : str
+    reliability : ndarray of shape (n_levels,) or None
+    directions : ndarray of shape (n_levels, d)
     unit_vectors : ndarray of shape (n_levels, d)
     maps : dict from (method, metric, random_state) to ndarray of shape (n_levels, 2)
 
     Raises
     ------
     ValueError
-        If shapes disagree, a category occurs twice, a vector is not finite or a count is negative.
+        If shapes disagree, a category occurs twice, a vector is not finite, a count is negative or a
+        reliability is not from 0 to 1.
     """
 
-    def __init__(self, vectors: Any, categories: Any, counts: Any = None, name: str = "") -> None:
+    def __init__(
+        self,
+        vectors: Any,
+        categories: Any,
+        counts: Any = None,
+        name: str = "",
+        reliability: Any = None,
+    ) -> None:
         self.categories = as_index(categories)
         self.vectors = _checked_vectors(vectors, self.categories)
         self.counts = None if counts is None else checked_counts(counts, self.categories)
         self.name = name
+        self.reliability = (
+            None if reliability is None else checked_reliability(reliability, self.categories)
+        )
 
     def __repr__(self) -> str:
         size = f"{len(self)} categories, {self.vectors.shape[1]} dimensions"
@@ -84,12 +99,28 @@ class CategoryVectors:
 
     def __getstate__(self) -> dict[str, Any]:
         # the unit vectors take as much memory as the vectors and are quickly computed again
-        return {name: value for name, value in vars(self).items() if name != "unit_vectors"}
+        quick = {"unit_vectors", "directions"}
+        return {name: value for name, value in vars(self).items() if name not in quick}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({"reliability": None, **state})  # tabemb 0.2 had none
 
     @cached_property
     def unit_vectors(self) -> np.ndarray:
         """The vectors scaled to length one, (n_levels, d); vectors of zeros stay zero."""
         return to_unit_length(self.vectors)
+
+    @cached_property
+    def directions(self) -> np.ndarray:
+        """The unit vectors times the root of their reliability, (n_levels, d).
+
+        Their products are cosines that are the smaller, the less the two vectors are to be trusted.
+        """
+        if self.reliability is None:
+            return self.unit_vectors
+        roots = np.sqrt(self.reliability, dtype=np.float32)
+        directions: np.ndarray = self.unit_vectors * roots[:, None]
+        return directions
 
     @property
     def maps(self) -> dict[MapKey, np.ndarray]:
@@ -183,7 +214,8 @@ class CategoryVectors:
         array([[0.6, 0.8],
                [0. , 0. ]], dtype=float32)
         """
-        return type(self)(self.unit_vectors, self.categories, self.counts, self.name)
+        parts = self.categories, self.counts, self.name, self.reliability
+        return type(self)(self.unit_vectors, *parts)
 
     def subset(self, categories: Iterable[Hashable] | int) -> Self:
         """Return the space of the given categories only.
@@ -219,7 +251,9 @@ class CategoryVectors:
 
     def _take(self, positions: np.ndarray) -> Self:
         counts = None if self.counts is None else self.counts[positions]
-        return type(self)(self.vectors[positions], self.categories[positions], counts, self.name)
+        reliability = None if self.reliability is None else self.reliability[positions]
+        parts = self.categories[positions], counts, self.name, reliability
+        return type(self)(self.vectors[positions], *parts)
 
     def _most_frequent_first(self) -> np.ndarray:
         """Return all positions by falling count, in the order of the space where there are no counts."""
@@ -332,6 +366,22 @@ def checked_counts(counts: Any, categories: pd.Index) -> np.ndarray:
 def _filled(values: Any) -> Any:
     """Return numbers with NaN in place of masked cells, which the checks then refuse."""
     return np.ma.filled(values.astype(float), np.nan) if np.ma.is_masked(values) else values
+
+
+def checked_reliability(reliability: Any, categories: pd.Index) -> np.ndarray:
+    """Return reliabilities as a read-only array with one number from 0 to 1 for each category."""
+    checked = np.array(reliability, dtype=np.float64)
+    if checked.shape != categories.shape:
+        raise ValueError(
+            f"reliability must have shape {categories.shape}, one number for each category; "
+            f"got {checked.shape}."
+        )
+    wrong = np.flatnonzero(~((checked >= 0) & (checked <= 1)))  # also where NaN
+    if len(wrong):
+        category, value = categories[wrong[0]], checked[wrong[0]]
+        raise ValueError(f"reliability must be from 0 to 1; {category!r} has {value}.")
+    checked.setflags(write=False)
+    return checked
 
 
 def _checked_vectors(vectors: Any, categories: pd.Index) -> np.ndarray:

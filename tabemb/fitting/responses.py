@@ -1,0 +1,274 @@
+"""Responses: what a network answers when each category in turn takes its place in reference rows.
+
+The vectors of a table are free to turn and to hide behind biases and effects, so they differ from seed
+to seed. What a model *answers* for a category does not: it holds the effects, biases, vectors and
+interactions of the category together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
+from tabemb.fitting.fitted import Fitted
+from tabemb.fitting.networks import TYPICAL_STRENGTH, raw_spaces, space_of
+from tabemb.network.inputs import Ragged, RowInputs
+from tabemb.network.model import Output
+from tabemb.spaces.collection import Spaces
+from tabemb.targets import ClassTarget
+
+N_REFERENCE = 64
+"""Reference rows of a fit."""
+FEWEST_REFERENCE = 8
+"""Reference rows of a column with very many categories."""
+MOST_ROWS = 2_000_000
+"""Rows that are predicted for a column; with more categories there are fewer reference rows."""
+AT_ONCE = 2**16
+"""Rows that are made at a time."""
+NEWEST = 20
+"""Events of a reference history: older ones matter little to the answer, and cost as much."""
+N_SAMPLE = 1000
+"""Categories from which the axes are found."""
+MOST_AXES = 32
+SMALLEST_AXIS = 1e-4
+"""Share of the variance below which an axis is left out."""
+MEMBER_SHARE = 0.25
+"""Variance of the members' mean, in units of the variance between members: they share most weights, so
+eight of them are worth about four networks."""
+
+
+@dataclass(frozen=True)
+class Responses:
+    """The responses of one table's categories.
+
+    Attributes
+    ----------
+    vectors : ndarray of shape (n_categories, d), float32
+        Axes by falling variance.
+    reliability : ndarray of shape (n_categories,)
+        Share of the squared length of each vector that is no noise, from 0 to 1.
+    """
+
+    vectors: np.ndarray
+    reliability: np.ndarray
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a category is put: a column of the rows, or a field of the last event of a history."""
+
+    history: int | None
+    column: int
+
+
+def reference_rows(inputs: RowInputs) -> Tensor:
+    """Return the positions of the reference rows: the same ones for each seed."""
+    generator = np.random.default_rng(0)
+    rows = generator.choice(len(inputs), min(N_REFERENCE, len(inputs)), replace=False)
+    return torch.from_numpy(np.sort(rows))
+
+
+def with_newest(inputs: RowInputs) -> RowInputs:
+    """Return rows whose histories are cut to their newest events."""
+    histories = (h.newest(NEWEST) if isinstance(h, Ragged) else h for h in inputs.histories)
+    return replace(inputs, histories=tuple(histories))
+
+
+def spaces_of(fitted: Fitted, reference: RowInputs | None) -> Spaces:
+    """Return the responses of every table by category, and beside them the rows of the tables.
+
+    A table that only the kept states of sequences have read has its rows in the place of responses; so
+    do all tables without reference rows.
+    """
+    raw = raw_spaces(fitted.encoder, fitted.network)
+    spaces = dict(raw)
+    for name, vocabulary in fitted.encoder.vocabularies_.items():
+        responses = None if reference is None else responses_of(fitted, reference, name)
+        if responses is not None:
+            spaces[name] = space_of(name, vocabulary, responses.vectors, responses.reliability)
+    return Spaces(spaces, raw)
+
+
+def responses_of(fitted: Fitted, reference: RowInputs, table: str) -> Responses | None:
+    """Return the responses of the categories of a table.
+
+    Each category is put into each reference row, in every column that reads the table; the outputs,
+    averaged over members, minus their mean over categories are its response. Its leading axes are kept,
+    each scaled to the root of its deviation, so that interactions count beside the main effect.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    reference : RowInputs
+        Of `reference_rows`, without effects.
+    table : str
+
+    Returns
+    -------
+    Responses or None
+        None for a table that only the kept states of sequences have read.
+    """
+    vocabulary = fitted.encoder.vocabularies_[table]
+    places = _places(fitted, table)
+    parts = [part for place in places if (part := _measured(fitted, reference, place, vocabulary))]
+    if not parts:
+        return None
+    means = np.concatenate([part.means for part in parts], axis=1)
+    sample = np.concatenate([part.sample for part in parts], axis=2)
+    spread = np.mean([part.spread for part in parts], axis=0)
+    counts = np.maximum(vocabulary.counts[N_SPECIAL:], 0)
+    return _reduced(means, sample, spread, counts, _strength(fitted, places))
+
+
+def _places(fitted: Fitted, table: str) -> list[Place]:
+    """Return the columns of rows that read the table, or else the fields of events that do."""
+    encoder = fitted.encoder
+    places = [
+        Place(None if i == 0 else i - 1, column)
+        for i, inputs in enumerate(encoder.inputs_)
+        for column, name in enumerate(encoder.schema.tables_of(inputs.schema.categorical))
+        if name == table
+    ]
+    in_rows = [place for place in places if place.history is None]
+    return in_rows or places
+
+
+def _strength(fitted: Fitted, places: list[Place]) -> float:
+    """Return the strength of shrinkage of the columns' effects: their noise in units of the signal."""
+    columns = [place.column for place in places if place.history is None]
+    if fitted.effects is None or not columns:
+        return TYPICAL_STRENGTH
+    return float(np.mean(fitted.effects.input_strength_[columns]))
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The outputs for the categories of one place, centred over the categories.
+
+    means  : (n_categories, n_rows x n_outputs), over members
+    spread : (n_categories,), the variance between members, summed over rows and outputs
+    sample : (n_sampled, n_members, n_rows x n_outputs), of some categories
+    """
+
+    means: np.ndarray
+    spread: np.ndarray
+    sample: np.ndarray
+
+
+def _measured(
+    fitted: Fitted, reference: RowInputs, place: Place, vocabulary: Vocabulary
+) -> _Measured | None:
+    rows = _usable(reference, place)
+    if rows is None or not len(vocabulary.categories):
+        return None
+    n_reference = int(np.clip(MOST_ROWS // len(vocabulary), FEWEST_REFERENCE, len(rows)))
+    rows = rows.take(torch.arange(n_reference))
+    counts = np.maximum(vocabulary.counts[N_SPECIAL:], 0)
+    weights = counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / len(counts))
+    frequent = np.sort(np.argsort(-counts, kind="stable")[:N_SAMPLE])
+    sample = np.concatenate(list(_outputs(fitted, rows, place, frequent)))
+    center = np.average(sample, axis=0, weights=weights[frequent] + 1e-12)
+    means, spread = [], []
+    for outputs in _outputs(fitted, rows, place, np.arange(len(counts))):
+        means.append(outputs.mean(1))
+        spread.append(_variance(outputs - center).sum(1))
+    joined = np.concatenate(means)
+    return _Measured(joined - weights @ joined, np.concatenate(spread), sample - center)
+
+
+def _variance(outputs: np.ndarray) -> np.ndarray:
+    """Return the variance between members, (n, n_members, d) -> (n, d); zero for a single one."""
+    if outputs.shape[1] == 1:
+        return np.zeros((len(outputs), outputs.shape[2]), outputs.dtype)
+    variance: np.ndarray = outputs.var(axis=1, ddof=1)
+    return variance
+
+
+def _usable(reference: RowInputs, place: Place) -> RowInputs | None:
+    """Return the reference rows that have the place; None where none has."""
+    if place.history is None:
+        return reference
+    history = reference.histories[place.history]
+    if isinstance(history, Ragged) and (history.lengths > 0).any():
+        return reference.take(torch.nonzero(history.lengths).flatten())
+    return None
+
+
+def _outputs(
+    fitted: Fitted, rows: RowInputs, place: Place, categories: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Yield the outputs of categories in the reference rows, (n, n_members, n_rows x n_outputs)."""
+    step = max(1, AT_ONCE // len(rows))
+    for start in range(0, len(categories), step):
+        codes = torch.from_numpy(categories[start : start + step] + N_SPECIAL)
+        inputs = _put(rows, place, codes)
+        outputs = fitted.outputs_of(inputs, _part(fitted)).float().numpy(force=True)
+        by_row = outputs.reshape(len(codes), len(rows), *outputs.shape[1:])
+        yield by_row.transpose(0, 2, 1, 3).reshape(len(codes), outputs.shape[1], -1)
+
+
+def _put(rows: RowInputs, place: Place, codes: Tensor) -> RowInputs:
+    """Return all rows for each code, with the code in its place."""
+    positions = torch.arange(len(rows)).repeat(len(codes))
+    inputs, code = rows.take(positions), codes.repeat_interleave(len(rows)).int()
+    if place.history is None:
+        inputs.codes[:, place.column] = code  # `take` has copied them
+        return inputs
+    history = inputs.histories[place.history]
+    assert isinstance(history, Ragged)
+    history.codes[history.offsets[1:] - 1, place.column] = code
+    return inputs
+
+
+def _part(fitted: Fitted) -> Callable[[Output], Tensor]:
+    """Return the part of the output that is compared: with very many classes the last hidden layer."""
+    if fitted.target.has_many_classes:
+        return lambda output: output.hidden
+    if isinstance(fitted.target, ClassTarget):  # only differences between the classes count
+        return lambda output: output.outputs - output.outputs.mean(-1, keepdim=True)
+    return lambda output: output.outputs
+
+
+def _reduced(
+    means: np.ndarray, sample: np.ndarray, spread: np.ndarray, counts: np.ndarray, strength: float
+) -> Responses:
+    """Return the leading axes of centred responses, and how far they are more than noise."""
+    weights = (counts / max(counts.sum(), 1e-300)).astype(np.float32)
+    variances, axes = np.linalg.eigh((means * weights[:, None]).T @ means)
+    order = np.argsort(-variances)[:MOST_AXES]
+    order = order[variances[order] > SMALLEST_AXIS * max(variances.sum(), 1e-300)]
+    if not len(order):
+        return Responses(np.zeros((len(means), 1), np.float32), np.zeros(len(means)))
+    axes = axes[:, order] * _signs(axes[:, order])
+    vectors, deviation = means @ axes, np.sqrt(variances[order])
+    scale = 1 / np.sqrt(deviation)
+    noise = _noise(vectors, _variance(sample @ axes), spread, counts, strength)
+    lengths = np.square(vectors * scale).sum(1)
+    noise = (noise * np.square(scale)).sum(1)
+    reliability = lengths / np.maximum(lengths + noise, 1e-300)
+    return Responses((vectors * scale).astype(np.float32), reliability)
+
+
+def _signs(axes: np.ndarray) -> np.ndarray:
+    """Return the signs by which more of each axis means larger outputs."""
+    return np.where(axes.sum(0) < 0, -1.0, 1.0).astype(axes.dtype)
+
+
+def _noise(
+    vectors: np.ndarray, sampled: np.ndarray, spread: np.ndarray, counts: np.ndarray, strength: float
+) -> np.ndarray:
+    """Return the variance of the noise along each axis, (n_categories, d).
+
+    It is that of a random effect with so many rows, and that of the mean of the members.
+    """
+    share = (counts / (counts + strength))[:, None]  # of the variance, that rows have explained
+    weights = (counts / max(counts.sum(), 1e-300))[:, None]
+    signal = (weights * np.square(vectors)).sum(0) / max(float((weights * share).sum()), 1e-9)
+    by_axis = sampled.mean(0)
+    relative = spread / max(float(spread.mean()), 1e-300)
+    return np.asarray((1 - share) * signal + MEMBER_SHARE * relative[:, None] * by_axis)

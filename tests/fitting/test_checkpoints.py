@@ -233,6 +233,22 @@ def test_what_the_time_limit_cut_short_goes_on_in_the_next_call(tmp_path, write_
     assert_same(EmbeddingClassifier(**SMALL, checkpoint=tmp_path).fit(X, y), expected)
 
 
+def test_a_limit_that_passes_just_after_a_write_ends_the_writing(tmp_path, write_always, monkeypatch):
+    """Otherwise the second training would be written as if the first had come to its end."""
+    X, y = table()
+    model = EmbeddingClassifier(**SMALL)
+    expected, is_over, write = model.fit(X, y), [], checkpoints.Checkpoints.write
+    with monkeypatch.context() as patched:
+        patched.setattr(loop.Budget, "over", property(lambda self: bool(is_over)))
+        patched.setattr(
+            checkpoints.Checkpoints,
+            "write",
+            lambda self, *args, **kwargs: (write(self, *args, **kwargs), is_over.append(True)),
+        )
+        clone(model).set_params(checkpoint=tmp_path).fit(X, y)
+    assert_same(clone(model).set_params(checkpoint=tmp_path).fit(X, y), expected)
+
+
 def test_the_number_of_threads_is_that_of_the_first_call(tmp_path, kill_after, monkeypatch):
     X, y = table()
     used = []

@@ -45,8 +45,8 @@ class NoCheckpoints:
         on from the epochs before.
         """
 
-    def ended(self, result: State) -> None:
-        """Take note of the result of a training that is over."""
+    def ended(self, result: State, is_cut: bool) -> None:
+        """Take note of the result of a training that is over, perhaps because its time was."""
 
     def complete(self) -> None:
         """Write the trained networks, after the last training."""
@@ -116,7 +116,8 @@ class Checkpoints(NoCheckpoints):
         end = time.perf_counter()
         self._next_write = end + PAUSE * (end - start)
 
-    def ended(self, result: State) -> None:
+    def ended(self, result: State, is_cut: bool) -> None:
+        self._is_cut |= is_cut
         self._results.append(result)
 
     def complete(self) -> None:

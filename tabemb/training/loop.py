@@ -265,7 +265,7 @@ def train(training: Training) -> Trained:
             bar.set_postfix_str(run.end_epoch(losses), refresh=False)
             checkpoints.write(run.state, is_cut=training.budget.over)
     trained = run.end()
-    checkpoints.ended(trained._asdict())
+    checkpoints.ended(trained._asdict(), is_cut=training.budget.over)
     return trained
 
 

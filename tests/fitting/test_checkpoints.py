@@ -233,6 +233,24 @@ def test_what_the_time_limit_cut_short_goes_on_in_the_next_call(tmp_path, write_
     assert_same(EmbeddingClassifier(**SMALL, checkpoint=tmp_path).fit(X, y), expected)
 
 
+def test_a_limit_that_passes_just_after_a_write_ends_the_writing(tmp_path, write_always, monkeypatch):
+    """Otherwise the second training would be written as if the first had come to its end."""
+    X, y = table()
+    model = EmbeddingClassifier(**SMALL)
+    expected, spent, original = model.fit(X, y), set(), checkpoints.Checkpoints.write
+
+    def write(self, state, is_cut):
+        original(self, state, is_cut=is_cut)
+        if not spent:
+            spent.add(state.__self__.training.budget)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop.Budget, "over", property(lambda self: self in spent))
+        patched.setattr(checkpoints.Checkpoints, "write", write)
+        clone(model).set_params(checkpoint=tmp_path).fit(X, y)
+    assert_same(clone(model).set_params(checkpoint=tmp_path).fit(X, y), expected)
+
+
 def test_the_number_of_threads_is_that_of_the_first_call(tmp_path, kill_after, monkeypatch):
     X, y = table()
     used = []

@@ -120,10 +120,9 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
     network_: Network
     learning_curve_: LearningCurve
     best_epoch_: int
-    reference_: RowInputs | None = None
-    """None in files of tabemb 0.2."""
-    _spaces: Spaces | None = None
-    """The spaces, once they have been computed."""
+    reference_: RowInputs
+    _spaces: tuple[Network, Spaces] | None = None
+    """The spaces, once they have been computed, and the network that they are of."""
 
     def fit(
         self,
@@ -302,13 +301,15 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
     def spaces_(self) -> Spaces:
         """The vectors of each table by category."""
         check_is_fitted(self)
-        if self._spaces is None:
+        if self._spaces is None or self._spaces[0] is not self.network_:
             with threads(self.n_jobs):
-                self._spaces = spaces_of(self._fitted, self.reference_)
-        return self._spaces
+                spaces = spaces_of(self._fitted, getattr(self, "reference_", None))
+                self._spaces = self.network_, spaces
+        return self._spaces[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_spaces": None}  # they are computed again
+        # spaces are computed again
+        return {name: value for name, value in super().__getstate__().items() if name != "_spaces"}
 
     def plot_learning_curve(self, ax: Axes | None = None) -> Axes:
         """Draw the learning curve.

@@ -129,7 +129,7 @@ def _state(value: Any) -> dict[str, Any]:
 
 
 def _pack_array(value: Any, arrays: Arrays, name: str) -> Any:
-    kind = "tensor" if isinstance(value, torch.Tensor) else "numpy"
+    kind = _tensor_kind(value) if isinstance(value, torch.Tensor) else "numpy"
     if isinstance(value, pd.Index):
         labels = as_arrow(value)
         if labels is None:
@@ -150,6 +150,11 @@ def _pack_array(value: Any, arrays: Arrays, name: str) -> Any:
         raise TypeError(f"{name} holds an array of {array.dtype}, which cannot be saved.")
     arrays[key] = array
     return {"$" + kind: key}
+
+
+def _tensor_kind(tensor: torch.Tensor) -> str:
+    """Return the tag of a tensor: "numbers" for those of rows, which may be missing."""
+    return "numbers" if tensor.is_floating_point() and tensor.isnan().any() else "tensor"
 
 
 def _has_json(label: Any) -> bool:
@@ -280,6 +285,7 @@ UNPACK: dict[str, Callable[[dict[str, Any], Arrays], Any]] = {
     "$scalar": lambda value, arrays: from_json(value),
     "$numpy": lambda value, arrays: _take(arrays, value["$numpy"]),
     "$tensor": lambda value, arrays: torch.tensor(_take(arrays, value["$tensor"])),
+    "$numbers": lambda value, arrays: torch.tensor(arrays.pop(value["$numbers"])),
     "$arrow": lambda value, arrays: from_bytes(_take(arrays, value["$arrow"])),
     "$index": _unpack_index,
     "$values": _unpack_keys,

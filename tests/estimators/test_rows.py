@@ -146,7 +146,7 @@ def test_a_table_shared_by_two_columns(small):
         X, y
     )
     assert list(model.spaces_) == ["city"]
-    assert model.spaces_["city"].vectors.shape == (6, 3)
+    assert model.spaces_.raw["city"].vectors.shape == (6, 3)
     assert model.spaces_["city"].counts.sum() == 2 * len(X)
     assert model.spaces_["city"].counts.dtype == np.int64
     assert model.score(X, y) > 0.98
@@ -160,7 +160,7 @@ def test_frozen_pretrained_vectors_stay(small, shops, make):
     X, y = shops
     given = {"north": [9.0, 1.0], "west": [1.0, 9.0], "nowhere": [5.0, 5.0]}
     table = Table(["shop"], pretrained=make(given), frozen=True)
-    space = EmbeddingRegressor(**small, tables={"shop": table}).fit(X, y).spaces_["shop"]
+    space = EmbeddingRegressor(**small, tables={"shop": table}).fit(X, y).spaces_.raw["shop"]
     assert space["north"].tolist() == [9.0, 1.0]
     assert space["west"].tolist() == [1.0, 9.0]
     assert np.abs(space["east"]).max() < 3
@@ -173,11 +173,11 @@ def test_table_options_reach_the_network(small, shops):
         ["shop"], dim=5, max_norm=0.5, init="uniform", l2=0.0, min_count=counts.iloc[1], sparse=True
     )
     model = EmbeddingRegressor(**small, tables={"shop": table}, early_stopping=False).fit(X, y)
-    space = model.spaces_["shop"]
+    space = model.spaces_.raw["shop"]
     assert space.vectors.shape[1] == 5
     assert set(space.categories) == set(counts.index[:2])
     model.predict(X)
-    assert np.linalg.norm(model.spaces_["shop"].vectors, axis=1).max() <= 0.5 + 1e-5
+    assert np.linalg.norm(space.vectors, axis=1).max() <= 0.5 + 1e-5
 
 
 def test_categories_below_min_count_are_read_as_unknown(small, shops):
@@ -199,7 +199,7 @@ def test_the_prior_shrinks_rare_categories_more_than_frequent_ones(small):
     ratios, effects = [], []
     for l2 in (0.0, 1000.0):
         model = EmbeddingRegressor(**small, l2=l2, early_stopping=False).fit(pd.DataFrame({"c": c}), y)
-        space = model.spaces_["c"]
+        space = model.spaces_.raw["c"]
         ratios.append(np.linalg.norm(space["seldom"]) / np.linalg.norm(space["often"]))
         effects.append(model.predict(pd.DataFrame({"c": ["often", "seldom"]})))
     assert ratios[1] < 0.7 * ratios[0]
@@ -433,8 +433,8 @@ def test_several_networks_predict_their_mean(small, shops):
     assert np.std(predictions, axis=0).min() > 0
     np.testing.assert_allclose(model.predict(X), np.mean(predictions, axis=0), rtol=1e-5, atol=1e-5)
     assert (
-        model.spaces_["shop"].vectors.shape[1]
-        == 3 * EmbeddingRegressor(**small).fit(X, y).spaces_["shop"].vectors.shape[1]
+        model.spaces_.raw["shop"].vectors.shape[1]
+        == 3 * EmbeddingRegressor(**small).fit(X, y).spaces_.raw["shop"].vectors.shape[1]
     )
     assert model.score(X, y) > 0.99
 

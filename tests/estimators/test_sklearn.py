@@ -192,7 +192,7 @@ def test_calibration(small, shops):
 def test_a_target_on_a_logarithm(small, shops):
     X, y = shops
     model = TransformedTargetRegressor(EmbeddingRegressor(**small), func=np.log, inverse_func=np.exp)
-    assert model.fit(X, np.exp(y)).regressor_.spaces_["shop"].vectors.shape == (4, 4)
+    assert model.fit(X, np.exp(y)).regressor_.spaces_.raw["shop"].vectors.shape == (4, 4)
 
 
 def test_the_columns_of_transform_are_the_last_hidden_layer(small, shops):

@@ -76,4 +76,4 @@ def test_a_model_starts_from_what_matches(small):
     found = WORDS.match(rows["city"])
     table = Table(columns=["city"], pretrained=found.space, frozen=True)
     model = EmbeddingRegressor(tables={"city": table}, **small).fit(rows, np.arange(60.0))
-    np.testing.assert_array_equal(model.spaces_["city"]["New York"][:2], WORDS["new_york"])
+    np.testing.assert_array_equal(model.spaces_.raw["city"]["New York"][:2], WORDS["new_york"])

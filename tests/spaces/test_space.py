@@ -37,9 +37,10 @@ def test_positions_are_rows_of_the_vectors(space):
 def test_only_the_values_and_the_maps_are_saved(space):
     space.normalized()
     space.nearest("oslo")
-    assert set(space.__getstate__()) == {"vectors", "categories", "counts", "name"}
+    values = {"vectors", "categories", "counts", "name", "reliability"}
+    assert set(space.__getstate__()) == values
     places = space.coordinates("pca")
-    assert set(space.__getstate__()) == {"vectors", "categories", "counts", "name", "_maps"}
+    assert set(space.__getstate__()) == {*values, "_maps"}
     loaded = object.__new__(EmbeddingSpace)  # as a file is loaded
     loaded.__dict__.update(space.__getstate__())
     assert loaded.maps.keys() == {("pca", "cosine", 0)}

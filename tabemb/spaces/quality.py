@@ -11,7 +11,15 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from tabemb.spaces.search import METRICS, check_k, k_nearest
-from tabemb.spaces.vectors import CategoryVectors
+from tabemb.spaces.vectors import CategoryVectors, to_unit_length
+
+FEWEST_ROWS = 10
+"""Rows of a category from which it counts for the expected overlap."""
+MOST_COMPARED, MOST_QUERIES = 5000, 300
+"""Categories that are compared for it, and those whose nearest are."""
+NOISE_OF_HALVES = 4.0
+"""Noise of a model of half of the rows, in units of that of a model of all: found on nine columns
+of four tables, where the expected overlap was within .1 of that of two halves seven times."""
 
 
 class Stability(NamedTuple):
@@ -77,8 +85,62 @@ def stability(spaces: Sequence[CategoryVectors], k: int = 10) -> Stability:
 
 
 def _nearest(space: CategoryVectors, categories: pd.Index, k: int) -> np.ndarray:
-    vectors = space.unit_vectors[space.categories.get_indexer(categories)]
+    vectors = space.directions[space.categories.get_indexer(categories)]
     return k_nearest(vectors, np.arange(len(vectors)), k, METRICS["cosine"])[0]
+
+
+def expected_overlap(space: CategoryVectors, k: int = 5) -> float | None:
+    """Return the share of the k nearest that two models on disjoint halves of the rows should share.
+
+    Noise of the size that the reliability of the categories says is added to their vectors twice, and
+    the nearest are compared. Categories of ten rows or more count, the most frequent of many.
+
+    Parameters
+    ----------
+    space : EmbeddingSpace
+        With reliability.
+    k : int, default=5
+
+    Returns
+    -------
+    float or None
+        None where the space has no reliability or fewer than k + 2 such categories.
+
+    Examples
+    --------
+    >>> from tabemb.spaces import EmbeddingSpace
+    >>> vectors, names = np.eye(8) + np.eye(8)[::-1] / 2, list("abcdefgh")
+    >>> sure = EmbeddingSpace(vectors, names, reliability=np.ones(8))
+    >>> unsure = EmbeddingSpace(vectors, names, reliability=np.full(8, 0.1))
+    >>> expected_overlap(sure, k=1), expected_overlap(unsure, k=1) < 0.5
+    (1.0, True)
+    """
+    if space.reliability is None:
+        return None
+    counts = np.full(len(space), np.inf) if space.counts is None else space.counts
+    chosen = np.argsort(-counts, kind="stable")[:MOST_COMPARED]
+    chosen = chosen[(counts[chosen] >= FEWEST_ROWS) & (space.reliability[chosen] > 0)]
+    if len(chosen) < k + 2:
+        return None
+    vectors, reliability = space.vectors[chosen], space.reliability[chosen]
+    noise = np.square(vectors).sum(1) * (1 - reliability) / reliability
+    deviation = np.sqrt(NOISE_OF_HALVES * noise / vectors.shape[1])[:, None]
+    generator = np.random.default_rng(0)
+    queries = np.sort(generator.permutation(len(chosen))[:MOST_QUERIES])
+    first, second = (
+        _nearest_directions(
+            vectors + deviation * generator.standard_normal(vectors.shape), reliability, queries, k
+        )
+        for _ in range(2)
+    )
+    return _overlap(first, second)
+
+
+def _nearest_directions(
+    vectors: np.ndarray, reliability: np.ndarray, queries: np.ndarray, k: int
+) -> np.ndarray:
+    directions = to_unit_length(vectors) * np.sqrt(reliability)[:, None]
+    return k_nearest(directions, queries, k, METRICS["cosine"])[0]
 
 
 def _overlap(first: np.ndarray, second: np.ndarray) -> float:

@@ -15,6 +15,7 @@ import pandas as pd
 from tabemb.spaces import clusters, matching, search
 from tabemb.spaces.drawing import DrawnVectors
 from tabemb.spaces.index import ApproximateIndex
+from tabemb.spaces.quality import expected_overlap
 
 if TYPE_CHECKING:  # matplotlib is an optional package
     pass
@@ -71,6 +72,15 @@ class EmbeddingSpace(DrawnVectors):
       category  similarity  count
     0   bergen    0.894427     20
     """
+
+    @cached_property
+    def overlap(self) -> float | None:
+        """Expected share of the five nearest that models on disjoint halves of the rows share."""
+        return expected_overlap(self)
+
+    def __repr__(self) -> str:
+        text = super().__repr__()
+        return text if self.overlap is None else f"{text[:-1]}, expected overlap {self.overlap:.2f})"
 
     def nearest(
         self,
@@ -264,8 +274,8 @@ class EmbeddingSpace(DrawnVectors):
         return None
 
     def __getstate__(self) -> dict[str, Any]:
-        # an index is saved in a file of its own, by `index`
-        return {name: value for name, value in super().__getstate__().items() if name != "_index"}
+        computed = {"_index", "overlap"}  # an index is saved in a file of its own, by `index`
+        return {name: value for name, value in super().__getstate__().items() if name not in computed}
 
     def clusters(self, n_clusters: int, random_state: int | None = 0) -> pd.DataFrame:
         """Group categories of similar direction by k-means on the vectors scaled to length one.

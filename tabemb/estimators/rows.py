@@ -137,8 +137,8 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
 
     Attributes
     ----------
-    spaces_ : dict of table name -> EmbeddingSpace
-        The vectors by category.
+    spaces_ : Spaces, a dict of table name -> EmbeddingSpace
+        What the model answers for each category, with its reliability; ``spaces_.raw``: table rows.
     learning_curve_ : dict of list
         One entry an epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows).
     best_epoch_ : int
@@ -396,8 +396,8 @@ class EmbeddingRegressor(RegressorMixin, RowEstimator):
 
     Attributes
     ----------
-    spaces_ : dict of table name -> EmbeddingSpace
-        The vectors by category.
+    spaces_ : Spaces, a dict of table name -> EmbeddingSpace
+        What the model answers for each category, with its reliability; ``spaces_.raw``: table rows.
     learning_curve_ : dict of list
         One entry an epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows).
     best_epoch_ : int

@@ -252,7 +252,7 @@ def draw_events(rng):
         X, y
     )
     later = X.tail(5)
-    check_finite(model.predict_proba(later.assign(at=X["at"].max())), len(later))
+    check_finite(model.predict_proba(later.assign(at=X["at"].astype(object).max())), len(later))
 
 
 def draw_joins(rng):

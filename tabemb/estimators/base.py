@@ -17,6 +17,7 @@ from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table
+from tabemb.estimators.explained import ExplainedRows
 from tabemb.fitting.checkpoints import check_repeatable
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
 from tabemb.fitting.fitted import Fitted, FittedParts
@@ -62,7 +63,7 @@ def store(estimator: BaseEstimator, arguments: Mapping[str, Any]) -> None:
             setattr(estimator, name, value)
 
 
-class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
+class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator):
     """Base of the estimators of rows: everything but the target."""
 
     rules: ClassVar[Mapping[str, Rule]] = {
@@ -181,6 +182,7 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)
+        after._remember_fit(len(rows), budget.seconds, batch.inputs)
         after.learning_curve_, after.best_epoch_ = results[0]
         self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
         return self

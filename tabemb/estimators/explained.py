@@ -13,6 +13,7 @@ from sklearn import get_config
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from tabemb.data.encoding import Encoder
 from tabemb.estimators.columns import ColumnLines, missing_shares
@@ -305,7 +306,7 @@ class ExplainedRows(Summarised):
         frame, answers = align_columns(self, X), check_target(y, "y", self._numeric_target)
         check_consistent_length(np.empty(frame.num_rows), answers)
         weights = check_weights(sample_weight, frame.num_rows)
-        encoded = self.target_.encode(answers)
+        encoded = _encoded(self.target_, answers)
 
         def loss(rows: pa.Table) -> float:
             outputs = self._raw_outputs(rows)
@@ -348,6 +349,14 @@ class ExplainedRows(Summarised):
         else:
             label = "rise of the loss when permuted"
         return draw_importances(importances, label, most, ax)
+
+
+def _encoded(target: Target, y: np.ndarray) -> Tensor:
+    try:
+        return target.encode(y)
+    except ValueError as error:
+        reason = str(error).replace("eval_y", "y of importances").replace("which y ", "which y of fit ")
+        raise ValueError(f"y must hold classes that fit saw: {reason.removesuffix('.')}.") from error
 
 
 def table_width(encoder: Encoder, network: Any, table: str) -> int:

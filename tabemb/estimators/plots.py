@@ -53,6 +53,6 @@ def draw_importances(importances: pd.DataFrame, label: str, most: int, ax: Axes 
     names = [str(name).replace("$", r"\$") for name in shown["column"]]
     ax.set_yticks(places, [name if len(name) <= 40 else name[:39] + "…" for name in names])
     ax.axvline(0, color="0.6", linewidth=0.8)
-    n_left = len(ranked) - len(shown)
-    ax.set(xlabel=label, title=f"Importances, {n_left} columns left out" if n_left else "Importances")
+    of = f": {len(shown)} of {len(ranked)} columns" if len(shown) < len(ranked) else ""
+    ax.set(xlabel=label, title=f"Importances{of}")
     return ax

@@ -13,8 +13,8 @@ import pandas as pd
 
 WIDTH = 100
 """Characters of a line of text."""
-LONGEST = {"column": 30, "table": 16}
-"""Longest names in the text, whose ends are cut; the frame and the HTML have them in full."""
+LONGEST_TABLE = 14
+"""Longest name of a table in the text; the frame and the HTML have names in full."""
 UNKNOWN = "-"
 """What stands for a fact that is not known."""
 COLUMNS = ("column", "role", "table", "levels", "missing", "width", "explained", "reliability")
@@ -71,17 +71,20 @@ class Summary:
 
     def __str__(self) -> str:
         head = _filled([self.title, *(f"{name} {_fact(value)}" for name, value in self.facts.items())])
-        cells = [[name, *map(_cell(name), self.columns[name])] for name in self._shown]
-        cells = [[_cut(text, LONGEST.get(column[0], WIDTH)) for text in column] for column in cells]
-        widths = [max(map(_width, column)) for column in cells]
+        cells = {name: [name, *map(_cell(name), self.columns[name])] for name in self._shown}
+        if "table" in cells:
+            cells["table"] = [_cut(text, LONGEST_TABLE) for text in cells["table"]]
+        widths = {name: max(map(_width, column)) for name, column in cells.items()}
+        space = WIDTH - sum(widths.values()) - 2 * (len(widths) - 1)  # names of columns take the rest
+        widths["column"] = min(widths["column"], widths["column"] + space)
+        cells["column"] = [_cut(text, widths["column"]) for text in cells["column"]]
         lines = (
             "  ".join(
-                _padded(text, width, name in TEXT_COLUMNS)
-                for text, width, name in zip(line, widths, self._shown)
-            ).rstrip()
-            for line in zip(*cells)
+                _padded(text, widths[name], name in TEXT_COLUMNS) for name, text in zip(cells, line)
+            )
+            for line in zip(*cells.values())
         )
-        return "\n".join([*head, "", *lines])
+        return "\n".join([*head, "", *map(str.rstrip, lines)])
 
     __repr__ = __str__
 

@@ -53,7 +53,7 @@ def _parts(encoder: Encoder, inputs: RowInputs) -> Iterator[tuple[Inputs, Tensor
 
 
 def _share(cells: Tensor) -> float:
-    return float(cells.double().mean()) if len(cells) else 0.0
+    return int(cells.sum()) / len(cells) if len(cells) else 0.0
 
 
 def _has_no_events(history: History) -> Tensor:

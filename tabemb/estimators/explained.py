@@ -158,7 +158,17 @@ class ExplainedEncoder(Summarised):
 
 
 class ExplainedRows(Summarised):
-    """Mixin of the estimators of rows: effects and importances beside the summary."""
+    """Mixin of the estimators of rows: effects and importances beside the summary.
+
+    Attributes
+    ----------
+    n_rows_ : int
+        Rows that ``fit`` took, without those of weight zero. Models of tabemb 0.2 lack all three.
+    fit_seconds_ : float
+    missing_shares_ : dict of column -> float
+        Share of the training rows that lack a value; of a field, share of the events; of a history,
+        share of the rows without events.
+    """
 
     if TYPE_CHECKING:
         effects_: Any
@@ -220,8 +230,9 @@ class ExplainedRows(Summarised):
         -------
         DataFrame
             Columns ``term``, ``level`` and ``level_2`` (of the second column of a pair), ``target`` and
-            ``class`` where y has several (of two classes, the second alone), ``count`` (sum of weights),
-            ``mean``, ``effect``, ``error`` and ``strength``. A level is a category as it was given, an
+            ``class`` where y has several (of two classes the second alone, of many the 16 whose shares
+            vary most), ``count`` and ``mean`` (of rows with weights the sum of these and the weighted
+            mean), ``effect``, ``error`` and ``strength``. A level is a category as it was given, an
             interval of numbers, None for missing values, or "(rare)" for those below ``min_count``.
             ``attrs["unit"]`` is the unit of mean, effect and error: "y", "log(y)" with
             ``loss="absolute_percentage_error"``, or "share" of the rows that are of the class.
@@ -277,7 +288,8 @@ class ExplainedRows(Summarised):
     ) -> pd.DataFrame:
         """Return how much worse the model predicts rows when a column is permuted (Breiman 2001).
 
-        Pass rows that did not train: of training rows the model knows more than of new ones. A column of
+        Pass rows that did not train: of training rows the model knows more than of new ones. Each column
+        and repeat predicts all rows once; a sample of some thousand rows is enough. A column of
         histories is one column. Columns that say the same stand in for one another, and each seems
         unimportant: permute them together, as a group. In event estimators, entity and time are always
         one group: permuted together, they give each event the earlier events of another one.

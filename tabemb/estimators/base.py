@@ -17,6 +17,7 @@ from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table
+from tabemb.estimators.columns import missing_shares
 from tabemb.estimators.explained import ExplainedRows
 from tabemb.fitting.checkpoints import check_repeatable
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
@@ -179,10 +180,11 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
                     trained = trained.followed_by(train(trainer.refit(trained.best_epoch)))
                 results.append(trained)
             recipe.source.finish(encoder, fitted.network, prepared, recipe.target)
+            missing = missing_shares(encoder, batch.inputs)
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)
-        after._remember_fit(len(rows), budget.seconds, batch.inputs)
+        after.n_rows_, after.fit_seconds_, after.missing_shares_ = len(rows), budget.seconds, missing
         after.learning_curve_, after.best_epoch_ = results[0]
         self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
         return self

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from tabemb.data.encoding import Encoder
-from tabemb.estimators.columns import ColumnLines, missing_shares
+from tabemb.estimators.columns import ColumnLines
 from tabemb.estimators.effect_levels import effects_frame, term_names
 from tabemb.estimators.importances import (
     groups_of,
@@ -30,7 +30,6 @@ from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.networks import D_EVENT_NUMBER
 from tabemb.fitting.settings import RowSettings, whole
 from tabemb.fitting.weights import check_weights
-from tabemb.network.inputs import RowInputs
 from tabemb.network.numbers import NUMBER_ENCODINGS
 from tabemb.network.randomness import Building
 from tabemb.targets import (
@@ -179,11 +178,9 @@ class ExplainedRows(Summarised):
         n_jobs: int | None
         _numeric_target: ClassVar[bool]
         _raw_outputs: Any
-
-    def _remember_fit(self, n_rows: int, seconds: float, inputs: RowInputs) -> None:
-        """Store the facts of a fit that nothing else holds."""
-        self.n_rows_, self.fit_seconds_ = n_rows, seconds
-        self.missing_shares_ = missing_shares(self.encoder_, inputs)
+        n_rows_: int
+        fit_seconds_: float
+        missing_shares_: dict[str, float]
 
     def _facts(self) -> dict[str, Any]:
         facts = {"rows": getattr(self, "n_rows_", None), "y": target_fact(self.target_)}
@@ -318,7 +315,6 @@ class ExplainedRows(Summarised):
         frame, answers = align_columns(self, X), check_target(y, "y", self._numeric_target)
         check_consistent_length(np.empty(frame.num_rows), answers)
         weights = check_weights(sample_weight, frame.num_rows)
-        encoded = _encoded(self.target_, answers)
 
         def loss(rows: pa.Table) -> float:
             outputs = self._raw_outputs(rows)
@@ -329,6 +325,7 @@ class ExplainedRows(Summarised):
         permuted = groups_of(frame, self.encoder_, keys, groups)
         seed = int(check_random_state(random_state).randint(2**31 - 1))
         with threads(self.n_jobs):
+            encoded = _encoded(self.target_, answers)
             generator = np.random.default_rng(seed)
             return permuted_importances(frame, permuted, loss, int(n_repeats), generator)
 

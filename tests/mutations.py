@@ -43,6 +43,7 @@ class Break(NamedTuple):
 
 
 ENCODER = "tests/estimators/test_encoder.py"
+EXPLAINED = "tests/estimators/test_explained.py"
 EVENTS = "tests/estimators/test_events.py"
 JOINS = "tests/data/test_joins.py"
 CHECKPOINTS = "tests/fitting/test_checkpoints.py"
@@ -368,6 +369,49 @@ BREAKS = [
         "[settings, target, batch, validation, holdout.train]",
         "[settings, target]",
         f"{CHECKPOINTS}::test_another_fit_has_a_file_of_its_own",
+    ),
+    # explanations
+    Break(
+        "standard errors ignore the shrinkage",
+        "data/effects.py",
+        "effects, strength) / n_shrunken)",
+        "effects, strength) / counts[:, None])",
+        "tests/data/test_effects.py",
+    ),
+    Break(
+        "effects are shown in standard deviations of y",
+        "estimators/effect_levels.py",
+        "(part.effects * unit * scale)",
+        "part.effects",
+        EXPLAINED,
+    ),
+    Break(
+        "intervals of numbers are shown scaled",
+        "estimators/effect_levels.py",
+        ".astype(float) * scale.unit + scale.center",
+        ".astype(float)",
+        EXPLAINED,
+    ),
+    Break(
+        "columns of a group are permuted one by one",
+        "estimators/importances.py",
+        "    for name in columns:\n        i =",
+        "    for name in columns[:1]:\n        i =",
+        EXPLAINED,
+    ),
+    Break(
+        "pairs do not count as important",
+        "estimators/importances.py",
+        "beyond / 2",
+        "0.0",
+        EXPLAINED,
+    ),
+    Break(
+        "a summary shows missing values of another column",
+        "estimators/columns.py",
+        "_share(codes[:, j] == MISSING)",
+        "_share(codes[:, 0] == MISSING)",
+        EXPLAINED,
     ),
 ]
 

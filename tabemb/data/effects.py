@@ -22,8 +22,40 @@ N_EXACT = 256
 N_QUANTILES = 64
 SHARES = (1e-300, 1 - 2.0**-53)
 """Bounds of a share whose log odds are finite: weights may leave a class next to nothing."""
+N_FREE = 10
+"""Fewest rows beyond one a level by which the variance within levels is measured."""
+BITS = 2**32 - 1
+"""The bits of the second level in the key of a pair."""
 MAX_RESPONSES = 16
 """Largest number of responses with effects; of more (many classes), those of largest variance."""
+
+
+@dataclass(frozen=True)
+class TermLevels:
+    """The levels of one term in the training rows, in the unit of the responses of `Effects.center`.
+
+    Parameters
+    ----------
+    levels : ndarray of int64, shape (n_levels, n_inputs of the term)
+        Code or bin of each input.
+    counts : ndarray of shape (n_levels,)
+        Sum of the weights of their rows.
+    means : ndarray of shape (n_levels, n_responses)
+        Mean minus the mean of all rows.
+    effects : ndarray of shape (n_levels, n_responses)
+        That difference, shrunken.
+    errors : ndarray of shape (n_levels, n_responses)
+        Standard errors of ``effects``.
+    strength : float
+        Rows at the mean of all rows that the shrinkage adds to each level.
+    """
+
+    levels: np.ndarray
+    counts: np.ndarray
+    means: np.ndarray
+    effects: np.ndarray
+    errors: np.ndarray
+    strength: float
 
 
 @dataclass
@@ -88,7 +120,16 @@ class Effects:
     input_strength_ : ndarray of shape (n_inputs,)
         Best strength of shrinkage of every input, a term or not: the variance of the target within its
         levels, in units of the variance between them.
+    input_gains_ : ndarray of shape (n_inputs,)
+        Share of the variance of the target that the effects of every input explain, out of sample
+        (leave-one-out). It is negative where they predict worse than the mean of all rows. Files that
+        tabemb 0.2 saved lack it and the next.
+    gains_ : ndarray of shape (n_terms,)
+        The same of every term; that of a pair includes the effects of its two inputs.
     """
+
+    input_gains_: np.ndarray
+    gains_: np.ndarray
 
     def __init__(self, n_pairs: int, are_shares: bool) -> None:
         self.n_pairs = n_pairs
@@ -130,8 +171,9 @@ class Effects:
             LevelSums.from_rows(ids, tried_centered, weights[tried]).best_strength()
             for ids in tried_levels
         ]
-        self.input_strength_, gains = np.array(best).reshape(-1, 2).T
-        singles: list[tuple[int, ...]] = [(int(i),) for i in np.flatnonzero(gains > MIN_GAIN)]
+        self.input_strength_, self.input_gains_ = np.array(best).reshape(-1, 2).T
+        useful = np.flatnonzero(self.input_gains_ > MIN_GAIN)
+        singles: list[tuple[int, ...]] = [(int(i),) for i in useful]
         categorical = tried_levels[: codes.shape[1]]
         pairs = choose_pairs(categorical, tried_centered, weights[tried], self.n_pairs)
         self.terms_ = [*singles, *pairs]
@@ -163,7 +205,8 @@ class Effects:
         self.keys_ = np.concatenate([*keys, np.zeros(0, np.int64)])
         self.counts_ = np.concatenate([*(s.counts for s in sums), np.zeros(1)])
         self.sums_ = np.concatenate([*(s.sums for s in sums), np.zeros((1, len(self.responses_)))])
-        self.strength_ = np.array([s.best_strength()[0] for s in sums])
+        best = [s.best_strength() for s in sums]
+        self.strength_, self.gains_ = np.array(best).reshape(-1, 2).T
         self._fit_units()
 
     def _fit_units(self) -> None:
@@ -182,6 +225,39 @@ class Effects:
     def _span(self, t: int) -> slice:
         """Return the positions of the levels of one term in ``counts_`` and ``sums_``."""
         return slice(self.ends_[t], self.ends_[t + 1])
+
+    def levels_of(self, t: int) -> TermLevels:
+        """Return the levels of one term that have training rows, with their effects and errors.
+
+        The shrinkage of strength k is the prediction of a random effect: levels vary by s2 / k, where s2
+        is the variance of the responses within levels. A level of n rows is then known up to the
+        variance s2 / (n + k) (Robinson 1991). Of shares, s2 is share * (1 - share), which the level
+        decides.
+        """
+        span, strength = self._span(t), float(self.strength_[t])
+        present = self.counts_[span] > 0
+        keys, counts, sums = (part[span][present] for part in (self.keys_, self.counts_, self.sums_))
+        levels = keys[:, None] if len(self.terms_[t]) == 1 else np.stack([keys >> 32, keys & BITS], 1)
+        n_shrunken = (counts + strength)[:, None]
+        effects = sums / n_shrunken
+        errors = np.sqrt(self._variance_within(counts, sums, effects, strength) / n_shrunken)
+        return TermLevels(levels, counts, sums / counts[:, None], effects, errors, strength)
+
+    def _variance_within(
+        self, counts: np.ndarray, sums: np.ndarray, effects: np.ndarray, strength: float
+    ) -> np.ndarray:
+        """Return the variance of the responses within levels: (n_levels or 1, n_responses)."""
+        if self.are_shares:
+            shares = np.clip(effects + self.mean_, 0, 1)
+            return np.asarray(shares * (1 - shares))
+        n_free = counts.sum() - len(counts)
+        if (
+            n_free < N_FREE
+        ):  # levels of a row each leave nothing to measure it by; the strength implies it
+            return np.full((1, sums.shape[1]), strength / (strength + 1))
+        # all rows vary by one; what is not between the means of the levels is within them
+        between = (np.square(sums) / counts[:, None]).sum(0)
+        return np.asarray(np.maximum(counts.sum() - between, 0) / n_free)[None]
 
     def _link(self, effects: np.ndarray) -> np.ndarray:
         """Turn differences of shares into differences of log odds."""

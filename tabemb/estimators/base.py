@@ -17,6 +17,8 @@ from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table
+from tabemb.estimators.columns import missing_shares
+from tabemb.estimators.explained import ExplainedRows
 from tabemb.fitting.checkpoints import check_repeatable
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
 from tabemb.fitting.fitted import Fitted, FittedParts
@@ -63,7 +65,7 @@ def store(estimator: BaseEstimator, arguments: Mapping[str, Any]) -> None:
             setattr(estimator, name, value)
 
 
-class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
+class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator):
     """Base of the estimators of rows: everything but the target."""
 
     rules: ClassVar[Mapping[str, Rule]] = {
@@ -183,11 +185,12 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
                 results.append(trained)
             recipe.source.finish(encoder, fitted.network, prepared, recipe.target)
             reference = recipe.reference(batch, holdout)
+            missing = missing_shares(encoder, batch.inputs)
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)
-        after.reference_ = reference
-        after._spaces = None
+        after.reference_, after._spaces = reference, None
+        after.n_rows_, after.fit_seconds_, after.missing_shares_ = len(rows), budget.seconds, missing
         after.learning_curve_, after.best_epoch_ = results[0]
         self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
         return self

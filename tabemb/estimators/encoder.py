@@ -33,6 +33,7 @@ from tabemb.estimators.cross_fitting import (
     times_held_out,
     values_by_fold,
 )
+from tabemb.estimators.explained import ExplainedEncoder
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_groups, check_target, frame_tags
 from tabemb.fitting.memory import memory_checked
@@ -48,7 +49,7 @@ VECTORS = {"effects": False, "biases": False}
 """Settings of the networks: all that they learn of a category must stand in its vector."""
 
 
-class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
+class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEstimator):
     """Transformer that replaces categorical columns by learned vectors, shrunken effects, or both.
 
     A network that predicts y learns a vector for each category (entity embeddings, Guo & Berkhahn

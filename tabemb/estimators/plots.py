@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from tabemb.extras import need
 from tabemb.training.loop import LearningCurve
@@ -35,4 +36,23 @@ def draw_learning_curve(curve: LearningCurve, best_epoch: int, ax: Axes | None =
     ax.set(xlabel="epoch", ylabel="loss", title="Learning curve")
     ax.xaxis.set_major_locator(need("matplotlib.ticker", extra="maps").MaxNLocator(integer=True))
     ax.legend(frameon=False)
+    return ax
+
+
+def draw_importances(importances: pd.DataFrame, label: str, most: int, ax: Axes | None = None) -> Axes:
+    """Draw importances as bars, the largest at the top, with the deviations that they have."""
+    plt = need("matplotlib.pyplot", extra="maps")
+
+    ranked = importances.sort_values("importance", ascending=False, kind="stable")
+    shown = ranked.head(most)[::-1]
+    if ax is None:
+        _, ax = plt.subplots(figsize=(6, 1.2 + 0.27 * len(shown)), layout="constrained")
+    places = np.arange(len(shown))
+    ax.barh(places, shown["importance"], xerr=shown.get("deviation"), color="tab:blue", ecolor="0.35")
+    # a name is no mathematics
+    names = [str(name).replace("$", r"\$") for name in shown["column"]]
+    ax.set_yticks(places, [name if len(name) <= 40 else name[:39] + "…" for name in names])
+    ax.axvline(0, color="0.6", linewidth=0.8)
+    of = f": {len(shown)} of {len(ranked)} columns" if len(shown) < len(ranked) else ""
+    ax.set(xlabel=label, title=f"Importances{of}")
     return ax

@@ -6,9 +6,11 @@ import os
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Never, Self
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -23,6 +25,8 @@ from tabemb.data.histories import is_list
 from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table, infer_schema
 from tabemb.estimators.base import RowEstimator, store
+from tabemb.estimators.columns import ColumnLines
+from tabemb.estimators.explained import Summarised, curve_facts, number_width, table_width
 from tabemb.fitting.checkpoints import check_repeatable, open_checkpoints
 from tabemb.fitting.checks import Columns, align_columns
 from tabemb.fitting.memory import memory_checked, memory_needed
@@ -62,7 +66,9 @@ SHARED = (
 """Parameters that hold to the rules of `RowEstimator`."""
 
 
-class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class SequenceEncoder(
+    NamesMisspelt, Summarised, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Transformer that learns a vector for the events of each row, without a target.
 
     A recurrent net reads two random slices of the events of each row. Training pulls the two vectors
@@ -305,6 +311,17 @@ class SequenceEncoder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, Transforme
         check_is_fitted(self)
         with threads(self.n_jobs):
             return raw_spaces(self.encoder_, self.network_)
+
+    def _facts(self) -> dict[str, Any]:
+        return curve_facts(self) | {"width": self.network_.dim}
+
+    def _columns_frame(self) -> pd.DataFrame:
+        lines = ColumnLines(self.encoder_, None, None)
+        return lines.frame(
+            lambda table, column: table_width(self.encoder_, self.network_, table),
+            partial(number_width, self.encoder_, self.numbers, 0),
+            lambda i: int(self.network_.histories[i].encoder.dim),
+        )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "learning_curve_")

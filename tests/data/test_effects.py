@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import logit
 
@@ -106,3 +107,65 @@ def test_a_constant_target_and_inputs_without_information_give_no_terms(fit_effe
     effects, _ = fit_effects(codes, responses)
     assert effects.terms_ == []
     assert effects.transform(codes, NO_NUMBERS).shape == (400, 0, len(effects.responses_) + 1)
+
+
+def planted_levels(rng, n_levels, strength, are_shares):
+    """Return codes, responses and the truth of levels of random size that vary as a strength says."""
+    codes = np.repeat(np.arange(n_levels) + 2, rng.geometric(1 / 8, n_levels))
+    if are_shares:
+        truth = rng.beta(0.3 * strength, 0.7 * strength, n_levels)
+        return codes, (rng.random(len(codes)) < truth[codes - 2]).astype(float), truth
+    truth = rng.normal(scale=5 / np.sqrt(strength), size=n_levels)
+    return codes, truth[codes - 2] + rng.normal(scale=5, size=len(codes)), truth
+
+
+@pytest.mark.parametrize("are_shares", [False, True])
+@pytest.mark.parametrize("strength", [1, 3, 10])
+def test_intervals_of_95_percent_cover_planted_effects(fit_effects, strength, are_shares):
+    covered, counts = [], []
+    for seed in range(8):
+        codes, y, truth = planted_levels(generator(seed), 400, strength, are_shares)
+        effects, _ = fit_effects(codes[:, None], y, np.zeros((len(y), 0)), are_shares=are_shares)
+        levels = effects.levels_of(effects.terms_.index((0,)))
+        unit = 1.0 if are_shares else effects.unit_[0]
+        known = levels.effects[:, 0] * unit + effects.mean_[0]
+        error = np.abs(known - truth[levels.levels[:, 0] - 2])
+        covered.append(error < 1.96 * unit * levels.errors[:, 0])
+        counts.append(levels.counts)
+    covered, counts = np.concatenate(covered), np.concatenate(counts)
+    for low, high in ((1, 3), (3, 10), (10, np.inf)):  # also within levels of few and of many rows
+        assert 0.92 < covered[(counts >= low) & (counts < high)].mean() < 0.98
+
+
+def test_errors_are_those_of_a_random_effect(fit_effects, two):
+    codes, y = two
+    effects, _ = fit_effects(codes, y)
+    t = effects.terms_.index((0, 1))
+    levels = effects.levels_of(t)
+    groups = pd.Series(y).groupby([codes[:, 0], codes[:, 1]])
+    within = (groups.var() * (groups.size() - 1)).sum() / (len(y) - len(groups))
+    expected = np.sqrt(within / (groups.size() + effects.strength_[t])).to_numpy()
+    assert levels.levels.tolist() == [list(pair) for pair in groups.size().index]
+    np.testing.assert_array_equal(levels.counts, groups.size())
+    np.testing.assert_allclose(levels.means[:, 0] * effects.unit_, groups.mean() - y.mean())
+    np.testing.assert_allclose(levels.errors[:, 0] * effects.unit_, expected, rtol=1e-3)
+
+
+def test_levels_of_one_row_each_have_the_error_that_the_strength_implies(fit_effects):
+    y = generator().normal(size=400)
+    effects, _ = fit_effects(np.arange(400)[:, None] + 2, y)
+    effects.terms_, effects.strength_ = [(0,)], np.array([3.0])
+    effects.keys_, effects.ends_ = np.arange(400) + 2, np.array([0, 400])
+    effects.counts_, effects.sums_ = np.ones(401), effects.center(y[:, None])
+    assert effects.levels_of(0).errors == pytest.approx(np.sqrt(3 / 4 / 4))
+
+
+def test_gains_are_the_share_of_variance_that_new_rows_would_have_explained(fit_effects):
+    rng = generator()
+    codes = rng.integers(2, 12, (20_000, 3))
+    y = rng.normal(size=12)[codes[:, 0]] + 0.5 * rng.normal(size=12)[codes[:, 1]]
+    y = y + rng.normal(size=len(y))
+    effects, _ = fit_effects(codes, y)
+    within = [1 - np.mean([y[codes[:, i] == c].var() for c in range(2, 12)]) / y.var() for i in (0, 1)]
+    np.testing.assert_allclose(effects.input_gains_, [*within, 0], atol=2e-3)
+    assert dict(zip(effects.terms_, effects.gains_))[(0,)] == pytest.approx(effects.input_gains_[0])

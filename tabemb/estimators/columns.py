@@ -1,0 +1,165 @@
+"""A line for each column of a fitted estimator: role, table, levels, missing values, width, effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from tabemb.data.effects import Effects
+from tabemb.data.encoding import Encoder, Inputs
+from tabemb.data.schema import Feature
+from tabemb.data.vocabulary import MISSING, N_SPECIAL
+from tabemb.estimators.importances import explained_shares
+from tabemb.estimators.summary import COLUMNS
+from tabemb.network.inputs import History, Prefixes, Ragged, RowInputs
+
+Line = dict[str, Any]
+
+
+def reliability_of(counts: np.ndarray, strength: float) -> float:
+    """Return how far the levels of a column are known by their rows, from 0 to 1.
+
+    It is the share n / (n + strength) that shrinkage leaves of the mean of a level of n rows, averaged
+    over the rows.
+    """
+    return float(np.average(counts / (counts + strength), weights=counts)) if counts.any() else 0.0
+
+
+def missing_shares(encoder: Encoder, inputs: RowInputs) -> dict[str, float]:
+    """Return the share of training rows, or of events, that lack a value, by column or field.
+
+    A row without events lacks its history.
+    """
+    shares: dict[str, float] = {}
+    for part, codes, numbers in _parts(encoder, inputs):
+        for j, feature in enumerate(part.schema.categorical):
+            shares.setdefault(feature.column, _share(codes[:, j] == MISSING))
+        for j, feature in enumerate(part.schema.numbers):
+            shares.setdefault(feature.column, _share(numbers[:, j].isnan()))
+    lacks = map(_has_no_events, inputs.histories)
+    return shares | dict(zip(encoder.schema.histories, map(_share, lacks)))
+
+
+def _parts(encoder: Encoder, inputs: RowInputs) -> Iterator[tuple[Inputs, Tensor, Tensor]]:
+    yield encoder.inputs_[0], inputs.codes, inputs.numbers
+    for part, history in zip(encoder.inputs_[1:], inputs.histories):
+        events = history.events if isinstance(history, Prefixes) else history
+        assert isinstance(events, Ragged)
+        yield part, events.codes, events.numbers
+
+
+def _share(cells: Tensor) -> float:
+    return int(cells.sum()) / len(cells) if len(cells) else 0.0
+
+
+def _has_no_events(history: History) -> Tensor:
+    if isinstance(history, Prefixes):  # the first row of a sequence, and those of its time
+        return history.events.positions[history.seen] == 0
+    assert isinstance(history, Ragged)
+    return history.lengths == 0
+
+
+class ColumnLines:
+    """The lines of the columns of X and of the fields of their events.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    missing : mapping of column -> share, optional
+        From `missing_shares`; None in files of tabemb 0.2, whose vocabularies know most of them.
+    effects : Effects, optional
+    """
+
+    def __init__(
+        self, encoder: Encoder, missing: Mapping[str, float] | None, effects: Effects | None
+    ) -> None:
+        self.encoder, self.missing, self.effects = encoder, missing, effects
+        self.explained = explained_shares(encoder, effects) or {}
+
+    def frame(
+        self,
+        table_width: Callable[[str, str], int],
+        number_width: Callable[[int, int], int] = lambda part, i: 0,
+        history_width: Callable[[int], int] = lambda i: 0,
+    ) -> pd.DataFrame:
+        """Return the lines in the order of X.
+
+        Parameters
+        ----------
+        table_width : callable
+            From the name of a table, and of a column that reads it, to the width of a vector.
+        number_width : callable
+            From the rows (0) or a history (1, ...), and the position of a number, to its width.
+        history_width : callable
+            From the position of a history to its width.
+        """
+        self.table_width, self.number_width = table_width, number_width
+        lines: list[Line] = []
+        histories = list(self.encoder.schema.histories)
+        for name, role in self.encoder.schema.roles.items():
+            if role != "history":
+                lines.append(self._line(0, name, role))
+                continue
+            i = histories.index(name)
+            fields = self.encoder.schema.histories[name].roles
+            bag = self._line(i + 1, name, role) if name in fields else {"column": name, "role": role}
+            lines.append(bag | {"missing": self._missing(name), "width": history_width(i)})
+            lines += [self._line(i + 1, f, r) for f, r in fields.items() if f != name]
+        return _typed(lines)
+
+    def _line(self, part: int, name: str, role: str) -> Line:
+        """Return the line of a column of rows (part 0) or of a field of events."""
+        line: Line = {"column": name, "role": role}
+        if role == "ignored":
+            return line
+        schema = self.encoder.inputs_[part].schema
+        categorical = [feature for feature in schema.categorical if feature.column == name]
+        tables = self.encoder.schema.tables_of(categorical)
+        widths = [self.table_width(t, f.name) for t, f in zip(tables, categorical)]
+        numbers = [i for i, feature in enumerate(schema.numbers) if feature.column == name]
+        widths += [self.number_width(part, i) for i in numbers]
+        line |= {"missing": self._missing(name), "width": sum(widths)}
+        if role != "datetime" and categorical:
+            line |= self._levels(part, categorical[0], tables[0])
+        return line | ({"explained": self.explained.get(name)} if part == 0 else {})
+
+    def _levels(self, part: int, feature: Feature, table: str) -> Line:
+        vocabulary = self.encoder.vocabularies_[table]
+        line: Line = {"levels": len(vocabulary.categories)}
+        if table != feature.name:
+            line["table"] = table
+        if part == 0 and self.effects is not None:
+            i = self.encoder.schema.categorical.index(feature)
+            strength = float(self.effects.input_strength_[i])
+            line["reliability"] = reliability_of(vocabulary.counts[N_SPECIAL:], strength)
+        return line
+
+    def _missing(self, name: str) -> float | None:
+        if self.missing is not None:
+            return self.missing.get(name)
+        tables = self.encoder.schema.tables
+        alone = [t for t, table in tables.items() if table.columns == [name]]
+        if alone and self.encoder.schema.roles.get(name) != "history":
+            counts = self.encoder.vocabularies_[alone[0]].counts
+            return float(counts[MISSING] / counts.sum()) if counts.any() else None
+        scales = [
+            scale
+            for part in self.encoder.inputs_
+            for feature, scale in zip(part.schema.numbers, part.scales)
+            if feature.column == name
+        ]
+        return 0.0 if scales and not scales[0].has_missing else None
+
+
+def _typed(lines: list[Line]) -> pd.DataFrame:
+    """Return lines as a frame; what is not known is missing, and zero widths are not known."""
+    frame = pd.DataFrame(lines, columns=list(COLUMNS)).astype(
+        dict.fromkeys(("column", "role", "table"), object)
+    )
+    frame["width"] = frame["width"].mask(frame["width"] == 0)
+    dtypes: dict[str, Any] = dict.fromkeys(("levels", "width"), "Int64")
+    return frame.astype(dtypes | dict.fromkeys(("missing", "explained", "reliability"), float))

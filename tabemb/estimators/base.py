@@ -20,6 +20,7 @@ from tabemb.data.schema import Table
 from tabemb.fitting.checkpoints import check_repeatable
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
 from tabemb.fitting.fitted import Fitted, FittedParts
+from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.networks import spaces_of
 from tabemb.fitting.recipe import Recipe
@@ -119,6 +120,7 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
     network_: Network
     learning_curve_: LearningCurve
     best_epoch_: int
+    intervals_: Intervals | None
 
     def fit(
         self,
@@ -174,14 +176,17 @@ class RowEstimator(NamesMisspelt, TransformerMixin, BaseEstimator):
             results = []
             for trainer in recipe.trainers(fitted, batch, out_of_fold, holdout, budget):
                 trained = train(trainer.first())
+                trainer.calibrate()
                 if holdout.refit:
                     trained = trained.followed_by(train(trainer.refit(trained.best_epoch)))
                 results.append(trained)
+            intervals = trainer.intervals()
             recipe.source.finish(encoder, fitted.network, prepared, recipe.target)
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)
         after.learning_curve_, after.best_epoch_ = results[0]
+        after.intervals_ = intervals
         self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
         return self
 

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tabemb.data.schema import Table
 from tabemb.estimators.base import RowEstimator, store
+from tabemb.estimators.intervals import PredictsIntervals
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.settings import Rule, one_of, real
@@ -277,7 +278,7 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
         return tags
 
 
-class EmbeddingRegressor(RegressorMixin, RowEstimator):
+class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
     """Regressor that learns a vector for every category and reads it with a small ensemble of networks.
 
     One number or several at once (y of shape (n_rows, n_targets)); they are scaled inside, and

@@ -64,6 +64,8 @@ class Intervals:
         Smallest and largest logarithm of the members' disagreement among validation rows.
     scores : ndarray of shape (n_rows, n_targets)
         Absolute errors of the validation rows in units of their scale, which other rows fitted.
+    errors : ndarray of shape (n_rows, n_targets)
+        The absolute errors, in the unit of y.
     weights : ndarray of shape (n_rows,)
     share : float
         Share of the training rows that the validation rows were predicted from. Counts of a new row are
@@ -74,14 +76,16 @@ class Intervals:
     coefficients: np.ndarray
     spreads: np.ndarray
     scores: np.ndarray
+    errors: np.ndarray
     weights: np.ndarray
     share: float
 
     def __post_init__(self) -> None:
         n_rows, n_targets = self.scores.shape
         n_features = 2 + (len(STEPS) + 2) * len(self.columns)
-        shapes = [(n_targets, n_features), (2, n_targets), (n_rows,)]
-        if [a.shape for a in (self.coefficients, self.spreads, self.weights)] != shapes or not n_rows:
+        arrays = self.coefficients, self.spreads, self.errors, self.weights
+        shapes = [(n_targets, n_features), (2, n_targets), (n_rows, n_targets), (n_rows,)]
+        if [array.shape for array in arrays] != shapes or not n_rows:
             raise ValueError("the intervals have arrays of other shapes than their columns and scores.")
 
     def half_widths(self, counts: np.ndarray, spread: np.ndarray, coverage: float) -> np.ndarray:
@@ -255,9 +259,14 @@ class Calibration:
             features = _features(counts, is_unseen, spread[:, i], bounds[:, i])
             scores[:, i] = self._scores(features, errors[:, i])
             coefficients.append(fit_scale(features, errors[:, i], self.weights))
-        weights = self.weights[is_real]
         return Intervals(
-            self.columns, np.stack(coefficients), bounds, scores[is_real], weights, self.share
+            self.columns,
+            np.stack(coefficients),
+            bounds,
+            scores[is_real],
+            errors[is_real],
+            self.weights[is_real],
+            self.share,
         )
 
     def _scores(self, features: np.ndarray, errors: np.ndarray) -> np.ndarray:

@@ -89,6 +89,7 @@ def test_wrong_shapes_are_refused():
         "coefficients": np.zeros((1, 7)),
         "spreads": np.zeros((2, 1)),
         "scores": np.ones((20, 1)),
+        "errors": np.ones((20, 1)),
         "weights": np.ones(20),
         "share": 1.0,
     }

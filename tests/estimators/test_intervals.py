@@ -1,6 +1,7 @@
 """Prediction intervals: coverage by the count of a level, and the same face for all kinds of input."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -102,6 +103,15 @@ def test_a_file_keeps_the_intervals(fitted, tmp_path):
     tabemb.save(model, tmp_path / "m.tabemb")
     again = tabemb.load(tmp_path / "m.tabemb")
     np.testing.assert_array_equal(again.predict_interval(X), model.predict_interval(X))
+
+
+@pytest.mark.parametrize("changed", [{"columns": (5,)}, {"share": float("inf")}])
+def test_a_file_with_intervals_of_another_table_is_refused(fitted, tmp_path, changed):
+    forged = pickle.loads(pickle.dumps(fitted[0]))
+    forged.intervals_ = replace(forged.intervals_, **changed)
+    tabemb.save(forged, tmp_path / "m.tabemb")
+    with pytest.raises(ValueError, match="holds no model that can be used here"):
+        tabemb.load(tmp_path / "m.tabemb")
 
 
 @pytest.mark.parametrize("rows", [50, 500])

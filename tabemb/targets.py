@@ -288,7 +288,14 @@ class NumberTarget(Target):
 
     y is (n,) or (n, n_targets). It is standardised for the network, and predictions come back in the
     user's unit and shape.
+
+    Attributes
+    ----------
+    smallest : float
+        Smallest number that the target can be.
     """
+
+    smallest = -math.inf
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> NumberTarget:
         columns = y.reshape(len(y), -1)
@@ -370,6 +377,8 @@ class MedianTarget(QuantileTarget):
 class CountTarget(NumberTarget):
     """A count or another number >= 0, by the Poisson deviance with a log link."""
 
+    smallest = 0.0
+
     def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         if (y < 0).any():
             raise ValueError(
@@ -402,6 +411,8 @@ class RelativeTarget(NumberTarget):
 
     The outputs are standardised logarithms; the loss is taken on the numbers themselves.
     """
+
+    smallest = 0.0
 
     def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         if (y <= 0).any():

@@ -22,6 +22,7 @@ from tabemb.estimators.explained import ExplainedRows
 from tabemb.fitting.checkpoints import check_repeatable
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
 from tabemb.fitting.fitted import Fitted, FittedParts
+from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.responses import spaces_of
@@ -122,6 +123,7 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
     network_: Network
     learning_curve_: LearningCurve
     best_epoch_: int
+    intervals_: Intervals | None
     reference_: RowInputs
     _spaces: tuple[Network, Spaces] | None = None
     """The spaces, once they have been computed, and the network that they are of."""
@@ -180,16 +182,18 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
             results = []
             for trainer in recipe.trainers(fitted, batch, out_of_fold, holdout, budget):
                 trained = train(trainer.first())
+                trainer.calibrate()
                 if holdout.refit:
                     trained = trained.followed_by(train(trainer.refit(trained.best_epoch)))
                 results.append(trained)
+            intervals = trainer.intervals()
             recipe.source.finish(encoder, fitted.network, prepared, recipe.target)
             reference = recipe.reference(batch, holdout)
             missing = missing_shares(encoder, batch.inputs)
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)
-        after.reference_, after._spaces = reference, None
+        after.reference_, after._spaces, after.intervals_ = reference, None, intervals
         after.n_rows_, after.fit_seconds_, after.missing_shares_ = len(rows), budget.seconds, missing
         after.learning_curve_, after.best_epoch_ = results[0]
         self.__dict__ = after.__dict__  # at once, whenever an interrupt comes

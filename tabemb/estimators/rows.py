@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tabemb.data.schema import Table
 from tabemb.estimators.base import RowEstimator, store
+from tabemb.estimators.intervals import PredictsIntervals
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.settings import Rule, one_of, real
@@ -25,9 +26,8 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
     """Classifier that learns a vector for every category and reads it with a small ensemble of networks.
 
     Binary, multiclass, several class targets at once (y of shape (n_rows, n_targets)) and multilabel (a
-    matrix of 0 and 1 alone). Labels may be of any type that can be hashed. Entity embeddings follow Guo
-    & Berkhahn (2016), the piecewise-linear numbers Gorishniy et al. (2022), the ensemble of members that
-    share weights TabM (Gorishniy et al. 2025).
+    matrix of 0 and 1 alone). Labels may be of any hashable type. Entity embeddings follow Guo & Berkhahn
+    (2016), the piecewise-linear numbers Gorishniy et al. (2022), the members TabM (Gorishniy et al. 2025).
 
     Parameters
     ----------
@@ -277,7 +277,7 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
         return tags
 
 
-class EmbeddingRegressor(RegressorMixin, RowEstimator):
+class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
     """Regressor that learns a vector for every category and reads it with a small ensemble of networks.
 
     One number or several at once (y of shape (n_rows, n_targets)); they are scaled inside, and

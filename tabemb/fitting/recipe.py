@@ -16,6 +16,7 @@ from tabemb.fitting.checkpoints import open_checkpoints
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.holdout import Holdout, hold_out
+from tabemb.fitting.intervals import Calibration, Intervals, calibration_of
 from tabemb.fitting.objective import Objective
 from tabemb.fitting.responses import reference_rows, with_newest
 from tabemb.fitting.settings import RowSettings
@@ -23,7 +24,7 @@ from tabemb.fitting.sources import RowSource
 from tabemb.fitting.training_rows import TrainingRows
 from tabemb.network.inputs import Batch, RowInputs
 from tabemb.network.model import TabularNetwork
-from tabemb.targets import Target
+from tabemb.targets import NumberTarget, Target
 from tabemb.training.checkpoints import NoCheckpoints
 from tabemb.training.loop import Budget, Training
 from tabemb.training.optimizers import Optimizer
@@ -118,11 +119,14 @@ class Recipe:
         rows = TrainingRows(batch, out_of_fold)
         validation = self._validation(fitted, rows, holdout)
         checkpoints = self._checkpoints(fitted, batch, validation, holdout)
+        calibration = self._calibration(fitted, batch, validation, holdout)
         generator = torch.Generator().manual_seed(self.seed)
         networks = fitted.network.networks
         for i, network in enumerate(networks):
             share = budget.share(len(networks) - i)
-            yield Trainer(fitted, network, rows, validation, holdout, generator, share, checkpoints)
+            yield Trainer(
+                fitted, network, rows, validation, holdout, generator, share, checkpoints, calibration
+            )
         checkpoints.complete()
 
     def reference(self, batch: Batch, holdout: Holdout) -> RowInputs:
@@ -139,6 +143,13 @@ class Recipe:
         target = [type(self.target).__name__, vars(self.target)]
         parts = [settings, target, batch, validation, holdout.train]
         return open_checkpoints(self.settings.checkpoint, fitted.network, *parts)
+
+    def _calibration(
+        self, fitted: Fitted, batch: Batch, validation: Batch | None, holdout: Holdout
+    ) -> Calibration | None:
+        if validation is None or not isinstance(self.target, NumberTarget):
+            return None
+        return calibration_of(fitted, batch, validation, holdout)
 
     def _validation(self, fitted: Fitted, rows: TrainingRows, holdout: Holdout) -> Batch | None:
         if holdout.train is not None:
@@ -167,12 +178,30 @@ class Trainer:
     generator: torch.Generator
     budget: Budget
     checkpoints: NoCheckpoints
+    calibration: Calibration | None
 
     def first(self) -> Training:
         """Return the training that validation rows stop, where there are some."""
         train = self.holdout.train
         self.rows.use_effects_of(train)
         return self._training(train, self.budget.share(2) if self.holdout.refit else self.budget)
+
+    def calibrate(self) -> None:
+        """Take down the outputs for validation rows, which the network has not trained on by now."""
+        if self.calibration is None:
+            return
+        result = self.checkpoints.result()
+        if result is None:
+            result = {"outputs": self.calibration.outputs_of(self.network)}
+            self.checkpoints.ended(result, is_cut=False)
+        self.calibration.outputs.append(result["outputs"])
+
+    def intervals(self) -> Intervals | None:
+        """Return the intervals of all networks, after the last one; None without validation rows."""
+        target = self.fitted.target
+        if self.calibration is None or not isinstance(target, NumberTarget):
+            return None
+        return self.calibration.intervals(target)
 
     def refit(self, best_epoch: int) -> Training:
         """Return the training that follows, on all rows, for a share of the best number of epochs."""

@@ -28,6 +28,7 @@ from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.files.layout import NAMES, Arrays
 from tabemb.fitting.event_source import EventSource
+from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.pretrained import given_vectors
 from tabemb.fitting.settings import check_parameters
 from tabemb.fitting.sources import RowSource
@@ -68,6 +69,7 @@ PARTS = _by_name(
     EventSource,
     Feature,
     Inputs,
+    Intervals,
     Kept,
     Levels,
     PairCodes,

@@ -14,10 +14,13 @@ from tabemb.data.encoding import Encoder, Inputs
 from tabemb.estimators.base import RowEstimator
 from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.fitting.event_source import EventSource
+from tabemb.fitting.intervals import counts_of, level_counts
 from tabemb.fitting.sources import RowSource
 from tabemb.network.inputs import History, Kept, Ragged, RowInputs
 
 N_ROWS = 2
+SMALL_COVERAGE = 0.01
+"""A coverage that a single validation row is enough for."""
 """A row of the last category of each table and zeros, and a row of unknown categories and no numbers."""
 
 
@@ -40,9 +43,22 @@ def try_out(model: Any) -> None:
         rows = fitted.with_effects(_rows(encoder, fitted.source))
         answers = fitted.target.predict(fitted.network(rows.to(_device(fitted.network))).outputs)
         _check_finite(answers if isinstance(answers, list) else [answers], "predictions")
+        _check_intervals(model, rows.codes.numpy(force=True))
     else:
         rows = _rows(encoder, RowSource()).to(_device(model.network_))
         _check_finite([model.network_(rows).numpy(force=True)], "vectors")
+
+
+def _check_intervals(model: RowEstimator, codes: np.ndarray) -> None:
+    """Check that made-up rows have intervals, where the model has some."""
+    intervals = getattr(model, "intervals_", None)
+    if intervals is None:
+        return
+    spread = np.ones((len(codes), model.target_.n_outputs))
+    if intervals.scores.shape[1] != spread.shape[1]:
+        raise ValueError("its intervals are of another number of targets.")
+    counts = counts_of(codes, level_counts(model._fitted))
+    _check_finite([intervals.half_widths(counts, spread, SMALL_COVERAGE)], "intervals")
 
 
 def _device(network: torch.nn.Module) -> torch.device:

@@ -1,0 +1,133 @@
+"""Measure the coverage of prediction intervals among rows whose level is unseen, rare or frequent.
+
+`python -m experiments.intervals` fits the default on several tables and splits, and counts how many test
+targets lie in their interval, by the count that their level of the column with most levels has in the
+training rows. Beside `predict_interval` stands one conformal quantile of all validation errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import hydra
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig
+from rich.table import Table as TextTable
+
+from experiments.shared.published import load_named
+from experiments.shared.settings import CONFIG_FOLDER, RESULTS, data_folder, read_settings
+from tabemb import EmbeddingRegressor
+from tabemb.compare.table import wide_console
+from tabemb.files.csv_cells import write_csv
+from tabemb.fitting.intervals import conformal_quantile
+
+BUCKETS = {"unseen": 0, "1-2": 2, "3-9": 9, "10-99": 99, "100+": np.inf}
+"""Largest count of each bucket."""
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="intervals")
+def main(config: DictConfig) -> None:
+    settings = read_settings(config)
+    data_folder()
+    names, seeds = settings["datasets"], settings["seeds"]
+    rows = pd.concat([rows_of(name, seed, settings) for name in names for seed in seeds])
+    table = by_bucket(rows)
+    show(table, settings["coverage"])
+    write_csv(table, RESULTS / "intervals.csv", float_format="%.4g")
+
+
+def rows_of(name: str, seed: int, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """Fit on a random split; return for each test row whether the intervals hold it, and their width.
+
+    Parameters
+    ----------
+    name : str
+        A regression data set of ``conf/dataset``.
+    seed : int
+        Draws the rows, the split and the network.
+    settings : mapping
+        ``n_rows``, ``n_test``, ``coverage`` and ``n_jobs``.
+
+    Returns
+    -------
+    DataFrame
+        dataset, column, method, bucket, is_held, width.
+    """
+    dataset = load_named(name)
+    order = np.random.default_rng(seed).permutation(len(dataset.y))
+    n_test = min(settings["n_test"], len(order) // 5)
+    train, test = order[n_test:][: settings["n_rows"]], order[:n_test]
+    X, X_test = dataset.X.iloc[train], dataset.X.iloc[test]
+    y, y_test = (dataset.y.to_numpy(float)[rows] for rows in (train, test))
+    model = EmbeddingRegressor(roles=dataset.roles, n_jobs=settings["n_jobs"], random_state=seed)
+    model.fit(X, y)
+    column = column_of_most_levels(model)
+    counts = X_test[column].astype(str).map(X[column].astype(str).value_counts()).fillna(0)
+    bounds = {
+        "by count": model.predict_interval(X_test, settings["coverage"]),
+        "one quantile": one_quantile(model, X_test, settings["coverage"]),
+    }
+    parts = [
+        pd.DataFrame(
+            {
+                "method": method,
+                "bucket": np.array(list(BUCKETS))[np.searchsorted(list(BUCKETS.values()), counts)],
+                "is_held": (low <= y_test) & (y_test <= high),
+                "width": high - low,
+            }
+        )
+        for method, (low, high) in ((method, bounds.T) for method, bounds in bounds.items())
+    ]
+    return pd.concat(parts).assign(dataset=name, column=column)
+
+
+def column_of_most_levels(model: EmbeddingRegressor) -> str:
+    """Return the categorical column with most levels."""
+    schema = model.encoder_.schema
+    sizes = [len(model.encoder_.vocabularies_[table]) for table in schema.tables_of(schema.categorical)]
+    return schema.categorical[int(np.argmax(sizes))].column
+
+
+def one_quantile(model: EmbeddingRegressor, X: pd.DataFrame, coverage: float) -> np.ndarray:
+    """Return intervals of one width: the conformal quantile of the errors of all validation rows."""
+    intervals, predicted = model.intervals_, model.predict(X)
+    assert intervals is not None
+    half = conformal_quantile(intervals.errors[:, 0], intervals.weights, coverage)
+    return np.column_stack([predicted - half, predicted + half])
+
+
+def by_bucket(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return coverage, its binomial standard error and mean width, by data set, method and bucket."""
+    everything = rows.assign(bucket="all")
+    order = pd.CategoricalDtype(["all", *BUCKETS], ordered=True)
+    both = pd.concat([everything, rows]).astype({"bucket": order})
+    groups = both.groupby(["dataset", "column", "method", "bucket"], observed=True)
+    table = groups.agg(n=("is_held", "size"), coverage=("is_held", "mean"), width=("width", "mean"))
+    share = table["coverage"]
+    table.insert(2, "standard_error", np.sqrt(share * (1 - share) / table["n"]))
+    return table.reset_index()
+
+
+def show(table: pd.DataFrame, coverage: float) -> None:
+    """Print coverage and width by data set and bucket, both methods side by side."""
+    text = TextTable(title=f"Share of test targets in intervals for {coverage:.0%}, and mean width")
+    methods = list(table["method"].unique())
+    for name in ("data set", "column", "count", "rows"):
+        text.add_column(name, no_wrap=True)
+    for method in methods:
+        text.add_column(f"{method}: coverage", justify="right")
+        text.add_column("width", justify="right")
+    for key, rows in table.groupby(["dataset", "column", "bucket"], observed=True, sort=True):
+        by_method = rows.set_index("method")
+        cells = []
+        for method in methods:
+            row = by_method.loc[method]
+            cells += [f"{row['coverage']:.3f} ± {row['standard_error']:.3f}", f"{row['width']:.3f}"]
+        text.add_row(*map(str, key), str(by_method["n"].iloc[0]), *cells)
+    wide_console().print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -95,8 +95,7 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
     dropout : float, default=0.1
         Share of hidden units that a training step drops.
     n_members : int, default=8
-        Networks that share all weights but their input scales and heads. Their predictions are
-        averaged.
+        Networks that share all weights but input scales and heads; their predictions are averaged.
     n_networks : int, default=1
         Such ensembles that share nothing, trained one after the other. Their predictions are averaged
         too.
@@ -302,8 +301,7 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
     dropout : float, default=0.1
         Share of hidden units that a training step drops.
     n_members : int, default=8
-        Networks that share all weights but their input scales and heads. Their predictions are
-        averaged.
+        Networks that share all weights but input scales and heads; their predictions are averaged.
     n_networks : int, default=1
         Such ensembles that share nothing, trained one after the other. Their predictions are averaged
         too.

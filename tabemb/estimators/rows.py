@@ -27,7 +27,7 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
 
     Binary, multiclass, several class targets at once (y of shape (n_rows, n_targets)) and multilabel (a
     matrix of 0 and 1 alone). Labels may be of any hashable type. Entity embeddings follow Guo & Berkhahn
-    (2016), the piecewise-linear numbers Gorishniy et al. (2022), the members TabM (Gorishniy et al. 2025).
+    (2016), the piecewise-linear numbers Gorishniy et al. (2022), the members TabM (same, 2025).
 
     Parameters
     ----------
@@ -79,8 +79,7 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
     dropout : float, default=0.1
         Share of hidden units that a training step drops.
     n_members : int, default=8
-        Networks that share all weights but their input scales and heads. Their predictions are
-        averaged.
+        Networks that share all weights but input scales and heads; their predictions are averaged.
     n_networks : int, default=1
         Such ensembles that share nothing, trained one after the other. Their predictions are averaged
         too.
@@ -335,8 +334,7 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
     dropout : float, default=0.1
         Share of hidden units that a training step drops.
     n_members : int, default=8
-        Networks that share all weights but their input scales and heads. Their predictions are
-        averaged.
+        Networks that share all weights but input scales and heads; their predictions are averaged.
     n_networks : int, default=1
         Such ensembles that share nothing, trained one after the other. Their predictions are averaged
         too.

@@ -199,6 +199,8 @@ def _packed(
 ) -> JSONObject:
     """Describe one space for the page, its arrays as base64 of little-endian numbers."""
     vectors, scales = quantised(space.vectors)
+    if space.reliability is not None:
+        scales = scales * np.sqrt(space.reliability, dtype=np.float32)  # as in `space.directions`
     members = categories.get_indexer(space.categories)
     frame = plane.coordinates(space) if coordinates is None else coordinates
     return {

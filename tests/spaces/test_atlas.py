@@ -169,6 +169,24 @@ def test_a_click_lists_the_nearest_of_the_space(visit, space):
         assert_nearest(page, space, space.nearest("south 4")["category"][2])
 
 
+@pytest.fixture
+def unsure(space):
+    """The space, in which every other category is little more than noise."""
+    reliability = [0.9 - 0.004 * i if i % 2 else 0.02 + 0.001 * i for i in range(len(space))]
+    return EmbeddingSpace(space.vectors, space.categories, space.counts, "place", reliability)
+
+
+def test_the_page_lists_the_nearest_by_reliability_as_the_space_does(visit, space, unsure):
+    with visit(unsure) as page:
+        click(page, "south 5")
+        assert_nearest(page, unsure, "south 5")
+        assert [name for name, _ in listed(page)] != list(space.nearest("south 5")["category"])
+        page.get_by_text("Compare with").click()
+        search(page, "south 7")
+        shown = float(page.locator(".similarity output").inner_text())
+        assert shown == pytest.approx(unsure.similarity("south 5", "south 7"), abs=6e-4)
+
+
 def test_search_suggests_and_enter_picks(visit, space):
     with visit(space) as page:
         page.keyboard.press("/")

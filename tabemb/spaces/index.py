@@ -190,9 +190,9 @@ class ApproximateIndex:
         return search.pairs(self._space, positions, nearest, similarities, "similarity")
 
     def _search(
-        self, queries: np.ndarray, own: np.ndarray, k: int, kept: np.ndarray
+        self, queries: np.ndarray, excluded: np.ndarray, k: int, kept: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Search m directions, (m, d), each without the position in `own`, (m,), among those `kept`.
+        """Search m directions, (m, d), among those `kept`, each without its position in `excluded`.
 
         Returns
         -------
@@ -210,24 +210,24 @@ class ApproximateIndex:
         if len(candidates) < len(self._space):
             count = OVERSAMPLED * count * len(self._space) // len(candidates)
             if count > MOST_FOUND:
-                return self._compare(queries, own, candidates, k)
-        positions, similarities = self._reached(queries, own, min(count, len(self._space)), k, kept)
-        others = len(candidates) - ((own >= 0) & kept[own])
+                return self._compare(queries, excluded, candidates, k)
+        positions, similarities = self._reached(queries, excluded, min(count, len(self._space)), k, kept)
+        others = len(candidates) - ((excluded >= 0) & kept[excluded])
         short = np.flatnonzero((positions >= 0).sum(1) < np.minimum(k, others))
         if len(short):
             positions[short], similarities[short] = self._compare(
-                queries[short], own[short], candidates, k
+                queries[short], excluded[short], candidates, k
             )
         return positions, similarities
 
     def _compare(
-        self, queries: np.ndarray, own: np.ndarray, candidates: np.ndarray, k: int
+        self, queries: np.ndarray, excluded: np.ndarray, candidates: np.ndarray, k: int
     ) -> tuple[np.ndarray, np.ndarray]:
         vectors = self._space.directions
-        return search.k_nearest_to(queries, own, vectors, candidates, k, METRICS["cosine"])
+        return search.k_nearest_to(queries, excluded, vectors, candidates, k, METRICS["cosine"])
 
     def _reached(
-        self, queries: np.ndarray, own: np.ndarray, count: int, k: int, kept: np.ndarray
+        self, queries: np.ndarray, excluded: np.ndarray, count: int, k: int, kept: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the first k of those among `count` of the graph that are kept, (m, k); -1 for none."""
         positions = np.full((len(queries), k), -1, dtype=np.int64)
@@ -235,12 +235,12 @@ class ApproximateIndex:
         size = max(search.BLOCK // count, 1)  # queries at a time
         for start in range(0, len(queries), size):
             block = slice(start, start + size)
-            found, scores = self._of_graph(queries[block], count)
-            found[(found == own[block, None]) | ~kept[found]] = -1
-            order = np.argsort(found < 0, axis=1, kind="stable")[:, :k]
-            n_found = order.shape[1]
-            positions[block, :n_found] = np.take_along_axis(found, order, axis=1)
-            similarities[block, :n_found] = np.take_along_axis(scores, order, axis=1)
+            reached, scores = self._of_graph(queries[block], count)
+            reached[(reached == excluded[block, None]) | ~kept[reached]] = -1
+            order = np.argsort(reached < 0, axis=1, kind="stable")[:, :k]
+            n_reached = order.shape[1]
+            positions[block, :n_reached] = np.take_along_axis(reached, order, axis=1)
+            similarities[block, :n_reached] = np.take_along_axis(scores, order, axis=1)
         return positions, similarities
 
     def _of_graph(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

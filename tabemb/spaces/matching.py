@@ -86,10 +86,10 @@ def match(space: SpaceT, categories: Any, counts: Any) -> Match[SpaceT]:
     table = pd.DataFrame({"found": None, "how": how, "count": sums}, index=wanted)
     names = np.fromiter(space.categories[positions[matched]], dtype=object, count=matched.sum())
     table.loc[matched, "found"] = names
-    found = positions[matched]
-    reliability = None if space.reliability is None else space.reliability[found]
+    positions = positions[matched]
+    reliability = None if space.reliability is None else space.reliability[positions]
     parts = wanted[matched], sums[matched], space.name, reliability
-    return Match(type(space)(space.vectors[found], *parts), table)
+    return Match(type(space)(space.vectors[positions], *parts), table)
 
 
 def _most_frequent_first(index: pd.Index, weights: np.ndarray) -> tuple[pd.Index, np.ndarray]:

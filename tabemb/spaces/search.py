@@ -102,11 +102,11 @@ def trusted(space: CategoryVectors, min_count: float, min_reliability: float) ->
     return kept
 
 
-def warn_of_noise(space: CategoryVectors, *asked: Any) -> None:
+def warn_of_noise(space: CategoryVectors, *categories: Any) -> None:
     """Warn of categories whose vectors are little more than noise, for the caller of a public method."""
     if space.reliability is None:
         return
-    positions = space.positions([one for one in asked if not is_vector(one)])
+    positions = space.positions([one for one in categories if not is_vector(one)])
     for position in positions[space.reliability[positions] < DOUBTFUL].tolist():
         warnings.warn(
             f"The vector of {space.categories[position]!r} has reliability "
@@ -210,7 +210,7 @@ def k_nearest(
 @one_thread_after_fork()
 def k_nearest_to(
     queries: np.ndarray,
-    own: np.ndarray,
+    excluded: np.ndarray,
     vectors: np.ndarray,
     candidates: np.ndarray,
     k: int,
@@ -218,7 +218,8 @@ def k_nearest_to(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Search the k nearest of m queries, (m, d), among the vectors at `candidates`, rising positions.
 
-    `own`, (m,), is the position that each query leaves out, -1 for none. Returns as `k_nearest` does.
+    `excluded`, (m,), holds the position that each query leaves out, -1 for none. The results are as
+    those of `k_nearest`.
     """
     k = min(k, len(candidates))
     nearest_positions = np.empty((len(queries), k), dtype=np.int64)
@@ -229,13 +230,13 @@ def k_nearest_to(
         for start in range(0, len(queries), size):
             block = slice(start, start + size)
             block_scores = metric.scores(queries[block], compared)  # (at most size, n_candidates)
-            columns = np.searchsorted(candidates, own[block])
-            rows = np.flatnonzero(np.append(candidates, -2)[columns] == own[block])
+            columns = np.searchsorted(candidates, excluded[block])
+            rows = np.flatnonzero(np.append(candidates, -2)[columns] == excluded[block])
             block_scores[rows, columns[rows]] = metric.sign * np.inf
             for i, row in enumerate(block_scores, start):
                 first = first_k(metric.sign * row, k)
                 scores[i] = row[first]
-                nearest_positions[i] = np.where(candidates[first] == own[i], -1, candidates[first])
+                nearest_positions[i] = np.where(candidates[first] == excluded[i], -1, candidates[first])
             bar.update(len(block_scores))
     return nearest_positions, scores
 

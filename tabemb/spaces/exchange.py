@@ -62,10 +62,11 @@ class PortableVectors(CategoryVectors):
     def to_parquet(self, path: str | Path) -> None:
         """Write a Parquet file with the columns `category` and `vector`.
 
-        Where known, the columns `count` and `reliability` follow. A vector is a list of d floats. The maps computed by `coordinates` are written too, each as a
-        column `map_{method}_{metric}_{seed}` of two floats a row. Where the categories have no common
-        Arrow type, such as numbers beside text, intervals or tuples, `category` holds them as text,
-        and a column `category_json` as JSON that `from_parquet` reads with their types.
+        Where known, the columns `count` and `reliability` follow. A vector is a list of d floats. The
+        maps computed by `coordinates` are written too, each as a column `map_{method}_{metric}_{seed}`
+        of two floats a row. Where the categories have no common Arrow type, such as numbers beside text,
+        intervals or tuples, `category` holds them as text, and a column `category_json` as JSON that
+        `from_parquet` reads with their types.
 
         Raises
         ------

@@ -103,7 +103,9 @@ class DrawnVectors(PortableVectors):
     ) -> Figure:
         """Draw the categories as a labelled map, a matplotlib figure.
 
-        Frequent categories have larger points and are labelled first. A label that would cover a point
+        Frequent categories have larger points and are labelled first. Where the space has reliability,
+        points fade and shrink with it, reliable categories are labelled first, and a legend and a
+        sentence below the map say how far to trust it. A label that would cover a point
         or another label stands further away, at the end of a thin line, or is dropped. Needs matplotlib:
         ``pip install 'tabemb[maps]'``.
 

@@ -136,6 +136,14 @@ def expected_overlap(space: CategoryVectors, k: int = 5) -> float | None:
     return _overlap(first, second)
 
 
+def overlap_in_words(space: CategoryVectors) -> str:
+    """Return the expected overlap as a sentence below a picture, empty where there is none."""
+    overlap = expected_overlap(space)
+    if overlap is None:
+        return ""
+    return f"Of five neighbours, a model of other rows would share {overlap:.0%}."
+
+
 def _nearest_directions(
     vectors: np.ndarray, reliability: np.ndarray, queries: np.ndarray, k: int
 ) -> np.ndarray:

@@ -30,9 +30,9 @@ OPACITY, FAINTEST = 0.9, 0.2
 LEAST_SHARE = 0.4
 """Area of a point of reliability zero, as a share of that of one of reliability one."""
 RELIABILITIES = {
-    1.0: "sure: many rows",
+    1.0: "sure",
     0.5: "half noise",
-    0.0: "faint and small: few rows or no effect, little more than noise",
+    0.0: "faint: few rows or no effect, mostly noise",
 }
 """Entries of the legend of reliability."""
 MANY_POINTS = 500

@@ -222,7 +222,7 @@ def test_points_fade_and_shrink_with_reliability(visit, space, reader):
 def test_what_is_unsure_can_be_hidden_and_the_legend_says_what_it_is(visit, space, unsure):
     with visit(unsure) as page:
         legend = page.locator("#reliability-field").inner_text()
-        assert "faint and small: few rows or no effect, little more than noise" in legend
+        assert "faint: few rows or no effect, mostly noise" in legend
         assert f"a model of other rows would share {unsure.overlap:.0%}." in legend
         labels = page.evaluate("atlas.labels.map(label => label.text)")
         assert {int(label.split()[1]) % 2 for label in labels[:10]} == {1}  # the sure ones first

@@ -286,11 +286,11 @@ def test_a_space_without_reliability_is_drawn_as_one_that_is_sure_without_the_no
 
 def test_the_map_says_what_faint_points_are_and_what_another_model_would_share():
     space = unsure()
-    figure = space.map(method="pca", figsize=(8, 5))
+    figure = space.map(method="pca", figsize=(5, 4))
     figure.canvas.draw()
     (legend,) = figure.legends
     texts = [text.get_text() for text in legend.get_texts()]
-    assert texts[-1] == "faint and small: few rows or no effect, little more than noise"
+    assert texts[-1] == "faint: few rows or no effect, mostly noise"
     opacity = [handle.get_alpha() for handle in legend.legend_handles]
     assert opacity == sorted(opacity, reverse=True)
     note = figure.axes[0].xaxis.label

@@ -117,7 +117,7 @@ for (const [id, other, sign] of [["least", "most", 1], ["most", "least", -1]]) {
 const RELIABILITIES = [
   [1, "sure"],
   [0.5, "half noise"],
-  [0, "faint and small: few rows or no effect, little more than noise"],
+  [0, "faint: few rows or no effect, mostly noise"],
 ];
 
 // Show what faint points are, and what another model would share.

@@ -113,7 +113,10 @@ def _map_key(method: str, metric: str, random_state: int | None) -> MapKey:
 
 
 def to_arrow(space: CategoryVectors, target: str) -> pa.Table:
-    """Return the columns `category`, `vector` (lists of d floats) and, where known, `count`."""
+    """Return the columns `category`, `vector` (lists of d floats) and, if known, those of each category.
+
+    These are `count` and `reliability`.
+    """
     categories = as_arrow(space.categories)
     if target == "DuckDB" and categories is not None and not _has_duckdb(categories.type):
         categories = None
@@ -246,7 +249,7 @@ def to_frame(space: CategoryVectors) -> pd.DataFrame:
     return pd.DataFrame(space.vectors.copy(), index=space.named_categories, columns=columns)
 
 
-def from_frame(frame: pd.DataFrame, counts: Any) -> Parts:
+def from_frame(frame: pd.DataFrame, counts: Any, reliability: Any) -> Parts:
     """Read a frame of one row for each category and one column for each dimension."""
     numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
     if not all(numeric):
@@ -255,4 +258,5 @@ def from_frame(frame: pd.DataFrame, counts: Any) -> Parts:
             f"frame must hold numbers only; column {column!r} has dtype {frame[column].dtype}."
         )
     name = frame.index.name
-    return Parts(frame.to_numpy(np.float32), frame.index, counts, "" if name is None else str(name))
+    name = "" if name is None else str(name)
+    return Parts(frame.to_numpy(np.float32), frame.index, counts, name, reliability)

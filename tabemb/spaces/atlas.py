@@ -23,6 +23,8 @@ from tabemb.hints import similar
 from tabemb.labels import text_of
 from tabemb.spaces import plane
 from tabemb.spaces.palette import CLASSES, SCALE
+from tabemb.spaces.quality import overlap_in_words
+from tabemb.spaces.search import DOUBTFUL
 from tabemb.spaces.vectors import CategoryVectors, is_missing
 
 MAX_CATEGORIES = 50_000
@@ -67,6 +69,7 @@ def write(
         "color": _checked_color(color, columns, space),
         "palette": CLASSES,
         "scale": SCALE,
+        "doubtful": DOUBTFUL,
         "texts": ["(missing)" if is_missing(category) else text_of(category) for category in categories],
         "columns": columns,
         "spaces": [_packed(name, *shown, categories) for name, shown in spaces.items()],
@@ -182,14 +185,15 @@ def _numbers(name: str, values: pd.Series) -> list[float | None]:
 
 
 def _checked_color(color: str | None, columns: list[JSONObject], space: CategoryVectors) -> str | None:
-    choices = [] if space.counts is None else ["count"]
+    values = {"count": space.counts, "reliability": space.reliability}
+    choices = [name for name in values if values[name] is not None]
     choices += [column["name"] for column in columns if column["kind"] != "text"]
     if color is not None and color not in choices:
         close = similar(color, choices, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise ValueError(
-            "color must name a column of metadata with numbers, dates or classes, or 'count' where the "
-            f"space has counts; got {color!r}{hint}."
+            "color must name a column of metadata with numbers, dates or classes, or 'count' or "
+            f"'reliability' where the space has them; got {color!r}{hint}."
         )
     return color
 
@@ -199,6 +203,8 @@ def _packed(
 ) -> JSONObject:
     """Describe one space for the page, its arrays as base64 of little-endian numbers."""
     vectors, scales = quantised(space.vectors)
+    if space.reliability is not None:
+        scales = scales * np.sqrt(space.reliability, dtype=np.float32)  # as in `space.directions`
     members = categories.get_indexer(space.categories)
     frame = plane.coordinates(space) if coordinates is None else coordinates
     return {
@@ -206,6 +212,8 @@ def _packed(
         "d": space.vectors.shape[1],
         "members": None if np.array_equal(members, np.arange(len(categories))) else members.tolist(),
         "counts": None if space.counts is None else space.counts.tolist(),
+        "reliability": None if space.reliability is None else space.reliability.round(6).tolist(),
+        "overlap": overlap_in_words(space),
         "xy": _base64(_checked_coordinates(name, space, frame), "<f4"),
         "vectors": _base64(vectors, "<i2"),
         "scales": _base64(scales, "<f4"),

@@ -16,7 +16,7 @@ def k_means(space: CategoryVectors, n_clusters: int, random_state: int | None) -
     """Group the categories by k-means, as `EmbeddingSpace.clusters` describes."""
     from sklearn.cluster import KMeans  # takes long to import
 
-    vectors = space.unit_vectors
+    vectors = space.directions
     n_directions = len(np.unique(vectors, axis=0))
     if not isinstance(n_clusters, Integral) or not 1 <= n_clusters <= n_directions:
         raise ValueError(
@@ -28,6 +28,8 @@ def k_means(space: CategoryVectors, n_clusters: int, random_state: int | None) -
     similarity = np.clip(np.einsum("ij,ij->i", vectors, centers), -1, 1)
     cluster = _largest_first(model.labels_, n_clusters)
     table = pd.DataFrame({"cluster": cluster, "similarity": similarity}, index=space.named_categories)
+    if space.reliability is not None:
+        table["reliability"] = space.reliability
     return table.iloc[np.lexsort([-similarity, cluster])]
 
 

@@ -103,7 +103,9 @@ class DrawnVectors(PortableVectors):
     ) -> Figure:
         """Draw the categories as a labelled map, a matplotlib figure.
 
-        Frequent categories have larger points and are labelled first. A label that would cover a point
+        Frequent categories have larger points and are labelled first. Where the space has reliability,
+        points fade and shrink with it, reliable categories are labelled first, and a legend and a
+        sentence below the map say how far to trust it. A label that would cover a point
         or another label stands further away, at the end of a thin line, or is dropped. Needs matplotlib:
         ``pip install 'tabemb[maps]'``.
 
@@ -164,13 +166,14 @@ class DrawnVectors(PortableVectors):
         metadata : DataFrame or mapping from name to Series, indexed by category, optional
             Columns that the page shows for a category. Numbers and dates colour on a scale, other values
             as classes, the seven most frequent apart; texts that nearly all differ do not colour. A
-            category without metadata has missing values. The counts of the space are shown too.
+            category without metadata has missing values. The counts and the reliability of the space are
+            shown too.
         coordinates : DataFrame with columns x and y, indexed by category, optional
             By default the result of `coordinates`.
         others : mapping from name to EmbeddingSpace or to (EmbeddingSpace, coordinates), optional
             Further spaces that the reader can change to, of the same categories or of other ones.
         color : str, optional
-            The column of `metadata`, or "count", by which the page colours at first.
+            The column of `metadata`, "count" or "reliability", by which the page colours at first.
         title : str, optional
             By default the name of the space.
 
@@ -188,8 +191,10 @@ class DrawnVectors(PortableVectors):
 
         Notes
         -----
-        The page computes cosines from unit vectors of 16 bits. They differ from those of `nearest` by
-        about 0.00001, so categories whose similarities differ by less may change places in a list.
+        Where the space has reliability, points fade and shrink with it, the lists are those of
+        `nearest`, and a slider hides what is less reliable. The page computes cosines from unit vectors
+        of 16 bits. They differ from those of `nearest` by about 0.00001, so categories whose
+        similarities differ by less may change places in a list.
 
         Examples
         --------

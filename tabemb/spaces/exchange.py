@@ -20,7 +20,8 @@ class PortableVectors(CategoryVectors):
     def to_frame(self) -> pd.DataFrame:
         """Return the vectors as a frame with one row for each category.
 
-        The columns are `{name}_0`, `{name}_1`, ..., and `vector_0`, ... for a space without a name.
+        The columns are `{name}_0`, `{name}_1`, ..., and `vector_0`, ... for a space without a name. The
+        counts and the reliability are no columns: `from_frame` takes them beside the frame.
 
         Examples
         --------
@@ -34,19 +35,20 @@ class PortableVectors(CategoryVectors):
         return arrow_formats.to_frame(self)
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, counts: Any = None) -> Self:
+    def from_frame(cls, frame: pd.DataFrame, counts: Any = None, reliability: Any = None) -> Self:
         """Return the space of a frame with one row for each category, such as `to_frame` returns.
 
         Parameters
         ----------
         frame : pandas.DataFrame of shape (n_levels, d)
             Columns of numbers, indexed by category; the name of the index becomes that of the space.
-        counts : array-like of shape (n_levels,), optional
+        counts, reliability : array-like of shape (n_levels,), optional
+            Of each category, in the order of the frame, which holds neither.
 
         Raises
         ------
         ValueError
-            If a column does not hold numbers.
+            If a column does not hold numbers, or counts or reliability do not fit.
 
         Examples
         --------
@@ -55,15 +57,16 @@ class PortableVectors(CategoryVectors):
         >>> EmbeddingSpace.from_frame(frame)
         EmbeddingSpace('shop', 2 categories, 2 dimensions)
         """
-        return cls(*arrow_formats.from_frame(frame, counts))
+        return cls(*arrow_formats.from_frame(frame, counts, reliability))
 
     def to_parquet(self, path: str | Path) -> None:
-        """Write a Parquet file with the columns `category`, `vector` and, if known, `count`.
+        """Write a Parquet file with the columns `category` and `vector`.
 
-        A vector is a list of d floats. The maps computed by `coordinates` are written too, each as a
-        column `map_{method}_{metric}_{seed}` of two floats a row. Where the categories have no common
-        Arrow type, such as numbers beside text, intervals or tuples, `category` holds them as text,
-        and a column `category_json` as JSON that `from_parquet` reads with their types.
+        Where known, the columns `count` and `reliability` follow. A vector is a list of d floats. The
+        maps computed by `coordinates` are written too, each as a column `map_{method}_{metric}_{seed}`
+        of two floats a row. Where the categories have no common Arrow type, such as numbers beside text,
+        intervals or tuples, `category` holds them as text, and a column `category_json` as JSON that
+        `from_parquet` reads with their types.
 
         Raises
         ------
@@ -83,7 +86,7 @@ class PortableVectors(CategoryVectors):
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> Self:
-        """Read a space written by `to_parquet`, with its counts, name and maps.
+        """Read a space written by `to_parquet`, with its counts, reliability, name and maps.
 
         Raises
         ------
@@ -110,7 +113,8 @@ class PortableVectors(CategoryVectors):
         """Write the word2vec format, text or binary, which gensim's ``load_word2vec_format`` reads.
 
         Categories are written as text. A space ends a word in this format, so spaces and line breaks in
-        a category become underscores, as in the published word2vec vectors.
+        a category become underscores, as in the published word2vec vectors. The format has no place for
+        reliability.
 
         Parameters
         ----------
@@ -172,8 +176,8 @@ class PortableVectors(CategoryVectors):
         """Write `vectors.tsv`, `metadata.tsv` and `projector_config.pbtxt` for TensorBoard's projector.
 
         ``tensorboard --logdir folder`` shows them, and https://projector.tensorflow.org loads the first
-        two. The metadata hold the counts and the categories as text, with tabs and line breaks replaced
-        by spaces.
+        two. The metadata hold the categories as text, with tabs and line breaks replaced by spaces, and
+        the columns `count` and `reliability`, where the space has them.
 
         Parameters
         ----------
@@ -222,9 +226,10 @@ class PortableVectors(CategoryVectors):
         return cls(*text_formats.read_projector(folder))
 
     def to_duckdb(self, database: Any, table: str) -> None:
-        """Create a DuckDB table with the columns `category`, `vector` and, if known, `count`.
+        """Create a DuckDB table with the columns `category` and `vector`.
 
-        The vectors have the type FLOAT[d], which DuckDB's `array_cosine_distance` takes.
+        Where known, the columns `count` and `reliability` follow. The vectors have the type FLOAT[d],
+        which DuckDB's `array_cosine_distance` takes; it knows nothing of reliability.
         Needs duckdb: ``pip install 'tabemb[duckdb]'``.
 
         Parameters
@@ -256,7 +261,7 @@ class PortableVectors(CategoryVectors):
 
     @classmethod
     def from_duckdb(cls, database: Any, table: str) -> Self:
-        """Read a table with the columns `category`, `vector` and optionally `count`.
+        """Read a table with the columns `category`, `vector` and optionally `count` and `reliability`.
 
         The name of the table becomes that of the space. Needs duckdb: ``pip install 'tabemb[duckdb]'``.
 

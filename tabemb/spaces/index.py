@@ -17,10 +17,16 @@ from tabemb.files.whole import BLANK, N_DIGITS, check_seal, replacing, seal
 from tabemb.forks import n_cores
 from tabemb.progress import progress
 from tabemb.spaces import search
+from tabemb.spaces.search import METRICS
 from tabemb.spaces.vectors import CategoryVectors, to_unit_length
 
 POSITION = np.uint64(2**32 - 1)
 """Lower half of a key, the position of the category; the upper half is the fingerprint of the space."""
+
+OVERSAMPLED = 3
+"""Categories searched for each one wanted, beyond those that a filter is expected to take away."""
+MOST_FOUND = 1000
+"""Where a filter keeps so few that more than this would be searched, the few are compared exactly."""
 
 MARK = b"tabemb index, sha256: "
 """What stands before the checksum at the end of a file; usearch does not read it."""
@@ -109,31 +115,52 @@ class ApproximateIndex:
             )
         return cls(space, graph)
 
-    def nearest(self, category: Any, k: int = 10) -> pd.DataFrame:
+    def nearest(
+        self, category: Any, k: int = 10, min_count: float = 0, min_reliability: float = 0
+    ) -> pd.DataFrame:
         """Return the categories nearest by cosine, as `EmbeddingSpace.nearest` does.
 
         Parameters
         ----------
         category : hashable, or ndarray or list of d numbers
         k : int, default=10
+        min_count, min_reliability : float, default=0
+            Categories with less are left out. The graph knows nothing of them: it is searched for more
+            than `k`, and what has less is dropped. Where too few are left, all categories that have
+            enough are compared.
 
         Returns
         -------
         pandas.DataFrame
-            Columns `category`, `similarity` and, where the space has counts, `count`.
+            Columns `category`, `similarity` and, where the space has them, `count` and `reliability`.
+
+        Warns
+        -----
+        UserWarning
+            If the category has a reliability below .2: its neighbours are mostly chance.
 
         Raises
         ------
         KeyError
             If the category is unknown; the message names close spellings.
+        ValueError
+            If the space lacks the counts or the reliability that are asked for.
         """
+        kept = search.trusted(self._space, min_count, min_reliability)
         vector, position = search.query(self._space, category)
         direction = to_unit_length(vector) if position < 0 else self._space.directions[position]
-        nearest, similarities = self._search(direction[None], np.array([position]), k)
+        nearest, similarities = self._search(direction[None], np.array([position]), k, kept)
         known = nearest[0] >= 0
+        search.warn_of_noise(self._space, category)
         return search.listing(self._space, nearest[0][known], similarities[0][known], "similarity")
 
-    def neighbors(self, categories: Iterable[Any] | None = None, k: int = 10) -> pd.DataFrame:
+    def neighbors(
+        self,
+        categories: Iterable[Any] | None = None,
+        k: int = 10,
+        min_count: float = 0,
+        min_reliability: float = 0,
+    ) -> pd.DataFrame:
         """Return the nearest of many categories by cosine, as `EmbeddingSpace.neighbors` does.
 
         Parameters
@@ -141,48 +168,89 @@ class ApproximateIndex:
         categories : sequence of hashables, optional
             All of the space by default.
         k : int, default=10
+        min_count, min_reliability : float, default=0
+            Neighbours with less are left out, as in `nearest`.
 
         Returns
         -------
         pandas.DataFrame
-            Columns `category`, `rank`, `neighbor`, `similarity`.
+            Columns `category`, `rank`, `neighbor`, `similarity` and, where the space has it, the
+            `reliability` of the neighbour.
 
         Raises
         ------
         KeyError
             If a category is unknown; the message names close spellings.
+        ValueError
+            If the space lacks the counts or the reliability that are asked for.
         """
+        kept = search.trusted(self._space, min_count, min_reliability)
         positions = self._space.positions(categories)
-        nearest, similarities = self._search(self._space.directions[positions], positions, k)
+        nearest, similarities = self._search(self._space.directions[positions], positions, k, kept)
         return search.pairs(self._space, positions, nearest, similarities, "similarity")
 
     def _search(
-        self, queries: np.ndarray, excluded: np.ndarray, k: int
+        self, queries: np.ndarray, excluded: np.ndarray, k: int, kept: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Search m unit vectors, (m, d), each without the position in `excluded`, (m,).
+        """Search m directions, (m, d), among those `kept`, each without its position in `excluded`.
 
         Returns
         -------
         positions, similarities : ndarray of shape (m, at most k)
-            The nearest first; the position is -1 where fewer were reached.
+            The nearest first; the position is -1 where there are fewer.
         """
         search.check_k(k)
-        if not len(self._space) or not len(queries):
+        candidates = np.flatnonzero(kept)
+        k = min(k, len(candidates))
+        if not k or not len(queries):
             shape = (len(queries), 0)
             return np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.float32)
         # one more than wanted, as a category is the nearest to itself
-        count = min(k + 1, len(self._space))
+        count = k + 1
+        if len(candidates) < len(self._space):
+            count = OVERSAMPLED * count * len(self._space) // len(candidates)
+            if count > MOST_FOUND:
+                return self._compare(queries, excluded, candidates, k)
+        positions, similarities = self._reached(queries, excluded, min(count, len(self._space)), k, kept)
+        others = len(candidates) - ((excluded >= 0) & kept[excluded])
+        short = np.flatnonzero((positions >= 0).sum(1) < np.minimum(k, others))
+        if len(short):
+            positions[short], similarities[short] = self._compare(
+                queries[short], excluded[short], candidates, k
+            )
+        return positions, similarities
+
+    def _compare(
+        self, queries: np.ndarray, excluded: np.ndarray, candidates: np.ndarray, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        vectors = self._space.directions
+        return search.k_nearest_to(queries, excluded, vectors, candidates, k, METRICS["cosine"])
+
+    def _reached(
+        self, queries: np.ndarray, excluded: np.ndarray, count: int, k: int, kept: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first k of those among `count` of the graph that are kept, (m, k); -1 for none."""
+        positions = np.full((len(queries), k), -1, dtype=np.int64)
+        similarities = np.zeros((len(queries), k), dtype=np.float32)
+        size = max(search.BLOCK // count, 1)  # queries at a time
+        for start in range(0, len(queries), size):
+            block = slice(start, start + size)
+            reached, scores = self._of_graph(queries[block], count)
+            reached[(reached == excluded[block, None]) | ~kept[reached]] = -1
+            order = np.argsort(reached < 0, axis=1, kind="stable")[:, :k]
+            n_reached = order.shape[1]
+            positions[block, :n_reached] = np.take_along_axis(reached, order, axis=1)
+            similarities[block, :n_reached] = np.take_along_axis(scores, order, axis=1)
+        return positions, similarities
+
+    def _of_graph(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the positions and similarities that the graph finds, (m, count); -1 for none."""
         with progress(len(queries)) as bar:
             matches = self._graph.search(queries, count, threads=n_cores(), progress=_shown_on(bar))
         positions = (np.atleast_2d(matches.keys) & POSITION).astype(np.int64)  # (m, count)
         n_matches = matches.counts if len(queries) > 1 else np.array([len(matches)])
-        missing = np.arange(count) >= n_matches[:, None]
-        positions[missing | (positions == excluded[:, None])] = -1
-        order = np.argsort(positions < 0, axis=1, kind="stable")[:, :k]
-        similarities = np.clip(1 - np.atleast_2d(matches.distances), -1, 1)
-        return np.take_along_axis(positions, order, axis=1), np.take_along_axis(
-            similarities, order, axis=1
-        )
+        positions[np.arange(positions.shape[1]) >= n_matches[:, None]] = -1
+        return positions, np.clip(1 - np.atleast_2d(matches.distances), -1, 1)
 
 
 def _write(graph: Any, path: str | Path) -> None:

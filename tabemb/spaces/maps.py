@@ -11,6 +11,7 @@ import pandas as pd
 
 from tabemb.extras import need
 from tabemb.spaces.palette import CLASSES
+from tabemb.spaces.quality import overlap_in_words
 from tabemb.spaces.vectors import CategoryVectors
 
 if TYPE_CHECKING:  # matplotlib is an optional package
@@ -24,14 +25,38 @@ GREY = "#bdbdbd"
 """Colour of points whose value is missing or whose class is rare."""
 SMALLEST, LARGEST = 10.0, 60.0
 """Areas of the points of the rarest and the most frequent category, in square points."""
+OPACITY, FAINTEST = 0.9, 0.2
+"""Opacity of points of reliability one and zero."""
+LEAST_SHARE = 0.4
+"""Area of a point of reliability zero, as a share of that of one of reliability one."""
+RELIABILITIES = {
+    1.0: "sure",
+    0.5: "half noise",
+    0.0: "faint: few rows or no effect, mostly noise",
+}
+"""Entries of the legend of reliability."""
 MANY_POINTS = 500
 """With more points than this, each is drawn smaller, so that they stay apart."""
 REACHES = 0.0, 12.0, 24.0, 40.0
 """Distances from a label to its point that are tried, in points; a line bridges all but the first."""
+PALEST = 0.55
+"""Opacity of the label of a point that is hardly seen."""
 MAX_CHARACTERS = 32
 FONT_SIZE = 7.5
 LABEL_GAP = 2.0
 """Gap between the edge of a point and its label, in points."""
+
+
+class Dots(NamedTuple):
+    """Points, (n, 2), with their areas in square points, (n,), and opacities from 0 to 1, (n,)."""
+
+    points: np.ndarray
+    sizes: np.ndarray
+    opacity: np.ndarray
+
+    def take(self, mask: Any) -> Dots:
+        """Return the points of a mask."""
+        return Dots(*(values[np.asarray(mask)] for values in self))
 
 
 class LabelPlace(NamedTuple):
@@ -79,16 +104,37 @@ def draw(
     figure: Figure = matplotlib.figure.Figure(figsize=figsize, dpi=150, layout=layout)
     matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
     ax = figure.add_subplot()
-    sizes = _sizes(len(points), space.counts)
-    _draw_points(ax, points, sizes, colors)
-    _decorate(ax, space.name if title is None else title, space.counts is not None)
+    dots = _dots(space, points)
+    _draw_points(ax, dots, colors)
+    _decorate(ax, space, space.name if title is None else title)
     # labels are placed in pixels, so the layout must be settled before and must not move afterwards
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    order = [*highlight, *(i for i in np.argsort(-sizes, kind="stable") if i not in set(highlight))]
+    order = [*highlight, *(i for i in _best_first(space, dots.sizes) if i not in set(highlight))]
     labelled = [i for i in order if pd.notna(labels.iloc[i])]
-    place_labels(ax, points, sizes, labels, labelled[:n_labels], bold=highlight)
+    place_labels(ax, points, dots.sizes, labels, labelled[:n_labels], highlight, dots.opacity / OPACITY)
     return figure
+
+
+def _dots(space: CategoryVectors, points: np.ndarray) -> Dots:
+    """Return the points of a space: large where there are many rows, faint and small where unsure."""
+    sure = np.ones(len(space)) if space.reliability is None else space.reliability
+    sizes = _sizes(len(points), space.counts) * _share(sure)
+    return Dots(points, sizes, _opacity(sure))
+
+
+def _share(reliability: np.ndarray) -> np.ndarray:
+    return 1 - (1 - LEAST_SHARE) * (1 - reliability)
+
+
+def _opacity(reliability: np.ndarray) -> np.ndarray:
+    return OPACITY - (OPACITY - FAINTEST) * (1 - reliability)
+
+
+def _best_first(space: CategoryVectors, sizes: np.ndarray) -> np.ndarray:
+    """Return the order of the labels: by reliability to one decimal, then by size."""
+    sure = np.ones(len(space)) if space.reliability is None else space.reliability.round(1)
+    return np.lexsort((-sizes, -sure))
 
 
 def _matplotlib() -> ModuleType:
@@ -137,60 +183,91 @@ def _sizes(n_points: int, counts: np.ndarray | None) -> np.ndarray:
     return areas
 
 
-def _draw_points(ax: Axes, points: np.ndarray, sizes: np.ndarray, colors: pd.Series | None) -> None:
+def _draw_points(ax: Axes, dots: Dots, colors: pd.Series | None) -> None:
     if colors is None:
-        _scatter(ax, points, sizes, color=POINT_COLOR)
+        _fade(_scatter(ax, dots, color=POINT_COLOR), dots)
         return
-    missing = colors.isna().to_numpy()
-    _scatter(ax, points[missing], sizes[missing], color=GREY)
+    missing = dots.take(colors.isna().to_numpy())
+    _fade(_scatter(ax, missing, color=GREY), missing)
     numeric = pd.api.types.is_numeric_dtype(colors) and not pd.api.types.is_bool_dtype(colors)
     draw_values = _draw_numbers if numeric else _draw_classes
-    draw_values(ax, points[~missing], sizes[~missing], colors[~missing])
+    draw_values(ax, dots.take(colors.notna().to_numpy()), colors.dropna())
 
 
-def _draw_numbers(ax: Axes, points: np.ndarray, sizes: np.ndarray, colors: pd.Series) -> None:
-    dots = _scatter(ax, points, sizes, c=colors.to_numpy(dtype=float), cmap="viridis")
-    bar = ax.figure.colorbar(dots, ax=ax, shrink=0.6, pad=0.015, aspect=30)
+def _draw_numbers(ax: Axes, dots: Dots, colors: pd.Series) -> None:
+    drawn = _scatter(ax, dots, c=colors.to_numpy(dtype=float), cmap="viridis")
+    bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.6, pad=0.015, aspect=30)
     bar.outline.set_visible(False)
     bar.set_label("" if colors.name is None else str(colors.name), parse_math=False)
+    _fade(drawn, dots)
 
 
-def _draw_classes(ax: Axes, points: np.ndarray, sizes: np.ndarray, colors: pd.Series) -> None:
+def _draw_classes(ax: Axes, dots: Dots, colors: pd.Series) -> None:
     classes = colors.astype(str)
     frequent = classes.value_counts().index[: len(CLASSES)]
-    dots, entries = [], [_short(name) for name in frequent]
-    for color, name in zip(CLASSES, frequent):
-        members = (classes == name).to_numpy()
-        dots.append(_scatter(ax, points[members], sizes[members], color=color))
-    rare = ~classes.isin(frequent).to_numpy()
+    parts, entries = [dots.take(classes == name) for name in frequent], [*map(_short, frequent)]
+    rare = ~classes.isin(frequent)
     if rare.any():
-        dots.append(_scatter(ax, points[rare], sizes[rare], color=GREY))
+        parts.append(dots.take(rare))
         entries.append(f"{classes[rare].nunique()} others")
+    hues = [*CLASSES[: len(frequent)], GREY]
+    handles = [_scatter(ax, part, color=color) for part, color in zip(parts, hues)]
     # passed by name: by itself a legend leaves out the classes that start with an underscore
-    legend = ax.legend(dots, entries, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    legend = ax.legend(handles, entries, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     legend.set_title("" if colors.name is None else str(colors.name))
     for text in (legend.get_title(), *legend.get_texts()):
         text.set_parse_math(False)  # as in `_text`
     for handle in filter(None, legend.legend_handles):
         handle.set(sizes=[30.0])  # by default the size of an arbitrary point of the class
+    for drawn, part in zip(handles, parts):
+        _fade(drawn, part)
 
 
-def _scatter(ax: Axes, points: np.ndarray, sizes: np.ndarray, **style: Any) -> Any:
-    edge = 0.1 * np.sqrt(sizes.min(initial=LARGEST))  # wide white edges would hide small points
-    return ax.scatter(
-        points[:, 0], points[:, 1], s=sizes, linewidths=edge, edgecolors="white", alpha=0.9, **style
-    )
+def _scatter(ax: Axes, dots: Dots, **style: Any) -> Any:
+    edge = 0.1 * np.sqrt(dots.sizes.min(initial=LARGEST))  # wide white edges would hide small points
+    style |= {"linewidths": edge, "edgecolors": "white", "alpha": OPACITY}
+    return ax.scatter(dots.points[:, 0], dots.points[:, 1], s=dots.sizes, **style)
 
 
-def _decorate(ax: Axes, title: str, has_counts: bool) -> None:
+def _fade(drawn: Any, dots: Dots) -> None:
+    """Give each point its opacity; legends and scales, which take one opacity, are drawn before."""
+    if len(dots.opacity):
+        drawn.set_alpha(dots.opacity)
+
+
+def _decorate(ax: Axes, space: CategoryVectors, title: str) -> None:
     ax.set_title(title, loc="left", fontsize=13, fontweight="bold", parse_math=False)
     ax.set(xticks=[], yticks=[])
     ax.margins(0.06)
     ax.spines[:].set_color("#dddddd")
     note = "Near points have similar vectors; the axes have no unit."
-    if has_counts:
+    if space.counts is not None:
         note += " Larger points stand for more rows."
-    ax.set_xlabel(note, loc="left", color="#666666", fontsize=9)
+    lines = [note] if space.reliability is None else [note, overlap_in_words(space)]
+    ax.set_xlabel("\n".join(filter(None, lines)), loc="left", color="#666666", fontsize=9)
+    if space.reliability is not None:
+        _add_reliability(ax)
+
+
+def _add_reliability(ax: Axes) -> None:
+    """Add a legend below the axes that says what faint and small points are."""
+    steps = np.array(list(RELIABILITIES))
+    samples = [
+        ax.scatter([], [], s=30 * share, color=POINT_COLOR, alpha=opacity, linewidths=0)
+        for share, opacity in zip(_share(steps), _opacity(steps))
+    ]
+    ax.figure.legend(
+        samples,
+        list(RELIABILITIES.values()),
+        loc="outside lower left",
+        ncols=len(samples),
+        frameon=False,
+        fontsize=9,
+        labelcolor="#666666",
+        handletextpad=0.2,
+        columnspacing=1.2,
+        borderaxespad=0.2,
+    )
 
 
 def place_labels(
@@ -200,12 +277,14 @@ def place_labels(
     labels: pd.Series,
     order: Iterable[int],
     bold: Sequence[int] = (),
+    strength: np.ndarray | None = None,
 ) -> list[Annotation]:
     """Write the labels of `points` beside them in the given order, and drop those without a free place.
 
     A place is free if it lies inside the axes and overlaps no point and no label placed before. Where
     none beside the point is free, one further away is used, with a thin line that crosses no label
-    either. The limits of the axes and the layout of the figure must be final.
+    either. `strength`, from 0 to 1 for each point, makes weak labels paler. The limits of the axes and
+    the layout of the figure must be final.
     """
     matplotlib = _matplotlib()
     centers = ax.transData.transform(points)
@@ -227,6 +306,7 @@ def place_labels(
             continue
         place, gap, box = placed
         _anchor(text, place, gap / pixels)
+        text.set_alpha(None if strength is None else PALEST + (1 - PALEST) * strength[i])
         written = np.vstack([written, box])
         if gap > radii[i, 0] + LABEL_GAP * pixels:
             lines = np.vstack([lines, _line_boxes(centers[i], place, gap)])

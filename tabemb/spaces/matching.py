@@ -33,7 +33,8 @@ class Match(Generic[SpaceT]):
     Attributes
     ----------
     space : EmbeddingSpace
-        The wanted categories that have a vector, with the wanted counts; fits ``Table(pretrained=...)``.
+        The wanted categories that have a vector, with the wanted counts and the reliability of the
+        vectors, where known; fits ``Table(pretrained=...)``.
     table : pandas.DataFrame
         One row for each wanted category, the most frequent first: `found`, the category of the other
         space; `how`, "exact", "as text", "casefolded" or missing where there is none; and `count`.
@@ -85,8 +86,10 @@ def match(space: SpaceT, categories: Any, counts: Any) -> Match[SpaceT]:
     table = pd.DataFrame({"found": None, "how": how, "count": sums}, index=wanted)
     names = np.fromiter(space.categories[positions[matched]], dtype=object, count=matched.sum())
     table.loc[matched, "found"] = names
-    vectors = space.vectors[positions[matched]]
-    return Match(type(space)(vectors, wanted[matched], sums[matched], space.name), table)
+    positions = positions[matched]
+    reliability = None if space.reliability is None else space.reliability[positions]
+    parts = wanted[matched], sums[matched], space.name, reliability
+    return Match(type(space)(space.vectors[positions], *parts), table)
 
 
 def _most_frequent_first(index: pd.Index, weights: np.ndarray) -> tuple[pd.Index, np.ndarray]:

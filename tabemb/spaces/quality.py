@@ -48,7 +48,7 @@ def stability(spaces: Sequence[CategoryVectors], k: int = 10) -> Stability:
     spaces : sequence of EmbeddingSpace
         At least two; the categories that all of them hold are compared.
     k : int, default=10
-        Neighbours by cosine of each category that are compared.
+        Neighbours of each category that are compared, those that `EmbeddingSpace.nearest` lists.
 
     Returns
     -------
@@ -136,6 +136,14 @@ def expected_overlap(space: CategoryVectors, k: int = 5) -> float | None:
     return _overlap(first, second)
 
 
+def overlap_in_words(space: CategoryVectors) -> str:
+    """Return the expected overlap as a sentence below a picture, empty where there is none."""
+    overlap = expected_overlap(space)
+    if overlap is None:
+        return ""
+    return f"Of five neighbours, a model of other rows would share {overlap:.0%}."
+
+
 def _nearest_directions(
     vectors: np.ndarray, reliability: np.ndarray, queries: np.ndarray, k: int
 ) -> np.ndarray:
@@ -152,7 +160,10 @@ def _overlap(first: np.ndarray, second: np.ndarray) -> float:
 def agreement(
     space: CategoryVectors, similarities: pd.DataFrame | Iterable[tuple[Any, Any, float]]
 ) -> Agreement:
-    """Compare the cosines of pairs of categories with similarities known from elsewhere.
+    """Compare the similarities of pairs of categories with those known from elsewhere.
+
+    The similarities of a space are those of `EmbeddingSpace.similarity`: cosines, times the root of the
+    reliability of both categories where the space has it.
 
     Parameters
     ----------
@@ -191,7 +202,7 @@ def agreement(
         raise ValueError(
             f"similarities must hold at least two pairs of categories of {space!r}; got {used.sum()}."
         )
-    cosines = np.einsum("ij,ij->i", space.unit_vectors[a[used]], space.unit_vectors[b[used]])
+    cosines = np.einsum("ij,ij->i", space.directions[a[used]], space.directions[b[used]])
     if np.ptp(scores[used]) == 0 or np.ptp(cosines) == 0:
         raise ValueError(
             "similarities and cosines must both differ between pairs; all pairs are equally similar."

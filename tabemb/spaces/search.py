@@ -102,17 +102,19 @@ def trusted(space: CategoryVectors, min_count: float, min_reliability: float) ->
     return kept
 
 
-def warn_of_noise(space: CategoryVectors, position: int) -> None:
-    """Warn of a category whose vector is little more than noise."""
-    if position < 0 or space.reliability is None or space.reliability[position] >= DOUBTFUL:
+def warn_of_noise(space: CategoryVectors, *categories: Any) -> None:
+    """Warn of categories whose vectors are little more than noise, for the caller of a public method."""
+    if space.reliability is None:
         return
-    warnings.warn(
-        f"The vector of {space.categories[position]!r} has reliability "
-        f"{space.reliability[position]:.2f}: it is hardly different from the average, and its "
-        "neighbours are mostly chance.",
-        UserWarning,
-        stacklevel=4,
-    )
+    positions = space.positions([one for one in categories if not is_vector(one)])
+    for position in positions[space.reliability[positions] < DOUBTFUL].tolist():
+        warnings.warn(
+            f"The vector of {space.categories[position]!r} has reliability "
+            f"{space.reliability[position]:.2f}: it is hardly different from the average, and its "
+            "neighbours are mostly chance.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 @one_thread_after_fork()
@@ -131,7 +133,6 @@ def nearest(
     if position >= 0:
         kept[position] = False
     vector = measure.prepared(vector) if position < 0 else measure.vectors_of(space)[position]
-    warn_of_noise(space, position)
     return _ranked(space, vector, measure, k, np.flatnonzero(kept))
 
 
@@ -145,11 +146,17 @@ def analogy(space: CategoryVectors, a: Any, b: Any, c: Any, k: int) -> pd.DataFr
     return _ranked(space, vector, METRICS["cosine"], k, candidates)
 
 
-def neighbors(space: CategoryVectors, positions: np.ndarray, k: int, metric: str) -> pd.DataFrame:
-    """Return the nearest of each category at `positions`, as `EmbeddingSpace.neighbors` describes."""
+def neighbors(
+    space: CategoryVectors, positions: np.ndarray, k: int, metric: str, kept: np.ndarray
+) -> pd.DataFrame:
+    """Return the nearest of each category at `positions`, as `EmbeddingSpace.neighbors` describes.
+
+    Only the categories of the mask `kept`, (n_levels,), are neighbours.
+    """
     measure = choose("metric", metric, METRICS)
     check_k(k)
-    nearest_positions, scores = k_nearest(measure.vectors_of(space), positions, k, measure)
+    vectors, candidates = measure.vectors_of(space), np.flatnonzero(kept)
+    nearest_positions, scores = k_nearest(vectors, positions, k, measure, candidates)
     return pairs(space, positions, nearest_positions, scores, measure.column)
 
 
@@ -182,35 +189,56 @@ def first_k(costs: np.ndarray, k: int) -> np.ndarray:
     return reachable[np.argsort(costs[reachable], kind="stable")[:k]]
 
 
-@one_thread_after_fork()
 def k_nearest(
-    vectors: np.ndarray, positions: np.ndarray, k: int, metric: Metric
+    vectors: np.ndarray,
+    positions: np.ndarray,
+    k: int,
+    metric: Metric,
+    candidates: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Search the k nearest of the vectors at m positions, each without itself.
 
     Returns
     -------
-    nearest_positions, scores : ndarray of shape (m, k)
-        The nearest first; k is smaller where there are fewer other vectors.
+    nearest_positions, scores : ndarray of shape (m, at most k)
+        The nearest first; the position is -1 where there are fewer other candidates.
     """
-    k = max(min(k, len(vectors) - 1), 0)
-    nearest_positions = np.empty((len(positions), k), dtype=np.int64)
-    scores = np.empty((len(positions), k), dtype=np.float32)
-    size = max(BLOCK // max(len(vectors), 1), 1)  # rows of a block of scores
-    with progress(len(positions)) as bar:
-        for start in range(0, len(positions), size):
-            block = positions[start : start + size]
-            for i, row in enumerate(_scores_without_self(vectors, block, metric), start):
-                nearest_positions[i] = first_k(metric.sign * row, k)
-                scores[i] = row[nearest_positions[i]]
-            bar.update(len(block))
+    candidates = np.arange(len(vectors)) if candidates is None else candidates
+    return k_nearest_to(vectors[positions], positions, vectors, candidates, k, metric)
+
+
+@one_thread_after_fork()
+def k_nearest_to(
+    queries: np.ndarray,
+    excluded: np.ndarray,
+    vectors: np.ndarray,
+    candidates: np.ndarray,
+    k: int,
+    metric: Metric,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Search the k nearest of m queries, (m, d), among the vectors at `candidates`, rising positions.
+
+    `excluded`, (m,), holds the position that each query leaves out, -1 for none. The results are as
+    those of `k_nearest`.
+    """
+    k = min(k, len(candidates))
+    nearest_positions = np.empty((len(queries), k), dtype=np.int64)
+    scores = np.empty((len(queries), k), dtype=np.float32)
+    compared = vectors if len(candidates) == len(vectors) else vectors[candidates]
+    size = max(BLOCK // max(len(candidates), 1), 1)  # rows of a block of scores
+    with progress(len(queries)) as bar:
+        for start in range(0, len(queries), size):
+            block = slice(start, start + size)
+            block_scores = metric.scores(queries[block], compared)  # (at most size, n_candidates)
+            columns = np.searchsorted(candidates, excluded[block])
+            rows = np.flatnonzero(np.append(candidates, -2)[columns] == excluded[block])
+            block_scores[rows, columns[rows]] = metric.sign * np.inf
+            for i, row in enumerate(block_scores, start):
+                first = first_k(metric.sign * row, k)
+                scores[i] = row[first]
+                nearest_positions[i] = np.where(candidates[first] == excluded[i], -1, candidates[first])
+            bar.update(len(block_scores))
     return nearest_positions, scores
-
-
-def _scores_without_self(vectors: np.ndarray, block: np.ndarray, metric: Metric) -> np.ndarray:
-    scores = metric.scores(vectors[block], vectors)  # (len(block), n)
-    scores[np.arange(len(block)), block] = metric.sign * np.inf
-    return scores
 
 
 def listing(
@@ -235,7 +263,7 @@ def pairs(
     """Return one row for each of m categories and its k nearest, given as (m, k); -1 stands for none."""
     known = nearest_positions >= 0
     rows, ranks = np.nonzero(known)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "category": space.categories[positions[rows]],
             "rank": ranks + 1,
@@ -243,3 +271,6 @@ def pairs(
             column: scores[known],
         }
     )
+    if space.reliability is not None:
+        table["reliability"] = space.reliability[nearest_positions[known]]
+    return table

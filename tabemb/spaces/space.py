@@ -132,13 +132,16 @@ class EmbeddingSpace(DrawnVectors):
         0        c       1.0
         1        b       5.0
         """
-        return search.nearest(self, category, k, metric, min_count, min_reliability)
+        table = search.nearest(self, category, k, metric, min_count, min_reliability)
+        search.warn_of_noise(self, category)
+        return table
 
     def analogy(self, a: Any, b: Any, c: Any, k: int = 10) -> pd.DataFrame:
         """Return the categories that complete "a is to b as ... is to c", those nearest to a - b + c.
 
-        The vectors are scaled to length one first, and the three are left out of the result (3CosAdd:
-        Mikolov, Yih & Zweig 2013, https://aclanthology.org/N13-1090/).
+        The vectors of the three are scaled to length one first, and the three are left out of the result
+        (3CosAdd: Mikolov, Yih & Zweig 2013, https://aclanthology.org/N13-1090/). The sum is compared
+        as `nearest` compares a vector.
 
         Parameters
         ----------
@@ -150,7 +153,13 @@ class EmbeddingSpace(DrawnVectors):
         Returns
         -------
         pandas.DataFrame
-            Columns `category`, `similarity` (cosine) and, where the space has counts, `count`.
+            Columns `category`, `similarity` (cosine) and, where the space has them, `count` and
+            `reliability`.
+
+        Warns
+        -----
+        UserWarning
+            If one of the three has a reliability below .2.
 
         Raises
         ------
@@ -165,7 +174,9 @@ class EmbeddingSpace(DrawnVectors):
           category  similarity
         0    Paris    0.958569
         """
-        return search.analogy(self, a, b, c, k)
+        table = search.analogy(self, a, b, c, k)
+        search.warn_of_noise(self, a, b, c)
+        return table
 
     def neighbors(
         self,
@@ -173,6 +184,8 @@ class EmbeddingSpace(DrawnVectors):
         k: int = 10,
         metric: str = "cosine",
         approximate: bool | None = None,
+        min_count: float = 0,
+        min_reliability: float = 0,
     ) -> pd.DataFrame:
         """Return the categories nearest to each of many; memory grows linearly with their number.
 
@@ -188,20 +201,24 @@ class EmbeddingSpace(DrawnVectors):
             Whether to search an `ApproximateIndex`, by cosine only: the one that `index` built or
             `open_index` opened last, or a new one. By default only where the exact search would compare
             more than 100,000 times 100,000 pairs.
+        min_count, min_reliability : float, default=0
+            Neighbours with less are left out; the categories asked for may have less. An approximate
+            search finds more than `k`, drops those with less, and compares exactly where too few are
+            left.
 
         Returns
         -------
         pandas.DataFrame
-            Columns `category`, `rank` (from 1), `neighbor` and `similarity` (`distance` for
-            "euclidean").
+            Columns `category`, `rank` (from 1), `neighbor`, `similarity` (`distance` for "euclidean")
+            and, where the space has it, the `reliability` of the neighbour.
 
         Raises
         ------
         KeyError
             If a category is unknown; the message names close spellings.
         ValueError
-            If the metric or `k` is not allowed, or an approximate search has another metric than
-            "cosine".
+            If the metric or `k` is not allowed, an approximate search has another metric than "cosine",
+            or the space lacks the counts or the reliability that are asked for.
 
         Examples
         --------
@@ -215,10 +232,12 @@ class EmbeddingSpace(DrawnVectors):
         if approximate is None:
             approximate = metric == "cosine" and len(positions) * len(self) > MAX_EXACT
         if not approximate:
-            return search.neighbors(self, positions, k, metric)
+            kept = search.trusted(self, min_count, min_reliability)
+            return search.neighbors(self, positions, k, metric, kept)
         if metric != "cosine":
             raise ValueError(f"metric must be 'cosine' for an approximate search; got {metric!r}.")
-        return (self._index or self.index()).neighbors(self.categories[positions], k)
+        index, wanted = self._index or self.index(), self.categories[positions]
+        return index.neighbors(wanted, k, min_count, min_reliability)
 
     def index(self, path: str | Path | None = None) -> ApproximateIndex:
         """Build an approximate index of the space by cosine, for more than some 100,000 categories.
@@ -278,7 +297,11 @@ class EmbeddingSpace(DrawnVectors):
         return {name: value for name, value in super().__getstate__().items() if name not in computed}
 
     def clusters(self, n_clusters: int, random_state: int | None = 0) -> pd.DataFrame:
-        """Group categories of similar direction by k-means on the vectors scaled to length one.
+        """Group categories of similar direction by k-means on `directions`.
+
+        Where the space has no reliability, these are the vectors scaled to length one. Where it has, a
+        category of low reliability lies near zero: it moves the centres little, its similarity is low,
+        and such categories may form a cluster of their own.
 
         Parameters
         ----------
@@ -289,9 +312,9 @@ class EmbeddingSpace(DrawnVectors):
         Returns
         -------
         pandas.DataFrame
-            Columns `cluster`, from 0, and `similarity`, the cosine with the centre of the cluster;
-            indexed by category. The largest cluster comes first, and in each the category nearest to its
-            centre.
+            Columns `cluster`, from 0, `similarity`, the cosine with the centre of the cluster (times the
+            root of the reliability), and, where the space has it, `reliability`; indexed by category.
+            The largest cluster comes first, and in each the category nearest to its centre.
 
         Raises
         ------

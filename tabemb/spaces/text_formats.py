@@ -141,6 +141,8 @@ def write_projector(space: CategoryVectors, folder: str | Path, metadata: pd.Dat
     columns = {"category": _as_texts(space.categories, r"\s+", " ")}
     if space.counts is not None:
         columns["count"] = list(map(str, space.counts))
+    if space.reliability is not None:
+        columns["reliability"] = list(map(str, space.reliability))
     columns |= {} if metadata is None else _metadata_columns(metadata, space.categories)
     # TensorBoard reads a header only where there are several columns
     header = [tuple(columns)] if len(columns) > 1 else []
@@ -166,18 +168,19 @@ def read_projector(folder: str | Path) -> Parts:
             f"it holds {len(cells)}."
         )
     by_name = dict(zip(header, zip(*cells)))
-    counts = None
-    if "count" in by_name:
-        counts = _as_floats(by_name["count"], folder / METADATA).astype(np.float64)
+    counts, reliability = (
+        _as_floats(by_name[column], folder / METADATA, np.float64) if column in by_name else None
+        for column in ("count", "reliability")
+    )
     name = re.search(r"tensor_name: (\".*\")", "\n".join(_lines(folder / CONFIG)))
-    vectors = _as_floats(rows, folder / VECTORS)
+    vectors = _as_floats(rows, folder / VECTORS, np.float32)
     categories = [without_guard(text) for text in by_name[header[0]]]
-    return Parts(vectors, categories, counts, json.loads(name[1]) if name else "")
+    return Parts(vectors, categories, counts, json.loads(name[1]) if name else "", reliability)
 
 
-def _as_floats(cells: Any, path: Path) -> np.ndarray:
+def _as_floats(cells: Any, path: Path, dtype: type[np.floating[Any]]) -> np.ndarray:
     try:
-        return np.array(cells, dtype=np.float32)
+        return np.array(cells, dtype=dtype)
     except ValueError as error:
         raise ValueError(f"{path} must hold numbers only: {error}.") from error
 
@@ -187,7 +190,7 @@ def _metadata_columns(metadata: pd.DataFrame, categories: pd.Index) -> dict[str,
         raise ValueError("metadata must be indexed by unique categories; its index repeats one.")
     if not metadata.index.isin(categories).any():
         raise ValueError("metadata must be indexed by category; none of its index is a category.")
-    if reserved := {"category", "count"} & set(metadata.columns):
+    if reserved := {"category", "count", "reliability"} & set(metadata.columns):
         raise ValueError(
             f"metadata must not have a column {min(reserved)!r}, because the space writes one itself."
         )

@@ -194,6 +194,9 @@ class CategoryVectors:
     def similarity(self, a: Any, b: Any) -> float:
         """Return the cosine of the angle between two categories, two vectors, or one of each.
 
+        For a category of a space with reliability, the cosine is multiplied by the root of it, as in
+        `EmbeddingSpace.nearest`. The cosine of the vectors alone is ``similarity(space[a], space[b])``.
+
         Examples
         --------
         >>> from tabemb.spaces import EmbeddingSpace
@@ -201,8 +204,16 @@ class CategoryVectors:
         >>> round(space.similarity("a", "b"), 2), round(space.similarity("a", "c"), 2)
         (0.96, -1.0)
         """
-        cosine = float(to_unit_length(self.as_vector(a)) @ to_unit_length(self.as_vector(b)))
+        cosine = float(self._direction(a) @ self._direction(b))
         return min(max(cosine, -1.0), 1.0)
+
+    def _direction(self, category_or_vector: Any) -> np.ndarray:
+        """Return the row of `directions` of a category, or a given vector scaled to length one."""
+        unit = to_unit_length(self.as_vector(category_or_vector))
+        if self.reliability is None or is_vector(category_or_vector):
+            return unit
+        direction: np.ndarray = unit * np.sqrt(self.reliability[self.position(category_or_vector)])
+        return direction
 
     def normalized(self) -> Self:
         """Return the same categories with vectors scaled to length one; vectors of zeros stay zero.

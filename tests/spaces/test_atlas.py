@@ -169,6 +169,105 @@ def test_a_click_lists_the_nearest_of_the_space(visit, space):
         assert_nearest(page, space, space.nearest("south 4")["category"][2])
 
 
+@pytest.fixture
+def unsure(space):
+    """The space, in which every other category is little more than noise."""
+    reliability = [0.9 - 0.004 * i if i % 2 else 0.02 + 0.001 * i for i in range(len(space))]
+    return EmbeddingSpace(space.vectors, space.categories, space.counts, "place", reliability)
+
+
+def test_the_page_lists_the_nearest_by_reliability_as_the_space_does(visit, space, unsure):
+    with visit(unsure) as page:
+        click(page, "south 5")
+        assert_nearest(page, unsure, "south 5")
+        assert [name for name, _ in listed(page)] != list(space.nearest("south 5")["category"])
+        page.get_by_text("Compare with").click()
+        search(page, "south 7")
+        shown = float(page.locator(".similarity output").inner_text())
+        assert shown == pytest.approx(unsure.similarity("south 5", "south 7"), abs=6e-4)
+
+
+def looks(page, names):
+    """Return how far points are from the colour of the ground, and their areas in pixels."""
+    return page.evaluate(
+        """names => {
+          const canvas = document.getElementById('points'), box = canvas.getBoundingClientRect();
+          const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+          const distance = (x, y) => Math.hypot(
+            ...[0, 1, 2].map(c => data[4 * (y * canvas.width + x) + c] - data[c]));
+          const all = [...Array(29).keys()];
+          return names.map(atlas.at).map(at => [at.x - box.left, at.y - box.top].map(Math.round))
+            .map(([x, y]) => [distance(x, y), all.flatMap(
+              dx => all.map(dy => distance(x + dx - 14, y + dy - 14))).filter(d => d > 8).length]);
+        }""",
+        names,
+    )
+
+
+@pytest.mark.parametrize("reader", ["desk", "dark"])
+def test_points_fade_and_shrink_with_reliability(visit, space, reader):
+    reliability = np.tile(np.linspace(1, 0, N_EACH), 3)
+    graded = EmbeddingSpace(space.vectors, space.categories, name="place", reliability=reliability)
+    names = [f"south {i}" for i in range(N_EACH)]
+    spread = lattice(space, 10) * [1.0, 0.5]
+    with visit(graded, reader=reader, coordinates=spread) as page:
+        distances, areas = np.transpose(looks(page, names))
+    assert (np.diff(distances) <= 0).all()
+    assert (np.diff(areas) <= 0).all()
+    assert len(set(distances)) > 12  # step by step, not two kinds
+    assert 10 < distances[-1] < 0.4 * distances[0]
+    assert areas[-1] < 0.6 * areas[0]
+
+
+def test_what_is_unsure_can_be_hidden_and_the_legend_says_what_it_is(visit, space, unsure):
+    with visit(unsure) as page:
+        legend = page.locator("#reliability-field").inner_text()
+        assert "faint: few rows or no effect, mostly noise" in legend
+        assert f"a model of other rows would share {unsure.overlap:.0%}." in legend
+        labels = page.evaluate("atlas.labels.map(label => label.text)")
+        assert {int(label.split()[1]) % 2 for label in labels[:10]} == {1}  # the sure ones first
+        page.locator("#surest").focus()
+        for _ in range(5):
+            page.keyboard.press("PageUp")
+        least = float(page.locator("#surest-value").inner_text().split()[-1])
+        assert settled(page) == (unsure.reliability >= least).sum() == 30
+        assert page.locator("#summary").inner_text() == "30 of 60 categories"
+        search(page, "south 4")  # hidden, but asked for by name
+        assert settled(page) == 60
+        assert page.locator("#surest-value").inner_text() == "at least 0.00"
+    with visit(space, others={"sure": (unsure, lattice(unsure))}) as page:
+        assert page.locator("#reliability-field").is_hidden()
+        page.select_option("#space", "sure")
+        assert page.locator("#reliability-field").is_visible()
+
+
+def test_cards_lists_colours_and_csv_have_the_reliability(visit, unsure):
+    with visit(unsure, color="reliability") as page:
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        assert page.locator("#color").input_value() == "reliability"
+        search(page, "south 4")
+        assert page.locator("dl").inner_text().split("\n")[-2:] == ["reliability", "0.044"]
+        assert "its neighbours are mostly chance" in page.locator(".doubtful").inner_text()
+        search(page, "south 5")
+        assert page.locator(".doubtful").count() == 0
+        shown = [float(text) for text in page.locator(".neighbours .sure").all_inner_texts()]
+        with_reliability = unsure.nearest("south 5")["reliability"]
+        np.testing.assert_allclose(shown, with_reliability, atol=0.0051)
+        page.get_by_text("Select these 11").click()
+        page.get_by_text("Copy as CSV").click()
+        page.locator("#copy", has_text="Copied").wait_for()
+        copied = pd.read_csv(io.StringIO(page.evaluate("navigator.clipboard.readText()")))
+        assert list(copied.columns) == ["category", "count", "reliability"]
+        np.testing.assert_allclose(copied["reliability"][1:], with_reliability, atol=1e-6)
+
+
+def test_a_column_of_metadata_may_be_called_reliability(visit, unsure):
+    own = {"reliability": dict.fromkeys(unsure, "as told")}
+    with visit(unsure, own) as page:
+        search(page, "south 5")
+        assert page.locator("dl").inner_text().split("\n")[-2:] == ["reliability", "as told"]
+
+
 def test_search_suggests_and_enter_picks(visit, space):
     with visit(space) as page:
         page.keyboard.press("/")
@@ -663,6 +762,7 @@ def test_37000_categories_are_some_megabytes(tmp_path):
         ({"others": ["new"]}, "others must map names to spaces; got list"),
         ({"color": "size"}, "color must name a column of metadata .* got 'size'"),
         ({"color": "coumt"}, "did you mean 'count'"),
+        ({"color": "reliability"}, "'reliability' where the space has them; got 'reliability'"),
         ({"others": {"place": None}}, "others must not use the name of the space itself; got 'place'"),
         (
             {"others": {"new": EmbeddingSpace(np.empty((0, 2)), [])}},

@@ -17,6 +17,12 @@ def space():
     )
 
 
+@pytest.fixture
+def sure(space):
+    """The space with a reliability of each category."""
+    return EmbeddingSpace(space.vectors, space.categories, space.counts, "city", [1, 0.1, 1 / 3, 0])
+
+
 def assert_same(read, space, names=None):
     assert list(read) == list(space if names is None else names)
     np.testing.assert_array_equal(read.vectors, space.vectors)
@@ -158,6 +164,7 @@ def test_projector_files_are_as_tensorboard_reads_them(tmp_path):
             "metadata must be indexed by unique categories; its index repeats one",
         ),
         (pd.DataFrame({"category": [1]}, index=["a"]), "metadata must not have a column 'category'"),
+        (pd.DataFrame({"reliability": [1]}, index=["a"]), "must not have a column 'reliability'"),
     ],
 )
 def test_metadata_that_does_not_fit(tmp_path, metadata, message):
@@ -236,6 +243,52 @@ def test_frame_round_trip(space):
     np.testing.assert_array_equal(read.counts, space.counts)
     assert read.name == "city"
     assert EmbeddingSpace.from_frame(EmbeddingSpace(np.eye(2), list("ab")).to_frame()).name == ""
+
+
+def test_reliability_is_kept_where_counts_are(tmp_path, sure, space):
+    pytest.importorskip("duckdb", reason="duckdb is not installed: pip install tabemb[duckdb]")
+
+    def copies(space):
+        space.to_parquet(tmp_path / f"{id(space)}.parquet")
+        space.to_projector(tmp_path / f"{id(space)}")
+        space.to_duckdb(tmp_path / f"{id(space)}.db", "city")
+        yield EmbeddingSpace.from_parquet(tmp_path / f"{id(space)}.parquet")
+        yield EmbeddingSpace.from_projector(tmp_path / f"{id(space)}")
+        yield EmbeddingSpace.from_duckdb(tmp_path / f"{id(space)}.db", "city")
+        yield EmbeddingSpace.from_frame(space.to_frame(), space.counts, space.reliability)
+
+    for copy in copies(sure):
+        assert_same(copy, sure)
+        np.testing.assert_array_equal(copy.counts, sure.counts)
+        np.testing.assert_array_equal(copy.reliability, sure.reliability)
+        pd.testing.assert_frame_equal(copy.nearest("oslo"), sure.nearest("oslo"), check_dtype=False)
+    assert [copy.reliability for copy in copies(space)] == [None] * 4
+
+
+def test_reliability_is_read_by_other_tools(tmp_path, sure):
+    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed: pip install tabemb[duckdb]")
+    sure.to_projector(tmp_path)
+    metadata = pd.read_csv(tmp_path / "metadata.tsv", sep="\t", index_col="category")
+    assert metadata["reliability"].tolist() == [1, 0.1, 1 / 3, 0]
+    with duckdb.connect() as connection:
+        sure.to_duckdb(connection, "city")
+        kept = connection.sql("SELECT category FROM city WHERE reliability >= 0.3").fetchall()
+    assert kept == [("oslo",), ("$x</script>",)]
+
+
+def test_reliability_of_files_that_is_not_from_0_to_1(tmp_path, sure):
+    sure.to_projector(tmp_path)
+    text = (tmp_path / "metadata.tsv").read_text()
+    (tmp_path / "metadata.tsv").write_text(text.replace("0.1", "1.1"))
+    with pytest.raises(ValueError, match=r"reliability must be from 0 to 1; 'наука' has 1\.1\."):
+        EmbeddingSpace.from_projector(tmp_path)
+    with pytest.raises(ValueError, match=r"reliability must have shape \(4,\)"):
+        EmbeddingSpace.from_frame(sure.to_frame(), reliability=[1, 1])
+
+
+def test_large_counts_are_read_from_the_projector_as_they_are(tmp_path):
+    EmbeddingSpace(np.eye(2), ["a", "b"], counts=[2**24 + 1, 2**40 + 1]).to_projector(tmp_path)
+    assert EmbeddingSpace.from_projector(tmp_path).counts.tolist() == [2**24 + 1, 2**40 + 1]
 
 
 def test_empty_spaces_keep_their_width(tmp_path):

@@ -109,3 +109,58 @@ def test_without_usearch_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "usearch", None)
     with pytest.raises(ImportError, match=r"usearch is not installed; pip install 'tabemb\[index\]'"):
         crowd().index()
+
+
+def unsure(n=2000, seed=0):
+    rng = np.random.default_rng(seed)
+    return crowd(n, counts=rng.integers(1, 100, n), reliability=rng.uniform(size=n))
+
+
+@pytest.mark.parametrize(
+    "least",
+    [
+        {"min_count": 50},  # half are left
+        {"min_count": 10, "min_reliability": 0.9},
+        {"min_reliability": 0.997},  # a handful
+        {"min_count": 101},  # none
+    ],
+)
+def test_an_index_takes_the_filters_of_nearest(least):
+    space = unsure()
+    found, exact = space.index().neighbors(k=10, **least), space.neighbors(k=10, **least)
+    assert list(found.columns) == list(exact.columns)
+    assert len(found) == len(exact)
+    assert list(found["category"]) == list(exact["category"])
+    assert exact.empty or recall(found, exact) > 0.95
+    assert not (found["category"] == found["neighbor"]).any()
+    places = space.positions(found["neighbor"])
+    np.testing.assert_array_equal(found["reliability"], space.reliability[places])
+    assert (space.counts[places] >= least.get("min_count", 0)).all()
+    assert (space.reliability[places] >= least.get("min_reliability", 0)).all()
+    through = space.neighbors(k=10, approximate=True, **least)
+    pd.testing.assert_frame_equal(through, found)
+    sure = space.categories[space.reliability.argmax()]
+    alone, wanted = (made.nearest(sure, k=10, **least) for made in (space._index, space))
+    assert list(alone.columns) == list(wanted.columns)
+    assert len(alone) == len(wanted)
+    assert len(set(alone["category"]) & set(wanted["category"])) >= 0.8 * len(wanted)
+
+
+def test_an_index_finds_what_the_graph_hides_behind_those_that_are_left_out():
+    rng = np.random.default_rng(0)
+    vectors = np.repeat([[1, 0.0], [0, 1]], [900, 100], axis=0) + rng.normal(scale=0.01, size=(1000, 2))
+    space = EmbeddingSpace(vectors, range(1000), counts=np.r_[np.ones(900), np.full(100, 9)])
+    found = space.index().nearest(0, k=5, min_count=5)
+    assert len(found) == 5
+    assert (found["category"] >= 900).all()
+
+
+def test_an_index_warns_of_a_doubtful_category():
+    space = unsure()
+    doubtful = space.categories[space.reliability.argmin()]
+    index = space.index()
+    with pytest.warns(UserWarning, match=f"The vector of '{doubtful}' has reliability") as caught:
+        index.nearest(doubtful)
+    assert [one.filename for one in caught] == [__file__]
+    with pytest.raises(ValueError, match="min_count needs a space with a count of each category"):
+        crowd().index().nearest("c1", min_count=2)

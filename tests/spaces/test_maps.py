@@ -6,7 +6,7 @@ import pytest
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from tabemb.spaces import EmbeddingSpace, palette, plane
+from tabemb.spaces import EmbeddingSpace, maps, palette, plane
 
 
 def clusters(n_each=20, seed=0):
@@ -223,3 +223,111 @@ def test_dollars_and_underscores_are_drawn_as_they_are():
     texts.append(figure.axes[1].yaxis.label)
     assert texts[-1].get_text() == "$z^"
     assert not any(text.get_parse_math() for text in texts)
+
+
+# Reliability
+
+
+def unsure(n=40, **changed):
+    """Spread points; the last is the surest, and counts say nothing of it."""
+    vectors = np.random.default_rng(0).normal(size=(n, 3))
+    names = [f"a name as long as {i}" for i in range(n)]
+    return EmbeddingSpace(vectors, names, reliability=np.linspace(0, 1, n), name="thing", **changed)
+
+
+def looks_of(figure):
+    """Return the opacities and the areas of all points, by place on the map."""
+    dots = [c for c in figure.axes[0].collections if len(c.get_offsets())]
+    places = np.vstack([c.get_offsets() for c in dots])
+    opacity = np.concatenate([np.broadcast_to(c.get_alpha(), len(c.get_offsets())) for c in dots])
+    sizes = np.concatenate([c.get_sizes() for c in dots])
+    order = np.lexsort(places.T)
+    return opacity[order], sizes[order]
+
+
+def kinds(space, missing=()):
+    return [None if i in missing else "abc"[i % 3] for i in range(len(space))]
+
+
+def heights(space, missing=()):
+    return [np.nan if i in missing else i / 7 for i in range(len(space))]
+
+
+@pytest.mark.parametrize("color", [None, kinds, heights])
+def test_points_fade_and_shrink_with_reliability(color):
+    space = unsure(counts=[7] * 40)
+    color = None if color is None else color(space, missing=[3, 4])
+    figure = space.map(color, method="pca")
+    figure.canvas.draw()
+    by_place = np.lexsort(space.coordinates("pca").to_numpy().T)
+    opacity, sizes = (np.empty(40), np.empty(40))
+    opacity[by_place], sizes[by_place] = looks_of(figure)
+    assert (np.diff(opacity) > 0).all()
+    assert (np.diff(sizes) > 0).all()
+    assert opacity[[0, -1]] == pytest.approx([maps.FAINTEST, maps.OPACITY])
+    assert sizes[0] == pytest.approx(maps.LEAST_SHARE * sizes[-1])
+
+
+@pytest.mark.parametrize("color", [None, kinds, heights])
+def test_a_space_without_reliability_is_drawn_as_one_that_is_sure_without_the_notes(color):
+    plain = clusters()
+    sure = EmbeddingSpace(plain.vectors, plain.categories, plain.counts, reliability=np.ones(40))
+    drawn = [
+        looks_of(space.map(color and color(space), method="pca", n_labels=0)) for space in (plain, sure)
+    ]
+    np.testing.assert_array_equal(*drawn)
+    np.testing.assert_array_equal(drawn[0][0], maps.OPACITY)
+    figure = plain.map(color and color(plain), method="pca")
+    assert not figure.legends
+    assert figure.axes[0].get_xlabel() == (
+        "Near points have similar vectors; the axes have no unit. Larger points stand for more rows."
+    )
+
+
+def test_the_map_says_what_faint_points_are_and_what_another_model_would_share():
+    space = unsure()
+    figure = space.map(method="pca", figsize=(5, 4))
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts[-1] == "faint: few rows or no effect, mostly noise"
+    opacity = [handle.get_alpha() for handle in legend.legend_handles]
+    assert opacity == sorted(opacity, reverse=True)
+    note = figure.axes[0].xaxis.label
+    assert note.get_text().split("\n")[1] == (
+        f"Of five neighbours, a model of other rows would share {space.overlap:.0%}."
+    )
+    boxes = [part.get_window_extent().extents for part in (legend, note, figure.axes[0], figure)]
+    assert boxes[0][1] >= 0  # the whole legend is in the picture
+    assert boxes[0][2] <= boxes[3][2]
+    assert boxes[0][3] <= boxes[1][1]  # and covers neither the note
+    assert boxes[1][3] <= boxes[2][1]  # which covers no point
+    few = unsure(4).map(method="pca")
+    assert "\n" not in few.axes[0].get_xlabel()  # too few for an overlap
+
+
+def test_labels_go_to_the_sure_first_and_are_paler_where_unsure():
+    names = [f"quite a long name {i}" for i in range(20)]
+    reliability = np.linspace(0, 1, 20)
+    space = EmbeddingSpace(np.ones((20, 2)), names, np.arange(20, 0, -1), reliability=reliability)
+    texts = labels_of(space.map(method="pca", metric="euclidean"))  # all in one place
+    written = [text.get_text() for text in texts]
+    assert names[19] in written
+    assert names[0] not in written
+    limited = unsure().map(method="pca", n_labels=5)
+    assert {int(text.get_text().split()[-1]) for text in labels_of(limited)} <= set(range(35, 40))
+    alphas = {text.get_text(): text.get_alpha() for text in labels_of(unsure().map(method="pca"))}
+    ordered = sorted(alphas, key=lambda name: int(name.split()[-1]))
+    assert [alphas[name] for name in ordered] == sorted(alphas.values())
+    assert alphas[ordered[-1]] == 1
+
+
+def test_of_equally_sure_categories_the_frequent_is_labelled_first():
+    names = [f"quite a long name {i}" for i in range(20)]
+    space = EmbeddingSpace(
+        np.ones((20, 2)), names, np.arange(1, 21), reliability=np.linspace(0.94, 0.92, 20)
+    )
+    texts = labels_of(space.map(method="pca", metric="euclidean"))
+    written = {text.get_text() for text in texts}
+    assert names[19] in written
+    assert names[0] not in written

@@ -77,3 +77,10 @@ def test_a_model_starts_from_what_matches(small):
     table = Table(columns=["city"], pretrained=found.space, frozen=True)
     model = EmbeddingRegressor(tables={"city": table}, **small).fit(rows, np.arange(60.0))
     np.testing.assert_array_equal(model.spaces_.raw["city"]["New York"][:2], WORDS["new_york"])
+
+
+def test_a_match_keeps_the_reliability_of_its_vectors():
+    space = EmbeddingSpace(np.eye(3), ["oslo", "rome", "bonn"], reliability=[0.1, 0.5, 0.9])
+    found = space.match(["bonn", "Oslo", "bonn"]).space
+    assert list(found) == ["bonn", "Oslo"]
+    np.testing.assert_array_equal(found.reliability, [0.9, 0.1])

@@ -147,3 +147,96 @@ def test_normalized_vectors_have_length_one_or_are_zero():
         "n",
     )
     pd.testing.assert_frame_equal(normalized.nearest("a"), space.nearest("a"))
+
+
+# Reliability
+
+
+def unsure(n=300, seed=1, **changed):
+    """The crowd with a reliability and a count of each."""
+    rng = np.random.default_rng(seed)
+    space, reliability = crowd(n, seed=seed), rng.uniform(size=n) ** 2
+    return EmbeddingSpace(
+        space.vectors, space.categories, rng.integers(1, 99, n), "crowd", reliability, **changed
+    )
+
+
+@pytest.mark.filterwarnings("ignore:The vector of")
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("block", [1, 700, 2**23])
+def test_neighbors_take_the_filters_of_nearest(monkeypatch, metric, block):
+    monkeypatch.setattr(search, "BLOCK", block)
+    space, least = unsure(), {"min_count": 20, "min_reliability": 0.3}
+    found = space.neighbors(k=4, metric=metric, **least)
+    assert len(found) == 4 * len(space)
+    column = "distance" if metric == "euclidean" else "similarity"
+    assert list(found.columns) == ["category", "rank", "neighbor", column, "reliability"]
+    assert (space.counts[space.positions(found["neighbor"])] >= 20).all()
+    for category in ["c0", "c5", "c299", *found["neighbor"][:3]]:
+        mine, alone = (
+            found[found["category"] == category],
+            space.nearest(category, k=4, metric=metric, **least),
+        )
+        assert list(mine["neighbor"]) == list(alone["category"])
+        np.testing.assert_allclose(mine[column], alone[column], atol=1e-6)
+        np.testing.assert_array_equal(mine["reliability"], alone["reliability"])
+
+
+def test_neighbors_where_the_filter_leaves_one_or_none():
+    space = EmbeddingSpace(np.eye(3), ["a", "b", "c"], counts=[1, 2, 9])
+    found = space.neighbors(min_count=9)
+    assert list(zip(found["category"], found["neighbor"])) == [("a", "c"), ("b", "c")]
+    assert space.neighbors(min_count=10).empty
+    with pytest.raises(ValueError, match=r"min_reliability needs a space with a reliability of each"):
+        space.neighbors(min_reliability=0.1)
+
+
+def test_the_similarity_of_two_is_the_one_that_nearest_lists():
+    space = unsure()
+    category = space.categories[space.reliability.argmax()]
+    listed = space.nearest(category, k=300).set_index("category")["similarity"]
+    for other in listed.index[::50]:
+        assert space.similarity(category, other) == pytest.approx(listed[other], abs=1e-6)
+    cosine = space.similarity(space["c7"], space["c8"])
+    roots = np.sqrt(space.reliability[[7, 8]]).prod()
+    assert space.similarity("c7", "c8") == pytest.approx(cosine * roots, abs=1e-6)
+
+
+def test_clusters_are_those_of_the_sure_and_what_is_as_good_as_zero_lies_apart():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(60, 6))
+    vectors = np.vstack([np.repeat(np.eye(6)[:2] * 5, 20, axis=0) + rng.normal(size=(40, 6)), noise])
+    reliability = np.r_[np.full(40, 0.95), np.zeros(60)]
+    found = EmbeddingSpace(vectors, range(100), reliability=reliability).clusters(3)
+    assert list(found.columns) == ["cluster", "similarity", "reliability"]
+    assert found["cluster"].sort_index().tolist() == [
+        *[found["cluster"][0]] * 20,
+        *[found["cluster"][20]] * 20,
+        *[0] * 60,
+    ]
+    assert (found["similarity"][range(40, 100)] == 0).all()
+    assert found["similarity"][range(40)].min() > 0.5
+
+
+def test_an_analogy_prefers_what_is_sure_and_warns_of_what_is_not(world):
+    double = EmbeddingSpace(
+        np.vstack([world.vectors, world["Paris"]]),
+        [*world, "Lutetia"],
+        reliability=[*[0.9] * 3, 0.1, *[0.9] * 4, 0.5],
+    )
+    found = double.analogy("Madrid", "Spain", "France", k=2)
+    assert list(found["category"]) == ["Paris", "Lutetia"]
+    assert found["similarity"][0] / found["similarity"][1] == pytest.approx((0.9 / 0.5) ** 0.5)
+    assert list(found["reliability"]) == [0.9, 0.5]
+    with pytest.warns(UserWarning, match="The vector of 'Oslo' has reliability 0.10") as caught:
+        double.analogy("Oslo", "Norway", "France")
+    assert [one.filename for one in caught] == [__file__]
+
+
+def test_a_doubtful_category_is_warned_of_where_it_was_asked_for():
+    space = EmbeddingSpace(np.eye(3), ["a", "b", "c"], reliability=[0.19, 0.2, 1])
+    with pytest.warns(UserWarning, match="The vector of 'a' has reliability 0.19") as caught:
+        space.nearest("a")
+    assert [one.filename for one in caught] == [__file__]
+    space.nearest("b")
+    space.nearest(space["a"])

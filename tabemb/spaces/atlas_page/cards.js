@@ -33,12 +33,15 @@ function categoryCard(id) {
   }
   const ids = [id, ...state.neighbours.map((one) => one.id)];
   const compare = state.comparing ? "Cancel" : "Compare with …";
+  const doubtful = state.space.reliability && state.space.sureness(id) < pageData.doubtful;
   card.append(facts(id),
+    ...(doubtful ? [element("p", { class: "note doubtful" }, DOUBTFUL)] : []),
     ...(state.comparing ? [element("p", { class: "prompt" }, PROMPT)] : []),
     element("div", { class: "row" },
       button(compare, toggleComparing, { "aria-pressed": String(state.comparing) }),
       button(`Select these ${ids.length}`, () => choose(ids))),
-    element("h3", {}, "Nearest", element("small", {}, "cosine similarity")),
+    element("h3", {}, "Nearest", element("small", {}, state.space.reliability
+      ? "similarity, reliability" : "cosine similarity")),
     neighbourList(state.neighbours),
     ...moreButton(100));
   return card;
@@ -74,9 +77,18 @@ function neighbourRow({ id, similarity }, shared) {
   row.append(element("span", { class: "name", dir: "auto", title: texts[id] }, texts[id]),
     ...(shared ? [element("span", { class: "unseen" }, "in both lists")] : []),
     element("i", { "aria-hidden": "true" }),
-    element("data", { value: String(similarity) }, formattedSimilarity(similarity)));
+    element("data", { value: String(similarity) }, formattedSimilarity(similarity)),
+    ...sureness(id));
   row.style.setProperty("--share", Math.max(0, similarity));
   return row;
+}
+
+function sureness(id) {
+  const reliability = state.space.sureness(id);
+  if (reliability === null) return [];
+  const label = `reliability ${reliability.toFixed(2)}`;
+  const attributes = { class: "sure", "aria-label": label, title: label };
+  return [element("small", attributes, reliability.toFixed(2))];
 }
 
 function comparisonCard() {

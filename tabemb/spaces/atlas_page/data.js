@@ -18,7 +18,8 @@ const largest = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
 
 class Space {
   constructor(made) {
-    Object.assign(this, { name: made.name, d: made.d, counts: made.counts, packed: made });
+    const { name, d, counts, reliability, overlap } = made;
+    Object.assign(this, { name, d, counts, reliability, overlap, packed: made });
     this.ids = Int32Array.from(made.members ?? texts.keys());
     this.rows = new Int32Array(texts.length).fill(-1);
     this.ids.forEach((id, row) => { this.rows[id] = row; });
@@ -28,17 +29,20 @@ class Space {
 
   get size() { return this.ids.length; }
 
-  // The columns that describe its categories: those of the page, and its counts if no column has their
-  // name.
+  // The columns that describe its categories: those of the page, and its counts and reliability if no
+  // column has their name.
   get columns() {
-    const taken = !this.counts || pageData.columns.some(({ name }) => name === "count");
-    return (this.described ??= [...(taken ? [] : [this.countColumn()]), ...pageData.columns]);
+    const { counts: count, reliability } = this;
+    const free = ([name, values]) => values && !pageData.columns.some((column) => column.name === name);
+    const measured = Object.entries({ count, reliability }).filter(free);
+    const made = measured.map(([name, values]) => this.column(name, values));
+    return (this.described ??= [...made, ...pageData.columns]);
   }
 
-  countColumn() {
+  column(name, byRow) {
     const values = new Array(texts.length).fill(null);
-    this.ids.forEach((id, row) => { values[id] = this.counts[row]; });
-    return { name: "count", kind: "number", values };
+    this.ids.forEach((id, row) => { values[id] = byRow[row]; });
+    return { name, kind: "number", values };
   }
 
   // Centre the coordinates and scale the longer side to one; y grows downwards, as on the screen.
@@ -55,17 +59,23 @@ class Space {
     this.extent = highs.map((high, axis) => (high - lows[axis]) / longest);
   }
 
-  // Sort the rows from the most frequent to the rarest; ties keep the order of the space.
+  // Sort the rows from the most frequent to the rarest; ties keep the order of the space. The best ones
+  // are the most reliable, to one decimal, and of these the most frequent.
   rank() {
     const rows = Int32Array.from(this.ids.keys());
     this.frequent = this.counts ? rows.sort((a, b) => this.counts[b] - this.counts[a] || a - b) : rows;
+    const tenths = (row) => (this.reliability ? Math.round(10 * this.reliability[row]) : 0);
+    this.best = this.frequent.slice().sort((a, b) => tenths(b) - tenths(a));
   }
 
   has(id) { return id !== null && this.rows[id] >= 0; }
 
   count(id) { return this.counts && this.has(id) ? this.counts[this.rows[id]] : null; }
 
-  // Unit vectors as 16-bit integers with one scale for each row, decoded when they are first needed.
+  sureness(id) { return this.reliability && this.has(id) ? this.reliability[this.rows[id]] : null; }
+
+  // Unit vectors, times the root of their reliability, as 16-bit integers with one scale for each row,
+  // decoded when they are first needed.
   get vectors() {
     this.codes ??= decoded(this.packed.vectors, Int16Array);
     this.scales ??= decoded(this.packed.scales, Float32Array);

@@ -5,6 +5,7 @@ const query = byId("query");
 const suggestions = byId("suggestions");
 const SUGGESTED = 8;
 const PROMPT = "Pick the category to compare with on the map, in the list or by search.";
+const DOUBTFUL = "Hardly different from the average: its neighbours are mostly chance.";
 const KEY_HELP = "Arrow keys move the map, plus and minus zoom, slash opens the search, Escape clears.";
 const LISTED = 200; // categories of a selection that the panel lists; the CSV holds all
 

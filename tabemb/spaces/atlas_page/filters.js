@@ -1,4 +1,4 @@
-// The legend and the filters by class and by count.
+// The legend and the filters by class, by count and by reliability.
 
 function showLegend() {
   const { entries, domain } = paint;
@@ -112,11 +112,43 @@ for (const [id, other, sign] of [["least", "most", 1], ["most", "least", -1]]) {
   });
 }
 
+// Reliability
+
+const RELIABILITIES = [
+  [1, "sure"],
+  [0.5, "half noise"],
+  [0, "faint: few rows or no effect, mostly noise"],
+];
+
+// Show what faint points are, and what another model would share.
+function showReliability() {
+  const samples = RELIABILITIES.map(([reliability, text]) => {
+    const step = doubtOf(reliability), dot = element("i", { "aria-hidden": "true" });
+    dot.style.opacity = kept(FAINTEST, step);
+    dot.style.scale = kept(SMALLEST, step);
+    return element("span", {}, dot, text);
+  });
+  byId("samples").replaceChildren(...samples);
+  byId("overlap").textContent = state.space.overlap;
+}
+
+function setSurest() {
+  state.surest = slid("surest");
+  byId("surest-slider").style.setProperty("--low", state.surest);
+  byId("surest-value").textContent = `at least ${state.surest.toFixed(2)}`;
+  byId("surest").setAttribute("aria-valuetext", byId("surest-value").textContent);
+  refilter();
+  showSummary();
+}
+
+byId("surest").addEventListener("input", setSurest);
+
 function resetFilters() {
   byId("least").value = 0;
   byId("most").value = 1000;
+  byId("surest").value = 0;
   Object.assign(state, { least: 0, most: Infinity, off: new Set() });
-  refilter();
+  setSurest();
   if (state.space.counts) showCounts();
   showLegend();
   showSummary();

@@ -134,7 +134,7 @@ function hover(event, { x, y }) {
 }
 
 function showTip(id, x, y) {
-  const inTip = (column) => column === state.column || column.name === "count";
+  const inTip = (column) => column === state.column || ["count", "reliability"].includes(column.name);
   const columns = state.space.columns.filter(inTip);
   const lines = columns.map((column) => `${column.name} ${shownValue(column, id) ?? "missing"}`);
   const name = element("b", { dir: "auto" }, texts[id]);

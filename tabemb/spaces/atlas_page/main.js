@@ -18,6 +18,8 @@ function showSpace() {
   byId("color-field").hidden = offered.length === 0;
   byId("sizes").hidden = !state.space.counts;
   byId("count-field").hidden = !state.space.counts || new Set(state.space.counts).size < 2;
+  byId("reliability-field").hidden = !state.space.reliability;
+  if (state.space.reliability) showReliability();
   const content = howMany(state.space.size, "category", "categories");
   surface.setAttribute("aria-label", `Map of ${content}. ${KEY_HELP}`);
   if (!state.space.counts) return;

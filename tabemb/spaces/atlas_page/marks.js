@@ -57,8 +57,8 @@ function paintShape() {
   marks.stroke();
 }
 
-// Labels: the picked categories first, then the frequent ones. A label that overlaps an earlier one is
-// dropped.
+// Labels: the picked categories first, then the sure and frequent ones. A label that overlaps an earlier
+// one is dropped.
 
 function paintLabels() {
   drawn.labels = [];
@@ -72,7 +72,7 @@ function paintLabels() {
   if (near.length) return;
   const margin = Math.max(3, LABEL_MARGIN / Math.sqrt(zoom()));
   let tried = 0;
-  for (const row of state.chosen.length ? highlighted : state.space.frequent) {
+  for (const row of state.chosen.length ? highlighted : state.space.best) {
     if (!shown[row] || !onStage(row)) continue;
     label(state.space.ids[row], taken, { margin, gap: 4 });
     if (++tried === MAX_TRIED) return;

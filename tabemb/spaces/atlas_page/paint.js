@@ -21,6 +21,7 @@ const state = {
   off: new Set(), // entries of the legend that are switched off
   least: 0, // categories with counts from here
   most: Infinity, // to here are shown
+  surest: 0, // and with a reliability from here
   focus: null, // the picked category
   second: null, // the category it is compared with
   comparing: false, // whether the next category picked becomes the second
@@ -116,12 +117,13 @@ function recolor() {
 }
 
 function refilter() {
-  const { counts, size: n } = state.space;
+  const { counts, reliability, size: n } = state.space;
   shown = new Uint8Array(n);
   for (let row = 0; row < n; row++) {
     const count = counts ? counts[row] : 0;
     const inRange = !counts || (count >= state.least && count <= state.most);
-    shown[row] = Number(inRange && !state.off.has(paint.entry[row]));
+    const isSure = !reliability || reliability[row] >= state.surest;
+    shown[row] = Number(inRange && isSure && !state.off.has(paint.entry[row]));
   }
   redraw();
 }
@@ -129,17 +131,26 @@ function refilter() {
 const isShown = (id) => state.space.has(id) && shown[state.space.rows[id]] === 1;
 
 // Sizes: the radius grows with the fourth root of the count, so that rare categories stay visible.
+// Points of low reliability are smaller and fainter.
 
 const LEVELS = 12;
+const DOUBTS = 16; // steps from sure to noise
+const FAINTEST = 0.3; // share of the colour, and
+const SMALLEST = 0.62; // of the radius, of what is noise
 let level = new Uint8Array(0); // by row
+let doubt = new Uint8Array(0); // by row
 
 function setLevels() {
-  const { counts, size: n } = state.space;
+  const { counts, reliability, size: n } = state.space;
   const top = counts ? largest(counts) : 0;
+  doubt = Uint8Array.from({ length: n }, (_, row) => doubtOf(reliability ? reliability[row] : 1));
   level = new Uint8Array(n);
   if (top <= 0) return;
   for (let row = 0; row < n; row++) level[row] = Math.round((LEVELS - 1) * (counts[row] / top) ** 0.25);
 }
+
+const doubtOf = (reliability) => Math.round((DOUBTS - 1) * (1 - reliability));
+const kept = (least, step) => 1 - ((1 - least) * step) / (DOUBTS - 1);
 
 const zoom = () => view.k / fitted.k;
 
@@ -149,7 +160,7 @@ function radius(step) {
   return Math.min(11, base * (state.space.counts ? 0.8 + 1.5 * (step / (LEVELS - 1)) : 1.1));
 }
 
-const radiusOf = (row) => radius(level[row]);
+const radiusOf = (row) => radius(level[row]) * kept(SMALLEST, doubt[row]);
 
 // A disc as offsets from the pixel of its centre: the pixels it fills, and those of its rim with their
 // coverage in 256ths.
@@ -178,21 +189,25 @@ function stamp(at, { full, rim, cover }, color) {
   }
 }
 
-// Draw the points: first the grey ones, then the others from the rarest to the most frequent, which lie
-// on top, and last the highlighted ones.
+// Call a function for each step of doubt and join what it returns.
+const byDoubt = (make) => Array.from({ length: DOUBTS }, (_, step) => make(step)).flat();
+
+// Draw the points: first the grey ones, then the others from the least sure and rarest to the best,
+// which lie on top, and last the highlighted ones. Discs and colours are made for each step of doubt.
 function paintPoints() {
-  const discOf = (_, step) => disc(radius(step) * size.ratio, picture.width);
-  const discs = Array.from({ length: LEVELS }, discOf);
-  const colors = paint.entries.map(({ color }) => packed(channels(color)));
-  const fade = ({ color }) => packed(mixed(color, ink.paper, 0.74));
-  const faded = highlighted ? paint.entries.map(fade) : colors;
+  const discs = byDoubt((step) => Array.from({ length: LEVELS }, (_, i) =>
+    disc(radius(i) * kept(SMALLEST, step) * size.ratio, picture.width)));
+  const colorsOf = (share) => byDoubt((step) => paint.entries.map(({ color }) =>
+    packed(mixed(color, ink.paper, 1 - share * kept(FAINTEST, step)))));
+  const colors = colorsOf(1);
+  const faded = highlighted ? colorsOf(0.26) : colors;
   const quiet = Uint8Array.from(paint.entries, (entry) => Number(Boolean(entry.quiet)));
   pixels.fill(packed(channels(ink.paper)));
   drawn.points = 0;
-  const { frequent } = state.space;
+  const { best } = state.space;
   for (const below of [1, 0]) {
-    for (let i = frequent.length - 1; i >= 0; i--) {
-      const row = frequent[i];
+    for (let i = best.length - 1; i >= 0; i--) {
+      const row = best[i];
       const isTurn = quiet[paint.entry[row]] === below;
       if (shown[row] && isTurn && !highlighted?.has(row)) stampRow(row, discs, faded);
     }
@@ -205,7 +220,8 @@ function stampRow(row, discs, colors) {
   const x = view.x + view.k * place.x[row], y = view.y + view.k * place.y[row];
   if (x < -8 || y < -8 || x > size.width + 8 || y > size.height + 8) return;
   const at = (Math.round(y * size.ratio) + EDGE) * picture.width + Math.round(x * size.ratio) + EDGE;
-  stamp(at, discs[level[row]], colors[paint.entry[row]]);
+  const step = doubt[row];
+  stamp(at, discs[step * LEVELS + level[row]], colors[step * paint.entries.length + paint.entry[row]]);
   drawn.points += 1;
 }
 

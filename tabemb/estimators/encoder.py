@@ -44,9 +44,6 @@ from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.training.threads import threads
 
-VECTORS = {"effects": False, "biases": False}
-"""Settings of the networks: all that they learn of a category must stand in its vector."""
-
 
 class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
     """Transformer that replaces categorical columns by learned vectors, shrunken effects, or both.
@@ -158,6 +155,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
     columns_: list[str]
     vectors_: dict[str, np.ndarray]
     agreement_: dict[str, np.ndarray]
+    reliability_: dict[str, np.ndarray]
     pair_codes_: PairCodes
     effect_names_: list[str]
     by_code_: list[np.ndarray]
@@ -277,11 +275,12 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
     def spaces_(self) -> dict[str, EmbeddingSpace]:
         """The vectors of each table by category."""
         check_is_fitted(self)
-        vocabularies = self.encoder_.vocabularies_
-        return {
-            table: space_of(table, vocabularies[table], vectors[N_SPECIAL:])
-            for table, vectors in self.vectors_.items()
-        }
+        vocabularies, spaces = self.encoder_.vocabularies_, {}
+        reliability = getattr(self, "reliability_", {})  # encoders of earlier files have none
+        for name, vectors in self.vectors_.items():
+            of_table = reliability[name][N_SPECIAL:] if name in reliability else None
+            spaces[name] = space_of(name, vocabularies[name], vectors[N_SPECIAL:], of_table)
+        return spaces
 
     @property
     def pairs_(self) -> list[tuple[str, str]]:
@@ -313,6 +312,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         Columns.of(X, frame).remember(fitted)
         fitted.encoder_, fitted.columns_, fitted.by_code_ = encoder, names, by_code
         fitted.vectors_, fitted.agreement_ = vectors.mean, vectors.agreement
+        fitted.reliability_ = vectors.reliability
         fitted.pair_codes_, fitted.effect_names_ = effects.pair_codes, effects.names
         fitted.kept_columns_ = self._kept(frame, names)
         fitted.kept_positions_ = [frame.schema.names.index(name) for name in fitted.kept_columns_]
@@ -349,7 +349,7 @@ class EmbeddingEncoder(NamesMisspelt, TransformerMixin, BaseEstimator):
         net: EmbeddingClassifier | EmbeddingRegressor = (
             default(preset="fast") if self.estimator is None else clone(self.estimator)
         )
-        net.set_params(**VECTORS, random_state=seed, roles=self._roles(frame, net.roles))
+        net.set_params(random_state=seed, roles=self._roles(frame, net.roles))
         return net
 
     def _roles(self, frame: pa.Table, roles: Any) -> dict[str | int, str]:

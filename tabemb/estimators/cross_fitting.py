@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import torch
 from joblib import Parallel, cpu_count, delayed, effective_n_jobs
 from sklearn.base import clone
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold, check_cv
@@ -39,6 +41,8 @@ FEWEST_REFERENCE = 8
 """Reference rows of columns with very many categories."""
 MOST_ANSWERS = 16
 """Answers of a network for each row that trained it: they cost as much as a few epochs."""
+MOST_WIDTH = 1024
+"""Answers for a category; the time for their axes grows with the cube."""
 LEAST_TIME = 1e-3
 """Seconds of the last folds when the time is spent: one step of training."""
 LEAST_UNIT = 1e-9
@@ -188,7 +192,7 @@ def fit_vectors(
     # the networks of the folds read each column as all rows do, and draw no further note
     roles = dict(roles_of(rows.frame, estimator.roles)) | dict(estimator.roles or {})
     estimator.set_params(roles=roles)
-    question = _question(estimator, rows, vocabularies)
+    question = _question(estimator, rows, encoder)
     n_jobs = min(effective_n_jobs(n_jobs), len(folds), max(MOST_THREADS, cpu_count()))
     n_rounds = [-(-n_left // n_jobs) for n_left in range(len(folds), 0, -1)]
     end = None if estimator.max_time is None else time.time() + estimator.max_time
@@ -216,14 +220,19 @@ def fit_vectors(
     )
 
 
-def _question(estimator: Any, rows: Rows, vocabularies: Mapping[str, Vocabulary]) -> Question:
-    """Return reference rows, fewer where there are many categories, and the target of all rows."""
+def _question(estimator: Any, rows: Rows, encoder: Encoder) -> Question:
+    """Return reference rows and the target of all rows.
+
+    They are the fewer, the more categories there are, and the more answers a row has.
+    """
+    used, vocabularies = rows.with_weight(), encoder.vocabularies_
+    target: Target = estimator._new_target(used.y).fit(used.y, used.weights)
+    n_outputs = target.as_outputs_of(target, torch.zeros(1, target.n_outputs)).shape[1]
+    n_places = max(Counter(encoder.schema.table_names).values())
     n_codes = sum(len(vocabulary) for vocabulary in vocabularies.values())
-    n_rows = int(np.clip(MOST_ANSWERS * len(rows) // n_codes, FEWEST_REFERENCE, MOST_REFERENCE))
-    used = rows.with_weight()
-    generator = np.random.default_rng(0)
-    chosen = generator.choice(len(used), min(n_rows, len(used)), replace=False)
-    target = estimator._new_target(used.y).fit(used.y, used.weights)
+    n_rows = int(np.clip(MOST_ANSWERS * len(used) // n_codes, FEWEST_REFERENCE, MOST_REFERENCE))
+    n_rows = max(1, min(n_rows, MOST_WIDTH // (n_outputs * n_places), len(used)))
+    chosen = np.random.default_rng(0).choice(len(used), n_rows, replace=False)
     return Question(used.take(np.sort(chosen)).frame, vocabularies, target)
 
 
@@ -259,10 +268,10 @@ def _answers(fitted: Fitted, question: Question) -> dict[str, Answers]:
     reference = fitted.source.encode_new(fitted.encoder, question.frame)
     by_table = {}
     for name, vocabulary in question.vocabularies.items():
-        own = fitted.encoder.vocabularies_[name]
-        codes = own.codes_of(vocabulary)
-        answers = answers_of(fitted, reference, name, np.arange(len(own)), compared)
-        counts = np.where(codes == UNKNOWN, 0.0, own.counts[codes])
+        known = fitted.encoder.vocabularies_[name]
+        codes = known.codes_of(vocabulary)
+        answers = answers_of(fitted, reference, name, np.arange(len(known)), compared)
+        counts = np.where(codes == UNKNOWN, 0.0, known.counts[codes])
         by_table[name] = Answers(answers[codes] / np.sqrt(answers.shape[1]), counts)
     return by_table
 

@@ -123,6 +123,13 @@ class Target:
         """Return the mean prediction of all members: in the user's unit, or probabilities."""
         raise NotImplementedError
 
+    def as_outputs_of(self, whole: Target, outputs: Tensor) -> Tensor:
+        """Return outputs in the order and unit of those of a target that was fitted on more rows.
+
+        Outputs that say nothing beside others are left out, so that those of two networks compare.
+        """
+        return outputs
+
 
 def _loss_by_member(loss: Callable[..., Tensor], outputs: Tensor, y: Tensor) -> Tensor:
     """Apply a loss of torch to the outputs of every member; (n, n_members)."""
@@ -196,6 +203,23 @@ class ClassTarget(Target):
     def predict(self, outputs: Tensor) -> np.ndarray:
         probability = self.average(outputs)[:, 0].double().softmax(-1)
         return probability.numpy(force=True)
+
+    def as_outputs_of(self, whole: Target, outputs: Tensor) -> Tensor:
+        """Return differences from the mean of the classes, those of the most frequent ones of many.
+
+        A class that these rows did not hold has a difference of zero.
+        """
+        assert isinstance(whole, ClassTarget)
+        positions = torch.as_tensor(codes_of(self.classes_, whole._compared), device=outputs.device)
+        centered = outputs - outputs.mean(-1, keepdim=True)
+        return centered[..., positions.clamp(min=0)] * (positions >= 0)
+
+    @property
+    def _compared(self) -> np.ndarray:
+        """The labels of the most frequent classes; of all where they are few, the second of two."""
+        classes: np.ndarray = self.classes_[1:] if self.n_outputs == 2 else self.classes_
+        frequent = np.argsort(-self.bias.numpy(), kind="stable")[:MOST_RESPONSES]
+        return classes if self.n_outputs <= MOST_RESPONSES else classes[np.sort(frequent)]
 
 
 class MultilabelTarget(Target):
@@ -282,6 +306,12 @@ class MultioutputClassTarget(Target):
     def predict(self, outputs: Tensor) -> list[np.ndarray]:
         return [target.predict(part) for target, part in zip(self.targets, self._split(outputs))]
 
+    def as_outputs_of(self, whole: Target, outputs: Tensor) -> Tensor:
+        """Return differences from the mean of the classes of each target."""
+        assert isinstance(whole, MultioutputClassTarget)
+        of_targets = zip(self.targets, whole.targets, self._split(outputs))
+        return torch.cat([target.as_outputs_of(w, part) for target, w, part in of_targets], dim=-1)
+
 
 class NumberTarget(Target):
     """One number or several at once, by squared error.
@@ -336,6 +366,13 @@ class NumberTarget(Target):
     def predict(self, outputs: Tensor) -> np.ndarray:
         scaled = self.average(outputs)[:, 0].double().numpy(force=True)
         return self._as_given(scaled * self.scale + self.center)
+
+    def as_outputs_of(self, whole: Target, outputs: Tensor) -> Tensor:
+        """Return outputs in units of the other target's scale."""
+        assert isinstance(whole, NumberTarget)
+        return outputs * torch.as_tensor(self.scale / whole.scale, dtype=outputs.dtype).to(
+            outputs.device
+        )
 
     def _as_given(self, values: np.ndarray) -> np.ndarray:
         """Return predictions (n, n_targets) in the shape that y had in ``fit``."""
@@ -399,6 +436,10 @@ class CountTarget(NumberTarget):
 
     def average(self, outputs: Tensor) -> Tensor:
         return (outputs.logsumexp(1) - math.log(outputs.shape[1])).unsqueeze(1)
+
+    def as_outputs_of(self, whole: Target, outputs: Tensor) -> Tensor:
+        """Return the outputs: logarithms of a ratio, which have no unit."""
+        return outputs
 
     def predict(self, outputs: Tensor) -> np.ndarray:
         relative = _exp(self.average(outputs)[:, 0].double().numpy(force=True))

@@ -100,3 +100,30 @@ def test_of_many_classes_a_step_uses_those_of_the_batch_and_others_by_their_shar
     assert target.responses(y).shape == (len(y), 16)
     assert (target.responses(y).sum(0) > 1900).all()
     assert ClassTarget().fit(y[y < 20], None).sample(batch) is None
+
+
+def test_outputs_of_two_targets_of_numbers_have_one_unit():
+    """Outputs are in standard deviations of the rows at hand: 2 in one part, 4 in all rows."""
+    part, whole = (NUMBER_TARGETS["squared_error"]() for _ in range(2))
+    part.fit(np.array([-2.0, 2.0]), None), whole.fit(np.array([-4.0, 4.0]), None)
+    assert part.as_outputs_of(whole, torch.tensor([[3.0]])).tolist() == [[1.5]]
+
+
+def test_outputs_of_two_targets_of_classes_are_differences_by_label():
+    part, whole = ClassTarget().fit(np.array(list("acd")), None), ClassTarget()
+    whole.fit(np.array(list("abcd")), None)
+    outputs = torch.tensor([[1.0, 2.0, 6.0]])
+    assert part.as_outputs_of(whole, outputs).tolist() == [[-2.0, 0.0, -1.0, 3.0]]
+    two = ClassTarget().fit(np.array(list("ab")), None)
+    assert two.as_outputs_of(two, torch.tensor([[1.0, 4.0]])).tolist() == [[1.5]]
+
+
+def test_outputs_of_many_classes_are_those_of_the_most_frequent():
+    y = np.repeat(np.arange(40), np.r_[np.ones(20, int), np.full(16, 9), np.ones(4, int)])
+    whole, part = ClassTarget().fit(y, None), ClassTarget().fit(y[y != 21], None)
+    outputs = torch.eye(39)[[20]]  # class 20, the first frequent one
+    compared = part.as_outputs_of(whole, outputs)[0]
+    assert compared.shape == (16,)
+    assert compared[0] == pytest.approx(38 / 39)
+    assert compared[1] == 0  # class 21, which the part does not hold
+    assert compared[2] == pytest.approx(-1 / 39)

@@ -4,33 +4,45 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import torch
 from joblib import Parallel, cpu_count, delayed, effective_n_jobs
 from sklearn.base import clone
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold, check_cv
 from sklearn.utils.metadata_routing import get_routing_for_object
+from torch import Tensor
 
 from tabemb.data.encoding import Encoder
 from tabemb.data.notes import note_doubts
 from tabemb.data.pairs import PairCodes, choose_pairs, tried_rows
-from tabemb.data.schema import Table, roles_of
+from tabemb.data.schema import roles_of
 from tabemb.data.shrinkage import shrunken_means
-from tabemb.data.vocabulary import Vocabulary
-from tabemb.estimators.alignment import TableVectors, aligned, by_agreement, vectors_of
+from tabemb.data.vocabulary import UNKNOWN, Vocabulary
+from tabemb.estimators.agreement import by_agreement
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import Rows
+from tabemb.fitting.fitted import Fitted
+from tabemb.fitting.responses import answers_of
 from tabemb.labels import distinct, names_of, readable
 from tabemb.names import safe_names
-from tabemb.network.tables import table_dim
-from tabemb.targets import class_target
+from tabemb.network.model import Output
+from tabemb.targets import Target, class_target
 from tabemb.training.threads import MOST_THREADS, threads
 
-START = 0.01
-"""Standard deviation of the start vectors of the encoder's tables: what stays of a start is noise."""
+MOST_REFERENCE = 32
+"""Reference rows in which the networks answer for each category."""
+FEWEST_REFERENCE = 8
+"""Reference rows of columns with very many categories."""
+MOST_ANSWERS = 16
+"""Answers of a network for each row that trained it: they cost as much as a few epochs."""
+MOST_WIDTH = 1024
+"""Answers for a category; the time for their axes grows with the cube."""
 LEAST_TIME = 1e-3
 """Seconds of the last folds when the time is spent: one step of training."""
 LEAST_UNIT = 1e-9
@@ -117,11 +129,38 @@ class FoldVectors:
         The mean over the folds.
     agreement : dict of table name -> ndarray of shape (n_axes,)
         How far the networks of different folds agree along each axis.
+    reliability : dict of table name -> ndarray of shape (n_codes,)
+        Share of the squared length of each mean that is no noise.
     """
 
     by_fold: list[dict[str, np.ndarray]]
     mean: dict[str, np.ndarray] = field(default_factory=dict)
     agreement: dict[str, np.ndarray] = field(default_factory=dict)
+    reliability: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Question(NamedTuple):
+    """What the networks of all folds are asked: the answer for each category in the same rows.
+
+    Parameters
+    ----------
+    frame : pyarrow.Table
+        The reference rows.
+    vocabularies : dict of table name -> Vocabulary
+    target : Target
+        Of all rows.
+    """
+
+    frame: pa.Table
+    vocabularies: Mapping[str, Vocabulary]
+    target: Target
+
+
+class Answers(NamedTuple):
+    """Answers of a network by code, (n_codes, n_answers), and its rows of each code, (n_codes,)."""
+
+    answers: np.ndarray
+    counts: np.ndarray
 
 
 def fit_vectors(
@@ -132,7 +171,9 @@ def fit_vectors(
     codes: np.ndarray,
     n_jobs: int | None,
 ) -> FoldVectors:
-    """Fit one network on the rows outside each fold, and bring their vectors onto common axes.
+    """Fit one network on the rows outside each fold, and ask each what its answers for a category are.
+
+    The answers, given in the same rows by all networks, are brought onto their common axes.
 
     Parameters
     ----------
@@ -150,26 +191,49 @@ def fit_vectors(
     note_doubts(rows.frame, estimator.roles, estimator.tables, stacklevel=5)
     # the networks of the folds read each column as all rows do, and draw no further note
     roles = dict(roles_of(rows.frame, estimator.roles)) | dict(estimator.roles or {})
-    estimator.set_params(tables=_tables(estimator, encoder), roles=roles)
+    estimator.set_params(roles=roles)
+    question = _question(estimator, rows, encoder)
     n_jobs = min(effective_n_jobs(n_jobs), len(folds), max(MOST_THREADS, cpu_count()))
     n_rounds = [-(-n_left // n_jobs) for n_left in range(len(folds), 0, -1)]
     end = None if estimator.max_time is None else time.time() + estimator.max_time
     fitted = Parallel(n_jobs, prefer="processes" if _has_temporary_folder() else "threads")(
-        delayed(_fit_fold)(estimator, rows.take(np.asarray(fold.train)), vocabularies, end, n)
+        delayed(_fit_fold)(estimator, rows.take(np.asarray(fold.train)), question, end, n)
         for fold, n in zip(folds, n_rounds)
     )
-    vectors, agreement = {}, {}
+    n_held_out = sum(len(fold.held_out) for fold in folds)
+    n_jackknife = sum(len(fold.train) for fold in folds) / max(n_held_out, 1)
+    agreed = {}
     for name in vocabularies:
         networks = [by_table[name] for by_table in fitted]
         counts = np.mean([network.counts for network in networks], axis=0)
-        vectors[name], agreement[name] = by_agreement(aligned(networks), counts)
-    means = {name: np.mean(by_fold, axis=0) for name, by_fold in vectors.items()}
+        agreed[name] = by_agreement([network.answers for network in networks], counts, n_jackknife)
+    means = {name: np.mean(table.by_network, axis=0) for name, table in agreed.items()}
     unit = _unit([means[name] for name in encoder.schema.table_names], codes, rows.weights)
     return FoldVectors(
-        [{name: by_fold[k] / unit for name, by_fold in vectors.items()} for k in range(len(folds))],
+        [
+            {name: table.by_network[k] / unit for name, table in agreed.items()}
+            for k in range(len(folds))
+        ],
         {name: mean / unit for name, mean in means.items()},
-        agreement,
+        {name: table.agreement for name, table in agreed.items()},
+        {name: table.reliability for name, table in agreed.items()},
     )
+
+
+def _question(estimator: Any, rows: Rows, encoder: Encoder) -> Question:
+    """Return reference rows and the target of all rows.
+
+    They are the fewer, the more categories there are, and the more answers a row has.
+    """
+    used, vocabularies = rows.with_weight(), encoder.vocabularies_
+    target: Target = estimator._new_target(used.y).fit(used.y, used.weights)
+    n_outputs = target.as_outputs_of(target, torch.zeros(1, target.n_outputs)).shape[1]
+    n_places = max(Counter(encoder.schema.table_names).values())
+    n_codes = sum(len(vocabulary) for vocabulary in vocabularies.values())
+    n_rows = int(np.clip(MOST_ANSWERS * len(used) // n_codes, FEWEST_REFERENCE, MOST_REFERENCE))
+    n_rows = max(1, min(n_rows, MOST_WIDTH // (n_outputs * n_places), len(used)))
+    chosen = np.random.default_rng(0).choice(len(used), n_rows, replace=False)
+    return Question(used.take(np.sort(chosen)).frame, vocabularies, target)
 
 
 def _has_temporary_folder() -> bool:
@@ -181,39 +245,35 @@ def _has_temporary_folder() -> bool:
 
 
 def _fit_fold(
-    estimator: Any,
-    rows: Rows,
-    vocabularies: Mapping[str, Vocabulary],
-    end: float | None,
-    n_rounds: int,
-) -> dict[str, TableVectors]:
+    estimator: Any, rows: Rows, question: Question, end: float | None, n_rounds: int
+) -> dict[str, Answers]:
     """Fit one fold, in an equal share of the time until ``end`` for each of the rounds that are left."""
-    fitted = clone(estimator)
+    estimator = clone(estimator)
     if end is not None:
-        fitted.set_params(max_time=max(end - time.time(), LEAST_TIME) / n_rounds)
-    fitted.fit(rows.frame, rows.y, sample_weight=rows.weights)
-    with threads(fitted.n_jobs):
-        return vectors_of(fitted, vocabularies)
+        estimator.set_params(max_time=max(end - time.time(), LEAST_TIME) / n_rounds)
+    estimator.fit(rows.frame, rows.y, sample_weight=rows.weights)
+    with threads(estimator.n_jobs):
+        return _answers(estimator._fitted, question)
 
 
-def _tables(estimator: EmbeddingClassifier | EmbeddingRegressor, encoder: Encoder) -> dict[str, Table]:
-    """Return tables that have one width in all folds, and vectors that start near zero."""
-    given = estimator.tables or {}
-    tables = {
-        name: table if name in given else replace(table, init=START)
-        for name, table in encoder.schema.tables.items()
-    }
-    sizes = {name: len(encoder.vocabularies_[name].categories) for name in tables}
-    return {
-        **given,
-        **{name: _with_width(table, estimator.dim, sizes[name]) for name, table in tables.items()},
-    }
+def _answers(fitted: Fitted, question: Question) -> dict[str, Answers]:
+    """Return the answers for the codes of each vocabulary.
 
+    A category that the network has not seen gets the answer for unknown ones, and the count zero.
+    """
 
-def _with_width(table: Table, dim: int | str, n_categories: int) -> Table:
-    if table.pretrained is not None:
-        return table
-    return replace(table, dim=table_dim(dim if table.dim is None else table.dim, n_categories))
+    def compared(output: Output) -> Tensor:
+        return fitted.target.as_outputs_of(question.target, output.outputs)
+
+    reference = fitted.source.encode_new(fitted.encoder, question.frame)
+    by_table = {}
+    for name, vocabulary in question.vocabularies.items():
+        known = fitted.encoder.vocabularies_[name]
+        codes = known.codes_of(vocabulary)
+        answers = answers_of(fitted, reference, name, np.arange(len(known)), compared)
+        counts = np.where(codes == UNKNOWN, 0.0, known.counts[codes])
+        by_table[name] = Answers(answers[codes] / np.sqrt(answers.shape[1]), counts)
+    return by_table
 
 
 def _unit(vectors: Sequence[np.ndarray], codes: np.ndarray, weights: np.ndarray | None) -> float:

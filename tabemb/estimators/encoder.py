@@ -45,22 +45,20 @@ from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.training.threads import threads
 
-VECTORS = {"effects": False, "biases": False}
-"""Settings of the networks: all that they learn of a category must stand in its vector."""
-
 
 class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEstimator):
     """Transformer that replaces categorical columns by learned vectors, shrunken effects, or both.
 
-    A network that predicts y learns a vector for each category (entity embeddings, Guo & Berkhahn
-    2016). One network is trained for each fold, without the rows of the fold, and its vectors are
-    rotated onto those of the others (orthogonal Procrustes, Schoenemann 1966). `fit_transform` gives
-    each row the vectors of networks that were trained without it, `transform` the mean over the folds.
-    The new columns of a category are the principal axes of its vectors on which the networks agree,
-    the one of most variance first; the other axes hold noise. All vectors have one unit, in which
-    those of a column vary by one on average: columns that matter more to y have longer vectors.
-    Scaling each new column to a variance of one would hide that from neighbours and regularised
-    models.
+    The vector of a category is what a network that predicts y answers for it. One network is trained
+    for each fold, without the rows of the fold; the category is put into the same few reference rows
+    for all networks, and the outputs (for classes: logits) minus their mean over the categories are
+    its answer. It holds effects and interactions alike. `fit_transform` gives each row the answers of
+    networks that were trained without it, `transform` the mean over the folds. The new columns of a
+    category are the principal axes of its answers on which the networks agree, the one of most variance
+    first: close to the effect of the category beside the other columns, where larger means a larger
+    output. All vectors have one unit, in which those of a column vary by one on average: columns that
+    matter more to y have longer vectors. Scaling each new column to a variance of one would hide that
+    from neighbours and regularised models.
 
     .. note::
        ``fit_transform(X, y)`` is not ``fit(X, y).transform(X)``: with the latter, the vectors of a
@@ -83,8 +81,8 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         kinds that have effects: the pairs that add most to the effects of their two columns. 0: none.
     min_agreement : float, default=0.5
         Share of the variance along an axis that networks of different folds have in common, from 0 to
-        1; axes with less are left out, but for the first. 0 keeps all, as many as ``dim``: linear
-        models gain a few percent, trees and neighbours nothing, for several times as many columns.
+        1; axes with less are left out, but for the first. 0 keeps all, up to 32 a column: several times
+        as many columns, and worse for trees and neighbours.
     keep : {"others", "all", "none"}, default="others"
         The columns of X that stay, before the new ones: those that are not encoded, all, or none.
     target_type : {"auto", "continuous", "classes"}, default="auto"
@@ -93,13 +91,12 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
     cv : int, splitter or iterable of (train, test) positions, default=3
         The folds. An int shuffles, and keeps the shares of classes. A row that is held out several
         times gets the mean of its out-of-fold vectors.
-    n_repeats : int, default=2
+    n_repeats : int, default=1
         How often the folds of an int are drawn. Each repeat trains ``cv`` networks more, and makes the
-        vectors less noisy: 3 in the place of 2 costs half as much time more.
+        vectors less noisy.
     estimator : EmbeddingClassifier or EmbeddingRegressor, optional
-        The network, with its settings, such as roles, shared tables, ``dim``; None: one of
-        ``preset="fast"``. Its ``effects`` and ``biases`` are turned off, so that all that it learns of a
-        category is in the vector. Its ``max_time`` is that of all folds together.
+        The network, with its settings, such as roles and shared tables; None: one of
+        ``preset="fast"``. Its ``max_time`` is that of all folds together.
     n_jobs : int, optional
         Folds that are fitted at the same time.
     random_state : int, RandomState or None, default=None
@@ -109,6 +106,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
     ----------
     spaces_ : dict of table name -> EmbeddingSpace
         The vectors by category, along all axes; `transform` gives those on which the networks agree.
+        Their reliability is from the differences between the folds.
     agreement_ : dict of table name -> ndarray of shape (n_axes,)
         How far networks of different folds agree along each axis.
     columns_ : list of str
@@ -159,6 +157,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
     columns_: list[str]
     vectors_: dict[str, np.ndarray]
     agreement_: dict[str, np.ndarray]
+    reliability_: dict[str, np.ndarray]
     pair_codes_: PairCodes
     effect_names_: list[str]
     by_code_: list[np.ndarray]
@@ -175,7 +174,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         keep: str = "others",
         target_type: str = "auto",
         cv: Any = 3,
-        n_repeats: int = 2,
+        n_repeats: int = 1,
         estimator: EmbeddingClassifier | EmbeddingRegressor | None = None,
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -278,11 +277,12 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
     def spaces_(self) -> dict[str, EmbeddingSpace]:
         """The vectors of each table by category."""
         check_is_fitted(self)
-        vocabularies = self.encoder_.vocabularies_
-        return {
-            table: space_of(table, vocabularies[table], vectors[N_SPECIAL:])
-            for table, vectors in self.vectors_.items()
-        }
+        vocabularies, spaces = self.encoder_.vocabularies_, {}
+        reliability = getattr(self, "reliability_", {})  # encoders of earlier files have none
+        for name, vectors in self.vectors_.items():
+            of_table = reliability[name][N_SPECIAL:] if name in reliability else None
+            spaces[name] = space_of(name, vocabularies[name], vectors[N_SPECIAL:], of_table)
+        return spaces
 
     @property
     def pairs_(self) -> list[tuple[str, str]]:
@@ -314,6 +314,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         Columns.of(X, frame).remember(fitted)
         fitted.encoder_, fitted.columns_, fitted.by_code_ = encoder, names, by_code
         fitted.vectors_, fitted.agreement_ = vectors.mean, vectors.agreement
+        fitted.reliability_ = vectors.reliability
         fitted.pair_codes_, fitted.effect_names_ = effects.pair_codes, effects.names
         fitted.kept_columns_ = self._kept(frame, names)
         fitted.kept_positions_ = [frame.schema.names.index(name) for name in fitted.kept_columns_]
@@ -350,7 +351,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         net: EmbeddingClassifier | EmbeddingRegressor = (
             default(preset="fast") if self.estimator is None else clone(self.estimator)
         )
-        net.set_params(**VECTORS, random_state=seed, roles=self._roles(frame, net.roles))
+        net.set_params(random_state=seed, roles=self._roles(frame, net.roles))
         return net
 
     def _roles(self, frame: pa.Table, roles: Any) -> dict[str | int, str]:

@@ -125,6 +125,28 @@ def responses_of(fitted: Fitted, reference: RowInputs, table: str) -> Responses 
     return _reduced(means, sample, spread, counts, _strength(fitted, places))
 
 
+def answers_of(
+    fitted: Fitted, reference: RowInputs, table: str, codes: np.ndarray, part: Callable[[Output], Tensor]
+) -> np.ndarray:
+    """Return the answers for codes of a table that columns of the rows read, (n_codes, n_answers).
+
+    Parameters
+    ----------
+    fitted : Fitted
+    reference : RowInputs
+        The rows that each code is put into, in every column that reads the table.
+    table : str
+    codes : ndarray of shape (n_codes,)
+    part : callable
+        Takes the `Output` of some rows and returns what is compared, (n, n_members, n_outputs).
+    """
+    of_places = [
+        np.concatenate([o.mean(1) for o in _outputs(fitted, reference, place, codes, part)])
+        for place in _places(fitted, table)
+    ]
+    return np.concatenate(of_places, axis=1)
+
+
 def _places(fitted: Fitted, table: str) -> list[Place]:
     """Return the columns of rows that read the table, or else the fields of events that do."""
     encoder = fitted.encoder
@@ -171,10 +193,10 @@ def _measured(
     counts = np.maximum(vocabulary.counts[N_SPECIAL:], 0)
     weights = counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / len(counts))
     frequent = np.sort(np.argsort(-counts, kind="stable")[:N_SAMPLE])
-    sample = np.concatenate(list(_outputs(fitted, rows, place, frequent)))
+    sample = np.concatenate(list(_outputs(fitted, rows, place, frequent + N_SPECIAL, _part(fitted))))
     center = np.average(sample, axis=0, weights=weights[frequent] + 1e-12)
     means, spread = [], []
-    for outputs in _outputs(fitted, rows, place, np.arange(len(counts))):
+    for outputs in _outputs(fitted, rows, place, np.arange(len(counts)) + N_SPECIAL, _part(fitted)):
         means.append(outputs.mean(1))
         spread.append(_variance(outputs - center).sum(1))
     joined = np.concatenate(means)
@@ -200,16 +222,15 @@ def _usable(reference: RowInputs, place: Place) -> RowInputs | None:
 
 
 def _outputs(
-    fitted: Fitted, rows: RowInputs, place: Place, categories: np.ndarray
+    fitted: Fitted, rows: RowInputs, place: Place, codes: np.ndarray, part: Callable[[Output], Tensor]
 ) -> Iterator[np.ndarray]:
-    """Yield the outputs of categories in the reference rows, (n, n_members, n_rows x n_outputs)."""
+    """Yield the outputs of codes in the reference rows, (n, n_members, n_rows x n_outputs)."""
     step = max(1, AT_ONCE // len(rows))
-    for start in range(0, len(categories), step):
-        codes = torch.from_numpy(categories[start : start + step] + N_SPECIAL)
-        inputs = _put(rows, place, codes)
-        outputs = fitted.outputs_of(inputs, _part(fitted)).float().numpy(force=True)
-        by_row = outputs.reshape(len(codes), len(rows), *outputs.shape[1:])
-        yield by_row.transpose(0, 2, 1, 3).reshape(len(codes), outputs.shape[1], -1)
+    for start in range(0, len(codes), step):
+        put = torch.from_numpy(codes[start : start + step])
+        outputs = fitted.outputs_of(_put(rows, place, put), part).float().numpy(force=True)
+        by_row = outputs.reshape(len(put), len(rows), *outputs.shape[1:])
+        yield by_row.transpose(0, 2, 1, 3).reshape(len(put), outputs.shape[1], -1)
 
 
 def _put(rows: RowInputs, place: Place, codes: Tensor) -> RowInputs:
@@ -239,19 +260,24 @@ def _reduced(
 ) -> Responses:
     """Return the leading axes of centred responses, and how far they are more than noise."""
     weights = (counts / max(counts.sum(), 1e-300)).astype(np.float32)
-    variances, axes = np.linalg.eigh((means * weights[:, None]).T @ means)
-    order = np.argsort(-variances)[:MOST_AXES]
-    order = order[variances[order] > SMALLEST_AXIS * max(variances.sum(), 1e-300)]
-    if not len(order):
+    variances, axes = leading_axes(means, weights)
+    if not len(variances):
         return Responses(np.zeros((len(means), 1), np.float32), np.zeros(len(means)))
-    axes = axes[:, order] * _signs(axes[:, order])
-    vectors, deviation = means @ axes, np.sqrt(variances[order])
+    vectors, deviation = means @ axes, np.sqrt(variances)
     scale = 1 / np.sqrt(deviation)
     noise = _noise(vectors, _variance(sample @ axes), spread, counts, strength)
     lengths = np.square(vectors * scale).sum(1)
     noise = (noise * np.square(scale)).sum(1)
     reliability = lengths / np.maximum(lengths + noise, 1e-300)
     return Responses((vectors * scale).astype(np.float32), reliability)
+
+
+def leading_axes(means: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest variances of centred responses, (d,), and their axes, (n_answers, d)."""
+    variances, axes = np.linalg.eigh((means * weights[:, None]).T @ means)
+    order = np.argsort(-variances)[:MOST_AXES]
+    order = order[variances[order] > SMALLEST_AXIS * max(variances.sum(), 1e-300)]
+    return variances[order], axes[:, order] * _signs(axes[:, order])
 
 
 def _signs(axes: np.ndarray) -> np.ndarray:

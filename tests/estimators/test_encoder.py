@@ -8,7 +8,6 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import sklearn
-from scipy.stats import special_ortho_group
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -19,7 +18,7 @@ from sklearn.preprocessing import TargetEncoder
 from tabemb import EmbeddingClassifier, EmbeddingEncoder, EmbeddingRegressor, Table
 from tabemb.data.pairs import PairCodes
 from tabemb.data.shrinkage import shrunken_means
-from tabemb.estimators.alignment import TableVectors, aligned, by_agreement
+from tabemb.estimators.agreement import by_agreement
 
 PLAIN = {"hidden": (16,), "n_members": 2, "max_epochs": 15, "batch_size": 32, "n_jobs": 1}
 
@@ -89,28 +88,14 @@ def test_new_rows_get_the_mean_over_the_folds(shops, net):
     np.testing.assert_allclose(new.iloc[0], of_shop.mean(), atol=1e-6)
 
 
-def test_turned_spaces_come_back_to_one_another():
-    """Spaces that differ by a rotation alone agree after the alignment, whatever unseen codes hold."""
-    rng = np.random.default_rng(0)
-    vectors, counts = rng.normal(size=(50, 4)), rng.integers(1, 9, 50).astype(float)
-    spaces = [vectors @ special_ortho_group.rvs(4, random_state=k) for k in range(3)]
-    for k, space in enumerate(spaces):
-        space[k] = 99.0  # a code that this network never saw
-    counts_of_each = [np.where(np.arange(50) == k, 0.0, counts) for k in range(3)]
-    turned = aligned([TableVectors(*network) for network in zip(spaces, counts_of_each)])
-    np.testing.assert_allclose(turned[0][3:], turned[1][3:], atol=1e-6)
-    np.testing.assert_allclose(turned[0][3:], turned[2][3:], atol=1e-6)
-    np.testing.assert_allclose(turned[0][3:] @ turned[0][3:].T, vectors[3:] @ vectors[3:].T, atol=1e-5)
-
-
 def test_agreement_is_the_share_of_the_variance_that_networks_have_in_common():
     """All have vectors of variance 4 along one axis; each has noise of variance 1 along both."""
     rng = np.random.default_rng(0)
     common = 2 * rng.normal(size=(20_000, 1)) * [[0.6, 0.8]] + 5.0
     networks = [common + rng.normal(size=(20_000, 2)) for _ in range(6)]
-    along, agreement = by_agreement(networks, np.ones(20_000))
-    np.testing.assert_allclose(agreement, [4 / 5, 0], atol=0.01)
-    mean = np.mean(along, axis=0)
+    agreed = by_agreement(networks, np.ones(20_000), 1.0)
+    np.testing.assert_allclose(agreed.agreement, [4 / 5, 0], atol=0.01)
+    mean = np.mean(agreed.by_network, axis=0)
     np.testing.assert_allclose(
         np.abs(np.corrcoef(mean[:, 0], common[:, 0])[0, 1]), np.sqrt(4 / (4 + 1 / 6)), atol=0.01
     )
@@ -118,10 +103,73 @@ def test_agreement_is_the_share_of_the_variance_that_networks_have_in_common():
 
 
 def test_a_code_that_no_network_saw_does_not_turn_the_axes():
-    vectors = np.array([[0.0, 99.0], [1.0, 0.0], [-1.0, 0.0]])
-    along, agreement = by_agreement([vectors, vectors], np.array([0.0, 1.0, 1.0]))
-    np.testing.assert_allclose(np.abs(along[0][1:]), [[1, 0], [1, 0]], atol=1e-3)
-    assert agreement[0] == pytest.approx(1)
+    answers = np.array([[0.0, 99.0], [1.0, 0.1], [-1.0, -0.1]])
+    agreed = by_agreement([answers, answers], np.array([0.0, 1.0, 1.0]), 1.0)
+    lengths = np.sqrt(1.01)
+    np.testing.assert_allclose(agreed.by_network[0][1:, 0], [lengths, -lengths], atol=1e-3)
+    assert agreed.agreement[0] == pytest.approx(1)
+
+
+def test_reliability_is_the_share_of_the_length_that_other_rows_would_give_again():
+    """Signal of variance 4; each network has noise of variance 9 / count, the mean of 3 a third."""
+    rng = np.random.default_rng(0)
+    counts = np.repeat([1.0, 9.0, 90.0], 10_000)
+    signal = 2 * rng.normal(size=30_000)
+    noise = rng.normal(size=(3, 30_000)) * np.sqrt(9 / counts)
+    networks = [(signal + of_network)[:, None] for of_network in noise]
+    # for independent networks the variance of the mean is half of that between them
+    agreed = by_agreement(networks, counts, 0.5)
+    mean = np.mean(networks, axis=0)[:, 0]
+    for count in (1.0, 9.0, 90.0):
+        chosen = counts == count
+        lengths = np.square(mean - counts @ mean / counts.sum())[chosen]
+        kept = np.maximum(1 - 3 / count / lengths, 0)
+        np.testing.assert_allclose(agreed.reliability[chosen], kept, atol=0.05)
+
+
+def test_a_column_of_one_category_has_one_axis_of_nothing():
+    agreed = by_agreement([np.ones((3, 4)), np.ones((3, 4))], np.array([0.0, 0.0, 9.0]), 2.0)
+    assert agreed.by_network[0].shape == (3, 1)
+    assert not np.any(agreed.by_network)
+    assert agreed.agreement.tolist() == [0]
+    assert agreed.reliability.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("is_class", [False, True])
+def test_the_first_axis_is_the_effect_of_a_category_in_units_of_the_link(is_class):
+    """Twelve categories with known log odds (or means), beside a number."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"who": rng.integers(0, 12, 1200).astype(str), "size": rng.normal(size=1200)})
+    effect = X["who"].astype(int) / 3 - 2
+    y = effect + X["size"] + rng.normal(scale=0.3, size=1200)
+    if is_class:
+        y = rng.random(1200) < 1 / (1 + np.exp(-effect - X["size"]))
+    make = EmbeddingClassifier if is_class else EmbeddingRegressor
+    encoder = EmbeddingEncoder(estimator=make(**PLAIN), columns=["who"], random_state=0).fit(X, y)
+    first = encoder.transform(X)["who_0"]
+    assert np.corrcoef(first, effect)[0, 1] > (0.9 if is_class else 0.99)
+    reliability = encoder.spaces_["who"].reliability
+    assert reliability.shape == (12,)
+    assert np.median(reliability) > (0.5 if is_class else 0.9)
+
+
+def test_the_space_of_a_column_of_noise_is_unreliable(net):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"who": rng.integers(0, 60, 300).astype(str)})
+    encoder = EmbeddingEncoder(estimator=net, random_state=0).fit(X, rng.normal(size=300))
+    assert encoder.spaces_["who"].reliability.mean() < 0.5
+
+
+def test_a_class_that_a_fold_does_not_hold_has_no_vector_of_its_own(shops):
+    """Class c has a single row; the networks of two folds know three classes, that of one two."""
+    X, _ = shops
+    y = np.where(X["shop"] == X["shop"][0], "a", "b").astype(object)
+    y[7] = "c"
+    net = EmbeddingClassifier(**PLAIN)
+    encoder = EmbeddingEncoder(estimator=net, keep="none", cv=KFold(3), random_state=0)
+    first = encoder.fit_transform(X, y)["shop_0"]
+    of_a, of_b = first[y == "a"], first[y == "b"]
+    assert of_a.min() > of_b.max() or of_a.max() < of_b.min()
 
 
 def test_columns_whose_levels_are_all_too_rare_are_constant(shops, net):
@@ -351,15 +399,16 @@ def test_many_whole_numbers_must_be_called_classes_or_a_quantity(shops):
     EmbeddingEncoder(kind="prediction", target_type="continuous").fit(X, np.arange(300))
 
 
-def test_networks_have_vectors_without_effects_and_biases(shops, net):
-    """Effects and biases would carry most of a category; the estimator passed stays as it is."""
+def test_the_networks_are_those_of_the_estimator_which_stays_as_it_is(shops, net):
     X, y = shops
-    encoder = EmbeddingEncoder(
-        cv=2, n_repeats=1, estimator=net.set_params(effects=True, biases=True), random_state=0
-    )
-    off = clone(encoder).set_params(estimator=clone(net).set_params(effects=False, biases=False))
-    pd.testing.assert_frame_equal(encoder.fit_transform(X, y), off.fit_transform(X, y))
-    assert encoder.estimator.get_params()["effects"]
+    plain = clone(net).set_params(effects=False, biases=False)
+    encoders = [
+        EmbeddingEncoder(cv=2, n_repeats=1, estimator=estimator, random_state=0)
+        for estimator in (net, plain)
+    ]
+    first, second = (encoder.fit_transform(X, y)["shop_0"] for encoder in encoders)
+    assert (first != second).any()
+    assert encoders[1].estimator.get_params() == plain.get_params()
 
 
 def test_columns_that_share_a_table_share_its_vectors():
@@ -370,16 +419,11 @@ def test_columns_that_share_a_table_share_its_vectors():
     net = EmbeddingRegressor(**PLAIN, tables={"city": Table(columns=["origin", "destination"], dim=3)})
     encoder = EmbeddingEncoder(estimator=net, min_agreement=0, random_state=0).fit(X, y)
     out = encoder.transform(pd.DataFrame({"origin": ["Rome"], "destination": ["Rome"]}))
-    assert list(out) == [
-        "origin_0",
-        "origin_1",
-        "origin_2",
-        "destination_0",
-        "destination_1",
-        "destination_2",
-    ]
-    np.testing.assert_array_equal(out.iloc[0, :3], out.iloc[0, 3:])
-    np.testing.assert_allclose(encoder.spaces_["city"]["Rome"], out.iloc[0, :3], atol=1e-6)
+    width = encoder.spaces_["city"].vectors.shape[1]
+    assert width >= 2  # what a city does as an origin, and as a destination
+    assert list(out) == [f"{name}_{k}" for name in ("origin", "destination") for k in range(width)]
+    np.testing.assert_array_equal(out.iloc[0, :width], out.iloc[0, width:])
+    np.testing.assert_allclose(encoder.spaces_["city"]["Rome"], out.iloc[0, :width], atol=1e-6)
 
 
 @pytest.mark.parametrize(

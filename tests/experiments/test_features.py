@@ -5,10 +5,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 from scipy.sparse import issparse
-from scipy.spatial.distance import pdist
-from sklearn.model_selection import KFold
 
-from experiments import alignment
 from experiments.features import comparison
 from experiments.features.comparison import SUITABLE, compare, gain, show
 from experiments.features.encodings import encode
@@ -89,17 +86,3 @@ def test_gain_is_against_the_best_without_vectors():
     errors = pd.Series({"native": 2.0, "target means": 1.0, "in-sample vectors": 0.1, "vectors": 0.9})
     assert gain(errors) == pytest.approx(0.1)
     assert gain(errors.drop("vectors").rename({"native": "native and vectors"})) == pytest.approx(-1.0)
-
-
-def test_alignment_rotates_the_vectors_of_a_fold_and_no_more(problem, monkeypatch):
-    monkeypatch.setattr(alignment, "_net", lambda *args: QUICK)
-    encoded = alignment.encode(problem, {"n_folds": 2, "dim": 4, "n_jobs": 1}, seed=0)
-    plain = encoded["as each network has them"].train
-    rotated = encoded["rotated, mean for new rows"].train
-    held = next(KFold(2, shuffle=True, random_state=0).split(problem.X))[1]
-    ratio = pdist(rotated[held]) / np.maximum(pdist(plain[held]), 1e-6)
-    np.testing.assert_allclose(ratio[ratio > 0.01], np.median(ratio[ratio > 0.01]), rtol=1e-3)
-    for way in encoded.values():
-        assert way.test.var(axis=0).sum() == pytest.approx(1, abs=1e-3)
-    new = encoded["rotated, refitted for new rows"].test
-    np.testing.assert_allclose(new, encoded["refitted for all rows (the leak)"].test)

@@ -61,8 +61,8 @@ def rows_of(name: str, seed: int, settings: Mapping[str, Any]) -> pd.DataFrame:
     train, test = order[n_test:][: settings["n_rows"]], order[:n_test]
     X, X_test = dataset.X.iloc[train], dataset.X.iloc[test]
     y, y_test = (dataset.y.to_numpy(float)[rows] for rows in (train, test))
-    roles: dict[str | int, str] = {**dataset.roles}
-    model = EmbeddingRegressor(roles=roles, n_jobs=settings["n_jobs"], random_state=seed)
+    make: Any = EmbeddingRegressor
+    model = make(roles=dataset.roles, n_jobs=settings["n_jobs"], random_state=seed)
     model.fit(X, y)
     column = column_of_most_levels(model)
     counts = X_test[column].astype(str).map(X[column].astype(str).value_counts()).fillna(0)

@@ -466,8 +466,8 @@ def walks(n_items=120, n_sessions=120, length=8, seed=0):
 
 
 def test_the_next_of_many_items_is_found_and_the_items_have_vectors(tmp_path, monkeypatch):
-    monkeypatch.setattr("tabemb.targets.MANY_CLASSES", 50)
-    monkeypatch.setattr("tabemb.targets.N_DRAWN", 16)
+    monkeypatch.setattr("tabemb.targets.classes.MANY_CLASSES", 50)
+    monkeypatch.setattr("tabemb.targets.classes.N_DRAWN", 16)
     X, items = walks()
     model = EventClassifier(
         entity="who", time="at", history="mean", hidden=(64,), n_members=2, max_epochs=30,

@@ -127,7 +127,7 @@ def test_every_kind_of_target_has_responses(target):
 
 
 def test_many_classes_are_compared_by_the_last_hidden_layer(monkeypatch):
-    monkeypatch.setattr(tabemb.targets, "MANY_CLASSES", 5)
+    monkeypatch.setattr("tabemb.targets.classes.MANY_CLASSES", 5)
     X, y, effect, _ = two_traits(20, 100)
     classes = np.digitize(y, np.linspace(-2, 2, 9))
     space = EmbeddingClassifier(**SMALL, max_epochs=8).fit(X, classes).spaces_["level"]

@@ -1,0 +1,121 @@
+"""The interface of a target, which stands between y and the outputs of a network."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Sample(NamedTuple):
+    """The classes that one training step uses, of very many.
+
+    Parameters
+    ----------
+    classes : int64 tensor of shape (m,)
+        Codes of the classes.
+    places : int64 tensor of shape (n,)
+        Position of the class of each row among them.
+    log_chance : tensor of shape (m,)
+        Logarithm of each class's probability to be in the sample, which the loss subtracts from its
+        output.
+    """
+
+    classes: Tensor
+    places: Tensor
+    log_chance: Tensor
+
+
+class Target:
+    """One kind of target: encoding of y, loss of a network's outputs, predictions in the user's unit.
+
+    Outputs are tensors (n, n_members, n_outputs), where members are the networks of an ensemble. Encoded
+    targets are tensors (n, ...).
+
+    Attributes
+    ----------
+    n_outputs : int
+        Outputs that a network needs.
+    bias : tensor of shape (n_outputs,)
+        Outputs that predict the marginal distribution of y, where training starts.
+    classes_ : ndarray or list of ndarray or None
+        The labels of a class target; a list for several targets.
+    gives_shares : bool
+        Whether `responses` are indicators, so that their means are shares.
+    has_many_classes : bool
+        Whether a training step needs a `sample` of the classes.
+    """
+
+    n_outputs: int
+    bias: Tensor
+    classes_: Any = None
+    gives_shares = False
+    has_many_classes = False
+
+    def fit(self, y: np.ndarray, weights: np.ndarray | None) -> Target:
+        """Fit the labels or the scale of training targets.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n,) or (n, n_targets)
+        weights : ndarray of shape (n,), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            y holds values that this target cannot have.
+        """
+        raise NotImplementedError
+
+    def encode(self, y: np.ndarray) -> Tensor:
+        """Return targets as the tensor that `loss` takes."""
+        raise NotImplementedError
+
+    def responses(self, y: np.ndarray) -> np.ndarray:
+        """Return targets as numbers whose means by level are effects, float64 (n, n_responses)."""
+        return self.encode(y).double().numpy().reshape(len(y), -1)
+
+    def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return the loss of each member on each row, (n, n_members), from encoded targets."""
+        raise NotImplementedError
+
+    def sample(self, y: Tensor, generator: torch.Generator | None = None) -> Sample | None:
+        """Return the classes that a training step with these encoded targets uses; None: all classes."""
+        return None
+
+    def noise(self, loss: Tensor) -> Tensor | float:
+        """Return the loss that stands for one unit of log likelihood, from the mean loss of a batch.
+
+        The prior of the vectors is in units of log likelihood; multiplied by this it can be added to the
+        loss.
+        """
+        return 1.0
+
+    def average(self, outputs: Tensor) -> Tensor:
+        """Return outputs (n, 1, n_outputs) whose prediction is the mean of the members' predictions."""
+        return outputs.mean(1, keepdim=True)
+
+    def predict(self, outputs: Tensor) -> Any:
+        """Return the mean prediction of all members: in the user's unit, or probabilities."""
+        raise NotImplementedError
+
+    def as_outputs_of(self, whole: Target, outputs: Tensor) -> Tensor:
+        """Return outputs in the order and unit of those of a target that was fitted on more rows.
+
+        Outputs that say nothing beside others are left out, so that those of two networks compare.
+        """
+        return outputs
+
+
+def first_fraction(values: np.ndarray) -> int | None:
+    """Return the row of the first float that is not whole, of values (n,); None where there is none."""
+    if values.dtype.kind != "f":
+        return None
+    rows = np.flatnonzero(values != np.floor(values))
+    return int(rows[0]) if len(rows) else None

@@ -185,7 +185,7 @@ tabemb.save(model, path)
 loaded = tabemb.load(path)
 np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
 cities = loaded.spaces_["city"]
-assert len(cities.nearest("city 1", k=2)) == 2
+assert len(cities.nearest(cities["city 1"], k=2)) == 2
 cities.coordinates("pca")
 
 features = {

@@ -45,6 +45,7 @@ class DrawnVectors(PortableVectors):
 
         Examples
         --------
+        >>> from tabemb.spaces import EmbeddingSpace
         >>> space = EmbeddingSpace([[0, 0], [3, 0], [6, 0]], ["a", "b", "c"])
         >>> space.coordinates("pca", metric="euclidean")
              x    y
@@ -81,6 +82,7 @@ class DrawnVectors(PortableVectors):
 
         Examples
         --------
+        >>> from tabemb.spaces import EmbeddingSpace
         >>> space = EmbeddingSpace([[0, 0], [3, 0], [6, 0]], ["a", "b", "c"])
         >>> space.place([[4, 0]], "pca", metric="euclidean")
              x    y
@@ -134,6 +136,7 @@ class DrawnVectors(PortableVectors):
 
         Examples
         --------
+        >>> from tabemb.spaces import EmbeddingSpace
         >>> counts = [5, 50, 500]
         >>> space = EmbeddingSpace([[0, 1], [1, 2], [2, 0]], ["a", "b", "c"], counts, name="shop")
         >>> figure = space.map(color={"a": 1.5, "b": 0.2, "c": 0.9}, method="pca")
@@ -198,6 +201,7 @@ class DrawnVectors(PortableVectors):
 
         Examples
         --------
+        >>> from tabemb.spaces import EmbeddingSpace
         >>> import tempfile
         >>> counts, path = [5, 50, 500], tempfile.mkdtemp() + "/shop.html"
         >>> space = EmbeddingSpace([[0, 1], [1, 2], [2, 0]], ["a", "b", "c"], counts, name="shop")

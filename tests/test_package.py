@@ -184,7 +184,7 @@ path = Path(tempfile.mkdtemp()) / "model.tabemb"
 tabemb.save(model, path)
 loaded = tabemb.load(path)
 np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
-cities = loaded.spaces_["city"]
+cities = loaded.spaces_.raw["city"]
 assert len(cities.nearest(cities["city 1"], k=2)) == 2
 cities.coordinates("pca")
 

@@ -43,7 +43,7 @@ def input_vectors(net: EmbeddingRegressor, frame: pd.DataFrame) -> np.ndarray:
     -------
     ndarray of float32, shape (n_rows, total width)
     """
-    spaces, weights, biases = net.spaces_, first_layer_weights(net), category_biases(net)
+    spaces, weights, biases = net.spaces_.raw, first_layer_weights(net), category_biases(net)
     parts = []
     for name in frame.columns:
         space = spaces[name]

@@ -163,7 +163,7 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
     >>> model = EmbeddingClassifier(max_epochs=20, random_state=0).fit(X, X["city"] == "Rome")
     >>> model.predict(X.head(2)).tolist()
     [False, True]
-    >>> model.spaces_["city"].vectors.shape
+    >>> model.spaces_.raw["city"].vectors.shape
     (2, 2)
     """
 

@@ -350,7 +350,7 @@ def test_a_summary_has_a_line_for_each_column(model, stays):
     assert columns["levels"].dropna().tolist() == [3, 3]
     assert columns.loc["city", "missing"] == pytest.approx(X["city"].isna().mean())
     assert columns.loc[["day", "size"], "missing"].tolist() == [0, 0]
-    assert columns.loc["city", "width"] == model.spaces_["city"].vectors.shape[1]
+    assert columns.loc["city", "width"] == model.spaces_.raw["city"].vectors.shape[1]
     assert columns.loc["size", "width"] == model.network_.numbers.dim
     assert columns.loc["note"].drop("role").isna().all()
     facts = model.summary().facts

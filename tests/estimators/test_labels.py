@@ -18,7 +18,6 @@ from tabemb import (
     EventClassifier,
     load,
     save,
-    targets,
 )
 
 N = 40
@@ -253,7 +252,7 @@ def test_masked_weights_and_groups_are_refused_with_their_row(name):
 )
 def test_spaces_of_answers_list_the_labels_that_were_given(name, many, monkeypatch, tmp_path):
     if many:
-        monkeypatch.setattr(targets, "MANY_CLASSES", 1)
+        monkeypatch.setattr("tabemb.targets.classes.MANY_CLASSES", 1)
     log = pd.DataFrame({"who": ["a", "b"] * 20, "at": range(N), "c": X["c"]})
     y = LABELS[name]
     model = EventClassifier(entity="who", time="at", **SETTINGS | {"max_epochs": 1}).fit(log, y)

@@ -87,7 +87,7 @@ def test_the_vectors_are_as_far_apart_as_the_first_layer_sees_them(settings):
     for name in INPUTS[1:]:
         rows[name] = rows[name].iloc[0]
     vectors, weight = input_vectors(net, crossed(rows, {})), first_layer_weights(net)["store"]
-    space, biases = net.spaces_["store"], category_biases(net)["store"]
+    space, biases = net.spaces_.raw["store"], category_biases(net)["store"]
     expected = np.hypot(np.linalg.norm(weight @ (space[3] - space[7])), biases[2] - biases[6])
     assert np.linalg.norm(vectors[0] - vectors[1]) == pytest.approx(expected, rel=1e-4)
 

@@ -183,7 +183,7 @@ def test_all_folds_of_an_encoder_are_kept(tmp_path, n_steps):
     encoder = EmbeddingEncoder(columns=["city"], estimator=net, n_jobs=1, random_state=0)
     first = encoder.fit_transform(X, y)
     n_before = len(n_steps)
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(tmp_path.iterdir())) == 3
     pd.testing.assert_frame_equal(encoder.fit_transform(X, y), first)
     assert len(n_steps) == n_before
 

@@ -309,9 +309,8 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
         """The vectors of each table by category."""
         check_is_fitted(self)
         if self._spaces is None or self._spaces[0] is not self.network_:
-            with threads(self.n_jobs):
-                spaces = spaces_of(self._fitted, getattr(self, "reference_", None))
-                self._spaces = self.network_, spaces
+            reference = getattr(self, "reference_", None)  # files of tabemb 0.2 have none
+            self._spaces = self.network_, spaces_of(self._fitted, reference, self.n_jobs)
         return self._spaces[1]
 
     def __getstate__(self) -> dict[str, Any]:

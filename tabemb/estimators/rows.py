@@ -136,7 +136,7 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
 
     Attributes
     ----------
-    spaces_ : Spaces, a dict of table name -> EmbeddingSpace
+    spaces_ : Spaces, a mapping of table name -> EmbeddingSpace
         What the model answers for each category, with its reliability; ``spaces_.raw``: table rows.
     learning_curve_ : dict of list
         One entry an epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows).
@@ -394,7 +394,7 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
 
     Attributes
     ----------
-    spaces_ : Spaces, a dict of table name -> EmbeddingSpace
+    spaces_ : Spaces, a mapping of table name -> EmbeddingSpace
         What the model answers for each category, with its reliability; ``spaces_.raw``: table rows.
     learning_curve_ : dict of list
         One entry an epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows).

@@ -20,7 +20,9 @@ from tabemb.fitting.networks import TYPICAL_STRENGTH, raw_spaces, space_of
 from tabemb.network.inputs import Ragged, RowInputs
 from tabemb.network.model import Output
 from tabemb.spaces.collection import Spaces
+from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import ClassTarget
+from tabemb.training.threads import threads
 
 N_REFERENCE = 64
 """Reference rows of a fit."""
@@ -79,19 +81,24 @@ def with_newest(inputs: RowInputs) -> RowInputs:
     return replace(inputs, histories=tuple(histories))
 
 
-def spaces_of(fitted: Fitted, reference: RowInputs | None) -> Spaces:
+def spaces_of(fitted: Fitted, reference: RowInputs | None, n_jobs: int | None) -> Spaces:
     """Return the responses of every table by category, and beside them the rows of the tables.
 
     A table that only the kept states of sequences have read has its rows in the place of responses; so
     do all tables without reference rows.
     """
-    raw = raw_spaces(fitted.encoder, fitted.network)
-    spaces = dict(raw)
-    for name, vocabulary in fitted.encoder.vocabularies_.items():
-        responses = None if reference is None else responses_of(fitted, reference, name)
-        if responses is not None:
-            spaces[name] = space_of(name, vocabulary, responses.vectors, responses.reliability)
-    return Spaces(spaces, raw)
+    with threads(n_jobs):
+        raw = raw_spaces(fitted.encoder, fitted.network)
+
+    def compute(table: str) -> EmbeddingSpace:
+        with threads(n_jobs):
+            responses = None if reference is None else responses_of(fitted, reference, table)
+        if responses is None:
+            return raw[table]
+        vocabulary = fitted.encoder.vocabularies_[table]
+        return space_of(table, vocabulary, responses.vectors, responses.reliability)
+
+    return Spaces(raw, compute)
 
 
 def responses_of(fitted: Fitted, reference: RowInputs, table: str) -> Responses | None:

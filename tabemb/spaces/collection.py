@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from tabemb.spaces.space import EmbeddingSpace
 
 
-class Spaces(dict[str, EmbeddingSpace]):
-    """The spaces of a model by table.
+class Spaces(Mapping[str, EmbeddingSpace]):
+    """The spaces of a model by table; each is computed when it is first asked for, and kept.
+
+    Parameters
+    ----------
+    raw : mapping of table name -> EmbeddingSpace
+    compute : callable
+        Returns the space of a table.
 
     Attributes
     ----------
@@ -16,6 +23,32 @@ class Spaces(dict[str, EmbeddingSpace]):
         The rows of the embedding tables themselves, which change with the seed of the fit.
     """
 
-    def __init__(self, spaces: Mapping[str, EmbeddingSpace], raw: Mapping[str, EmbeddingSpace]) -> None:
-        super().__init__(spaces)
+    def __init__(
+        self, raw: Mapping[str, EmbeddingSpace], compute: Callable[[str], EmbeddingSpace]
+    ) -> None:
         self.raw = dict(raw)
+        self._compute = compute
+        self._computed: dict[str, EmbeddingSpace] = {}
+
+    def __getitem__(self, table: str) -> EmbeddingSpace:
+        if table not in self.raw:
+            raise KeyError(f"{table!r} is not a table of the model; it has {', '.join(self.raw)}.")
+        if table not in self._computed:
+            self._computed[table] = self._compute(table)
+        return self._computed[table]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.raw)
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def __repr__(self) -> str:
+        return f"Spaces({', '.join(map(repr, self.raw))})"
+
+    def __reduce__(self) -> Any:
+        return _restored, (dict(self), self.raw)  # without the model, so all of them
+
+
+def _restored(spaces: dict[str, EmbeddingSpace], raw: dict[str, EmbeddingSpace]) -> Spaces:
+    return Spaces(raw, spaces.__getitem__)

@@ -91,6 +91,25 @@ def test_the_same_space_is_returned_until_the_next_fit():
     assert first["level"].vectors.tolist() != model.spaces_["level"].vectors.tolist()
 
 
+def test_only_the_spaces_that_are_read_are_computed(monkeypatch):
+    X, y, _, _ = two_traits(5, 40)
+    X["other"] = X["level"]
+    computed, compute = [], responses.responses_of
+    monkeypatch.setattr(
+        responses, "responses_of", lambda *args: (computed.append(args[-1]), compute(*args))[1]
+    )
+    spaces = EmbeddingRegressor(**SMALL, max_epochs=2).fit(X, y).spaces_
+    assert list(spaces) == ["level", "other"]
+    assert spaces["other"] is spaces["other"]
+    assert computed == ["other"]
+    copy = pickle.loads(pickle.dumps(spaces))
+    assert computed == ["other", "level"]
+    np.testing.assert_array_equal(copy["level"].vectors, spaces["level"].vectors)
+    np.testing.assert_array_equal(copy.raw["level"].vectors, spaces.raw["level"].vectors)
+    with pytest.raises(KeyError, match="'city' is not a table of the model; it has level, other"):
+        spaces["city"]
+
+
 def test_a_file_keeps_the_responses(tmp_path):
     X, y, _, _ = two_traits(5, 40)
     X.loc[::3, "x"] = np.nan

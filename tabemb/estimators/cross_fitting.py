@@ -28,7 +28,7 @@ from tabemb.estimators.agreement import by_agreement
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.fitted import Fitted
-from tabemb.fitting.responses import answers_of
+from tabemb.fitting.responses import FEWEST_REFERENCE, answers_of
 from tabemb.labels import distinct, names_of, readable
 from tabemb.names import safe_names
 from tabemb.network.model import Output
@@ -37,8 +37,6 @@ from tabemb.training.threads import MOST_THREADS, threads
 
 MOST_REFERENCE = 32
 """Reference rows in which the networks answer for each category."""
-FEWEST_REFERENCE = 8
-"""Reference rows of columns with very many categories."""
 MOST_ANSWERS = 16
 """Answers of a network for each row that trained it: they cost as much as a few epochs."""
 MOST_WIDTH = 1024

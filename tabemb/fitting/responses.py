@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -200,14 +201,15 @@ def _measured(
     counts = np.maximum(vocabulary.counts[N_SPECIAL:], 0)
     weights = counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / len(counts))
     frequent = np.sort(np.argsort(-counts, kind="stable")[:N_SAMPLE])
-    sample = np.concatenate(list(_outputs(fitted, rows, place, frequent + N_SPECIAL, _part(fitted))))
+    part = _part(fitted)
+    sample = np.concatenate(list(_outputs(fitted, rows, place, frequent + N_SPECIAL, part)))
     center = np.average(sample, axis=0, weights=weights[frequent] + 1e-12)
-    means, spread = [], []
-    for outputs in _outputs(fitted, rows, place, np.arange(len(counts)) + N_SPECIAL, _part(fitted)):
-        means.append(outputs.mean(1))
-        spread.append(_variance(outputs - center).sum(1))
-    joined = np.concatenate(means)
-    return _Measured(joined - weights @ joined, np.concatenate(spread), sample - center)
+    others = np.setdiff1d(np.arange(len(counts)), frequent)
+    blocks = chain([sample], _outputs(fitted, rows, place, others + N_SPECIAL, part))
+    means, spread = zip(*((b.mean(1), _variance(b - center).sum(1)) for b in blocks))
+    back = np.argsort(np.concatenate([frequent, others]))
+    joined = np.concatenate(means)[back]
+    return _Measured(joined - weights @ joined, np.concatenate(spread)[back], sample - center)
 
 
 def _variance(outputs: np.ndarray) -> np.ndarray:

@@ -218,7 +218,7 @@ def meaning_sentence(space: EmbeddingSpace, births: pd.DataFrame, n_nearest: int
 def show_nearest(nearest: Mapping[str, pd.DataFrame], meaning: str) -> None:
     """Print the nearest countries side by side."""
     table = Table(
-        title="Nearest countries, with the cosine of their vectors",
+        title="Nearest countries, with their similarity",
         title_justify="left",
         title_style="bold",
     )

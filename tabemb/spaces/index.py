@@ -28,6 +28,10 @@ OVERSAMPLED = 3
 MOST_FOUND = 1000
 """Where a filter keeps so few that more than this would be searched, the few are compared exactly."""
 
+ADDED_ALONE = 10_000
+"""Vectors that one thread adds first. Threads that add to a graph of few points may not see each
+other's, which can leave a group of points without a link to the others."""
+
 MARK = b"tabemb index, sha256: "
 """What stands before the checksum at the end of a file; usearch does not read it."""
 
@@ -42,7 +46,7 @@ class ApproximateIndex:
     and ``neighbors`` by cosine where it would compare more than 100,000 times 100,000 pairs.
 
     The graph is that of Malkov & Yashunin (2020), https://arxiv.org/abs/1603.09320, as usearch builds
-    it. When several threads build it, it differs a little from run to run.
+    it. Beyond 10,000 categories several threads build it, and it differs a little from run to run.
 
     Examples
     --------
@@ -76,7 +80,9 @@ class ApproximateIndex:
         graph = _usearch_index()(ndim=space.vectors.shape[1], metric="ip", dtype="f32")
         keys = np.arange(len(space), dtype=np.uint64) | _fingerprint(space)
         with progress(len(space)) as bar:
-            graph.add(keys, space.directions, threads=n_cores(), progress=_shown_on(bar))
+            for part, threads in (slice(ADDED_ALONE), 1), (slice(ADDED_ALONE, None), n_cores()):
+                show = _shown_on(bar, done_before=bar.n)
+                graph.add(keys[part], space.directions[part], threads=threads, progress=show)
         if path is not None:
             _write(graph, path)
         return cls(space, graph)
@@ -280,11 +286,11 @@ def _fingerprint(space: CategoryVectors) -> np.uint64:
     return np.uint64(zlib.crc32(space.directions.tobytes())) << np.uint64(32)
 
 
-def _shown_on(bar: Any) -> Callable[[int, int], bool]:
+def _shown_on(bar: Any, done_before: int = 0) -> Callable[[int, int], bool]:
     """Return a function that usearch calls with (done, total) and that moves the bar."""
 
     def show(done: int, total: int) -> bool:
-        bar.update(done - bar.n)
+        bar.update(done_before + done - bar.n)
         return True  # False would stop usearch
 
     # usearch compares the annotations as types, and `from __future__ import annotations` makes them text

@@ -33,6 +33,19 @@ def test_an_index_finds_nearly_all_of_the_nearest():
     assert recall(found, exact) > 0.95
 
 
+def test_an_index_of_few_is_the_same_however_many_threads_there_are(monkeypatch):
+    """Threads that add to a graph of few points at once left groups without a link to the others."""
+    rng = np.random.default_rng(0)
+    centers = 9 * rng.normal(size=(20, 16))
+    vectors = np.tile(centers, (100, 1)) + rng.normal(size=(2000, 16))
+    space = EmbeddingSpace(vectors, range(2000))
+    found = []
+    for n_threads in 1, 8:
+        monkeypatch.setattr("tabemb.spaces.index.n_cores", lambda n_threads=n_threads: n_threads)
+        found.append(space.index().neighbors(k=10))
+    pd.testing.assert_frame_equal(found[0], found[1])
+
+
 def test_an_index_answers_for_a_category_and_for_a_vector():
     space = crowd(counts=np.arange(2000))
     index = space.index()

@@ -81,7 +81,7 @@ class ApproximateIndex:
         keys = np.arange(len(space), dtype=np.uint64) | _fingerprint(space)
         with progress(len(space)) as bar:
             for part, threads in (slice(ADDED_ALONE), 1), (slice(ADDED_ALONE, None), n_cores()):
-                show = _shown_on(bar, done_before=bar.n)
+                show = _shown_on(bar, done_before=int(bar.n))
                 graph.add(keys[part], space.directions[part], threads=threads, progress=show)
         if path is not None:
             _write(graph, path)

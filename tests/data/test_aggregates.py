@@ -166,7 +166,7 @@ def test_the_last_value_of_a_number_is_the_last_that_is_present():
 
 def test_values_at_one_time_have_no_trend():
     log = pd.DataFrame({"who": 1, "at": [0.1] * 3, "paid": [1.0, 2.0, 4.0]})
-    log = pd.concat([log.assign(who=0, at=0.7), log])
+    log = pd.concat([log.assign(who=0, at=0.0), log])  # a third of .1 + .1 + .1 is not .1
     joined = AggregateJoiner(log, entity="who", time="at").fit_transform(pd.DataFrame({"who": [1]}))
     assert joined["history_paid_trend"].isna().all()
 
@@ -193,6 +193,9 @@ def test_auto_takes_pairs_of_a_category_of_few_levels_and_a_number():
             "what": rng.choice(["x", "y"], n),
             "item": np.arange(n) % (MAX_LEVELS + 1),  # 100 are few, 101 are many
             "alone": "z",
+            "sent": (pd.Timestamp("2020") + pd.to_timedelta(np.arange(n) % 30, unit="D")).strftime(
+                "%Y-%m-%d"
+            ),
             "paid": rng.normal(size=n),
             "due": pd.Timestamp("2020") + pd.to_timedelta(rng.integers(0, 99, n), unit="D"),
             "customer_id": rng.integers(10_000, 99_999, n),
@@ -229,7 +232,7 @@ def test_a_log_whose_numbers_differ_by_level_draws_a_note_with_what_settles_it()
 
 
 def test_levels_beyond_max_columns_are_noted_and_those_of_most_rows_stay():
-    log = pd.DataFrame({"who": [1, 1, 1, 2, 2, 3], "at": 1.0, "what": list("abcabb"), "paid": 1.0})
+    log = pd.DataFrame({"who": [1] * 6 + [2, 2, 3], "at": 1.0, "what": list("abccccabb"), "paid": 1.0})
     rows = pd.DataFrame({"who": [1, 2, 3]})
     settings = {"entity": "who", "time": "at", "by": {"what": ["paid"]}}
     with pytest.warns(
@@ -292,17 +295,24 @@ def test_chunks_give_what_all_rows_at_once_give(monkeypatch):
     assert joiner.by_ == whole.by_
 
 
-def test_levels_of_every_type_and_many_codes_have_columns_of_their_values():
-    n = 70_000  # more codes than two bytes hold
-    log = pd.DataFrame({"who": np.arange(n) // 2, "at": np.arange(n), "paid": np.arange(n) * 1.0})
-    log["what"] = pd.Series(np.arange(n) // 2 * 2, dtype="category")
-    rows = pd.DataFrame({"who": [0, 34_999]})
+def test_levels_beyond_the_codes_that_two_bytes_hold_are_apart():
+    n = 2**16
+    log = pd.DataFrame({"who": np.arange(n + 4), "at": np.arange(n + 4), "paid": np.arange(n + 4) * 1.0})
+    log["what"] = pd.Series([*range(n + 1), 0, n, 0], dtype="category")
+    log.loc[n + 1 :, "who"] = n + 1
+    rows = pd.DataFrame({"who": [0, n, n + 1]})
     joined = AggregateJoiner(log, entity="who", time="at", by={"what": ["paid"]}).fit_transform(rows)
-    assert joined["history_what_69998_paid_mean"].tolist()[1] == 69_998.5
-    assert np.isnan(joined["history_what_69998_paid_mean"][0])
-    flags = log.head(10).assign(what=[True, False] * 5)
-    joined = AggregateJoiner(flags, entity="who", time="at").fit_transform(rows)
-    assert joined["history_what_False_paid_last"].tolist()[0] == 1
+    assert joined["history_what_unique"].tolist() == [1, 1, 2]
+    assert joined["history_what_0_paid_count"].tolist() == [1, 0, 2]
+    assert joined[f"history_what_{n}_paid_last"].tolist()[1:] == [n, n + 2]
+
+
+def test_levels_of_truth_values_have_columns():
+    log = pd.DataFrame(
+        {"who": 0, "at": range(4), "what": [True, False] * 2, "paid": [1.0, 2.0, 3.0, 4.0]}
+    )
+    joined = AggregateJoiner(log, entity="who", time="at").fit_transform(pd.DataFrame({"who": [0]}))
+    assert joined["history_what_False_paid_last"].tolist() == [4]
 
 
 def test_a_million_events_take_three_seconds_however_many_levels_there_are():

@@ -13,7 +13,7 @@ from rich.table import Table as TextTable
 
 from experiments.events.metrics import METRICS
 from experiments.events.models import MODELS, suitable_models
-from experiments.events.problems import find_problem
+from experiments.events.problems import FOLDS, find_problem
 from tabemb.compare import run_cells
 from tabemb.compare.table import wide_console
 
@@ -43,7 +43,7 @@ def compare(settings: Mapping[str, Any], folder: Path | None) -> pd.DataFrame:
 
 def _cells(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for task in settings["tasks"]:
-        has_folds = task == "next answer"
+        has_folds = task in FOLDS
         models = suitable_models(task)
         for fold in settings["folds"] if has_folds else [0]:
             for model in (model for model in settings["models"] if model in models):

@@ -45,8 +45,8 @@ MODELS: dict[str, Callable[[EventProblem, int], Probabilities]] = {
     "markov chain": markov_chain,
 }
 _FOR_OUTCOMES = [name for name in MODELS if name != "markov chain"]
-_FOR_STREAMS = {
-    # a problem with one target an event: the models that suit it
+_FOR_SOME = {
+    # the models that suit a problem with one target an event, or with too many events for ten networks
     "next answer": [name for name in _FOR_OUTCOMES if name != "trees on pretrained vectors"],
     "next activity": [
         "trees on aggregates",
@@ -56,10 +56,11 @@ _FOR_STREAMS = {
         "mean of trees and gru",
         "markov chain",
     ],
+    "icu": ["trees on aggregates", "gru", "gru and aggregates", "mean of trees and gru"],
     "next item": ["gru", "lstm", "bag of events", "markov chain"],
 }
 
 
 def suitable_models(problem_name: str) -> list[str]:
     """Return the models that suit a problem."""
-    return _FOR_STREAMS.get(problem_name, _FOR_OUTCOMES)
+    return _FOR_SOME.get(problem_name, _FOR_OUTCOMES)

@@ -1,8 +1,9 @@
-"""Problems with one target a row: what a sequence, a loan application or a customer comes to."""
+"""Problems with one target a row: what a sequence, a loan, a customer or a patient comes to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,20 @@ def _customers(bought: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:
     return pd.DataFrame({"CustomerID": customers, "cutoff": cutoff, "again": again})
 
 
+def icu(folder: Path, options: Mapping[str, Any]) -> EventProblem:
+    """Return stays in intensive care with all measurements; the target is death in hospital.
+
+    The log is long: ``Parameter`` says what ``Value`` is. One of the five published folds is the test.
+    """
+    log, stays = (pd.read_parquet(folder / f"icu_{name}.parquet") for name in ("events", "stays"))
+    is_test = (stays["fold"] == options["fold"] - 1).to_numpy()
+    join = {"entity": "stay", "time": "minute"}
+    names, by = ["stay", "death", "fold"], {"Parameter": ["Value"]}
+    y = stays["death"].to_numpy()
+    problem = _joined(log, stays, join, y, is_test, names, max_events=None, by=by)
+    return replace(problem, net_params={"max_events": None})
+
+
 def _joined(
     log: pd.DataFrame,
     rows: pd.DataFrame,
@@ -106,10 +121,11 @@ def _joined(
     y: np.ndarray,
     is_test: np.ndarray,
     not_inputs: list[str],
+    max_events: int | None = 200,
     **aggregation: Any,
 ) -> EventProblem:
     """Return the rows with histories and with aggregates, of joiners fitted on the training rows."""
-    history = HistoryJoiner(log, **join, max_events=200).fit(rows[~is_test])
+    history = HistoryJoiner(log, **join, max_events=max_events).fit(rows[~is_test])
     aggregates = AggregateJoiner(log, **join, **aggregation).fit(rows[~is_test])
     return EventProblem(
         history.transform(rows).drop(columns=not_inputs),

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from experiments.events.outcomes import applications, buys_again, pattern
+from experiments.events.outcomes import applications, buys_again, icu, pattern
 from experiments.events.problem import EventProblem
 from experiments.events.streams import next_activity, next_answer, next_item
 
@@ -17,10 +17,14 @@ PROBLEMS: dict[str, Callable[[Any, Mapping[str, Any]], EventProblem]] = {
     "pattern": pattern,
     "applications": applications,
     "buys again": buys_again,
+    "icu": icu,
     "next answer": next_answer,
     "next activity": next_activity,
     "next item": next_item,
 }
+
+FOLDS = {"next answer", "icu"}
+"""The problems whose folds are published, numbered from 1 on."""
 
 
 @lru_cache(maxsize=1)  # the models of a problem follow one another

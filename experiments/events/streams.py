@@ -122,7 +122,7 @@ def _past_activities(events: pd.DataFrame) -> pd.DataFrame:
         gap=by_case["time"].diff().dt.total_seconds()
     )
     joiner = AggregateJoiner(
-        log, entity="application", time="nth", cutoff="nth", windows=[3, None], top_k=24
+        log, entity="application", time="nth", cutoff="nth", windows=[3, None], top_k=24, by=None
     )
     past: pd.DataFrame = joiner.fit_transform(events[["application", "nth", "amount_requested"]])
     past = past.drop(columns="application")

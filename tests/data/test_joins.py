@@ -233,7 +233,7 @@ EXPECTED = {
     "paid_std": lambda e, t, w: e["paid"].std(ddof=0),
     "paid_min": lambda e, t, w: e["paid"].min(),
     "paid_max": lambda e, t, w: e["paid"].max(),
-    "paid_last": lambda e, t, w: e["paid"].iloc[-1] if len(e) else np.nan,
+    "paid_last": lambda e, t, w: e["paid"].dropna().iloc[-1] if e["paid"].notna().any() else np.nan,
     "paid_trend": lambda e, t, w: _slope(e.dropna(subset="paid")),
     "what_unique": lambda e, t, w: e["what"].nunique(),
     "what_x_count": lambda e, t, w: (e["what"] == "x").sum(),

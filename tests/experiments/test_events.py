@@ -91,6 +91,32 @@ def test_every_model_runs_on_every_kind_of_problem_and_a_finished_cell_is_kept(d
     assert "gru" in capsys.readouterr().out
 
 
+def test_measurements_of_patients_are_aggregated_by_parameter_and_their_folds_are_tests(data):
+    find_problem.cache_clear()
+    rng, n = np.random.default_rng(0), 50
+    log = pd.DataFrame(
+        {
+            "stay": np.repeat(np.arange(n), 6),
+            "minute": np.tile([0, 0, 5, 5, 9, 9], n),
+            "Parameter": np.tile(["HR", "Temp"], 3 * n),
+            "Value": rng.normal(size=6 * n),
+        }
+    )
+    log.to_parquet(data / "icu_events.parquet")
+    pulse = log[log["Parameter"] == "HR"].groupby("stay")["Value"]
+    death, fold = (pulse.last() > 0).astype(int), np.arange(n) % 5
+    pd.DataFrame({"stay": np.arange(n), "death": death, "fold": fold}).to_parquet(
+        data / "icu_stays.parquet"
+    )
+    problem = find_problem("icu", data, 2, 0)
+    assert problem.is_test.tolist() == (fold == 1).tolist()
+    last = problem.aggregates["history_Parameter_HR_Value_last"]
+    assert last.tolist() == pytest.approx(pulse.last().tolist())
+    chosen = settings(data, tasks=["icu"], folds=[1, 2], seeds=[0, 1])
+    cells = compare(chosen, data)
+    assert cells["model"].value_counts().to_dict() == dict.fromkeys(suitable_models("icu"), 2)
+
+
 def test_the_next_event_is_predicted_by_a_chain_and_by_a_network(data, capsys):
     find_problem.cache_clear()
     chosen = settings(data, tasks=["next item", "next activity"], models=["markov chain", "gru"])

@@ -21,7 +21,7 @@ from experiments.shared.settings import CONFIG_FOLDER, RESULTS, data_folder, rea
 from tabemb import EmbeddingRegressor
 from tabemb.compare.table import wide_console
 from tabemb.files.csv_cells import write_csv
-from tabemb.fitting.intervals import conformal_quantile
+from tabemb.fitting.calibration import conformal_quantile
 
 BUCKETS = {"unseen": 0, "1-2": 2, "3-9": 9, "10-99": 99, "100+": np.inf}
 """Largest count of each bucket."""

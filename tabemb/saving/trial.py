@@ -13,8 +13,8 @@ from torch import Tensor
 from tabemb.data.encoding import Encoder, Inputs
 from tabemb.estimators.base import RowEstimator
 from tabemb.estimators.encoder import EmbeddingEncoder
+from tabemb.fitting.calibration import counts_of, level_counts
 from tabemb.fitting.event_source import EventSource
-from tabemb.fitting.intervals import counts_of, level_counts
 from tabemb.fitting.sources import RowSource
 from tabemb.network.inputs import History, Kept, Ragged, RowInputs
 

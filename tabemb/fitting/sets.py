@@ -29,7 +29,7 @@ RIDGE = 1.0
 """Prior of a step or slope, whose unit is the quantile of all rows."""
 SMALLEST_CURVATURE = 1e-6
 N_FOLDS = 5
-WIDTHS = (0.5, 0.1, 0.02)
+WIDTHS = (0.5, 0.1, 0.02, 0.005)
 """Widths to which the bend of the quantile's loss is smoothed, in the same unit, one after the other."""
 MOST_STEPS = 50
 """Steps of Newton's method at each width."""
@@ -103,9 +103,9 @@ def _coefficients(sets: ClassSets, target: int, coverage: float) -> np.ndarray:
     covered = is_top | (scores <= features @ coefficients)
     above = np.where(is_top, -np.inf, scores - _of_other_folds(sets, features, scores, coverage))
     n_rows = int(is_real.sum())
-    share = np.average(covered[is_real], weights=weights[is_real])
-    share = min(max(share, coverage), n_rows / (n_rows + 1))
-    rise = conformal_quantile(above[is_real], weights[is_real], share)
+    share = np.average(covered[is_real], weights=weights[is_real]) * n_rows / (n_rows + 1)
+    # rows of easy buckets, which are covered anyway, take nothing from those of hard ones
+    rise = conformal_quantile(above[is_real], weights[is_real], max(share, coverage))
     coefficients[0] += max(rise, 0.0)
     return coefficients
 

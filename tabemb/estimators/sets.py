@@ -12,7 +12,6 @@ from tabemb.fitting.calibration import check_coverage, counts_of, level_counts
 from tabemb.fitting.checks import align_columns
 from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.sets import by_target, classes_by_target, scores_of
-from tabemb.labels import as_objects
 from tabemb.training.threads import threads
 
 
@@ -96,6 +95,6 @@ def _members(probability: np.ndarray, threshold: np.ndarray) -> np.ndarray:
 
 def _columns(classes: np.ndarray) -> pd.Index:
     """Return classes as labels of columns, tuples among them as they are."""
-    if classes.dtype != object:
-        return pd.Index(classes)
-    return pd.Index(as_objects(classes), dtype=object, tupleize_cols=False)
+    dtype: Any = None if classes.dtype != object else object
+    labels: pd.Index = pd.Index(classes, dtype=dtype, tupleize_cols=False)
+    return labels

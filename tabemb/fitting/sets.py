@@ -88,7 +88,7 @@ class ClassSets:
         used = self.share * counts[:, self.columns]
         features = _features(used, used == 0)
         by_target = [_coefficients(self, i, coverage) for i in range(self.scores.shape[1])]
-        return features @ np.stack(by_target, axis=1)
+        return np.asarray(features @ np.stack(by_target, axis=1))
 
 
 @lru_cache(maxsize=16)

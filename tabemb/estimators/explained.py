@@ -382,6 +382,11 @@ class ExplainedRows(Summarised):
             shares = {"column": self._column_names(), "importance": self.feature_importances_}
             importances = pd.DataFrame(shares)
             label = "share of the variance that effects explain"
+        elif not {"column", "importance"} <= set(getattr(importances, "columns", ())):
+            raise ValueError(
+                "importances must be a frame that importances(X, y) returned, or None; got "
+                f"{importances!r:.60}."
+            )
         else:
             label = "rise of the loss when permuted"
         return draw_importances(importances, label, most, ax)

@@ -335,6 +335,13 @@ def test_importances_are_drawn(model, stays):
     np.testing.assert_allclose(widths, sorted(model.feature_importances_))
 
 
+@pytest.mark.parametrize("wrong", ["x", {"city": 1.0}, pd.DataFrame({"term": [1]})])
+def test_what_is_drawn_are_importances(model, wrong):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(ValueError, match=r"importances must be a frame that importances\(X, y\)"):
+        model.plot_importances(wrong)
+
+
 # Summaries
 
 

@@ -254,6 +254,6 @@ def test_a_doubtful_category_is_warned_of_where_it_was_asked_for():
 )
 def test_bounds_that_no_category_can_have_are_errors(least, message):
     space = unsure()
-    for search in (space.nearest, lambda category, **least: space.neighbors(**least)):
+    for find in (space.nearest, lambda category, **least: space.neighbors(**least)):
         with pytest.raises(ValueError, match=message):
-            search(space.categories[0], **least)
+            find(space.categories[0], **least)

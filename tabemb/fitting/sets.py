@@ -28,6 +28,9 @@ MOST_OUTPUTS = 2**26
 RIDGE = 1.0
 """Prior of a step or slope, whose unit is the quantile of all rows."""
 SMALLEST_CURVATURE = 1e-6
+MARGIN = 0.05
+"""Rise of all thresholds: rows may have few distinct probabilities, and those of the network that has
+trained on the validation rows too differ a little."""
 N_FOLDS = 5
 WIDTHS = (0.5, 0.1, 0.02, 0.005)
 """Widths to which the bend of the quantile's loss is smoothed, in the same unit, one after the other."""
@@ -88,7 +91,7 @@ class ClassSets:
         used = self.share * counts[:, self.columns]
         features = _features(used, used == 0)
         by_target = [_coefficients(self, i, coverage) for i in range(self.scores.shape[1])]
-        return np.asarray(features @ np.stack(by_target, axis=1))
+        return np.asarray(features @ np.stack(by_target, axis=1) + MARGIN)
 
 
 @lru_cache(maxsize=16)

@@ -81,6 +81,11 @@ def test_an_easy_bucket_takes_no_coverage_from_a_hard_one():
     assert (scores[counts[:, 0] == 1] <= threshold).mean() == pytest.approx(0.9, abs=0.03)
 
 
+def test_a_class_as_probable_as_those_at_the_threshold_is_in_the_set():
+    threshold = sets(np.repeat([0.0, 0.94, 0.99], [36, 14, 10])).thresholds(np.ones((1, 0)), 0.9)[0, 0]
+    assert 1.02 < threshold < 1.06
+
+
 def test_wrong_shapes_are_refused():
     for name, wrong in [("columns", (0,)), ("weights", np.ones(9)), ("copies", np.zeros((20, 2)))]:
         with pytest.raises(ValueError, match="other shapes"):

@@ -1,13 +1,14 @@
-"""Measure the coverage of prediction intervals among rows whose level is unseen, rare or frequent.
+"""Measure the coverage of prediction intervals and sets where a level is unseen, rare or frequent.
 
 `python -m experiments.intervals` fits the default on several tables and splits, and counts how many test
-targets lie in their interval, by the count that their level of the column with most levels has in the
-training rows. Beside `predict_interval` stands one conformal quantile of all validation errors.
+targets lie in their interval or set, by the count that their level of the column with most levels has in
+the training rows. Beside `predict_interval` and `predict_set` stands one conformal quantile of all
+validation errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import hydra
@@ -18,10 +19,12 @@ from rich.table import Table as TextTable
 
 from experiments.shared.published import load_named
 from experiments.shared.settings import CONFIG_FOLDER, RESULTS, data_folder, read_settings
-from tabemb import EmbeddingRegressor
+from tabemb import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.compare.table import wide_console
 from tabemb.files.csv_cells import write_csv
-from tabemb.fitting.intervals import conformal_quantile
+from tabemb.fitting.calibration import conformal_quantile
+from tabemb.fitting.sets import scores_of
+from tabemb.labels import codes_of
 
 BUCKETS = {"unseen": 0, "1-2": 2, "3-9": 9, "10-99": 99, "100+": np.inf}
 """Largest count of each bucket."""
@@ -39,12 +42,12 @@ def main(config: DictConfig) -> None:
 
 
 def rows_of(name: str, seed: int, settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Fit on a random split; return for each test row whether the intervals hold it, and their width.
+    """Fit on a random split; return for each test row whether its target is held, and the width.
 
     Parameters
     ----------
     name : str
-        A regression data set of ``conf/dataset``.
+        A data set of ``conf/dataset``.
     seed : int
         Draws the rows, the split and the network.
     settings : mapping
@@ -53,38 +56,61 @@ def rows_of(name: str, seed: int, settings: Mapping[str, Any]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        dataset, column, method, bucket, is_held, width.
+        dataset, column, method, bucket, is_held, width: of a set, the number of its classes.
     """
     dataset = load_named(name)
     order = np.random.default_rng(seed).permutation(len(dataset.y))
     n_test = min(settings["n_test"], len(order) // 5)
     train, test = order[n_test:][: settings["n_rows"]], order[:n_test]
     X, X_test = dataset.X.iloc[train], dataset.X.iloc[test]
-    y, y_test = (dataset.y.to_numpy(float)[rows] for rows in (train, test))
-    make: Any = EmbeddingRegressor
+    is_number = dataset.task == "regression"
+    y = dataset.y.to_numpy(float) if is_number else dataset.y.to_numpy()
+    make: Any = EmbeddingRegressor if is_number else EmbeddingClassifier
     model = make(roles=dataset.roles, n_jobs=settings["n_jobs"], random_state=seed)
-    model.fit(X, y)
+    model.fit(X, y[train])
     column = column_of_most_levels(model)
     counts = X_test[column].astype(str).map(X[column].astype(str).value_counts()).fillna(0)
-    bounds = {
-        "by count": model.predict_interval(X_test, settings["coverage"]),
-        "one quantile": one_quantile(model, X_test, settings["coverage"]),
-    }
+    methods = intervals_of if is_number else sets_of
     parts = [
         pd.DataFrame(
             {
                 "method": method,
                 "bucket": np.array(list(BUCKETS))[np.searchsorted(list(BUCKETS.values()), counts)],
-                "is_held": (low <= y_test) & (y_test <= high),
-                "width": high - low,
+                "is_held": is_held,
+                "width": width,
             }
         )
-        for method, (low, high) in ((method, bounds.T) for method, bounds in bounds.items())
+        for method, is_held, width in methods(model, X_test, y[test], settings["coverage"])
     ]
     return pd.concat(parts).assign(dataset=name, column=column)
 
 
-def column_of_most_levels(model: EmbeddingRegressor) -> str:
+def intervals_of(
+    model: EmbeddingRegressor, X: pd.DataFrame, y: np.ndarray, coverage: float
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield by method whether the interval of each row holds its target, and the width."""
+    bounds = {
+        "by count": model.predict_interval(X, coverage),
+        "one quantile": one_quantile(model, X, coverage),
+    }
+    for method, (low, high) in ((method, bounds.T) for method, bounds in bounds.items()):
+        yield method, (low <= y) & (y <= high), high - low
+
+
+def sets_of(
+    model: EmbeddingClassifier, X: pd.DataFrame, y: np.ndarray, coverage: float
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield by method whether the set of each row holds its class, and the number of its classes."""
+    sets = {
+        "by count": model.predict_set(X, coverage).to_numpy(),
+        "one quantile": sets_by_one_quantile(model, X, coverage),
+    }
+    codes = codes_of(model.classes_, y)
+    for method, members in sets.items():
+        yield method, members[np.arange(len(y)), codes], members.sum(axis=1)
+
+
+def column_of_most_levels(model: EmbeddingRegressor | EmbeddingClassifier) -> str:
     """Return the categorical column with most levels."""
     schema = model.encoder_.schema
     sizes = [len(model.encoder_.vocabularies_[table]) for table in schema.tables_of(schema.categorical)]
@@ -97,6 +123,17 @@ def one_quantile(model: EmbeddingRegressor, X: pd.DataFrame, coverage: float) ->
     assert intervals is not None
     half = conformal_quantile(intervals.errors[:, 0], intervals.weights, coverage)
     return np.column_stack([predicted - half, predicted + half])
+
+
+def sets_by_one_quantile(model: EmbeddingClassifier, X: pd.DataFrame, coverage: float) -> np.ndarray:
+    """Return sets of one threshold: the conformal quantile of the scores of all validation rows."""
+    sets, probability = model.sets_, model.predict_proba(X)
+    assert sets is not None
+    is_real = sets.copies == np.arange(len(sets.copies))
+    threshold = conformal_quantile(sets.scores[is_real, 0], sets.weights[is_real], coverage)
+    is_top = probability == probability.max(axis=1, keepdims=True)
+    members: np.ndarray = is_top | (scores_of(probability) <= threshold)
+    return members
 
 
 def by_bucket(rows: pd.DataFrame) -> pd.DataFrame:
@@ -113,7 +150,9 @@ def by_bucket(rows: pd.DataFrame) -> pd.DataFrame:
 
 def show(table: pd.DataFrame, coverage: float) -> None:
     """Print coverage and width by data set and bucket, both methods side by side."""
-    text = TextTable(title=f"Share of test targets in intervals for {coverage:.0%}, and mean width")
+    text = TextTable(
+        title=f"Share of test targets in intervals or sets for {coverage:.0%}, and mean width"
+    )
     methods = list(table["method"].unique())
     for name in ("data set", "column", "count", "rows"):
         text.add_column(name, no_wrap=True)

@@ -117,7 +117,11 @@ def to_json(value: Any, name: str) -> Any:
         return value
     if isinstance(value, tuple):
         return {"$tuple": [to_json(item, name) for item in value]}
-    raise TypeError(f"{name} holds a {type(value).__name__}, {value!r}, which cannot be saved.")
+    raise TypeError(
+        f"{name} holds a {type(value).__name__}, {value!r:.60}, which cannot be saved, as no code runs "
+        "when a file is loaded; take text, numbers or times in its place, such as the name of a member "
+        "of an enum."
+    )
 
 
 def from_json(value: Any) -> Any:

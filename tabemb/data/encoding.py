@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tabemb.data.dates import check_python_times
 from tabemb.data.histories import Events, events_frame, is_list
 from tabemb.data.schema import Feature, Schema, Table, near
 from tabemb.data.times import (
@@ -167,7 +168,7 @@ class Inputs:
         numbers = np.empty((len(events), len(self.scales)), np.float32)
         if not len(events):
             return codes, numbers
-        events = Events(events.offsets, self._with_times(events.frame))
+        events = Events(events.offsets, self._with_times(events))
         if self.zones:
             frame = in_zones(events.frame, self.zones, self._datetimes)
             events = Events(events.offsets, frame)
@@ -181,11 +182,12 @@ class Inputs:
     def _datetimes(self) -> set[str]:
         return {name for name, role in self.schema.roles.items() if role == "datetime"}
 
-    def _with_times(self, frame: pa.Table) -> pa.Table:
+    def _with_times(self, events: Events) -> pa.Table:
         """Return the frame with the times among the values of each datetime column of several kinds."""
+        frame = events.frame
         for name, role in self.schema.roles.items():
             if role == "datetime" and is_keys(frame.schema.field(name)):
-                times = _times_among(frame[name], frame.schema.field(name))
+                times = _times_among(frame[name], frame.schema.field(name), events.row_of)
                 frame = frame.set_column(frame.schema.get_field_index(name), name, times)
         return frame
 
@@ -366,7 +368,9 @@ def _structs_among(events: Events, name: str) -> Events:
     return Events(events.offsets, events_frame(column.array, column.field(name)))
 
 
-def _times_among(column: pa.ChunkedArray, source: pa.Field) -> pa.ChunkedArray:
+def _times_among(
+    column: pa.ChunkedArray, source: pa.Field, row_of: Callable[[int], int]
+) -> pa.ChunkedArray:
     """Return the times, and the text that spells one, among the values of a column."""
     times = [
         pd.to_datetime(value, format="ISO8601", errors="coerce")
@@ -374,6 +378,8 @@ def _times_among(column: pa.ChunkedArray, source: pa.Field) -> pa.ChunkedArray:
         else None
         for value in python_values(column, source)
     ]
+    rows = list(map(row_of, range(len(times))))
+    check_python_times(pd.Series(times, rows, object), f"Column {source.name!r}")
     return pa.chunked_array([column_of(times, source.name).array])
 
 

@@ -212,7 +212,7 @@ def infer_role(column: pa.Field) -> str:
         A column of structs.
     """
     dtype = column.type
-    _check_no_stray(column)
+    check_no_stray(column)
     if is_list(dtype):
         return "history"
     if pa.types.is_nested(dtype):
@@ -230,7 +230,7 @@ def infer_role(column: pa.Field) -> str:
     return "number" if is_number else "categorical"
 
 
-def _check_no_stray(column: pa.Field) -> None:
+def check_no_stray(column: pa.Field) -> None:
     """Raise where one value does not belong to the others: a failed conversion is not a category."""
     stray = stray_of(column)
     if stray:
@@ -275,7 +275,7 @@ def _events_by_column(
 def _all_roles(frame: pa.Table, roles: Mapping[str, str]) -> dict[str, str]:
     for column in frame.schema:
         if roles.get(column.name) in ("datetime", "history"):
-            _check_no_stray(column)
+            check_no_stray(column)
     return {f.name: roles.get(f.name) or infer_role(f) for f in frame.schema}
 
 

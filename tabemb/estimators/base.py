@@ -26,6 +26,7 @@ from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.responses import spaces_of
+from tabemb.fitting.sets import ClassSets
 from tabemb.fitting.settings import (
     FLAG,
     FOLDER,
@@ -124,6 +125,7 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
     learning_curve_: LearningCurve
     best_epoch_: int
     intervals_: Intervals | None
+    sets_: ClassSets | None
     reference_: RowInputs
     _spaces: tuple[Network, Spaces] | None = None
     """The spaces, once they have been computed, and the network that they are of."""
@@ -186,14 +188,15 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
                 if holdout.refit:
                     trained = trained.followed_by(train(trainer.refit(trained.best_epoch)))
                 results.append(trained)
-            intervals = trainer.intervals()
+            intervals, sets = trainer.intervals(), trainer.sets()
             recipe.source.finish(encoder, fitted.network, prepared, recipe.target)
             reference = recipe.reference(batch, holdout)
             missing = missing_shares(encoder, batch.inputs)
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)
-        after.reference_, after._spaces, after.intervals_ = reference, None, intervals
+        after.reference_, after._spaces = reference, None
+        after.intervals_, after.sets_ = intervals, sets
         after.n_rows_, after.fit_seconds_, after.missing_shares_ = len(rows), budget.seconds, missing
         after.learning_curve_, after.best_epoch_ = results[0]
         self.__dict__ = after.__dict__  # at once, whenever an interrupt comes

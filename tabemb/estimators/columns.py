@@ -12,21 +12,21 @@ from torch import Tensor
 from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder, Inputs
 from tabemb.data.schema import Feature
-from tabemb.data.vocabulary import MISSING, N_SPECIAL
+from tabemb.data.vocabulary import MISSING
 from tabemb.estimators.importances import explained_shares
 from tabemb.estimators.summary import COLUMNS
 from tabemb.network.inputs import History, Prefixes, Ragged, RowInputs
+from tabemb.spaces.space import EmbeddingSpace
 
 Line = dict[str, Any]
 
 
-def reliability_of(counts: np.ndarray, strength: float) -> float:
-    """Return how far the levels of a column are known by their rows, from 0 to 1.
-
-    It is the share n / (n + strength) that shrinkage leaves of the mean of a level of n rows, averaged
-    over the rows.
-    """
-    return float(np.average(counts / (counts + strength), weights=counts)) if counts.any() else 0.0
+def reliability_of(space: EmbeddingSpace) -> float | None:
+    """Return the reliability of a space's categories, averaged over the rows; None where it has none."""
+    if space.reliability is None:
+        return None
+    counts = np.ones(len(space)) if space.counts is None else space.counts
+    return float(np.average(space.reliability, weights=counts)) if np.any(counts) else 0.0
 
 
 def missing_shares(encoder: Encoder, inputs: RowInputs) -> dict[str, float]:
@@ -72,12 +72,18 @@ class ColumnLines:
     missing : mapping of column -> share, optional
         From `missing_shares`; None in files of tabemb 0.2, whose vocabularies know most of them.
     effects : Effects, optional
+    spaces : mapping of table name -> EmbeddingSpace
+        Those that are known.
     """
 
     def __init__(
-        self, encoder: Encoder, missing: Mapping[str, float] | None, effects: Effects | None
+        self,
+        encoder: Encoder,
+        missing: Mapping[str, float] | None,
+        effects: Effects | None,
+        spaces: Mapping[str, EmbeddingSpace],
     ) -> None:
-        self.encoder, self.missing, self.effects = encoder, missing, effects
+        self.encoder, self.missing, self.spaces = encoder, missing, spaces
         self.explained = explained_shares(encoder, effects) or {}
 
     def frame(
@@ -124,18 +130,16 @@ class ColumnLines:
         widths += [self.number_width(part, i) for i in numbers]
         line |= {"missing": self._missing(name), "width": sum(widths)}
         if role != "datetime" and categorical:
-            line |= self._levels(part, categorical[0], tables[0])
+            line |= self._levels(categorical[0], tables[0])
         return line | ({"explained": self.explained.get(name)} if part == 0 else {})
 
-    def _levels(self, part: int, feature: Feature, table: str) -> Line:
-        vocabulary = self.encoder.vocabularies_[table]
-        line: Line = {"levels": len(vocabulary.categories)}
+    def _levels(self, feature: Feature, table: str) -> Line:
+        line: Line = {"levels": len(self.encoder.vocabularies_[table].categories)}
         if table != feature.name:
             line["table"] = table
-        if part == 0 and self.effects is not None:
-            i = self.encoder.schema.categorical.index(feature)
-            strength = float(self.effects.input_strength_[i])
-            line["reliability"] = reliability_of(vocabulary.counts[N_SPECIAL:], strength)
+        if table in self.spaces:
+            space = self.spaces[table]
+            line |= {"reliability": reliability_of(space), "overlap": space.overlap}
         return line
 
     def _missing(self, name: str) -> float | None:
@@ -162,4 +166,6 @@ def _typed(lines: list[Line]) -> pd.DataFrame:
     )
     frame["width"] = frame["width"].mask(frame["width"] == 0)
     dtypes: dict[str, Any] = dict.fromkeys(("levels", "width"), "Int64")
-    return frame.astype(dtypes | dict.fromkeys(("missing", "explained", "reliability"), float))
+    return frame.astype(
+        dtypes | dict.fromkeys(("missing", "explained", "reliability", "overlap"), float)
+    )

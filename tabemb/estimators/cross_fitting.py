@@ -41,6 +41,8 @@ MOST_ANSWERS = 16
 """Answers of a network for each row that trained it: they cost as much as a few epochs."""
 MOST_WIDTH = 1024
 """Answers for a category; the time for their axes grows with the cube."""
+START_SECONDS = 15
+"""Shorter times are spent in one process: others need some seconds to start before they train."""
 LEAST_TIME = 1e-3
 """Seconds of the last folds when the time is spent: one step of training."""
 LEAST_UNIT = 1e-9
@@ -192,6 +194,8 @@ def fit_vectors(
     estimator.set_params(roles=roles)
     question = _question(estimator, rows, encoder)
     n_jobs = min(effective_n_jobs(n_jobs), len(folds), max(MOST_THREADS, cpu_count()))
+    if estimator.max_time is not None and estimator.max_time < START_SECONDS:
+        n_jobs = 1
     n_rounds = [-(-n_left // n_jobs) for n_left in range(len(folds), 0, -1)]
     end = None if estimator.max_time is None else time.time() + estimator.max_time
     fitted = Parallel(n_jobs, prefer="processes" if _has_temporary_folder() else "threads")(

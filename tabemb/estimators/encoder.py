@@ -96,7 +96,8 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         vectors less noisy.
     estimator : EmbeddingClassifier or EmbeddingRegressor, optional
         The network, with its settings, such as roles and shared tables; None: one of
-        ``preset="fast"``. Its ``max_time`` is that of all folds together.
+        ``preset="fast"``. Its ``max_time`` is that of all folds together; less than 15 seconds are
+        spent in one process.
     n_jobs : int, optional
         Folds that are fitted at the same time.
     random_state : int, RandomState or None, default=None

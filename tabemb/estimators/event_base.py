@@ -86,4 +86,6 @@ class EventEstimator(RowEstimator):
     def _check_events(self, X: Any, y: Any) -> tuple[pa.Table, np.ndarray]:
         """Return events of the user as Arrow, and their targets."""
         target = check_rows(X, y, None, numeric=self._numeric_target, estimator=self).y
-        return align_columns(self, X), target
+        frame = align_columns(self, X)
+        self.source_.check_kinds(self.encoder_, frame)
+        return frame, target

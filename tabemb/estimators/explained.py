@@ -28,10 +28,12 @@ from tabemb.estimators.summary import Summary
 from tabemb.fitting.checks import align_columns, check_target
 from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.networks import D_EVENT_NUMBER
-from tabemb.fitting.settings import RowSettings, whole
+from tabemb.fitting.settings import FLAG, RowSettings, whole
 from tabemb.fitting.weights import check_weights
 from tabemb.network.numbers import NUMBER_ENCODINGS
 from tabemb.network.randomness import Building
+from tabemb.spaces.collection import Spaces
+from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import (
     ClassTarget,
     CountTarget,
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 5
 """Classes that a summary names."""
+MOST_CATEGORIES = 1000
+"""Categories of a space that `summary` computes unasked."""
 MOST_PAIRS = 3
 """Pairs that it names."""
 AT_LEAST_ONE = whole(1)
@@ -57,11 +61,19 @@ class Summarised:
     """Mixin of estimators that have a summary, which notebooks display once they are fitted."""
 
     encoder_: Encoder
+    spaces_: Any
 
-    def summary(self) -> Summary:
+    def summary(self, spaces: bool | str = "auto") -> Summary:
         """Return what the estimator understood of its columns, and how the fit went.
 
         Print it, or let a notebook display it; ``summary().columns`` is a frame and ``facts`` a dict.
+
+        Parameters
+        ----------
+        spaces : bool or "auto", default="auto"
+            Whether to compute the spaces that nobody has read from ``spaces_`` yet, for their
+            ``reliability`` and ``overlap``. "auto": those of up to 1,000 categories, which take about a
+            second each. Notebooks display a model with False.
 
         Returns
         -------
@@ -69,18 +81,28 @@ class Summarised:
             Its ``columns`` has a row for each column of X and for each field of histories: ``column``,
             ``role``, ``table`` (where it has another name than the column), ``levels`` (categories of
             the table), ``missing`` (share of the rows or events), ``width`` of the vector, ``explained``
-            (share of the variance of y that the effects of the column explain, out of sample) and
-            ``reliability`` (0 to 1). What is not known, or has no meaning for a column, is missing.
+            (share of the variance of y that the effects of the column explain, out of sample),
+            ``reliability`` (of the vectors in ``spaces_``, from 0 to 1, averaged over the rows) and
+            ``overlap`` (of the five nearest, the share that a model of other rows would have too). What
+            is not known, or has no meaning for a column, is missing.
         """
         check_is_fitted(self)
-        title = type(self).__name__
-        return Summary(title, self._facts(), self._columns_frame(), repr(self))
+        FLAG.or_("auto").check("spaces", spaces)
+        sizes = {name: len(v.categories) for name, v in self.encoder_.vocabularies_.items()}
+        most = MOST_CATEGORIES if spaces == "auto" else np.inf if spaces else -1
+        columns = self._columns_frame(self._spaces_of([t for t, n in sizes.items() if n <= most]))
+        return Summary(type(self).__name__, self._facts(), columns, repr(self))
+
+    def _spaces_of(self, tables: Sequence[str]) -> Mapping[str, EmbeddingSpace]:
+        """Return the spaces of these tables, and those that are known anyway."""
+        spaces: Mapping[str, EmbeddingSpace] = self.spaces_
+        return spaces
 
     def _facts(self) -> dict[str, Any]:
         """Return the facts of the fit; None stands for what is not known."""
         raise NotImplementedError
 
-    def _columns_frame(self) -> pd.DataFrame:
+    def _columns_frame(self, spaces: Mapping[str, EmbeddingSpace]) -> pd.DataFrame:
         raise NotImplementedError
 
     def _repr_html_inner(self) -> str:
@@ -96,7 +118,7 @@ class Summarised:
         if not shows:
             bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
             return bundle
-        return {"text/plain": repr(self), "text/html": self.summary()._repr_html_()}
+        return {"text/plain": repr(self), "text/html": self.summary(spaces=False)._repr_html_()}
 
 
 def curve_facts(estimator: Any) -> dict[str, Any]:
@@ -151,9 +173,9 @@ class ExplainedEncoder(Summarised):
             "columns that stay": len(self.kept_columns_),
         }
 
-    def _columns_frame(self) -> pd.DataFrame:
+    def _columns_frame(self, spaces: Mapping[str, EmbeddingSpace]) -> pd.DataFrame:
         widths = {name: values.shape[1] for name, values in zip(self.columns_, self.by_code_)}
-        return ColumnLines(self.encoder_, None, None).frame(lambda table, column: widths[column])
+        return ColumnLines(self.encoder_, None, None, spaces).frame(lambda table, column: widths[column])
 
 
 class ExplainedRows(Summarised):
@@ -182,6 +204,10 @@ class ExplainedRows(Summarised):
         fit_seconds_: float
         missing_shares_: dict[str, float]
 
+    def _spaces_of(self, tables: Sequence[str]) -> Mapping[str, EmbeddingSpace]:
+        spaces: Spaces = self.spaces_
+        return spaces.computed | {table: spaces[table] for table in tables if table in spaces}
+
     def _facts(self) -> dict[str, Any]:
         facts = {"rows": getattr(self, "n_rows_", None), "y": target_fact(self.target_)}
         facts |= curve_facts(self) | {"seconds": getattr(self, "fit_seconds_", None)}
@@ -199,9 +225,10 @@ class ExplainedRows(Summarised):
         more = ", …" if len(most) > MOST_PAIRS else ""
         return ", ".join(f"{name} {100 * shares[name]:.1f} %" for name in most[:MOST_PAIRS]) + more
 
-    def _columns_frame(self) -> pd.DataFrame:
+    def _columns_frame(self, spaces: Mapping[str, EmbeddingSpace]) -> pd.DataFrame:
         settings, network = RowSettings.of(self), self.network_.networks[0]
-        lines = ColumnLines(self.encoder_, getattr(self, "missing_shares_", None), self.effects_)
+        missing = getattr(self, "missing_shares_", None)
+        lines = ColumnLines(self.encoder_, missing, self.effects_, spaces)
         return lines.frame(
             lambda table, column: table_width(self.encoder_, network, table),
             partial(number_width, self.encoder_, settings.numbers, settings.d_number),
@@ -355,6 +382,11 @@ class ExplainedRows(Summarised):
             shares = {"column": self._column_names(), "importance": self.feature_importances_}
             importances = pd.DataFrame(shares)
             label = "share of the variance that effects explain"
+        elif not {"column", "importance"} <= set(getattr(importances, "columns", ())):
+            raise ValueError(
+                "importances must be a frame that importances(X, y) returned, or None; got "
+                f"{importances!r:.60}."
+            )
         else:
             label = "rise of the loss when permuted"
         return draw_importances(importances, label, most, ax)

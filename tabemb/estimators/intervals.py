@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from tabemb.estimators.base import RowEstimator
+from tabemb.fitting.calibration import check_coverage, counts_of, level_counts
 from tabemb.fitting.checks import align_columns
-from tabemb.fitting.intervals import check_coverage, counts_of, level_counts, member_predictions
+from tabemb.fitting.intervals import member_predictions
 from tabemb.fitting.memory import memory_checked
 from tabemb.targets import NumberTarget
 from tabemb.training.threads import threads

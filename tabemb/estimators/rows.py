@@ -12,8 +12,9 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tabemb.data.schema import Table
-from tabemb.estimators.base import RowEstimator, store
+from tabemb.estimators.base import store
 from tabemb.estimators.intervals import PredictsIntervals
+from tabemb.estimators.sets import PredictsSets
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.settings import Rule, one_of, real
@@ -22,7 +23,7 @@ from tabemb.labels import side_by_side
 from tabemb.targets import NUMBER_TARGETS, QuantileTarget, Target, class_target
 
 
-class EmbeddingClassifier(ClassifierMixin, RowEstimator):
+class EmbeddingClassifier(ClassifierMixin, PredictsSets):
     """Classifier that learns a vector for every category and reads it with a small ensemble of networks.
 
     Binary, multiclass, several class targets at once (y of shape (n_rows, n_targets)) and multilabel (a
@@ -243,8 +244,7 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
         Returns
         -------
         ndarray of shape (n_rows, n_classes)
-            Multilabel: (n_rows, n_labels), the probability of each label. Several targets: a list of
-            arrays.
+            Multilabel: (n_rows, n_labels), the probability of each label. Several targets: a list.
         """
         return self._predictions(X)
 
@@ -423,7 +423,7 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
     """
 
     _numeric_target = True
-    rules: ClassVar[Mapping[str, Rule]] = {**RowEstimator.rules, "loss": one_of(NUMBER_TARGETS)}
+    rules: ClassVar[Mapping[str, Rule]] = {**PredictsIntervals.rules, "loss": one_of(NUMBER_TARGETS)}
 
     loss: str
     quantile: float | None

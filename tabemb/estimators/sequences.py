@@ -315,8 +315,8 @@ class SequenceEncoder(
     def _facts(self) -> dict[str, Any]:
         return curve_facts(self) | {"width": self.network_.dim}
 
-    def _columns_frame(self) -> pd.DataFrame:
-        lines = ColumnLines(self.encoder_, None, None)
+    def _columns_frame(self, spaces: Mapping[str, EmbeddingSpace]) -> pd.DataFrame:
+        lines = ColumnLines(self.encoder_, None, None, spaces)
         return lines.frame(
             lambda table, column: table_width(self.encoder_, self.network_, table),
             partial(number_width, self.encoder_, self.numbers, 0),

@@ -17,12 +17,25 @@ LONGEST_TABLE = 14
 """Longest name of a table in the text; the frame and the HTML have names in full."""
 UNKNOWN = "-"
 """What stands for a fact that is not known."""
-COLUMNS = ("column", "role", "table", "levels", "missing", "width", "explained", "reliability")
+COLUMNS = (
+    "column",
+    "role",
+    "table",
+    "levels",
+    "missing",
+    "width",
+    "explained",
+    "reliability",
+    "overlap",
+)
+SOMETIMES = {"table", "reliability", "overlap"}
+"""Columns that are shown only if they hold something."""
 TITLES = {"explained": "share of the variance of y that the effects of the column explain"} | {
     "levels": "categories of its table",
     "missing": "share of the training rows without a value",
     "width": "width of its vector",
-    "reliability": "how far its levels are known by their rows, 0 to 1",
+    "reliability": "share of its vectors that is signal, 0 to 1: the mean over the rows",
+    "overlap": "of five neighbours, the share that a model of other rows would have too",
     "table": "embedding table, where it has another name than the column",
 }
 TEXT_COLUMNS = {"column", "role", "table"}
@@ -91,7 +104,7 @@ class Summary:
     @property
     def _shown(self) -> list[str]:
         """The columns of the frame that say something."""
-        return [name for name in COLUMNS if name != "table" or self.columns[name].notna().any()]
+        return [n for n in COLUMNS if n not in SOMETIMES or self.columns[n].notna().any()]
 
     def _repr_html_(self) -> str:
         facts = "".join(
@@ -136,7 +149,7 @@ def _cell(name: str) -> Any:
             return UNKNOWN
         if name in ("missing", "explained"):
             return f"{100 * value:.1f} %"
-        if name == "reliability":
+        if name in ("reliability", "overlap"):
             return f"{value:.2f}"
         return _printable(value) if name in TEXT_COLUMNS else f"{value:,}"
 

@@ -14,10 +14,10 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from tabemb.data.encoding import Encoder
+from tabemb.data.encoding import Encoder, to_floats
 from tabemb.data.encounters import Coded, Encounters, run_starts
 from tabemb.data.histories import as_structs
-from tabemb.data.schema import Schema, Table, check_column, infer_role, infer_schema
+from tabemb.data.schema import Schema, Table, check_column, check_no_stray, infer_role, infer_schema
 from tabemb.data.states import EntityStates, Past
 from tabemb.data.times import TimeAxis, time_column
 from tabemb.data.values import hashable_values
@@ -113,6 +113,16 @@ class EventSource(RowSource):
         """Raise ValueError unless the frame has the entity, the time, and ``more``."""
         for name in (self.entity, self.time, *more):
             check_column(frame, name, "X")
+
+    def check_kinds(self, encoder: Encoder, frame: pa.Table) -> None:
+        """Raise where a value is of another kind than its column, as `fit` does: what is read stays."""
+        earlier = encoder.schema.histories[EARLIER].roles
+        for field in frame.schema:
+            role = earlier.get(f"{EARLIER}.{field.name}", encoder.schema.roles.get(field.name))
+            if role == "number":
+                to_floats(frame[field.name], field.name, field)
+            elif role == "datetime":
+                check_no_stray(field)
 
     def _encounter_fields(self, frame: pa.Table) -> list[str]:
         """Return the categorical columns that are known before the target."""

@@ -5,42 +5,20 @@ that the networks have not trained on yet are divided by a scale, and the quanti
 is right for a finite sample, times the scale of a new row, is half the width of its interval. The scale
 is a regression on the disagreement of the members and, for each column, on steps between the buckets of
 a level's count and whether it is unseen; a ridge draws each step to zero, so a bucket with few rows
-borrows from its neighbours. Unseen levels are few among validation rows, so rare levels are hidden in
-copies of rows, which keep their count: the copies show how much worse a row is predicted without its
-level, the counts how much harder rows of rare levels are.
+borrows from its neighbours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tabemb.data.vocabulary import N_SPECIAL, UNKNOWN
-from tabemb.fitting.fitted import Fitted, FittedParts
-from tabemb.fitting.holdout import Holdout
-from tabemb.fitting.settings import real
-from tabemb.network.inputs import Batch, Prefixes
-from tabemb.network.model import TabularNetwork
+from tabemb.fitting.calibration import N_FEATURES, Calibration, conformal_quantile, count_features
 from tabemb.targets import NumberTarget
 
-STEPS = (2, 9, 99)
-"""Largest counts of the buckets of levels: 1-2, 3-9, 10-99; the last is 100 and more."""
-RARE = 9
-"""Largest count of a level that is hidden in copies of all rows that have it."""
-MOST_COUNT = 1000
-"""Count from which the scale no longer falls."""
-N_COLUMNS = 10
-"""Columns whose counts the scale reads: those of most levels."""
-N_HIDDEN = 100
-"""Rows with an unseen level that a column needs; hidden levels stand for those that lack."""
-MOST_ROWS = 20_000
-"""Validation rows that calibrate; of more, evenly spaced ones do."""
-MOST_LOOKED_AT = 1000
-"""Rows of a level that are searched for levels of other columns that occur with it alone."""
 RIDGE = 4.0
 """Rows that a step or slope of the scale is worth: its prior deviation is a half, on the log scale."""
 SMALLEST_ERROR = 1e-6
@@ -82,7 +60,7 @@ class Intervals:
 
     def __post_init__(self) -> None:
         n_rows, n_targets = self.scores.shape
-        n_features = 2 + (len(STEPS) + 2) * len(self.columns)
+        n_features = 2 + N_FEATURES * len(self.columns)
         arrays = self.coefficients, self.spreads, self.errors, self.weights
         shapes = [(n_targets, n_features), (2, n_targets), (n_rows, n_targets), (n_rows,)]
         if [array.shape for array in arrays] != shapes or not n_rows:
@@ -106,67 +84,12 @@ class Intervals:
             There are too few validation rows for this coverage.
         """
         halves, used = np.empty(spread.shape), self.share * counts[:, self.columns]
+        by_count = count_features(used, used == 0)
         for i, (scores, coefficients) in enumerate(zip(self.scores.T, self.coefficients)):
-            features = _features(used, used == 0, spread[:, i], self.spreads[:, i])
+            features = _features(by_count, spread[:, i], self.spreads[:, i])
             quantile = conformal_quantile(scores, self.weights, coverage)
             halves[:, i] = quantile * np.exp(features @ coefficients)
         return halves
-
-
-def conformal_quantile(scores: np.ndarray, weights: np.ndarray, coverage: float) -> float:
-    """Return the smallest score that a new one stays below or at with a probability of ``coverage``.
-
-    With n equal weights this is score number ceil((n + 1) coverage) in ascending order: a new row is
-    as likely to fall into each of the n + 1 gaps. It weighs as much as the mean row.
-
-    Raises
-    ------
-    ValueError
-        Even the largest score is too small.
-
-    Examples
-    --------
-    >>> conformal_quantile(np.arange(1.0, 20.0), np.ones(19), 0.9)
-    18.0
-    """
-    order = np.argsort(scores, kind="stable")
-    reached = np.cumsum(weights[order])
-    total = reached[-1] * (1 + 1 / len(scores))
-    position = int(np.searchsorted(reached, (coverage - 1e-12) * total))
-    if position == len(scores):
-        n = len(scores)
-        raise ValueError(
-            f"coverage={coverage!r} needs more validation rows than the {n} that fit had, which reach "
-            f"{n / (n + 1):.4f} at most; pass a larger validation_fraction to the estimator, or a "
-            "smaller coverage."
-        )
-    return float(scores[order[position]])
-
-
-def check_coverage(coverage: float) -> None:
-    """Raise ValueError unless the coverage is a number above 0 and below 1."""
-    if not real(0, 1, open_low=True).holds(coverage) or coverage == 1:
-        raise ValueError(f"coverage must be above 0 and below 1; got {coverage!r}.")
-
-
-def level_counts(parts: FittedParts) -> list[np.ndarray]:
-    """Return the count by code of each categorical column of rows; that of unknown levels is 0."""
-    vocabularies = parts.encoder.vocabularies_of(parts.encoder.inputs_[0])
-    return [_without_unknown(vocabulary.counts) for vocabulary in vocabularies]
-
-
-def _without_unknown(counts: np.ndarray) -> np.ndarray:
-    counts = counts.astype(float)
-    counts[UNKNOWN] = 0
-    return counts
-
-
-def counts_of(codes: np.ndarray, counts: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the count of each code, float64 of the shape of ``codes``, (n_rows, n_categorical)."""
-    result = np.empty(codes.shape)
-    for i, by_code in enumerate(counts):
-        result[:, i] = by_code[codes[:, i]]
-    return result
 
 
 def member_predictions(target: NumberTarget, outputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -183,102 +106,53 @@ def member_predictions(target: NumberTarget, outputs: Tensor) -> tuple[np.ndarra
     return target.predict(target.average(outputs)).reshape(n_rows, -1), spread
 
 
-def _features(
-    counts: np.ndarray, is_unseen: np.ndarray, spread: np.ndarray, bounds: np.ndarray
-) -> np.ndarray:
+def _features(by_count: np.ndarray, spread: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """Return what the logarithm of the scale is linear in, (n_rows, n_features).
 
-    One, the disagreement of the members, and for each column whether the level is unseen, with steps and
-    slope of its count.
+    One, the disagreement of the members, and `count_features`.
     """
     low, high = bounds
-    steps = [counts <= count for count in STEPS]
-    slope = np.log1p(np.minimum(counts, MOST_COUNT))
     disagreement = np.clip(_log(spread), low, high) - low
-    return np.column_stack([np.ones(len(spread)), disagreement, is_unseen, *steps, slope])
+    return np.column_stack([np.ones(len(spread)), disagreement, by_count])
 
 
 def _log(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(np.clip(values, np.finfo(float).tiny, np.finfo(float).max)))
 
 
-@dataclass
-class Calibration:
-    """The rows that calibrate intervals, and the outputs of each network for them.
+def fit_intervals(calibration: Calibration, target: NumberTarget) -> Intervals:
+    """Fit the scale, and return the scores of the rows in units of it."""
+    predicted, spread = member_predictions(target, torch.cat(calibration.outputs, dim=1))
+    errors = np.abs(calibration.y.reshape(predicted.shape) - predicted)
+    is_real, weights = calibration.is_real, calibration.weights
+    logs = _log(spread[is_real])
+    bounds = np.stack([logs.min(axis=0), logs.max(axis=0)])
+    scores, coefficients = np.empty(errors.shape), []
+    for i in range(errors.shape[1]):
+        features = _features(calibration.features, spread[:, i], bounds[:, i])
+        scores[:, i] = _scores(calibration, features, errors[:, i])
+        coefficients.append(fit_scale(features, errors[:, i], weights))
+    return Intervals(
+        calibration.columns,
+        np.stack(coefficients),
+        bounds,
+        scores[is_real],
+        errors[is_real],
+        weights[is_real],
+        calibration.share,
+    )
 
-    They are the validation rows, and copies of some whose level of one column is hidden.
 
-    Parameters
-    ----------
-    pieces : list of Batch
-    kept : ndarray of int
-        Positions of the rows that count, among those of all pieces.
-    y : ndarray of shape (n_rows, n_targets)
-    weights : ndarray of shape (n_rows,)
-    counts : ndarray of shape (n_rows, n_categorical)
-        Count of each row's levels in the rows that train; copies keep that of their hidden level.
-    is_unseen : bool ndarray of shape (n_rows, n_categorical)
-        Whether the networks see a level as one that no row had.
-    columns : tuple of int
-        See `Intervals`.
-    copies : ndarray of shape (n_rows,)
-        For each row the row that it is a copy of, or itself.
-    share : float
-        See `Intervals`.
-    outputs : list of Tensor
-    """
-
-    pieces: list[Batch]
-    kept: np.ndarray
-    y: np.ndarray
-    weights: np.ndarray
-    counts: np.ndarray
-    is_unseen: np.ndarray
-    columns: tuple[int, ...]
-    copies: np.ndarray
-    share: float
-    outputs: list[Tensor] = field(default_factory=list)
-
-    @torch.no_grad()
-    def outputs_of(self, network: TabularNetwork) -> Tensor:
-        """Return the outputs of the members of one network for all rows."""
-        network.eval()
-        outputs = torch.cat([network(piece.inputs).outputs for piece in self.pieces])
-        return outputs[torch.from_numpy(self.kept).to(outputs.device)].float()
-
-    def intervals(self, target: NumberTarget) -> Intervals:
-        """Fit the scale, and return the scores of the rows in units of it."""
-        predicted, spread = member_predictions(target, torch.cat(self.outputs, dim=1))
-        errors = np.abs(self.y - predicted)
-        is_real = self.copies == np.arange(len(self.copies))
-        logs = _log(spread[is_real])
-        bounds = np.stack([logs.min(axis=0), logs.max(axis=0)])
-        counts, is_unseen = self.counts[:, self.columns], self.is_unseen[:, self.columns]
-        scores, coefficients = np.empty(errors.shape), []
-        for i in range(errors.shape[1]):
-            features = _features(counts, is_unseen, spread[:, i], bounds[:, i])
-            scores[:, i] = self._scores(features, errors[:, i])
-            coefficients.append(fit_scale(features, errors[:, i], self.weights))
-        return Intervals(
-            self.columns,
-            np.stack(coefficients),
-            bounds,
-            scores[is_real],
-            errors[is_real],
-            self.weights[is_real],
-            self.share,
-        )
-
-    def _scores(self, features: np.ndarray, errors: np.ndarray) -> np.ndarray:
-        """Return errors in units of scales that the rows of other folds fitted."""
-        scores, folds = np.empty(len(errors)), self.copies % N_FOLDS
-        for fold in np.unique(folds):
-            rows, rest = folds == fold, folds != fold
-            if not rest.any():
-                rest = rows
-            coefficients = fit_scale(features[rest], errors[rest], self.weights[rest])
-            scores[rows] = errors[rows] / np.exp(features[rows] @ coefficients)
-        return scores
+def _scores(calibration: Calibration, features: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Return errors in units of scales that the rows of other folds fitted."""
+    scores, folds = np.empty(len(errors)), calibration.copies % N_FOLDS
+    for fold in np.unique(folds):
+        rows, rest = folds == fold, folds != fold
+        if not rest.any():
+            rest = rows
+        coefficients = fit_scale(features[rest], errors[rest], calibration.weights[rest])
+        scores[rows] = errors[rows] / np.exp(features[rows] @ coefficients)
+    return scores
 
 
 def fit_scale(features: np.ndarray, errors: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -322,132 +196,3 @@ def fit_scale(features: np.ndarray, errors: np.ndarray, weights: np.ndarray) -> 
         coefficients, before = coefficients - step, after
     coefficients[0] += np.log(unit)
     return coefficients
-
-
-def calibration_of(fitted: Fitted, training: Batch, validation: Batch, holdout: Holdout) -> Calibration:
-    """Return the rows that calibrate intervals, before any network has trained.
-
-    Parameters
-    ----------
-    fitted : Fitted
-        With effects of the rows that train first.
-    training : Batch
-        All rows of the hold-out, without effects.
-    validation : Batch
-        The validation rows with their effects.
-    holdout : Holdout
-    """
-    rest = holdout.rows.take(holdout.rest) if holdout.validation is None else holdout.validation
-    kept = np.unique(np.linspace(0, len(rest) - 1, min(len(rest), MOST_ROWS)).round().astype(int))
-    codes = validation.inputs.codes.numpy(force=True)[kept]
-    by_code = _counts_that_train(fitted, training, holdout)
-    columns = _columns_of_most_levels(by_code)
-    weights = validation.weight.numpy(force=True)[kept].astype(float)
-    weights /= weights.mean()
-    pieces, rows = fitted.validation_pieces(validation), np.arange(len(kept))
-    parts = [(rows, weights, codes)]
-    if not any(isinstance(history, Prefixes) for history in validation.inputs.histories):
-        train = slice(None) if holdout.train is None else holdout.train
-        seen = training.inputs.codes.numpy(force=True)[train]
-        copies_by_column = (_hidden(codes, weights, by_code, column, seen) for column in columns)
-        parts += [part for part in copies_by_column if len(part[0])]
-        for copied, _, new_codes in parts[1:]:
-            batch = validation.take(torch.from_numpy(kept[copied]).to(validation.device))
-            inputs = replace(batch.inputs, codes=torch.from_numpy(new_codes).to(batch.device))
-            pieces += fitted.validation_pieces(batch.with_inputs(fitted.with_effects(inputs)))
-    copies, all_weights, all_codes = (np.concatenate(arrays) for arrays in zip(*parts))
-    return Calibration(
-        pieces=pieces,
-        kept=np.concatenate([kept, len(rest) + np.arange(len(copies) - len(kept))]),
-        y=rest.y.reshape(len(rest), -1)[kept][copies],
-        weights=all_weights,
-        counts=counts_of(codes, by_code)[copies],
-        is_unseen=counts_of(all_codes, by_code) == 0,
-        columns=columns,
-        copies=copies,
-        share=_share_that_trains(holdout),
-    )
-
-
-def _columns_of_most_levels(by_code: Sequence[np.ndarray]) -> tuple[int, ...]:
-    sizes = np.array([len(counts) for counts in by_code], int)
-    return tuple(np.argsort(-sizes, kind="stable")[:N_COLUMNS].tolist())
-
-
-def _counts_that_train(fitted: Fitted, training: Batch, holdout: Holdout) -> list[np.ndarray]:
-    """Return the count by code of each categorical column in the rows that train first."""
-    rest = holdout.rest
-    weights = np.ones(len(holdout.rows)) if holdout.rows.weights is None else holdout.rows.weights
-    codes = training.inputs.codes.numpy(force=True)[rest]
-    tables = fitted.encoder.schema.tables_of(fitted.encoder.inputs_[0].schema.categorical)
-    by_table = dict(zip(tables, level_counts(fitted)))
-    for i, table in enumerate(tables):
-        removed = np.bincount(codes[:, i], weights[rest], len(by_table[table]))
-        by_table[table] = np.maximum(by_table[table] - removed, 0)
-        by_table[table][UNKNOWN] = 0
-    return [by_table[table] for table in tables]
-
-
-def _share_that_trains(holdout: Holdout) -> float:
-    """Return the share of the weights of the rows that train first."""
-    if holdout.train is None:
-        return 1.0
-    weights = holdout.rows.weights
-    if weights is None:
-        return len(holdout.train) / len(holdout.rows)
-    return float(weights[holdout.train].sum() / weights.sum())
-
-
-def _hidden(
-    codes: np.ndarray,
-    weights: np.ndarray,
-    by_code: Sequence[np.ndarray],
-    column: int,
-    seen: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the rows with the rarest levels of a column as if no row with these levels had trained.
-
-    Parameters
-    ----------
-    codes : ndarray of shape (n_rows, n_categorical)
-        Of the validation rows.
-    weights : ndarray of shape (n_rows,)
-    by_code : sequence of ndarray
-        Count by code of each column.
-    column : int
-    seen : ndarray of shape (n_training_rows, n_categorical)
-        Codes of the rows that train.
-
-    Returns
-    -------
-    rows : ndarray of int
-    weights : ndarray
-        Together they stand for the unseen levels that ``N_HIDDEN`` rows would have, but these have not.
-    codes : ndarray of shape (len(rows), n_categorical)
-    """
-    counts = by_code[column][codes[:, column]]
-    lacking = max(N_HIDDEN - float(weights[counts == 0].sum()), 0.0)
-    rows = np.flatnonzero((counts > 0) & (codes[:, column] >= N_SPECIAL))
-    n_rarest = max(N_HIDDEN, int((counts[rows] <= RARE).sum())) if lacking else 0
-    rows = rows[np.argsort(counts[rows], kind="stable")[:n_rarest]]
-    share = min(1.0, lacking / weights[rows].sum()) if len(rows) else 0.0
-    return rows, share * weights[rows], _without_level(codes[rows], column, seen)
-
-
-def _without_level(codes: np.ndarray, column: int, seen: np.ndarray) -> np.ndarray:
-    """Return codes with that of a column unknown, and those of levels that occur with it alone."""
-    order = np.argsort(seen[:, column], kind="stable")
-    ordered = seen[order, column]
-    starts = np.searchsorted(ordered, codes[:, column])
-    stops = np.searchsorted(ordered, codes[:, column], side="right")
-    totals = [
-        np.bincount(levels, minlength=int(codes[:, i].max(initial=0)) + 1)
-        for i, levels in enumerate(seen.T)
-    ]
-    hidden = codes.copy()
-    for row, start, stop in zip(hidden, starts, stops):
-        beside = seen[order[start : min(stop, start + MOST_LOOKED_AT)]]
-        together = (beside == row).sum(axis=0)
-        row[together >= [total[code] for total, code in zip(totals, row)]] = UNKNOWN
-        row[column] = UNKNOWN
-    return hidden

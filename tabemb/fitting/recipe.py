@@ -12,13 +12,15 @@ import torch
 from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.out_of_fold import OutOfFold, weights_of
+from tabemb.fitting.calibration import Calibration, calibration_of
 from tabemb.fitting.checkpoints import open_checkpoints
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.holdout import Holdout, hold_out
-from tabemb.fitting.intervals import Calibration, Intervals, calibration_of
+from tabemb.fitting.intervals import Intervals, fit_intervals
 from tabemb.fitting.objective import Objective
 from tabemb.fitting.responses import reference_rows, with_newest
+from tabemb.fitting.sets import ClassSets, fit_sets, most_rows_of
 from tabemb.fitting.settings import RowSettings
 from tabemb.fitting.sources import RowSource
 from tabemb.fitting.training_rows import TrainingRows
@@ -147,9 +149,12 @@ class Recipe:
     def _calibration(
         self, fitted: Fitted, batch: Batch, validation: Batch | None, holdout: Holdout
     ) -> Calibration | None:
-        if validation is None or not isinstance(self.target, NumberTarget):
+        if validation is None:
             return None
-        return calibration_of(fitted, batch, validation, holdout)
+        if isinstance(self.target, NumberTarget):  # how much the members disagree counts too
+            return calibration_of(fitted, batch, validation, holdout, lambda outputs: outputs)
+        most = most_rows_of(self.target)
+        return calibration_of(fitted, batch, validation, holdout, self.target.average, most)
 
     def _validation(self, fitted: Fitted, rows: TrainingRows, holdout: Holdout) -> Batch | None:
         if holdout.train is not None:
@@ -201,7 +206,14 @@ class Trainer:
         target = self.fitted.target
         if self.calibration is None or not isinstance(target, NumberTarget):
             return None
-        return self.calibration.intervals(target)
+        return fit_intervals(self.calibration, target)
+
+    def sets(self) -> ClassSets | None:
+        """Return the sets of classes of all networks, as `intervals` does those of numbers."""
+        target = self.fitted.target
+        if self.calibration is None or isinstance(target, NumberTarget):
+            return None
+        return fit_sets(self.calibration, target)
 
     def refit(self, best_epoch: int) -> Training:
         """Return the training that follows, on all rows, for a share of the best number of epochs."""

@@ -30,6 +30,7 @@ from tabemb.files.layout import NAMES, Arrays
 from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.pretrained import given_vectors
+from tabemb.fitting.sets import ClassSets
 from tabemb.fitting.settings import check_parameters
 from tabemb.fitting.sources import RowSource
 from tabemb.labels import as_objects
@@ -60,6 +61,7 @@ TARGETS = [
     cls for cls in vars(targets).values() if isinstance(cls, type) and issubclass(cls, targets.Target)
 ]
 PARTS = _by_name(
+    ClassSets,
     Codebook,
     Effects,
     EmbeddingSpace,

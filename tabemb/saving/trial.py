@@ -13,8 +13,9 @@ from torch import Tensor
 from tabemb.data.encoding import Encoder, Inputs
 from tabemb.estimators.base import RowEstimator
 from tabemb.estimators.encoder import EmbeddingEncoder
+from tabemb.fitting.calibration import counts_of, level_counts
 from tabemb.fitting.event_source import EventSource
-from tabemb.fitting.intervals import counts_of, level_counts
+from tabemb.fitting.sets import classes_by_target
 from tabemb.fitting.sources import RowSource
 from tabemb.network.inputs import History, Kept, Ragged, RowInputs
 
@@ -44,6 +45,7 @@ def try_out(model: Any) -> None:
         answers = fitted.target.predict(fitted.network(rows.to(_device(fitted.network))).outputs)
         _check_finite(answers if isinstance(answers, list) else [answers], "predictions")
         _check_intervals(model, rows.codes.numpy(force=True))
+        _check_sets(model, rows.codes.numpy(force=True))
     else:
         rows = _rows(encoder, RowSource()).to(_device(model.network_))
         _check_finite([model.network_(rows).numpy(force=True)], "vectors")
@@ -59,6 +61,17 @@ def _check_intervals(model: RowEstimator, codes: np.ndarray) -> None:
         raise ValueError("its intervals are of another number of targets.")
     counts = counts_of(codes, level_counts(model._fitted))
     _check_finite([intervals.half_widths(counts, spread, SMALL_COVERAGE)], "intervals")
+
+
+def _check_sets(model: RowEstimator, codes: np.ndarray) -> None:
+    """Check that made-up rows have sets of classes, where the model has some."""
+    sets = getattr(model, "sets_", None)
+    if sets is None:
+        return
+    if sets.scores.shape[1] != len(classes_by_target(model.target_)):
+        raise ValueError("its sets are of another number of targets.")
+    counts = counts_of(codes, level_counts(model._fitted))
+    _check_finite([sets.thresholds(counts, SMALL_COVERAGE)], "sets")
 
 
 def _device(network: torch.nn.Module) -> torch.device:

@@ -30,6 +30,11 @@ class Spaces(Mapping[str, EmbeddingSpace]):
         self._compute = compute
         self._computed: dict[str, EmbeddingSpace] = {}
 
+    @property
+    def computed(self) -> dict[str, EmbeddingSpace]:
+        """The spaces that have been computed."""
+        return dict(self._computed)
+
     def __getitem__(self, table: str) -> EmbeddingSpace:
         if table not in self.raw:
             raise KeyError(f"{table!r} is not a table of the model; it has {', '.join(self.raw)}.")

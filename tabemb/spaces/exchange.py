@@ -55,7 +55,7 @@ class PortableVectors(CategoryVectors):
         >>> from tabemb.spaces import EmbeddingSpace
         >>> frame = EmbeddingSpace([[1, 2], [3, 4]], ["a", "b"], name="shop").to_frame()
         >>> EmbeddingSpace.from_frame(frame)
-        EmbeddingSpace('shop', 2 categories, 2 dimensions)
+        EmbeddingSpace('shop', 2 categories, 2 dimensions, reliability not known)
         """
         return cls(*arrow_formats.from_frame(frame, counts, reliability))
 
@@ -100,7 +100,7 @@ class PortableVectors(CategoryVectors):
         >>> path = tempfile.mkdtemp() + "/shop.parquet"
         >>> EmbeddingSpace([[1, 2], [3, 4]], ["a", "b"], counts=[7, 9], name="shop").to_parquet(path)
         >>> EmbeddingSpace.from_parquet(path)
-        EmbeddingSpace('shop', 2 categories, 2 dimensions)
+        EmbeddingSpace('shop', 2 categories, 2 dimensions, reliability not known)
         """
         parts, maps = arrow_formats.read_parquet(path)
         space = cls(*parts)
@@ -221,7 +221,7 @@ class PortableVectors(CategoryVectors):
         >>> folder = tempfile.mkdtemp()
         >>> EmbeddingSpace([[1, 2], [3, 4]], ["oslo", "new york"], name="city").to_projector(folder)
         >>> EmbeddingSpace.from_projector(folder)
-        EmbeddingSpace('city', 2 categories, 2 dimensions)
+        EmbeddingSpace('city', 2 categories, 2 dimensions, reliability not known)
         """
         return cls(*text_formats.read_projector(folder))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import numpy as np
@@ -92,6 +92,11 @@ def trusted(space: CategoryVectors, min_count: float, min_reliability: float) ->
         ("count", space.counts, min_count),
         ("reliability", space.reliability, min_reliability),
     ):
+        most = 1 if name == "reliability" else np.inf
+        is_number = isinstance(least, Real) and not isinstance(least, bool)
+        if not (is_number and 0 <= least <= most):
+            rule = "from 0 to 1" if most == 1 else "a number of at least 0"
+            raise ValueError(f"min_{name} must be {rule}; got {least!r}.")
         if not least:
             continue
         if values is None:

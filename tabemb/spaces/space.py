@@ -65,7 +65,7 @@ class EmbeddingSpace(DrawnVectors):
     >>> cities = ["oslo", "bergen", "cairo"]
     >>> space = EmbeddingSpace([[1, 0], [2, 1], [0, 3]], cities, counts=[50, 20, 90], name="city")
     >>> space
-    EmbeddingSpace('city', 3 categories, 2 dimensions)
+    EmbeddingSpace('city', 3 categories, 2 dimensions, reliability not known)
     >>> space["bergen"]
     array([2., 1.], dtype=float32)
     >>> space.nearest("oslo", k=1)
@@ -79,8 +79,10 @@ class EmbeddingSpace(DrawnVectors):
         return expected_overlap(self)
 
     def __repr__(self) -> str:
-        text = super().__repr__()
-        return text if self.overlap is None else f"{text[:-1]}, expected overlap {self.overlap:.2f})"
+        if self.reliability is None:
+            return f"{self._title}, reliability not known)"
+        overlap = "" if self.overlap is None else f", expected overlap {self.overlap:.2f}"
+        return f"{self._title}{overlap})"
 
     def nearest(
         self,

@@ -81,8 +81,13 @@ class CategoryVectors:
         )
 
     def __repr__(self) -> str:
+        return f"{self._title})"
+
+    @property
+    def _title(self) -> str:
+        """The name and the size, which open the text of a space."""
         size = f"{len(self)} categories, {self.vectors.shape[1]} dimensions"
-        return f"{type(self).__name__}({self.name!r}, {size})"
+        return f"{type(self).__name__}({self.name!r}, {size}"
 
     def __len__(self) -> int:
         return len(self.categories)
@@ -150,7 +155,7 @@ class CategoryVectors:
         position = self._position_or_minus_one(category)
         if position < 0:
             raise KeyError(
-                f"{category!r} is not a category of {self!r}{self._close_spellings(category)}."
+                f"{category!r} is not a category of {self._title}){self._close_spellings(category)}."
             )
         return position
 
@@ -187,7 +192,7 @@ class CategoryVectors:
         shape = self.vectors.shape[1:]
         if vector.shape != shape:
             raise ValueError(
-                f"A vector to compare with {self!r} must have shape {shape}; got {vector.shape}."
+                f"A vector to compare with {self._title}) must have shape {shape}; got {vector.shape}."
             )
         return vector
 
@@ -255,7 +260,7 @@ class CategoryVectors:
             return self._take(self.positions(categories))
         if self.counts is None:
             raise ValueError(
-                f"categories can be a number only where the space has counts; {self!r} has none, "
+                f"categories can be a number only where the space has counts; {self._title}) has none, "
                 f"so list the categories in place of {categories}."
             )
         return self._take(self._most_frequent_first()[:categories])

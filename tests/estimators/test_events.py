@@ -389,7 +389,9 @@ def interrupted(call, n_lines):
 WRITES = {"_keep", "write", "add", "_grow", "before"}
 
 
-@pytest.mark.parametrize("fault", ["infinite number", "earlier time", "missing target", "interrupt"])
+@pytest.mark.parametrize(
+    "fault", ["infinite number", "earlier time", "missing target", "text", "interrupt"]
+)
 def test_a_refused_update_changes_nothing(fault, monkeypatch):
     X = log()
     y = targets(X).astype(object)
@@ -398,6 +400,9 @@ def test_a_refused_update_changes_nothing(fault, monkeypatch):
     later = X.assign(at=X["at"] + pd.Timedelta("100D"))
     if fault == "infinite number":
         later.loc[len(X) - 1, "hard"] = np.inf
+    elif fault == "text":
+        later = later.astype({"tries": object})
+        later.loc[7, "tries"] = "many"
     elif fault == "earlier time":
         later.loc[len(X) - 1, "at"] = pd.Timestamp("2019")
     elif fault == "missing target":
@@ -407,6 +412,19 @@ def test_a_refused_update_changes_nothing(fault, monkeypatch):
     with pytest.raises((ValueError, KeyboardInterrupt)):
         model.update(later, y)
     assert pickle.dumps(model) == pickled
+
+
+@pytest.mark.parametrize("column", ["hard", "tries"])
+def test_update_and_replay_refuse_a_stray_value_as_fit_does(column):
+    X = log()
+    model = classifier().fit(X, targets(X))
+    later = X.assign(at=X["at"] + pd.Timedelta("100D")).astype({column: object})
+    later.loc[7, column] = "many"
+    for read in (model.update, model.replay_proba):
+        with pytest.raises(ValueError, match=rf"Column '{column}' .* holds 'many' in row 7"):
+            read(later, targets(X))
+    model.predict(later)  # where it is missing
+    model.update(later.assign(**{column: later[column].replace("many", None)}), targets(X))
 
 
 def interrupt(*args):

@@ -1,5 +1,6 @@
 """Summaries, effects as a frame, and importances: what users ask a fitted model for first."""
 
+import pickle
 import unicodedata
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,7 +22,6 @@ from tabemb import (
     SequenceEncoder,
     Table,
 )
-from tabemb.estimators.columns import reliability_of
 
 QUICK = {"hidden": (16,), "n_members": 2, "max_epochs": 1, "random_state": 0, "n_jobs": 1}
 FORMATS = sorted((Path(__file__).parents[1] / "saving").glob("format_*/*.tabemb"))
@@ -335,6 +335,13 @@ def test_importances_are_drawn(model, stays):
     np.testing.assert_allclose(widths, sorted(model.feature_importances_))
 
 
+@pytest.mark.parametrize("wrong", ["x", {"city": 1.0}, pd.DataFrame({"term": [1]})])
+def test_what_is_drawn_are_importances(model, wrong):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(ValueError, match=r"importances must be a frame that importances\(X, y\)"):
+        model.plot_importances(wrong)
+
+
 # Summaries
 
 
@@ -358,12 +365,49 @@ def test_a_summary_has_a_line_for_each_column(model, stays):
     assert 0 < facts["seconds"] < 60
 
 
-def test_reliability_is_the_share_that_shrinkage_leaves(model, stays):
-    counts = stays[0]["city"].value_counts().to_numpy()
-    strength = model.effects_.input_strength_[0]
-    expected = (counts * counts / (counts + strength)).sum() / counts.sum()
-    assert columns_of(model).loc["city", "reliability"] == pytest.approx(expected)
-    assert reliability_of(np.array([1.0, 3.0]), 3.0) == pytest.approx(0.25 * 0.25 + 0.75 * 0.5)
+def test_reliability_and_overlap_are_those_of_the_spaces():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"city": rng.choice([*"abcdefghij"], 400, p=np.arange(1, 11) / 55)})
+    model = EmbeddingRegressor(**QUICK).fit(X, X["city"].map(dict(zip("abcdefghij", range(10)))))
+    line, space = columns_of(model).loc["city"], model.spaces_["city"]
+    expected = (space.reliability * space.counts).sum() / space.counts.sum()
+    assert 0 < expected < 1
+    assert line["reliability"] == pytest.approx(expected)
+    assert line["overlap"] == space.overlap
+    assert f"{space.overlap:.2f}" in str(model.summary())
+
+
+def test_a_display_computes_no_space_but_shows_those_that_are_known(stays):
+    X, y = stays
+    model = EmbeddingRegressor(**QUICK).fit(X, y)
+    html = model._repr_mimebundle_()["text/html"]
+    assert not model.spaces_.computed
+    assert ">reliability<" not in html
+    assert model.summary(spaces=False).columns["reliability"].isna().all()
+    known = model.spaces_["city"].reliability
+    columns = model.summary(spaces=False).columns.set_index("column")
+    assert columns.loc["city", "reliability"] == pytest.approx(
+        np.average(known, weights=model.spaces_["city"].counts)
+    )
+    assert np.isnan(columns.loc["day", "reliability"])
+    assert ">reliability<" in model._repr_mimebundle_()["text/html"]
+    with pytest.raises(ValueError, match=r"spaces must be True or False or 'auto'; got 'yes'"):
+        model.summary(spaces="yes")
+
+
+def test_a_summary_computes_large_spaces_if_asked_to(model, monkeypatch):
+    monkeypatch.setattr("tabemb.estimators.explained.MOST_CATEGORIES", 2)
+    again = pickle.loads(pickle.dumps(model))
+    assert "reliability" not in str(again.summary())
+    assert again.summary(spaces=True).columns["reliability"].notna().sum() == 2
+
+
+def test_spaces_without_reliability_say_so(stays):
+    bags = pd.DataFrame({"bag": [["u", "v"], ["v"]] * 20})
+    sequences = SequenceEncoder(max_epochs=1, random_state=0).fit(bags)
+    assert repr(sequences.spaces_["bag"]).endswith("reliability not known)")
+    assert columns_of(sequences)["reliability"].isna().all()
+    assert "reliability" not in str(sequences.summary())
 
 
 def test_facts_of_validation_rows(stays):
@@ -473,8 +517,8 @@ def test_a_summary_before_fit_is_refused():
 def test_saved_models_explain_themselves_in_the_same_way(model, stays, tmp_path):
     tabemb.save(model, tmp_path / "m.tabemb")
     loaded = tabemb.load(tmp_path / "m.tabemb")
-    assert loaded._repr_html_() == model._repr_html_()
     assert str(loaded.summary()) == str(model.summary())
+    assert loaded._repr_html_() == model._repr_html_()
     np.testing.assert_array_equal(loaded.feature_importances_, model.feature_importances_)
     pd.testing.assert_frame_equal(loaded.effects_frame(), model.effects_frame())
 

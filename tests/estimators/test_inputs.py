@@ -404,6 +404,18 @@ def test_a_stray_value_in_fit_is_an_error_that_names_column_row_and_value(name):
         EmbeddingRegressor(**QUICK).fit(pd.DataFrame({"x": pd.Series(values * 20, dtype=object)}), Y)
 
 
+def test_a_time_with_a_zone_among_times_without_is_an_error_in_predict_too():
+    days = pd.date_range("2020-01-01", periods=60)
+    fitted = EmbeddingRegressor(**QUICK).fit(pd.DataFrame({"x": days}), Y)
+    mixed = [dt.datetime(2020, 1, 1), None, dt.datetime(2020, 1, 2, tzinfo=dt.UTC)]
+    with pytest.raises(
+        ValueError,
+        match=r"Column 'x' holds '2020-01-02 00:00:00\+00:00' in row 2, which has a time zone, and "
+        r"'2020-01-01 00:00:00' in row 0, which has none; localise one of them\.",
+    ):
+        fitted.predict(pd.DataFrame({"x": pd.Series(mixed, dtype=object)}))
+
+
 def test_a_decimal_beside_a_float_is_a_number():
     values = thirds(Decimal("1.5"), 2.5, Fraction(7, 2))
     fitted = EmbeddingRegressor(**QUICK).fit(pd.DataFrame({"x": values}), Y)

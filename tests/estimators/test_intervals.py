@@ -11,7 +11,7 @@ import pytest
 
 import tabemb
 from tabemb import EmbeddingRegressor, EventRegressor, Table
-from tabemb.fitting.intervals import counts_of, level_counts
+from tabemb.fitting.calibration import counts_of, level_counts
 
 BUCKETS = (0.5, 2.5, 9.5, 99.5)
 """Bounds of the counts: unseen, 1-2, 3-9, 10-99, 100 and more."""

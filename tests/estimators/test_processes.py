@@ -427,13 +427,14 @@ def test_another_error_of_torch_is_not_taken_for_one_of_memory(monkeypatch):
         EmbeddingRegressor(**QUICK).fit(*shops())
 
 
-@pytest.mark.parametrize("kind", ["best", "encoder"])
+@pytest.mark.parametrize("kind", ["best", "encoder", "two processes"])
 def test_max_time_is_that_of_all_networks_together(kind):
     X, y = shops()
     endless = {**QUICK, "max_epochs": 10**6, "max_time": 1.5, "early_stopping": False}
     model = EmbeddingRegressor(**{**endless, "n_networks": 5})
-    if kind == "encoder":
-        model = EmbeddingEncoder(estimator=EmbeddingRegressor(**endless), cv=3, n_repeats=2)
+    if kind != "best":
+        net, n_jobs = EmbeddingRegressor(**endless), 2 if kind == "two processes" else 1
+        model = EmbeddingEncoder(estimator=net, cv=3, n_repeats=2, n_jobs=n_jobs)
     start = time.perf_counter()
     model.fit(X, y)
     assert 1 < time.perf_counter() - start < 4

@@ -37,3 +37,14 @@ def test_coverage_by_bucket_and_its_standard_error(capsys):
     assert table.loc[("one quantile", "all"), "n"] == 4
     intervals.show(table.reset_index(), 0.9)
     assert "0.750 ± 0.217" in capsys.readouterr().out
+
+
+def test_classes_have_sets_of_both_methods(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"shop": rng.integers(0, 40, 300).astype(str)})
+    dataset = Dataset("classes", X, pd.Series(rng.choice([*"abc"], 300)), "multiclass", roles={})
+    monkeypatch.setattr(intervals, "load_named", lambda name: dataset)
+    rows = intervals.rows_of("classes", 0, SETTINGS)
+    assert rows.groupby("method").size().to_dict() == {"by count": 40, "one quantile": 40}
+    assert rows["width"].between(1, 3).all()
+    assert 0.5 < rows["is_held"].mean() <= 1

@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 
 from tabemb.data.vocabulary import UNKNOWN
-from tabemb.fitting.intervals import (
-    RIDGE,
-    Intervals,
-    _without_level,
-    check_coverage,
-    conformal_quantile,
-    fit_scale,
-)
+from tabemb.fitting.calibration import _without_level, check_coverage, conformal_quantile
+from tabemb.fitting.intervals import RIDGE, Intervals, fit_scale
 
 
 @pytest.mark.parametrize("n", [9, 10, 19, 57, 200])

@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import enum
 import fractions
 import uuid
 import zoneinfo
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import tabemb
 from tabemb.saving.packing import pack, unpack
 
 VALUES = [
@@ -93,3 +95,16 @@ def test_what_cannot_be_saved_is_named():
 def test_padding_of_texts_takes_little_memory():
     found = unpack({"$labels": ["a"] * 9, "dtype": "<U99999999"}, {})
     assert found.nbytes == 9 * 4
+
+
+class Size(enum.Enum):
+    SMALL = 1
+    LARGE = 2
+
+
+def test_classes_that_are_members_of_an_enum_are_refused_with_a_way_out(tmp_path):
+    X, y = pd.DataFrame({"x": range(20)}), [Size.SMALL, Size.LARGE] * 10
+    model = tabemb.EmbeddingClassifier(max_epochs=1, hidden=(4,), random_state=0, n_jobs=1).fit(X, y)
+    assert model.predict(X.head(1))[0] in Size
+    with pytest.raises(TypeError, match=r"classes_ holds a Size, .*; take text, numbers or times"):
+        tabemb.save(model, tmp_path / "m.tabemb")

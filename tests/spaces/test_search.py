@@ -240,3 +240,20 @@ def test_a_doubtful_category_is_warned_of_where_it_was_asked_for():
     assert [one.filename for one in caught] == [__file__]
     space.nearest("b")
     space.nearest(space["a"])
+
+
+@pytest.mark.parametrize(
+    ("least", "message"),
+    [
+        ({"min_reliability": 2}, r"min_reliability must be from 0 to 1; got 2\."),
+        ({"min_reliability": "50%"}, r"min_reliability must be from 0 to 1; got '50%'\."),
+        ({"min_reliability": float("nan")}, r"min_reliability must be from 0 to 1; got nan\."),
+        ({"min_count": -1}, r"min_count must be a number of at least 0; got -1\."),
+        ({"min_count": None}, r"min_count must be a number of at least 0; got None\."),
+    ],
+)
+def test_bounds_that_no_category_can_have_are_errors(least, message):
+    space = unsure()
+    for find in (space.nearest, lambda category, **least: space.neighbors(**least)):
+        with pytest.raises(ValueError, match=message):
+            find(space.categories[0], **least)

@@ -66,6 +66,7 @@ class EventSource(RowSource):
     refit_divisor = 8  # a recurrent net soon overfits sequences that it has read before
     n_precise = 0
     has_sequences = True
+    earlier = EARLIER
     target_field = f"{EARLIER}.answer"
 
     def __init__(

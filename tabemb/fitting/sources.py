@@ -35,6 +35,8 @@ class RowSource:
         The field of earlier events that holds their targets.
     has_sequences : bool
         Whether the last history is that of the earlier events in the row's own sequence.
+    earlier : str or None
+        The column of that history, where rows are events themselves.
     """
 
     smallest_batch, largest_batch = 16, 256
@@ -42,6 +44,7 @@ class RowSource:
     n_precise = 1024
     target_field: str | None = None
     has_sequences = False
+    earlier: str | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:

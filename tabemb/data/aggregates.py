@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from tabemb.data.encoding import to_floats
+from tabemb.data.floats import to_floats
 from tabemb.data.joins import Joiner
 from tabemb.data.logs import EventLog, Slices
 from tabemb.data.notes import note_log

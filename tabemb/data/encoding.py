@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from numbers import Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from tabemb.data.floats import to_floats
 from tabemb.data.histories import Events, events_frame, is_list
 from tabemb.data.scales import Scale
 from tabemb.data.schema import BINS, WITHIN, Feature, Schema, Table, near, with_parts
 from tabemb.data.times import (
     CALENDAR,
-    TICKS_PER_SECOND,
     as_times,
     days_since,
     earliest,
@@ -130,7 +127,9 @@ class Inputs:
             if feature.part is not None or not codes:
                 continue
             values, column = self._number(feature, events), feature.column
-            within = known[column] if column in known else find_within(values, codes, weights, scale)
+            within = known.get(column)
+            if column not in known and not events.are_clock(values):
+                within = find_within(values, codes, weights, scale)
             if within is None:
                 continue
             self.within[column], levels = within, codes[within.by][0]
@@ -208,6 +207,8 @@ class Encoder:
         Largest number of events of a row in each history; the newest stay.
     earlier : str, optional
         The history of earlier rows, where the rows are events themselves.
+    clocks : sequence of str, optional
+        Numbers of events that mean the same in any category, such as the time since the last event.
 
     Attributes
     ----------
@@ -224,12 +225,14 @@ class Encoder:
         min_count: float,
         max_events: int | None = None,
         earlier: str | None = None,
+        clocks: Sequence[str] = (),
     ) -> None:
         self.schema = schema
         self.n_bins = n_bins
         self.min_count = min_count
         self.max_events = max_events
         self.earlier = earlier
+        self.clocks = list(clocks)
 
     def fit(self, frame: pa.Table, weights: np.ndarray | None = None) -> Encoder:
         """Collect categories and measure numbers of training rows, each of which counts by its weight.
@@ -265,12 +268,12 @@ class Encoder:
         Rows that are events themselves and those of the history of earlier rows are scaled alike.
         """
         self.schema = replace(self.schema, tables=dict(self.schema.tables))
-        names = ["" if self.earlier is None else None, *self.schema.histories]
+        names = [None if self.earlier is None else "", *self.schema.histories]
         for name, inputs, events, w in zip(names, self.inputs_, parts, weights):
             if name is None:  # rows that are no events
                 continue
             prefix = name and f"{name}."
-            known = self._known(prefix) if name and name == self.earlier else {}
+            known = {**dict.fromkeys(self.clocks), **self._known(name)}
             counts = inputs.fit_within(
                 events, self.vocabularies_of(inputs), w, self.n_bins, prefix, known, self.schema.tables
             )
@@ -292,12 +295,15 @@ class Encoder:
         self.vocabularies_[table] = Vocabulary("text", within.labels(levels), counts)
         self.schema.tables[table] = Table([feature.name])
 
-    def _known(self, prefix: str) -> dict[str, Within | None]:
+    def _known(self, name: str) -> dict[str, Within | None]:
         """Return how the rows' numbers are scaled, by the names that they have among the earlier rows.
 
-        A number whose category reads another table there is decided anew.
+        Other histories have no such number; a number whose category reads another table among the
+        earlier rows is decided anew.
         """
-        rows = self.inputs_[0]
+        rows, prefix = self.inputs_[0], f"{name}."
+        if not name or name != self.earlier:
+            return {}
         columns = [f.column for f in rows.schema.numbers if f.part is None]
         known: dict[str, Within | None] = {}
         for column in columns:
@@ -436,92 +442,3 @@ def _categories(feature: Feature, frame: pa.Table) -> tuple[pa.ChunkedArray, pa.
         return frame[feature.column], frame.schema.field(feature.column)
     part = CALENDAR[feature.part](as_times(frame[feature.column], feature.column))
     return part, pa.field(feature.name, part.type)
-
-
-def to_floats(
-    column: pa.ChunkedArray,
-    name: str,
-    source: pa.Field | None = None,
-    row_of: Callable[[int], int] = int,
-    strict: bool = True,
-) -> np.ndarray:
-    """Return a column as float64 of shape (n_rows,), NaN where a value is missing; durations in seconds.
-
-    Parameters
-    ----------
-    column : pyarrow.ChunkedArray
-    name : str
-        Name of the column in errors.
-    source : pyarrow.Field, optional
-        The column's field, which says whether it holds keys.
-    row_of : function of int -> int, optional
-        The row that the value at a position stands in, for errors.
-    strict : bool, default=True
-        Whether a value that is no number is an error. False: among numbers it is missing.
-
-    Raises
-    ------
-    ValueError
-        A value is infinite, or text that is not a number.
-    """
-    source = source or pa.field(name, column.type)
-    values = None if is_keys(source) else _cast(column)
-    if values is None:
-        objects = python_values(column, source)
-        values = np.array([_as_float(value) for value in objects])
-        unread = [i for i in np.flatnonzero(np.isnan(values)).tolist() if objects[i] is not None]
-        if unread and (strict or np.isnan(values).all()):
-            raise ValueError(
-                f"Column {name!r} has the role 'number', but holds {objects[unread[0]]!r:.60} in row "
-                f"{row_of(unread[0])}."
-            )
-    if np.isinf(values).any():
-        first = int(np.flatnonzero(np.isinf(values))[0])
-        raise ValueError(
-            f"Column {name!r} holds {values[first]} in row {row_of(first)}; a number must be finite or "
-            "missing."
-        )
-    return values
-
-
-def _cast(column: pa.ChunkedArray) -> np.ndarray | None:
-    """Return a column as float64, None where Arrow cannot read it as numbers."""
-    try:
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if pa.types.is_duration(column.type):
-            if column.type.unit == "ns":
-                column = column.cast(pa.duration("us"), safe=False)
-            column = _seconds(column.cast(pa.int64()), TICKS_PER_SECOND[column.type.unit])
-        elif pa.types.is_time(column.type):
-            column = _seconds(column.cast(pa.time64("us")).cast(pa.int64()), 1_000_000)
-        # for one row, a cast that changes nothing takes half of the time
-        if column.type != pa.float64():
-            column = column.cast(pa.float64(), safe=False)
-    except pa.ArrowException:
-        return None
-    values: np.ndarray = column.to_numpy().astype(float)
-    return values
-
-
-def _as_float(value: Any) -> float:
-    """Return a number, or the number that text spells, as float; NaN for anything else.
-
-    Durations and times of day are seconds, as in a column of their type.
-    """
-    if isinstance(value, dt.time):
-        value = dt.timedelta(0, value.second, value.microsecond, 0, value.minute, value.hour)
-    if isinstance(value, dt.timedelta):
-        return value.total_seconds()
-    if not isinstance(value, (Real, Decimal, str)):
-        return np.nan
-    try:
-        return np.nan if isinstance(value, str) and "_" in value else float(value)
-    except ValueError:
-        return np.nan
-    except OverflowError:
-        return np.inf
-
-
-def _seconds(ticks: pa.ChunkedArray, per_second: int) -> pa.ChunkedArray:
-    return pc.divide(ticks.cast(pa.float64(), safe=False), float(per_second))

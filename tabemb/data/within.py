@@ -26,7 +26,7 @@ MIN_EVENTS = 100
 MIN_VARYING = 0.05
 """Share of the values that must differ from the median of their level."""
 N_COMMON = 5.0
-"""Values at the common unit that every level has beside its own."""
+"""Values of a level at which the common unit counts for a quarter of its own."""
 N_BINS = 8
 """Largest number of bins of a level."""
 BIN_EVENTS = 20
@@ -152,17 +152,18 @@ class GroupedValues:
     def scales(self, common: Scale) -> tuple[np.ndarray, np.ndarray]:
         """Return the center and the unit of each level, (n_codes,) each.
 
-        The logarithm of the unit is a mean of that of the level and `N_COMMON` values at the common
-        unit. The median is pulled to the common one by the share of their squared distance that is
-        chance: by the level's unit squared, divided by its count.
+        The logarithm of the unit is pulled to the common one by the square of N / (n + N), with the
+        count n of the level and N = `N_COMMON`: a unit decades away must soon lose its influence. The
+        median is pulled to the common one by the share of their squared distance that is chance: the
+        squared unit of the level over its count.
         """
         low, median, high = self.quantiles(np.array([[0.25, 0.5, 0.75]])).T
         smallest, largest = self.quantiles(np.array([[0.0, 1.0]])).T
         with np.errstate(all="ignore"):  # values of any size, levels without values
             unit = np.minimum(high - low, np.finfo(float).max)
             unit = np.where(unit > 0, unit, largest / 2 - smallest / 2)
-            weight = self.counts / (self.counts + N_COMMON)
-            units = np.exp(weight * np.log(unit) + (1 - weight) * np.log(common.unit))
+            weight = np.square(N_COMMON / (self.counts + N_COMMON))
+            units = np.exp((1 - weight) * np.log(unit) + weight * np.log(common.unit))
             units = np.where(self.is_level & (unit > 0), units, common.unit)
             chance = np.square(units / np.abs(median - common.center)) / self.counts
             pull = np.where(np.isnan(chance), 1.0, np.minimum(chance, 1.0))

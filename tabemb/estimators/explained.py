@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from tabemb.data.encoding import Encoder
-from tabemb.estimators.columns import ColumnLines
+from tabemb.estimators.columns import ColumnLines, scaled_within
 from tabemb.estimators.effect_levels import effects_frame, term_names
 from tabemb.estimators.importances import (
     groups_of,
@@ -71,10 +71,15 @@ class Summarised:
             the table), ``missing`` (share of the rows or events), ``width`` of the vector, ``explained``
             (share of the variance of y that the effects of the column explain, out of sample) and
             ``reliability`` (0 to 1). What is not known, or has no meaning for a column, is missing.
+            A number of events that is scaled within a category has the table of its bins within the
+            category, and the fact "numbers scaled" names both.
         """
         check_is_fitted(self)
         title = type(self).__name__
-        return Summary(title, self._facts(), self._columns_frame(), repr(self))
+        facts, numbers = self._facts(), scaled_within(self.encoder_)
+        if numbers:
+            facts["numbers scaled"] = ", ".join(numbers)
+        return Summary(title, facts, self._columns_frame(), repr(self))
 
     def _facts(self) -> dict[str, Any]:
         """Return the facts of the fit; None stands for what is not known."""

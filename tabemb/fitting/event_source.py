@@ -102,7 +102,11 @@ class EventSource(RowSource):
         mean = self._counted(rows.y, target).mean(axis=0)
         self.encounters = Encounters(self.entity, fields, self.time_axis, mean, self.hide_ties)
         self.states = EntityStates(d_state=0)  # no entity has a state yet
-        return replace(rows, frame=self._with_earlier(rows.frame, rows.y, target))
+        frame = self._with_earlier(rows.frame, rows.y, target)
+        added = set(frame.schema.names) - set(rows.frame.schema.names)
+        counted = [self.time, *sorted(added)]
+        self.clocks = [*counted, *(f"{EARLIER}.{name}" for name in ("gap", *counted))]
+        return replace(rows, frame=frame)
 
     def prepare_validation(self, rows: Rows, target: Target) -> Rows:
         """Sort and join other events; they see their own earlier events, not those of training."""

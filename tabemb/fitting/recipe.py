@@ -73,7 +73,12 @@ class Recipe:
         settings = self.settings
         schema = self.source.schema(rows.frame, settings.roles, settings.tables, self.target)
         encoder = Encoder(
-            schema, settings.n_bins, settings.min_count, settings.max_events, self.source.earlier
+            schema,
+            settings.n_bins,
+            settings.min_count,
+            settings.max_events,
+            self.source.earlier,
+            self.source.clocks,
         )
         return encoder.fit(rows.frame, rows.weights)
 

@@ -51,6 +51,7 @@ DAMAGE = "tests/saving/test_damage.py"
 MODEL = "tests/network/test_model.py"
 RECIPE = "tests/fitting/test_recipe.py"
 ROWS = "tests/estimators/test_rows.py"
+WITHIN = "tests/data/test_within.py"
 TRAINING = "tests/training/test_training.py"
 REGRESSOR = "tests/estimators/test_contract.py::TestEmbeddingRegressor"
 
@@ -168,6 +169,63 @@ BREAKS = [
         "effects * (hidden == 0).unsqueeze(-1)",
         "effects",
         MODEL,
+    ),
+    # numbers within categories
+    Break(
+        "a number is scaled within no category",
+        "data/within.py",
+        "if by is None or shares[by] < MIN_SHARE:",
+        "if True:",
+        WITHIN,
+    ),
+    Break(
+        "chance counts as variance between levels",
+        "data/within.py",
+        "share = (between - (len(counts) - 1) * noise) / (total + noise)",
+        "share = between / total",
+        WITHIN,
+    ),
+    Break(
+        "a rare level has its own unit alone",
+        "data/within.py",
+        "weight = np.square(N_COMMON / (self.counts + N_COMMON))",
+        "weight = 0.0",
+        WITHIN,
+    ),
+    Break(
+        "a level of few values has its own median alone",
+        "data/within.py",
+        "centers = median * (1 - pull) + common.center * pull",
+        "centers = median",
+        WITHIN,
+    ),
+    Break(
+        "a bin is named by its neighbour",
+        "data/within.py",
+        "(values > edges[codes])",
+        "(values >= edges[codes])",
+        WITHIN,
+    ),
+    Break(
+        "a missing value is in the first bin",
+        "data/within.py",
+        "np.where(np.isnan(values), MISSING, bins)",
+        "bins",
+        WITHIN,
+    ),
+    Break(
+        "a time is scaled within categories",
+        "data/encoding.py",
+        "if column not in known and not events.are_clock(values):",
+        "if column not in known:",
+        WITHIN,
+    ),
+    Break(
+        "an event and the earlier ones are scaled apart",
+        "data/encoding.py",
+        "if not name or name != self.earlier:",
+        "if True:",
+        "tests/estimators/test_within.py",
     ),
     # training
     Break(

@@ -23,6 +23,8 @@ MIN_SHARE = 0.5
 """Share of a number's variance between levels from which on it is scaled within them."""
 MIN_EVENTS = 100
 """Values below which a number says too little about its levels."""
+MIN_KNOWN = 0.5
+"""Share of the values that must lie in levels of `BIN_EVENTS` values, whose scale is known."""
 MIN_VARYING = 0.05
 """Share of the values that must differ from the median of their level."""
 N_COMMON = 5.0
@@ -207,6 +209,7 @@ def find_within(
     shares = {
         field: between_share(values[sample], of_field[counted][sample], weights[sample], n_codes)
         for field, (of_field, n_codes) in codes.items()
+        if _known_share(of_field[counted], weights) >= MIN_KNOWN
     }
     by = max(shares, key=shares.__getitem__, default=None)
     if by is None or shares[by] < MIN_SHARE:
@@ -217,6 +220,12 @@ def find_within(
     if np.average(values != medians[of_field[counted]], weights=weights) < MIN_VARYING:
         return None
     return Within.from_values(by, shares[by], groups, common)
+
+
+def _known_share(codes: np.ndarray, weights: np.ndarray) -> float:
+    counts = np.bincount(codes, weights)
+    counts[:N_SPECIAL] = 0
+    return float(counts[counts >= BIN_EVENTS].sum() / weights.sum())
 
 
 def between_share(values: np.ndarray, codes: np.ndarray, weights: np.ndarray, n_codes: int) -> float:

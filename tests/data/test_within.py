@@ -109,6 +109,16 @@ def test_nothing_is_scaled_without_need(values):
     assert find_within(values, {"c": (CODES, 4)}, None, common) is None
 
 
+def test_levels_of_few_values_have_no_scale_of_their_own():
+    """A list price of 400 products that are bought thrice: how it varies within one is not known."""
+    codes = np.repeat(np.arange(400), 3) + 2
+    values = np.exp(codes / 50) * (1 + 0.1 * np.random.default_rng(0).normal(size=1200))
+    common = Scale.from_values(values, None, 8)
+    assert find_within(values, {"product": (codes, 402)}, None, common) is None
+    few = {"product": (codes, 402), "group": (codes // 50 + 2, 12)}
+    assert find_within(values, few, None, common).by == "group"
+
+
 # Scales
 
 

@@ -294,9 +294,8 @@ BREAKS = [
     Break(
         "numbers are scaled by the rows beside them",
         "data/encoding.py",
-        "numbers[:, i] = scale.apply(self._number(feature, events, strict=False))",
-        "column = self._number(feature, events, strict=False)\n"
-        "            numbers[:, i] = Scale.from_values(column, None, 8).apply(column)",
+        "numbers[:, i] = scale.apply(values)",
+        "numbers[:, i] = Scale.from_values(values, None, 8).apply(values)",
         "tests/data/test_encoding.py",
     ),
     # arguments

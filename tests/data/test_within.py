@@ -202,6 +202,15 @@ def test_bins_hold_equal_shares_of_each_level_and_their_names_say_which():
         np.testing.assert_allclose(counts, counts.mean(), rtol=0.02, atol=1)
 
 
+def test_a_bin_holds_its_upper_edge():
+    rows = [[{"what": w, "value": v + 1000 * (w == "b")}] for w in "ab" for v in range(9)] * 20
+    encoder = encoder_of(rows)
+    names = encoder.vocabularies_["events.what x value"].labels()
+    for (event,), code in zip(rows, encode(encoder, rows)["events.what x value"]):
+        low, high = _ends(names[code - 2].split(" ", 1)[1])
+        assert low < event["value"] <= high
+
+
 def _ends(interval):
     if interval.startswith("<="):
         return -np.inf, float(interval[2:])

@@ -92,7 +92,7 @@ class Within:
         return np.where(np.isnan(values), MISSING, bins)
 
     def labels(self, levels: Vocabulary) -> pa.Array:
-        """Return the name of each bin: its level and the values that it holds, such as "HR 60 to 80"."""
+        """Return the name of each bin: its level and the values that it holds, such as "HR (60, 80]"."""
         names = ["", "", *map(str, levels.categories.to_pylist())]
         return pa.array(
             [

@@ -138,6 +138,19 @@ def test_an_event_and_those_before_it_are_scaled_alike(model, tmp_path):
     assert np.isfinite(np.asarray(fitted.predict(later), float)).all()
 
 
+def test_effects_intervals_and_importances_of_an_event_that_is_scaled():
+    log, z = log_of()
+    model = EventRegressor(entity="who", time="at", early_stopping=True, **QUICK).fit(log, z)
+    effects = model.effects_frame("what x value").set_index("level")["effect"]
+    of_kind = effects[effects.index.notna() & effects.index.astype(str).str.startswith(f"{KINDS[8]} ")]
+    assert of_kind.is_monotonic_increasing
+    assert len(of_kind) >= 4
+    new = log.groupby("who").tail(1).assign(at=20.0)
+    assert np.isfinite(np.asarray(model.predict_interval(new), float)).all()
+    importances = model.importances(new, z[9::10], n_repeats=1).set_index("column")["importance"]
+    assert importances.idxmax() == "value"
+
+
 def test_the_value_of_an_event_is_learned_within_its_category():
     log, z = log_of(200)
     model = EventClassifier(entity="who", time="at", **(QUICK | {"max_epochs": 8}), learning_rate=0.01)

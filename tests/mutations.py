@@ -52,6 +52,7 @@ DAMAGE = "tests/saving/test_damage.py"
 MODEL = "tests/network/test_model.py"
 RECIPE = "tests/fitting/test_recipe.py"
 ROWS = "tests/estimators/test_rows.py"
+WITHIN = "tests/data/test_within.py"
 TRAINING = "tests/training/test_training.py"
 REGRESSOR = "tests/estimators/test_contract.py::TestEmbeddingRegressor"
 
@@ -170,6 +171,63 @@ BREAKS = [
         "effects",
         MODEL,
     ),
+    # numbers within categories
+    Break(
+        "a number is scaled within no category",
+        "data/within.py",
+        "if by is None or shares[by] < MIN_SHARE:",
+        "if True:",
+        WITHIN,
+    ),
+    Break(
+        "chance counts as variance between levels",
+        "data/within.py",
+        "share = (between - (len(counts) - 1) * noise) / (total + noise)",
+        "share = between / total",
+        WITHIN,
+    ),
+    Break(
+        "a rare level has its own unit alone",
+        "data/within.py",
+        "weight = np.square(N_COMMON / (self.counts + N_COMMON))",
+        "weight = 0.0",
+        WITHIN,
+    ),
+    Break(
+        "a level of few values has its own median alone",
+        "data/within.py",
+        "centers = median * (1 - pull) + common.center * pull",
+        "centers = median",
+        WITHIN,
+    ),
+    Break(
+        "a bin is named by its neighbour",
+        "data/within.py",
+        "(values > edges[codes])",
+        "(values >= edges[codes])",
+        WITHIN,
+    ),
+    Break(
+        "a missing value is in the first bin",
+        "data/within.py",
+        "np.where(np.isnan(values), MISSING, bins)",
+        "bins",
+        WITHIN,
+    ),
+    Break(
+        "a time is scaled within categories",
+        "data/encoding.py",
+        "if column not in known and not events.are_clock(values):",
+        "if column not in known:",
+        WITHIN,
+    ),
+    Break(
+        "an event and the earlier ones are scaled apart",
+        "data/encoding.py",
+        "if not name or name != self.earlier:",
+        "if True:",
+        "tests/estimators/test_within.py",
+    ),
     # training
     Break(
         "the averaged weights are not used",
@@ -237,9 +295,8 @@ BREAKS = [
     Break(
         "numbers are scaled by the rows beside them",
         "data/encoding.py",
-        "numbers[:, i] = scale.apply(self._number(feature, events, strict=False))",
-        "column = self._number(feature, events, strict=False)\n"
-        "            numbers[:, i] = Scale.from_values(column, None, 8).apply(column)",
+        "numbers[:, i] = scale.apply(values)",
+        "numbers[:, i] = Scale.from_values(values, None, 8).apply(values)",
         "tests/data/test_encoding.py",
     ),
     # arguments

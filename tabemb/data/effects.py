@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logit
 
-from tabemb.data.encoding import quantiles
 from tabemb.data.pairs import MIN_GAIN, choose_pairs, find_keys, term_keys, tried_rows
+from tabemb.data.scales import quantiles
 from tabemb.data.shrinkage import LevelSums
 
 N_EXACT = 256

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
-from numbers import Real
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tabemb.data.dates import check_python_times
+from tabemb.data.floats import to_floats
 from tabemb.data.histories import Events, events_frame, is_list
-from tabemb.data.schema import Feature, Schema, Table, near
+from tabemb.data.scales import Scale
+from tabemb.data.schema import BINS, WITHIN, Feature, Schema, Table, near, with_parts
 from tabemb.data.times import (
     CALENDAR,
-    TICKS_PER_SECOND,
     as_times,
     days_since,
     earliest,
@@ -28,9 +26,7 @@ from tabemb.data.times import (
 )
 from tabemb.data.values import column_of, events_column, is_keys, python_values
 from tabemb.data.vocabulary import Vocabulary
-
-LIMIT = 1e12
-"""Scaled numbers are clipped to +-``LIMIT``, so that float32 holds them and their squares."""
+from tabemb.data.within import Within, find_within
 
 
 class EncodedHistory(NamedTuple):
@@ -58,79 +54,6 @@ class Encoded(NamedTuple):
 
 
 @dataclass
-class Scale:
-    """How one number is scaled and binned.
-
-    Parameters
-    ----------
-    center : float
-        The median; NaN where all training values are missing, so that any value is.
-    unit : float
-        The interquartile range or, where the quartiles are equal, half the range, as in RealMLP
-        (Holzmueller et al. 2024).
-    edges : ndarray
-        Edges of the bins of scaled values, ascending.
-    has_missing : bool
-        Whether a training value is missing.
-    """
-
-    center: float
-    unit: float
-    edges: np.ndarray
-    has_missing: bool = False
-
-    @classmethod
-    def from_values(cls, values: np.ndarray, weights: np.ndarray | None, n_bins: int) -> Scale:
-        """Measure float64 values of shape (n_rows,); NaN is left out."""
-        present = ~np.isnan(values)
-        values, weights = values[present], None if weights is None else weights[present]
-        if len(values) == 0:  # a later value has nothing to be compared with: it is missing too
-            return cls(np.nan, 1.0, np.zeros(1), True)
-        low, center, high = quantiles(values, [0.25, 0.5, 0.75], weights)
-        half = _difference(values.max(), values.min()) / 2
-        unit = _difference(high, low) or half or 1.0
-        scale = cls(float(center), float(unit), np.zeros(1), bool(~present.all()))
-        scale.edges = bin_edges(scale.apply(values), weights, n_bins)
-        return scale
-
-    def apply(self, values: np.ndarray) -> np.ndarray:
-        """Return scaled values, float64, within +-``LIMIT``."""
-        with np.errstate(over="ignore"):  # what overflows is clipped
-            power = -np.frexp(max(abs(self.center), self.unit))[1]  # exact, and no difference overflows
-            center, unit = np.ldexp([self.center, self.unit], power)
-            scaled = (np.ldexp(values, power) - center) / unit
-        return np.asarray(np.clip(scaled, -LIMIT, LIMIT))
-
-
-def _difference(high: float, low: float) -> float:
-    """Return high - low, at most the largest float."""
-    with np.errstate(over="ignore"):
-        return float(min(high - low, np.finfo(float).max))
-
-
-def quantiles(
-    values: np.ndarray, levels: Sequence[float] | np.ndarray, weights: np.ndarray | None
-) -> np.ndarray:
-    """Return quantiles of weighted values; a row of weight two counts as two rows."""
-    result: np.ndarray = np.quantile(values, levels, weights=weights, method="inverted_cdf")
-    return result
-
-
-def bin_edges(values: np.ndarray, weights: np.ndarray | None, n_bins: int) -> np.ndarray:
-    """Return the edges of at most ``n_bins`` bins.
-
-    Half of them are at quantiles of the rows and half at quantiles of the distinct values: quantiles of
-    the rows alone collapse where one value is frequent (a number that is zero in nine rows of ten).
-    """
-    distinct = np.unique(values)
-    if len(distinct) <= n_bins:
-        return distinct
-    levels = np.linspace(0, 1, n_bins // 2 + 1)
-    edges = np.concatenate([quantiles(values, levels, weights), quantiles(distinct, levels, None)])
-    return np.unique(edges)
-
-
-@dataclass
 class Inputs:
     """The features of rows, or of the events of one history, with the scales of their numbers.
 
@@ -143,12 +66,15 @@ class Inputs:
         One for each number of the schema.
     zones : dict of column -> str or None
         Time zone of the training times; None in files that tabemb 0.2 saved.
+    within : dict of column -> Within
+        The numbers of events that are scaled within the levels of a category too.
     """
 
     schema: Schema
     origins: dict[str, int] = field(default_factory=dict)
     scales: list[Scale] = field(default_factory=list)
     zones: dict[str, str | None] | None = None
+    within: dict[str, Within] = field(default_factory=dict)
 
     def fit(self, events: Events, weights: np.ndarray | None, n_bins: int) -> Inputs:
         """Measure the origins and scales of training rows or events, with their weights (n_events,)."""
@@ -159,6 +85,61 @@ class Inputs:
             Scale.from_values(self._number(f, events), weights, n_bins) for f in self.schema.numbers
         ]
         return self
+
+    def fit_within(
+        self,
+        events: Events,
+        vocabularies: Sequence[Vocabulary],
+        weights: np.ndarray | None,
+        n_bins: int,
+        prefix: str,
+        known: Mapping[str, Within | None],
+        taken: Iterable[str],
+    ) -> dict[Feature, np.ndarray]:
+        """Find the numbers that are scaled within a category, and add features for them.
+
+        Parameters
+        ----------
+        events : Events
+        vocabularies : sequence of Vocabulary
+            One for each categorical feature.
+        weights : ndarray of shape (n_events,), optional
+        n_bins : int
+            Largest number of bins of a number of the new features.
+        prefix : str
+            What the names of all fields start with.
+        known : mapping of column -> Within or None
+            The numbers that are decided already.
+        taken : iterable of str
+            Names of tables, which no new feature has.
+
+        Returns
+        -------
+        dict of Feature -> ndarray
+            The sum of the weights by code, of each new categorical feature.
+        """
+        codes = {
+            f.name: (v.codes(*_categories(f, events.frame)), len(v))
+            for f, v in zip(self.schema.categorical, vocabularies)
+            if f.part is None
+        }
+        counts = {}
+        for feature, scale in zip(self.schema.numbers, list(self.scales)):
+            if feature.part is not None or not codes:
+                continue
+            values, column = self._number(feature, events), feature.column
+            within = known.get(column)
+            if column not in known and not events.are_clock(values):
+                within = find_within(values, codes, weights, scale)
+            if within is None:
+                continue
+            self.within[column], levels = within, codes[within.by][0]
+            self.schema = with_parts(self.schema, column, within.by, prefix, within.n_codes > 0, taken)
+            self.scales.append(Scale.from_values(within.scaled(levels, values), weights, n_bins))
+            if within.n_codes:
+                bins = within.bins(levels, values)
+                counts[self.schema.categorical[-1]] = np.bincount(bins, weights, within.n_codes) + 0.0
+        return counts
 
     def encode(
         self, events: Events, vocabularies: Sequence[Vocabulary]
@@ -172,10 +153,21 @@ class Inputs:
         if self.zones:
             frame = in_zones(events.frame, self.zones, self._datetimes)
             events = Events(events.offsets, frame)
+        levels: dict[str, np.ndarray] = {}
         for i, (feature, vocabulary) in enumerate(zip(self.schema.categorical, vocabularies)):
-            codes[:, i] = vocabulary.codes(*_categories(feature, events.frame))
+            if feature.part == BINS:
+                within = self.within[feature.column]
+                values = self._number(feature, events, strict=False)
+                codes[:, i] = within.bins(levels[within.by], values)
+            else:
+                codes[:, i] = vocabulary.codes(*_categories(feature, events.frame))
+                levels[feature.name] = codes[:, i]
         for i, (feature, scale) in enumerate(zip(self.schema.numbers, self.scales)):
-            numbers[:, i] = scale.apply(self._number(feature, events, strict=False))
+            values = self._number(feature, events, strict=False)
+            if feature.part == WITHIN:
+                within = self.within[feature.column]
+                values = within.scaled(levels[within.by], values)
+            numbers[:, i] = scale.apply(values)
         return codes, numbers
 
     @property
@@ -194,7 +186,7 @@ class Inputs:
     def _number(self, feature: Feature, events: Events, strict: bool = True) -> np.ndarray:
         """Return the unscaled values of a number, float64 (n_events,)."""
         column = events.frame[feature.column]
-        if feature.part is None:
+        if feature.part in (None, WITHIN, BINS):
             source = events.frame.schema.field(feature.column)
             return to_floats(column, feature.name, source, events.row_of, strict)
         days = days_since(self.origins[feature.column], column, feature.column)
@@ -215,6 +207,10 @@ class Encoder:
         Categories with a smaller count are read as unknown, where their table does not say otherwise.
     max_events : int, optional
         Largest number of events of a row in each history; the newest stay.
+    earlier : str, optional
+        The history of earlier rows, where the rows are events themselves.
+    clocks : sequence of str, optional
+        Numbers of events that mean the same in any category, such as the time since the last event.
 
     Attributes
     ----------
@@ -225,12 +221,20 @@ class Encoder:
     """
 
     def __init__(
-        self, schema: Schema, n_bins: int, min_count: float, max_events: int | None = None
+        self,
+        schema: Schema,
+        n_bins: int,
+        min_count: float,
+        max_events: int | None = None,
+        earlier: str | None = None,
+        clocks: Sequence[str] = (),
     ) -> None:
         self.schema = schema
         self.n_bins = n_bins
         self.min_count = min_count
         self.max_events = max_events
+        self.earlier = earlier
+        self.clocks = list(clocks)
 
     def fit(self, frame: pa.Table, weights: np.ndarray | None = None) -> Encoder:
         """Collect categories and measure numbers of training rows, each of which counts by its weight.
@@ -257,7 +261,62 @@ class Encoder:
             Inputs(schema).fit(events, w, self.n_bins)
             for (schema, events), w in zip(parts, part_weights)
         ]
+        self._fit_within([events for _, events in parts], part_weights)
         return self
+
+    def _fit_within(self, parts: list[Events], weights: list[np.ndarray | None]) -> None:
+        """Find the numbers of events that are scaled within a category, and add their features.
+
+        Rows that are events themselves and those of the history of earlier rows are scaled alike.
+        """
+        self.schema = replace(self.schema, tables=dict(self.schema.tables))
+        names = [None if self.earlier is None else "", *self.schema.histories]
+        for name, inputs, events, w in zip(names, self.inputs_, parts, weights):
+            if name is None:  # rows that are no events
+                continue
+            prefix = name and f"{name}."
+            known = {**dict.fromkeys(self.clocks), **self._known(name)}
+            counts = inputs.fit_within(
+                events, self.vocabularies_of(inputs), w, self.n_bins, prefix, known, self.schema.tables
+            )
+            for feature, of_bins in counts.items():
+                table = feature.name.removeprefix(prefix) if feature.column in known else feature.name
+                self._add_bins(table, feature, inputs.within[feature.column], of_bins)
+        rows, *histories = self.inputs_
+        by_name = {name: part.schema for name, part in zip(self.schema.histories, histories)}
+        rows.schema = replace(rows.schema, histories=by_name, tables=self.schema.tables)
+        self.schema = rows.schema
+
+    def _add_bins(self, table: str, feature: Feature, within: Within, counts: np.ndarray) -> None:
+        """Add a table of the bins of a number within a category, or a feature that reads it."""
+        if table in self.schema.tables:
+            self.schema.tables[table].columns.append(feature.name)
+            self.vocabularies_[table].counts += counts
+            return
+        levels = self.vocabularies_[self.schema.tables_of([Feature(within.by, within.by)])[0]]
+        self.vocabularies_[table] = Vocabulary("text", within.labels(levels), counts)
+        self.schema.tables[table] = Table([feature.name])
+
+    def _known(self, name: str) -> dict[str, Within | None]:
+        """Return how the rows' numbers are scaled, by the names that they have among the earlier rows.
+
+        Other histories have no such number; a number whose category reads another table among the
+        earlier rows is decided anew.
+        """
+        rows, prefix = self.inputs_[0], f"{name}."
+        if not name or name != self.earlier:
+            return {}
+        columns = [f.column for f in rows.schema.numbers if f.part is None]
+        known: dict[str, Within | None] = {}
+        for column in columns:
+            within = rows.within.get(column)
+            if within is not None:
+                tables = [t for t in self.schema.tables.values() if within.by in t.columns]
+                if f"{prefix}{within.by}" not in tables[0].columns:
+                    continue
+                within = replace(within, by=f"{prefix}{within.by}")
+            known[f"{prefix}{column}"] = within
+        return known
 
     def transform(self, frame: pa.Table) -> Encoded:
         """Encode rows; columns are matched by name, and columns that ``fit`` did not have are ignored.
@@ -389,92 +448,3 @@ def _categories(feature: Feature, frame: pa.Table) -> tuple[pa.ChunkedArray, pa.
         return frame[feature.column], frame.schema.field(feature.column)
     part = CALENDAR[feature.part](as_times(frame[feature.column], feature.column))
     return part, pa.field(feature.name, part.type)
-
-
-def to_floats(
-    column: pa.ChunkedArray,
-    name: str,
-    source: pa.Field | None = None,
-    row_of: Callable[[int], int] = int,
-    strict: bool = True,
-) -> np.ndarray:
-    """Return a column as float64 of shape (n_rows,), NaN where a value is missing; durations in seconds.
-
-    Parameters
-    ----------
-    column : pyarrow.ChunkedArray
-    name : str
-        Name of the column in errors.
-    source : pyarrow.Field, optional
-        The column's field, which says whether it holds keys.
-    row_of : function of int -> int, optional
-        The row that the value at a position stands in, for errors.
-    strict : bool, default=True
-        Whether a value that is no number is an error. False: among numbers it is missing.
-
-    Raises
-    ------
-    ValueError
-        A value is infinite, or text that is not a number.
-    """
-    source = source or pa.field(name, column.type)
-    values = None if is_keys(source) else _cast(column)
-    if values is None:
-        objects = python_values(column, source)
-        values = np.array([_as_float(value) for value in objects])
-        unread = [i for i in np.flatnonzero(np.isnan(values)).tolist() if objects[i] is not None]
-        if unread and (strict or np.isnan(values).all()):
-            raise ValueError(
-                f"Column {name!r} has the role 'number', but holds {objects[unread[0]]!r:.60} in row "
-                f"{row_of(unread[0])}."
-            )
-    if np.isinf(values).any():
-        first = int(np.flatnonzero(np.isinf(values))[0])
-        raise ValueError(
-            f"Column {name!r} holds {values[first]} in row {row_of(first)}; a number must be finite or "
-            "missing."
-        )
-    return values
-
-
-def _cast(column: pa.ChunkedArray) -> np.ndarray | None:
-    """Return a column as float64, None where Arrow cannot read it as numbers."""
-    try:
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if pa.types.is_duration(column.type):
-            if column.type.unit == "ns":
-                column = column.cast(pa.duration("us"), safe=False)
-            column = _seconds(column.cast(pa.int64()), TICKS_PER_SECOND[column.type.unit])
-        elif pa.types.is_time(column.type):
-            column = _seconds(column.cast(pa.time64("us")).cast(pa.int64()), 1_000_000)
-        # for one row, a cast that changes nothing takes half of the time
-        if column.type != pa.float64():
-            column = column.cast(pa.float64(), safe=False)
-    except pa.ArrowException:
-        return None
-    values: np.ndarray = column.to_numpy().astype(float)
-    return values
-
-
-def _as_float(value: Any) -> float:
-    """Return a number, or the number that text spells, as float; NaN for anything else.
-
-    Durations and times of day are seconds, as in a column of their type.
-    """
-    if isinstance(value, dt.time):
-        value = dt.timedelta(0, value.second, value.microsecond, 0, value.minute, value.hour)
-    if isinstance(value, dt.timedelta):
-        return value.total_seconds()
-    if not isinstance(value, (Real, Decimal, str)):
-        return np.nan
-    try:
-        return np.nan if isinstance(value, str) and "_" in value else float(value)
-    except ValueError:
-        return np.nan
-    except OverflowError:
-        return np.inf
-
-
-def _seconds(ticks: pa.ChunkedArray, per_second: int) -> pa.ChunkedArray:
-    return pc.divide(ticks.cast(pa.float64(), safe=False), float(per_second))

@@ -10,6 +10,9 @@ import pyarrow.compute as pc
 
 from tabemb.data.values import settled
 
+MIN_STEPS = 10
+"""Steps from event to event below which values that only rise may do so by chance."""
+
 
 def is_list(dtype: pa.DataType) -> bool:
     """Return whether cells of this type are lists: of structs (a history) or of plain values (a bag)."""
@@ -84,6 +87,13 @@ class Events:
         gaps = np.diff(values, prepend=np.nan)
         gaps[self.offsets[:-1][self.counts > 0]] = np.nan
         return gaps
+
+    def are_clock(self, values: np.ndarray) -> bool:
+        """Return whether values never fall, or never rise, from event to event of a row."""
+        with np.errstate(over="ignore"):
+            steps = self.since_previous(values)
+        steps = steps[~np.isnan(steps) & (steps != 0)]
+        return len(steps) >= MIN_STEPS and bool((steps > 0).all() or (steps < 0).all())
 
     def until_last(self, values: np.ndarray) -> np.ndarray:
         """Return the difference of the last event of the row to each event."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
 
@@ -19,6 +19,8 @@ from tabemb.hints import similar
 ROLES = ("categorical", "number", "datetime", "history", "ignored")
 TIME_PARTS, EVENT_TIME_PARTS = ("elapsed",), ("gap", "ago")
 """Numbers that a datetime of a row is turned into, and those of a datetime of an event."""
+WITHIN, BINS = "within", "bins"
+"""Parts of a number of events: its value within the levels of a category, and its bins within them."""
 
 
 @dataclass
@@ -332,6 +334,31 @@ def _check_roles(
         _check_history_role(name, role, events)
         checked[name] = role
     return checked
+
+
+def with_parts(
+    schema: Schema, column: str, by: str, prefix: str, has_bins: bool, taken: Iterable[str] = ()
+) -> Schema:
+    """Return the features of events with those of one number within the levels of a categorical field.
+
+    Parameters
+    ----------
+    schema : Schema
+    column, by : str
+        The number and the categorical field.
+    prefix : str
+        What the names of all fields of these events start with.
+    has_bins : bool
+        Whether the number has bins within the levels.
+    taken : iterable of str
+        Further names that no new feature has.
+    """
+    names = {*taken, *schema.roles, *(f.name for f in (*schema.categorical, *schema.numbers))}
+    within = f"{column} {WITHIN} {by.removeprefix(prefix)}"
+    crossed = f"{by} x {column.removeprefix(prefix)}"
+    bins = [Feature(_free_name(crossed, names), column, BINS)] if has_bins else []
+    numbers = [*schema.numbers, Feature(_free_name(within, names), column, WITHIN)]
+    return replace(schema, categorical=[*schema.categorical, *bins], numbers=numbers)
 
 
 def _check_history_role(name: str, role: str, events: Mapping[str, pa.Table]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder, Inputs
-from tabemb.data.schema import Feature
+from tabemb.data.schema import WITHIN, Feature
 from tabemb.data.vocabulary import MISSING
 from tabemb.estimators.importances import explained_shares
 from tabemb.estimators.summary import COLUMNS
@@ -27,6 +28,12 @@ def reliability_of(space: EmbeddingSpace) -> float | None:
         return None
     counts = np.ones(len(space)) if space.counts is None else space.counts
     return float(np.average(space.reliability, weights=counts)) if np.any(counts) else 0.0
+
+
+def scaled_within(encoder: Encoder) -> list[str]:
+    """Return the numbers of events that are scaled within a category, such as "value within what"."""
+    numbers = chain.from_iterable(part.schema.numbers for part in encoder.inputs_)
+    return [feature.name for feature in numbers if feature.part == WITHIN]
 
 
 def missing_shares(encoder: Encoder, inputs: RowInputs) -> dict[str, float]:
@@ -135,7 +142,7 @@ class ColumnLines:
 
     def _levels(self, feature: Feature, table: str) -> Line:
         line: Line = {"levels": len(self.encoder.vocabularies_[table].categories)}
-        if table != feature.name:
+        if table != feature.column:
             line["table"] = table
         if table in self.spaces:
             space = self.spaces[table]

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from tabemb.data.effects import Effects
-from tabemb.data.encoding import Encoder, Scale
+from tabemb.data.encoding import Encoder
+from tabemb.data.scales import Scale
 from tabemb.hints import similar
 from tabemb.labels import as_objects
 from tabemb.targets import (

@@ -14,7 +14,8 @@ from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from tabemb.data.encoding import Encoder, to_floats
+from tabemb.data.encoding import Encoder
+from tabemb.data.floats import to_floats
 from tabemb.data.frames import beside, feature_names, is_frame, select, to_arrow
 from tabemb.data.pairs import PairCodes
 from tabemb.data.schema import Schema, infer_schema, near, roles_of

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from tabemb.data.encoding import Encoder
-from tabemb.estimators.columns import ColumnLines
+from tabemb.estimators.columns import ColumnLines, scaled_within
 from tabemb.estimators.effect_levels import effects_frame, term_names
 from tabemb.estimators.importances import (
     groups_of,
@@ -84,14 +84,19 @@ class Summarised:
             (share of the variance of y that the effects of the column explain, out of sample),
             ``reliability`` (of the vectors in ``spaces_``, from 0 to 1, averaged over the rows) and
             ``overlap`` (of the five nearest, the share that a model of other rows would have too). What
-            is not known, or has no meaning for a column, is missing.
+            is not known, or has no meaning for a column, is missing. A number of events that is scaled
+            within a category has the table of its bins within the category, and the fact "numbers
+            scaled" names both.
         """
         check_is_fitted(self)
         FLAG.or_("auto").check("spaces", spaces)
         sizes = {name: len(v.categories) for name, v in self.encoder_.vocabularies_.items()}
         most = MOST_CATEGORIES if spaces == "auto" else np.inf if spaces else -1
         columns = self._columns_frame(self._spaces_of([t for t, n in sizes.items() if n <= most]))
-        return Summary(type(self).__name__, self._facts(), columns, repr(self))
+        facts, scaled = self._facts(), scaled_within(self.encoder_)
+        if scaled:
+            facts["numbers scaled"] = ", ".join(scaled)
+        return Summary(type(self).__name__, facts, columns, repr(self))
 
     def _spaces_of(self, tables: Sequence[str]) -> Mapping[str, EmbeddingSpace]:
         """Return the spaces of these tables, and those that are known anyway."""

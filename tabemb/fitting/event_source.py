@@ -14,8 +14,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from tabemb.data.encoding import Encoder, to_floats
+from tabemb.data.encoding import Encoder
 from tabemb.data.encounters import Coded, Encounters, run_starts
+from tabemb.data.floats import to_floats
 from tabemb.data.histories import as_structs
 from tabemb.data.schema import Schema, Table, check_column, check_no_stray, infer_role, infer_schema
 from tabemb.data.states import EntityStates, Past
@@ -66,6 +67,7 @@ class EventSource(RowSource):
     refit_divisor = 8  # a recurrent net soon overfits sequences that it has read before
     n_precise = 0
     has_sequences = True
+    earlier = EARLIER
     target_field = f"{EARLIER}.answer"
 
     def __init__(
@@ -101,7 +103,11 @@ class EventSource(RowSource):
         mean = self._counted(rows.y, target).mean(axis=0)
         self.encounters = Encounters(self.entity, fields, self.time_axis, mean, self.hide_ties)
         self.states = EntityStates(d_state=0)  # no entity has a state yet
-        return replace(rows, frame=self._with_earlier(rows.frame, rows.y, target))
+        frame = self._with_earlier(rows.frame, rows.y, target)
+        added = set(frame.schema.names) - set(rows.frame.schema.names)
+        counted = [self.time, *sorted(added)]
+        self.clocks = [*counted, *(f"{EARLIER}.{name}" for name in ("gap", *counted))]
+        return replace(rows, frame=frame)
 
     def prepare_validation(self, rows: Rows, target: Target) -> Rows:
         """Sort and join other events; they see their own earlier events, not those of training."""

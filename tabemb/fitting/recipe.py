@@ -74,7 +74,8 @@ class Recipe:
         """Infer the roles of the columns, and fit vocabularies and scales."""
         settings = self.settings
         schema = self.source.schema(rows.frame, settings.roles, settings.tables, self.target)
-        encoder = Encoder(schema, settings.n_bins, settings.min_count, settings.max_events)
+        limits = (settings.n_bins, settings.min_count, settings.max_events)
+        encoder = Encoder(schema, *limits, earlier=self.source.earlier, clocks=self.source.clocks)
         return encoder.fit(rows.frame, rows.weights)
 
     def encode(self, encoder: Encoder, rows: Rows) -> Batch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,10 @@ class RowSource:
         The field of earlier events that holds their targets.
     has_sequences : bool
         Whether the last history is that of the earlier events in the row's own sequence.
+    earlier : str or None
+        The column of that history, where rows are events themselves.
+    clocks : sequence of str
+        Numbers of these events that mean the same in any category.
     """
 
     smallest_batch, largest_batch = 16, 256
@@ -42,6 +46,8 @@ class RowSource:
     n_precise = 1024
     target_field: str | None = None
     has_sequences = False
+    earlier: str | None = None
+    clocks: Sequence[str] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -14,14 +14,16 @@ import torch
 
 from tabemb import targets
 from tabemb.data.effects import Effects, Levels
-from tabemb.data.encoding import Encoder, Inputs, Scale
+from tabemb.data.encoding import Encoder, Inputs
 from tabemb.data.encounters import Encounters
 from tabemb.data.keys import key_of, value_of
 from tabemb.data.pairs import PairCodes
+from tabemb.data.scales import Scale
 from tabemb.data.schema import Feature, Schema, Table
 from tabemb.data.states import Codebook, EntityStates
 from tabemb.data.times import TimeAxis
 from tabemb.data.vocabulary import Vocabulary
+from tabemb.data.within import Within
 from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
@@ -83,6 +85,7 @@ PARTS = _by_name(
     Table,
     TimeAxis,
     Vocabulary,
+    Within,
     *TARGETS,
 )
 """The other classes that a file may hold, as the contents of their ``__dict__``."""

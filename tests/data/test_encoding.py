@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tabemb.data.encoding import Encoder, Scale, bin_edges
+from tabemb.data.encoding import Encoder
 from tabemb.data.frames import to_arrow
 from tabemb.data.histories import Events
+from tabemb.data.scales import Scale, bin_edges
 from tabemb.data.schema import infer_schema
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tabemb import EmbeddingRegressor, EventRegressor
 from tabemb.data.aggregates import AggregateJoiner
-from tabemb.data.encoding import to_floats
+from tabemb.data.floats import to_floats
 from tabemb.data.frames import to_arrow
 from tabemb.data.joins import HistoryJoiner
 from tabemb.data.times import TimeAxis, days_since

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from tabemb.data.aggregates.segments import Segments
-from tabemb.data.encoding import to_floats
+from tabemb.data.floats import to_floats
 from tabemb.data.logs import EventLog
 from tabemb.data.times import SECONDS_PER_DAY, TICKS_PER_SECOND, TimeAxis
 from tabemb.data.values import Column, column_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabemb.data.histories import Events, events_frame, is_list
+from tabemb.data.histories import Events, events_frame, lists_among, with_steps
 from tabemb.data.schema import Feature, Schema, Table, near
 from tabemb.data.times import (
     CALENDAR,
@@ -35,13 +35,13 @@ LIMIT = 1e12
 class EncodedHistory(NamedTuple):
     """Events of all rows as arrays, laid end to end.
 
-    Row i has the events from ``offsets[i]`` up to ``offsets[i + 1]``; ``codes`` and ``numbers`` are
-    those of the events, as in `Encoded`.
+    ``codes`` and ``numbers`` are those of the events, as in `Encoded`; offsets are those of `Events`.
     """
 
     offsets: np.ndarray
     codes: np.ndarray
     numbers: np.ndarray
+    step_offsets: np.ndarray | None = None
 
 
 class Encoded(NamedTuple):
@@ -167,10 +167,9 @@ class Inputs:
         numbers = np.empty((len(events), len(self.scales)), np.float32)
         if not len(events):
             return codes, numbers
-        events = Events(events.offsets, self._with_times(events.frame))
+        events = replace(events, frame=self._with_times(events.frame))
         if self.zones:
-            frame = in_zones(events.frame, self.zones, self._datetimes)
-            events = Events(events.offsets, frame)
+            events = replace(events, frame=in_zones(events.frame, self.zones, self._datetimes))
         for i, (feature, vocabulary) in enumerate(zip(self.schema.categorical, vocabularies)):
             codes[:, i] = vocabulary.codes(*_categories(feature, events.frame))
         for i, (feature, scale) in enumerate(zip(self.schema.numbers, self.scales)):
@@ -212,7 +211,7 @@ class Encoder:
     min_count : float
         Categories with a smaller count are read as unknown, where their table does not say otherwise.
     max_events : int, optional
-        Largest number of events of a row in each history; the newest stay.
+        Largest number of events, or of steps, of a row in each history; the newest stay.
 
     Attributes
     ----------
@@ -271,7 +270,10 @@ class Encoder:
             inputs.encode(events, self.vocabularies_of(inputs))
             for inputs, events in zip(self.inputs_, parts)
         ]
-        histories = [EncodedHistory(part.offsets, *arrays) for part, arrays in zip(parts[1:], encoded)]
+        histories = [
+            EncodedHistory(part.offsets, *arrays, part.step_offsets)
+            for part, arrays in zip(parts[1:], encoded)
+        ]
         return Encoded(codes, numbers, tuple(histories))
 
     def vocabularies_of(self, inputs: Inputs) -> list[Vocabulary]:
@@ -319,9 +321,10 @@ class Encoder:
 
 def _events(frame: pa.Table, name: str, schema: Schema, max_events: int | None) -> Events:
     """Return events with the fields of the schema; a column without any event need not have them."""
-    column = _lists_among(frame[name], frame.schema.field(name))
+    column = with_steps(lists_among(frame[name], frame.schema.field(name)), name, schema.in_steps)
     if pa.types.is_null(column.type):
-        events = Events(np.zeros(len(column) + 1, np.int64), pa.table({}))
+        no_steps = np.zeros(1, np.int64) if schema.in_steps else None
+        events = Events(np.zeros(len(column) + 1, np.int64), pa.table({}), no_steps)
     elif name in schema.roles:  # plain values
         events = Events.of(column, name, max_events, spread=False)
     else:
@@ -333,24 +336,7 @@ def _events(frame: pa.Table, name: str, schema: Schema, max_events: int | None) 
         )
     columns = [*events.frame.columns, *(pa.nulls(len(events)) for _ in missing)]
     fields = [*events.frame.schema, *(pa.field(name, pa.null()) for name in missing)]
-    return Events(events.offsets, pa.table(columns, schema=pa.schema(fields)))
-
-
-def _lists_among(column: pa.ChunkedArray, source: pa.Field) -> pa.ChunkedArray:
-    """Return the lists among the values of a column, which are missing where there is another value.
-
-    Raises
-    ------
-    ValueError
-        No value is a list.
-    """
-    if is_list(column.type) or pa.types.is_null(column.type):
-        return column
-    values = python_values(column, source) if is_keys(source) else []
-    lists = [value if isinstance(value, list) else None for value in values]
-    if not any(value is not None for value in lists):
-        raise ValueError(f"Column {source.name!r} must hold lists of events; it holds {column.type}.")
-    return pa.chunked_array([column_of(lists, source.name).array])
+    return replace(events, frame=pa.table(columns, schema=pa.schema(fields)))
 
 
 def _structs_among(events: Events, name: str) -> Events:
@@ -361,9 +347,9 @@ def _structs_among(events: Events, name: str) -> Events:
     values = python_values(events.frame[name], source)
     dicts = [value if isinstance(value, dict) else None for value in values]
     if not any(dicts):
-        return Events(events.offsets, pa.table({})) if pa.types.is_null(source.type) else events
+        return replace(events, frame=pa.table({})) if pa.types.is_null(source.type) else events
     column = events_column(dicts, name)
-    return Events(events.offsets, events_frame(column.array, column.field(name)))
+    return replace(events, frame=events_frame(column.array, column.field(name)))
 
 
 def _times_among(column: pa.ChunkedArray, source: pa.Field) -> pa.ChunkedArray:

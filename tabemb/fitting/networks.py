@@ -19,7 +19,7 @@ from tabemb.fitting.pretrained import check_vectors, given_vectors, match_vector
 from tabemb.fitting.target_values import label_column
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.dropout import CellDropout, base_rate, hiding_rates
-from tabemb.network.history import HISTORY_ENCODERS, HistoryNetwork, SequenceNetwork
+from tabemb.network.history import HISTORY_ENCODERS, HistoryNetwork, SequenceNetwork, StepPool
 from tabemb.network.model import (
     ClassVectors,
     MemberHeads,
@@ -66,6 +66,8 @@ class NetworkSettings:
     """Whether the last history is that of the events before the row in its own sequence."""
     target_field: str | None = None
     """Field of the earlier events that holds their targets."""
+    merge_ties: bool = False
+    """Whether the events of a sequence at one time are one step of the history encoder."""
 
     @classmethod
     def of(cls, settings: Any, **more: Any) -> Self:
@@ -208,11 +210,14 @@ def _history(
     numbers = _numbers(inputs, settings, D_EVENT_NUMBER)
     # a row of a sequence sees the state before it, which has no later states to pool
     pooling = "last" if kind is SequenceNetwork else settings.pooling
+    d_event = columns.dim + numbers.dim
+    in_steps = settings.merge_ties if kind is SequenceNetwork else inputs.schema.in_steps
+    pool = StepPool(d_event, settings.d_history) if in_steps else None
     history_encoder = HISTORY_ENCODERS[settings.history](
-        columns.dim + numbers.dim, settings.d_history, pooling
+        pool.dim if pool else d_event, settings.d_history, pooling
     )
     dropout = _cell_dropout(encoder, inputs, settings.unknown_rate, n_rows)
-    return kind(dropout, columns, numbers, history_encoder)
+    return kind(dropout, columns, numbers, history_encoder, pool)
 
 
 def _biases(specs: list[TableSpec], table_of: list[int], n_outputs: int) -> Tables:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from tabemb.data.encoding import Encoder
+from tabemb.data.encoding import EncodedHistory, Encoder
 from tabemb.data.schema import Schema, Table, infer_schema
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.training_rows import TrainingRows
@@ -35,6 +35,8 @@ class RowSource:
         The field of earlier events that holds their targets.
     has_sequences : bool
         Whether the last history is that of the earlier events in the row's own sequence.
+    merge_ties : bool
+        Whether the events of a sequence at one time are one step.
     """
 
     smallest_batch, largest_batch = 16, 256
@@ -42,6 +44,7 @@ class RowSource:
     n_precise = 1024
     target_field: str | None = None
     has_sequences = False
+    merge_ties = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -116,5 +119,10 @@ class RowSource:
 def encoded(encoder: Encoder, frame: pa.Table) -> RowInputs:
     """Return rows as tensors, without effects."""
     codes, numbers, histories = encoder.transform(frame)
-    ragged = [Ragged(*map(torch.from_numpy, history)) for history in histories]
-    return RowInputs.of(torch.from_numpy(codes), torch.from_numpy(numbers), ragged)
+    return RowInputs.of(torch.from_numpy(codes), torch.from_numpy(numbers), [*map(_ragged, histories)])
+
+
+def _ragged(history: EncodedHistory) -> Ragged:
+    offsets, codes, numbers = map(torch.from_numpy, history[:3])
+    steps = None if history.step_offsets is None else torch.from_numpy(history.step_offsets)
+    return Ragged(offsets, codes, numbers, steps)

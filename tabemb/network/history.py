@@ -220,30 +220,63 @@ POOLINGS: dict[str, type[LastState]] = {
 """Poolings of a recurrent net's states by name."""
 
 
-class HistoryNetwork(nn.Module):
-    """Embeds the categories and numbers of events, and encodes all events of a row as one vector.
-
-    The tables belong to the whole network, so that a column and a field of events can share one.
+class StepPool(nn.Module):
+    """Pools the vectors of the events of each step, whatever their order (Zaheer et al. 2017).
 
     Shape
     -----
-    output : (n, dim), the encoder's vector and the logarithm of the number of events; the tables'
+    input  : (n_events, d_in), and the events by step
+    output : (n_steps, dim): the mean of a layer, and the logarithm of the number of events
+    """
+
+    def __init__(self, d_in: int, d_step: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(d_in, d_step)
+        self.dim = d_step + 1
+
+    def forward(self, events: Tensor, in_steps: Ragged) -> Tensor:
+        hidden = self.layer(events).relu().to(events.dtype)  # sums of many bfloat16 would be coarse
+        return torch.cat([in_steps.mean(hidden), _log_count(in_steps.lengths, hidden)], dim=1)
+
+
+class HistoryNetwork(nn.Module):
+    """Embeds the categories and numbers of events, and encodes all events of a row as one vector.
+
+    The tables belong to the whole network, so that a column and a field of events can share one. Where
+    events come in steps, the encoder reads one vector for each step.
+
+    Shape
+    -----
+    output : (n, dim), the encoder's vector and the logarithm of the number of steps; the tables'
     penalty (n,)
     """
 
     def __init__(
-        self, dropout: CellDropout, columns: Columns, numbers: NumberEncoding, encoder: HistoryEncoder
+        self,
+        dropout: CellDropout,
+        columns: Columns,
+        numbers: NumberEncoding,
+        encoder: HistoryEncoder,
+        pool: StepPool | None = None,
     ) -> None:
         super().__init__()
         self.dropout, self.columns = dropout, columns
         self.numbers: NumberEncoding = numbers
         self.encoder: HistoryEncoder = encoder
+        self.pool = pool
         self.dim = encoder.dim + 1
 
     def forward(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
-        events, penalty = self.embed(history, tables)
-        vector = self.encoder(events, history)
-        return torch.cat([vector, _log_count(history.lengths, vector)], dim=1), history.sum(penalty)
+        vector, penalty = self.encode(history, tables)
+        return torch.cat([vector, _log_count(history.lengths, vector)], dim=1), penalty
+
+    def encode(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
+        """Return the encoder's vector (n, encoder.dim), and the tables' penalty by row."""
+        vectors, penalty = self.embed(history, tables)
+        if self.pool is not None:
+            assert history.in_steps is not None
+            vectors, penalty = self.pool(vectors, history.in_steps), history.in_steps.sum(penalty)
+        return self.encoder(vectors, history), history.sum(penalty)
 
     def embed(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
         """Return the vectors of the events, (n_events, d_in), and the tables' penalty by event."""
@@ -280,8 +313,7 @@ class SequenceNetwork(HistoryNetwork):
         for count in parts.counts[goes_on].unique():  # all first parts, then all second ones, ...
             same = torch.nonzero(goes_on & (parts.counts == count)).flatten()
             for chunk in same.split(N_CARRIED):
-                now = Prefixes(parts.events.take(chunk), parts.states[chunk], parts.counts[chunk])
-                parts.states[chunk + 1] = self.advance(now, tables)[1]
+                parts.states[chunk + 1] = self.advance(parts.sequences(chunk), tables)[1]
         self.train(was_training)
 
     def advance(self, history: Prefixes, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
@@ -300,10 +332,17 @@ class SequenceNetwork(HistoryNetwork):
         states = history.states
         if states is None:
             states = vectors.new_zeros(len(history.events), self.encoder.d_state)
-        before, after = self.encoder.advance(vectors, history.events, states)
         n_before = history.counts[history.events.rows] + history.events.positions
-        if history.ties is not None:
-            before, n_before = before[history.seen], n_before[history.seen]
+        if self.pool is not None:
+            steps = history.in_steps
+            assert steps.in_steps is not None
+            pooled = self.pool(vectors, steps.in_steps)
+            before, after = self.encoder.advance(pooled, steps, states)
+            before, n_before = before[steps.in_steps.rows], n_before[history.seen]
+        else:
+            before, after = self.encoder.advance(vectors, history.events, states)
+            if history.ties is not None:
+                before, n_before = before[history.seen], n_before[history.seen]
         return torch.cat([before, _log_count(n_before, before)], dim=1), after, penalty
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from tabemb.network.dropout import CellDropout
 from tabemb.network.inputs import Kept, Prefixes, Ragged
 from tabemb.network.numbers import NumberEncoding
+from tabemb.network.recurrence import gru_states
 from tabemb.network.tables import Columns, Tables
 
 EVENT_SCALE = 10.0
@@ -117,23 +118,37 @@ class Recurrent(HistoryEncoder):
 
     def forward(self, events: Tensor, history: Ragged) -> Tensor:
         with torch.autocast(events.device.type, enabled=False):
-            states, _ = self.net(history.padded(events))  # (n, longest, d_history)
-        pooled: Tensor = self.pool(states[history.rows, history.positions], history)
+            states = self._states(history.padded(events).transpose(0, 1))
+        pooled: Tensor = self.pool(_unpadded(states, history), history)
         return pooled
+
+    def _states(self, inputs: Tensor) -> Tensor:
+        """Return the states after each step, (longest, n, d_history), of inputs (longest, n, d_in)."""
+        states: Tensor = self.net(inputs.transpose(0, 1))[0]
+        return states.transpose(0, 1)
 
 
 class GRU(Recurrent):
     """Gated recurrent units (Cho et al. 2014)."""
 
     cell = nn.GRU
+    net: nn.GRU
 
     def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
         """Go on from the state of the cell; pooling is not used."""
         with torch.autocast(events.device.type, enabled=False):
-            states, _ = self.net(history.padded(events), state.unsqueeze(0))  # (n, longest, d_history)
-        states = torch.cat([state.unsqueeze(1), states], dim=1)  # before each event, and after the last
-        after = states[torch.arange(len(history), device=events.device), history.lengths]
-        return states[history.rows, history.positions], after
+            states = self._states(history.padded(events).transpose(0, 1), state)
+        states = torch.cat([state.unsqueeze(0), states])  # before each event, and after the last
+        after = states[history.lengths, torch.arange(len(history), device=events.device)]
+        return _unpadded(states, history), after
+
+    def _states(self, inputs: Tensor, start: Tensor | None = None) -> Tensor:
+        if start is None:
+            start = inputs.new_zeros(inputs.shape[1], self.d_state)
+        if self.training and inputs.device.type == "cpu":
+            return gru_states(self.net, inputs, start)
+        states: Tensor = self.net(inputs.transpose(0, 1), start.unsqueeze(0))[0]
+        return states.transpose(0, 1)
 
 
 class LSTM(Recurrent):
@@ -164,6 +179,11 @@ class LSTM(Recurrent):
         after = state.clone()
         after[has_events] = torch.cat([part[0] for part in last], dim=1)
         return after
+
+
+def _unpadded(states: Tensor, history: Ragged) -> Tensor:
+    """Return the states of the steps alone, (n_steps, d), of padded ones, (longest, n, d)."""
+    return states.flatten(0, 1).index_select(0, history.positions * len(history) + history.rows)
 
 
 class LastState(nn.Module):

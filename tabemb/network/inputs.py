@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tabemb.network.randomness import generator
+from tabemb.network.reductions import highest_by_row
 
 
 class Rowwise(Protocol):
@@ -167,8 +168,9 @@ class Ragged:
     def padded(self, values: Tensor) -> Tensor:
         """Return values of the steps, (n_steps, d), as (n, longest, d), with zeros as padding."""
         longest = max(int(self.lengths.max()), 1) if len(self) else 1
-        wide = values.new_zeros(len(self), longest, values.shape[1])
-        return wide.index_put((self.rows, self.positions), values)
+        wide = values.new_zeros(len(self) * longest, values.shape[1])
+        places = self.rows * longest + self.positions
+        return wide.index_copy(0, places, values).unflatten(0, (len(self), longest))
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of values (n_steps, ...) by row: (n, ...)."""
@@ -180,15 +182,13 @@ class Ragged:
 
     def max(self, values: Tensor) -> Tensor:
         """Return the maximum of values (n_steps, d) by row, zeros for a row without steps: (n, d)."""
-        rows = self.rows.unsqueeze(1).expand_as(values)
-        zeros = values.new_zeros(len(self), values.shape[1])
-        return zeros.scatter_reduce(0, rows, values, "amax", include_self=False)
+        return highest_by_row(values, self.rows, len(self))
 
     def last(self, values: Tensor) -> Tensor:
         """Return the last of values (n_steps, d) by row, zeros for a row without steps: (n, d)."""
         if not len(values):
             return values.new_zeros(len(self), values.shape[1])
-        last = values[(self.offsets[1:] - 1).clamp(min=0)]
+        last = values.index_select(0, (self.offsets[1:] - 1).clamp(min=0))
         return last * (self.lengths > 0).unsqueeze(1)
 
 

@@ -92,7 +92,7 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
         Vector that a recurrent net's states become: the last state, the mean of all, a mean weighted by
         a learned score, or last, mean and maximum side by side.
     max_events : int, optional, default=500
-        Largest number of events of a row that are read; the newest stay.
+        Largest number of events of a row that are read, of steps in lists of lists; the newest stay.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class, multiplied with ``sample_weight``.
     max_epochs : int or "auto", default="auto"
@@ -347,7 +347,7 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         Vector that a recurrent net's states become: the last state, the mean of all, a mean weighted by
         a learned score, or last, mean and maximum side by side.
     max_events : int, optional, default=500
-        Largest number of events of a row that are read; the newest stay.
+        Largest number of events of a row that are read, of steps in lists of lists; the newest stay.
     loss : {"squared_error", "absolute_error", "absolute_percentage_error", "poisson", "quantile"}
         Loss that training minimises, "squared_error" by default. "absolute_percentage_error" and
         "poisson" predict through a logarithm.

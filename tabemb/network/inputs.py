@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tabemb.network.randomness import generator
+from tabemb.network.ranges import offsets_of, ranges
 from tabemb.network.reductions import highest_by_row
 
 
@@ -126,7 +127,7 @@ class Ragged:
 
     def events_of(self, rows: Tensor) -> Tensor:
         """Return the positions of the events of these rows, laid end to end."""
-        return _ranges(self.offsets[:-1][rows], self.lengths[rows])
+        return ranges(self.offsets[:-1][rows], self.lengths[rows])
 
     def _draw(self) -> Tensor:
         """Draw a number from 0 to 1 for each row."""
@@ -134,13 +135,13 @@ class Ragged:
 
     def _sliced(self, starts: Tensor, lengths: Tensor) -> Ragged:
         """Return one row for each start, with the steps from there on."""
-        events = steps = _ranges(starts, lengths)
+        events = steps = ranges(starts, lengths)
         step_offsets = None
         if self.step_offsets is not None:
             sizes = self.step_offsets.diff()[steps]
-            events, step_offsets = _ranges(self.step_offsets[:-1][steps], sizes), _offsets(sizes)
+            events, step_offsets = ranges(self.step_offsets[:-1][steps], sizes), offsets_of(sizes)
         codes, numbers = (part.index_select(0, events) for part in (self.codes, self.numbers))
-        return Ragged(_offsets(lengths), codes, numbers, step_offsets)
+        return Ragged(offsets_of(lengths), codes, numbers, step_offsets)
 
     def split(self, sizes: Sequence[int]) -> list[Ragged]:
         stops = torch.tensor([0, *sizes]).cumsum(0).tolist()
@@ -170,7 +171,7 @@ class Ragged:
         longest = max(int(self.lengths.max()), 1) if len(self) else 1
         wide = values.new_zeros(len(self) * longest, values.shape[1])
         places = self.rows * longest + self.positions
-        return wide.index_copy(0, places, values).unflatten(0, (len(self), longest))
+        return wide.index_copy(0, places, values).view(len(self), longest, values.shape[1])
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of values (n_steps, ...) by row: (n, ...)."""
@@ -314,17 +315,6 @@ class Prefixes:
         return Prefixes(self.events.double(), self.states, self.counts, self.ties)
 
 
-def _offsets(lengths: Tensor) -> Tensor:
-    """Return where each length starts when all are laid end to end, and the end."""
-    return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-
-
-def _ranges(starts: Tensor, lengths: Tensor) -> Tensor:
-    """Return the whole numbers from each start on, so many as its length, end to end."""
-    shift = torch.repeat_interleave(starts - (lengths.cumsum(0) - lengths), lengths)
-    return torch.arange(len(shift), device=shift.device) + shift
-
-
 def _starts(first_rows: list[int], start: int, stop: int, longest: int) -> Iterator[int]:
     """Yield the rows where a sequence is cut: before a time, after ``longest`` rows if possible."""
     while start < stop:
@@ -416,6 +406,12 @@ class RowInputs:
         ragged = [history.lengths for history in self.histories if isinstance(history, Ragged)]
         return torch.stack(ragged).sum(0) if ragged else None
 
+    @property
+    def n_events(self) -> int:
+        """Number of events in all histories, without those that only a kept state has read."""
+        events = [h.events if isinstance(h, Prefixes) else h for h in self.histories]
+        return sum(len(part.codes) for part in events if isinstance(part, Ragged))
+
     def with_effects(self, effects: Tensor) -> RowInputs:
         """Return the same rows with these effects, (n, n_terms, d_term)."""
         return replace(self, effects=effects.to(self.device))
@@ -477,6 +473,11 @@ class Batch:
     def device(self) -> torch.device:
         """Where the tensors lie."""
         return self.weight.device
+
+    @property
+    def n_events(self) -> int:
+        """Number of events in all histories of the rows."""
+        return self.inputs.n_events
 
     def with_inputs(self, inputs: RowInputs) -> Batch:
         """Return the same targets and weights with other inputs."""

@@ -102,7 +102,7 @@ class EmbeddingClassifier(ClassifierMixin, RowEstimator):
         bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice as fast
         there, and slower elsewhere.
     batch_size : int or "auto", default="auto"
-        Rows in a step. "auto": a power of two near a fortieth of the rows, 16 to 256.
+        Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256.
     learning_rate : float, default=0.003
         Learning rate of AdamW. It is constant; the weights that are kept are an average over the last
         tenth of the steps.
@@ -360,7 +360,7 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice as fast
         there, and slower elsewhere.
     batch_size : int or "auto", default="auto"
-        Rows in a step. "auto": a power of two near a fortieth of the rows, 16 to 256.
+        Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256.
     learning_rate : float, default=0.003
         Learning rate of AdamW. It is constant; the weights that are kept are an average over the last
         tenth of the steps.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -51,12 +52,14 @@ class _Steps(torch.autograd.Function):
         values = terms.clone()  # becomes r, z and n
         products = torch.empty_like(values[..., 2 * d :])  # U h + b of the candidates
         states = torch.cat([start.unsqueeze(0), torch.empty_like(products)])
-        for value, product, state, after in zip(values, products, states, states[1:]):
-            gates, candidate = value.split([2 * d, d], dim=1)
-            gates.addmm_(state, of_gates).sigmoid_()
+        gates, candidates = values.split([2 * d, d], dim=2)
+        resets, updates = gates.split(d, dim=2)
+        parts = (gates, resets, updates, candidates, products, states, states[1:])
+        for gate, reset, update, candidate, product, state, after in _by_step(*parts):
+            gate.addmm_(state, of_gates).sigmoid_()
             torch.addmm(bias, state, of_candidate, out=product)
-            candidate.addcmul_(gates[:, :d], product).tanh_()
-            torch.lerp(candidate, state, gates[:, d:], out=after)
+            candidate.addcmul_(reset, product).tanh_()
+            torch.lerp(candidate, state, update, out=after)
         ctx.save_for_backward(values, products, states, weight)
         return states[1:]
 
@@ -66,22 +69,25 @@ class _Steps(torch.autograd.Function):
         values, products, states, weight = ctx.saved_tensors
         d = states.shape[2]
         reset, update, candidate = values.split(d, dim=2)
-        # the factors from the gradient of a state to those of its terms, for all steps at once
+        # the gradients of U h, for r, z and n, are that of the state times factors
         to_candidate = (1 - update) * (1 - candidate.square())
+        to_reset = to_candidate * products * reset * (1 - reset)
         to_update = (states[:-1] - candidate) * update * (1 - update)
-        to_reset = products * reset * (1 - reset)
-        inner = torch.empty_like(values)  # gradients of U h: of r, of z, of the candidate
-        of_candidates = torch.empty_like(products)
-        of_state = torch.zeros_like(states[0])
-        for t in range(len(values) - 1, -1, -1):
-            of_state += gradient[t]
-            of_reset, of_update, of_product = inner[t].split(d, dim=1)
-            of_candidate = torch.mul(of_state, to_candidate[t], out=of_candidates[t])
-            torch.mul(of_candidate, to_reset[t], out=of_reset)
-            torch.mul(of_state, to_update[t], out=of_update)
-            torch.mul(of_candidate, reset[t], out=of_product)
-            of_state.mul_(update[t]).addmm_(inner[t], weight)
-        of_weight = inner.flatten(0, 1).T @ states[:-1].flatten(0, 1)
-        of_bias = inner[..., 2 * d :].sum((0, 1))
-        inner[..., 2 * d :] = of_candidates  # now the gradients of the terms
-        return inner, of_state, of_weight, of_bias
+        factors = torch.stack([to_reset, to_update, to_candidate * reset], dim=2)
+        inner, of_states = torch.empty_like(factors), torch.empty_like(products)
+        carried = torch.zeros_like(states[0])
+        parts = (gradient, of_states, of_states.unsqueeze(2), factors, inner, inner.flatten(2), update)
+        for given, of_state, wide, factor, part, flat, share in reversed(list(_by_step(*parts))):
+            torch.add(given, carried, out=of_state)
+            torch.mul(wide, factor, out=part)
+            torch.mul(of_state, share, out=carried).addmm_(flat, weight)
+        of_products = inner.flatten(2)
+        of_weight = of_products.flatten(0, 1).T @ states[:-1].flatten(0, 1)
+        of_bias = of_products[..., 2 * d :].sum((0, 1))
+        torch.mul(of_states, to_candidate, out=of_products[..., 2 * d :])  # now those of the terms
+        return of_products, carried, of_weight, of_bias
+
+
+def _by_step(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Return the slices of tensors along their first axis, side by side, as many as the shortest has."""
+    return zip(*(tensor.unbind() for tensor in tensors))

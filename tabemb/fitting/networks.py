@@ -38,6 +38,9 @@ TYPICAL_STRENGTH = 2.0
 """Strength of shrinkage of a column's effects for which ``l2`` is meant."""
 D_EVENT_NUMBER = 8
 """Width of the vector of an event's number: there are many events, and a recurrent net to read them."""
+EVENT_STRENGTH = 0.1
+"""Factor on the prior of tables that only events read: an early vector counts little among many events,
+and the full prior would pull it to zero before it is learned."""
 D_CLASS = 64
 """Width of the vectors of many classes."""
 MOST_STRENGTH = 64.0
@@ -118,8 +121,8 @@ def _specs(
     for i, name in enumerate(encoder.schema.table_names):
         columns[name].append(i)
     return [
-        _table_spec(name, encoder, settings, n_rows, _relative_strength(columns[name], effects))
-        for name in encoder.schema.tables
+        _table_spec(name, encoder, settings, n_rows, _strength(columns[name], effects, table, settings))
+        for name, table in encoder.schema.tables.items()
     ]
 
 
@@ -271,6 +274,14 @@ def _prior(vocabulary: Vocabulary, settings: NetworkSettings, table: Table, n_ro
     counts[[UNKNOWN, MISSING]] += base_rate(settings.unknown_rate, n_rows) * n_rows
     strength = settings.l2 if table.l2 is None else table.l2
     return np.asarray(strength / np.maximum(counts, 1))
+
+
+def _strength(
+    columns: list[int], effects: Effects | None, table: Table, settings: NetworkSettings
+) -> float:
+    """Return the factor on the prior of a table that these columns of rows read."""
+    is_of_events = not columns and not settings.has_sequences and table.l2 is None
+    return EVENT_STRENGTH if is_of_events else _relative_strength(columns, effects)
 
 
 def _relative_strength(columns: list[int], effects: Effects | None) -> float:

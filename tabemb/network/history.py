@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tabemb.network.dropout import CellDropout
 from tabemb.network.inputs import Kept, Prefixes, Ragged
-from tabemb.network.numbers import NumberEncoding
+from tabemb.network.numbers import NumberEncoding, squash
 from tabemb.network.recurrence import gru_states
 from tabemb.network.tables import Columns, Tables
 
@@ -243,10 +243,13 @@ POOLINGS: dict[str, type[LastState]] = {
 class StepPool(nn.Module):
     """Pools the vectors of the events of each step, whatever their order (Zaheer et al. 2017).
 
+    A mean would hide one event among twenty. Sums are clipped smoothly, so that a step of very many
+    events is no outlier.
+
     Shape
     -----
     input  : (n_events, d_in), and the events by step
-    output : (n_steps, dim): the mean of a layer, and the logarithm of the number of events
+    output : (n_steps, dim): the clipped sum of a layer, and the logarithm of the number of events
     """
 
     def __init__(self, d_in: int, d_step: int) -> None:
@@ -256,7 +259,8 @@ class StepPool(nn.Module):
 
     def forward(self, events: Tensor, in_steps: Ragged) -> Tensor:
         hidden = self.layer(events).relu().to(events.dtype)  # sums of many bfloat16 would be coarse
-        return torch.cat([in_steps.mean(hidden), _log_count(in_steps.lengths, hidden)], dim=1)
+        sums = 10 * squash(in_steps.sum(hidden) / 10)  # below 30
+        return torch.cat([sums, _log_count(in_steps.lengths, hidden)], dim=1)
 
 
 class HistoryNetwork(nn.Module):

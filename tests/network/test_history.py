@@ -142,14 +142,14 @@ def pooled(kind="gru"):
     return HistoryNetwork(net.dropout, net.columns, net.numbers, encoder, pool).eval(), tables
 
 
-def test_a_step_is_the_mean_of_a_layer_and_its_count():
+def test_a_step_is_the_sum_of_a_layer_and_its_count():
     net, tables = pooled()
     history = steps_of(ragged([6]), [2, 0, 4], [2, 1])
     events, _ = net.embed(history, tables)
     hidden = net.pool.layer(events).relu()
-    expected = [hidden[:2].mean(0), torch.zeros(5), hidden[2:].mean(0)]
+    sums = torch.stack([hidden[:2].sum(0), torch.zeros(5), hidden[2:].sum(0)])
     found = net.pool(events, history.in_steps)
-    torch.testing.assert_close(found[:, :5], torch.stack(expected))
+    torch.testing.assert_close(found[:, :5], sums / (1 + (sums / 30).square()).sqrt())
     assert found[:, 5].tolist() == pytest.approx(np.log([3, 1, 5]))
     states, _ = net.encoder.net(found[None, :2])
     vector, penalty = net(history, tables)

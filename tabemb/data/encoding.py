@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tabemb.data.dates import check_python_times
 from tabemb.data.floats import to_floats
-from tabemb.data.histories import Events, events_frame, is_list
+from tabemb.data.histories import Events, events_frame, lists_among, with_steps
 from tabemb.data.scales import Scale
 from tabemb.data.schema import BINS, WITHIN, Feature, Schema, Table, near, with_parts
 from tabemb.data.times import (
@@ -32,13 +32,13 @@ from tabemb.data.within import Within, find_within
 class EncodedHistory(NamedTuple):
     """Events of all rows as arrays, laid end to end.
 
-    Row i has the events from ``offsets[i]`` up to ``offsets[i + 1]``; ``codes`` and ``numbers`` are
-    those of the events, as in `Encoded`.
+    ``codes`` and ``numbers`` are those of the events, as in `Encoded`; offsets are those of `Events`.
     """
 
     offsets: np.ndarray
     codes: np.ndarray
     numbers: np.ndarray
+    step_offsets: np.ndarray | None = None
 
 
 class Encoded(NamedTuple):
@@ -149,10 +149,9 @@ class Inputs:
         numbers = np.empty((len(events), len(self.scales)), np.float32)
         if not len(events):
             return codes, numbers
-        events = Events(events.offsets, self._with_times(events))
+        events = replace(events, frame=self._with_times(events))
         if self.zones:
-            frame = in_zones(events.frame, self.zones, self._datetimes)
-            events = Events(events.offsets, frame)
+            events = replace(events, frame=in_zones(events.frame, self.zones, self._datetimes))
         levels: dict[str, np.ndarray] = {}
         for i, (feature, vocabulary) in enumerate(zip(self.schema.categorical, vocabularies)):
             if feature.part == BINS:
@@ -206,7 +205,7 @@ class Encoder:
     min_count : float
         Categories with a smaller count are read as unknown, where their table does not say otherwise.
     max_events : int, optional
-        Largest number of events of a row in each history; the newest stay.
+        Largest number of events, or of steps, of a row in each history; the newest stay.
     earlier : str, optional
         The history of earlier rows, where the rows are events themselves.
     clocks : sequence of str, optional
@@ -332,7 +331,10 @@ class Encoder:
             inputs.encode(events, self.vocabularies_of(inputs))
             for inputs, events in zip(self.inputs_, parts)
         ]
-        histories = [EncodedHistory(part.offsets, *arrays) for part, arrays in zip(parts[1:], encoded)]
+        histories = [
+            EncodedHistory(part.offsets, *arrays, part.step_offsets)
+            for part, arrays in zip(parts[1:], encoded)
+        ]
         return Encoded(codes, numbers, tuple(histories))
 
     def vocabularies_of(self, inputs: Inputs) -> list[Vocabulary]:
@@ -380,9 +382,10 @@ class Encoder:
 
 def _events(frame: pa.Table, name: str, schema: Schema, max_events: int | None) -> Events:
     """Return events with the fields of the schema; a column without any event need not have them."""
-    column = _lists_among(frame[name], frame.schema.field(name))
+    column = with_steps(lists_among(frame[name], frame.schema.field(name)), name, schema.in_steps)
     if pa.types.is_null(column.type):
-        events = Events(np.zeros(len(column) + 1, np.int64), pa.table({}))
+        no_steps = np.zeros(1, np.int64) if schema.in_steps else None
+        events = Events(np.zeros(len(column) + 1, np.int64), pa.table({}), no_steps)
     elif name in schema.roles:  # plain values
         events = Events.of(column, name, max_events, spread=False)
     else:
@@ -394,24 +397,7 @@ def _events(frame: pa.Table, name: str, schema: Schema, max_events: int | None) 
         )
     columns = [*events.frame.columns, *(pa.nulls(len(events)) for _ in missing)]
     fields = [*events.frame.schema, *(pa.field(name, pa.null()) for name in missing)]
-    return Events(events.offsets, pa.table(columns, schema=pa.schema(fields)))
-
-
-def _lists_among(column: pa.ChunkedArray, source: pa.Field) -> pa.ChunkedArray:
-    """Return the lists among the values of a column, which are missing where there is another value.
-
-    Raises
-    ------
-    ValueError
-        No value is a list.
-    """
-    if is_list(column.type) or pa.types.is_null(column.type):
-        return column
-    values = python_values(column, source) if is_keys(source) else []
-    lists = [value if isinstance(value, list) else None for value in values]
-    if not any(value is not None for value in lists):
-        raise ValueError(f"Column {source.name!r} must hold lists of events; it holds {column.type}.")
-    return pa.chunked_array([column_of(lists, source.name).array])
+    return replace(events, frame=pa.table(columns, schema=pa.schema(fields)))
 
 
 def _structs_among(events: Events, name: str) -> Events:
@@ -422,9 +408,9 @@ def _structs_among(events: Events, name: str) -> Events:
     values = python_values(events.frame[name], source)
     dicts = [value if isinstance(value, dict) else None for value in values]
     if not any(dicts):
-        return Events(events.offsets, pa.table({})) if pa.types.is_null(source.type) else events
+        return replace(events, frame=pa.table({})) if pa.types.is_null(source.type) else events
     column = events_column(dicts, name)
-    return Events(events.offsets, events_frame(column.array, column.field(name)))
+    return replace(events, frame=events_frame(column.array, column.field(name)))
 
 
 def _times_among(

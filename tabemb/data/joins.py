@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tabemb.data.frames import beside, to_arrow
 from tabemb.data.histories import as_structs
-from tabemb.data.logs import EventLog
+from tabemb.data.logs import EventLog, Slices
 from tabemb.data.schema import check_column
 from tabemb.data.times import time_column
 from tabemb.hints import NamesMisspelt, refuse_unknown
@@ -156,7 +156,11 @@ class HistoryJoiner(Joiner):
     fields : sequence of str, optional
         Columns of the log to keep beside the time; all but the entity when None.
     max_events : int, optional
-        Largest number of events of a row; the newest stay.
+        Largest number of events of a row, of steps where they are merged; the newest stay.
+    simultaneous : {"keep", "merge"}, default="keep"
+        "merge": the events of one time are one step, and a history is a list of steps, each a list of
+        its events: ``[[{...}, {...}], [{...}]]``. The estimators pool the events of a step, in no order,
+        and read one vector a step: faster, and often better, where many events share a time.
     name : str, default="history"
         Name of the new column.
 
@@ -184,26 +188,46 @@ class HistoryJoiner(Joiner):
         window: Any = None,
         fields: Sequence[str] | None = None,
         max_events: int | None = None,
+        simultaneous: str = "keep",
         name: str = "history",
     ) -> None:
         super().__init__(
             log, entity=entity, time=time, cutoff=cutoff, fields=fields, max_events=max_events, name=name
         )
         self.window = window
+        self.simultaneous = simultaneous
 
     def _fit(self, frame: pa.Table) -> None:
         self._check_window(self.window)
+        if self.simultaneous not in ("keep", "merge"):
+            raise ValueError(f"simultaneous must be 'keep' or 'merge'; got {self.simultaneous!r}.")
 
     def _new_columns(self, frame: pa.Table) -> pa.Table:
         entities, cutoffs = self._entities_and_cutoffs(frame)
-        slices = self.log_.slices(entities, cutoffs, self.window).newest(self.max_events)
+        slices = self.log_.slices(entities, cutoffs, self.window)
+        if self.simultaneous == "keep":
+            slices = slices.newest(self.max_events)
+            return pa.table({self.name: _lists(slices.offsets, self._events(slices, cutoffs))})
+        log_steps = self.log_.steps  # slices hold whole steps, as a cutoff stands between two times
+        starts, ends = (np.searchsorted(log_steps, end) for end in (slices.starts, slices.ends))
+        steps = Slices(starts, ends).newest(self.max_events)
+        events = self._events(Slices(log_steps[steps.starts], log_steps[steps.ends]), cutoffs)
+        sizes = np.diff(log_steps)[steps.positions]
+        inner = _lists(np.concatenate([[0], np.cumsum(sizes)]), events)
+        return pa.table({self.name: _lists(steps.offsets, inner)})
+
+    def _events(self, slices: Slices, cutoffs: np.ndarray | None) -> pa.StructArray:
+        """Return the events of these slices of the log, laid end to end."""
         events = self.log_.events.take(pa.array(slices.positions))
         if cutoffs is not None:
             now = np.repeat(cutoffs, slices.counts)
             elapsed = self.log_.axis.span(now, self.log_.moments[slices.positions])
             events = events.append_column("before_cutoff", pa.array(elapsed))
-        lists = pa.LargeListArray.from_arrays(pa.array(slices.offsets), as_structs(events))
-        return pa.table({self.name: lists})
+        return as_structs(events)
 
     def _new_names(self) -> list[str]:
         return [self.name]
+
+
+def _lists(offsets: np.ndarray, values: pa.Array) -> pa.LargeListArray:
+    return pa.LargeListArray.from_arrays(pa.array(offsets), values)

@@ -120,6 +120,11 @@ class EventLog:
         return self.events[name]
 
     @cached_property
+    def steps(self) -> np.ndarray:
+        """Where the events of each entity and time start in the sorted log, and the end."""
+        return np.flatnonzero(np.diff(self._keys, prepend=-1, append=-1))
+
+    @cached_property
     def days(self) -> np.ndarray:
         """Time of each event, in days since the first event of the first entity."""
         return self.axis.span(self.moments, self.moments[0])

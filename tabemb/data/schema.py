@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabemb.data.histories import Events, is_list
+from tabemb.data.histories import Events, is_list, is_list_of_steps
 from tabemb.data.times import varying_parts
 from tabemb.data.values import are_numbers, stray_of
 from tabemb.data.vocabulary import kind_of
@@ -119,7 +119,8 @@ class Schema:
     """The features of a frame, with the table that each categorical one reads.
 
     The events of a history are a frame as well, with a schema in ``histories`` by the history's name.
-    ``tables`` holds the tables of all of them and is empty in the schemas of histories.
+    ``tables`` holds the tables of all of them and is empty in the schemas of histories. ``in_steps``
+    says whether the events of a history come in steps, as lists of lists.
     """
 
     roles: dict[str, str]
@@ -127,6 +128,7 @@ class Schema:
     numbers: list[Feature] = field(default_factory=list)
     tables: dict[str, Table] = field(default_factory=dict)
     histories: dict[str, Schema] = field(default_factory=dict)
+    in_steps: bool = False
 
     @property
     def table_names(self) -> list[str]:
@@ -152,7 +154,8 @@ def infer_schema(
     """Give every column a role and every categorical feature a table.
 
     Text, dictionary, boolean and other Python values are categorical; integers, floats, decimals and
-    durations are numbers; timestamps and dates are datetimes; lists are histories.
+    durations are numbers; timestamps and dates are datetimes; lists are histories, and lists of lists
+    histories in steps.
 
     A datetime gives the number ``{column}.elapsed`` and, where the training rows vary in them, calendar
     categories such as ``{column}.month``. A datetime of events gives the numbers ``{field}.gap`` and
@@ -186,6 +189,9 @@ def infer_schema(
     schema.histories = {
         name: _schema_of(events[name], field_roles, EVENT_TIME_PARTS) for name in used_histories
     }
+    for name, history in schema.histories.items():
+        history.in_steps = is_list_of_steps(frame.schema.field(name).type)
+        _check_no_vectors(name, history, checked)
     if not any(part.categorical or part.numbers for part in (schema, *schema.histories.values())):
         raise ValueError("Every column of X has the role 'ignored'; at least one must be used.")
     schema.tables = _assign_tables(schema, tables or {})
@@ -291,6 +297,16 @@ def _check_no_lists(events: pa.Table, roles: Mapping[str, str], name: str) -> No
                 f"{events[column.name][first].as_py()!r:.60}; an event must hold one value in each "
                 f"field. Flatten them, or leave them out with roles={{{column.name!r}: 'ignored'}}."
             )
+
+
+def _check_no_vectors(name: str, history: Schema, roles: Mapping[str, str]) -> None:
+    """Raise where steps hold plain numbers: these may be vectors, whose order means something."""
+    if history.in_steps and history.roles.get(name) == "number" and name not in roles:
+        raise ValueError(
+            f"Column {name!r} holds lists of numbers inside lists, which are read as steps of events in "
+            f"no order; set roles={{{name!r}: 'number'}} if they are, or name them in structs such as "
+            "[[{'x': 1.0, 'y': 2.0}]]."
+        )
 
 
 def _schema_of(frame: pa.Table, roles: Mapping[str, str], time_parts: Sequence[str]) -> Schema:

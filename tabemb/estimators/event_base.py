@@ -37,7 +37,7 @@ class EventEstimator(RowEstimator):
             count_encounters=self.encounters,
             roles=self.roles,
             numeric_target=self._numeric_target,
-            hide_ties=self.ties == "hidden",
+            ties=self.ties,
         )
 
     @memory_checked

@@ -93,7 +93,7 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         Vector that a recurrent net's states become: the last state, the mean of all, a mean weighted by
         a learned score, or last, mean and maximum side by side.
     max_events : int, optional, default=500
-        Largest number of events of a row that are read; the newest stay.
+        Largest number of events of a row that are read, of steps in lists of lists; the newest stay.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class, multiplied with ``sample_weight``.
     max_epochs : int or "auto", default="auto"
@@ -103,7 +103,7 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice as fast
         there, and slower elsewhere.
     batch_size : int or "auto", default="auto"
-        Rows in a step. "auto": a power of two near a fortieth of the rows, 16 to 256.
+        Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256.
     learning_rate : float, default=0.003
         Learning rate of AdamW. It is constant; the weights that are kept are an average over the last
         tenth of the steps.
@@ -347,7 +347,7 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         Vector that a recurrent net's states become: the last state, the mean of all, a mean weighted by
         a learned score, or last, mean and maximum side by side.
     max_events : int, optional, default=500
-        Largest number of events of a row that are read; the newest stay.
+        Largest number of events of a row that are read, of steps in lists of lists; the newest stay.
     loss : {"squared_error", "absolute_error", "absolute_percentage_error", "poisson", "quantile"}
         Loss that training minimises, "squared_error" by default. "absolute_percentage_error" and
         "poisson" predict through a logarithm.
@@ -360,7 +360,7 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice as fast
         there, and slower elsewhere.
     batch_size : int or "auto", default="auto"
-        Rows in a step. "auto": a power of two near a fortieth of the rows, 16 to 256.
+        Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256.
     learning_rate : float, default=0.003
         Learning rate of AdamW. It is constant; the weights that are kept are an average over the last
         tenth of the steps.

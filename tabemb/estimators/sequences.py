@@ -105,7 +105,7 @@ class SequenceEncoder(
         Vector that a recurrent net's states become: their mean, the last state, a mean weighted by a
         learned score, or last, mean and maximum side by side, which is three times as wide.
     max_events : int, optional, default=500
-        Largest number of events of a row that are read; the newest stay.
+        Largest number of events of a row that are read, of steps in lists of lists; the newest stay.
     temperature : float, default=0.1
         Unit of the cosines that are compared: the smaller, the more the most similar other rows matter.
     max_epochs : int, default=20

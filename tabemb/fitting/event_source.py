@@ -58,11 +58,11 @@ class EventSource(RowSource):
     roles : mapping, optional
         Roles of columns that the user gave.
     numeric_target : bool
-    hide_ties : bool, default=False
-        Whether events of an entity at one time do not see each other.
+    ties : {"hidden", "order", "merge"}
+        What events of an entity at one time see of each other, and whether they are one step.
     """
 
-    hide_ties = False  # in files that tabemb 0.2 saved
+    hide_ties = merge_ties = False  # in files of earlier versions
     smallest_batch, largest_batch = 64, 1024  # events: a few sequences, not a few rows
     refit_divisor = 8  # a recurrent net soon overfits sequences that it has read before
     n_precise = 0
@@ -78,11 +78,12 @@ class EventSource(RowSource):
         count_encounters: bool,
         roles: Mapping[str | int, str] | None,
         numeric_target: bool,
-        hide_ties: bool = False,
+        ties: str = "order",
     ) -> None:
         self.entity, self.time, self.outcome_fields = entity, time, list(outcome_fields)
         self.count_encounters, self.numeric_target = count_encounters, numeric_target
-        self.roles, self.hide_ties = dict(roles or {}), hide_ties
+        self.roles = dict(roles or {})
+        self.hide_ties, self.merge_ties = ties != "order", ties == "merge"
 
     @property
     def keys(self) -> tuple[str, ...]:

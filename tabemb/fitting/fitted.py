@@ -52,6 +52,7 @@ class FittedParts:
             hidden=self.hidden,
             has_sequences=self.source.has_sequences,
             target_field=self.source.target_field,
+            merge_ties=self.source.merge_ties,
         )
         with Building():
             network = build_networks(self.encoder, self.effects, self.target, settings, n_rows)

@@ -19,7 +19,7 @@ from tabemb.fitting.pretrained import check_vectors, given_vectors, match_vector
 from tabemb.fitting.target_values import label_column
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.dropout import CellDropout, base_rate, hiding_rates
-from tabemb.network.history import HISTORY_ENCODERS, HistoryNetwork, SequenceNetwork
+from tabemb.network.history import HISTORY_ENCODERS, HistoryNetwork, SequenceNetwork, StepPool
 from tabemb.network.model import (
     ClassVectors,
     MemberHeads,
@@ -38,6 +38,9 @@ TYPICAL_STRENGTH = 2.0
 """Strength of shrinkage of a column's effects for which ``l2`` is meant."""
 D_EVENT_NUMBER = 8
 """Width of the vector of an event's number: there are many events, and a recurrent net to read them."""
+EVENT_STRENGTH = 0.1
+"""Factor on the prior of tables that only events read: an early vector counts little among many events,
+and the full prior would pull it to zero before it is learned."""
 D_CLASS = 64
 """Width of the vectors of many classes."""
 MOST_STRENGTH = 64.0
@@ -66,6 +69,8 @@ class NetworkSettings:
     """Whether the last history is that of the events before the row in its own sequence."""
     target_field: str | None = None
     """Field of the earlier events that holds their targets."""
+    merge_ties: bool = False
+    """Whether the events of a sequence at one time are one step of the history encoder."""
 
     @classmethod
     def of(cls, settings: Any, **more: Any) -> Self:
@@ -116,8 +121,8 @@ def _specs(
     for i, name in enumerate(encoder.schema.table_names):
         columns[name].append(i)
     return [
-        _table_spec(name, encoder, settings, n_rows, _relative_strength(columns[name], effects))
-        for name in encoder.schema.tables
+        _table_spec(name, encoder, settings, n_rows, _strength(columns[name], effects, table, settings))
+        for name, table in encoder.schema.tables.items()
     ]
 
 
@@ -208,11 +213,14 @@ def _history(
     numbers = _numbers(inputs, settings, D_EVENT_NUMBER)
     # a row of a sequence sees the state before it, which has no later states to pool
     pooling = "last" if kind is SequenceNetwork else settings.pooling
+    d_event = columns.dim + numbers.dim
+    in_steps = settings.merge_ties if kind is SequenceNetwork else inputs.schema.in_steps
+    pool = StepPool(d_event, settings.d_history) if in_steps else None
     history_encoder = HISTORY_ENCODERS[settings.history](
-        columns.dim + numbers.dim, settings.d_history, pooling
+        pool.dim if pool else d_event, settings.d_history, pooling
     )
     dropout = _cell_dropout(encoder, inputs, settings.unknown_rate, n_rows)
-    return kind(dropout, columns, numbers, history_encoder)
+    return kind(dropout, columns, numbers, history_encoder, pool)
 
 
 def _biases(specs: list[TableSpec], table_of: list[int], n_outputs: int) -> Tables:
@@ -266,6 +274,14 @@ def _prior(vocabulary: Vocabulary, settings: NetworkSettings, table: Table, n_ro
     counts[[UNKNOWN, MISSING]] += base_rate(settings.unknown_rate, n_rows) * n_rows
     strength = settings.l2 if table.l2 is None else table.l2
     return np.asarray(strength / np.maximum(counts, 1))
+
+
+def _strength(
+    columns: list[int], effects: Effects | None, table: Table, settings: NetworkSettings
+) -> float:
+    """Return the factor on the prior of a table that these columns of rows read."""
+    is_of_events = not columns and not settings.has_sequences and table.l2 is None
+    return EVENT_STRENGTH if is_of_events else _relative_strength(columns, effects)
 
 
 def _relative_strength(columns: list[int], effects: Effects | None) -> float:

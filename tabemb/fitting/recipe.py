@@ -35,6 +35,10 @@ N_STEPS = 1000
 """Steps that ``max_epochs="auto"`` allows, within the bounds that follow."""
 FEWEST_EPOCHS, MOST_EPOCHS = 30, 60
 """Bounds of ``max_epochs="auto"``."""
+FEWEST_STEPS = 40
+"""Steps of an epoch with ``batch_size="auto"``, within the bounds of the source."""
+MANY_EVENTS = 50
+"""Events a row, of histories, from which an epoch has more steps."""
 N_WIDE = 50_000
 """Rows from which the layers are wider: fewer rows cannot train so many weights."""
 
@@ -172,6 +176,19 @@ def _hidden(hidden: tuple[int, ...] | str, n_rows: int) -> tuple[int, ...]:
     return tuple(hidden)
 
 
+def n_steps_of(n_rows: int, n_events: int) -> float:
+    """Return the steps that an epoch should have: 40, and up to 160 where rows have many events.
+
+    An epoch of long histories takes long, and a step on fewer rows hardly less exact.
+
+    Examples
+    --------
+    >>> n_steps_of(3000, 0), n_steps_of(3000, 300_000), n_steps_of(3000, 1_200_000)
+    (40.0, 80.0, 160.0)
+    """
+    return FEWEST_STEPS * float(np.clip(n_events / max(n_rows, 1) / MANY_EVENTS, 1, 4))
+
+
 @dataclass(frozen=True)
 class Trainer:
     """The trainings of one network: the first, and one on all rows if the hold-out refits."""
@@ -228,7 +245,7 @@ class Trainer:
     ) -> Training:
         settings, source = self.fitted.settings, self.fitted.source
         positions = None if train is None else torch.from_numpy(train)
-        batch_size = self._batch_size(len(self.rows))
+        batch_size = self._batch_size()
         batches = source.batches(self.network, self.rows, batch_size, self.generator, positions)
         validates = self.validation is not None and n_epochs is None
         return Training(
@@ -259,11 +276,11 @@ class Trainer:
         assert self.validation is not None
         return self._objective.on_validation(self.fitted.validation_pieces(self.validation))
 
-    def _batch_size(self, n_rows: int) -> int:
-        settings, source = self.fitted.settings, self.fitted.source
+    def _batch_size(self) -> int:
+        settings, source, n_rows = self.fitted.settings, self.fitted.source, len(self.rows)
         if settings.batch_size != "auto":
             return int(settings.batch_size)
-        size = 2 ** round(np.log2(max(n_rows, 1) / 40))
+        size = 2 ** round(np.log2(n_rows / n_steps_of(n_rows, self.rows.batch.inputs.n_events)))
         return int(np.clip(size, source.smallest_batch, source.largest_batch))
 
     def _max_epochs(self, n_batches: int) -> int:

@@ -225,9 +225,10 @@ def _usable(reference: RowInputs, place: Place) -> RowInputs | None:
     if place.history is None:
         return reference
     history = reference.histories[place.history]
-    if isinstance(history, Ragged) and (history.lengths > 0).any():
-        return reference.take(torch.nonzero(history.lengths).flatten())
-    return None
+    if not isinstance(history, Ragged):
+        return None
+    has_events = torch.nonzero(history.event_offsets.diff()).flatten()
+    return reference.take(has_events) if len(has_events) else None
 
 
 def _outputs(
@@ -251,7 +252,7 @@ def _put(rows: RowInputs, place: Place, codes: Tensor) -> RowInputs:
         return inputs
     history = inputs.histories[place.history]
     assert isinstance(history, Ragged)
-    history.codes[history.offsets[1:] - 1, place.column] = code
+    history.codes[history.event_offsets[1:] - 1, place.column] = code
     return inputs
 
 

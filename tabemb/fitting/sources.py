@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from tabemb.data.encoding import Encoder
+from tabemb.data.encoding import EncodedHistory, Encoder
 from tabemb.data.schema import Schema, Table, infer_schema
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.training_rows import TrainingRows
@@ -39,6 +39,8 @@ class RowSource:
         The column of that history, where rows are events themselves.
     clocks : sequence of str
         Numbers of these events that mean the same in any category.
+    merge_ties : bool
+        Whether the events of a sequence at one time are one step.
     """
 
     smallest_batch, largest_batch = 16, 256
@@ -48,6 +50,7 @@ class RowSource:
     has_sequences = False
     earlier: str | None = None
     clocks: Sequence[str] = ()
+    merge_ties = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -122,5 +125,10 @@ class RowSource:
 def encoded(encoder: Encoder, frame: pa.Table) -> RowInputs:
     """Return rows as tensors, without effects."""
     codes, numbers, histories = encoder.transform(frame)
-    ragged = [Ragged(*map(torch.from_numpy, history)) for history in histories]
-    return RowInputs.of(torch.from_numpy(codes), torch.from_numpy(numbers), ragged)
+    return RowInputs.of(torch.from_numpy(codes), torch.from_numpy(numbers), [*map(_ragged, histories)])
+
+
+def _ragged(history: EncodedHistory) -> Ragged:
+    offsets, codes, numbers = map(torch.from_numpy, history[:3])
+    steps = None if history.step_offsets is None else torch.from_numpy(history.step_offsets)
+    return Ragged(offsets, codes, numbers, steps)

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from tabemb.network.dropout import CellDropout
 from tabemb.network.inputs import Kept, Prefixes, Ragged
-from tabemb.network.numbers import NumberEncoding
+from tabemb.network.numbers import NumberEncoding, squash
+from tabemb.network.recurrence import gru_states
 from tabemb.network.tables import Columns, Tables
 
 EVENT_SCALE = 10.0
@@ -117,23 +118,37 @@ class Recurrent(HistoryEncoder):
 
     def forward(self, events: Tensor, history: Ragged) -> Tensor:
         with torch.autocast(events.device.type, enabled=False):
-            states, _ = self.net(history.padded(events))  # (n, longest, d_history)
-        pooled: Tensor = self.pool(states[history.rows, history.positions], history)
+            states = self._states(history.padded(events).transpose(0, 1))
+        pooled: Tensor = self.pool(_unpadded(states, history), history)
         return pooled
+
+    def _states(self, inputs: Tensor) -> Tensor:
+        """Return the states after each step, (longest, n, d_history), of inputs (longest, n, d_in)."""
+        states: Tensor = self.net(inputs.transpose(0, 1))[0]
+        return states.transpose(0, 1)
 
 
 class GRU(Recurrent):
     """Gated recurrent units (Cho et al. 2014)."""
 
     cell = nn.GRU
+    net: nn.GRU
 
     def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
         """Go on from the state of the cell; pooling is not used."""
         with torch.autocast(events.device.type, enabled=False):
-            states, _ = self.net(history.padded(events), state.unsqueeze(0))  # (n, longest, d_history)
-        states = torch.cat([state.unsqueeze(1), states], dim=1)  # before each event, and after the last
-        after = states[torch.arange(len(history), device=events.device), history.lengths]
-        return states[history.rows, history.positions], after
+            states = self._states(history.padded(events).transpose(0, 1), state)
+        states = torch.cat([state.unsqueeze(0), states])  # before each event, and after the last
+        after = states[history.lengths, torch.arange(len(history), device=events.device)]
+        return _unpadded(states, history), after
+
+    def _states(self, inputs: Tensor, start: Tensor | None = None) -> Tensor:
+        if start is None:
+            start = inputs.new_zeros(inputs.shape[1], self.d_state)
+        if self.training and inputs.device.type == "cpu":
+            return gru_states(self.net, inputs, start)
+        states: Tensor = self.net(inputs.transpose(0, 1), start.unsqueeze(0))[0]
+        return states.transpose(0, 1)
 
 
 class LSTM(Recurrent):
@@ -164,6 +179,11 @@ class LSTM(Recurrent):
         after = state.clone()
         after[has_events] = torch.cat([part[0] for part in last], dim=1)
         return after
+
+
+def _unpadded(states: Tensor, history: Ragged) -> Tensor:
+    """Return the states of the steps alone, (n_steps, d), of padded ones, (longest, n, d)."""
+    return states.flatten(0, 1).index_select(0, history.positions * len(history) + history.rows)
 
 
 class LastState(nn.Module):
@@ -220,30 +240,67 @@ POOLINGS: dict[str, type[LastState]] = {
 """Poolings of a recurrent net's states by name."""
 
 
-class HistoryNetwork(nn.Module):
-    """Embeds the categories and numbers of events, and encodes all events of a row as one vector.
+class StepPool(nn.Module):
+    """Pools the vectors of the events of each step, whatever their order (Zaheer et al. 2017).
 
-    The tables belong to the whole network, so that a column and a field of events can share one.
+    A mean would hide one event among twenty. Sums are clipped smoothly, so that a step of very many
+    events is no outlier.
 
     Shape
     -----
-    output : (n, dim), the encoder's vector and the logarithm of the number of events; the tables'
+    input  : (n_events, d_in), and the events by step
+    output : (n_steps, dim): the clipped sum of a layer, and the logarithm of the number of events
+    """
+
+    def __init__(self, d_in: int, d_step: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(d_in, d_step)
+        self.dim = d_step + 1
+
+    def forward(self, events: Tensor, in_steps: Ragged) -> Tensor:
+        hidden = self.layer(events).relu().to(events.dtype)  # sums of many bfloat16 would be coarse
+        sums = 10 * squash(in_steps.sum(hidden) / 10)  # below 30
+        return torch.cat([sums, _log_count(in_steps.lengths, hidden)], dim=1)
+
+
+class HistoryNetwork(nn.Module):
+    """Embeds the categories and numbers of events, and encodes all events of a row as one vector.
+
+    The tables belong to the whole network, so that a column and a field of events can share one. Where
+    events come in steps, the encoder reads one vector for each step.
+
+    Shape
+    -----
+    output : (n, dim), the encoder's vector and the logarithm of the number of steps; the tables'
     penalty (n,)
     """
 
     def __init__(
-        self, dropout: CellDropout, columns: Columns, numbers: NumberEncoding, encoder: HistoryEncoder
+        self,
+        dropout: CellDropout,
+        columns: Columns,
+        numbers: NumberEncoding,
+        encoder: HistoryEncoder,
+        pool: StepPool | None = None,
     ) -> None:
         super().__init__()
         self.dropout, self.columns = dropout, columns
         self.numbers: NumberEncoding = numbers
         self.encoder: HistoryEncoder = encoder
+        self.pool = pool
         self.dim = encoder.dim + 1
 
     def forward(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
-        events, penalty = self.embed(history, tables)
-        vector = self.encoder(events, history)
-        return torch.cat([vector, _log_count(history.lengths, vector)], dim=1), history.sum(penalty)
+        vector, penalty = self.encode(history, tables)
+        return torch.cat([vector, _log_count(history.lengths, vector)], dim=1), penalty
+
+    def encode(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
+        """Return the encoder's vector (n, encoder.dim), and the tables' penalty by row."""
+        vectors, penalty = self.embed(history, tables)
+        if self.pool is not None:
+            assert history.in_steps is not None
+            vectors, penalty = self.pool(vectors, history.in_steps), history.in_steps.sum(penalty)
+        return self.encoder(vectors, history), history.sum(penalty)
 
     def embed(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
         """Return the vectors of the events, (n_events, d_in), and the tables' penalty by event."""
@@ -280,8 +337,7 @@ class SequenceNetwork(HistoryNetwork):
         for count in parts.counts[goes_on].unique():  # all first parts, then all second ones, ...
             same = torch.nonzero(goes_on & (parts.counts == count)).flatten()
             for chunk in same.split(N_CARRIED):
-                now = Prefixes(parts.events.take(chunk), parts.states[chunk], parts.counts[chunk])
-                parts.states[chunk + 1] = self.advance(now, tables)[1]
+                parts.states[chunk + 1] = self.advance(parts.sequences(chunk), tables)[1]
         self.train(was_training)
 
     def advance(self, history: Prefixes, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
@@ -300,10 +356,17 @@ class SequenceNetwork(HistoryNetwork):
         states = history.states
         if states is None:
             states = vectors.new_zeros(len(history.events), self.encoder.d_state)
-        before, after = self.encoder.advance(vectors, history.events, states)
         n_before = history.counts[history.events.rows] + history.events.positions
-        if history.ties is not None:
-            before, n_before = before[history.seen], n_before[history.seen]
+        if self.pool is not None:
+            steps = history.in_steps
+            assert steps.in_steps is not None
+            pooled = self.pool(vectors, steps.in_steps)
+            before, after = self.encoder.advance(pooled, steps, states)
+            before, n_before = before[steps.in_steps.rows], n_before[history.seen]
+        else:
+            before, after = self.encoder.advance(vectors, history.events, states)
+            if history.ties is not None:
+                before, n_before = before[history.seen], n_before[history.seen]
         return torch.cat([before, _log_count(n_before, before)], dim=1), after, penalty
 
 

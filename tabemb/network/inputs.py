@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from tabemb.network.randomness import generator
+from tabemb.network.ranges import offsets_of, ranges
+from tabemb.network.reductions import highest_by_row
 
 
 class Rowwise(Protocol):
@@ -48,13 +50,16 @@ class History(Rowwise, Protocol):
 
 @dataclass(frozen=True)
 class Ragged:
-    """The histories of n rows: the events of all rows, laid end to end.
+    """The histories of n rows: the steps of all rows, laid end to end, and the events of all steps.
+
+    Each event is a step, unless ``step_offsets`` says which events make a step.
 
     Shape
     -----
-    offsets : int64 (n + 1,); row i has the events from ``offsets[i]`` up to ``offsets[i + 1]``
-    codes   : int32 (n_events, n_categorical)
-    numbers : float32 (n_events, n_numbers), NaN where missing
+    offsets      : int64 (n + 1,); row i has the steps from ``offsets[i]`` up to ``offsets[i + 1]``
+    codes        : int32 (n_events, n_categorical)
+    numbers      : float32 (n_events, n_numbers), NaN where missing
+    step_offsets : int64 (n_steps + 1,), as ``offsets``, or None
 
     Examples
     --------
@@ -67,6 +72,7 @@ class Ragged:
     offsets: Tensor
     codes: Tensor
     numbers: Tensor
+    step_offsets: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -79,29 +85,41 @@ class Ragged:
 
     @cached_property
     def lengths(self) -> Tensor:
-        """Number of events of each row, int64 (n,)."""
+        """Number of steps of each row, int64 (n,)."""
         return self.offsets.diff()
 
     @cached_property
     def rows(self) -> Tensor:
-        """The row of each event, int64 (n_events,)."""
+        """The row of each step, int64 (n_steps,)."""
         return torch.repeat_interleave(self.lengths)
 
     @cached_property
     def positions(self) -> Tensor:
-        """The place of each event in its row's history, int64 (n_events,)."""
-        return torch.arange(len(self.codes), device=self.device) - self.offsets[:-1][self.rows]
+        """The place of each step in its row's history, int64 (n_steps,)."""
+        return torch.arange(len(self.rows), device=self.device) - self.offsets[:-1][self.rows]
+
+    @cached_property
+    def in_steps(self) -> Ragged | None:
+        """The same events as those of steps, in place of rows; None where each event is a step."""
+        if self.step_offsets is None:
+            return None
+        return Ragged(self.step_offsets, self.codes, self.numbers)
+
+    @property
+    def event_offsets(self) -> Tensor:
+        """Row i has the events from ``event_offsets[i]`` on, int64 (n + 1,)."""
+        return self.offsets if self.step_offsets is None else self.step_offsets[self.offsets]
 
     def take(self, rows: Tensor) -> Ragged:
         return self._sliced(self.offsets[:-1][rows], self.lengths[rows])
 
     def newest(self, n: int) -> Ragged:
-        """Return the last ``n`` events of each history."""
+        """Return the last ``n`` steps of each history."""
         lengths = self.lengths.clamp(max=n)
         return self._sliced(self.offsets[1:] - lengths, lengths)
 
     def random_slices(self) -> Ragged:
-        """Return a random slice of each history: a third of its events or more, one at least."""
+        """Return a random slice of each history: a third of its steps or more, one at least."""
         shortest = torch.ceil(self.lengths / 3)
         lengths = shortest + torch.floor(self._draw() * (self.lengths - shortest + 1))
         before = torch.floor(self._draw() * (self.lengths - lengths + 1))
@@ -109,17 +127,21 @@ class Ragged:
 
     def events_of(self, rows: Tensor) -> Tensor:
         """Return the positions of the events of these rows, laid end to end."""
-        return _ranges(self.offsets[:-1][rows], self.lengths[rows])
+        return ranges(self.offsets[:-1][rows], self.lengths[rows])
 
     def _draw(self) -> Tensor:
         """Draw a number from 0 to 1 for each row."""
         return torch.rand(len(self), device=self.device, generator=generator(self.device))
 
     def _sliced(self, starts: Tensor, lengths: Tensor) -> Ragged:
-        """Return one row for each start, with the events from there on."""
-        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        events = _ranges(starts, lengths)
-        return Ragged(offsets, self.codes.index_select(0, events), self.numbers.index_select(0, events))
+        """Return one row for each start, with the steps from there on."""
+        events = steps = ranges(starts, lengths)
+        step_offsets = None
+        if self.step_offsets is not None:
+            sizes = self.step_offsets.diff()[steps]
+            events, step_offsets = ranges(self.step_offsets[:-1][steps], sizes), offsets_of(sizes)
+        codes, numbers = (part.index_select(0, events) for part in (self.codes, self.numbers))
+        return Ragged(offsets_of(lengths), codes, numbers, step_offsets)
 
     def split(self, sizes: Sequence[int]) -> list[Ragged]:
         stops = torch.tensor([0, *sizes]).cumsum(0).tolist()
@@ -127,42 +149,47 @@ class Ragged:
 
     def between(self, start: int, stop: int) -> Ragged:
         """Return the rows from ``start`` up to ``stop``, without copying their events."""
-        events = slice(int(self.offsets[start]), int(self.offsets[stop]))
-        offsets = self.offsets[start : stop + 1] - self.offsets[start]
-        return Ragged(offsets, self.codes[events], self.numbers[events])
+        first, last = int(self.offsets[start]), int(self.offsets[stop])
+        offsets, step_offsets = self.offsets[start : stop + 1] - first, self.step_offsets
+        if step_offsets is not None:
+            step_offsets = step_offsets[first : last + 1]
+            first, last = int(step_offsets[0]), int(step_offsets[-1])
+            step_offsets = step_offsets - first
+        return Ragged(offsets, self.codes[first:last], self.numbers[first:last], step_offsets)
 
     def to(self, device: torch.device) -> Ragged:
-        return Ragged(self.offsets.to(device), self.codes.to(device), self.numbers.to(device))
+        offsets, codes, numbers = (part.to(device) for part in (self.offsets, self.codes, self.numbers))
+        step_offsets = None if self.step_offsets is None else self.step_offsets.to(device)
+        return Ragged(offsets, codes, numbers, step_offsets)
 
     def double(self) -> Ragged:
         """Return the same events with numbers in double precision."""
         return replace(self, numbers=self.numbers.double())
 
     def padded(self, values: Tensor) -> Tensor:
-        """Return values of the events, (n_events, d), as (n, longest, d), with zeros as padding."""
+        """Return values of the steps, (n_steps, d), as (n, longest, d), with zeros as padding."""
         longest = max(int(self.lengths.max()), 1) if len(self) else 1
-        wide = values.new_zeros(len(self), longest, values.shape[1])
-        return wide.index_put((self.rows, self.positions), values)
+        wide = values.new_zeros(len(self) * longest, values.shape[1])
+        places = self.rows * longest + self.positions
+        return wide.index_copy(0, places, values).view(len(self), longest, values.shape[1])
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum of values (n_events, ...) by row: (n, ...)."""
+        """Return the sum of values (n_steps, ...) by row: (n, ...)."""
         return values.new_zeros(len(self), *values.shape[1:]).index_add(0, self.rows, values)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Return the mean of values (n_events, d) by row, zeros for a row without events: (n, d)."""
+        """Return the mean of values (n_steps, d) by row, zeros for a row without steps: (n, d)."""
         return self.sum(values) / self.lengths.clamp(min=1).unsqueeze(1)
 
     def max(self, values: Tensor) -> Tensor:
-        """Return the maximum of values (n_events, d) by row, zeros for a row without events: (n, d)."""
-        rows = self.rows.unsqueeze(1).expand_as(values)
-        zeros = values.new_zeros(len(self), values.shape[1])
-        return zeros.scatter_reduce(0, rows, values, "amax", include_self=False)
+        """Return the maximum of values (n_steps, d) by row, zeros for a row without steps: (n, d)."""
+        return highest_by_row(values, self.rows, len(self))
 
     def last(self, values: Tensor) -> Tensor:
-        """Return the last of values (n_events, d) by row, zeros for a row without events: (n, d)."""
+        """Return the last of values (n_steps, d) by row, zeros for a row without steps: (n, d)."""
         if not len(values):
             return values.new_zeros(len(self), values.shape[1])
-        last = values[(self.offsets[1:] - 1).clamp(min=0)]
+        last = values.index_select(0, (self.offsets[1:] - 1).clamp(min=0))
         return last * (self.lengths > 0).unsqueeze(1)
 
 
@@ -214,9 +241,10 @@ class Prefixes:
         return self.events.lengths
 
     def take(self, rows: Tensor) -> Prefixes:
-        return self._sequences(self.events.rows[rows].unique_consecutive())
+        return self.sequences(self.events.rows[rows].unique_consecutive())
 
-    def _sequences(self, sequences: Tensor) -> Prefixes:
+    def sequences(self, sequences: Tensor) -> Prefixes:
+        """Return some sequences by their positions, int64 (m,)."""
         states = None if self.states is None else self.states[sequences]
         ties = None if self.ties is None else self.ties[self.events.events_of(sequences)]
         return Prefixes(self.events.take(sequences), states, self.counts[sequences], ties)
@@ -237,6 +265,17 @@ class Prefixes:
         """The row whose events before it each row sees: itself, or the first of its time, (n_rows,)."""
         rows = torch.arange(len(self), device=self.device)
         return rows if self.ties is None else rows - self.ties
+
+    @property
+    def in_steps(self) -> Ragged:
+        """The sequences, with the rows of one time as one step."""
+        n_rows = len(self)
+        starts = torch.arange(n_rows, device=self.device)
+        if self.ties is not None:
+            starts = torch.nonzero(self.ties == 0).flatten()
+        offsets = torch.searchsorted(starts, self.events.offsets.contiguous())
+        step_offsets = torch.cat([starts, starts.new_tensor([n_rows])])
+        return Ragged(offsets, self.events.codes, self.events.numbers, step_offsets)
 
     def cut(self, longest: int) -> Prefixes:
         """Return the same rows in sequences of ``longest`` events at most, or of one time.
@@ -274,12 +313,6 @@ class Prefixes:
     def double(self) -> Prefixes:
         """Return the same events with numbers in double precision."""
         return Prefixes(self.events.double(), self.states, self.counts, self.ties)
-
-
-def _ranges(starts: Tensor, lengths: Tensor) -> Tensor:
-    """Return the whole numbers from each start on, so many as its length, end to end."""
-    shift = torch.repeat_interleave(starts - (lengths.cumsum(0) - lengths), lengths)
-    return torch.arange(len(shift), device=shift.device) + shift
 
 
 def _starts(first_rows: list[int], start: int, stop: int, longest: int) -> Iterator[int]:
@@ -369,9 +402,15 @@ class RowInputs:
 
     @property
     def lengths(self) -> Tensor | None:
-        """Number of events of each row in all ragged histories, (n,); None without one."""
+        """Number of steps of each row in all ragged histories, (n,); None without one."""
         ragged = [history.lengths for history in self.histories if isinstance(history, Ragged)]
         return torch.stack(ragged).sum(0) if ragged else None
+
+    @property
+    def n_events(self) -> int:
+        """Number of events in all histories, without those that only a kept state has read."""
+        events = [h.events if isinstance(h, Prefixes) else h for h in self.histories]
+        return sum(len(part.codes) for part in events if isinstance(part, Ragged))
 
     def with_effects(self, effects: Tensor) -> RowInputs:
         """Return the same rows with these effects, (n, n_terms, d_term)."""
@@ -434,6 +473,11 @@ class Batch:
     def device(self) -> torch.device:
         """Where the tensors lie."""
         return self.weight.device
+
+    @property
+    def n_events(self) -> int:
+        """Number of events in all histories of the rows."""
+        return self.inputs.n_events
 
     def with_inputs(self, inputs: RowInputs) -> Batch:
         """Return the same targets and weights with other inputs."""

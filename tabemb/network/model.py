@@ -168,8 +168,7 @@ class Reader(nn.Module):
         vectors = []
         for network, history in zip(self.histories, inputs.histories):
             assert isinstance(history, Ragged)
-            events, _ = network.embed(history, self.tables)
-            vectors.append(network.encoder(events, history))
+            vectors.append(network.encode(history, self.tables)[0])
         return torch.cat(vectors, dim=1)
 
 

@@ -80,8 +80,10 @@ def _device(network: torch.nn.Module) -> torch.device:
 
 def _rows(encoder: Encoder, source: RowSource) -> RowInputs:
     codes, numbers = _cells(encoder, encoder.inputs_[0])
+    each = torch.arange(N_ROWS + 1)
     histories: list[History] = [
-        Ragged(torch.arange(N_ROWS + 1), *_cells(encoder, inputs)) for inputs in encoder.inputs_[1:]
+        Ragged(each, *_cells(encoder, inputs), each if inputs.schema.in_steps else None)
+        for inputs in encoder.inputs_[1:]
     ]
     if isinstance(source, EventSource):
         histories[-1] = _kept(source)

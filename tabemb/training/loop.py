@@ -188,7 +188,7 @@ class Run:
             return repeat(1.0)
         return islice(falling(self.n_steps), self.n_done, None)
 
-    def end_epoch(self, losses: list[Tensor]) -> str:
+    def end_epoch(self, losses: list[Tensor], events_per_second: float = 0.0) -> str:
         """Validate the averaged weights, record the epoch, and return it in words."""
         training, epoch = self.training, self.n_epochs
         train_loss = _finite_mean(losses, epoch)
@@ -198,7 +198,8 @@ class Run:
         seconds = self._seconds_before + training.budget.seconds
         for entries, value in zip(self.curve.values(), (epoch, seconds, train_loss, eval_loss)):
             entries.append(value)
-        return _describe(epoch, training.max_epochs, train_loss, eval_loss)
+        described = _describe(epoch, training.max_epochs, train_loss, eval_loss)
+        return described + (f", {events_per_second:,.0f} events/s" if events_per_second else "")
 
     def end(self) -> Trained:
         """Leave the best averaged weights in the network."""
@@ -254,15 +255,17 @@ def train(training: Training) -> Trained:
     with threads(checkpoints.n_threads), bar:
         while not run.is_over:
             training.network.train()
-            losses = []
+            losses, n_events, start = [], 0, training.budget.seconds
             for batch, rate in zip(training.batches, rates):
                 loss = training.loss(batch)
                 training.optimizer.step(loss, rate)
                 losses.append(loss.detach())
+                n_events += getattr(batch, "n_events", 0)  # only rows with histories have events
                 bar.update()
                 if training.budget.over:
                     break
-            bar.set_postfix_str(run.end_epoch(losses), refresh=False)
+            seconds = max(training.budget.seconds - start, 1e-9)
+            bar.set_postfix_str(run.end_epoch(losses, n_events / seconds), refresh=False)
             checkpoints.write(run.state, is_cut=training.budget.over)
     trained = run.end()
     checkpoints.ended(trained._asdict(), is_cut=training.budget.over)

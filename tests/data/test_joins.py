@@ -4,6 +4,7 @@ import subprocess
 import sys
 import uuid
 from inspect import signature
+from itertools import chain, pairwise
 
 import numpy as np
 import pandas as pd
@@ -79,6 +80,41 @@ def test_fields_max_events_and_window_narrow_the_history():
     assert [len(row) for row in history(window="4d")] == [2, 2, 2, 0, 0]
 
 
+def test_events_of_one_time_are_one_step_where_they_are_merged():
+    log = pd.DataFrame({"who": list("aababaa"), "at": [2, 1, 1, 2, 3, 3, 2], "what": list("xyzuvwt")})
+    rows = pd.DataFrame({"who": ["a", "a", "b", "c", None], "now": [3, 4, 9, 9, 9]})
+    join = {"log": log, "entity": "who", "time": "at", "cutoff": "now", "simultaneous": "merge"}
+
+    def steps(**settings):
+        joined = HistoryJoiner(**join, **settings).fit_transform(pa.Table.from_pandas(rows))
+        return [
+            [[event["what"] for event in step] for step in history]
+            for history in joined["history"].to_pylist()
+        ]
+
+    early, late = [["y"], ["x", "u", "t"]], [["y"], ["x", "u", "t"], ["w"]]
+    assert steps() == [early, late, [["z"], ["v"]], [], []]
+    assert steps(max_events=2) == [early, late[1:], [["z"], ["v"]], [], []]
+    assert steps(window=1) == [early[1:], late[2:], [], [], []]
+
+
+def test_merged_events_are_those_that_are_kept_apart():
+    rng = np.random.default_rng(0)
+    log = pd.DataFrame(
+        {"who": rng.integers(0, 9, 500), "at": rng.integers(0, 40, 500), "id": np.arange(500)}
+    )
+    rows = pa.table({"who": rng.integers(0, 12, 60), "now": rng.integers(0, 45, 60)})
+    for more in ({}, {"window": 7}):
+        join = {"log": log, "entity": "who", "time": "at", "cutoff": "now", **more}
+        kept = HistoryJoiner(**join).fit_transform(rows)["history"].to_pylist()
+        joiner = HistoryJoiner(**join, simultaneous="merge")
+        merged = joiner.fit_transform(rows)["history"].to_pylist()
+        assert [list(chain.from_iterable(steps)) for steps in merged] == kept
+        times = [[{event["at"] for event in step} for step in steps] for steps in merged]
+        assert all(len(step) == 1 for steps in times for step in steps)
+        assert all(a < b for steps in times for a, b in pairwise(map(min, steps)))
+
+
 def test_without_a_cutoff_the_log_is_cut_already():
     joined = HistoryJoiner(LOG, entity="who", time="at").fit_transform(ROWS)
     assert [len(row) for row in joined["history"]] == [3, 3, 2, 0, 0]
@@ -148,6 +184,7 @@ def test_times_of_every_kind_are_compared_exactly(times, cutoffs, expected):
         ({"fields": ["prize"]}, "The log lacks column 'prize'"),
         ({"name": "who"}, "X has a column 'who' already"),
         ({"max_events": 0}, "max_events must be a whole number >= 1 or None; got 0"),
+        ({"simultaneous": "join"}, "simultaneous must be 'keep' or 'merge'; got 'join'"),
         ({"window": "soon"}, "window must be a span of time such as '7d' or '12h'; got 'soon'"),
         ({"window": "-1d"}, "window must be longer than zero"),
         ({"window": "1d", "cutoff": None}, "name the cutoff's column too"),

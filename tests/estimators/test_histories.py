@@ -1,5 +1,7 @@
 """Columns of lists in the estimators."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -263,3 +265,14 @@ def test_of_a_long_history_the_newest_events_alone_are_read(trips):
     for fitted in (model, again):
         for rows in (short, longer):
             np.testing.assert_array_equal(fitted.predict(rows), expected)
+
+
+def test_the_bar_shows_events_by_second_where_rows_have_some(trips, capsys, monkeypatch):
+    X, y = trips
+    monkeypatch.setattr("tabemb.progress.BAR_DELAY", 0)
+    shown = {}
+    for columns in (["home"], ["home", "trips"]):
+        EmbeddingRegressor(**QUICK, verbose=True).fit(X[columns], y)
+        shown[len(columns)] = capsys.readouterr().err
+    assert "events/s" not in shown[1]
+    assert re.search(r"loss \d\.\d+, [\d,]+ events/s", shown[2])

@@ -132,3 +132,12 @@ def test_the_loss_of_a_sample_of_classes_allows_for_their_chance(monkeypatch):
     loss = Objective(Known(), target, False)(piece(odds, [0, 3], [1.0, 3.0]))
     # a class that is in half of the samples stands for two: odds of 2 : 2 and of 1 : 8
     assert loss.item() == pytest.approx((np.log(2) - 3 * np.log(8 / 9)) / 2)
+
+
+@pytest.mark.parametrize(("n_events", "batch_size"), [(0, 64), (40, 64), (100, 32), (400, 16)])
+def test_an_epoch_has_more_steps_where_histories_are_long(trainings, n_events, batch_size):
+    n = 1900
+    X = pd.DataFrame({"x": np.arange(n), "bits": [["0"] * n_events] * n})
+    settings = {"effects": False, "early_stopping": False, "max_epochs": 1}
+    EmbeddingRegressor(**settings, roles={"bits": "history"}, max_events=None).fit(X, np.arange(n))
+    assert trainings[0][0].batches.batch_size == batch_size

@@ -10,6 +10,7 @@ from tabemb.network.history import (
     BagOfEvents,
     HistoryNetwork,
     SequenceNetwork,
+    StepPool,
 )
 from tabemb.network.inputs import Prefixes, Ragged
 from tabemb.network.numbers import ScaledNumbers
@@ -127,6 +128,81 @@ def test_events_are_read_at_a_scale_that_moves_a_recurrent_net():
         torch.tensor([0, 200]), torch.arange(200).unsqueeze(1).expand(-1, 2), torch.zeros(200, 1)
     )
     assert net.embed(events, tables)[0][:, :6].std().item() == pytest.approx(1, abs=0.1)
+
+
+def steps_of(history, sizes, lengths):
+    offsets, step_offsets = (torch.tensor([0, *counts]).cumsum(0) for counts in (lengths, sizes))
+    return Ragged(offsets, history.codes, history.numbers, step_offsets)
+
+
+def pooled(kind="gru"):
+    net, tables = network(kind)
+    pool = StepPool(2 * 3 + 2, 5)
+    encoder = HISTORY_ENCODERS[kind](pool.dim, 4, "all")
+    return HistoryNetwork(net.dropout, net.columns, net.numbers, encoder, pool).eval(), tables
+
+
+def test_a_step_is_the_sum_of_a_layer_and_its_count():
+    net, tables = pooled()
+    history = steps_of(ragged([6]), [2, 0, 4], [2, 1])
+    events, _ = net.embed(history, tables)
+    hidden = net.pool.layer(events).relu()
+    sums = torch.stack([hidden[:2].sum(0), torch.zeros(5), hidden[2:].sum(0)])
+    found = net.pool(events, history.in_steps)
+    torch.testing.assert_close(found[:, :5], sums / (1 + (sums / 30).square()).sqrt())
+    assert found[:, 5].tolist() == pytest.approx(np.log([3, 1, 5]))
+    states, _ = net.encoder.net(found[None, :2])
+    vector, penalty = net(history, tables)
+    torch.testing.assert_close(vector[0, :4], states[0, 1])
+    assert vector[:, -1].tolist() == pytest.approx(np.log([3, 2]))
+    assert penalty.shape == (2,)
+
+
+@pytest.mark.parametrize("kind", list(HISTORY_ENCODERS))
+def test_the_order_within_a_step_changes_nothing_and_that_of_steps_does(kind):
+    net, tables = pooled(kind)
+    history = steps_of(ragged([7]), [3, 4], [2])
+    expected, _ = net(history, tables)
+
+    def permuted(order):
+        events = Ragged(torch.tensor([0, 7]), history.codes[order], history.numbers[order])
+        return net(steps_of(events, [3, 4], [2]), tables)[0]
+
+    torch.testing.assert_close(permuted([2, 0, 1, 5, 6, 4, 3]), expected)
+    assert (permuted([3, 0, 1, 2, 4, 5, 6]) - expected).abs().max() > 1e-4
+
+
+def test_the_prior_counts_every_event_of_a_step():
+    net, tables = pooled()
+    tables.groups[0].prior.fill_(1.0)
+    tables.train()
+    history = steps_of(ragged([6]), [2, 0, 4], [2, 1])
+    _, by_event = net.embed(history, tables)
+    found = net(history, tables)[1]
+    torch.testing.assert_close(found, torch.stack([by_event[:2].sum(), by_event[2:].sum()]))
+
+
+@pytest.mark.parametrize("kind", list(HISTORY_ENCODERS))
+def test_events_of_one_time_are_one_step_of_a_sequence(kind):
+    net, tables = pooled(kind)
+    encoder = HISTORY_ENCODERS[kind](net.pool.dim, 4, "last")
+    reader = SequenceNetwork(net.dropout, net.columns, net.numbers, encoder, net.pool).eval()
+    alone = HistoryNetwork(net.dropout, net.columns, net.numbers, encoder, net.pool).eval()
+    ties = torch.tensor([0, 1, 0, 0, 0, 1, 2, 0, 0])
+    rows = Prefixes(ragged([3, 6]), ties=ties)
+    found, _ = reader(rows, tables)
+    codes, numbers = rows.events.codes, rows.events.numbers
+    for row, (start, sizes) in enumerate(
+        [(0, []), (0, []), (0, [2]), (3, []), (3, [1]), (3, [1]), (3, [1]), (3, [1, 3]), (3, [1, 3, 1])]
+    ):
+        seen = slice(start, start + sum(sizes))
+        history = Ragged(torch.tensor([0, sum(sizes)]), codes[seen], numbers[seen])
+        expected, _ = alone(steps_of(history, sizes, [len(sizes)]), tables)
+        torch.testing.assert_close(found[row, :-1], expected[0, :-1])
+        assert found[row, -1].item() == pytest.approx(np.log1p(sum(sizes)))
+    parts = rows.cut(2)
+    reader.carry(parts, tables)
+    torch.testing.assert_close(reader(parts, tables)[0], found, rtol=1e-5, atol=1e-6)
 
 
 def test_attention_weighs_events_by_their_score():

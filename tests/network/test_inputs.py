@@ -31,8 +31,15 @@ def batch():
     return Batch(row_inputs(ragged(), kept()), torch.arange(5) * 7, torch.arange(5) / 10)
 
 
+def in_steps():
+    """Steps of 1, 2, 0, 3, 1, 1, 0 and 2 events."""
+    events = ragged([1, 2, 0, 3, 1, 1, 0, 2])
+    return Ragged(torch.tensor([0, *LENGTHS]).cumsum(0), events.codes, events.numbers, events.offsets)
+
+
 KINDS = {
     "Ragged": ragged,
+    "Ragged in steps": in_steps,
     "Kept": kept,
     "RowInputs": lambda: row_inputs(ragged(), kept()),
     "RowInputs without histories": row_inputs,
@@ -44,6 +51,9 @@ def rows_of(values):
     """Return each row as plain Python values."""
     if isinstance(values, torch.Tensor):
         return values.tolist()
+    if isinstance(values, Ragged) and values.in_steps:
+        steps = rows_of(values.in_steps)
+        return [steps[start:stop] for start, stop in pairwise(values.offsets.tolist())]
     if isinstance(values, Ragged):
         bounds = values.offsets.tolist()
         events = list(zip(values.codes.tolist(), values.numbers.tolist()))
@@ -88,8 +98,8 @@ def test_all_tensors_move_together(make):
 
 
 def tensors_in(values):
-    if isinstance(values, torch.Tensor):
-        return [values]
+    if values is None or isinstance(values, torch.Tensor):
+        return [] if values is None else [values]
     parts = values if isinstance(values, tuple) else vars(values).values()
     return [tensor for part in parts for tensor in tensors_in(part)]
 
@@ -101,6 +111,25 @@ def test_lengths_rows_and_positions_of_events():
     assert history.positions.tolist() == [0, 1, 0, 1, 2, 0, 0, 1]
     assert row_inputs().lengths is None
     assert row_inputs(history, history).lengths.tolist() == [4, 0, 6, 2, 4]
+
+
+def test_lengths_rows_and_positions_of_steps():
+    history = in_steps()
+    assert history.lengths.tolist() == LENGTHS
+    assert history.rows.tolist() == [0, 0, 2, 2, 2, 3, 4, 4]
+    assert history.positions.tolist() == [0, 1, 0, 1, 2, 0, 0, 1]
+    assert history.event_offsets.tolist() == [0, 3, 3, 7, 8, 10]
+    assert rows_of(history.newest(1))[2] == [[([16], [3.0])]]
+    some = history.random_slices()
+    assert all(step in whole for row, whole in zip(rows_of(some), rows_of(history)) for step in row)
+
+
+def test_rows_of_one_time_are_a_step_of_their_sequence():
+    prefixes = Prefixes(ragged(), ties=torch.tensor([0, 1, 0, 1, 2, 0, 0, 0]))
+    steps = prefixes.in_steps
+    assert steps.offsets.tolist() == [0, 1, 1, 2, 3, 5]
+    assert steps.step_offsets.tolist() == [0, 2, 5, 6, 7, 8]
+    assert Prefixes(ragged()).in_steps.step_offsets.tolist() == list(range(9))
 
 
 def test_events_are_reduced_by_row():

@@ -27,9 +27,11 @@ from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.files.layout import NAMES, Arrays
+from tabemb.fitting.dependence import Dependents
 from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.pretrained import given_vectors
+from tabemb.fitting.responses import Reference
 from tabemb.fitting.settings import check_parameters
 from tabemb.fitting.sources import RowSource
 from tabemb.labels import as_objects
@@ -61,6 +63,7 @@ TARGETS = [
 ]
 PARTS = _by_name(
     Codebook,
+    Dependents,
     Effects,
     EmbeddingSpace,
     Encoder,
@@ -74,6 +77,7 @@ PARTS = _by_name(
     Levels,
     PairCodes,
     Ragged,
+    Reference,
     RowInputs,
     RowSource,
     Scale,

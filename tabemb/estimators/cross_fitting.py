@@ -252,7 +252,9 @@ def _fit_fold(
         estimator.set_params(max_time=max(end - time.time(), LEAST_TIME) / n_rounds)
     estimator.fit(rows.frame, rows.y, sample_weight=rows.weights)
     with threads(estimator.n_jobs):
-        return _answers(estimator._fitted, estimator.reference_.dependents, question)
+        # the next model reads the other categories too, but the numbers as they are
+        dependents = [Dependents({}, d.numbers) for d in estimator.reference_.dependents]
+        return _answers(estimator._fitted, dependents, question)
 
 
 def _answers(fitted: Fitted, dependents: list[Dependents], question: Question) -> dict[str, Answers]:

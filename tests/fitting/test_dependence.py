@@ -25,7 +25,8 @@ def test_a_column_decides_what_it_is_a_part_of_and_its_twin():
     np.testing.assert_allclose(shares[0, [0, 1, 2]], 1)
     np.testing.assert_allclose(shares[2, [0, 1, 2]], 1)
     assert shares[1, 0] < 0.2  # a brand has ten models
-    assert np.abs(shares[:3, 3]).max() < 0.1 and np.abs(shares[3, :3]).max() < 0.1
+    assert np.abs(shares[:3, 3]).max() < 0.1
+    assert np.abs(shares[3, :3]).max() < 0.1
 
 
 def test_the_share_of_a_number_is_that_of_its_variance_however_many_the_categories():
@@ -41,7 +42,7 @@ def test_the_share_of_a_number_is_that_of_its_variance_however_many_the_categori
 
 
 def test_rows_without_the_category_do_not_count():
-    """Most rows have no company, and no rate; among those with a company, it does not decide the rate."""
+    """Most rows have no company and another rate; among those with one it decides nothing."""
     rng = np.random.default_rng(0)
     company = np.where(rng.random(5000) < 0.2, rng.integers(2, 30, 5000), 1)
     rate = np.where(company > 1, rng.normal(size=5000), rng.normal(20, 1, size=5000))
@@ -65,7 +66,8 @@ def test_what_depends_on_a_category_follows_it():
 def test_rows_stay_where_nothing_depends():
     rows = inputs_of(np.array([[2], [3]]), np.array([[1.0], [2.0]]))
     Dependents({}, {}).follow(rows, rows.codes[:, 0], torch.tensor([3, 3]))
-    assert rows.codes[:, 0].tolist() == [2, 3] and rows.numbers[:, 0].tolist() == [1, 2]
+    assert rows.codes[:, 0].tolist() == [2, 3]
+    assert rows.numbers[:, 0].tolist() == [1, 2]
 
 
 @pytest.fixture(scope="module")

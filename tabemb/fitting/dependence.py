@@ -19,6 +19,8 @@ DEPENDS = 0.5
 """Share of a column that a categorical one decides, from which on the column depends on it."""
 MOST_ROWS = 10_000
 """Rows by which the shares are measured."""
+N_ERRORS = 2.0
+"""Standard errors that are taken off a share."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def decided_shares(codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     Two rows of one category are compared with any two rows: by how much less often another column
     differs (Goodman & Kruskal's tau), and how much smaller the squared difference of a number is (eta
     squared). Neither grows with the number of categories alone, for a row is not compared with itself.
+    Two standard errors that so many pairs would have by chance are taken off.
 
     Parameters
     ----------
@@ -95,21 +98,23 @@ def decided_shares(codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         first, second = by_code[:-1], by_code[1:]
         same = codes[first, a] == codes[second, a]
         if same.any():
-            of_any = _differences(codes, numbers, rows[:-1], rows[1:])
-            within = _differences(codes, numbers, first[same], second[same])
+            of_any, deviation, _ = _differences(codes, numbers, rows[:-1], rows[1:])
+            within, _, n_pairs = _differences(codes, numbers, first[same], second[same])
+            within += N_ERRORS * deviation / np.sqrt(n_pairs)
             shares[a] = np.where(of_any > 0, 1 - within / np.where(of_any > 0, of_any, 1), 0.0)
-    return shares
+    return np.maximum(shares, 0.0)
 
 
 def _differences(
     codes: np.ndarray, numbers: np.ndarray, first: np.ndarray, second: np.ndarray
-) -> np.ndarray:
-    """Return how much pairs of rows differ in each column, (n_columns + n_numbers,)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return how much pairs of rows differ in each column: mean, deviation and number of pairs."""
     squares = np.square(numbers[first] - numbers[second])
-    known = np.maximum((~np.isnan(squares)).sum(axis=0), 1)
-    return np.concatenate(
-        [(codes[first] != codes[second]).mean(axis=0), np.nansum(squares, axis=0) / known]
-    )
+    differences = np.hstack([codes[first] != codes[second], squares])
+    n_pairs = np.maximum((~np.isnan(differences)).sum(axis=0), 1)
+    mean = np.nansum(differences, axis=0) / n_pairs
+    variance = np.nansum(np.square(differences - mean), axis=0) / n_pairs
+    return mean, np.sqrt(variance), n_pairs
 
 
 def _others(depends: np.ndarray, column: int | None = None) -> list[int]:

@@ -22,8 +22,8 @@ def test_a_column_decides_what_it_is_a_part_of_and_its_twin():
     model = rng.integers(2, 42, 3000)
     brand, twin, other = model // 10 + 2, model * 2, rng.integers(2, 8, 3000)
     shares = decided_shares(np.stack([model, brand, twin, other], axis=1), np.zeros((3000, 0)))
-    np.testing.assert_allclose(shares[0, [0, 1, 2]], 1)
-    np.testing.assert_allclose(shares[2, [0, 1, 2]], 1)
+    np.testing.assert_allclose(shares[0, [0, 1, 2]], 1, atol=0.05)
+    np.testing.assert_allclose(shares[2, [0, 1, 2]], 1, atol=0.05)
     assert shares[1, 0] < 0.2  # a brand has ten models
     assert np.abs(shares[:3, 3]).max() < 0.1
     assert np.abs(shares[3, :3]).max() < 0.1
@@ -38,7 +38,7 @@ def test_the_share_of_a_number_is_that_of_its_variance_however_many_the_categori
         numbers = np.stack([place, rng.normal(size=8000), np.ones(8000)], axis=1)
         shares = decided_shares(level[:, None] + 2, numbers)
         known = np.nanvar(place)
-        np.testing.assert_allclose(shares[0, 1:], [1 - 1 / known, 0, 0], atol=0.06)
+        np.testing.assert_allclose(shares[0, 1:], [1 - 1 / known, 0, 0], atol=0.08)
 
 
 def test_rows_without_the_category_do_not_count():
@@ -47,6 +47,13 @@ def test_rows_without_the_category_do_not_count():
     company = np.where(rng.random(5000) < 0.2, rng.integers(2, 30, 5000), 1)
     rate = np.where(company > 1, rng.normal(size=5000), rng.normal(20, 1, size=5000))
     assert abs(decided_shares(company[:, None], rate[:, None])[0, 1]) < 0.1
+
+
+def test_few_pairs_of_rows_show_no_dependence():
+    """A rare word that no two films of one director share with others has not been decided by them."""
+    rng = np.random.default_rng(0)
+    director, words = rng.integers(2, 6002, 2000), rng.random((2000, 50)) < 0.01
+    assert decided_shares(director[:, None], words.astype(float))[0, 1:].max() < 0.5
 
 
 def test_what_depends_on_a_category_follows_it():

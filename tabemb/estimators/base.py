@@ -25,7 +25,7 @@ from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.recipe import Recipe
-from tabemb.fitting.responses import spaces_of
+from tabemb.fitting.responses import Reference, spaces_of
 from tabemb.fitting.sets import ClassSets
 from tabemb.fitting.settings import (
     FLAG,
@@ -47,7 +47,6 @@ from tabemb.fitting.sources import RowSource
 from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.history import HISTORY_ENCODERS, POOLINGS
-from tabemb.network.inputs import RowInputs
 from tabemb.network.model import Network, Output
 from tabemb.network.numbers import NUMBER_ENCODINGS
 from tabemb.network.randomness import Random, drawing_from
@@ -126,7 +125,7 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
     best_epoch_: int
     intervals_: Intervals | None
     sets_: ClassSets | None
-    reference_: RowInputs
+    reference_: Reference
     _spaces: tuple[Network, Spaces] | None = None
     """The spaces, once they have been computed, and the network that they are of."""
 
@@ -190,7 +189,7 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
                 results.append(trained)
             intervals, sets = trainer.intervals(), trainer.sets()
             recipe.source.finish(encoder, fitted.network, prepared, recipe.target)
-            reference = recipe.reference(batch, holdout)
+            reference = recipe.reference(encoder, batch, holdout)
             missing = missing_shares(encoder, batch.inputs)
         after = copy(self)
         columns.remember(after)

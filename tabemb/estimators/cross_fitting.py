@@ -27,8 +27,9 @@ from tabemb.data.vocabulary import UNKNOWN, Vocabulary
 from tabemb.estimators.agreement import by_agreement
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import Rows
+from tabemb.fitting.dependence import Dependents
 from tabemb.fitting.fitted import Fitted
-from tabemb.fitting.responses import FEWEST_REFERENCE, answers_of
+from tabemb.fitting.responses import FEWEST_REFERENCE, Reference, answers_of
 from tabemb.labels import distinct, names_of, readable
 from tabemb.names import safe_names
 from tabemb.network.model import Output
@@ -255,10 +256,12 @@ def _fit_fold(
         estimator.set_params(max_time=max(end - time.time(), LEAST_TIME) / n_rounds)
     estimator.fit(rows.frame, rows.y, sample_weight=rows.weights)
     with threads(estimator.n_jobs):
-        return _answers(estimator._fitted, question)
+        # the next model reads the other categories too, but the numbers as they are
+        dependents = [Dependents({}, d.numbers) for d in estimator.reference_.dependents]
+        return _answers(estimator._fitted, dependents, question)
 
 
-def _answers(fitted: Fitted, question: Question) -> dict[str, Answers]:
+def _answers(fitted: Fitted, dependents: list[Dependents], question: Question) -> dict[str, Answers]:
     """Return the answers for the codes of each vocabulary.
 
     A category that the network has not seen gets the answer for unknown ones, and the count zero.
@@ -267,7 +270,8 @@ def _answers(fitted: Fitted, question: Question) -> dict[str, Answers]:
     def compared(output: Output) -> Tensor:
         return fitted.target.as_outputs_of(question.target, output.outputs)
 
-    reference = fitted.source.encode_new(fitted.encoder, question.frame)
+    rows = fitted.source.encode_new(fitted.encoder, question.frame)
+    reference = Reference(rows, dependents)
     by_table = {}
     for name, vocabulary in question.vocabularies.items():
         known = fitted.encoder.vocabularies_[name]

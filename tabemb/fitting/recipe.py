@@ -15,16 +15,17 @@ from tabemb.data.out_of_fold import OutOfFold, weights_of
 from tabemb.fitting.calibration import Calibration, calibration_of
 from tabemb.fitting.checkpoints import open_checkpoints
 from tabemb.fitting.checks import Rows
+from tabemb.fitting.dependence import dependents_of
 from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.holdout import Holdout, hold_out
 from tabemb.fitting.intervals import Intervals, fit_intervals
 from tabemb.fitting.objective import Objective
-from tabemb.fitting.responses import reference_rows, with_newest
+from tabemb.fitting.responses import Reference, reference_rows, with_newest
 from tabemb.fitting.sets import ClassSets, fit_sets, most_rows_of
 from tabemb.fitting.settings import RowSettings
 from tabemb.fitting.sources import RowSource
 from tabemb.fitting.training_rows import TrainingRows
-from tabemb.network.inputs import Batch, RowInputs
+from tabemb.network.inputs import Batch
 from tabemb.network.model import TabularNetwork
 from tabemb.targets import NumberTarget, Target
 from tabemb.training.checkpoints import NoCheckpoints
@@ -136,11 +137,13 @@ class Recipe:
             )
         checkpoints.complete()
 
-    def reference(self, batch: Batch, holdout: Holdout) -> RowInputs:
+    def reference(self, encoder: Encoder, batch: Batch, holdout: Holdout) -> Reference:
         """Return a few training rows, in which the categories are compared."""
         rows = reference_rows(batch.inputs)
         reference = self.source.reference(batch.inputs, holdout.rows.frame, rows)
-        return with_newest(reference).to(torch.device("cpu"))
+        sizes = [len(vocabulary) for vocabulary in encoder.vocabularies_of(encoder.inputs_[0])]
+        dependents = dependents_of(batch.inputs, sizes)
+        return Reference(with_newest(reference).to(torch.device("cpu")), dependents)
 
     def _checkpoints(
         self, fitted: Fitted, batch: Batch, validation: Batch | None, holdout: Holdout

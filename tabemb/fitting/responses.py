@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
+from tabemb.fitting.dependence import Dependents
 from tabemb.fitting.fitted import Fitted
 from tabemb.fitting.networks import TYPICAL_STRENGTH, raw_spaces, space_of
 from tabemb.network.inputs import Ragged, RowInputs
@@ -43,6 +44,8 @@ SMALLEST_AXIS = 1e-4
 MEMBER_SHARE = 0.25
 """Variance of the members' mean, in units of the variance between members: they share most weights, so
 eight of them are worth about four networks."""
+NOTHING = Dependents({}, {})
+"""Depends on a column that stands alone."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,28 @@ class Responses:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """Rows that categories are put into.
+
+    Attributes
+    ----------
+    rows : RowInputs
+        Some training rows, without effects.
+    dependents : list of Dependents
+        What each categorical column of the rows takes along; empty: nothing.
+    """
+
+    rows: RowInputs
+    dependents: list[Dependents]
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a category is put: a column of the rows, or a field of the last event of a history."""
 
     history: int | None
     column: int
+    dependents: Dependents = NOTHING
 
 
 def reference_rows(inputs: RowInputs) -> Tensor:
@@ -82,7 +102,7 @@ def with_newest(inputs: RowInputs) -> RowInputs:
     return replace(inputs, histories=tuple(histories))
 
 
-def spaces_of(fitted: Fitted, reference: RowInputs | None, n_jobs: int | None) -> Spaces:
+def spaces_of(fitted: Fitted, reference: Reference | None, n_jobs: int | None) -> Spaces:
     """Return the responses of every table by category, and beside them the rows of the tables.
 
     A table that only the kept states of sequences have read has its rows in the place of responses; so
@@ -102,18 +122,18 @@ def spaces_of(fitted: Fitted, reference: RowInputs | None, n_jobs: int | None) -
     return Spaces(raw, compute)
 
 
-def responses_of(fitted: Fitted, reference: RowInputs, table: str) -> Responses | None:
+def responses_of(fitted: Fitted, reference: Reference, table: str) -> Responses | None:
     """Return the responses of the categories of a table.
 
-    Each category is put into each reference row, in every column that reads the table; the outputs,
-    averaged over members, minus their mean over categories are its response. Its leading axes are kept,
-    each scaled to the root of its deviation, so that interactions count beside the main effect.
+    Each category is put into each reference row, in every column that reads the table, and takes along
+    what depends on it; the outputs, averaged over members, minus their mean over categories are its
+    response. Its leading axes are kept, each scaled to the root of its deviation, so that interactions
+    count beside the main effect.
 
     Parameters
     ----------
     fitted : Fitted
-    reference : RowInputs
-        Of `reference_rows`, without effects.
+    reference : Reference
     table : str
 
     Returns
@@ -122,8 +142,8 @@ def responses_of(fitted: Fitted, reference: RowInputs, table: str) -> Responses 
         None for a table that only the kept states of sequences have read.
     """
     vocabulary = fitted.encoder.vocabularies_[table]
-    places = _places(fitted, table)
-    parts = [part for place in places if (part := _measured(fitted, reference, place, vocabulary))]
+    places = _places(fitted, table, reference.dependents)
+    parts = [part for place in places if (part := _measured(fitted, reference.rows, place, vocabulary))]
     if not parts:
         return None
     means = np.concatenate([part.means for part in parts], axis=1)
@@ -134,28 +154,28 @@ def responses_of(fitted: Fitted, reference: RowInputs, table: str) -> Responses 
 
 
 def answers_of(
-    fitted: Fitted, reference: RowInputs, table: str, codes: np.ndarray, part: Callable[[Output], Tensor]
+    fitted: Fitted, reference: Reference, table: str, codes: np.ndarray, part: Callable[[Output], Tensor]
 ) -> np.ndarray:
     """Return the answers for codes of a table that columns of the rows read, (n_codes, n_answers).
 
     Parameters
     ----------
     fitted : Fitted
-    reference : RowInputs
-        The rows that each code is put into, in every column that reads the table.
+    reference : Reference
+        Each code is put into its rows, in every column that reads the table.
     table : str
     codes : ndarray of shape (n_codes,)
     part : callable
         Takes the `Output` of some rows and returns what is compared, (n, n_members, n_outputs).
     """
     of_places = [
-        np.concatenate([o.mean(1) for o in _outputs(fitted, reference, place, codes, part)])
-        for place in _places(fitted, table)
+        np.concatenate([o.mean(1) for o in _outputs(fitted, reference.rows, place, codes, part)])
+        for place in _places(fitted, table, reference.dependents)
     ]
     return np.concatenate(of_places, axis=1)
 
 
-def _places(fitted: Fitted, table: str) -> list[Place]:
+def _places(fitted: Fitted, table: str, dependents: list[Dependents]) -> list[Place]:
     """Return the columns of rows that read the table, or else the fields of events that do."""
     encoder = fitted.encoder
     places = [
@@ -165,6 +185,8 @@ def _places(fitted: Fitted, table: str) -> list[Place]:
         if name == table
     ]
     in_rows = [place for place in places if place.history is None]
+    if dependents:
+        in_rows = [replace(place, dependents=dependents[place.column]) for place in in_rows]
     return in_rows or places
 
 
@@ -247,8 +269,9 @@ def _put(rows: RowInputs, place: Place, codes: Tensor) -> RowInputs:
     """Return all rows for each code, with the code in its place."""
     positions = torch.arange(len(rows)).repeat(len(codes))
     inputs, code = rows.take(positions), codes.repeat_interleave(len(rows)).int()
-    if place.history is None:
-        inputs.codes[:, place.column] = code  # `take` has copied them
+    if place.history is None:  # `take` has copied codes and numbers
+        place.dependents.follow(inputs, inputs.codes[:, place.column], code)
+        inputs.codes[:, place.column] = code
         return inputs
     history = inputs.histories[place.history]
     assert isinstance(history, Ragged)

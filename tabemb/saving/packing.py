@@ -29,9 +29,11 @@ from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.files.layout import NAMES, Arrays
+from tabemb.fitting.dependence import Dependents
 from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.pretrained import given_vectors
+from tabemb.fitting.responses import Reference
 from tabemb.fitting.sets import ClassSets
 from tabemb.fitting.settings import check_parameters
 from tabemb.fitting.sources import RowSource
@@ -65,6 +67,7 @@ TARGETS = [
 PARTS = _by_name(
     ClassSets,
     Codebook,
+    Dependents,
     Effects,
     EmbeddingSpace,
     Encoder,
@@ -78,6 +81,7 @@ PARTS = _by_name(
     Levels,
     PairCodes,
     Ragged,
+    Reference,
     RowInputs,
     RowSource,
     Scale,

@@ -580,3 +580,15 @@ def test_decimals_that_are_not_whole_are_a_quantity_and_mixed_labels_are_classes
     assert quantity.transform(X[:2])["c_effect"].tolist() == pytest.approx([1.5, 2.5], abs=0.1)
     classes = EmbeddingEncoder(kind="prediction").fit(X, [1, "a"] * 30)
     assert classes.transform(X[:2])["c_effect"].tolist() == pytest.approx([0, 1], abs=0.1)
+
+
+def test_a_linear_model_reads_the_curve_of_a_number_from_the_category_that_decides_it(net):
+    """Without the latitude, which goes with the zip code, .60 is found."""
+    rng = np.random.default_rng(0)
+    zipcode = rng.integers(0, 200, 2000)
+    latitude = rng.uniform(size=200)[zipcode] + 0.06 * rng.normal(size=2000)
+    y = np.sin(7 * latitude) + 0.1 * rng.normal(size=2000)
+    X = pd.DataFrame({"zipcode": zipcode.astype(str), "latitude": latitude})
+    encoder = EmbeddingEncoder(estimator=net, random_state=0, cv=2)
+    by_zipcode = encoder.fit_transform(X, y)[["zipcode_0"]]
+    assert LinearRegression().fit(by_zipcode, y).score(by_zipcode, y) > 0.67

@@ -1,0 +1,142 @@
+"""Columns that depend on a categorical one: what else changes in a row that gets another category.
+
+A house of one zip code at the latitude of another cannot occur, and what a network answers for it says
+little. So a category that is put into a row takes along what depends on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tabemb.data.vocabulary import N_SPECIAL
+from tabemb.network.inputs import RowInputs
+
+DEPENDS = 0.5
+"""Share of a column that a categorical one decides, from which on the column depends on it."""
+MOST_ROWS = 10_000
+"""Rows by which the shares are measured."""
+N_ERRORS = 2.0
+"""Standard errors that are taken off a share."""
+
+
+@dataclass(frozen=True)
+class Dependents:
+    """What depends on the categories of one column.
+
+    Attributes
+    ----------
+    codes : dict of column -> Tensor of shape (n_codes,), int32
+        The most frequent code of another categorical column among the rows of each code; -1 for a code
+        without rows.
+    numbers : dict of column -> Tensor of shape (n_codes,), float32
+        The mean of a number among the rows of each code; that of all rows for a code without one.
+    """
+
+    codes: dict[int, Tensor]
+    numbers: dict[int, Tensor]
+
+    def follow(self, inputs: RowInputs, before: Tensor, after: Tensor) -> None:
+        """Change what depends on the code of each row, (n_rows,), from that before to that after.
+
+        Another category becomes the most frequent one; a number moves by the difference of the means.
+        """
+        for column, codes in self.codes.items():
+            new = codes[after.long()]
+            inputs.codes[:, column] = torch.where(new < 0, inputs.codes[:, column], new)
+        for column, means in self.numbers.items():
+            inputs.numbers[:, column] += means[after.long()] - means[before.long()]
+
+
+def dependents_of(inputs: RowInputs, sizes: list[int]) -> list[Dependents]:
+    """Return what depends on each categorical column of the training rows.
+
+    Parameters
+    ----------
+    inputs : RowInputs
+    sizes : list of int
+        Number of codes of each column.
+    """
+    codes, numbers = (t.numpy(force=True) for t in (inputs.codes, inputs.numbers))
+    depends = decided_shares(codes, numbers) > DEPENDS
+    n = len(sizes)
+    return [
+        Dependents(
+            {b: _modes(codes[:, a], codes[:, b], sizes[a]) for b in _others(depends[a, :n], a)},
+            {j: _means(codes[:, a], numbers[:, j], sizes[a]) for j in _others(depends[a, n:])},
+        )
+        for a in range(n)
+    ]
+
+
+def decided_shares(codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Return the share of each column that each categorical one decides.
+
+    Two rows of one category are compared with any two rows: by how much less often another column
+    differs (Goodman & Kruskal's tau), and how much smaller the squared difference of a number is (eta
+    squared). Neither grows with the number of categories alone, for a row is not compared with itself.
+    Two standard errors that so many pairs would have by chance are taken off.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_rows, n_columns)
+    numbers : ndarray of shape (n_rows, n_numbers)
+
+    Returns
+    -------
+    ndarray of shape (n_columns, n_columns + n_numbers)
+    """
+    order = np.random.default_rng(0).permutation(len(codes))[:MOST_ROWS]
+    codes, numbers = codes[order], numbers[order].astype(np.float64)
+    shares = np.zeros((codes.shape[1], codes.shape[1] + numbers.shape[1]))
+    for a in range(codes.shape[1]):
+        rows = np.flatnonzero(codes[:, a] >= N_SPECIAL)
+        by_code = rows[np.argsort(codes[rows, a], kind="stable")]
+        first, second = by_code[:-1], by_code[1:]
+        same = codes[first, a] == codes[second, a]
+        if same.any():
+            of_any, deviation, _ = _differences(codes, numbers, rows[:-1], rows[1:])
+            within, _, n_pairs = _differences(codes, numbers, first[same], second[same])
+            within += N_ERRORS * deviation / np.sqrt(n_pairs)
+            shares[a] = np.where(of_any > 0, 1 - within / np.where(of_any > 0, of_any, 1), 0.0)
+    return np.maximum(shares, 0.0)
+
+
+def _differences(
+    codes: np.ndarray, numbers: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return how much pairs of rows differ in each column: mean, deviation and number of pairs."""
+    squares = np.square(numbers[first] - numbers[second])
+    differences = np.hstack([codes[first] != codes[second], squares])
+    n_pairs = np.maximum((~np.isnan(differences)).sum(axis=0), 1)
+    mean = np.nansum(differences, axis=0) / n_pairs
+    variance = np.nansum(np.square(differences - mean), axis=0) / n_pairs
+    return mean, np.sqrt(variance), n_pairs
+
+
+def _others(depends: np.ndarray, column: int | None = None) -> list[int]:
+    """Return the positions that depend, without the column itself."""
+    return [j for j in np.flatnonzero(depends).tolist() if j != column]
+
+
+def _modes(codes: np.ndarray, others: np.ndarray, size: int) -> Tensor:
+    """Return the most frequent of the other column's codes for each code; -1 for one without rows."""
+    width = int(others.max()) + 1
+    pairs, counts = np.unique(codes.astype(np.int64) * width + others, return_counts=True)
+    pairs = pairs[np.argsort(counts, kind="stable")]  # the last one written is the most frequent
+    modes = np.full(size, -1, np.int32)
+    modes[pairs // width] = pairs % width
+    return torch.from_numpy(modes)
+
+
+def _means(codes: np.ndarray, number: np.ndarray, size: int) -> Tensor:
+    """Return the mean of a number for each code; that of all rows for a code without one."""
+    known = ~np.isnan(number)
+    codes, number = codes[known], number[known].astype(np.float64)
+    counts = np.bincount(codes, minlength=size)
+    sums = np.bincount(codes, number, minlength=size)
+    means = np.where(counts > 0, sums / np.maximum(counts, 1), number.mean())
+    return torch.from_numpy(means.astype(np.float32))

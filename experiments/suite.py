@@ -32,12 +32,13 @@ TITLES = {
 @hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="suite")
 def main(config: DictConfig) -> None:
     settings = read_settings(config)
-    is_default = settings["preset"] == "default"
-    ours = ModelSpec("embedding", {} if is_default else {"preset": settings["preset"]})
+    defaults = {"preset": "default", "backbone": "mlp"}
+    chosen = {key: settings[key] for key in defaults if settings[key] != defaults[key]}
+    ours = ModelSpec("embedding", chosen)
     cells = measure([ours, *map(ModelSpec, settings["rerun"])], settings)
     table = beside_peers(cells, ours.label, pd.read_csv(RESULTS / "peers.csv"))
     show(table)
-    name = "suite" if is_default else f"suite_{settings['preset']}"
+    name = "_".join(["suite", *chosen.values()])
     write_csv(table, RESULTS / f"{name}.csv", float_format="%.5g")
 
 

@@ -73,8 +73,8 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         Largest number of bins of a number.
     d_number : int, default=24
         Width of a number's vector. Columns with fewer bins use the bins directly.
-    backbone : {"mlp"}, default="mlp"
-        Network that reads the joined vectors.
+    backbone : {"mlp", "wide_deep", "deepfm"}, default="mlp"
+        Network that reads the joined vectors: MLP, Wide & Deep (Cheng 2016) or DeepFM (Guo 2017).
     hidden : sequence of int or "auto", default="auto"
         Widths of the hidden layers. "auto": two of 128, of 256 from 50,000 rows on.
     dropout : float, default=0.1
@@ -327,8 +327,8 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         Largest number of bins of a number.
     d_number : int, default=24
         Width of a number's vector. Columns with fewer bins use the bins directly.
-    backbone : {"mlp"}, default="mlp"
-        Network that reads the joined vectors.
+    backbone : {"mlp", "wide_deep", "deepfm"}, default="mlp"
+        Network that reads the joined vectors: MLP, Wide & Deep (Cheng 2016) or DeepFM (Guo 2017).
     hidden : sequence of int or "auto", default="auto"
         Widths of the hidden layers. "auto": two of 128, of 256 from 50,000 rows on.
     dropout : float, default=0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from tabemb.network.dropout import Dropout
+
+D_FACTOR = 16
+"""Factors of each input in a factorisation machine."""
 
 
 class Backbone(nn.Module):
@@ -84,10 +88,64 @@ class MLP(Backbone):
         return hidden
 
 
+class WideDeep(MLP):
+    """An MLP, and beside it the inputs themselves, which the head maps to the output directly.
+
+    The deep and the wide part of Wide & Deep (Cheng et al. 2016). The first-order terms of the
+    categories are the network's ``biases``; those of numbers and effects are here.
+
+    Shape
+    -----
+    input  : (n, d_in)
+    output : (n, n_members, d_out + d_in)
+    """
+
+    def __init__(self, d_in: int, hidden: Sequence[int], dropout: float, n_members: int) -> None:
+        super().__init__(d_in, hidden, dropout, n_members)
+        self.n_members = n_members
+        self.dim += d_in
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([super().forward(x), self.beside(x)], dim=2)
+
+    def beside(self, x: Tensor) -> Tensor:
+        """Return an input of the head, (n, d), for each member: (n, n_members, d)."""
+        return x.unsqueeze(1).expand(-1, self.n_members, -1)
+
+
+class DeepFM(WideDeep):
+    """Wide & Deep with the terms of a factorisation machine, as in DeepFM (Guo et al. 2017).
+
+    Each input has a vector of ``D_FACTOR`` factors, and the product of two inputs counts as much as the
+    dot product of their factors (Rendle 2010). The head weighs the terms of each factor instead of
+    adding them up, as in a neural factorisation machine (He & Chua 2017).
+
+    Shape
+    -----
+    input  : (n, d_in)
+    output : (n, n_members, d_out + d_in + D_FACTOR)
+    """
+
+    def __init__(self, d_in: int, hidden: Sequence[int], dropout: float, n_members: int) -> None:
+        super().__init__(d_in, hidden, dropout, n_members)
+        self.factors = nn.Parameter(torch.randn(d_in, D_FACTOR) / math.sqrt(D_FACTOR))
+        self.dim += D_FACTOR
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([super().forward(x), self.beside(self.products(x))], dim=2)
+
+    def products(self, x: Tensor) -> Tensor:
+        """Return the products of all pairs of inputs, weighted by each factor, (n, D_FACTOR)."""
+        with torch.autocast(x.device.type, enabled=False):  # a difference of near equals
+            of_sum = (x @ self.factors).square()
+            sum_of = x.square() @ self.factors.square()
+            return (of_sum - sum_of) / 2
+
+
 def _signs(n_members: int, d_in: int) -> Tensor:
     """Draw +1 or -1, (n_members, d_in)."""
     return torch.randint(0, 2, (n_members, d_in)).float() * 2 - 1
 
 
-BACKBONES: dict[str, type[Backbone]] = {"mlp": MLP}
+BACKBONES: dict[str, type[Backbone]] = {"mlp": MLP, "wide_deep": WideDeep, "deepfm": DeepFM}
 """Backbones by name; a new one is a class above and a line here."""

@@ -174,7 +174,7 @@ def groups_by_rank(groups: Mapping[Any, Any], corpus: Corpus) -> np.ndarray:
     if not codes:
         raise ValueError(
             "groups must hold the group of items of X by item; it has none of its "
-            f"{len(by_item)} items, such as {corpus.vocabulary.labels()[0]!r}."
+            f"{len(by_item)} items, such as {corpus.vocabulary.labels().tolist()[0]!r}."
         )
     by_rank = np.empty(len(by_item), np.int64)
     by_rank[corpus.ranks[N_SPECIAL:]] = by_item

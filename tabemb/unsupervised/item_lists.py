@@ -68,7 +68,7 @@ class ItemLists:
 
     def in_canonical_order(self) -> Self:
         """Return sets in an order that depends on their items alone, not on the order of the lists."""
-        sums = np.concatenate([[0], np.cumsum(_mixed(self.codes), dtype=np.uint64)])
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(self.codes))])
         keys = sums[self.offsets[1:]] - sums[self.offsets[:-1]]  # of uint64, which wrap around
         goals = np.zeros(len(self), np.int32) if self.goals is None else self.goals
         return self.take(np.lexsort((goals, keys, self.lengths)))

@@ -252,10 +252,10 @@ def _goals_of(events: pa.Table, names: Names, offsets: np.ndarray, entities: pd.
     position[rows[known]] = known
     wrong = known[codes[known] != codes[position[rows[known]]]]
     if len(wrong):
-        labels, row = vocabulary.labels(), rows[wrong[0]]
+        labels, row = vocabulary.labels().tolist(), rows[wrong[0]]
         pair = [labels[codes[i] - N_SPECIAL] for i in (wrong[0], position[row])]
         raise ValueError(
-            f"Column {names.goal!r} must hold one goal for each entity; {entities[row]!r} has "
+            f"Column {names.goal!r} must hold one goal for each entity; {entities.tolist()[row]!r} has "
             f"{pair[0]!r} and {pair[1]!r}."
         )
     taken = column.take(pa.array(np.maximum(position, 0), mask=position < 0))

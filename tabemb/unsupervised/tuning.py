@@ -164,7 +164,7 @@ def _checked(
     for name, values in space.items():
         if name not in ItemEmbedder.rules or name in FIXED:
             raise ValueError(f"space must name parameters that change the vectors; got {name!r}.")
-        if isinstance(values, str) or not len(values):
+        if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray) or not len(values):
             raise ValueError(f"space must hold a sequence of values of {name}; got {values!r}.")
         for value in values:
             ItemEmbedder.rules[name].check(f"space: {name}", value)

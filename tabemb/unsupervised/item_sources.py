@@ -177,9 +177,9 @@ def _list_column(schema: pa.Schema, item: str | None) -> str:
     names: list[str] = [column.name for column in schema if is_list(column.type)]
     if item is None:
         if len(names) != 1:
-            found = f"it has {', '.join(map(repr, names))}; item names one" if names else "it has none"
+            there = f"it has {', '.join(map(repr, names))}; item names one" if names else "it has none"
             raise ValueError(
-                f"X must have one column of lists; {found}, or entity names the column of a log that "
+                f"X must have one column of lists; {there}, or entity names the column of a log that "
                 "groups its rows."
             )
         return names[0]

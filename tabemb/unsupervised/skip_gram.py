@@ -19,7 +19,6 @@ LAST_RATE = 1e-4
 """Learning rate that training ends with, if it starts with a larger one: gensim's."""
 DOMAIN = 2**31 - 1
 """Largest number of gensim's table of negatives."""
-EXTRA = "items"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +121,7 @@ class GensimTrainer:
     def __init__(
         self, settings: SkipGramSettings, counts: np.ndarray, seed: int, start: Start | None = None
     ) -> None:
-        word2vec = need("gensim.models.word2vec", EXTRA)
+        word2vec = need("gensim.models.word2vec", "items")
         self.model: Any = word2vec.Word2Vec(
             vector_size=settings.dim,
             window=settings.window,
@@ -212,7 +211,7 @@ class GroupTrainer:
         groups: np.ndarray | None = None,
         start: Start | None = None,
     ) -> None:
-        need("numba", EXTRA)
+        need("numba", "items")
         from tabemb.unsupervised.kernel import compiled
 
         self.kernel = compiled()

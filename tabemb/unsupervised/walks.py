@@ -242,8 +242,8 @@ class Graph:
         """Return the position of the arc from each source to its target, -1 where there is none."""
         keys = sources.astype(np.int64) * self.n_nodes + targets
         places = np.searchsorted(self._keys, keys)
-        found = self._keys[np.minimum(places, len(self._keys) - 1)] == keys
-        return np.where(found, places, -1)
+        exist = self._keys[np.minimum(places, len(self._keys) - 1)] == keys
+        return np.where(exist, places, -1)
 
     def draw_second(
         self, before: np.ndarray, nodes: np.ndarray, p: float, q: float, rng: np.random.Generator

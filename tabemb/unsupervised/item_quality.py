@@ -64,19 +64,29 @@ def joined(parts: Sequence[Pairs]) -> Pairs:
 
 
 def quality(
-    space: EmbeddingSpace, contexts: EmbeddingSpace | None, pairs: Pairs, k: int
+    space: EmbeddingSpace,
+    contexts: EmbeddingSpace | None,
+    log_odds: np.ndarray,
+    pairs: Pairs,
+    k: int,
 ) -> pd.DataFrame:
-    """Return the table that `ItemEmbedder.evaluate` describes."""
+    """Return the table that `ItemEmbedder.evaluate` describes.
+
+    ``log_odds``, (n_items,), is what the product of a vector and an item's vector as context lacks to be
+    the logarithm of how often the item stands there.
+    """
     if not len(pairs.queries):
         raise ValueError("X must have a list of at least two items; it has none.")
     assert space.counts is not None
-    popularity = np.broadcast_to(space.counts, (1, len(space)))
     ways = {"similar": (space.unit_vectors, space.unit_vectors)}
     if contexts is not None:
         ways["context"] = (space.vectors, contexts.vectors)
+        ones = np.ones((len(space), 1), np.float32)
+        odds = log_odds.astype(np.float32)[:, None]
+        ways["predicted"] = (np.hstack([space.vectors, ones]), np.hstack([contexts.vectors, odds]))
     rows = {name: _row(target_ranks(*sides, pairs), pairs, k) for name, sides in ways.items()}
-    ones = np.ones((len(space), 1), np.float32)
-    rows["popularity"] = _row(target_ranks(ones, popularity.T, pairs), pairs, k)
+    popularity = space.counts[:, None]
+    rows["popularity"] = _row(target_ranks(np.ones_like(popularity), popularity, pairs), pairs, k)
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

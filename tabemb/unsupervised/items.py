@@ -30,7 +30,7 @@ from tabemb.spaces.space import EmbeddingSpace
 from tabemb.training.threads import n_threads
 from tabemb.unsupervised.corpus import Corpus, extended, groups_by_rank, ranks_of, read_corpus
 from tabemb.unsupervised.item_lists import LONGEST, ItemLists, means_of, with_items_from
-from tabemb.unsupervised.item_quality import HIT_RATE, adjacent_pairs, joined, quality
+from tabemb.unsupervised.item_quality import HIT_RATE, Pairs, adjacent_pairs, joined, quality
 from tabemb.unsupervised.item_sources import ITEM, Names, ParquetSource, Source, open_source
 from tabemb.unsupervised.item_training import Schedule, train_items
 from tabemb.unsupervised.skip_gram import (
@@ -39,6 +39,7 @@ from tabemb.unsupervised.skip_gram import (
     SkipGramSettings,
     Start,
     Trainer,
+    kept_share,
 )
 
 NAME = Rule(lambda v: v is None or isinstance(v, str), lambda: "the name of a column, or None")
@@ -325,7 +326,9 @@ class ItemEmbedder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, TransformerMi
         -------
         DataFrame
             A row for each way to rank: "similar", by the cosine of the vectors; "context", by the
-            product of the query's vector and the vectors as context; "popularity", by counts. Columns:
+            product of the query's vector and the vectors as context, which is large for an item that
+            stands there more often than elsewhere; "predicted", by how often it stands there, which the
+            product and its count estimate; "popularity", by counts. Columns:
             hit_rate, the share of pairs whose second item is among the first k; low and high, its 95 %
             interval by lists; mrr, the mean of 1 / rank; n_pairs; and n_unseen, pairs that hold an item
             without a vector, which count as not found.
@@ -334,10 +337,14 @@ class ItemEmbedder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, TransformerMi
         whole(1).check("k", k)
         rng = np.random.default_rng(0)
         pairs = [adjacent_pairs(lists, rng if self._is_set else None) for lists, _ in self._lists(X)]
-        return quality(self.space_, self.context_space_, joined(pairs), int(k))
+        return self.quality_of(joined(pairs), int(k))
+
+    def quality_of(self, pairs: Pairs, k: int) -> pd.DataFrame:
+        """Return the table that `evaluate` describes, for pairs of codes of the vocabulary."""
+        return quality(self.space_, self.context_space_, self._log_odds(), pairs, k)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return the hit rate at 10 of the better way to rank, on lists that ``fit`` has not read.
+        """Return the hit rate at 10 of the best way to rank, on lists that ``fit`` has not read.
 
         Parameters
         ----------
@@ -345,7 +352,7 @@ class ItemEmbedder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, TransformerMi
         y : None
             Not used.
         """
-        return float(self.evaluate(X).loc[["similar", "context"], HIT_RATE].max())
+        return float(self.evaluate(X).drop(index="popularity")[HIT_RATE].max())
 
     @property
     def _names(self) -> Names:
@@ -444,6 +451,19 @@ class ItemEmbedder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, TransformerMi
             codes = self.vocabulary_.codes(*raw.items)
             lists = ItemLists(codes, raw.offsets).where(codes != MISSING)
             yield lists.as_sets() if self._is_set else lists, raw.entities
+
+    def _log_odds(self) -> np.ndarray:
+        """Return what `quality` adds to products: negative sampling learns the logarithm of odds.
+
+        Levy & Goldberg 2014, https://papers.nips.cc/paper/5477: the product of both vectors comes near
+        the log of how often the context stands there, over how often it is drawn as a negative.
+        """
+        counts = self.space_.counts
+        assert counts is not None
+        settings = self._settings(len(counts))
+        share = kept_share(counts, settings.subsample)
+        log_odds: np.ndarray = settings.negative_exponent * np.log(counts) - np.log(share)
+        return log_odds
 
     def check_parts(self) -> None:
         """Check that the parts of a loaded model fit together."""

@@ -18,7 +18,7 @@ from tabemb.fitting.settings import SECONDS, show_progress, whole
 from tabemb.progress import progress
 from tabemb.unsupervised.corpus import groups_by_rank, read_corpus
 from tabemb.unsupervised.item_lists import concatenated
-from tabemb.unsupervised.item_quality import HIT_RATE, Pairs, quality
+from tabemb.unsupervised.item_quality import HIT_RATE, Pairs
 from tabemb.unsupervised.item_sources import Names, open_source
 from tabemb.unsupervised.items import ItemEmbedder
 
@@ -236,4 +236,4 @@ def _quality(model: ItemEmbedder, pairs: Pairs, k: int) -> pd.DataFrame:
         model.vocabulary_.codes(pa.chunked_array([pa.array(part, pa.int64())]), field)
         for part in (pairs.queries, pairs.targets)
     )
-    return quality(model.space_, model.context_space_, Pairs(queries, targets, pairs.lists), k)
+    return model.quality_of(Pairs(queries, targets, pairs.lists), k)

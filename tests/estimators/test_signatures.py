@@ -47,7 +47,9 @@ def test_parameters_of_one_name_have_one_default():
 
 
 def test_the_exceptions_are_exceptions():
-    elsewhere = defaults_of(HistoryJoiner) | defaults_of(EventClassifier) | defaults_of(EmbeddingClassifier)
+    elsewhere = (
+        defaults_of(HistoryJoiner) | defaults_of(EventClassifier) | defaults_of(EmbeddingClassifier)
+    )
     by_name = {cls.__name__: defaults_of(cls) for cls in ESTIMATORS}
     assert all(by_name[cls][name] != elsewhere[name] for cls, name in APART)
 

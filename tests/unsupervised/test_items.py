@@ -441,8 +441,23 @@ def test_the_hit_rate_is_computed_as_by_hand():
     ]
     assert quality["mrr"]["popularity"] == pytest.approx((1 / np.array(ranks)).sum() / len(pairs))
     assert embedder.score(lists) == pytest.approx(
-        embedder.evaluate(lists).loc[["similar", "context"], "hit_rate"].max()
+        embedder.evaluate(lists).drop(index="popularity")["hit_rate"].max()
     )
+
+
+@pytest.mark.parametrize("settings", [{}, {"subsample": 0.02}, {"negative_exponent": -0.5}], ids=str)
+def test_predicted_is_how_often_an_item_stands_beside_another(settings):
+    """After q comes the popular p half of the time; r, rarer, comes after q alone."""
+    rng = np.random.default_rng(0)
+    lists = [["q", *rng.choice(["p", "r", "s"], 1, p=[0.5, 0.3, 0.2])] for _ in range(500)]
+    lists += [[f"x{rng.integers(5)}", "p"] for _ in range(2000)]
+    params = {**SMALL, "subsample": 0, "max_epochs": 30, **settings}
+    embedder = ItemEmbedder(**params).fit(lists)
+    quality = embedder.evaluate([["q", "p"]], k=1)
+    assert quality["mrr"]["context"] == (1 if "negative_exponent" in settings else 1 / 3)
+    assert quality["mrr"]["predicted"] == 1
+    assert embedder.evaluate([["q", "r"]], k=1)["mrr"]["predicted"] == 1 / 2
+    assert embedder.evaluate([["q", "s"]], k=1)["mrr"]["predicted"] == 1 / 3
 
 
 def test_the_interval_covers_by_lists():

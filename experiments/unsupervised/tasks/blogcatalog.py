@@ -1,7 +1,8 @@
 """Groups of bloggers from vectors of the nodes of their network: DeepWalk and node2vec.
 
-The protocol of DeepWalk (Perozzi et al. 2014): one-vs-rest logistic regression on the vectors of labelled
-nodes; as many groups are predicted for a node as it has. 80 walks of 40 nodes, window 10, 128 columns.
+The protocol of DeepWalk (Perozzi et al. 2014): one-vs-rest logistic regression on the vectors of
+labelled nodes; as many groups are predicted for a node as it has. 80 walks of 40 nodes, window 10, 128
+columns.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ def f1(X: np.ndarray, y: np.ndarray, share: float, seed: int) -> tuple[float, fl
     order = np.random.default_rng(seed).permutation(len(X))
     train, test = np.split(order, [round(share * len(X))])
     known = y[train].any(axis=0)
-    model = OneVsRestClassifier(LogisticRegression(C=0.05, max_iter=200)).fit(X[train], y[train][:, known])
+    model = OneVsRestClassifier(LogisticRegression(C=0.05, max_iter=200)).fit(
+        X[train], y[train][:, known]
+    )
     chance = np.zeros((len(test), y.shape[1]))
     chance[:, known] = model.predict_proba(X[test])
     ranks = (-chance).argsort(axis=1).argsort(axis=1)

@@ -135,6 +135,13 @@ def with_items_from(lists: ItemLists, first: int) -> np.ndarray:
     return np.flatnonzero(has)
 
 
+def last_items(lists: ItemLists) -> ItemLists:
+    """Return each list with its last item alone."""
+    is_last = np.zeros(len(lists.codes), bool)
+    is_last[lists.offsets[1:][lists.lengths > 0] - 1] = True
+    return lists.where(is_last)
+
+
 def means_of(vectors: np.ndarray, lists: ItemLists) -> np.ndarray:
     """Return the mean vector of each list's items, (n_lists, dim); zeros for a list without any."""
     share = np.repeat(1 / np.maximum(lists.lengths, 1), lists.lengths)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tabemb.data.vocabulary import N_SPECIAL
+from tabemb.progress import progress
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.unsupervised.item_lists import ItemLists
 
@@ -115,6 +116,51 @@ def target_ranks(queries: np.ndarray, targets: np.ndarray, pairs: Pairs) -> np.n
         scores[rows, query] = np.where(query == target, scores[rows, query], -np.inf)
         ranks[block] = 0.5 + (scores > of_target).sum(axis=1) + (scores == of_target).sum(axis=1) / 2
     return ranks
+
+
+def best(
+    queries: np.ndarray,
+    contexts: EmbeddingSpace,
+    log_odds: np.ndarray,
+    excluded: ItemLists | None,
+    k: int,
+) -> pd.DataFrame:
+    """Return the items with the largest product with each query's vector plus their log odds.
+
+    Parameters
+    ----------
+    queries : ndarray of shape (n_lists, d)
+    contexts : EmbeddingSpace
+    log_odds : ndarray of shape (n_items,)
+    excluded : ItemLists, optional
+        The codes of items that each list leaves out.
+    k : int
+
+    Returns
+    -------
+    DataFrame
+        Columns list, the position of the query; rank, item and score.
+    """
+    k, size = min(k, len(contexts)), max(BLOCK // len(contexts), 1)
+    positions = np.empty((len(queries), k), np.int64)
+    scores = np.empty((len(queries), k))
+    with progress(len(queries), "lists") as bar:
+        for first in range(0, len(queries), size):
+            block = slice(first, min(first + size, len(queries)))
+            all_scores = queries[block] @ contexts.vectors.T + log_odds  # (n_block, n_items)
+            if excluded is not None:
+                lists = excluded.take(np.arange(block.start, block.stop))
+                all_scores[lists.rows, lists.codes - N_SPECIAL] = -np.inf
+            order = np.argpartition(-all_scores, k - 1, axis=1)[:, :k]
+            chosen = np.take_along_axis(all_scores, order, axis=1)
+            by_score = np.lexsort((order, -chosen), axis=1)
+            positions[block] = np.take_along_axis(order, by_score, axis=1)
+            scores[block] = np.take_along_axis(chosen, by_score, axis=1)
+            bar.update(len(all_scores))
+    rows, ranks = np.nonzero(scores > -np.inf)
+    items = contexts.categories[positions[rows, ranks]]
+    columns = {"list": rows, "rank": ranks + 1, "item": items, "score": scores[rows, ranks]}
+    return pd.DataFrame(columns)
 
 
 def _row(ranks: np.ndarray, pairs: Pairs, k: int) -> dict[str, float]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import copy
 from typing import Any, ClassVar, Never, Self
 
 import numpy as np
-import pandas as pd
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from tabemb.data.vocabulary import MISSING, N_SPECIAL, Vocabulary
+from tabemb.data.vocabulary import N_SPECIAL
 from tabemb.fitting.settings import (
     FLAG,
     MAPPING,
@@ -29,9 +27,9 @@ from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.training.threads import n_threads
 from tabemb.unsupervised.corpus import Corpus, extended, groups_by_rank, ranks_of, read_corpus
-from tabemb.unsupervised.item_lists import LONGEST, ItemLists, means_of, with_items_from
-from tabemb.unsupervised.item_quality import HIT_RATE, Pairs, adjacent_pairs, joined, quality
-from tabemb.unsupervised.item_sources import ITEM, Names, ParquetSource, Source, open_source
+from tabemb.unsupervised.item_answers import ItemAnswers
+from tabemb.unsupervised.item_lists import LONGEST, with_items_from
+from tabemb.unsupervised.item_sources import ITEM
 from tabemb.unsupervised.item_training import Schedule, train_items
 from tabemb.unsupervised.skip_gram import (
     GensimTrainer,
@@ -51,7 +49,7 @@ FREQUENT = 10
 """As many times the mean share from which items are thinned, where they are fewer."""
 
 
-class ItemEmbedder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class ItemEmbedder(NamesMisspelt, ItemAnswers):
     """Transformer that learns a vector of each item from the lists that it stands in, without a target.
 
     Items that stand beside the same other items get near vectors: words of sentences, products of
@@ -126,6 +124,10 @@ class ItemEmbedder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, TransformerMi
         The vectors of items as context of others: ``context_space_.nearest(space_["bread"],
         metric="dot")`` are the items that stand beside bread, not those like bread. None for
         hierarchical softmax, which has none.
+    log_odds_ : ndarray of shape (n_items,)
+        What the product of an item's vector as context and the vector of another lacks to be the
+        logarithm of how often the item stands there, up to a constant (Levy & Goldberg 2014,
+        https://papers.nips.cc/paper/5477).
     vocabulary_ : Vocabulary
     learning_curve_ : dict of list
         One entry an epoch: epoch, seconds, train_loss (the sum over the pairs of an item, on average).
@@ -165,9 +167,6 @@ class ItemEmbedder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, TransformerMi
         "verbose": VERBOSE,
     }
 
-    space_: EmbeddingSpace
-    context_space_: EmbeddingSpace | None
-    vocabulary_: Vocabulary
     learning_curve_: dict[str, list[float]]
     tally_: dict[str, int]
 
@@ -286,89 +285,9 @@ class ItemEmbedder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, TransformerMi
         self.__dict__ = self._keep(corpus, trainer, curve, n_known).__dict__
         return self
 
-    def transform(self, X: Any) -> Any:
-        """Return the mean of the vectors of each list's items.
-
-        Parameters
-        ----------
-        X : as for `fit`
-
-        Returns
-        -------
-        ndarray of shape (n_lists, dim), float32; of a log a DataFrame with the entities as its index
-            Items without a vector are left out; a list without any other has a vector of zeros.
-        """
-        check_is_fitted(self)
-        vectors = np.concatenate([np.zeros((N_SPECIAL, self._n_features_out)), self.space_.vectors])
-        means = []
-        for lists, entities in self._lists(X):
-            known = lists.where(lists.codes >= N_SPECIAL)
-            means.append(pd.DataFrame(means_of(vectors, known), index=entities))
-        together = pd.concat(means)
-        if self.entity is None:
-            return together.to_numpy(np.float32)
-        return together.astype(np.float32).set_axis(self.get_feature_names_out(), axis=1)
-
-    def evaluate(self, X: Any, k: int = 10) -> pd.DataFrame:
-        """Return how often the vectors find the item that stands beside another, in lists not fitted on.
-
-        Each item of a list is a query for the next one; of a set, for another one at random. All items
-        with a vector are ranked, but for the query.
-
-        Parameters
-        ----------
-        X : as for `fit`
-            Lists that ``fit`` has not read.
-        k : int, default=10
-            Length of the list of nearest items.
-
-        Returns
-        -------
-        DataFrame
-            A row for each way to rank: "similar", by the cosine of the vectors; "context", by the
-            product of the query's vector and the vectors as context, which is large for an item that
-            stands there more often than elsewhere; "predicted", by how often it stands there, which the
-            product and its count estimate; "popularity", by counts. Columns:
-            hit_rate, the share of pairs whose second item is among the first k; low and high, its 95 %
-            interval by lists; mrr, the mean of 1 / rank; n_pairs; and n_unseen, pairs that hold an item
-            without a vector, which count as not found.
-        """
-        check_is_fitted(self)
-        whole(1).check("k", k)
-        rng = np.random.default_rng(0)
-        pairs = [adjacent_pairs(lists, rng if self._is_set else None) for lists, _ in self._lists(X)]
-        return self.quality_of(joined(pairs), int(k))
-
-    def quality_of(self, pairs: Pairs, k: int) -> pd.DataFrame:
-        """Return the table that `evaluate` describes, for pairs of codes of the vocabulary."""
-        return quality(self.space_, self.context_space_, self._log_odds(), pairs, k)
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return the hit rate at 10 of the best way to rank, on lists that ``fit`` has not read.
-
-        Parameters
-        ----------
-        X : as for `fit`
-        y : None
-            Not used.
-        """
-        return float(self.evaluate(X).drop(index="popularity")[HIT_RATE].max())
-
-    @property
-    def _names(self) -> Names:
-        return Names(self.item, self.entity, self.time, self.goal)
-
-    @property
-    def _is_set(self) -> bool:
-        return self.mode == "set"
-
     @property
     def _has_kernel(self) -> bool:
         return self.goal is not None or self.groups is not None
-
-    @property
-    def _n_features_out(self) -> int:
-        return int(self.space_.vectors.shape[1])
 
     def _check(self) -> None:
         check_parameters(self, self.rules)
@@ -379,9 +298,6 @@ class ItemEmbedder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, TransformerMi
                 "skip_gram must be True and n_negatives at least 1 where goal or groups is given; got "
                 f"skip_gram={self.skip_gram!r} and n_negatives={self.n_negatives!r}."
             )
-
-    def _source(self, X: Any, names: Names) -> Source | ParquetSource:
-        return open_source(X, names, ordered=not self._is_set)
 
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -437,6 +353,9 @@ class ItemEmbedder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, TransformerMi
         name = self.item or ITEM
         vectors = trainer.vectors * trained[:, None]
         fitted.space_ = EmbeddingSpace(vectors[by_code], labels, counts, name)
+        settings = self._settings(len(counts))
+        share = kept_share(counts, settings.subsample)
+        fitted.log_odds_ = settings.negative_exponent * np.log(counts) - np.log(share)
         contexts = trainer.contexts
         fitted.context_space_ = (
             None
@@ -444,36 +363,6 @@ class ItemEmbedder(NamesMisspelt, ClassNamePrefixFeaturesOutMixin, TransformerMi
             else EmbeddingSpace(contexts[by_code], labels, counts, f"{name} context")
         )
         return fitted
-
-    def _lists(self, X: Any) -> Iterator[tuple[ItemLists, pd.Index | None]]:
-        """Yield the codes of lists, 0 for items without a vector, and the entities of a log."""
-        for raw in self._source(X, self._names._replace(goal=None)).pieces():
-            codes = self.vocabulary_.codes(*raw.items)
-            lists = ItemLists(codes, raw.offsets).where(codes != MISSING)
-            yield lists.as_sets() if self._is_set else lists, raw.entities
-
-    def _log_odds(self) -> np.ndarray:
-        """Return what `quality` adds to products: negative sampling learns the logarithm of odds.
-
-        Levy & Goldberg 2014, https://papers.nips.cc/paper/5477: the product of both vectors comes near
-        the log of how often the context stands there, over how often it is drawn as a negative.
-        """
-        counts = self.space_.counts
-        assert counts is not None
-        settings = self._settings(len(counts))
-        share = kept_share(counts, settings.subsample)
-        log_odds: np.ndarray = settings.negative_exponent * np.log(counts) - np.log(share)
-        return log_odds
-
-    def check_parts(self) -> None:
-        """Check that the parts of a loaded model fit together."""
-        labels = self.vocabulary_.labels()
-        spaces = [self.space_] + ([self.context_space_] if self.context_space_ is not None else [])
-        for space in spaces:
-            if not isinstance(space, EmbeddingSpace) or not space.categories.equals(labels):
-                raise ValueError("its vectors are of other items than its vocabulary.")
-        if len(self.vocabulary_.counts) != len(self.vocabulary_):
-            raise ValueError("its vocabulary has another number of counts than of items.")
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "learning_curve_")

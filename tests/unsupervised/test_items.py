@@ -458,6 +458,28 @@ def test_predicted_is_how_often_an_item_stands_beside_another(settings):
     assert quality["mrr"]["predicted"] == 1
     assert embedder.evaluate([["q", "r"]], k=1)["mrr"]["predicted"] == 1 / 2
     assert embedder.evaluate([["q", "s"]], k=1)["mrr"]["predicted"] == 1 / 3
+    best = embedder.recommend([["x0", "q"], [], ["q", "p"]], k=3)
+    assert best["item"][best["list"] == 0].tolist() == ["p", "r", "s"]
+    if embedder.negative_exponent > 0:
+        assert best["item"][best["list"] == 1].tolist()[0] == "p"  # the most frequent
+    assert not {"p", "q"} & set(best["item"][best["list"] == 2])
+    assert (best["rank"].tolist(), best["list"].tolist()) == ([1, 2, 3] * 3, [0] * 3 + [1] * 3 + [2] * 3)
+    seen = embedder.recommend([["q"]], k=20, exclude_seen=False)
+    assert sorted(seen["item"]) == sorted(embedder.space_)
+
+
+def test_a_set_is_completed_from_all_of_its_items():
+    log = pd.DataFrame(
+        [(i, item) for i, row in enumerate(planted()) for item in row], columns=["who", "what"]
+    )
+    embedder = ItemEmbedder(mode="set", item="what", entity="who", **SMALL, subsample=0).fit(log)
+    new = pd.DataFrame({"who": ["u", "u", "v"], "what": ["a0", "a1", "b0"]})
+    best = embedder.recommend(new, k=2).groupby("list")["item"].agg(list)
+    assert [group_of(item) for item in best["u"] + best["v"]] == ["a", "a", "b", "b"]
+    assert not {"a0", "a1"} & set(best["u"])
+    hierarchical = ItemEmbedder(n_negatives=0, **SMALL).fit(planted())
+    with pytest.raises(ValueError, match=r"n_negatives must be at least 1 to recommend; it was 0"):
+        hierarchical.recommend([["a0"]])
 
 
 def test_the_interval_covers_by_lists():

@@ -33,6 +33,7 @@ def run(seed: int = 0) -> list[Score]:
     quality = embedder.evaluate(lines[is_test], k=K)
     seconds = time.perf_counter() - start
     print(quality.to_string())
+    assert embedder.context_space_ is not None
     for product in PRODUCTS:
         near = embedder.space_.nearest(product, k=5, min_count=20)
         beside = embedder.context_space_.nearest(

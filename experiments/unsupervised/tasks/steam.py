@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,13 +21,14 @@ TITLES = (
     "Grand Theft Auto IV",
 )
 K = 10
+MODELS: dict[str, dict[str, Any]] = {"item2vec": {}, "item2vec, 40 epochs": {"max_epochs": 40}}
 
 
 def run(seed: int = 0) -> list[Score]:
     games = pd.read_parquet(data_folder() / "steam_games.parquet")
     is_test = np.isin(games["user"], held_out(games["user"], seed))
     scores = []
-    for name, params in {"item2vec": {}, "item2vec, 40 epochs": {"max_epochs": 40}}.items():
+    for name, params in MODELS.items():
         start = time.perf_counter()
         embedder = ItemEmbedder(
             mode="set", item="title", entity="user", dim=64, window=10, random_state=seed, **params

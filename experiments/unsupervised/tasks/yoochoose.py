@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import pandas as pd
 
 from experiments.shared.settings import data_folder
@@ -15,11 +14,10 @@ REACH = "GRU .690, Markov .591"
 K = 20
 
 
-def run(seed: int = 0, n_trials: int = 20) -> list[Score]:
+def run(seed: int = 0, n_trials: int = 12) -> list[Score]:
     clicks = pd.read_parquet(data_folder() / "yoochoose_clicks.parquet")
     train, test = (clicks[clicks["split"] == split] for split in ("train", "test"))
-    log = {"item": "item", "entity": "session", "time": "time"}
-    embedder = ItemEmbedder(**log, dim=64, random_state=seed)
+    embedder = ItemEmbedder(item="item", entity="session", time="time", dim=64, random_state=seed)
     scores = []
     start = time.perf_counter()
     scores += measured("item2vec", embedder.fit(train), test, start)
@@ -41,8 +39,3 @@ def measured(name: str, embedder: ItemEmbedder, test: pd.DataFrame, start: float
             reach = REACH if metric == f"recall@{K}" else ""
             scores.append(Score("yoochoose", str(model), metric, float(value), reach, seconds))
     return scores
-
-
-def last_items(sessions: pd.DataFrame) -> np.ndarray:
-    """Return whether each click is the last of its session."""
-    return ~sessions.duplicated("session", keep="last").to_numpy()

@@ -15,6 +15,8 @@ from sklearn.model_selection import GridSearchCV
 
 import tabemb
 from tabemb import ItemEmbedder
+from tabemb.unsupervised.item_lists import ItemLists
+from tabemb.unsupervised.item_quality import adjacent_pairs
 
 Word2Vec = pytest.importorskip("gensim.models", reason="gensim is not installed").Word2Vec
 
@@ -140,6 +142,42 @@ def test_all_pairs_of_a_set_are_trained_and_of_a_sequence_those_in_the_window():
         best[name] = beside["category"][0]
     assert best["set"] == best["all"] == "y"
     assert best["narrow"] != "y"
+
+
+def test_the_order_of_a_set_is_drawn_anew():
+    """With a window of 1, an item of a set meets all others in the course of the epochs."""
+    lists = [[f"i{j}" for j in range(8)]] * 60
+    settings = {"mode": "set", "window": 1, "subsample": 0, **SMALL}
+    loss = ItemEmbedder(**settings).fit(lists).learning_curve_["train_loss"]
+    fixed = ItemEmbedder(**{**settings, "mode": "sequence"}).fit(lists).learning_curve_["train_loss"]
+    assert loss[-1] > 1.3 * fixed[-1]  # a neighbour that changes is harder to know than one that stays
+
+
+def test_a_set_pairs_its_last_item_with_its_first():
+    lists = ItemLists(np.array([2, 3, 4, 5, 6]), np.array([0, 3, 3, 4, 5]))
+    pairs = adjacent_pairs(lists, np.random.default_rng(0))
+    assert sorted(pairs.queries) == sorted(pairs.targets) == [2, 3, 4]
+    assert all(query != target for query, target in zip(pairs.queries, pairs.targets))
+    in_order = adjacent_pairs(lists, None)
+    assert list(zip(in_order.queries, in_order.targets)) == [(2, 3), (3, 4)]
+
+
+def test_long_lists_are_cut_and_batches_hold_whole_lists():
+    lists = ItemLists(
+        np.arange(25, dtype=np.int32), np.array([0, 3, 20, 20, 25]), np.arange(4, dtype=np.int32)
+    )
+    cut = lists.cut(7)
+    assert cut.to_lists() == [
+        [0, 1, 2],
+        list(range(3, 10)),
+        list(range(10, 17)),
+        [17, 18, 19],
+        [],
+        list(range(20, 25)),
+    ]
+    assert cut.goals.tolist() == [0, 1, 1, 1, 2, 3]
+    batches = [batch.to_lists() for batch in cut.batches(10)]
+    assert batches == [cut.to_lists()[:2], cut.to_lists()[2:5], cut.to_lists()[5:]]
 
 
 def test_an_item_counts_once_in_a_set_and_each_time_in_a_sequence():

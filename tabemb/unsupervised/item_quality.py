@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from tabemb.data.vocabulary import N_SPECIAL
-from tabemb.progress import progress
+from tabemb.progress import bar_settings, progress
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.unsupervised.item_lists import ItemLists
 
@@ -108,7 +109,8 @@ def target_ranks(queries: np.ndarray, targets: np.ndarray, pairs: Pairs) -> np.n
     ranks = np.full(len(pairs.queries), np.inf)
     known = np.flatnonzero((pairs.queries >= N_SPECIAL) & (pairs.targets >= N_SPECIAL))
     size = max(BLOCK // len(targets), 1)
-    for block in np.split(known, range(size, len(known), size)):
+    blocks = np.split(known, range(size, len(known), size))
+    for block in tqdm(blocks, unit="blocks", **bar_settings()):
         query, target = pairs.queries[block] - N_SPECIAL, pairs.targets[block] - N_SPECIAL
         scores = queries[query] @ targets.T  # (n_block, n_items)
         rows = np.arange(len(block))

@@ -21,6 +21,7 @@ from tabemb.data.schema import check_column
 from tabemb.data.times import TimeAxis, time_column
 from tabemb.data.values import column_of, settled
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
+from tabemb.progress import progress
 
 ROWS = 65_536
 """Rows of a Parquet file that are read at a time."""
@@ -89,8 +90,10 @@ class ParquetSource:
             columns = [_list_column(schema, self.names.item), *filter(None, [self.names.goal])]
             for name in columns:
                 _check_name(schema, name, f"The file {self.path!r}")
-            for batch in file.iter_batches(ROWS, columns=columns):
-                yield _of_lists(pa.table(batch), self.names)
+            with progress(file.metadata.num_rows, "rows") as bar:
+                for batch in file.iter_batches(ROWS, columns=columns):
+                    yield _of_lists(pa.Table.from_batches([batch]), self.names)
+                    bar.update(len(batch))
 
 
 def open_source(X: Any, names: Names, ordered: bool) -> Source | ParquetSource:

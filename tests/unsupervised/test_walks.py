@@ -100,6 +100,10 @@ def test_directed_walks_follow_the_direction_and_end():
     # from a to b: back to a by p; c has no edge from a, nor has end
     rates = second_order(edges, 0.5, 2.0, directed=True)
     assert rates["a", "b", "a"] == pytest.approx(2 / (2 + 0.5 + 0.5), abs=0.02)
+    # a leads to d, but not to c, though c leads to a
+    distant = edges_of([("a", "b"), ("a", "d"), ("b", "c"), ("b", "d"), ("c", "a"), ("d", "a")])
+    rates = second_order(distant, 1.0, 4.0, directed=True)
+    assert rates["a", "b", "d"] == pytest.approx(1 / (1 + 1 / 4), abs=0.02)
     # where no edge leads back, p changes nothing
     cycle = edges_of([("a", "b"), ("b", "c"), ("c", "a"), ("b", "d"), ("d", "a")])
     rates = second_order(cycle, 0.01, 1.0, directed=True)

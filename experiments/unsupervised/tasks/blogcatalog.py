@@ -15,7 +15,6 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.multiclass import OneVsRestClassifier
-from sklearn.preprocessing import StandardScaler
 
 from experiments.shared.settings import data_folder
 from experiments.unsupervised.score import Score
@@ -68,7 +67,7 @@ def measured(
         index="node", columns="group", values="member", aggfunc="any", fill_value=False
     )
     y = table.to_numpy(bool)
-    X = StandardScaler().fit_transform(space.vectors[space.positions(table.index)])
+    X = space.vectors[space.positions(table.index)]
     scores = []
     for share in SHARES:
         figures = [f1(X, y, share, seed + split) for split in range(N_SPLITS)]
@@ -85,9 +84,7 @@ def f1(X: np.ndarray, y: np.ndarray, share: float, seed: int) -> tuple[float, fl
     order = np.random.default_rng(seed).permutation(len(X))
     train, test = np.split(order, [round(share * len(X))])
     known = y[train].any(axis=0)
-    model = OneVsRestClassifier(LogisticRegression(C=0.05, max_iter=200)).fit(
-        X[train], y[train][:, known]
-    )
+    model = OneVsRestClassifier(LogisticRegression(max_iter=1000)).fit(X[train], y[train][:, known])
     chance = np.zeros((len(test), y.shape[1]))
     chance[:, known] = model.predict_proba(X[test])
     ranks = (-chance).argsort(axis=1).argsort(axis=1)

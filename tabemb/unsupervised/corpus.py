@@ -48,6 +48,11 @@ class Corpus:
         by_rank[self.ranks[N_SPECIAL:]] = self.vocabulary.counts[N_SPECIAL:]
         return by_rank
 
+    @property
+    def n_items(self) -> float:
+        """Number of items of all lists, with the goals."""
+        return float(self.counts.sum())
+
     def pieces(self) -> Iterator[ItemLists]:
         """Yield all lists; those of a file piece by piece."""
         for raw in self.source.pieces():
@@ -64,6 +69,11 @@ class KeptCorpus:
     """Lists of items as ranks, in memory."""
 
     lists: list[ItemLists]
+
+    @property
+    def n_items(self) -> float:
+        """Number of items of all lists."""
+        return sum(len(lists.codes) for lists in self.lists)
 
     def pieces(self) -> Iterator[ItemLists]:
         """Yield all lists."""

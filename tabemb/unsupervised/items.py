@@ -238,8 +238,8 @@ class ItemEmbedder(NamesMisspelt, ItemAnswers):
         seed = self._seed()
         trainer = self._trainer(corpus, seed)
         n_jobs = 1 if self.n_jobs is None and self.random_state is not None else self.n_jobs
-        schedule = self._schedule(corpus.counts.sum(), seed, n_jobs)
-        curve = train_items(trainer, corpus.kept().pieces, schedule)
+        kept = corpus.kept()
+        curve = train_items(trainer, kept.pieces, self._schedule(kept.n_items, seed, n_jobs))
         self.__dict__ = self._keep(corpus, trainer, curve, 0).__dict__  # at once, if an interrupt comes
         return self
 

@@ -50,7 +50,6 @@ def run(
                 dim=128,
                 window=10,
                 max_epochs=1,
-                subsample=0,
                 random_state=seed,
                 **EMBEDDINGS[embedding],
             ).fit(lists)

@@ -76,8 +76,8 @@ class ItemLists:
     def shuffled(self, rng: np.random.Generator) -> Self:
         """Return the lists in a random order, and the items of each in a random order."""
         lists = self.take(rng.permutation(len(self)))
-        order = np.lexsort((rng.random(len(lists.codes), dtype=np.float32), lists.rows))
-        return type(self)(lists.codes[order], lists.offsets, lists.goals)
+        keys = lists.rows + 0.999 * rng.random(len(lists.codes))  # below the row after, also if rounded
+        return type(self)(lists.codes[np.argsort(keys)], lists.offsets, lists.goals)
 
     def cut(self, longest: int = LONGEST) -> Self:
         """Return the lists with longer ones cut into several."""

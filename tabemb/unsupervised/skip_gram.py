@@ -136,6 +136,7 @@ class GensimTrainer:
             workers=1,
             compute_loss=True,
         )
+        self._train = word2vec.train_batch_sg if settings.skip_gram else word2vec.train_batch_cbow
         self._fill(settings, counts, seed, start)
 
     def _fill(
@@ -160,7 +161,7 @@ class GensimTrainer:
         else:
             model.syn1 = contexts  # of the inner nodes of the tree
             model.create_binary_tree()
-        self._memory = model._get_thread_working_mem()
+        self._memory = self._new_memory()
 
     @property
     def vectors(self) -> np.ndarray:
@@ -179,15 +180,20 @@ class GensimTrainer:
 
     def step(self, lists: ItemLists, rate: float) -> float:
         self.model.running_training_loss = 0.0
-        self.model._do_train_job(lists.to_lists(), rate, self._memory)
+        self._train(self.model, lists.to_lists(), rate, *self._memory, True)
         return float(self.model.running_training_loss)
 
     def twin(self, seed: int) -> Self:
         twin = copy(self)
         twin.model = copy(self.model)  # the same arrays; random numbers and memory are its own
         twin.model.random = np.random.RandomState(seed)
-        twin._memory = twin.model._get_thread_working_mem()
+        twin._memory = self._new_memory()
         return twin
+
+    def _new_memory(self) -> tuple[Any, ...]:
+        """Return arrays for one thread to compute in: one for skip-gram, two for CBOW."""
+        memory = self.model._get_thread_working_mem()
+        return tuple(memory[:1] if self.model.sg else memory)
 
 
 class GroupTrainer:

@@ -28,7 +28,7 @@ def run(seed: int = 0) -> list[Score]:
     is_test = lines["InvoiceDate"] >= lines["InvoiceDate"].quantile(0.9)
     start = time.perf_counter()
     embedder = ItemEmbedder(
-        mode="set", item="Description", entity="InvoiceNo", dim=64, window=20, random_state=seed
+        mode="set", item="Description", entity="InvoiceNo", dim=64, window=10, random_state=seed
     ).fit(lines[~is_test])
     quality = embedder.evaluate(lines[is_test], k=K)
     seconds = time.perf_counter() - start

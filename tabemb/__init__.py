@@ -11,6 +11,9 @@ from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.saving.native import load, save
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.training.loop import keep_on_interrupt
+from tabemb.unsupervised.items import ItemEmbedder
+from tabemb.unsupervised.tuning import tune_items
+from tabemb.unsupervised.walks import random_walks
 
 __version__ = "0.2.0"
 __all__ = [
@@ -23,9 +26,12 @@ __all__ = [
     "EventRegressor",
     "HistoryJoiner",
     "InputNote",
+    "ItemEmbedder",
     "SequenceEncoder",
     "Table",
     "keep_on_interrupt",
     "load",
+    "random_walks",
     "save",
+    "tune_items",
 ]

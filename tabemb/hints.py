@@ -46,6 +46,13 @@ ELSEWHERE = {
     "loss_function": "loss",
     "offsets": "biases",
     "recurrences": "encounters",
+    "vector_size": "dim",
+    "sg": "skip_gram",
+    "hs": "n_negatives",
+    "negative": "n_negatives",
+    "ns_exponent": "negative_exponent",
+    "sample": "subsample",
+    "workers": "n_jobs",
 }
 """The name that an argument has in other libraries or had in earlier versions: its name here."""
 

@@ -51,6 +51,9 @@ CHECKPOINTS = "tests/fitting/test_checkpoints.py"
 DAMAGE = "tests/saving/test_damage.py"
 MODEL = "tests/network/test_model.py"
 RECIPE = "tests/fitting/test_recipe.py"
+ITEMS = "tests/unsupervised/test_items.py"
+GROUPS = "tests/unsupervised/test_goals_and_groups.py"
+WALKS = "tests/unsupervised/test_walks.py"
 ROWS = "tests/estimators/test_rows.py"
 WITHIN = "tests/data/test_within.py"
 TRAINING = "tests/training/test_training.py"
@@ -477,6 +480,133 @@ BREAKS = [
         "probability.argmax(axis=1)] = True",
         "probability.argmax(axis=1)] |= False",
         SETS,
+        # items and walks
+    ),
+    Break(
+        "items: the order of sets counts",
+        "unsupervised/corpus.py",
+        "lists.as_sets().in_canonical_order() if self.sets",
+        "lists.as_sets() if self.sets",
+        f"{ITEMS}::test_the_order_of_sets_and_of_their_items_changes_nothing",
+    ),
+    Break(
+        "items: sets are not shuffled, so that a window holds their first items",
+        "unsupervised/items.py",
+        "shuffle=np.random.default_rng(seed) if self._is_set else None",
+        "shuffle=None",
+        f"{ITEMS}::test_planted_groups_are_found {ITEMS}::test_the_order_of_a_set_is_drawn_anew",
+    ),
+    Break(
+        "items: the learning rate stays",
+        "unsupervised/item_training.py",
+        "(self.learning_rate - last) * share",
+        "0 * share",
+        f"{ITEMS}::test_a_sequence_is_trained_as_bare_gensim_trains_it",
+    ),
+    Break(
+        "items: added items move the contexts of others",
+        "unsupervised/items.py",
+        "trainer.vectors[:n_known], trainer.contexts[:n_known] = start.vectors, start.contexts",
+        "trainer.vectors[:n_known] = start.vectors",
+        f"{ITEMS}::test_added_items_find_their_group_and_move_no_other",
+    ),
+    Break(
+        "items: added items are trained on random vectors of the others",
+        "unsupervised/items.py",
+        "order = np.argsort(ranks_of(self.vocabulary_)[N_SPECIAL:])",
+        "order = np.arange(n_known)",
+        f"{ITEMS}::test_added_items_find_their_group_and_move_no_other",
+    ),
+    Break(
+        "items: an untrained item has a random vector",
+        "unsupervised/items.py",
+        "trainer.vectors * trained[:, None]",
+        "trainer.vectors",
+        f"{ITEMS}::test_rare_items_and_items_that_stand_alone_are_counted",
+    ),
+    Break(
+        "items: predictions forget that frequent items are negatives more often",
+        "unsupervised/items.py",
+        "settings.negative_exponent * np.log(counts) - np.log(share)",
+        "0 * np.log(counts)",
+        f"{ITEMS}::test_predicted_is_how_often_an_item_stands_beside_another",
+    ),
+    Break(
+        "items: predictions forget that frequent items are thinned",
+        "unsupervised/items.py",
+        "settings.negative_exponent * np.log(counts) - np.log(share)",
+        "settings.negative_exponent * np.log(counts) + 0 * share",
+        f"{ITEMS}::test_predicted_is_how_often_an_item_stands_beside_another",
+    ),
+    Break(
+        "items: a log is read in the order of its rows",
+        "unsupervised/item_sources.py",
+        "np.lexsort((TimeAxis.of(times, names.time).read(times, names.time), codes))",
+        "np.argsort(codes, kind='stable')",
+        f"{ITEMS}::test_a_log_is_read_in_the_order_of_its_times",
+    ),
+    Break(
+        "items: the last item of a list and the first of the next are a pair",
+        "unsupervised/item_quality.py",
+        "following[last] = lists.offsets[:-1][lists.lengths > 0]",
+        "following[last] = np.minimum(last + 1, len(following) - 1)",
+        f"{ITEMS}::test_a_set_pairs_its_last_item_with_its_first",
+    ),
+    Break(
+        "items: the held-out pair is trained on",
+        "unsupervised/tuning.py",
+        "is_kept[last] = False",
+        "is_kept[last] = True",
+        "tests/unsupervised/test_tuning.py::test_held_out_pairs_are_not_trained_on",
+    ),
+    Break(
+        "items: no negative comes from the group",
+        "unsupervised/kernel.py",
+        "for _ in range(n_negatives if size else 0):",
+        "for _ in range(0):",
+        f"{GROUPS}::test_negatives_of_the_group_spread_the_items_of_a_group",
+    ),
+    Break(
+        "items: the goal is no context",
+        "unsupervised/kernel.py",
+        "if goals[row] >= 0 and goals[row] != center:",
+        "if goals[row] >= 2**30:",
+        f"{GROUPS}::test_the_goal_is_context_of_each_position_and_no_item_of_the_list",
+    ),
+    Break(
+        "walks: the excess of a return is dropped",
+        "unsupervised/walks.py",
+        "excess = np.where(back >= 0, (1 / p - most) * weights, 0.0)",
+        "excess = np.where(back >= 0, 0.0 * weights, 0.0)",
+        WALKS,
+    ),
+    Break(
+        "walks: a return is drawn where no edge leads back",
+        "unsupervised/walks.py",
+        "excess = np.where(back >= 0, (1 / p - most) * weights, 0.0)",
+        "excess = (1 / p - most) * weights",
+        f"{WALKS}::test_directed_walks_follow_the_direction_and_end",
+    ),
+    Break(
+        "walks: distances are from the candidate, not to it",
+        "unsupervised/walks.py",
+        "self.arcs(last, drawn) >= 0",
+        "self.arcs(drawn, last) >= 0",
+        f"{WALKS}::test_directed_walks_follow_the_direction_and_end",
+    ),
+    Break(
+        "walks: weights do not count",
+        "unsupervised/walks.py",
+        "if self.weights is None:\n            arcs =",
+        "if True:\n            arcs =",
+        WALKS,
+    ),
+    Break(
+        "walks: start in the order of the nodes",
+        "unsupervised/walks.py",
+        "rng.permutation(np.tile(np.arange(graph.n_nodes, dtype=np.int32), n_walks))",
+        "np.tile(np.arange(graph.n_nodes, dtype=np.int32), n_walks)",
+        f"{WALKS}::test_walks_start_at_each_node_in_random_order_and_isolated_nodes_stay",
     ),
 ]
 

@@ -198,6 +198,7 @@ features = {
     "umap": [lambda: cities.coordinates("umap")],
     "index": [cities.index],
     "duckdb": [lambda: cities.to_duckdb(path.with_suffix(".db"), "cities")],
+    "items": [lambda: tabemb.ItemEmbedder().fit([["a", "b"], ["b", "c"]])],
 }
 for extra, calls in features.items():
     for call in calls:

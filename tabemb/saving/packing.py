@@ -43,6 +43,7 @@ from tabemb.saving.arrow import from_bytes, to_bytes
 from tabemb.scalars import from_json, to_json
 from tabemb.spaces.arrow_formats import as_arrow
 from tabemb.spaces.space import EmbeddingSpace
+from tabemb.unsupervised.items import ItemEmbedder
 
 MOST_PADDING = 2**24
 """Bytes of texts that are kept as wide as their dtype says, however short they are."""
@@ -58,6 +59,7 @@ ESTIMATORS = _by_name(
     EventClassifier,
     EventRegressor,
     EmbeddingEncoder,
+    ItemEmbedder,
     SequenceEncoder,
 )
 """The estimators that can be saved, by name."""

@@ -34,6 +34,9 @@ def try_out(model: Any) -> None:
     Exception
         Any, where the parts do not fit together; ValueError where a prediction is not finite.
     """
+    if hasattr(model, "check_parts"):
+        model.check_parts()
+        return
     encoder: Encoder = model.encoder_
     encoder.transform(pa.table({name: pa.nulls(1) for name in encoder.schema.used}))
     if isinstance(model, EmbeddingEncoder):

@@ -6,7 +6,7 @@ import re
 import pytest
 
 import tabemb
-from tabemb import EmbeddingClassifier
+from tabemb import EmbeddingClassifier, EventClassifier, HistoryJoiner
 
 ESTIMATORS = [c for c in map(vars(tabemb).get, tabemb.__all__) if hasattr(c, "get_params")]
 APART = {
@@ -15,6 +15,12 @@ APART = {
     ("SequenceEncoder", "batch_size"): "the rows of a batch are compared with one another",
     ("HistoryJoiner", "max_events"): "the estimator that reads the history cuts it",
     ("AggregateJoiner", "max_events"): "aggregates of all events cost little",
+    ("ItemEmbedder", "entity"): "its input may be lists, which have none",
+    ("ItemEmbedder", "time"): "its input may be lists, which are in order",
+    ("ItemEmbedder", "window"): "word2vec's window counts items, that of a joiner is a span of time",
+    ("ItemEmbedder", "dim"): "the width of word2vec does not follow from the number of items",
+    ("ItemEmbedder", "max_epochs"): "no validation loss could stop the training",
+    ("ItemEmbedder", "learning_rate"): "it is that of word2vec's plain gradient descent",
 }
 """Defaults that differ from those of the same parameter elsewhere, with the reason."""
 
@@ -41,7 +47,9 @@ def test_parameters_of_one_name_have_one_default():
 
 
 def test_the_exceptions_are_exceptions():
-    elsewhere = defaults_of(EmbeddingClassifier)
+    elsewhere = (
+        defaults_of(HistoryJoiner) | defaults_of(EventClassifier) | defaults_of(EmbeddingClassifier)
+    )
     by_name = {cls.__name__: defaults_of(cls) for cls in ESTIMATORS}
     assert all(by_name[cls][name] != elsewhere[name] for cls, name in APART)
 

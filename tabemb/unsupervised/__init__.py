@@ -1,0 +1,1 @@
+"""Vectors learned without a target column: of items in lists, of nodes in graphs, of pairs."""

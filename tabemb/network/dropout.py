@@ -1,4 +1,4 @@
-"""Dropout of cells, which trains the vectors of unknown and missing categories, and of hidden units."""
+"""Dropout of cells, which trains the vectors of unknown and missing, of events, and of hidden units."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tabemb.network.inputs import Ragged
 from tabemb.network.randomness import generator
 
 UNKNOWN, MISSING = 0, 1
 """Codes as in data/vocabulary.py, which networks do not import: they are built from plain numbers."""
 N_HIDDEN = 100
 """Cells of a column that an epoch hides on average, at least: fewer cells train a vector badly."""
+SHARE_KEPT = 0.5
+"""Share of the events of a long history that a training step reads."""
+N_KEPT = 50
+"""Events that it reads at least, on average: shorter histories say nothing twice."""
 
 
 class CellDropout(nn.Module):
@@ -105,6 +110,28 @@ def hiding_rates(counts: np.ndarray, rate: float) -> np.ndarray:
     """
     rates: np.ndarray = np.minimum(0.5, rate * (1 + 10 / np.maximum(counts, 1)))
     return rates
+
+
+class EventDropout(nn.Module):
+    """Drops some events of long histories in training, others in each step.
+
+    A long history says most things several times, so a network that reads all of it soon knows the
+    training rows by heart. A row keeps about half of its events, and about ``N_KEPT`` at least. Steps
+    stay, with fewer events.
+    """
+
+    def forward(self, history: Ragged) -> Ragged:
+        n_events = history.event_offsets.diff()
+        shares = (N_KEPT / n_events.clamp(min=1)).clamp(SHARE_KEPT, 1)  # (n,)
+        if not self.training or bool((shares == 1).all()):
+            return history
+        shares = shares.repeat_interleave(n_events)  # (n_events,)
+        kept = _draw(shares) < shares
+        n_before = torch.cat([kept.new_zeros(1, dtype=torch.long), kept.cumsum(0)])
+        offsets, step_offsets = n_before[history.event_offsets], None
+        if history.step_offsets is not None:
+            offsets, step_offsets = history.offsets, n_before[history.step_offsets]
+        return Ragged(offsets, history.codes[kept], history.numbers[kept], step_offsets)
 
 
 class Dropout(nn.Module):

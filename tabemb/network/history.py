@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tabemb.network.dropout import CellDropout
+from tabemb.network.dropout import CellDropout, EventDropout
 from tabemb.network.inputs import Kept, Prefixes, Ragged
 from tabemb.network.numbers import NumberEncoding, squash
 from tabemb.network.recurrence import gru_states
@@ -34,7 +34,8 @@ class HistoryEncoder(nn.Module):
     def __init__(self, d_in: int, d_history: int, pooling: str) -> None:
         super().__init__()
 
-    def forward(self, events: Tensor, history: Ragged) -> Tensor:
+    def forward(self, events: Tensor, history: Ragged, lengths: Tensor | None = None) -> Tensor:
+        """Return the vector of each row; its history has ``lengths`` where some events are dropped."""
         raise NotImplementedError
 
     def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,9 +92,9 @@ class BagOfEvents(HistoryEncoder):
         mean = total / state[:, -1:].clamp(min=1)
         return torch.cat([mean, highest, total.log1p(), last], dim=1)
 
-    def forward(self, events: Tensor, history: Ragged) -> Tensor:
+    def forward(self, events: Tensor, history: Ragged, lengths: Tensor | None = None) -> Tensor:
         hidden = self.layer(events).relu()  # (n_events, d_history)
-        log_sum = history.sum(hidden).log1p()
+        log_sum = _whole_sum(hidden, history, lengths).log1p()
         parts = [history.mean(hidden), history.max(hidden), log_sum, history.last(hidden)]
         return torch.cat(parts, dim=1)  # (n, 4 d_history)
 
@@ -116,7 +117,7 @@ class Recurrent(HistoryEncoder):
         self.pool = POOLINGS[pooling](d_history)
         self.dim, self.d_state = d_history * self.pool.n_parts, d_history * self.n_parts
 
-    def forward(self, events: Tensor, history: Ragged) -> Tensor:
+    def forward(self, events: Tensor, history: Ragged, lengths: Tensor | None = None) -> Tensor:
         with torch.autocast(events.device.type, enabled=False):
             states = self._states(history.padded(events).transpose(0, 1))
         pooled: Tensor = self.pool(_unpadded(states, history), history)
@@ -248,7 +249,7 @@ class StepPool(nn.Module):
 
     Shape
     -----
-    input  : (n_events, d_in), and the events by step
+    input  : (n_events, d_in), the events by step, and the sizes of the steps if some are dropped
     output : (n_steps, dim): the clipped sum of a layer, and the logarithm of the number of events
     """
 
@@ -257,10 +258,11 @@ class StepPool(nn.Module):
         self.layer = nn.Linear(d_in, d_step)
         self.dim = d_step + 1
 
-    def forward(self, events: Tensor, in_steps: Ragged) -> Tensor:
+    def forward(self, events: Tensor, in_steps: Ragged, lengths: Tensor | None = None) -> Tensor:
         hidden = self.layer(events).relu().to(events.dtype)  # sums of many bfloat16 would be coarse
-        sums = 10 * squash(in_steps.sum(hidden) / 10)  # below 30
-        return torch.cat([sums, _log_count(in_steps.lengths, hidden)], dim=1)
+        sums = 10 * squash(_whole_sum(hidden, in_steps, lengths) / 10)  # below 30
+        lengths = in_steps.lengths if lengths is None else lengths
+        return torch.cat([sums, _log_count(lengths, hidden)], dim=1)
 
 
 class HistoryNetwork(nn.Module):
@@ -285,22 +287,33 @@ class HistoryNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.dropout, self.columns = dropout, columns
+        self.event_dropout = EventDropout()
         self.numbers: NumberEncoding = numbers
         self.encoder: HistoryEncoder = encoder
         self.pool = pool
         self.dim = encoder.dim + 1
 
     def forward(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
-        vector, penalty = self.encode(history, tables)
+        vector, penalty = self.encode(self.event_dropout(history), tables, history)
         return torch.cat([vector, _log_count(history.lengths, vector)], dim=1), penalty
 
-    def encode(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
-        """Return the encoder's vector (n, encoder.dim), and the tables' penalty by row."""
+    def encode(
+        self, history: Ragged, tables: Tables, whole: Ragged | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the encoder's vector (n, encoder.dim), and the tables' penalty by row.
+
+        ``whole`` is the history with the events that are dropped from ``history``.
+        """
+        whole = history if whole is None else whole
         vectors, penalty = self.embed(history, tables)
         if self.pool is not None:
             assert history.in_steps is not None
-            vectors, penalty = self.pool(vectors, history.in_steps), history.in_steps.sum(penalty)
-        return self.encoder(vectors, history), history.sum(penalty)
+            assert whole.in_steps is not None
+            sizes = whole.in_steps.lengths
+            vectors = self.pool(vectors, history.in_steps, sizes)
+            penalty = _whole_sum(penalty, history.in_steps, sizes)
+        vector = self.encoder(vectors, history, whole.lengths)
+        return vector, _whole_sum(penalty, history, whole.lengths)
 
     def embed(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
         """Return the vectors of the events, (n_events, d_in), and the tables' penalty by event."""
@@ -368,6 +381,15 @@ class SequenceNetwork(HistoryNetwork):
             if history.ties is not None:
                 before, n_before = before[history.seen], n_before[history.seen]
         return torch.cat([before, _log_count(n_before, before)], dim=1), after, penalty
+
+
+def _whole_sum(values: Tensor, history: Ragged, lengths: Tensor | None) -> Tensor:
+    """Return the sum of values (n_events, ...) by row, as if it had all of its ``lengths``, (n,)."""
+    total = history.sum(values)
+    if lengths is None or lengths is history.lengths:
+        return total
+    factor = lengths / history.lengths.clamp(min=1)
+    return total * factor.view(-1, *[1] * (total.ndim - 1))
 
 
 def _log_count(counts: Tensor, like: Tensor) -> Tensor:

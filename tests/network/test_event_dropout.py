@@ -1,0 +1,82 @@
+"""Dropout of events: which histories it thins, what it keeps, and sums that do not change by it."""
+
+import numpy as np
+import pytest
+import torch
+
+from tabemb.network.dropout import N_KEPT, EventDropout
+from tabemb.network.history import HISTORY_ENCODERS, BagOfEvents, StepPool
+from tabemb.network.inputs import Ragged
+from tabemb.network.randomness import Random, drawing_from
+
+LENGTHS = [400, 0, 40, 1000]
+
+
+def histories(lengths, step=None):
+    """Histories whose events have the code (row, position), in steps of some events each."""
+    offsets = torch.tensor(np.concatenate([[0], np.cumsum(lengths)]))
+    codes = torch.tensor([(row, i) for row, n in enumerate(lengths) for i in range(n)]).reshape(-1, 2)
+    numbers = codes[:, 1:].float()
+    if step is None:
+        return Ragged(offsets, codes, numbers)
+    return Ragged(offsets // step, codes, numbers, torch.arange(0, int(offsets[-1]) + 1, step))
+
+
+def thinned(history):
+    with drawing_from(Random(0)):
+        return EventDropout().train()(history)
+
+
+@pytest.mark.parametrize("step", [None, 10])
+def test_long_histories_keep_half_of_their_events_in_order(step):
+    kept = thinned(histories(LENGTHS, step))
+    counts = kept.event_offsets.diff().tolist()
+    assert counts[1:3] == [0, 40]
+    assert 150 < counts[0] < 250
+    assert 430 < counts[3] < 570
+    rows = torch.repeat_interleave(torch.tensor(counts))
+    assert torch.equal(kept.codes[:, 0], rows)
+    assert torch.equal(kept.numbers[:, 0], kept.codes[:, 1].float())
+    same_row = rows.diff() == 0
+    assert bool((kept.codes[:, 1].diff()[same_row] > 0).all())
+
+
+def test_a_history_of_middle_length_keeps_about_n_kept_events():
+    kept = thinned(histories([N_KEPT + 20] * 200))
+    assert abs(float(kept.lengths.float().mean()) - N_KEPT) < 2
+
+
+def test_steps_stay_and_hold_their_own_events():
+    whole = histories(LENGTHS, step=10)
+    kept = thinned(whole)
+    assert torch.equal(kept.lengths, whole.lengths)
+    steps = torch.repeat_interleave(kept.in_steps.lengths)
+    first = torch.cat([torch.zeros(1, dtype=torch.long), whole.lengths.cumsum(0)])[kept.codes[:, 0]]
+    assert torch.equal(steps, first + kept.codes[:, 1] // 10)
+
+
+def test_nothing_is_dropped_outside_training_or_from_short_histories():
+    long, short = histories(LENGTHS), histories([N_KEPT, 3, 0])
+    assert EventDropout().eval()(long) is long
+    assert EventDropout().train()(short) is short
+
+
+def test_sums_are_those_of_the_whole_history():
+    """Equal events, so that a sum depends on nothing but their number."""
+    whole = histories(LENGTHS, step=10)
+    kept, ones = thinned(whole), torch.ones(int(whole.event_offsets[-1]), 3)
+    pool = StepPool(3, 4)
+    full = pool(ones, whole.in_steps)
+    part = pool(ones[: len(kept.codes)], kept.in_steps, whole.in_steps.lengths)
+    has_events = kept.in_steps.lengths > 0
+    torch.testing.assert_close(part[has_events], full[has_events])
+    bag, whole, kept = BagOfEvents(3, 4, "all"), histories(LENGTHS), thinned(histories(LENGTHS))
+    torch.testing.assert_close(bag(ones[: len(kept.codes)], kept, whole.lengths), bag(ones, whole))
+
+
+@pytest.mark.parametrize("name", HISTORY_ENCODERS)
+def test_encoders_of_whole_histories_do_not_need_the_lengths(name):
+    history = histories([3, 0, 5])
+    encoder = HISTORY_ENCODERS[name](2, 4, "all").eval()
+    events = torch.randn(8, 2)
+    torch.testing.assert_close(encoder(events, history), encoder(events, history, history.lengths))

@@ -1,0 +1,1 @@
+"""Vectors and recommendations without a target column."""

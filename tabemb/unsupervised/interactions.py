@@ -215,6 +215,10 @@ class Lists:
         """Length of each list, int64 (n,)."""
         return np.diff(self.offsets)
 
+    def __getitem__(self, user: int) -> np.ndarray:
+        """Return the list of one user."""
+        return self.values[self.offsets[user] : self.offsets[user + 1]]
+
     def cells(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the place of each value among some users and the value; unknown users have none."""
         known = np.flatnonzero(users >= 0)

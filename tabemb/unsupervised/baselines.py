@@ -15,6 +15,7 @@ from tabemb.fitting.memory import memory_needed
 from tabemb.fitting.settings import N_JOBS, Rule, real, store, whole
 from tabemb.progress import progress
 from tabemb.training.threads import n_threads
+from tabemb.unsupervised.factors import FactorRecommender
 from tabemb.unsupervised.interactions import Interactions
 from tabemb.unsupervised.recommender import MOST_SCORES, Recommender
 
@@ -243,29 +244,28 @@ class EASE(_FromHistory):
         return np.asarray(self._rows(users) @ self.weights_)
 
 
-class _Factors(Recommender):
+class _Factors(FactorRecommender):
     """Base of recommenders of the package implicit: a vector for each user and item."""
 
-    user_vectors_: np.ndarray
-    item_vectors_: np.ndarray
-
+    dim: int
     n_jobs: int | None
     random_state: int | np.random.RandomState | None
 
     def _fit_model(self, model: Any, matrix: sp.csr_array) -> None:
         with threadpool_limits(1, "blas"):  # implicit has threads of its own
             model.fit(sp.csr_matrix(matrix, dtype=np.float32), show_progress=False)
-        self.user_vectors_ = np.asarray(model.user_factors, dtype=np.float32)
-        self.item_vectors_ = np.asarray(model.item_factors, dtype=np.float32)
+        users, items = np.asarray(model.user_factors), np.asarray(model.item_factors)
+        self.user_vectors_, self.item_vectors_ = users[:, : self.dim], items[:, : self.dim]
+        self.user_offsets_ = np.zeros(len(users), np.float32)
+        # BPR puts the offset of an item behind its vector
+        self.item_offsets_ = items[:, self.dim :].sum(1)
+        self.unknown_user_ = self.unknown_item_ = np.zeros(self.dim + 1, np.float32)
+        self.scale_ = 1.0
 
     def _shared_arguments(self) -> dict[str, Any]:
         """Return the arguments that all models of implicit have."""
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         return {"random_state": seed, "num_threads": n_threads(self.n_jobs)}
-
-    def _scores(self, users: np.ndarray) -> np.ndarray:
-        vectors = np.where(users[:, None] >= 0, self.user_vectors_[users], 0)
-        return np.asarray(vectors @ self.item_vectors_.T)
 
 
 _FACTOR_RULES: Mapping[str, Rule] = {
@@ -361,8 +361,8 @@ class BPR(_Factors):
 
     Attributes
     ----------
-    user_vectors_, item_vectors_ : ndarray of shape (n, dim + 1), float32
-        The last number of an item is its offset, that of a user is 1.
+    user_vectors_, item_vectors_ : ndarray of shape (n, dim), float32
+    item_offsets_ : ndarray of shape (n_items,), float32
     """
 
     rules: ClassVar[Mapping[str, Rule]] = {

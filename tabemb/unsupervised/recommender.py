@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Never, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -19,7 +20,6 @@ from tabemb.unsupervised.interactions import (
     Entities,
     Interactions,
     Lists,
-    PairColumns,
     read_interactions,
 )
 
@@ -151,9 +151,7 @@ class Recommender(NamesMisspelt, BaseEstimator):
             The score of an unknown item is that of an item that nobody has: 0.
         """
         check_is_fitted(self)
-        frame = to_arrow(X, self)
-        PairColumns.of(frame, self.user, self.item)
-        user, item = self.users_.positions(frame), self.items_.positions(frame)
+        user, item = self._positions(to_arrow(X, self))
         distinct, place = np.unique(user, return_inverse=True)
         order = np.argsort(place, kind="stable")
         ends = np.cumsum(np.bincount(place))
@@ -164,6 +162,10 @@ class Recommender(NamesMisspelt, BaseEstimator):
             scores[pairs] = of_block[place[pairs] - first, item[pairs]]
             first += len(block)
         return np.where(item >= 0, scores, 0.0)
+
+    def _positions(self, frame: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        """Return the positions of both sides of pairs; -1 where unknown."""
+        return self.users_.positions(frame), self.items_.positions(frame)
 
     def _blocks(self, users: np.ndarray) -> Iterator[np.ndarray]:
         """Split users into so many at a time that their scores fit into memory; show progress."""

@@ -11,6 +11,7 @@ from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.saving.native import load, save
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.training.loop import keep_on_interrupt
+from tabemb.unsupervised.pairs import PairEmbedder
 
 __version__ = "0.2.0"
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "EventRegressor",
     "HistoryJoiner",
     "InputNote",
+    "PairEmbedder",
     "SequenceEncoder",
     "Table",
     "keep_on_interrupt",

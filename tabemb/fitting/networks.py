@@ -110,7 +110,14 @@ def build_reader(encoder: Encoder, settings: NetworkSettings, n_rows: int) -> Re
     return Reader(tables, networks)
 
 
-def build_tower(encoder: Encoder, settings: NetworkSettings, n_rows: int, is_normalized: bool) -> Tower:
+def build_tower(
+    encoder: Encoder,
+    settings: NetworkSettings,
+    n_rows: int,
+    is_normalized: bool = False,
+    base: np.ndarray | None = None,
+    dropout_rate: float = 0.0,
+) -> Tower:
     """Return a new tower of pairs, whose vectors have the width ``settings.dim``.
 
     Parameters
@@ -121,8 +128,8 @@ def build_tower(encoder: Encoder, settings: NetworkSettings, n_rows: int, is_nor
         Without ``hidden``, vectors of columns are summed.
     n_rows : int
         Number of training pairs.
-    is_normalized : bool
-        Whether vectors have length one.
+    is_normalized, base, dropout_rate
+        As in `Tower`.
     """
     rows, dim = encoder.inputs_[0], table_dim(settings.dim, 1)
     specs, table_of = _specs(encoder, None, settings, n_rows), _tables_read(encoder, rows)
@@ -140,7 +147,19 @@ def build_tower(encoder: Encoder, settings: NetworkSettings, n_rows: int, is_nor
         )
     biases = _biases(specs, table_of, 1) if settings.biases and table_of else None
     dropout = _cell_dropout(encoder, rows, settings.unknown_rate, n_rows)
-    return Tower(dim, dropout, tables, numbers, histories, backbone, biases, is_normalized)
+    start = None if base is None else torch.as_tensor(base, dtype=torch.float32)
+    return Tower(
+        dim,
+        dropout,
+        tables,
+        numbers,
+        histories,
+        backbone,
+        biases,
+        is_normalized,
+        start,
+        dropout_rate,
+    )
 
 
 def _specs(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tabemb.network.backbone import Backbone
-from tabemb.network.dropout import CellDropout
+from tabemb.network.dropout import CellDropout, Dropout
 from tabemb.network.history import HistoryNetwork
 from tabemb.network.inputs import Ragged, RowInputs
 from tabemb.network.numbers import NumberEncoding
@@ -99,8 +99,13 @@ class Tower(nn.Module):
         Of width 1: what each category adds to the offset.
     is_normalized : bool, default=False
         Whether vectors have length one.
+    base : Tensor of shape (n_codes,), optional
+        Where the offset of each code of the first column starts, and what its prior pulls it to.
+    dropout_rate : float, default=0.0
+        Share of the numbers of a vector to drop in training.
     """
 
+    base: Tensor | None
     histories: Sequence[HistoryNetwork]
 
     def __init__(
@@ -113,6 +118,8 @@ class Tower(nn.Module):
         backbone: Backbone | None = None,
         biases: Tables | None = None,
         is_normalized: bool = False,
+        base: Tensor | None = None,
+        dropout_rate: float = 0.0,
     ) -> None:
         super().__init__()
         self.dim, self.is_normalized = dim, is_normalized
@@ -120,6 +127,8 @@ class Tower(nn.Module):
         self.numbers: NumberEncoding = numbers
         self.histories = nn.ModuleList(histories)  # type: ignore[assignment]
         self.biases, self.backbone = biases, backbone
+        self.vector_dropout = Dropout(dropout_rate)
+        self.register_buffer("base", base)
         d_rest = numbers.dim + sum(history.dim for history in histories)
         if backbone is not None:
             d_rest = backbone.dim
@@ -139,7 +148,10 @@ class Tower(nn.Module):
         if self.biases is not None:
             biases, bias_penalty = self.biases(codes)
             offsets, penalty = biases.sum(1), penalty + bias_penalty
-        return Side(F.normalize(joined, dim=1) if self.is_normalized else joined, offsets, penalty)
+        if self.base is not None:
+            offsets = offsets + self.base[codes[:, 0]]
+        vectors = F.normalize(joined, dim=1) if self.is_normalized else joined
+        return Side(self.vector_dropout(vectors), offsets, penalty)
 
     def _joined(self, vectors: Tensor, parts: list[Tensor]) -> Tensor:
         if self.backbone is not None:
@@ -155,12 +167,13 @@ class PairNetwork(nn.Module):
 
     Parameters
     ----------
-    users, items : Tower
+    users, items : nn.Module
+        Towers, or other modules from `RowInputs` to a `Side`.
     scale : float, default=1.0
         Factor on the dot product.
     """
 
-    def __init__(self, users: Tower, items: Tower, scale: float = 1.0) -> None:
+    def __init__(self, users: nn.Module, items: nn.Module, scale: float = 1.0) -> None:
         super().__init__()
         self.users, self.items, self.scale = users, items, scale
 

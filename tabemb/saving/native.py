@@ -39,8 +39,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     model : fitted estimator
-        EmbeddingClassifier, EmbeddingRegressor, EventClassifier, EventRegressor, EmbeddingEncoder or
-        SequenceEncoder.
+        EmbeddingClassifier, EmbeddingRegressor, EventClassifier, EventRegressor, EmbeddingEncoder,
+        SequenceEncoder, PairEmbedder or another recommender.
     path : str or path-like
         The file to write; nothing else is written.
 

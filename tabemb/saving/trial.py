@@ -17,6 +17,7 @@ from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.intervals import counts_of, level_counts
 from tabemb.fitting.sources import RowSource
 from tabemb.network.inputs import History, Kept, Ragged, RowInputs
+from tabemb.unsupervised.recommender import Recommender
 
 N_ROWS = 2
 SMALL_COVERAGE = 0.01
@@ -33,6 +34,9 @@ def try_out(model: Any) -> None:
     Exception
         Any, where the parts do not fit together; ValueError where a prediction is not finite.
     """
+    if isinstance(model, Recommender):
+        model.check()
+        return
     encoder: Encoder = model.encoder_
     encoder.transform(pa.table({name: pa.nulls(1) for name in encoder.schema.used}))
     if isinstance(model, EmbeddingEncoder):

@@ -69,8 +69,7 @@ class Entities:
     @property
     def counts(self) -> np.ndarray:
         """Rows of each, float64 (n,)."""
-        counts: np.ndarray = self.vocabulary.counts[N_SPECIAL:]
-        return counts
+        return np.asarray(self.vocabulary.counts[N_SPECIAL:])
 
     def labels(self) -> pd.Index:
         """Return them as the user gave them, in the order of their positions."""
@@ -80,7 +79,7 @@ class Entities:
         """Return the position of each cell, int64 (n_rows,); -1 where it is unknown or missing."""
         check_column(frame, self.column, "X")
         codes = self.vocabulary.codes(frame[self.column], frame.schema.field(self.column))
-        return np.maximum(codes - N_SPECIAL, UNKNOWN_ENTITY)
+        return np.asarray(np.maximum(codes - N_SPECIAL, UNKNOWN_ENTITY))
 
     def of_labels(self, labels: Any) -> tuple[pd.Series, np.ndarray]:
         """Return labels as a Series, and the position of each, int64 (n,)."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from tabemb.network.inputs import RowInputs
 from tabemb.network.pairs import PairBatch, PairNetwork, Side
 from tabemb.targets import NumberTarget
-from tabemb.unsupervised.negatives import KnownPairs, Sampler
+from tabemb.unsupervised.negatives import KnownPairs, Pool, Sampler
 
 
 @dataclass(frozen=True)
@@ -22,50 +22,55 @@ class Negatives:
     Shape
     -----
     scores : (n_users, m)
-    counted : bool (n_users, m), false where the user has the item
+    known  : bool (n_users, m), whether the user has the item
+    own    : bool (n, m), whether it is the item of the pair; None where a pool holds all items
     log_expected : (m,) or (), of `Pool`
-    row : int64 (n,), the row of each pair
+    row    : int64 (n,), the row of each pair
     """
 
     scores: Tensor
-    counted: Tensor
+    known: Tensor
+    own: Tensor | None
     log_expected: Tensor
     row: Tensor
 
     def mean(self, losses: Tensor) -> Tensor:
-        """Return the mean over the negatives of each row, (n_rows,); 0 without any."""
-        return (losses * self.counted).sum(1) / self.counted.sum(1).clamp(min=1)
+        """Return the mean over the items that the user does not have, for each pair (n,)."""
+        return _mean(losses, ~self.known)[self.row]
+
+
+def _mean(losses: Tensor, counted: Tensor) -> Tensor:
+    return (losses * counted).sum(1) / counted.sum(1).clamp(min=1)
 
 
 def squared(positive: Tensor, negatives: Negatives, negative_weight: float) -> Tensor:
     """Return the squared errors of positives from 1 and of negatives from -1."""
-    of_users = negative_weight * negatives.mean((negatives.scores + 1).square())
-    return (positive - 1).square() + of_users[negatives.row]
+    return (positive - 1).square() + negative_weight * negatives.mean((negatives.scores + 1).square())
 
 
 def logistic(positive: Tensor, negatives: Negatives, negative_weight: float) -> Tensor:
     """Return the cross-entropy of positive or negative (Mikolov et al. 2013, negative sampling)."""
-    of_users = negative_weight * negatives.mean(F.softplus(negatives.scores))
-    return F.softplus(-positive) + of_users[negatives.row]
+    return F.softplus(-positive) + negative_weight * negatives.mean(F.softplus(negatives.scores))
 
 
 def bpr(positive: Tensor, negatives: Negatives, negative_weight: float) -> Tensor:
     """Return the cross-entropy of being above a negative (Rendle et al. 2009)."""
-    row = negatives.row
-    losses = F.softplus(negatives.scores[row] - positive.unsqueeze(1))
-    counted = negatives.counted[row]
-    return (losses * counted).sum(1) / counted.sum(1).clamp(min=1)
+    losses = F.softplus(negatives.scores[negatives.row] - positive.unsqueeze(1))
+    return _mean(losses, ~negatives.known[negatives.row])
 
 
 def softmax(positive: Tensor, negatives: Negatives, negative_weight: float) -> Tensor:
-    """Return the cross-entropy of the positive among all items, estimated from the negatives.
+    """Return the cross-entropy of the positive among all items (Liang et al. 2018).
 
-    Each stands for as many items as it is expected less often than once: its score is corrected by the
-    logarithm of that (Bengio & Senecal 2008; "logQ", Yi et al. 2019).
+    The other items of the user count as any others. A sampled item stands for as many as it is
+    expected less often than once: its score is corrected by the logarithm of that (Bengio & Senecal
+    2008; "logQ", Yi et al. 2019).
     """
-    corrected = negatives.scores - negatives.log_expected
-    others = corrected.masked_fill(~negatives.counted, -torch.inf).logsumexp(1)
-    return torch.logaddexp(positive, others[negatives.row]) - positive
+    if negatives.own is None:
+        return negatives.scores.logsumexp(1)[negatives.row] - positive
+    corrected = (negatives.scores - negatives.log_expected)[negatives.row]
+    others = corrected.masked_fill(negatives.own, -torch.inf).logsumexp(1)
+    return torch.logaddexp(positive, others) - positive
 
 
 LOSSES: dict[str, Callable[[Tensor, Negatives, float], Tensor]] = {
@@ -148,20 +153,31 @@ class RankingObjective:
         if pool.items.ndim == 2:  # each pair has other negatives
             distinct, row = batch.user, torch.arange(len(batch), device=batch.device)
         users = self.network.users(self.rows.users.take(distinct))
-        both = torch.cat([batch.item, pool.items.flatten()])
-        n = len(batch)
+        both, n = torch.cat([batch.item, pool.items.flatten()]), len(batch)
         items = distinct_side(self.network.items, self.rows.items, both)
         positives, negatives = (Side(*parts) for parts in zip(*((p[:n], p[n:]) for p in items)))
-        if pool.items.ndim == 1:
-            scores = self.network.table(users, negatives)
-            known = self.known.of(distinct, pool.items)
-        else:
-            scores = self._scores_of_each(users, negatives, pool.items.shape)
-            known = self.known.each(distinct, pool.items)
+        scores = self._table(users, negatives, pool)
+        against = Negatives(
+            scores=scores,
+            known=self._known(distinct, pool),
+            own=None if self.sampler.is_full else pool.items == batch.item.unsqueeze(1),
+            log_expected=pool.log_expected,
+            row=row,
+        )
         positive = self.network.scores(users.take(row), positives)
-        against = Negatives(scores, ~known, pool.log_expected, row)
         losses = LOSSES[self.loss](positive, against, self.negative_weight)
         return losses, users.penalty[row] + positives.penalty
+
+    def _known(self, users: Tensor, pool: Pool) -> Tensor:
+        """Return whether each user has each item of a pool, bool (n_users, m)."""
+        if self.loss == "softmax":  # to which it is all one
+            return torch.zeros((), dtype=torch.bool)
+        return (self.known.of if pool.items.ndim == 1 else self.known.each)(users, pool.items)
+
+    def _table(self, users: Side, negatives: Side, pool: Pool) -> Tensor:
+        if pool.items.ndim == 1:
+            return self.network.table(users, negatives)
+        return self._scores_of_each(users, negatives, pool.items.shape)
 
     def _scores_of_each(self, users: Side, negatives: Side, shape: torch.Size) -> Tensor:
         vectors = negatives.vectors.view(*shape, -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from tabemb.data.encoding import Encoder
 from tabemb.data.schema import check_column
-from tabemb.data.vocabulary import UNKNOWN, Vocabulary
+from tabemb.data.vocabulary import N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.fitting.networks import NetworkSettings, build_tower
 from tabemb.fitting.settings import show_progress, torch_device
 from tabemb.fitting.sources import encoded
@@ -68,13 +69,28 @@ def build(
 ) -> PairNetwork:
     """Return a new network of two towers; of one where the encoder is one."""
     network_settings = NetworkSettings.of(settings, d_number=8)
+    is_softmax = not has_numbers and settings.loss in ("auto", "softmax")
+    base = _log_counts(item_encoder) if is_softmax and settings.biases else None
     with Building():
-        items = build_tower(item_encoder, network_settings, n_rows, settings.normalized)
-        users = items
+        users = items = build_tower(item_encoder, network_settings, n_rows, settings.normalized, base)
         if user_encoder is not item_encoder:
-            users = build_tower(user_encoder, network_settings, n_rows, settings.normalized)
+            users = build_tower(
+                user_encoder,
+                network_settings,
+                n_rows,
+                settings.normalized,
+                dropout_rate=settings.dropout,
+            )
         network = PairNetwork(users, items, _scale(settings, has_numbers))
     return network.to(torch_device(settings.device))
+
+
+def _log_counts(encoder: Encoder) -> np.ndarray:
+    """Return the logarithm of the count of each code of the ids, in units of the mean."""
+    id_table = encoder.schema.table_names[0]
+    counts = encoder.vocabularies_[id_table].counts.copy()
+    counts[:N_SPECIAL] = 0
+    return np.asarray(np.log((counts + 0.5) / (counts[N_SPECIAL:].mean() + 0.5)))
 
 
 def _scale(settings: Any, has_numbers: bool) -> float:
@@ -113,7 +129,9 @@ def train_pairs(
     ):
         first, held_out = _held_out(batch, settings.validation_fraction, generator)
         refits = True
-    trainer = _Trainer(network, rows, parts, target, settings, seed, generator, budget)
+    sizes = len(parts.users.entities), len(parts.items.entities)
+    groups = _groups(parts.items.frame, settings.group) if settings.group else None
+    trainer = PairTrainer(network, rows, sizes, groups, target, settings, generator, budget)
     trained = trainer.run(first, held_out)
     if refits:
         more = trainer.run(batch, None, -(-(trained.best_epoch + 1) // REFIT_DIVISOR))
@@ -141,15 +159,30 @@ def _held_out(batch: PairBatch, share: float, generator: torch.Generator) -> tup
 
 
 @dataclass
-class _Trainer:
-    """The trainings of one network, which share an optimiser."""
+class PairTrainer:
+    """The trainings of one network, which share an optimiser.
+
+    Parameters
+    ----------
+    network : PairNetwork
+    rows : PairRows
+    sizes : (int, int)
+        Number of users and of items.
+    groups : Tensor of shape (n_items,), int64, optional
+        Group of each item, for ``negatives="group"``.
+    target : NumberTarget, optional
+        For pairs with numbers.
+    settings : object with the parameters of `PairEmbedder`
+    generator : torch.Generator
+    budget : Budget
+    """
 
     network: PairNetwork
     rows: PairRows
-    parts: PairParts
+    sizes: tuple[int, int]
+    groups: torch.Tensor | None
     target: NumberTarget | None
     settings: Any
-    seed: int
     generator: torch.Generator
     budget: Budget
 
@@ -158,12 +191,16 @@ class _Trainer:
 
     def run(self, batch: PairBatch, held_out: PairBatch | None, n_epochs: int | None = None) -> Trained:
         """Train on pairs; held-out pairs choose the best epoch."""
-        settings, size = self.settings, batch_size(self.settings.batch_size, len(batch))
+        settings = self.settings
+        if self._groups_users:
+            batch = batch.take(batch.user.argsort(stable=True))
+        size = batch_size(settings.batch_size, len(batch), self._groups_users)
         objective = self._objective(batch)
-        batches = Batches(batch, size, self.generator)
+        kind = WholeUsers if self._groups_users else Batches
+        batches = kind(batch, size, self.generator, groups=batch.user if self._groups_users else None)
         evaluate = None
         if held_out is not None:
-            evaluated = held_out
+            evaluated = held_out.take(held_out.user.argsort(stable=True))
 
             def evaluate() -> float:
                 return objective.on_validation(evaluated, size)
@@ -181,43 +218,63 @@ class _Trainer:
         )
         return train(training)
 
+    @property
+    def _groups_users(self) -> bool:
+        """Whether the pairs of a user stand in one batch, which then shares the scores of negatives."""
+        per_user = self.settings.loss != "bpr" and self.settings.negatives in ("uniform", "popularity")
+        return self.target is None and per_user
+
     def _objective(self, batch: PairBatch) -> NumberObjective | RankingObjective:
         if self.target is not None:
             return NumberObjective(self.network, self.rows, self.target)
-        n_items, settings = len(self.parts.items.entities), self.settings
+        (n_users, n_items), settings = self.sizes, self.settings
         user, item = (part.numpy(force=True) for part in (batch.user, batch.item))
-        lists = Lists.of(user, item, len(self.parts.users.entities))
+        lists = Lists.of(user, item, n_users)
         counts = torch.from_numpy(np.bincount(item, minlength=n_items))
         n_negatives = settings.n_negatives
         if n_negatives == "auto":
             n_negatives = n_items if n_items <= FULL else N_SAMPLED
-        how = settings.negatives
-        groups = None if how != "group" else self._groups()
-        sampler = Sampler(how, counts, int(n_negatives), settings.exponent, groups)
-        known = KnownPairs(torch.from_numpy(lists.offsets), torch.from_numpy(lists.values), n_items)
         return RankingObjective(
             self.network,
             self.rows,
-            sampler,
-            known,
+            Sampler(settings.negatives, counts, int(n_negatives), settings.exponent, self.groups),
+            KnownPairs(torch.from_numpy(lists.offsets), torch.from_numpy(lists.values), n_items),
             "softmax" if settings.loss == "auto" else settings.loss,
             settings.negative_weight,
             self.generator,
         )
 
-    def _groups(self) -> torch.Tensor:
-        """Return the group of each item."""
-        frame, name = self.parts.items.frame, self.settings.group
-        check_column(frame, name, "items")
-        column = (frame[name], frame.schema.field(name))
-        return torch.from_numpy(Vocabulary.from_columns({name: column}).codes(*column))
+
+def _groups(frame: pa.Table, name: str) -> torch.Tensor:
+    """Return the group of each item, by a column."""
+    check_column(frame, name, "items")
+    column = (frame[name], frame.schema.field(name))
+    return torch.from_numpy(Vocabulary.from_columns({name: column}).codes(*column))
 
 
-def batch_size(size: int | str, n_pairs: int) -> int:
-    """Return the number of pairs in a batch: about a hundredth of them, from 64 to 1,024, for "auto"."""
+class WholeUsers(Batches[PairBatch]):
+    """Batches of all pairs of random users."""
+
+    def _batches_of_groups(self, groups_of_rows: torch.Tensor) -> Sequence[torch.Tensor]:
+        sizes = torch.unique_consecutive(groups_of_rows[self.rows], return_counts=True)[1]
+        order = torch.randperm(len(sizes), generator=self.generator).to(sizes.device)
+        ends = sizes[order].cumsum(0)
+        batch = (ends - 1).div(self.batch_size, rounding_mode="floor")
+        n_users = torch.unique_consecutive(batch, return_counts=True)[1].tolist()
+        by_user = self.rows.split(sizes.tolist())
+        users = torch.split(order, n_users)
+        return [torch.cat([by_user[user] for user in part.tolist()]) for part in users]
+
+
+def batch_size(size: int | str, n_pairs: int, groups_users: bool) -> int:
+    """Return the number of pairs in a batch; "auto" takes more where the pairs of a user are together.
+
+    They are about a hundredth of the pairs, from 64 to 1,024, or a tenth, up to 8,192.
+    """
     if size != "auto":
         return int(size)
-    return int(np.clip(2 ** round(np.log2(max(n_pairs, 1) / 100)), 64, 1024))
+    share, most = (10, 8192) if groups_users else (100, 1024)
+    return int(np.clip(2 ** round(np.log2(max(n_pairs, 1) / share)), 64, most))
 
 
 @torch.no_grad()

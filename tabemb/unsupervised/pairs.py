@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Never, Self
 import numpy as np
 import pyarrow as pa
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from tabemb.data.encoding import Encoder
 from tabemb.data.frames import to_arrow
@@ -38,8 +39,15 @@ from tabemb.network.randomness import Random, drawing_from
 from tabemb.targets import NumberTarget
 from tabemb.training.loop import Budget, LearningCurve, Trained
 from tabemb.training.threads import threads
+from tabemb.unsupervised.extension import Vectors, extended_model
 from tabemb.unsupervised.factors import FactorRecommender
-from tabemb.unsupervised.interactions import Interactions, PairColumns, known_positions
+from tabemb.unsupervised.interactions import (
+    Entities,
+    Interactions,
+    Lists,
+    PairColumns,
+    known_positions,
+)
 from tabemb.unsupervised.negatives import NEGATIVES
 from tabemb.unsupervised.objective import LOSSES
 from tabemb.unsupervised.pair_training import PairParts, build, fit_parts, outputs_of, train_pairs
@@ -116,12 +124,13 @@ class PairEmbedder(FactorRecommender):
     hidden : sequence of int, default=()
         Widths of the hidden layers of each tower. None: vectors of columns are summed.
     dropout : float, default=0
-        Share of hidden units to drop.
+        Share of the numbers of a user's vector, and of hidden units, that training drops.
     l2 : float, default=1
         Strength of the prior that pulls a vector to zero, divided by its number of pairs.
     max_epochs : int, default=100
     batch_size : int or "auto", default="auto"
-        Pairs in a step; "auto" takes 64 to 1,024 by their number.
+        Pairs in a step; "auto" takes 64 to 8,192 by their number. The pairs of a user are in one step
+        where they share their negatives.
     learning_rate : float, default=0.01
         Learning rate of Adam.
     early_stopping : bool or "auto", default="auto"
@@ -265,7 +274,7 @@ class PairEmbedder(FactorRecommender):
     ) -> None:
         store(self, locals())
 
-    def fit(  # type: ignore[override]
+    def fit(
         self,
         X: Any,
         y: Any = None,
@@ -325,6 +334,40 @@ class PairEmbedder(FactorRecommender):
             after._keep(network, parts, target, trained)
         self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
         return self
+
+    def extend(self, X: Any = None, y: Any = None, users: Any = None, items: Any = None) -> Self:
+        """Return a model that has vectors for new users and items too; all others stay as they are.
+
+        A new one starts from its columns, where it has a row in ``users`` or ``items``, else from the
+        vector of unknown ones. Its pairs then train what is added to that, by the loss of ``fit``, while
+        everything else is fixed (fold-in).
+
+        Parameters
+        ----------
+        X : frame of pairs, optional
+            The histories of new users, or the users of new items. Pairs of two known ones train nothing,
+            but are no longer recommended.
+        y : array-like of shape (n_rows,), optional
+            Their numbers, where ``fit`` had numbers.
+        users, items : frame, optional
+            Describe new ones with the columns that ``fit`` had; rows of known ones change nothing.
+
+        Returns
+        -------
+        PairEmbedder
+            A new one; this one stays as it is.
+        """
+        check_is_fitted(self)
+        pairs, *frames = (
+            None if frame is None else to_arrow(frame, self) for frame in (X, users, items)
+        )
+        if (y is not None) != (self.target_ is not None and X is not None):
+            raise ValueError(
+                "y must be passed with X where fit had numbers, and must be None otherwise."
+            )
+        with threads(self.n_jobs):
+            after: Self = extended_model(self, pairs, frames[0], frames[1], y)
+        return after
 
     def _check_negatives(self) -> None:
         """Check the parameters that depend on each other."""
@@ -394,6 +437,15 @@ class PairEmbedder(FactorRecommender):
         self.item_vectors_, self.item_offsets_, self.unknown_item_ = outputs_of(
             network.items, parts.item_encoder, parts.items.frame
         )
+
+    def _take(self, sides: Sequence[Entities], users: Vectors, items: Vectors) -> None:
+        """Set the vectors of more users and items, who have no pairs yet."""
+        self.users_, self.items_ = sides
+        self.user_vectors_, self.user_offsets_ = users.vectors, users.offsets
+        self.item_vectors_, self.item_offsets_ = items.vectors, items.offsets
+        ends = self.seen_.offsets
+        offsets = np.append(ends, np.full(len(self.users_) - len(self.seen_), ends[-1]))
+        self.seen_ = Lists(offsets, self.seen_.values)
 
     def _in_unit(self, scores: np.ndarray) -> np.ndarray:
         if self.target_ is None:

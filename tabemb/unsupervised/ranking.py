@@ -40,7 +40,7 @@ class Ranks(NamedTuple):
     @property
     def n_possible(self) -> np.ndarray:
         """Most hits that a ranking of this length can have, int64 (n,)."""
-        return np.minimum(self.n_relevant, self.k)
+        return np.asarray(np.minimum(self.n_relevant, self.k))
 
 
 def recall(ranks: Ranks) -> np.ndarray:
@@ -271,7 +271,8 @@ def evaluate_users(
     columns = {prefix + name: METRICS[name](ranks) for name in metrics if name != COVERAGE}
     frame = pd.DataFrame(columns, index=pd.Index(pairs.users.labels()[rated], name=pairs.users.column))
     counts = (len(pairs.relevant.values), pairs.n_seen, pairs.n_unknown_users, pairs.n_unknown_items)
-    frame.attrs = attrs | dict(zip(_COUNTS, counts))
+    frame.attrs.update(attrs)
+    frame.attrs.update(zip(_COUNTS, counts))
     return frame
 
 

@@ -175,6 +175,21 @@ class Recommender(NamesMisspelt, BaseEstimator):
                 yield users[start : start + size]
                 bar.update(min(size, len(users) - start))
 
+    def check(self) -> None:
+        """Score all items for the first user and an unknown one.
+
+        Raises
+        ------
+        Exception
+            Any, where the parts do not fit together; ValueError where a score is not finite.
+        """
+        n_users, n_items = len(self.users_), len(self.items_)
+        if len(self.seen_) != n_users or not 0 <= self.seen_.values.max(initial=0) < max(n_items, 1):
+            raise ValueError("the items that users have seen are of other users or items.")
+        scores = self._scores(np.array([0, n_users - 1, -1]))
+        if scores.shape != (3, n_items) or not np.isfinite(scores).all():
+            raise ValueError("its scores are not finite, or of another number of items.")
+
     def _users(self, users: Any) -> tuple[pd.Series, np.ndarray]:
         """Return the labels of users, and their positions."""
         if users is None:

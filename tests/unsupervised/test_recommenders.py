@@ -8,9 +8,11 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 
+import tabemb
 from tabemb.unsupervised import recommender as module
 from tabemb.unsupervised.baselines import ALS, BPR, EASE, ItemKNN, Popularity, RandomItems
 from tabemb.unsupervised.interactions import Lists, read_interactions
+from tabemb.unsupervised.pairs import PairEmbedder
 from tabemb.unsupervised.ranking import evaluate
 from tabemb.unsupervised.splits import split_users
 
@@ -123,6 +125,13 @@ class RecommenderContract:
             fitted.fit(blocks(), groups=3)
         pd.testing.assert_frame_equal(fitted.recommend(k=2), before)
 
+    def test_saved_and_loaded_it_answers_the_same(self, fitted, tmp_path):
+        tabemb.save(fitted, tmp_path / "model")
+        loaded = tabemb.load(tmp_path / "model")
+        pd.testing.assert_frame_equal(loaded.recommend(k=3), fitted.recommend(k=3))
+        unknown = ["nobody", "u1"]
+        pd.testing.assert_frame_equal(loaded.recommend(unknown), fitted.recommend(unknown))
+
     def test_not_fitted(self):
         with pytest.raises(NotFittedError):
             self.model().recommend(["u1"])
@@ -226,6 +235,25 @@ class TestBPR(Baseline):
     def test_weights_are_refused(self):
         with pytest.raises(ValueError, match="sample_weight must be None for BPR"):
             self.model().fit(blocks(), sample_weight=[2.0] * len(blocks()))
+
+
+class TestPairEmbedder(RecommenderContract):
+    def model(self, **params):
+        return PairEmbedder(dim=16, max_epochs=30, n_jobs=1, random_state=0, **params)
+
+
+class TestPairEmbedderOfNumbers(RecommenderContract):
+    knows = False  # all numbers are one
+
+    def model(self, **params):
+        class Numbers(PairEmbedder):
+            def fit(self, X, y=None, **more):
+                numbers = np.ones(len(X)) if isinstance(X, (pd.DataFrame, pl.DataFrame)) else None
+                return super().fit(X, numbers, **more)
+
+        return Numbers(dim=4, max_epochs=2, n_jobs=1, random_state=0, **params)
+
+    test_saved_and_loaded_it_answers_the_same = None  # a class that no file may hold
 
 
 @pytest.mark.parametrize("cls", [ALS, BPR])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from tabemb.network.randomness import Random, drawing_from
 from tabemb.training.loop import Budget
 from tabemb.unsupervised.interactions import Entities, Interactions, Lists, known_positions
 from tabemb.unsupervised.objective import PairRows
-from tabemb.unsupervised.pair_training import PairTrainer, as_batch, outputs_of
+from tabemb.unsupervised.pair_training import PairTrainer, as_batch, outputs_of, settings_of
 
 N_EPOCHS = 50
 """Epochs in which new vectors are trained."""
@@ -152,18 +151,18 @@ def train_new(
     seed: int,
 ) -> tuple[Partly, Partly]:
     """Train the new vectors on pairs, by the loss of the model; where both sides are one, it is one."""
+    settings = settings_of(model, model.target_ is not None)
+    settings.dropout = 0.0
+    if settings.negatives == "group":  # new items may have none
+        settings.negatives = "uniform"
     sides = [
-        Partly(start, _prior(start, positions, model.l2), model.normalized)
+        Partly(start, _prior(start, positions, settings.l2), model.normalized)
         for start, positions in ((users, pairs.user), (items, pairs.item))
     ]
     if model.shared:
         both = np.concatenate([pairs.user, pairs.item])
-        sides = [Partly(items, _prior(items, both, model.l2), model.normalized)] * 2
+        sides = [Partly(items, _prior(items, both, settings.l2), model.normalized)] * 2
     network = PairNetwork(sides[0], sides[1], model.scale_)
-    settings = SimpleNamespace(**model.get_params(deep=False))
-    settings.dropout = 0.0
-    if settings.negatives == "group":  # new items may have none
-        settings.negatives = "uniform"
     trainer = PairTrainer(
         network,
         PairRows(_places(len(users.vectors)), _places(len(items.vectors))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,19 @@ MIN_PAIRS = 1000
 """Pairs from which ``early_stopping="auto"`` holds some out."""
 REFIT_DIVISOR = 3
 """In the end all pairs train for the best number of epochs divided by this."""
+
+
+AUTO = {"l2": (5.0, 20.0), "learning_rate": (0.01, 0.003)}
+"""What "auto" stands for: for positive pairs, and for pairs with numbers."""
+
+
+def settings_of(model: Any, has_numbers: bool) -> SimpleNamespace:
+    """Return the parameters of a `PairEmbedder`, with the meaning of "auto" put in."""
+    settings = SimpleNamespace(**model.get_params(deep=False))
+    for name, values in AUTO.items():
+        if getattr(settings, name) == "auto":
+            setattr(settings, name, values[has_numbers])
+    return settings
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,14 @@ from tabemb.unsupervised.interactions import (
 )
 from tabemb.unsupervised.negatives import NEGATIVES
 from tabemb.unsupervised.objective import LOSSES
-from tabemb.unsupervised.pair_training import PairParts, build, fit_parts, outputs_of, train_pairs
+from tabemb.unsupervised.pair_training import (
+    PairParts,
+    build,
+    fit_parts,
+    outputs_of,
+    settings_of,
+    train_pairs,
+)
 from tabemb.unsupervised.recommender import COLUMN_NAME, Recommender
 from tabemb.unsupervised.sides import SideRows, pair_sides
 
@@ -92,8 +99,8 @@ class PairEmbedder(FactorRecommender):
         item is drawn.
     n_negatives : int or "auto", default="auto"
         Negatives that a batch shares, or that each pair has with "group". As many as there are items, or
-        more, stand for all of them. "auto": all up to 10,000, else 1,024. They matter more than the
-        network: more are better.
+        more, stand for all of them. "auto": all up to 10,000, else 1,024. Their number matters more than
+        the network (Petrov & Macdonald 2023).
     exponent : float, default=0.75
         Power of the counts for "popularity"; negative ones draw rare items more often.
     group : str, optional
@@ -125,20 +132,21 @@ class PairEmbedder(FactorRecommender):
         Widths of the hidden layers of each tower. None: vectors of columns are summed.
     dropout : float, default=0
         Share of the numbers of a user's vector, and of hidden units, that training drops.
-    l2 : float, default=1
-        Strength of the prior that pulls a vector to zero, divided by its number of pairs.
+    l2 : float or "auto", default="auto"
+        Strength of the prior that pulls a vector to zero, divided by its number of pairs, and in units
+        of the noise where pairs have numbers. "auto": 5 for positive pairs, 20 for numbers.
     max_epochs : int, default=100
     batch_size : int or "auto", default="auto"
         Pairs in a step; "auto" takes 64 to 8,192 by their number. The pairs of a user are in one step
         where they share their negatives.
-    learning_rate : float, default=0.01
-        Learning rate of Adam.
+    learning_rate : float or "auto", default="auto"
+        Learning rate of Adam. "auto": 0.01 for positive pairs, 0.003 for numbers.
     early_stopping : bool or "auto", default="auto"
         Whether held-out pairs choose the best epoch; they train in the end too. "auto": from 1,000 pairs
         on.
     validation_fraction : float, default=0.1
         Share of the pairs to hold out.
-    patience : int, default=5
+    patience : int, default=10
         Epochs without a better loss of held-out pairs after which training stops.
     max_time : float, optional
         Time limit of ``fit`` in seconds.
@@ -199,10 +207,10 @@ class PairEmbedder(FactorRecommender):
         "max_events": whole(1).or_(None),
         "hidden": Rule(lambda v: v == () or WIDTHS.holds(v), lambda: "a sequence of whole numbers >= 1"),
         "dropout": real(0, 1),
-        "l2": real(0),
+        "l2": real(0).or_("auto"),
         "max_epochs": whole(1),
         "batch_size": whole(1).or_("auto"),
-        "learning_rate": real(0, open_low=True),
+        "learning_rate": real(0, open_low=True).or_("auto"),
         "early_stopping": FLAG.or_("auto"),
         "validation_fraction": real(0, 1, open_low=True),
         "patience": whole(1),
@@ -259,13 +267,13 @@ class PairEmbedder(FactorRecommender):
         max_events: int | None = 500,
         hidden: Sequence[int] = (),
         dropout: float = 0.0,
-        l2: float = 1.0,
+        l2: float | str = "auto",
         max_epochs: int = 100,
         batch_size: int | str = "auto",
-        learning_rate: float = 0.01,
+        learning_rate: float | str = "auto",
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
-        patience: int = 5,
+        patience: int = 10,
         max_time: float | None = None,
         device: str = "auto",
         n_jobs: int | None = None,
@@ -326,9 +334,13 @@ class PairEmbedder(FactorRecommender):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         memory = memory_needed(len(pairs), self.batch_size, self.device)
         with memory, drawing_from(Random(seed)), threads(self.n_jobs):
-            parts = fit_parts(*sides, self.shared, self)
-            network = build(parts.user_encoder, parts.item_encoder, self, len(pairs), target is not None)
-            trained = train_pairs(network, parts, pairs, numbers, validation, target, self, seed, budget)
+            settings = settings_of(self, target is not None)
+            parts = fit_parts(*sides, self.shared, settings)
+            encoders = parts.user_encoder, parts.item_encoder
+            network = build(*encoders, settings, len(pairs), target is not None)
+            trained = train_pairs(
+                network, parts, pairs, numbers, validation, target, settings, seed, budget
+            )
             after = copy(self)
             after._remember(pairs)
             after._keep(network, parts, target, trained)
@@ -454,7 +466,9 @@ class PairEmbedder(FactorRecommender):
 
     def _new_network(self) -> PairNetwork:
         """Return an untrained network of the shape of ``network_``, to load weights into."""
-        return build(self.user_encoder_, self.item_encoder_, self, 1, self.target_ is not None)
+        has_numbers = self.target_ is not None
+        settings = settings_of(self, has_numbers)
+        return build(self.user_encoder_, self.item_encoder_, settings, 1, has_numbers)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "best_epoch_")

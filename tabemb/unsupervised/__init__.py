@@ -1,1 +1,1 @@
-"""Vectors and recommendations without a target column."""
+"""Vectors learned without a target column: of items in lists, of nodes in graphs, of pairs."""

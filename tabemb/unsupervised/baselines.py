@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from copy import copy
+from dataclasses import replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
+from tabemb.data.frames import to_arrow
 from tabemb.extras import need
 from tabemb.fitting.memory import memory_needed
 from tabemb.fitting.settings import N_JOBS, Rule, real, store, whole
+from tabemb.fitting.weights import check_weights
 from tabemb.progress import progress
 from tabemb.training.threads import n_threads
+from tabemb.unsupervised.extension import extended, with_pairs
 from tabemb.unsupervised.factors import FactorRecommender
-from tabemb.unsupervised.interactions import Interactions
+from tabemb.unsupervised.interactions import Interactions, PairColumns, known_positions
 from tabemb.unsupervised.recommender import MOST_SCORES, Recommender
 
 
@@ -105,11 +111,54 @@ class _FromHistory(Recommender):
             matrix.data.astype(np.float32),
         )
 
+    def extend(self, X: Any, sample_weight: Any = None) -> Self:
+        """Return a model that knows more users by their items; no weight changes.
+
+        Parameters
+        ----------
+        X : frame of pairs
+            The items of new users, or more items of known ones. Items that ``fit`` did not have are
+            left out, as nothing is similar to them.
+        sample_weight : array-like of shape (n_rows,), optional
+            As in ``fit``.
+
+        Returns
+        -------
+        estimator
+            A new one; this one stays as it is.
+        """
+        check_is_fitted(self)
+        frame = to_arrow(X, self)
+        PairColumns.of(frame, self.users_.column, self.items_.column)
+        ids = (frame[self.users_.column], frame.schema.field(self.users_.column))
+        users = extended(self.users_, [ids])
+        user, item = known_positions(users, frame), self.items_.positions(frame)
+        weights = check_weights(sample_weight, frame.num_rows)
+        kept = np.flatnonzero((item >= 0) & (True if weights is None else weights > 0))
+        old = self._matrix()[: len(self.users_)].tocoo()
+        rows = Interactions(
+            users,
+            self.items_,
+            np.concatenate([old.row, user[kept]]),
+            np.concatenate([old.col, item[kept]]),
+            np.concatenate([old.data, np.ones(len(kept)) if weights is None else weights[kept]]),
+        )
+        matrix = rows.matrix()
+        if weights is None:
+            matrix.data = np.minimum(matrix.data, max(1.0, old.data.max(initial=1.0)))
+        after = copy(self)
+        after._remember(replace(rows, users=with_pairs(users, user[kept])))
+        after._keep(matrix)
+        return after
+
+    def _matrix(self) -> sp.csr_array:
+        """Return users x items, and an empty row for unknown users."""
+        indptr, indices, data = self.history_
+        return sp.csr_array((data, indices, indptr), shape=(len(self.users_) + 1, len(self.items_)))
+
     def _rows(self, users: np.ndarray) -> sp.csr_array:
         """Return the matrix of some users; that of an unknown one is empty."""
-        indptr, indices, data = self.history_
-        matrix = sp.csr_array((data, indices, indptr), shape=(len(self.users_) + 1, len(self.items_)))
-        return matrix[np.where(users >= 0, users, len(self.users_))]
+        return self._matrix()[np.where(users >= 0, users, len(self.users_))]
 
 
 class ItemKNN(_FromHistory):

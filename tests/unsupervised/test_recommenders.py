@@ -173,7 +173,21 @@ class TestRandomItems(Baseline):
         assert fitted.recommend(k=1)["item"].nunique() > 20
 
 
-class TestItemKNN(Baseline):
+class FromHistory(Baseline):
+    def test_new_users_get_what_they_would_have_got_in_fit(self, fitted):
+        new = blocks().query("user in ['u4', 'u9', 'u11']")
+        renamed = new.assign(user="v" + new["user"])
+        after = fitted.extend(renamed)
+        for user in ("u4", "u9", "u11"):
+            old, now = fitted.recommend([user], k=5), after.recommend(["v" + user], k=5)
+            assert old["item"].tolist() == now["item"].tolist()
+            np.testing.assert_allclose(old["score"], now["score"], rtol=1e-5)
+        pd.testing.assert_frame_equal(after.recommend(["u5"]), fitted.recommend(["u5"]))
+        with pytest.raises(ValueError, match="holds integer, but held text"):
+            fitted.extend(pd.DataFrame({"user": [1], "item": ["i1"]}))
+
+
+class TestItemKNN(FromHistory):
     def model(self, **params):
         return ItemKNN(**params)
 
@@ -198,7 +212,7 @@ class TestItemKNN(Baseline):
             np.testing.assert_array_equal(first, second)
 
 
-class TestEASE(Baseline):
+class TestEASE(FromHistory):
     def model(self, **params):
         return EASE(l2=5, **params)
 

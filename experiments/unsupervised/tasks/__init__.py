@@ -1,0 +1,1 @@
+"""One file a task, with a function `run` that returns scores."""

@@ -28,7 +28,7 @@ MODELS: dict[str, tuple[Any, Grid]] = {
     "PairEmbedder, default": (PairEmbedder(n_jobs=1, random_state=0), {}),
     "PairEmbedder": (
         PairEmbedder(n_jobs=1, random_state=0),
-        {"l2": (1.0, 4.0, 8.0), "dropout": (0.0, 0.4)},
+        {"l2": (1.5, 4.0, 8.0)},
     ),
 }
 """Models with the values that are tried."""

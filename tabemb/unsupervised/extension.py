@@ -198,7 +198,7 @@ def extended_model(
     if model.shared:
         columns = [columns[0] + columns[1]] * 2
     known = model.users_, model.items_
-    sides = [extended(side, found) if found else side for side, found in zip(known, columns)]
+    sides = [extended(side, ids) if ids else side for side, ids in zip(known, columns)]
     user_start = Vectors.of(
         sides[0],
         model.user_vectors_,

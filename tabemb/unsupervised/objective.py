@@ -23,14 +23,14 @@ class Negatives:
     -----
     scores : (n_users, m)
     known  : bool (n_users, m), whether the user has the item
-    own    : bool (n, m), whether it is the item of the pair; None where a pool holds all items
+    is_own : bool (n, m), whether it is the item of the pair; None where a pool holds all items
     log_expected : (m,) or (), of `Pool`
     row    : int64 (n,), the row of each pair
     """
 
     scores: Tensor
     known: Tensor
-    own: Tensor | None
+    is_own: Tensor | None
     log_expected: Tensor
     row: Tensor
 
@@ -66,10 +66,10 @@ def softmax(positive: Tensor, negatives: Negatives, negative_weight: float) -> T
     expected less often than once: its score is corrected by the logarithm of that (Bengio & Senecal
     2008; "logQ", Yi et al. 2019).
     """
-    if negatives.own is None:
+    if negatives.is_own is None:
         return negatives.scores.logsumexp(1)[negatives.row] - positive
     corrected = (negatives.scores - negatives.log_expected)[negatives.row]
-    others = corrected.masked_fill(negatives.own, -torch.inf).logsumexp(1)
+    others = corrected.masked_fill(negatives.is_own, -torch.inf).logsumexp(1)
     return torch.logaddexp(positive, others) - positive
 
 
@@ -160,7 +160,7 @@ class RankingObjective:
         against = Negatives(
             scores=scores,
             known=self._known(distinct, pool),
-            own=None if self.sampler.is_full else pool.items == batch.item.unsqueeze(1),
+            is_own=None if self.sampler.is_full else pool.items == batch.item.unsqueeze(1),
             log_expected=pool.log_expected,
             row=row,
         )

@@ -41,7 +41,7 @@ REFIT_DIVISOR = 3
 """In the end all pairs train for the best number of epochs divided by this."""
 
 
-AUTO = {"l2": (5.0, 20.0), "learning_rate": (0.01, 0.003)}
+AUTO = {"l2": (3.0, 20.0), "learning_rate": (0.01, 0.003), "dropout": (0.4, 0.0)}
 """What "auto" stands for: for positive pairs, and for pairs with numbers."""
 
 

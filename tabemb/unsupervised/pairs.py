@@ -79,8 +79,10 @@ class PairEmbedder(FactorRecommender):
 
     Parameters
     ----------
-    user, item : str, optional
-        Names of the two columns of a pair; needed where a frame has more than two.
+    user : str, optional
+        Name of the column of users; needed where a frame has more than two columns.
+    item : str, optional
+        Name of the column of items.
     shared : bool, default=False
         Whether both sides are the same things and have one vector each, as the nodes of a graph.
     dim : int, default=64
@@ -89,10 +91,10 @@ class PairEmbedder(FactorRecommender):
         Whether vectors have length one, so that the dot product is a cosine.
     biases : bool, default=True
         Whether a score is the dot product plus an offset of the user and one of the item.
-    loss : {"auto", "softmax", "bpr", "logistic", "squared"}, default="auto"
-        Of positive pairs: the cross-entropy of the item among all (the default), of being above each
-        negative, of being a pair or not, or the squared error from 1 and -1. Of numbers: the squared
-        error.
+    loss : {"auto", "softmax", "bpr", "logistic", "squared"}
+        "auto" by default: the cross-entropy of the item of a positive pair among all items ("softmax"),
+        and the squared error of numbers. The others for positive pairs: being above each negative, being
+        a pair or not, or the squared error from 1 and -1.
     negatives : {"uniform", "popularity", "in_batch", "group"}, default="uniform"
         Where negatives come from: all items alike, by their counts to the power of ``exponent``, the
         other items of the batch, or items of the same ``group``. "softmax" corrects for how often an
@@ -105,13 +107,15 @@ class PairEmbedder(FactorRecommender):
         Power of the counts for "popularity"; negative ones draw rare items more often.
     group : str, optional
         Column of ``items`` for ``negatives="group"``.
-    negative_weight : float, default=1
+    negative_weight : float, default=1.0
         Weight of all negatives of a pair together, for "logistic" and "squared".
     temperature : float or "auto", default="auto"
         Divides the dot product. "auto": 0.1 where vectors have length one and the loss is not squared,
         else 1.
-    roles, tables : dict, optional
-        Of the columns of both sides, as those of `EmbeddingClassifier`.
+    roles : dict of column -> {"categorical", "number", "datetime", "history", "ignored"}, optional
+        Overrides the role that a column of either side gets by its type.
+    tables : dict of name -> Table, optional
+        Embedding tables that several columns of a side share, or that have settings of their own.
     min_count : float, default=1
         Users, items and categories with fewer pairs have no vector.
     unknown_rate : float, default=0.01
@@ -124,17 +128,18 @@ class PairEmbedder(FactorRecommender):
         Encoder of columns of lists.
     d_history : int, default=64
         Width of the encoder of lists.
-    pooling : {"mean", "last", "all", "attention"}, default="mean"
+    pooling : {"mean", "last", "all", "attention"}, default="all"
         Vector that a recurrent net's states become.
     max_events : int, optional, default=500
-        Largest number of events of a list that are read; the newest stay.
+        Largest number of events of a list that are read, the newest; None: all.
     hidden : sequence of int, default=()
         Widths of the hidden layers of each tower. None: vectors of columns are summed.
-    dropout : float, default=0
-        Share of the numbers of a user's vector, and of hidden units, that training drops.
+    dropout : float or "auto", default="auto"
+        Share of the numbers of a user's vector, and of hidden units, that training drops. "auto": 0.4
+        for positive pairs, none for numbers.
     l2 : float or "auto", default="auto"
         Strength of the prior that pulls a vector to zero, divided by its number of pairs, and in units
-        of the noise where pairs have numbers. "auto": 5 for positive pairs, 20 for numbers.
+        of the noise where pairs have numbers. "auto": 3 for positive pairs, 20 for numbers.
     max_epochs : int, default=100
     batch_size : int or "auto", default="auto"
         Pairs in a step; "auto" takes 64 to 8,192 by their number. The pairs of a user are in one step
@@ -206,7 +211,7 @@ class PairEmbedder(FactorRecommender):
         "pooling": one_of(POOLINGS),
         "max_events": whole(1).or_(None),
         "hidden": Rule(lambda v: v == () or WIDTHS.holds(v), lambda: "a sequence of whole numbers >= 1"),
-        "dropout": real(0, 1),
+        "dropout": real(0, 1).or_("auto"),
         "l2": real(0).or_("auto"),
         "max_epochs": whole(1),
         "batch_size": whole(1).or_("auto"),
@@ -263,10 +268,10 @@ class PairEmbedder(FactorRecommender):
         n_bins: int = 48,
         history: str = "mean",
         d_history: int = 64,
-        pooling: str = "mean",
+        pooling: str = "all",
         max_events: int | None = 500,
         hidden: Sequence[int] = (),
-        dropout: float = 0.0,
+        dropout: float | str = "auto",
         l2: float | str = "auto",
         max_epochs: int = 100,
         batch_size: int | str = "auto",

@@ -295,9 +295,9 @@ def _hits(
     ranking = recommender.recommend(labels, k=k, exclude_seen=exclude_seen)
     owner = labels.get_indexer(pd.Index(ranking[recommender.users_.column]))
     _, item = pairs.items.of_labels(ranking[recommender.items_.column])
-    found = pairs.relevant.contain(users[owner], item, len(pairs.items))
+    is_hit = pairs.relevant.contain(users[owner], item, len(pairs.items))
     hits = np.zeros((len(users), k), dtype=bool)
-    hits[owner, ranking["rank"].to_numpy() - 1] = found
+    hits[owner, ranking["rank"].to_numpy() - 1] = is_hit
     n_covered = ranking[recommender.items_.column].nunique()
     return hits, {COVERAGE: n_covered / max(len(recommender.items_), 1)}
 

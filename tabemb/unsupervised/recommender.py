@@ -205,12 +205,12 @@ class Recommender(NamesMisspelt, BaseEstimator):
 
     def _as_frame(self, labels: pd.Series, items: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
         rows, ranks = np.nonzero(items >= 0)
-        found = items[rows, ranks]
+        positions = items[rows, ranks]
         return pd.DataFrame(
             {
                 self.users_.column: labels.iloc[rows].reset_index(drop=True),
                 "rank": ranks + 1,
-                self.items_.column: self.items_.labels().take(found),
+                self.items_.column: self.items_.labels().take(positions),
                 "score": scores[rows, ranks],
             }
         )

@@ -55,7 +55,7 @@ def measure(
         by_user[name] = evaluate_users(fitted, test, k, metrics=["ndcg", "recall"])
         print(task, name, fitted, table[["value", "low", "high"]].round(4).to_dict("index"), flush=True)
         scores += [
-            Score(task, name, f"{metric}@{k}", float(row["value"]), reach.get(metric, ""), seconds)
+            Score(task, name, f"{metric}@{k}", float(row["value"]), reach.get(str(metric), ""), seconds)
             for metric, row in table.iterrows()
         ]
     if {"EASE", "PairEmbedder"} <= set(by_user):

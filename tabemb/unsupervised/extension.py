@@ -18,7 +18,7 @@ from tabemb.data.encoding import Encoder
 from tabemb.data.schema import check_column
 from tabemb.data.vocabulary import N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.network.inputs import RowInputs
-from tabemb.network.pairs import PairNetwork, Side, Tower
+from tabemb.network.pairs import PairNetwork, Side
 from tabemb.network.randomness import Random, drawing_from
 from tabemb.training.loop import Budget
 from tabemb.unsupervised.interactions import Entities, Interactions, Lists, known_positions
@@ -70,7 +70,7 @@ class Vectors:
         vectors: np.ndarray,
         offsets: np.ndarray,
         unknown: np.ndarray,
-        tower: Tower,
+        tower: nn.Module,
         encoder: Encoder,
         frame: pa.Table | None,
         argument: str,

@@ -22,7 +22,7 @@ class Negatives:
     Shape
     -----
     scores : (n_users, m)
-    known  : bool (n_users, m), whether the user has the item
+    known  : bool (n_users, m) or (), whether the item does not count, as the user has it
     is_own : bool (n, m), whether it is the item of the pair; None where a pool holds all items
     log_expected : (m,) or (), of `Pool`
     row    : int64 (n,), the row of each pair
@@ -62,13 +62,16 @@ def bpr(positive: Tensor, negatives: Negatives, negative_weight: float) -> Tenso
 def softmax(positive: Tensor, negatives: Negatives, negative_weight: float) -> Tensor:
     """Return the cross-entropy of the positive among all items (Liang et al. 2018).
 
-    The other items of the user count as any others. A sampled item stands for as many as it is
-    expected less often than once: its score is corrected by the logarithm of that (Bengio & Senecal
+    In training the other items of the user count as any others. A sampled item stands for as many as it
+    is expected less often than once: its score is corrected by the logarithm of that (Bengio & Senecal
     2008; "logQ", Yi et al. 2019).
     """
+    scores = negatives.scores
+    if negatives.known.any():
+        scores = scores.masked_fill(negatives.known, -torch.inf)
     if negatives.is_own is None:
-        return negatives.scores.logsumexp(1)[negatives.row] - positive
-    corrected = (negatives.scores - negatives.log_expected)[negatives.row]
+        return scores.logsumexp(1)[negatives.row] - positive
+    corrected = (scores - negatives.log_expected)[negatives.row]
     others = corrected.masked_fill(negatives.is_own, -torch.inf).logsumexp(1)
     return torch.logaddexp(positive, others) - positive
 
@@ -169,8 +172,12 @@ class RankingObjective:
         return losses, users.penalty[row] + positives.penalty
 
     def _known(self, users: Tensor, pool: Pool) -> Tensor:
-        """Return whether each user has each item of a pool, bool (n_users, m)."""
-        if self.loss == "softmax":  # to which it is all one
+        """Return whether each user has each item of a pool, bool (n_users, m).
+
+        A softmax trains on all items, but what is recommended in the end are unseen ones: a likelihood
+        among all falls for held-out pairs while those of training rise.
+        """
+        if self.loss == "softmax" and self.network.training:
             return torch.zeros((), dtype=torch.bool)
         return (self.known.of if pool.items.ndim == 1 else self.known.each)(users, pool.items)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import nn
 
 from tabemb.data.encoding import Encoder
 from tabemb.data.schema import check_column
@@ -18,7 +19,7 @@ from tabemb.fitting.networks import NetworkSettings, build_tower
 from tabemb.fitting.settings import show_progress, torch_device
 from tabemb.fitting.sources import encoded
 from tabemb.network.inputs import RowInputs
-from tabemb.network.pairs import PairBatch, PairNetwork, Tower
+from tabemb.network.pairs import PairBatch, PairNetwork
 from tabemb.network.randomness import Building
 from tabemb.targets import NumberTarget
 from tabemb.training.batches import Batches, equal_sizes, pieces_of
@@ -293,7 +294,7 @@ def batch_size(size: int | str, n_pairs: int, groups_users: bool) -> int:
 
 @torch.no_grad()
 def outputs_of(
-    tower: Tower, encoder: Encoder, frame: pa.Table
+    tower: nn.Module, encoder: Encoder, frame: pa.Table
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the vectors (n, dim) and offsets (n,) of rows of one side, and those of an unknown one.
 

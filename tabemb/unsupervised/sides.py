@@ -102,7 +102,7 @@ def _check_each_once(entities: Entities, places: np.ndarray, argument: str) -> N
 
 def fit_encoder(
     side: SideRows,
-    roles: Mapping[str, str],
+    roles: dict[str, str],
     tables: Mapping[str, Table],
     min_count: float,
     n_bins: int,

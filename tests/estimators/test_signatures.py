@@ -6,7 +6,7 @@ import re
 import pytest
 
 import tabemb
-from tabemb import EmbeddingClassifier, EmbeddingRegressor
+from tabemb import EmbeddingClassifier, EmbeddingRegressor, SequenceEncoder
 
 ESTIMATORS = [c for c in map(vars(tabemb).get, tabemb.__all__) if hasattr(c, "get_params")]
 APART = {
@@ -18,6 +18,7 @@ APART = {
     ("PairEmbedder", "history"): "the lists of a side are mostly bags",
     ("PairEmbedder", "hidden"): "without layers a score is that of matrix factorisation",
     ("PairEmbedder", "dropout"): "of vectors, and none for numbers",
+    ("PairEmbedder", "temperature"): "a dot product has the unit of its vectors",
     ("PairEmbedder", "l2"): "nothing but the vectors explains the pairs",
     ("PairEmbedder", "max_epochs"): "an epoch of large batches has few steps",
     ("PairEmbedder", "learning_rate"): "an epoch of large batches has few steps",
@@ -51,7 +52,8 @@ def test_parameters_of_one_name_have_one_default():
 
 
 def test_the_exceptions_are_exceptions():
-    elsewhere = defaults_of(EmbeddingRegressor) | defaults_of(EmbeddingClassifier)
+    elsewhere = defaults_of(SequenceEncoder) | defaults_of(EmbeddingRegressor)
+    elsewhere |= defaults_of(EmbeddingClassifier)
     by_name = {cls.__name__: defaults_of(cls) for cls in ESTIMATORS}
     assert all(by_name[cls][name] != elsewhere[name] for cls, name in APART)
 

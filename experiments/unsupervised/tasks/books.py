@@ -82,11 +82,11 @@ def same(books: pd.Series, others: pd.Series, facts: pd.DataFrame) -> float:
 
 def popularity(space: EmbeddingSpace, facts: pd.DataFrame) -> float:
     """Return that share where the neighbours of every book are those with most links."""
-    top = space.categories[np.argsort(-space.counts, kind="stable")[:K]]
+    top = space.categories[np.argsort(-np.asarray(space.counts), kind="stable")[:K]]
     books = np.repeat(space.categories, K)
     return same(pd.Series(books), pd.Series(np.tile(top, len(space))), facts)
 
 
 def show(space: EmbeddingSpace, name: str) -> None:
-    for query in space.categories[np.argsort(-space.counts, kind="stable")[:N_QUERIES]]:
+    for query in space.categories[np.argsort(-np.asarray(space.counts), kind="stable")[:N_QUERIES]]:
         print(f"{name}, {query}: {', '.join(space.nearest(query, k=5)['category'])}")

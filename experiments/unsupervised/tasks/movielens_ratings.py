@@ -14,6 +14,7 @@ from tabemb import PairEmbedder
 REACH = "SVD .934, SVD++ .919, factorisation machines .895; here <= .890"
 USER = ["user_id", "age", "gender", "occupation"]
 N_MEMBERS = 5
+NONE = {"users": None, "items": None}
 
 
 def run(seed: int = 0) -> list[Score]:
@@ -27,11 +28,12 @@ def run(seed: int = 0) -> list[Score]:
     for fold in range(1, 6):
         is_test = np.random.default_rng(20261120 + fold).random(len(ratings)) < 0.2
         train, test = ratings[~is_test], ratings[is_test]
-        for name, sides in (("PairEmbedder", {}), ("PairEmbedder, columns", described)):
+        for name, sides in (("PairEmbedder", NONE), ("PairEmbedder, columns", described)):
             members = []
             for member in range(N_MEMBERS):
                 model = PairEmbedder(n_jobs=1, random_state=seed + member)
-                model.fit(train[["user_id", "item_id"]], train["rating"], **sides)
+                pairs = train[["user_id", "item_id"]]
+                model.fit(pairs, train["rating"], users=sides["users"], items=sides["items"])
                 members.append(model.predict(test[["user_id", "item_id"]]))
             errors.setdefault(name, []).append(rmse(members[0], test["rating"]))
             mean = np.mean(members, axis=0)

@@ -24,7 +24,7 @@ MODELS: dict[str, tuple[Any, Grid]] = {
     "item-kNN": (ItemKNN(), {"shrinkage": (1.0, 10.0, 100.0)}),
     "EASE": (EASE(), {"l2": (50.0, 100.0, 250.0, 500.0, 1000.0)}),
     "ALS": (ALS(n_jobs=1, random_state=0), {"l2": (1.0, 5.0, 10.0, 30.0)}),
-    "BPR": (BPR(n_jobs=1, random_state=0), {"learning_rate": (0.02, 0.05)}),
+    "BPR": (BPR(n_jobs=1, random_state=0), {}),
     "PairEmbedder, default": (PairEmbedder(n_jobs=1, random_state=0), {}),
     "PairEmbedder": (
         PairEmbedder(n_jobs=1, random_state=0),

@@ -38,12 +38,12 @@ N_SAMPLED = 1024
 """Negatives of ``n_negatives="auto"`` among more items."""
 MIN_PAIRS = 1000
 """Pairs from which ``early_stopping="auto"`` holds some out."""
-REFIT_DIVISOR = 3
-"""In the end all pairs train for the best number of epochs divided by this."""
 
 
-AUTO = {"l2": (3.0, 20.0), "learning_rate": (0.01, 0.003), "dropout": (0.4, 0.0)}
+AUTO = {"l2": (3.0, 20.0), "learning_rate": (0.01, 0.003)}
 """What "auto" stands for: for positive pairs, and for pairs with numbers."""
+DROPOUT = 0.5
+"""The dropout of a softmax (Liang et al. 2018); no other loss, nor vectors of length one, gain by it."""
 
 
 def settings_of(model: Any, has_numbers: bool) -> SimpleNamespace:
@@ -52,6 +52,9 @@ def settings_of(model: Any, has_numbers: bool) -> SimpleNamespace:
     for name, values in AUTO.items():
         if getattr(settings, name) == "auto":
             setattr(settings, name, values[has_numbers])
+    if settings.dropout == "auto":
+        is_softmax = not has_numbers and settings.loss in ("auto", "softmax")
+        settings.dropout = DROPOUT if is_softmax and not settings.normalized else 0.0
     return settings
 
 
@@ -149,7 +152,7 @@ def train_pairs(
     trainer = PairTrainer(network, rows, sizes, groups, target, settings, generator, budget)
     trained = trainer.run(first, held_out)
     if refits:
-        more = trainer.run(batch, None, -(-(trained.best_epoch + 1) // REFIT_DIVISOR))
+        more = trainer.run(batch, None, trained.best_epoch + 1)
         trained = trained.followed_by(more)
     return trained
 

@@ -135,8 +135,8 @@ class PairEmbedder(FactorRecommender):
     hidden : sequence of int, default=()
         Widths of the hidden layers of each tower. None: vectors of columns are summed.
     dropout : float or "auto", default="auto"
-        Share of the numbers of a user's vector, and of hidden units, that training drops. "auto": 0.4
-        for positive pairs, none for numbers.
+        Share of the numbers of a user's vector, and of hidden units, that training drops. "auto": 0.5
+        for a softmax of vectors of any length, else 0.
     l2 : float or "auto", default="auto"
         Strength of the prior that pulls a vector to zero, divided by its number of pairs, and in units
         of the noise where pairs have numbers. "auto": 3 for positive pairs, 20 for numbers.
@@ -147,8 +147,8 @@ class PairEmbedder(FactorRecommender):
     learning_rate : float or "auto", default="auto"
         Learning rate of Adam. "auto": 0.01 for positive pairs, 0.003 for numbers.
     early_stopping : bool or "auto", default="auto"
-        Whether held-out pairs choose the best epoch; they train in the end too. "auto": from 1,000 pairs
-        on.
+        Whether held-out pairs choose the best epoch; all pairs train for as many epochs more then.
+        "auto": from 1,000 pairs on.
     validation_fraction : float, default=0.1
         Share of the pairs to hold out.
     patience : int, default=10

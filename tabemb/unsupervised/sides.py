@@ -109,7 +109,8 @@ def fit_encoder(
     max_events: int | None,
 ) -> Encoder:
     """Fit vocabularies and scales of one side, where each row counts as often as it is in a pair."""
-    with_id: dict[str | int, str] = {**roles, side.entities.column: "categorical"}
+    with_id: dict[str | int, str] = dict(roles.items())
+    with_id[side.entities.column] = "categorical"
     schema = infer_schema(side.frame, with_id, tables)
     return Encoder(schema, n_bins, min_count, max_events).fit(side.frame, side.entities.counts)
 

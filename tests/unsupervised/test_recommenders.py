@@ -253,7 +253,7 @@ class TestBPR(Baseline):
 
 class TestPairEmbedder(RecommenderContract):
     def model(self, **params):
-        return PairEmbedder(dim=16, max_epochs=30, n_jobs=1, random_state=0, **params)
+        return PairEmbedder(dim=16, l2=1.0, max_epochs=30, n_jobs=1, random_state=0, **params)
 
 
 class TestPairEmbedderOfNumbers(RecommenderContract):

@@ -12,6 +12,7 @@ from tabemb.saving.native import load, save
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.training.loop import keep_on_interrupt
 from tabemb.unsupervised.items import ItemEmbedder
+from tabemb.unsupervised.pairs import PairEmbedder
 from tabemb.unsupervised.tuning import tune_items
 from tabemb.unsupervised.walks import random_walks
 
@@ -27,6 +28,7 @@ __all__ = [
     "HistoryJoiner",
     "InputNote",
     "ItemEmbedder",
+    "PairEmbedder",
     "SequenceEncoder",
     "Table",
     "keep_on_interrupt",

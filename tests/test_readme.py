@@ -15,6 +15,7 @@ from tabemb import EmbeddingClassifier, EmbeddingRegressor, EmbeddingSpace
 from tabemb import compare as comparison
 from tabemb.compare.datasets import load_dataset
 from tabemb.fitting import recipe
+from tabemb.unsupervised import baselines, ranking, splits
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -78,6 +79,7 @@ def public_objects():
     """Return the public classes and functions, and the methods of the classes."""
     objects = [getattr(tabemb, name) for name in tabemb.__all__]
     objects += [getattr(comparison, name) for name in comparison.__all__]
+    objects += [o for module in (baselines, ranking, splits) for o in vars(module).values()]
     methods = [
         method
         for cls in objects

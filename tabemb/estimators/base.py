@@ -59,13 +59,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def store(estimator: BaseEstimator, arguments: Mapping[str, Any]) -> None:
-    """Set the constructor's arguments, ``locals()`` of ``__init__``, untouched as attributes."""
-    for name, value in arguments.items():
-        if name not in ("self", "__class__"):
-            setattr(estimator, name, value)
-
-
 class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator):
     """Base of the estimators of rows: everything but the target."""
 

@@ -20,7 +20,6 @@ from tabemb.data.frames import beside, feature_names, is_frame, select, to_arrow
 from tabemb.data.pairs import PairCodes
 from tabemb.data.schema import Schema, infer_schema, near, roles_of
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, Vocabulary
-from tabemb.estimators.base import store
 from tabemb.estimators.cross_fitting import (
     Fold,
     FoldEffects,
@@ -39,7 +38,7 @@ from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_groups, check_target, frame_tags
 from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.networks import space_of
-from tabemb.fitting.settings import N_JOBS, Rule, check_parameters, one_of, real, whole
+from tabemb.fitting.settings import N_JOBS, Rule, check_parameters, one_of, real, store, whole
 from tabemb.fitting.target_values import is_quantity
 from tabemb.fitting.weights import check_weights
 from tabemb.hints import NamesMisspelt, refuse_unknown

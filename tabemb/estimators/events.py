@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tabemb.data.schema import Table
-from tabemb.estimators.base import store
 from tabemb.estimators.event_base import EventEstimator
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
-from tabemb.fitting.settings import FLAG, Rule, one_of
+from tabemb.fitting.settings import FLAG, Rule, one_of, store
 
 RULES: Mapping[str, Rule] = {"encounters": FLAG, "ties": one_of(("hidden", "order", "merge"))}
 

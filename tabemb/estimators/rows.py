@@ -12,12 +12,11 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tabemb.data.schema import Table
-from tabemb.estimators.base import store
 from tabemb.estimators.intervals import PredictsIntervals
 from tabemb.estimators.sets import PredictsSets
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.memory import memory_checked
-from tabemb.fitting.settings import Rule, one_of, real
+from tabemb.fitting.settings import Rule, one_of, real, store
 from tabemb.fitting.weights import with_class_weight
 from tabemb.labels import side_by_side
 from tabemb.targets import NUMBER_TARGETS, QuantileTarget, Target, class_target

@@ -24,14 +24,22 @@ from tabemb.data.frames import to_arrow
 from tabemb.data.histories import is_list
 from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table, infer_schema
-from tabemb.estimators.base import RowEstimator, store
+from tabemb.estimators.base import RowEstimator
 from tabemb.estimators.columns import ColumnLines
 from tabemb.estimators.explained import Summarised, curve_facts, number_width, table_width
 from tabemb.fitting.checkpoints import check_repeatable, open_checkpoints
 from tabemb.fitting.checks import Columns, align_columns
 from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.networks import NetworkSettings, build_reader, raw_spaces
-from tabemb.fitting.settings import Rule, check_parameters, real, show_progress, torch_device, whole
+from tabemb.fitting.settings import (
+    Rule,
+    check_parameters,
+    real,
+    show_progress,
+    store,
+    torch_device,
+    whole,
+)
 from tabemb.fitting.sources import encoded
 from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.network.inputs import Ragged, RowInputs

@@ -30,6 +30,7 @@ from tabemb.network.model import (
     TiedClasses,
 )
 from tabemb.network.numbers import NUMBER_ENCODINGS, NumberEncoding
+from tabemb.network.pairs import Tower
 from tabemb.network.tables import Tables, TableSpec, table_dim
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import Target
@@ -112,6 +113,58 @@ def build_reader(encoder: Encoder, settings: NetworkSettings, n_rows: int) -> Re
         for inputs in encoder.inputs_[1:]
     ]
     return Reader(tables, networks)
+
+
+def build_tower(
+    encoder: Encoder,
+    settings: NetworkSettings,
+    n_rows: int,
+    is_normalized: bool = False,
+    base: np.ndarray | None = None,
+    dropout_rate: float = 0.0,
+) -> Tower:
+    """Return a new tower of pairs, whose vectors have the width ``settings.dim``.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Of the rows of one side.
+    settings : NetworkSettings
+        Without ``hidden``, vectors of columns are summed.
+    n_rows : int
+        Number of training pairs.
+    is_normalized, base, dropout_rate
+        As in `Tower`.
+    """
+    rows, dim = encoder.inputs_[0], table_dim(settings.dim, 1)
+    specs, table_of = _specs(encoder, None, settings, n_rows), _tables_read(encoder, rows)
+    tables = _start(specs, table_of)
+    numbers = _numbers(rows, settings, settings.d_number)
+    histories = _histories(encoder, tables, settings, n_rows)
+    backbone = None
+    if settings.hidden:
+        d_joined = tables.dim + numbers.dim + sum(history.dim for history in histories)
+        backbone = BACKBONES[settings.backbone](d_joined, settings.hidden, settings.dropout, 1)
+    elif wrong := next((n for n, s in zip(encoder.schema.tables, specs) if s.dim != dim), None):
+        raise ValueError(
+            f"Table {wrong!r} must have the width dim={dim}, as the vectors of columns are summed; "
+            "leave out its dim, or pass hidden layers."
+        )
+    biases = _biases(specs, table_of, 1) if settings.biases and table_of else None
+    dropout = _cell_dropout(encoder, rows, settings.unknown_rate, n_rows)
+    start = None if base is None else torch.as_tensor(base, dtype=torch.float32)
+    return Tower(
+        dim,
+        dropout,
+        tables,
+        numbers,
+        histories,
+        backbone,
+        biases,
+        is_normalized,
+        start,
+        dropout_rate,
+    )
 
 
 def _specs(

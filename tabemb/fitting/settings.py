@@ -119,6 +119,13 @@ def check_parameters(estimator: Any, rules: Mapping[str, Rule]) -> None:
         torch_device(estimator.device)
 
 
+def store(estimator: Any, arguments: Mapping[str, Any]) -> None:
+    """Set the constructor's arguments, ``locals()`` of ``__init__``, untouched as attributes."""
+    for name, value in arguments.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RowSettings:
     """The settings of a fit on rows, with the preset put in; `EmbeddingClassifier` describes each."""

@@ -40,7 +40,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     ----------
     model : fitted estimator
         EmbeddingClassifier, EmbeddingRegressor, EventClassifier, EventRegressor, EmbeddingEncoder,
-        ItemEmbedder or SequenceEncoder.
+        ItemEmbedder, SequenceEncoder, PairEmbedder or another recommender.
     path : str or path-like
         The file to write; nothing else is written.
 

@@ -43,7 +43,10 @@ from tabemb.saving.arrow import from_bytes, to_bytes
 from tabemb.scalars import from_json, to_json
 from tabemb.spaces.arrow_formats import as_arrow
 from tabemb.spaces.space import EmbeddingSpace
+from tabemb.unsupervised.baselines import ALS, BPR, EASE, ItemKNN, Popularity, RandomItems
+from tabemb.unsupervised.interactions import Entities, Lists
 from tabemb.unsupervised.items import ItemEmbedder
+from tabemb.unsupervised.pairs import PairEmbedder
 
 MOST_PADDING = 2**24
 """Bytes of texts that are kept as wide as their dtype says, however short they are."""
@@ -60,6 +63,13 @@ ESTIMATORS = _by_name(
     EventRegressor,
     EmbeddingEncoder,
     ItemEmbedder,
+    PairEmbedder,
+    Popularity,
+    RandomItems,
+    ItemKNN,
+    EASE,
+    ALS,
+    BPR,
     SequenceEncoder,
 )
 """The estimators that can be saved, by name."""
@@ -73,6 +83,7 @@ PARTS = _by_name(
     Effects,
     EmbeddingSpace,
     Encoder,
+    Entities,
     Encounters,
     EntityStates,
     EventSource,
@@ -81,6 +92,7 @@ PARTS = _by_name(
     Intervals,
     Kept,
     Levels,
+    Lists,
     PairCodes,
     Ragged,
     Reference,

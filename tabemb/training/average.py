@@ -64,7 +64,9 @@ class WeightAverage:
     def _update_rows(self, i: int) -> None:
         weight, average = self.parameters[i], self.averages[i]
         rows = weight.grad.coalesce().indices()[0]  # type: ignore[union-attr]
-        n_updates = self._n_row_updates.setdefault(i, weight.new_zeros(len(weight)))
+        if i not in self._n_row_updates:  # zeros for all rows would cost more than the step
+            self._n_row_updates[i] = weight.new_zeros(len(weight))
+        n_updates = self._n_row_updates[i]
         n_updates[rows] += 1
         share = (WINDOW / (n_updates[rows] + WINDOW)).unsqueeze(1)
         average[rows] = torch.lerp(average[rows], weight[rows], share)

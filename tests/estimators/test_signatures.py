@@ -6,13 +6,32 @@ import re
 import pytest
 
 import tabemb
-from tabemb import EmbeddingClassifier, EventClassifier, HistoryJoiner
+from tabemb import (
+    EmbeddingClassifier,
+    EmbeddingRegressor,
+    EventClassifier,
+    HistoryJoiner,
+    ItemEmbedder,
+    SequenceEncoder,
+)
 
 ESTIMATORS = [c for c in map(vars(tabemb).get, tabemb.__all__) if hasattr(c, "get_params")]
 APART = {
     ("SequenceEncoder", "pooling"): "the mean of the states compares rows better than their last one",
     ("SequenceEncoder", "max_epochs"): "no validation loss could stop the training",
     ("SequenceEncoder", "batch_size"): "the rows of a batch are compared with one another",
+    ("PairEmbedder", "n_negatives"): "how many pay depends on the loss",
+    ("PairEmbedder", "dim"): "both sides have vectors of one width",
+    ("PairEmbedder", "loss"): "that of positive pairs is none of a regressor's",
+    ("PairEmbedder", "history"): "the lists of a side are mostly bags",
+    ("PairEmbedder", "hidden"): "without layers a score is that of matrix factorisation",
+    ("PairEmbedder", "dropout"): "of vectors, and none for numbers",
+    ("PairEmbedder", "temperature"): "a dot product has the unit of its vectors",
+    ("PairEmbedder", "l2"): "nothing but the vectors explains the pairs",
+    ("PairEmbedder", "max_epochs"): "an epoch of large batches has few steps",
+    ("PairEmbedder", "learning_rate"): "an epoch of large batches has few steps",
+    ("PairEmbedder", "validation_fraction"): "a held-out pair is a small part of a row",
+    ("PairEmbedder", "patience"): "the loss of held-out pairs falls slowly",
     ("HistoryJoiner", "max_events"): "the estimator that reads the history cuts it",
     ("AggregateJoiner", "max_events"): "aggregates of all events cost little",
     ("ItemEmbedder", "entity"): "its input may be lists, which have none",
@@ -47,9 +66,16 @@ def test_parameters_of_one_name_have_one_default():
 
 
 def test_the_exceptions_are_exceptions():
-    elsewhere = (
-        defaults_of(HistoryJoiner) | defaults_of(EventClassifier) | defaults_of(EmbeddingClassifier)
-    )
+    elsewhere: dict = {}
+    for source in (
+        ItemEmbedder,
+        HistoryJoiner,
+        EventClassifier,
+        SequenceEncoder,
+        EmbeddingRegressor,
+        EmbeddingClassifier,
+    ):
+        elsewhere |= defaults_of(source)
     by_name = {cls.__name__: defaults_of(cls) for cls in ESTIMATORS}
     assert all(by_name[cls][name] != elsewhere[name] for cls, name in APART)
 

@@ -1,0 +1,124 @@
+"""Sampled negatives: the items that the positive item of a pair is compared with."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+NEGATIVES = ("uniform", "popularity", "in_batch", "group")
+"""Ways to draw negatives."""
+
+
+class Pool(NamedTuple):
+    """Negatives of a batch of n pairs.
+
+    Shape
+    -----
+    items      : int64 (m,), compared with all pairs; (n, m) where each pair has others
+    log_expected : (m,) or (), logarithm of how often each is expected in a pool
+    """
+
+    items: Tensor
+    log_expected: Tensor
+
+
+class Sampler:
+    """Draws the negatives of a batch.
+
+    Parameters
+    ----------
+    how : {"uniform", "popularity", "in_batch", "group"}
+    counts : Tensor of shape (n_items,)
+        Pairs of each item.
+    n_negatives : int
+        With as many as there are items, a pool holds each item once.
+    exponent : float
+        Of the counts, for "popularity".
+    groups : Tensor of shape (n_items,), int64, optional
+        Group of each item, for "group".
+    """
+
+    def __init__(
+        self,
+        how: str,
+        counts: Tensor,
+        n_negatives: int,
+        exponent: float,
+        groups: Tensor | None = None,
+    ) -> None:
+        self.how, self.n_items = how, len(counts)
+        self.n_negatives = n_negatives
+        self.is_full = how == "uniform" and n_negatives >= self.n_items
+        weight = counts.double().clamp(min=1e-12) ** exponent if how == "popularity" else counts.double()
+        self.share = weight / weight.sum()
+        self.ends = self.share.cumsum(0)
+        if groups is not None:
+            self.by_group = groups.argsort(stable=True)
+            self.sizes = torch.bincount(groups)[groups]  # size of the group of each item
+            starts = torch.bincount(groups).cumsum(0) - torch.bincount(groups)
+            self.starts = starts[groups]
+
+    def draw(self, positives: Tensor, generator: torch.Generator) -> Pool:
+        """Return the negatives of a batch with these positive items, int64 (n,)."""
+        device, m = positives.device, self.n_negatives
+        if self.is_full:
+            return Pool(torch.arange(self.n_items, device=device), torch.zeros((), device=device))
+        if self.how == "in_batch":
+            share = self.share.to(device)[positives]
+            return Pool(positives, (share * len(positives)).log().float())
+        if self.how == "group":
+            draws = torch.rand(len(positives), m, generator=generator).to(device)
+            within = (draws * self.sizes[positives].unsqueeze(1)).long()
+            items = self.by_group[self.starts[positives].unsqueeze(1) + within]
+            return Pool(items, torch.zeros((), device=device))
+        if self.how == "uniform":
+            items = torch.randint(self.n_items, (m,), generator=generator).to(device)
+            return Pool(items, torch.tensor(math.log(m / self.n_items), device=device))
+        draws = torch.rand(m, generator=generator, dtype=torch.float64)
+        items = torch.searchsorted(self.ends, draws).clamp(max=self.n_items - 1)
+        return Pool(items.to(device), (self.share[items] * m).log().float().to(device))
+
+
+class KnownPairs:
+    """Which items of a pool a user has: those are no negatives.
+
+    Parameters
+    ----------
+    offsets, values : Tensor, int64
+        The items of each user, as `Lists` holds them.
+    n_items : int
+    """
+
+    def __init__(self, offsets: Tensor, values: Tensor, n_items: int) -> None:
+        self.offsets, self.values = offsets, values
+        self._slot = torch.full((n_items,), -1, dtype=torch.long)
+
+    def of(self, users: Tensor, pool: Tensor) -> Tensor:
+        """Return whether each user has each item of a pool (m,), bool (n, m)."""
+        distinct, places = torch.unique(pool, return_inverse=True)
+        self._slot[distinct] = torch.arange(len(distinct))
+        counts = self.offsets[users + 1] - self.offsets[users]
+        rows = torch.repeat_interleave(counts)
+        within = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
+        slots = self._slot[self.values[self.offsets[users][rows] + within]]
+        self._slot[distinct] = -1  # so that a step costs the same for any number of items
+        known = torch.zeros(len(users), len(distinct), dtype=torch.bool)
+        known[rows[slots >= 0], slots[slots >= 0]] = True
+        return known[:, places]
+
+    def each(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return whether each user has each item of a pool for each, bool (n, m)."""
+        keys = self._keys
+        wanted = users.unsqueeze(1) * len(self._slot) + items
+        places = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+        return keys[places] == wanted
+
+    @property
+    def _keys(self) -> Tensor:
+        if not hasattr(self, "_all_keys"):
+            owner = torch.repeat_interleave(self.offsets.diff())
+            self._all_keys = owner * len(self._slot) + self.values
+        return self._all_keys

@@ -17,9 +17,8 @@ FEWEST_ROWS = 10
 """Rows of a category from which it counts for the expected overlap."""
 MOST_COMPARED, MOST_QUERIES = 5000, 300
 """Categories that are compared for it, and those whose nearest are."""
-NOISE_OF_HALVES = 4.0
-"""Noise of a model of half of the rows, in units of that of a model of all: found on nine columns
-of four tables, where the expected overlap was within .1 of that of two halves seven times."""
+NOISE_OF_HALVES = 2.0
+"""Variance of the noise of a model of half of the rows, in units of that of a model of all."""
 
 
 class Stability(NamedTuple):

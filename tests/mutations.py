@@ -480,8 +480,23 @@ BREAKS = [
         "probability.argmax(axis=1)] = True",
         "probability.argmax(axis=1)] |= False",
         SETS,
-        # items and walks
     ),
+    # long histories
+    Break(
+        "events are dropped at predict",
+        "network/dropout.py",
+        "if not self.training or bool((shares == 1).all()):",
+        "if bool((shares == 1).all()):",
+        "tests/network/test_event_dropout.py",
+    ),
+    Break(
+        "a frequent category counts more than a rare one",
+        "network/history.py",
+        ".index_add(0, group_of, hidden) / counts",
+        ".index_add(0, group_of, hidden)",
+        "tests/network/test_by_category.py",
+    ),
+    # items and walks
     Break(
         "items: the order of sets counts",
         "unsupervised/corpus.py",

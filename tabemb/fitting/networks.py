@@ -19,7 +19,13 @@ from tabemb.fitting.pretrained import check_vectors, given_vectors, match_vector
 from tabemb.fitting.target_values import label_column
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.dropout import CellDropout, base_rate, hiding_rates
-from tabemb.network.history import HISTORY_ENCODERS, HistoryNetwork, SequenceNetwork, StepPool
+from tabemb.network.history import (
+    HISTORY_ENCODERS,
+    ByCategory,
+    HistoryNetwork,
+    SequenceNetwork,
+    StepPool,
+)
 from tabemb.network.model import (
     ClassVectors,
     MemberHeads,
@@ -215,7 +221,15 @@ def _histories(
     if settings.has_sequences:
         kinds[-1] = SequenceNetwork
     return [
-        _history(kind, encoder, inputs, tables, settings, n_rows)
+        _history(
+            kind,
+            encoder,
+            inputs,
+            tables,
+            settings,
+            n_rows,
+            by=_by_field(inputs) if kind is HistoryNetwork else None,
+        )
         for kind, inputs in zip(kinds, encoder.inputs_[1:])
     ]
 
@@ -261,7 +275,9 @@ def _history(
     tables: Tables,
     settings: NetworkSettings,
     n_rows: int,
+    by: int | None = None,
 ) -> HistoryNetwork:
+    """Return the network of a history; ``by`` is the field whose categories are pooled one by one."""
     columns = tables.read_by(_tables_read(encoder, inputs))
     numbers = _numbers(inputs, settings, D_EVENT_NUMBER)
     # a row of a sequence sees the state before it, which has no later states to pool
@@ -273,7 +289,14 @@ def _history(
         pool.dim if pool else d_event, settings.d_history, pooling
     )
     dropout = _cell_dropout(encoder, inputs, settings.unknown_rate, n_rows)
-    return kind(dropout, columns, numbers, history_encoder, pool)
+    by_category = None if by is None else ByCategory(by, d_event, settings.d_history)
+    return kind(dropout, columns, numbers, history_encoder, pool, by_category)
+
+
+def _by_field(inputs: Inputs) -> int | None:
+    """Return the position of the categorical field that a number is scaled within, None without one."""
+    names = [feature.name for feature in inputs.schema.categorical]
+    return next((names.index(within.by) for within in inputs.within.values()), None)
 
 
 def _biases(specs: list[TableSpec], table_of: list[int], n_outputs: int) -> Tables:

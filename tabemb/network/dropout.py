@@ -15,7 +15,7 @@ UNKNOWN, MISSING = 0, 1
 """Codes as in data/vocabulary.py, which networks do not import: they are built from plain numbers."""
 N_HIDDEN = 100
 """Cells of a column that an epoch hides on average, at least: fewer cells train a vector badly."""
-SHARE_KEPT = 0.5
+SHARE_KEPT = 0.7
 """Share of the events of a long history that a training step reads."""
 N_KEPT = 50
 """Events that it reads at least, on average: shorter histories say nothing twice."""
@@ -116,7 +116,7 @@ class EventDropout(nn.Module):
     """Drops some events of long histories in training, others in each step.
 
     A long history says most things several times, so a network that reads all of it soon knows the
-    training rows by heart. A row keeps about half of its events, and about ``N_KEPT`` at least. Steps
+    training rows by heart. A row keeps about 70 % of its events, and about ``N_KEPT`` at least. Steps
     stay, with fewer events.
     """
 

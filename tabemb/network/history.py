@@ -265,16 +265,63 @@ class StepPool(nn.Module):
         return torch.cat([sums, _log_count(lengths, hidden)], dim=1)
 
 
+class ByCategory(nn.Module):
+    """Pools the events of each category of one field, and adds up what the categories give.
+
+    A mean over all events is that of the most frequent category. Here each category of a row counts
+    once, with the mean of a layer over its events, the mean times the logarithm of their number, and
+    the last event. Sums are clipped smoothly.
+
+    Parameters
+    ----------
+    field : int
+        Position of the field among the categorical ones.
+    d_in : int
+    d_out : int
+
+    Shape
+    -----
+    input  : (n_events, d_in), the events by row, and how many events a row has if some are dropped
+    output : (n, dim), where dim is 3 d_out
+    """
+
+    def __init__(self, field: int, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.field, self.layer, self.dim = field, nn.Linear(d_in, d_out), 3 * d_out
+
+    def forward(self, vectors: Tensor, events: Ragged, lengths: Tensor | None = None) -> Tensor:
+        hidden = self.layer(vectors).relu().to(vectors.dtype)  # (n_events, d_out)
+        rows, group_of, counts = self._groups(events)
+        places = torch.arange(len(hidden), device=hidden.device)
+        last = torch.zeros_like(rows).scatter_reduce(0, group_of, places, "amax", include_self=False)
+        n_whole = counts if lengths is None else counts * (lengths / events.lengths)[rows]
+        counts = counts.to(hidden.dtype).unsqueeze(1)
+        means = hidden.new_zeros(len(rows), hidden.shape[1]).index_add(0, group_of, hidden) / counts
+        parts = torch.cat([means, means * _log_count(n_whole, hidden), hidden[last]], dim=1)
+        sums = hidden.new_zeros(len(events), self.dim).index_add(0, rows, parts)
+        return 10 * squash(sums / 10)  # below 30
+
+    def _groups(self, events: Ragged) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the row of each group, events of one row and category; each event's group; sizes."""
+        codes = events.codes[:, self.field].long()
+        n_codes = int(codes.max()) + 1 if len(codes) else 1
+        keys, group_of, counts = torch.unique(
+            events.rows * n_codes + codes, return_inverse=True, return_counts=True
+        )
+        return keys // n_codes, group_of, counts
+
+
 class HistoryNetwork(nn.Module):
     """Embeds the categories and numbers of events, and encodes all events of a row as one vector.
 
     The tables belong to the whole network, so that a column and a field of events can share one. Where
-    events come in steps, the encoder reads one vector for each step.
+    events come in steps, the encoder reads one vector for each step. Where the meaning of an event
+    depends on its category, `ByCategory` reads the events beside the encoder.
 
     Shape
     -----
-    output : (n, dim), the encoder's vector and the logarithm of the number of steps; the tables'
-    penalty (n,)
+    output : (n, dim), the encoder's vector, the logarithm of the number of steps, and what `ByCategory`
+    gives; the tables' penalty (n,)
     """
 
     def __init__(
@@ -284,36 +331,40 @@ class HistoryNetwork(nn.Module):
         numbers: NumberEncoding,
         encoder: HistoryEncoder,
         pool: StepPool | None = None,
+        by_category: ByCategory | None = None,
     ) -> None:
         super().__init__()
         self.dropout, self.columns = dropout, columns
         self.event_dropout = EventDropout()
         self.numbers: NumberEncoding = numbers
         self.encoder: HistoryEncoder = encoder
-        self.pool = pool
-        self.dim = encoder.dim + 1
+        self.pool, self.by_category = pool, by_category
+        self.dim = encoder.dim + 1 + (0 if by_category is None else by_category.dim)
 
     def forward(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
-        vector, penalty = self.encode(self.event_dropout(history), tables, history)
-        return torch.cat([vector, _log_count(history.lengths, vector)], dim=1), penalty
+        kept = self.event_dropout(history)
+        vectors, penalty = self.embed(kept, tables)
+        events, lengths = _events_by_row(kept), _events_by_row(history).lengths
+        parts = [self.read(vectors, kept, history), _log_count(history.lengths, vectors)]
+        if self.by_category is not None:
+            parts.append(self.by_category(vectors, events, lengths))
+        return torch.cat(parts, dim=1), _whole_sum(penalty, events, lengths)
 
-    def encode(
-        self, history: Ragged, tables: Tables, whole: Ragged | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the encoder's vector (n, encoder.dim), and the tables' penalty by row.
+    def encode(self, history: Ragged, tables: Tables) -> Tensor:
+        """Return the encoder's vector, (n, encoder.dim)."""
+        return self.read(self.embed(history, tables)[0], history, history)
+
+    def read(self, vectors: Tensor, history: Ragged, whole: Ragged) -> Tensor:
+        """Return the encoder's vector (n, encoder.dim) from those of the events.
 
         ``whole`` is the history with the events that are dropped from ``history``.
         """
-        whole = history if whole is None else whole
-        vectors, penalty = self.embed(history, tables)
         if self.pool is not None:
             assert history.in_steps is not None
             assert whole.in_steps is not None
-            sizes = whole.in_steps.lengths
-            vectors = self.pool(vectors, history.in_steps, sizes)
-            penalty = _whole_sum(penalty, history.in_steps, sizes)
-        vector = self.encoder(vectors, history, whole.lengths)
-        return vector, _whole_sum(penalty, history, whole.lengths)
+            vectors = self.pool(vectors, history.in_steps, whole.in_steps.lengths)
+        vector: Tensor = self.encoder(vectors, history, whole.lengths)
+        return vector
 
     def embed(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
         """Return the vectors of the events, (n_events, d_in), and the tables' penalty by event."""
@@ -381,6 +432,13 @@ class SequenceNetwork(HistoryNetwork):
             if history.ties is not None:
                 before, n_before = before[history.seen], n_before[history.seen]
         return torch.cat([before, _log_count(n_before, before)], dim=1), after, penalty
+
+
+def _events_by_row(history: Ragged) -> Ragged:
+    """Return the same events by row, not in steps."""
+    if history.step_offsets is None:
+        return history
+    return Ragged(history.event_offsets, history.codes, history.numbers)
 
 
 def _whole_sum(values: Tensor, history: Ragged, lengths: Tensor | None) -> Tensor:

@@ -168,7 +168,7 @@ class Reader(nn.Module):
         vectors = []
         for network, history in zip(self.histories, inputs.histories):
             assert isinstance(history, Ragged)
-            vectors.append(network.encode(history, self.tables)[0])
+            vectors.append(network.encode(history, self.tables))
         return torch.cat(vectors, dim=1)
 
 

@@ -20,6 +20,7 @@ from experiments.shared.settings import CONFIG_FOLDER, check_choices, data_folde
 from experiments.unsupervised import tasks
 from experiments.unsupervised.score import Score
 from tabemb.compare.table import wide_console
+from tabemb.files.csv_cells import write_csv
 
 BASELINE = "EASE"
 LOWER_IS_BETTER = ("RMSE",)
@@ -38,7 +39,7 @@ def main(config: DictConfig) -> None:
         frame = with_verdicts(module.run(seed=settings["seed"]))
         folder = Path(settings["folder"])
         folder.mkdir(parents=True, exist_ok=True)
-        frame.to_csv(folder / f"{name}.csv", index=False)
+        write_csv(frame, folder / f"{name}.csv")
         show(name, frame)
 
 

@@ -34,9 +34,13 @@ class HistoryEncoder(nn.Module):
     def __init__(self, d_in: int, d_history: int, pooling: str) -> None:
         super().__init__()
 
-    def forward(self, events: Tensor, history: Ragged, lengths: Tensor | None = None) -> Tensor:
-        """Return the vector of each row; its history has ``lengths`` where some events are dropped."""
+    def forward(self, events: Tensor, history: Ragged) -> Tensor:
         raise NotImplementedError
+
+    def of_whole(self, events: Tensor, history: Ragged, lengths: Tensor) -> Tensor:
+        """Return the vectors of rows with so many events, (n,), some of which are dropped."""
+        vector: Tensor = self(events, history)
+        return vector
 
     def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
         """Go on from a state (n, d_state).
@@ -92,7 +96,10 @@ class BagOfEvents(HistoryEncoder):
         mean = total / state[:, -1:].clamp(min=1)
         return torch.cat([mean, highest, total.log1p(), last], dim=1)
 
-    def forward(self, events: Tensor, history: Ragged, lengths: Tensor | None = None) -> Tensor:
+    def forward(self, events: Tensor, history: Ragged) -> Tensor:
+        return self.of_whole(events, history, history.lengths)
+
+    def of_whole(self, events: Tensor, history: Ragged, lengths: Tensor) -> Tensor:
         hidden = self.layer(events).relu()  # (n_events, d_history)
         log_sum = _whole_sum(hidden, history, lengths).log1p()
         parts = [history.mean(hidden), history.max(hidden), log_sum, history.last(hidden)]
@@ -117,7 +124,7 @@ class Recurrent(HistoryEncoder):
         self.pool = POOLINGS[pooling](d_history)
         self.dim, self.d_state = d_history * self.pool.n_parts, d_history * self.n_parts
 
-    def forward(self, events: Tensor, history: Ragged, lengths: Tensor | None = None) -> Tensor:
+    def forward(self, events: Tensor, history: Ragged) -> Tensor:
         with torch.autocast(events.device.type, enabled=False):
             states = self._states(history.padded(events).transpose(0, 1))
         pooled: Tensor = self.pool(_unpadded(states, history), history)
@@ -363,8 +370,7 @@ class HistoryNetwork(nn.Module):
             assert history.in_steps is not None
             assert whole.in_steps is not None
             vectors = self.pool(vectors, history.in_steps, whole.in_steps.lengths)
-        vector: Tensor = self.encoder(vectors, history, whole.lengths)
-        return vector
+        return self.encoder.of_whole(vectors, history, whole.lengths)
 
     def embed(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
         """Return the vectors of the events, (n_events, d_in), and the tables' penalty by event."""

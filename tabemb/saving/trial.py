@@ -37,6 +37,7 @@ def try_out(model: Any) -> None:
     """
     if hasattr(model, "check_parts"):
         model.check_parts()
+        return
     if isinstance(model, Recommender):
         model.check()
         return

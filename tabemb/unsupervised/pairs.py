@@ -184,7 +184,7 @@ class PairEmbedder(FactorRecommender):
     >>> model.recommend(["a"], k=2)["book"].tolist()
     ['w', 'z']
     >>> model.spaces_["book"]
-    EmbeddingSpace('book', 4 categories, 8 dimensions)
+    EmbeddingSpace('book', 4 categories, 8 dimensions, reliability not known)
     """
 
     rules: ClassVar[Mapping[str, Rule]] = {

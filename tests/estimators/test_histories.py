@@ -12,6 +12,7 @@ import tabemb
 from tabemb import EmbeddingClassifier, EmbeddingRegressor, Table
 from tabemb.data.joins import HistoryJoiner
 from tabemb.network.history import HISTORY_ENCODERS, HistoryEncoder
+from tabemb.progress import progress
 
 NETWORK = {"hidden": (16,), "n_members": 2, "d_history": 8}
 QUICK = {**NETWORK, "max_epochs": 2, "random_state": 0, "n_jobs": 1}
@@ -270,6 +271,13 @@ def test_of_a_long_history_the_newest_events_alone_are_read(trips):
 def test_the_bar_shows_events_by_second_where_rows_have_some(trips, capsys, monkeypatch):
     X, y = trips
     monkeypatch.setattr("tabemb.progress.BAR_DELAY", 0)
+
+    def eager(*args, **kwargs):
+        bar = progress(*args, **kwargs)
+        bar.mininterval = 0  # a quick fit is over before the next tenth of a second
+        return bar
+
+    monkeypatch.setattr("tabemb.training.loop.progress", eager)
     shown = {}
     for columns in (["home"], ["home", "trips"]):
         EmbeddingRegressor(**QUICK, verbose=True).fit(X[columns], y)

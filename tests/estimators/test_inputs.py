@@ -389,7 +389,10 @@ STRAYS = {
     ),
     "a value among structs": ([[{"v": 1}], [{"v": 2}], [3]], r"Column 'x' holds 3 in row 2 among dicts"),
     "dicts": ([{"v": 1}, {"v": 2}, {"v": "high"}], r"Column 'x' holds \{'v': 1\} in row 0"),
-    "nested lists": ([[["a"]], [["b"]], [["c"]]], r"Column 'x' holds lists inside the lists of column"),
+    "nested lists": (
+        [[[["a"]]], [[["b"]]], [[["c"]]]],
+        r"Column 'x' holds lists inside the lists of column",
+    ),
     "lists in a field": (
         [[{"v": ["a"]}], [{"v": ["b"]}], [{"v": []}]],
         r"Column 'x\.v' holds lists inside the lists of column 'x'",

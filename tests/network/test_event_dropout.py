@@ -71,12 +71,15 @@ def test_sums_are_those_of_the_whole_history():
     has_events = kept.in_steps.lengths > 0
     torch.testing.assert_close(part[has_events], full[has_events])
     bag, whole, kept = BagOfEvents(3, 4, "all"), histories(LENGTHS), thinned(histories(LENGTHS))
-    torch.testing.assert_close(bag(ones[: len(kept.codes)], kept, whole.lengths), bag(ones, whole))
+    torch.testing.assert_close(
+        bag.of_whole(ones[: len(kept.codes)], kept, whole.lengths), bag(ones, whole)
+    )
 
 
 @pytest.mark.parametrize("name", HISTORY_ENCODERS)
-def test_encoders_of_whole_histories_do_not_need_the_lengths(name):
+def test_a_history_without_dropped_events_is_whole(name):
     history = histories([3, 0, 5])
     encoder = HISTORY_ENCODERS[name](2, 4, "all").eval()
     events = torch.randn(8, 2)
-    torch.testing.assert_close(encoder(events, history), encoder(events, history, history.lengths))
+    expected = encoder(events, history)
+    torch.testing.assert_close(encoder.of_whole(events, history, history.lengths), expected)

@@ -18,6 +18,7 @@ from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.sets import classes_by_target
 from tabemb.fitting.sources import RowSource
 from tabemb.network.inputs import History, Kept, Ragged, RowInputs
+from tabemb.unsupervised.items import ItemEmbedder
 from tabemb.unsupervised.recommender import Recommender
 
 N_ROWS = 2
@@ -35,11 +36,8 @@ def try_out(model: Any) -> None:
     Exception
         Any, where the parts do not fit together; ValueError where a prediction is not finite.
     """
-    if hasattr(model, "check_parts"):
+    if isinstance(model, ItemEmbedder | Recommender):
         model.check_parts()
-        return
-    if isinstance(model, Recommender):
-        model.check()
         return
     encoder: Encoder = model.encoder_
     encoder.transform(pa.table({name: pa.nulls(1) for name in encoder.schema.used}))

@@ -175,7 +175,7 @@ class Recommender(NamesMisspelt, BaseEstimator):
                 yield users[start : start + size]
                 bar.update(min(size, len(users) - start))
 
-    def check(self) -> None:
+    def check_parts(self) -> None:
         """Score all items for the first user and an unknown one.
 
         Raises

@@ -19,6 +19,7 @@ from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table
 from tabemb.estimators.columns import missing_shares
 from tabemb.estimators.explained import ExplainedRows
+from tabemb.fitting.calibration import counts_of, level_counts
 from tabemb.fitting.checkpoints import check_repeatable
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
 from tabemb.fitting.fitted import Fitted, FittedParts
@@ -47,6 +48,7 @@ from tabemb.fitting.sources import RowSource
 from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.history import HISTORY_ENCODERS, POOLINGS
+from tabemb.network.inputs import RowInputs
 from tabemb.network.model import Network, Output
 from tabemb.network.numbers import NUMBER_ENCODINGS
 from tabemb.network.randomness import Random, drawing_from
@@ -270,11 +272,20 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
 
     def _outputs(self, X: Any, part: Callable[[Output], Tensor]) -> Tensor:
         """Return a part of the network's output for rows of the user."""
+        return self._read(X, part)[1]
+
+    def _outputs_and_counts(self, X: Any, part: Callable[[Output], Tensor]) -> tuple[Tensor, np.ndarray]:
+        """Return a part of the output, and the counts of the rows' levels, (n_rows, n_categorical)."""
+        inputs, outputs = self._read(X, part)
+        return outputs, counts_of(inputs.codes.numpy(force=True), level_counts(self._fitted))
+
+    def _read(self, X: Any, part: Callable[[Output], Tensor]) -> tuple[RowInputs, Tensor]:
+        """Return rows of the user as the network reads them, and a part of its output."""
         fitted = self._fitted
         frame = align_columns(self, X)
         with threads(self.n_jobs):
             inputs = fitted.source.encode_new(fitted.encoder, frame)
-            return fitted.outputs_of(inputs, part)
+            return inputs, fitted.outputs_of(inputs, part)
 
     @memory_checked
     def transform(self, X: Any) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from tabemb.estimators.base import RowEstimator
-from tabemb.fitting.calibration import check_coverage, counts_of, level_counts
-from tabemb.fitting.checks import align_columns
+from tabemb.fitting.calibration import check_coverage
 from tabemb.fitting.intervals import member_predictions
 from tabemb.fitting.memory import memory_checked
 from tabemb.targets import NumberTarget
@@ -56,19 +56,17 @@ class PredictsIntervals(RowEstimator):
         (3, 2)
         """
         check_coverage(coverage)
-        fitted, intervals = self._fitted, getattr(self, "intervals_", None)
+        check_is_fitted(self)
+        intervals = getattr(self, "intervals_", None)
         if intervals is None:
             raise ValueError(
                 "predict_interval needs the errors of validation rows, and this model has none: it was "
                 "fitted without such rows or saved by tabemb 0.2; fit it with early_stopping=True, or "
                 "pass eval_X and eval_y to fit."
             )
-        frame = align_columns(self, X)
         with threads(self.n_jobs):
-            inputs = fitted.source.encode_new(fitted.encoder, frame)
-            outputs = fitted.outputs_of(inputs, lambda output: output.outputs)
+            outputs, counts = self._outputs_and_counts(X, lambda output: output.outputs)
             predicted, spread = member_predictions(self.target_, outputs)
-        counts = counts_of(inputs.codes.numpy(force=True), level_counts(fitted))
         halves = intervals.half_widths(counts, spread, float(coverage))
         bounds = np.stack([predicted - halves, predicted + halves], axis=-1)
         bounds = np.maximum(bounds, self.target_.smallest)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.utils.validation import check_is_fitted
 
 from tabemb.estimators.base import RowEstimator
-from tabemb.fitting.calibration import check_coverage, counts_of, level_counts
-from tabemb.fitting.checks import align_columns
+from tabemb.fitting.calibration import check_coverage
 from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.sets import by_target, classes_by_target, scores_of
 from tabemb.training.threads import threads
@@ -61,19 +61,20 @@ class PredictsSets(RowEstimator):
         1  False   True
         """
         check_coverage(coverage)
-        fitted, sets = self._fitted, getattr(self, "sets_", None)
+        check_is_fitted(self)
+        sets = getattr(self, "sets_", None)
         if sets is None:
             raise ValueError(
                 "predict_set needs the predictions of validation rows, and this model has none: it was "
                 "fitted without such rows or saved by tabemb 0.2; fit it with early_stopping=True, or "
                 "pass eval_X and eval_y to fit."
             )
-        frame, index = align_columns(self, X), X.index if isinstance(X, pd.DataFrame) else None
+        index = X.index if isinstance(X, pd.DataFrame) else None
         with threads(self.n_jobs):
-            inputs = fitted.source.encode_new(fitted.encoder, frame)
-            outputs = fitted.outputs_of(inputs, lambda output: self.target_.average(output.outputs))
+            outputs, counts = self._outputs_and_counts(
+                X, lambda output: self.target_.average(output.outputs)
+            )
             probabilities = by_target(self.target_, outputs)
-        counts = counts_of(inputs.codes.numpy(force=True), level_counts(fitted))
         thresholds = sets.thresholds(counts, float(coverage)).T
         frames = [
             pd.DataFrame(_members(probability, threshold), index, _columns(classes))

@@ -32,7 +32,7 @@ class Sampler:
     ----------
     how : {"uniform", "popularity", "in_batch", "group"}
     counts : Tensor of shape (n_items,)
-        Pairs of each item.
+        Pairs of each item; on the device of the pairs, as are the pools.
     n_negatives : int
         With as many as there are items, a pool holds each item once.
     exponent : float
@@ -67,7 +67,7 @@ class Sampler:
         if self.is_full:
             return Pool(torch.arange(self.n_items, device=device), torch.zeros((), device=device))
         if self.how == "in_batch":
-            share = self.share.to(device)[positives]
+            share = self.share[positives]
             return Pool(positives, (share * len(positives)).log().float())
         if self.how == "group":
             draws = torch.rand(len(positives), m, generator=generator).to(device)
@@ -77,9 +77,9 @@ class Sampler:
         if self.how == "uniform":
             items = torch.randint(self.n_items, (m,), generator=generator).to(device)
             return Pool(items, torch.tensor(math.log(m / self.n_items), device=device))
-        draws = torch.rand(m, generator=generator, dtype=torch.float64)
+        draws = torch.rand(m, generator=generator, dtype=torch.float64).to(device)
         items = torch.searchsorted(self.ends, draws).clamp(max=self.n_items - 1)
-        return Pool(items.to(device), (self.share[items] * m).log().float().to(device))
+        return Pool(items, (self.share[items] * m).log().float())
 
 
 class KnownPairs:
@@ -93,19 +93,19 @@ class KnownPairs:
     """
 
     def __init__(self, offsets: Tensor, values: Tensor, n_items: int) -> None:
-        self.offsets, self.values = offsets, values
-        self._slot = torch.full((n_items,), -1, dtype=torch.long)
+        self.offsets, self.values, self.device = offsets, values, values.device
+        self._slot = torch.full((n_items,), -1, dtype=torch.long, device=self.device)
 
     def of(self, users: Tensor, pool: Tensor) -> Tensor:
         """Return whether each user has each item of a pool (m,), bool (n, m)."""
         distinct, places = torch.unique(pool, return_inverse=True)
-        self._slot[distinct] = torch.arange(len(distinct))
+        self._slot[distinct] = torch.arange(len(distinct), device=self.device)
         counts = self.offsets[users + 1] - self.offsets[users]
         rows = torch.repeat_interleave(counts)
-        within = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
+        within = torch.arange(len(rows), device=self.device) - (counts.cumsum(0) - counts)[rows]
         slots = self._slot[self.values[self.offsets[users][rows] + within]]
         self._slot[distinct] = -1  # so that a step costs the same for any number of items
-        known = torch.zeros(len(users), len(distinct), dtype=torch.bool)
+        known = torch.zeros(len(users), len(distinct), dtype=torch.bool, device=self.device)
         known[rows[slots >= 0], slots[slots >= 0]] = True
         return known[:, places]
 

@@ -178,7 +178,7 @@ class RankingObjective:
         among all falls for held-out pairs while those of training rise.
         """
         if self.loss == "softmax" and self.network.training:
-            return torch.zeros((), dtype=torch.bool)
+            return torch.zeros((), dtype=torch.bool, device=users.device)
         return (self.known.of if pool.items.ndim == 1 else self.known.each)(users, pool.items)
 
     def _table(self, users: Side, negatives: Side, pool: Pool) -> Tensor:

@@ -148,7 +148,7 @@ def train_pairs(
         first, held_out = _held_out(batch, settings.validation_fraction, generator)
         refits = True
     sizes = len(parts.users.entities), len(parts.items.entities)
-    groups = _groups(parts.items.frame, settings.group) if settings.group else None
+    groups = _groups(parts.items.frame, settings.group).to(device) if settings.group else None
     trainer = PairTrainer(network, rows, sizes, groups, target, settings, generator, budget)
     trained = trainer.run(first, held_out)
     if refits:
@@ -248,7 +248,10 @@ class PairTrainer:
         (n_users, n_items), settings = self.sizes, self.settings
         user, item = (part.numpy(force=True) for part in (batch.user, batch.item))
         lists = Lists.of(user, item, n_users)
-        counts = torch.from_numpy(np.bincount(item, minlength=n_items))
+        counts = batch.item.bincount(minlength=n_items)
+        offsets, values = (
+            torch.from_numpy(part).to(batch.device) for part in (lists.offsets, lists.values)
+        )
         n_negatives = settings.n_negatives
         if n_negatives == "auto":
             n_negatives = n_items if n_items <= FULL else N_SAMPLED
@@ -256,7 +259,7 @@ class PairTrainer:
             self.network,
             self.rows,
             Sampler(settings.negatives, counts, int(n_negatives), settings.exponent, self.groups),
-            KnownPairs(torch.from_numpy(lists.offsets), torch.from_numpy(lists.values), n_items),
+            KnownPairs(offsets, values, n_items),
             "softmax" if settings.loss == "auto" else settings.loss,
             settings.negative_weight,
             self.generator,

@@ -4,6 +4,7 @@ from tabemb.data.aggregates import AggregateJoiner
 from tabemb.data.joins import HistoryJoiner
 from tabemb.data.notes import InputNote
 from tabemb.data.schema import Table
+from tabemb.drift.report import DriftReport
 from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
@@ -19,6 +20,7 @@ from tabemb.unsupervised.walks import random_walks
 __version__ = "0.2.0"
 __all__ = [
     "AggregateJoiner",
+    "DriftReport",
     "EmbeddingClassifier",
     "EmbeddingEncoder",
     "EmbeddingRegressor",

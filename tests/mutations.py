@@ -55,6 +55,7 @@ ITEMS = "tests/unsupervised/test_items.py"
 GROUPS = "tests/unsupervised/test_goals_and_groups.py"
 WALKS = "tests/unsupervised/test_walks.py"
 PAIRS = "tests/unsupervised/test_pairs.py"
+DRIFT = "tests/test_drift.py"
 ROWS = "tests/estimators/test_rows.py"
 WITHIN = "tests/data/test_within.py"
 TRAINING = "tests/training/test_training.py"
@@ -498,6 +499,41 @@ BREAKS = [
         "tests/network/test_by_category.py",
     ),
     # items and walks
+    Break(
+        "drift: a rare category of training is unseen by chance, and not expected",
+        "drift/shifts.py",
+        "counts[counts < least + 1].sum()",
+        "0.0",
+        f"{DRIFT}::test_the_expected_share_of_unseen_categories_is_found",
+    ),
+    Break(
+        "drift: the tests of a report are not corrected for their number",
+        "drift/shifts.py",
+        "factors = len(order) - np.arange(len(order))",
+        "factors = np.ones(len(order))",
+        f"{DRIFT}::test_corrected_p_values_are_those_of_holm",
+    ),
+    Break(
+        "drift: bins of numbers are taken together by the later values",
+        "drift/shifts.py",
+        "(_bins_together if is_number else _rare_together)",
+        "_rare_together",
+        f"{DRIFT}::test_shifts_of_numbers_have_uniform_p_values",
+    ),
+    Break(
+        "drift: the events of an entity count as many rows",
+        "fitting/profiles.py",
+        "return np.asarray(counted / np.maximum(sizes[groups], 1))",
+        "return counted",
+        f"{DRIFT}::test_events_count_by_entity",
+    ),
+    Break(
+        "drift: a common change of all levels counts as theirs",
+        "data/moved.py",
+        "change = change - (change * weights).sum(0) / weights.sum(0)",
+        "pass",
+        f"{DRIFT}::test_the_mean_of_a_number_is_in_its_unit",
+    ),
     Break(
         "pairs: a sampled softmax does not correct for how often an item is drawn",
         "unsupervised/objective.py",

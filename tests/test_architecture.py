@@ -22,7 +22,7 @@ FLOORS = {
     "data": 1,
     "spaces": 1,
     "training": 1,
-    "extras": 0,
+    "drift": 0,
     "files": 0,
     "forks": 0,
     "hints": 0,
@@ -32,6 +32,7 @@ FLOORS = {
     "progress": 0,
     "scalars": 0,
     "targets": 1,
+    "extras": -1,
 }
 
 

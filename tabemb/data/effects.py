@@ -8,6 +8,7 @@ TargetEncoder does.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -295,6 +296,13 @@ class Effects:
             in_term = find_keys(known, term_keys(levels, term))
             positions[t] = np.where(in_term < len(known), in_term + self.ends_[t], len(self.keys_))
         return positions
+
+    def levels_at(self, codes: np.ndarray, numbers: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the place of each row's level in `levels_of`, (n_rows,) for each term; -1 if unseen."""
+        for t, positions in enumerate(self.positions(codes, numbers)):
+            present = self.counts_[self._span(t)] > 0
+            places = np.append(np.where(present, np.cumsum(present) - 1, -1), -1)
+            yield places[np.minimum(positions - self.ends_[t], len(present))]
 
     def refit_sums(self, positions: np.ndarray, centered: np.ndarray, weights: np.ndarray) -> None:
         """Compute counts and sums of the levels again; the terms, strengths and units stay.

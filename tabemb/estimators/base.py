@@ -17,6 +17,7 @@ from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table
+from tabemb.estimators.checked import CheckedRows
 from tabemb.estimators.columns import missing_shares
 from tabemb.estimators.explained import ExplainedRows
 from tabemb.fitting.calibration import counts_of, level_counts
@@ -25,6 +26,7 @@ from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, fram
 from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.memory import memory_checked, memory_needed
+from tabemb.fitting.profiles import profiles_of, row_weights
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.responses import Reference, spaces_of
 from tabemb.fitting.sets import ClassSets
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator):
+class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, BaseEstimator):
     """Base of the estimators of rows: everything but the target."""
 
     rules: ClassVar[Mapping[str, Rule]] = {
@@ -186,10 +188,13 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
             recipe.source.finish(encoder, fitted.network, prepared, recipe.target)
             reference = recipe.reference(encoder, batch, holdout)
             missing = missing_shares(encoder, batch.inputs)
+            groups = recipe.source.groups(holdout.rows.frame)
+            counted = row_weights(holdout.rows.weights, groups, len(batch))
+            profiles = profiles_of(encoder, batch.inputs, counted)
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)
-        after.reference_, after._spaces = reference, None
+        after.reference_, after.profiles_, after._spaces = reference, profiles, None
         after.intervals_, after.sets_ = intervals, sets
         after.n_rows_, after.fit_seconds_, after.missing_shares_ = len(rows), budget.seconds, missing
         after.learning_curve_, after.best_epoch_ = results[0]
@@ -285,6 +290,7 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
         frame = align_columns(self, X)
         with threads(self.n_jobs):
             inputs = fitted.source.encode_new(fitted.encoder, frame)
+            self._warn_of_unseen(inputs)
             return inputs, fitted.outputs_of(inputs, part)
 
     @memory_checked

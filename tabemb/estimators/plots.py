@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from tabemb.drift.plot import shortened
 from tabemb.extras import need
 from tabemb.training.loop import LearningCurve
 
@@ -49,9 +50,7 @@ def draw_importances(importances: pd.DataFrame, label: str, most: int, ax: Axes 
         _, ax = plt.subplots(figsize=(6, 1.2 + 0.27 * len(shown)), layout="constrained")
     places = np.arange(len(shown))
     ax.barh(places, shown["importance"], xerr=shown.get("deviation"), color="tab:blue", ecolor="0.35")
-    # a name is no mathematics
-    names = [str(name).replace("$", r"\$") for name in shown["column"]]
-    ax.set_yticks(places, [name if len(name) <= 40 else name[:39] + "…" for name in names])
+    ax.set_yticks(places, shortened(shown["column"]))
     ax.axvline(0, color="0.6", linewidth=0.8)
     of = f": {len(shown)} of {len(ranked)} columns" if len(shown) < len(ranked) else ""
     ax.set(xlabel=label, title=f"Importances{of}")

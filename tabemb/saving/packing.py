@@ -24,6 +24,7 @@ from tabemb.data.states import Codebook, EntityStates
 from tabemb.data.times import TimeAxis
 from tabemb.data.vocabulary import Vocabulary
 from tabemb.data.within import Within
+from tabemb.drift.profiles import Profile
 from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
@@ -94,6 +95,7 @@ PARTS = _by_name(
     Levels,
     Lists,
     PairCodes,
+    Profile,
     Ragged,
     Reference,
     RowInputs,

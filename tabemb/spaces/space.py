@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
-from tabemb.spaces import clusters, matching, search
+from tabemb.drift.report import DriftReport
+from tabemb.spaces import checks, clusters, matching, search
 from tabemb.spaces.drawing import DrawnVectors
 from tabemb.spaces.index import ApproximateIndex
 from tabemb.spaces.quality import expected_overlap
@@ -330,6 +331,33 @@ class EmbeddingSpace(DrawnVectors):
         {'bergen': 0, 'oslo': 0, 'cairo': 1}
         """
         return clusters.k_means(self, n_clusters, random_state)
+
+    def check(self, categories: Any) -> DriftReport:
+        """Compare the categories of later rows with the counts of the space.
+
+        Parameters
+        ----------
+        categories : array-like of shape (n_rows,)
+            One for each row, missing ones too.
+
+        Returns
+        -------
+        DriftReport
+            The share of rows whose category has no vector, beside the share that was to be expected, and
+            the shift of the frequencies; `RowEstimator.check` describes it.
+
+        Raises
+        ------
+        ValueError
+            The space has no counts, or there are no rows.
+
+        Examples
+        --------
+        >>> space = EmbeddingSpace([[1, 0], [2, 1]], ["cairo", "oslo"], counts=[60, 40], name="city")
+        >>> space.check(["cairo", "rome"] * 20).verdict
+        "Drift in 1 of 1 inputs: 'city' (large: unseen, shift) (40 rows against 100 training rows)."
+        """
+        return checks.check(self, categories)
 
     def match(self, categories: Any, counts: Any = None) -> matching.Match[Self]:
         """Look up wanted categories, such as those of a column, and report which have a vector.

@@ -1,0 +1,85 @@
+"""Profiles: how the values of each input were distributed over the training rows.
+
+Later rows are compared with a profile, without the training rows themselves (`tabemb.drift.shifts`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+UNSEEN, MISSING = 0, 1
+"""The first two levels of a profile, as the first two codes of a vocabulary; then come the values."""
+N_SPECIAL = 2
+N_BINS = 20
+"""Largest number of bins of a number."""
+IN_A_BIN = 50
+"""Fewest training rows of a bin: quantiles of few rows are far from those of all."""
+MIDDLES = (np.arange(N_BINS) + 0.5) / N_BINS
+"""Levels of the quantiles that the distance of two distributions is measured at."""
+EMPTY = np.zeros(0)
+
+
+@dataclass
+class Profile:
+    """How the values of one input were distributed over the training rows.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_levels,)
+        Sum of the rows' weights by level: unseen (or rare) and missing values, then each category by its
+        code, or each bin of a number.
+    bounds : ndarray of shape (n_bins,)
+        Upper bounds of the bins, the last of which is the largest training value; none of a category.
+    quantiles : ndarray of shape (n_quantiles,)
+        Of the numbers, at ``MIDDLES``; none of a category.
+    low : float
+        The smallest training value of a number.
+    min_count : float
+        Rows below which a category is read as unknown.
+    """
+
+    counts: np.ndarray
+    bounds: np.ndarray
+    quantiles: np.ndarray
+    low: float
+    min_count: float = 1.0
+
+    @classmethod
+    def of_codes(
+        cls, codes: np.ndarray, n_codes: int, weights: np.ndarray, min_count: float = 1.0
+    ) -> Profile:
+        """Count codes of categories (n_rows,); the first two are unknown and missing ones."""
+        return cls(np.bincount(codes, weights, n_codes), EMPTY, EMPTY, 0.0, max(min_count, 1.0))
+
+    @classmethod
+    def of_counts(cls, counts: np.ndarray) -> Profile:
+        """Return the profile of categories that have these counts, (n_categories,)."""
+        return cls(np.concatenate([np.zeros(N_SPECIAL), counts]), EMPTY, EMPTY, 0.0)
+
+    @classmethod
+    def of_numbers(cls, values: np.ndarray, weights: np.ndarray) -> Profile:
+        """Bin numbers (n_rows,), NaN where missing, at their quantiles."""
+        present = ~np.isnan(values) & (weights > 0)
+        if not present.any():
+            nothing = np.array([0.0, weights.sum(), 0.0])
+            return cls(nothing, np.zeros(1), np.full(N_BINS, np.nan), np.inf)
+        known = values[present]
+        n_bins = int(np.clip(len(known) // IN_A_BIN, 1, N_BINS))
+        bounds = np.unique(np.quantile(known, np.arange(1, n_bins + 1) / n_bins, method="higher"))
+        profile = cls(EMPTY, bounds, np.quantile(known, MIDDLES), float(known.min()))
+        profile.counts = np.bincount(profile.levels(values), weights, len(bounds) + N_SPECIAL)
+        return profile
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the levels are bins of a number."""
+        return len(self.bounds) > 0
+
+    def levels(self, values: np.ndarray) -> np.ndarray:
+        """Return the level of each value (n_rows,): the code itself, or the bin of a number."""
+        if not self.is_number:
+            return values
+        bins = np.minimum(np.searchsorted(self.bounds, values), len(self.bounds) - 1)
+        return np.where(np.isnan(values), MISSING, bins + N_SPECIAL)

@@ -1,0 +1,149 @@
+"""The public face of `check`: whether later rows are still like the training rows."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from tabemb.data.effects import Effects
+from tabemb.data.notes import InputNote
+from tabemb.data.vocabulary import UNKNOWN
+from tabemb.drift.profiles import Profile
+from tabemb.drift.report import ALARM, DriftReport, drift_lines
+from tabemb.drift.shifts import expected_unseen
+from tabemb.estimators.moved_frames import compare_answers, moved_frames
+from tabemb.fitting.checks import align_columns, check_rows
+from tabemb.fitting.profiles import row_weights, shifts_of
+from tabemb.network.inputs import RowInputs
+from tabemb.training.threads import threads
+
+MIN_ROWS = 20
+"""Rows from which a prediction warns of unseen categories."""
+MANY_UNSEEN = 0.2
+"""Share of unseen categories, beyond what is to be expected, from which a prediction warns."""
+
+
+class CheckedRows:
+    """Mixin of the estimators of rows: `check`, and the profiles of the training rows.
+
+    Attributes
+    ----------
+    profiles_ : dict of input -> Profile
+        How the values of each input were distributed over the training rows. Models of tabemb 0.2 lack
+        them.
+    """
+
+    if TYPE_CHECKING:
+        _fitted: Any
+        encoder_: Any
+        effects_: Effects | None
+        target_: Any
+        source_: Any
+        n_jobs: int | None
+        n_rows_: int
+        _numeric_target: ClassVar[bool]
+        profiles_: dict[str, Profile]
+
+    def check(self, X: Any, y: Any = None) -> DriftReport:
+        """Compare rows with the training rows: unseen and missing values, shifts, moved effects.
+
+        Where nothing has changed, a report has drift in one of twenty samples of rows: differences
+        count only beyond what chance explains, in all inputs together. Rows must be independent, so the
+        events of a log count by entity.
+
+        Parameters
+        ----------
+        X : frame or array-like of shape (n_rows, n_columns)
+            Later rows; of an estimator of events, later events.
+        y : array-like of shape (n_rows,) or (n_rows, n_targets), optional
+            Their answers: then the report says which effects have moved too.
+
+        Returns
+        -------
+        DriftReport
+            Print it, or take ``has_drift``, ``verdict``, ``columns``, ``answers``, ``effects`` and
+            ``plot()``.
+
+        Raises
+        ------
+        ValueError
+            A column breaks its rule, there are no rows, or y is passed where there are no effects or
+            rows are events.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd
+        >>> from tabemb import EmbeddingClassifier
+        >>> rng = np.random.default_rng(0)
+        >>> X = pd.DataFrame({"city": rng.choice(["Oslo", "Rome", "Bonn"], 500)})
+        >>> y = (X["city"] == "Rome") & (rng.random(500) < 0.8)
+        >>> model = EmbeddingClassifier(max_epochs=2, random_state=0).fit(X[:300], y[:300])
+        >>> model.check(X[300:]).verdict
+        'No drift: 200 rows against 300 training rows, 1 inputs.'
+        >>> model.check(X[300:].replace("Bonn", "Cairo")).verdict
+        "Drift in 1 of 1 inputs: 'city' (large: unseen, shift) (200 rows against 300 training rows)."
+        """
+        check_is_fitted(self)
+        profiles = self._known_profiles()
+        fitted = self._fitted
+        frame = align_columns(self, X)
+        with threads(self.n_jobs):
+            inputs = fitted.source.encode_new(fitted.encoder, frame)
+            weights = row_weights(None, fitted.source.groups(frame), frame.num_rows)
+            shifts = shifts_of(profiles, fitted.encoder, inputs, weights)
+            alarm = ALARM if y is None else ALARM / 2
+            columns = drift_lines(shifts, alarm)
+            answers, moved = (None, None) if y is None else self._moved(X, y, inputs, alarm)
+        return DriftReport(frame.num_rows, self.n_rows_, columns, answers, moved)
+
+    def _known_profiles(self) -> dict[str, Profile]:
+        if not hasattr(self, "profiles_"):
+            raise ValueError(
+                "check needs the profiles of the training rows, which files of tabemb 0.2 lack; fit the "
+                "model again."
+            )
+        return self.profiles_
+
+    def _moved(
+        self, X: Any, y: Any, inputs: RowInputs, alarm: float
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the mean answers before and now, and the levels whose effects have moved."""
+        if self.source_.keys:
+            raise ValueError(
+                "y must be None for events: the answers of one entity are no independent rows."
+            )
+        if self.effects_ is None:
+            raise ValueError("y needs a model with effects; this one has effects=False.")
+        rows = check_rows(X, y, None, numeric=self._numeric_target, estimator=self)
+        try:
+            responses = self.target_.responses(rows.y)
+        except ValueError as error:
+            reason = str(error).removesuffix(".")
+            raise ValueError(f"y must hold answers like those of fit: {reason}.") from error
+        codes, numbers = (part.numpy(force=True) for part in (inputs.codes, inputs.numbers))
+        compared = compare_answers(self.effects_, self.n_rows_, codes, numbers, responses)
+        return moved_frames(self.encoder_, self.effects_, self.target_, compared, alarm)
+
+    def _warn_of_unseen(self, inputs: RowInputs) -> None:
+        """Warn where far more categories are unseen than training rows would lead one to expect."""
+        n_rows = len(inputs)
+        if n_rows < MIN_ROWS or not hasattr(self, "profiles_"):
+            return
+        many = []
+        features = self.encoder_.inputs_[0].schema.categorical
+        shares = (inputs.codes == UNKNOWN).float().mean(0).tolist()
+        for feature, share in zip(features, shares):
+            profile = self.profiles_.get(feature.name)
+            expected = 0.0 if profile is None else expected_unseen(profile)
+            if share > expected + MANY_UNSEEN:
+                many.append(f"{feature.name!r} ({share:.0%} unseen, {expected:.0%} expected)")
+        if many:
+            warnings.warn(
+                f"X has many categories that training did not have, in {', '.join(many[:5])}; "
+                "check(X) says what else differs.",
+                InputNote,
+                stacklevel=4,
+            )

@@ -1,0 +1,399 @@
+"""Drift of later rows: statistics by closed forms and by simulation, `check` on planted changes."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import tabemb
+from tabemb import (
+    EmbeddingClassifier,
+    EmbeddingRegressor,
+    EmbeddingSpace,
+    EventClassifier,
+    InputNote,
+)
+from tabemb.data.effects import Effects
+from tabemb.data.moved import moved_levels
+from tabemb.drift import shifts
+from tabemb.drift.profiles import MISSING, N_SPECIAL, UNSEEN, Profile
+from tabemb.drift.report import ALARM, drift_lines
+
+QUICK = {"hidden": (8,), "n_members": 1, "max_epochs": 1, "random_state": 0, "n_jobs": 1}
+
+
+# Statistics
+
+
+def coded(before, now, min_count=1):
+    """Codes as a vocabulary of the first sample gives them."""
+    levels, counts = np.unique(before, return_counts=True)
+    levels = levels[counts >= min_count]
+    codes = [
+        np.where(np.isin(v, levels), np.searchsorted(levels, v) + N_SPECIAL, UNSEEN)
+        for v in (before, now)
+    ]
+    return *codes, len(levels) + N_SPECIAL
+
+
+def shift_of(before, now, min_count=1):
+    """The shift of two samples of categories (whole numbers) or of numbers."""
+    if np.asarray(before).dtype.kind == "f":
+        profile = Profile.of_numbers(before, np.ones(len(before)))
+        return shifts.shift_of(profile, np.asarray(now), np.ones(len(now)))
+    first, second, n_codes = coded(before, now, min_count)
+    profile = Profile.of_codes(first, n_codes, np.ones(len(first)), min_count)
+    return shifts.shift_of(profile, second, np.ones(len(second)))
+
+
+def test_corrected_p_values_are_those_of_holm():
+    corrected = shifts.holm(np.array([0.04, 0.01, np.nan, 0.03]))
+    np.testing.assert_allclose(corrected, [0.06, 0.03, np.nan, 0.06])
+
+
+def test_the_smallest_value_of_all_is_new_as_often_as_there_are_new_ones():
+    before, now = np.arange(1.0, 100), np.array([0.5, 50.5])
+    # of 101 values the smallest is one of the two later ones with the chance 2 / 101, on either side
+    assert shift_of(before, now).p_values["outside"] == pytest.approx(2 * 2 / 101)
+    both = shift_of(before, np.array([0.5, 0.25]))
+    assert both.p_values["outside"] == pytest.approx(2 * 2 / 101 * 1 / 100)
+    assert both.outside == 1
+
+
+def test_the_index_is_the_sum_of_its_definition():
+    before, now = (
+        np.repeat([0, 1, 2], [500_000, 300_000, 200_000]),
+        np.repeat([0, 1, 2], [4000, 3000, 3000]),
+    )
+    p, q = np.array([0.5, 0.3, 0.2]), np.array([0.4, 0.3, 0.3])
+    shift = shift_of(before, now)
+    assert shift.psi == pytest.approx(((q - p) * np.log(q / p)).sum(), abs=3e-4)
+    assert shift.psi_low < shift.psi < shift.psi_high
+
+
+def test_intervals_of_the_index_hold_that_of_the_distributions():
+    rng = np.random.default_rng(0)
+    p, q = np.array([0.5, 0.3, 0.15, 0.05]), np.array([0.4, 0.3, 0.2, 0.1])
+    true = ((q - p) * np.log(q / p)).sum()
+    held = []
+    for _ in range(300):
+        shift = shift_of(rng.choice(4, 2000, p=p), rng.choice(4, 800, p=q))
+        held.append(shift.psi_low <= true <= shift.psi_high)
+    assert 0.91 <= np.mean(held) <= 0.985
+
+
+def test_the_distance_of_two_normal_distributions_is_that_of_their_means():
+    rng = np.random.default_rng(0)
+    distance = shift_of(rng.normal(size=20_000), rng.normal(0.7, 1, 20_000)).distance
+    assert distance == pytest.approx(0.7, abs=0.03)
+
+
+@pytest.mark.parametrize("min_count", [1, 5])
+def test_the_expected_share_of_unseen_categories_is_found(min_count):
+    rng = np.random.default_rng(0)
+    share = 1 / np.arange(1, 5001)
+    both = rng.choice(5000, 60_000, p=share / share.sum())
+    shift = shift_of(both[:10_000], both[10_000:], min_count)
+    assert shift.expected_unseen == pytest.approx(shift.unseen, rel=0.05)
+    assert shift.unseen > 0.05
+
+
+DRAWS = {
+    "few levels": lambda rng, n: rng.integers(4, size=n),
+    "many levels": lambda rng, n: rng.zipf(1.3, n).clip(max=10**6),
+    "ids": lambda rng, n: rng.integers(10**9, size=n),
+    "numbers": lambda rng, n: rng.standard_cauchy(n),
+    "whole numbers": lambda rng, n: rng.integers(6, size=n).astype(float),
+    "missing": lambda rng, n: np.where(rng.random(n) < 0.1, np.nan, rng.exponential(size=n)),
+}
+
+
+@pytest.mark.parametrize(("n_before", "n"), [(300, 2000), (8000, 100), (2000, 2000)])
+def test_chance_alone_raises_no_more_alarms_than_stated(n_before, n):
+    rng = np.random.default_rng(n)
+    alarms = 0
+    for _ in range(200):
+        found = {}
+        for name, draw in DRAWS.items():
+            values = draw(rng, n_before + n)
+            found[name] = shift_of(values[:n_before], values[n_before:])
+        alarms += bool((drift_lines(found, ALARM)["drift"] != "").any())
+    assert alarms <= stats.binom.isf(0.001, 200, ALARM)
+
+
+@pytest.mark.parametrize(("n_before", "n"), [(2000, 100), (300, 3000)])
+def test_shifts_of_numbers_have_uniform_p_values(n_before, n):
+    rng = np.random.default_rng(0)
+    draws = [rng.normal(size=n_before + n) for _ in range(400)]
+    p_values = [shift_of(values[:n_before], values[n_before:]).p_values["shift"] for values in draws]
+    assert 0.025 < np.mean(np.array(p_values) < 0.05) < 0.08
+
+
+@pytest.mark.parametrize("are_shares", [False, True])
+def test_chance_alone_moves_no_effects(are_shares):
+    rng = np.random.default_rng(0)
+    alarms, p_values = 0, []
+    for _ in range(100):
+        n, n_before, n_levels = 1500, 2000, 60
+        code = rng.choice(n_levels, n + n_before, p=(w := 1 / np.arange(1, n_levels + 1)) / w.sum())
+        effect = rng.normal(size=n_levels)[code]
+        y = rng.random(len(code)) < 1 / (1 + np.exp(1 - effect)) if are_shares else rng.normal(effect)
+        train, later = np.arange(n_before), np.arange(n_before, n_before + n)
+        p = moved(code, y.astype(float)[:, None], train, later, are_shares).p_values
+        p = p[~np.isnan(p)]
+        alarms += p.min() * len(p) < ALARM
+        p_values.append(p)
+    assert alarms <= stats.binom.isf(0.001, 100, ALARM)
+    assert 0.01 < np.mean(np.concatenate(p_values) < 0.05) < 0.065
+
+
+def moved(code, y, train, later, are_shares):
+    none = np.zeros((len(code), 0))
+    effects = Effects(0, are_shares).fit(
+        code[train, None] + N_SPECIAL,
+        none[train],
+        y[train],
+        np.ones(len(train)),
+        np.random.default_rng(0),
+    )
+    (ids,) = effects.levels_at(code[later, None] + N_SPECIAL, none[later])
+    shares = effects.mean_ if are_shares else None
+    return moved_levels(effects.levels_of(0), ids, effects.center(y[later]), shares)
+
+
+@pytest.mark.parametrize("are_shares", [False, True])
+def test_one_level_that_moves_is_found_beside_a_change_of_all(are_shares):
+    rng = np.random.default_rng(0)
+    code = rng.integers(12, size=6000)
+    level = rng.normal(size=12)[code] + np.where(np.arange(6000) >= 3000, 1.0, 0.0)
+    level += np.where((np.arange(6000) >= 3000) & (code == 7), 1.5, 0.0)
+    y = rng.random(6000) < 1 / (1 + np.exp(1 - level)) if are_shares else level + rng.normal(size=6000)
+    train, later = np.arange(3000), np.arange(3000, 6000)
+    p = moved(code, y.astype(float)[:, None], train, later, are_shares).p_values[:, 0]
+    assert p.argmin() == 7
+    assert p[7] < 1e-5
+    assert np.delete(p, 7).min() > 1e-4
+
+
+# Estimators
+
+
+@pytest.fixture(scope="module")
+def orders():
+    rng = np.random.default_rng(0)
+    n = 4000
+    X = pd.DataFrame(
+        {
+            "city": rng.choice([f"city {i}" for i in range(40)], n),
+            "size": rng.gamma(2, 10, n),
+            "day": rng.choice(["Mon", "Tue", "Wed", None], n),
+        }
+    )
+    late = (X["city"].str[5:].astype(int) % 3 == 0) * 1.5 + X["size"] / 30 + rng.normal(size=n) > 1.5
+    return X, np.where(late, "late", "in time")
+
+
+@pytest.fixture(scope="module")
+def model(orders):
+    X, y = orders
+    return EmbeddingClassifier(**QUICK).fit(X[:2500], y[:2500])
+
+
+def test_rows_of_the_same_kind_have_no_drift(model, orders):
+    X, y = orders
+    report = model.check(X[2500:], y[2500:])
+    assert not report.has_drift
+    assert report.verdict == "No drift: 1,500 rows against 2,500 training rows, 3 inputs."
+    assert len(report.effects) == 0
+    assert set(report.columns["column"]) == {"city", "size", "day"}
+
+
+def replaced(X, column, value, share=0.4):
+    rows = np.random.default_rng(1).random(len(X)) < share
+    return X.assign(**{column: X[column].mask(rows, value)})
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "kind"),
+    [
+        ("city", lambda X: replaced(X, "city", "city 99"), "unseen"),
+        ("city", lambda X: replaced(X, "city", "city 3"), "shift"),
+        ("day", lambda X: replaced(X, "day", None), "missing"),
+        ("size", lambda X: replaced(X, "size", np.nan), "missing"),
+        ("size", lambda X: X.assign(size=X["size"] * 1.3), "shift"),
+        ("size", lambda X: replaced(X, "size", 1000.0, 0.02), "outside"),
+    ],
+)
+def test_a_planted_change_is_found_in_its_column_alone(model, orders, column, change, kind):
+    report = model.check(change(orders[0][2500:]))
+    found = report.columns[report.columns["drift"] != ""]
+    assert found["column"].tolist() == [column]
+    assert kind in found["kinds"].iloc[0].split(", ")
+    assert repr(column) in report.verdict
+    assert column in str(report)
+    assert column in report._repr_html_()
+
+
+def test_sizes_follow_the_shares_and_the_index(model, orders):
+    X = orders[0][2500:]
+    sizes = [
+        model.check(replaced(X, "city", "city 99", share)).columns["drift"].iloc[0]
+        for share in (0.03, 0.12, 0.4)
+    ]
+    assert sizes == ["small", "moderate", "large"]
+
+
+def test_effects_that_moved_are_named(model, orders):
+    X, y = orders
+    X, y = X[2500:], y[2500:].copy()
+    y[(X["city"] == "city 4").to_numpy()] = "late"
+    report = model.check(X, y)
+    assert report.has_drift
+    assert report.effects["level"].iloc[0] == "city 4"
+    assert report.effects["mean_now"].iloc[0] == pytest.approx(1)
+    assert report.effects["count_now"].iloc[0] == (X["city"] == "city 4").sum()
+    assert set(report.effects.loc[report.effects["level_2"].isna(), "level"]) == {"city 4"}
+    assert "effects" in report.verdict
+
+
+def test_the_mean_of_a_number_is_in_its_unit(orders):
+    X, _ = orders
+    y = 100 + X["size"].to_numpy() + np.random.default_rng(0).normal(size=len(X))
+    model = EmbeddingRegressor(**QUICK).fit(X[:2500], y[:2500])
+    report = model.check(X[2500:], y[2500:] + 10)
+    answers = report.answers.iloc[0]
+    assert answers["mean"] == pytest.approx(y[:2500].mean(), abs=2)
+    assert answers["mean_now"] == pytest.approx(y[2500:].mean() + 10)
+    assert answers["moved"]
+    assert len(report.effects) == 0  # all levels moved alike
+    assert report.verdict.startswith("The mean of y has moved (1,500 rows")
+
+
+def test_fields_and_lengths_of_histories_are_checked():
+    rng = np.random.default_rng(0)
+
+    def rows(n, pages, mean):
+        lists = [rng.choice(pages, rng.poisson(mean) + 1).tolist() for _ in range(n)]
+        return pd.DataFrame({"visits": [[{"page": p} for p in part] for part in lists]})
+
+    X = rows(600, ["a", "b", "c"], 5)
+    model = EmbeddingClassifier(**QUICK, d_history=4).fit(X, rng.random(600) < 0.5)
+    assert not model.check(rows(600, ["a", "b", "c"], 5)).has_drift
+    other = model.check(rows(600, ["a", "b", "b"], 5)).columns
+    assert other.loc[other["drift"] != "", "column"].tolist() == ["visits.page"]
+    longer = model.check(rows(600, ["a", "b", "c"], 9)).columns
+    assert longer.loc[longer["drift"] != "", "column"].tolist() == ["number of visits"]
+
+
+def log(n_entities, share, seed=0, length=30):
+    """Events of entities, each of which has its own kind most of the time."""
+    rng = np.random.default_rng(seed)
+    kinds = rng.choice(["x", "y"], n_entities, p=[share, 1 - share])
+    frame = pd.DataFrame(
+        {
+            "user": np.repeat([f"{seed}-{i}" for i in range(n_entities)], length),
+            "time": np.tile(np.arange(float(length)), n_entities),
+            "kind": np.repeat(kinds, length),
+        }
+    )
+    frame["kind"] = frame["kind"].mask(rng.random(len(frame)) < 0.05, "z")
+    return frame, rng.random(len(frame)) < 0.5
+
+
+def test_events_count_by_entity():
+    model = EventClassifier(entity="user", time="time", **QUICK, d_history=4).fit(*log(60, 0.5))
+    # 60 entities of one kind each: by events, 900 against 1,080 of 1,800 would be an alarm
+    events, y = log(60, 0.6, seed=3)
+    report = model.check(events)
+    kinds = report.columns[report.columns["column"] == "kind"]
+    assert kinds["drift"].tolist() == [""]
+    found = model.check(log(60, 1.0, seed=4)[0]).columns
+    assert "kind" in found.loc[found["drift"] != "", "column"].tolist()
+    with pytest.raises(ValueError, match="y must be None for events"):
+        model.check(events, y)
+
+
+def test_what_check_refuses(model, orders):
+    X, y = orders
+    with pytest.raises(ValueError, match="0 sample"):
+        model.check(X[:0])
+    with pytest.raises(ValueError, match=r"y must hold answers like those of fit: .* 'lost'"):
+        model.check(X[:50], np.repeat(["lost"], 50))
+    with pytest.raises(ValueError, match="lacks column 'city'"):
+        model.check(X[["size", "day"]])
+    without = EmbeddingClassifier(**QUICK, effects=False).fit(X[:300], y[:300])
+    with pytest.raises(ValueError, match="y needs a model with effects"):
+        without.check(X[300:400], y[300:400])
+    del without.profiles_
+    with pytest.raises(ValueError, match=r"files of tabemb 0\.2 lack"):
+        without.check(X[300:400])
+
+
+def test_rows_of_weight_zero_are_no_training_rows(orders):
+    X, y = orders
+    more = pd.concat([X[:500], X[:500].assign(city="city 99")])
+    weights = np.repeat([1.0, 0.0], 500)
+    model = EmbeddingClassifier(**QUICK).fit(more, np.tile(y[:500], 2), sample_weight=weights)
+    assert not model.check(X[500:1000]).has_drift
+
+
+def test_a_loaded_model_checks_as_before(model, orders, tmp_path):
+    tabemb.save(model, tmp_path / "model.tabemb")
+    X = replaced(orders[0][2500:], "city", "city 3")
+    loaded = tabemb.load(tmp_path / "model.tabemb").check(X)
+    pd.testing.assert_frame_equal(loaded.columns, model.check(X).columns)
+
+
+def test_predictions_of_many_unseen_categories_warn_once(model, orders):
+    X = orders[0][2500:]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.predict_proba(replaced(X, "city", "city 99", 0.1))
+        assert not caught
+        model.predict_proba(replaced(X, "city", "city 99", 0.5).assign(day="Sun"))
+    assert [w.category for w in caught] == [InputNote]
+    assert "'city' (5" in str(caught[0].message)
+    assert "'day' (100% unseen, 0% expected)" in str(caught[0].message)
+
+
+def test_a_column_of_missing_values_may_get_values(orders):
+    X, y = orders
+    X = X.assign(empty=np.nan)
+    model = EmbeddingClassifier(**QUICK, roles={"empty": "number"}).fit(X[:500], y[:500])
+    found = model.check(X[500:900]).columns
+    assert (found["drift"] == "").all()
+    changed = model.check(X[500:900].assign(empty=1.0)).columns
+    assert not changed["p_value"].isna().any()
+
+
+def test_a_space_checks_categories():
+    rng = np.random.default_rng(0)
+    cities = np.array(["Bonn", "Oslo", "Rome"])
+    space = EmbeddingSpace(np.eye(3), cities, counts=[500, 300, 200], name="city")
+    same = space.check(rng.choice(cities, 400, p=[0.5, 0.3, 0.2]))
+    assert not same.has_drift
+    other = space.check([*rng.choice(cities, 300), *["Cairo"] * 100, None])
+    assert other.columns["kinds"].tolist() == ["unseen, shift"]
+    assert other.columns["unseen"].iloc[0] == pytest.approx(100 / 401)
+    assert other.columns["missing"].iloc[0] == pytest.approx(1 / 401)
+    with pytest.raises(ValueError, match="needs the counts"):
+        EmbeddingSpace(np.eye(3), cities).check(["Bonn"])
+    with pytest.raises(ValueError, match="categories has none"):
+        space.check([])
+
+
+def test_the_picture_has_a_bar_for_each_input(model, orders):
+    pytest.importorskip("matplotlib").use("Agg")
+    report = model.check(orders[0][2500:].assign(size=1e5))
+    ax = report.plot()
+    assert [text.get_text() for text in ax.get_yticklabels()][-1] == "size"
+    assert len(ax.patches) == 3
+    assert len(report.plot(most=1).patches) == 1
+
+
+def test_the_missing_level_is_the_same_in_profiles_and_vocabularies():
+    from tabemb.data import vocabulary
+
+    assert (UNSEEN, MISSING, N_SPECIAL) == (vocabulary.UNKNOWN, vocabulary.MISSING, vocabulary.N_SPECIAL)

@@ -56,6 +56,10 @@ class Table:
         have no match.
     frozen : bool, default=False
         Keep the pretrained vectors as they are; only vectors that were not given are trained.
+    describe : "text", EmbeddingSpace, DataFrame or mapping, optional, default="text"
+        What places new categories among the known ones: the parts of their own text, or vectors or other
+        columns by category, which may hold more categories than training has. It is used where it
+        predicts the effects of known categories from those of others. None: new categories are unknown.
 
     Examples
     --------
@@ -74,6 +78,7 @@ class Table:
     sparse: bool | None = None
     pretrained: Any = None
     frozen: bool = False
+    describe: Any = "text"
 
 
 def _at_least_zero(value: Any) -> bool:
@@ -101,6 +106,11 @@ def _check_table(name: str, table: Any) -> None:
         value = getattr(table, setting)
         if not is_allowed(value):
             raise ValueError(f"Table {name!r}: {setting} must be {rule}; got {value!r}.")
+    if isinstance(table.describe, str) and table.describe != "text":
+        raise ValueError(
+            f"Table {name!r}: describe must be 'text', vectors by category or None; got "
+            f"{table.describe!r}."
+        )
     if table.frozen and table.pretrained is None:
         raise ValueError(f"Table {name!r} is frozen, but has no pretrained vectors; pass pretrained=.")
 

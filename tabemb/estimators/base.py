@@ -26,6 +26,7 @@ from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, fram
 from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.memory import memory_checked, memory_needed
+from tabemb.fitting.placing import Placer, Placing
 from tabemb.fitting.profiles import profiles_of, row_weights
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.responses import Reference, spaces_of
@@ -125,6 +126,8 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
     reference_: Reference
     _spaces: tuple[Network, Spaces] | None = None
     """The spaces, once they have been computed, and the network that they are of."""
+    placings_: list[Placing]
+    _placers: tuple[Network, Placer] | None = None
 
     def fit(
         self,
@@ -187,6 +190,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             intervals, sets = trainer.intervals(), trainer.sets()
             recipe.source.finish(encoder, fitted.network, prepared, recipe.target)
             reference = recipe.reference(encoder, batch, holdout)
+            placings = recipe.placings(encoder, effects)
             missing = missing_shares(encoder, batch.inputs)
             groups = recipe.source.groups(holdout.rows.frame)
             counted = row_weights(holdout.rows.weights, groups, len(batch))
@@ -194,8 +198,9 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)
-        after.reference_, after.profiles_, after._spaces = reference, profiles, None
-        after.intervals_, after.sets_ = intervals, sets
+        after.reference_, after.profiles_ = reference, profiles
+        after._spaces, after._placers = None, None
+        after.intervals_, after.sets_, after.placings_ = intervals, sets, placings
         after.n_rows_, after.fit_seconds_, after.missing_shares_ = len(rows), budget.seconds, missing
         after.learning_curve_, after.best_epoch_ = results[0]
         self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
@@ -291,7 +296,16 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         with threads(self.n_jobs):
             inputs = fitted.source.encode_new(fitted.encoder, frame)
             self._warn_of_unseen(inputs)
-            return inputs, fitted.outputs_of(inputs, part)
+            outputs = fitted.outputs_of(inputs, part)
+            return inputs, self._placer.outputs_of(inputs, frame, outputs, part)
+
+    @property
+    def _placer(self) -> Placer:
+        """What places new categories among the known ones; made when it is first needed."""
+        if self._placers is None or self._placers[0] is not self.network_:
+            placings = getattr(self, "placings_", [])  # files of tabemb 0.2 have none
+            self._placers = self.network_, Placer(self._fitted, placings)
+        return self._placers[1]
 
     @memory_checked
     def transform(self, X: Any) -> Any:
@@ -326,8 +340,9 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         return self._spaces[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        # spaces are computed again
-        return {name: value for name, value in super().__getstate__().items() if name != "_spaces"}
+        computed = {"_spaces", "_placers"}  # again, when they are needed
+        state = super().__getstate__().items()
+        return {name: value for name, value in state if name not in computed}
 
     def plot_learning_curve(self, ax: Axes | None = None) -> Axes:
         """Draw the learning curve.

@@ -20,6 +20,7 @@ from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.holdout import Holdout, hold_out
 from tabemb.fitting.intervals import Intervals, fit_intervals
 from tabemb.fitting.objective import Objective
+from tabemb.fitting.placing import Placing, placings_of
 from tabemb.fitting.responses import Reference, reference_rows, with_newest
 from tabemb.fitting.sets import ClassSets, fit_sets, most_rows_of
 from tabemb.fitting.settings import RowSettings
@@ -102,6 +103,10 @@ class Recipe:
         generator = np.random.default_rng(self.seed)
         effects.fit(codes, numbers, responses, weights_of(train, weights), generator)
         return effects, OutOfFold(effects, codes, numbers, responses, weights, train)
+
+    def placings(self, encoder: Encoder, effects: Effects | None) -> list[Placing]:
+        """Return how new categories are placed among the known ones; rows of events are not."""
+        return [] if self.source.has_sequences else placings_of(encoder, effects, self.seed)
 
     def build(self, encoder: Encoder, effects: Effects | None, n_rows: int) -> Fitted:
         """Return all fitted parts with a new network, which is still to be trained."""

@@ -33,6 +33,7 @@ from tabemb.files.layout import NAMES, Arrays
 from tabemb.fitting.dependence import Dependents
 from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.intervals import Intervals
+from tabemb.fitting.placing import Placing
 from tabemb.fitting.pretrained import given_vectors
 from tabemb.fitting.responses import Reference
 from tabemb.fitting.sets import ClassSets
@@ -95,6 +96,7 @@ PARTS = _by_name(
     Levels,
     Lists,
     PairCodes,
+    Placing,
     Profile,
     Ragged,
     Reference,

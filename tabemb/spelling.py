@@ -109,7 +109,7 @@ def nearest_rows(
         products = _dense(vectors[start : start + size] @ rows.T)
         if but is not None:
             left_out = but[start : start + size]
-            products[np.arange(len(left_out)), left_out] = -1
+            products[np.arange(len(left_out)), left_out] = -np.inf
         largest = np.argpartition(-products, k - 1, axis=1)[:, :k]
         order = np.argsort(-_at(products, largest), axis=1, kind="stable")
         largest = _at(largest, order)

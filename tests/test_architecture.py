@@ -31,6 +31,7 @@ FLOORS = {
     "network": 0,
     "progress": 0,
     "scalars": 0,
+    "spelling": 0,
     "targets": 1,
     "extras": -1,
 }

@@ -1,0 +1,150 @@
+"""New categories among the known ones: planted descriptions, the gate, and what stays as it was."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tabemb
+from tabemb import EmbeddingClassifier, EmbeddingRegressor, Table, spelling
+from tabemb.fitting.placing import N_NEIGHBOURS, weights_of
+from tabemb.spelling import Descriptions, Spellings, nearest_rows
+
+pytestmark = pytest.mark.filterwarnings("ignore:X has many categories that training did not have")
+JOBS = ["engineer", "nurse", "driver", "teacher", "librarian", "sheriff", "plumber", "gardener"]
+GRADES = ["senior", "junior", "chief", "deputy", "trainee", "assistant", "principal", "acting"]
+KWARGS = {"max_epochs": 15, "random_state": 0, "n_jobs": 1}
+
+
+def titles(n=3000, seed=0):
+    """Rows whose answer depends on the two words of their title."""
+    rng = np.random.default_rng(seed)
+    job, grade = rng.integers(len(JOBS), size=n), rng.integers(len(GRADES), size=n)
+    effects = np.random.default_rng(7).normal(size=(2, 8)) * [[3], [1]]
+    X = pd.DataFrame({"title": [f"{GRADES[g]} {JOBS[j]}" for g, j in zip(grade, job)]})
+    X["site"] = rng.choice(["a", "b", "c"], n)
+    return X, effects[0][job] + effects[1][grade] + rng.normal(scale=0.5, size=n)
+
+
+@pytest.fixture(scope="module")
+def split():
+    """Titles of which a quarter are not among the training rows, in equal spellings and others."""
+    X, y = titles()
+    is_new = X["title"].isin(X["title"].drop_duplicates().sample(16, random_state=0))
+    return X[~is_new], y[~is_new], X[is_new], y[is_new]
+
+
+def error(model, X, y):
+    return float(np.sqrt(np.mean((model.predict(X) - y) ** 2)))
+
+
+@pytest.fixture(scope="module")
+def model(split):
+    return EmbeddingRegressor(**KWARGS).fit(split[0], split[1])
+
+
+def test_new_categories_are_placed_by_their_text(model, split):
+    X, y, new_X, new_y = split
+    tables = {"title": Table(["title"], describe=None)}
+    without = EmbeddingRegressor(**KWARGS, tables=tables).fit(X, y)
+    assert without.placings_ == []
+    assert [placing.input for placing in model.placings_] == [0]
+    assert model.placings_[0].gain > 0.4
+    assert error(model, new_X, new_y) < 0.7 * error(without, new_X, new_y)
+    np.testing.assert_array_equal(model.predict(X[:200]), without.predict(X[:200]))
+
+
+def test_typos_are_like_what_they_were_meant_to_be(model, split):
+    X, y = split[:2]
+    spelt = X.assign(title=X["title"].str.replace("senior", "Sr.").str.replace("ee", "e"))
+    changed = (spelt["title"] != X["title"]).to_numpy()
+    spelt, X, y = spelt[changed], X[changed], y[changed]
+    assert error(model, spelt, y) < 1.5 * error(model, X, y) + 0.7
+
+
+def test_a_prediction_is_the_weighted_mean_of_those_of_similar_titles(model, split):
+    X, new = split[0], split[2].head(1)
+    labels = model.encoder_.vocabularies_["title"].labels()
+    near, products = Spellings(labels.tolist()).nearest(new["title"].tolist(), N_NEIGHBOURS)
+    placing = model.placings_[0]
+    weights = placing.share * weights_of(products)[0]
+    each = [model.predict(new.assign(title=labels[place]))[0] for place in near[0]]
+    off = EmbeddingRegressor(**KWARGS)
+    off.__dict__.update({**model.__dict__, "placings_": [], "_placers": None})
+    expected = weights @ each + (1 - weights.sum()) * off.predict(new)[0]
+    assert model.predict(new)[0] == pytest.approx(expected, rel=1e-6)
+    assert X["title"].isin(labels).all()
+
+
+def test_random_names_are_not_placed():
+    rng = np.random.default_rng(0)
+    names = np.array(["".join(rng.choice(list("abcdefghij"), 8)) for _ in range(60)])
+    code = rng.integers(60, size=2000)
+    y = rng.normal(size=60)[code] + rng.normal(scale=0.3, size=2000)
+    model = EmbeddingRegressor(**KWARGS | {"max_epochs": 2}).fit(pd.DataFrame({"name": names[code]}), y)
+    assert model.placings_ == []
+
+
+def test_new_categories_are_placed_by_columns_that_describe_them():
+    rng = np.random.default_rng(0)
+    places = pd.DataFrame(
+        {"north": rng.normal(size=80), "kind": rng.choice(["town", "village"], 80)}, index=range(80)
+    )
+    effect = 2 * places["north"] + 3 * (places["kind"] == "town")
+    code = rng.integers(80, size=4000)
+    X = pd.DataFrame({"place": code})
+    y = effect.to_numpy()[code] + rng.normal(scale=0.3, size=4000)
+    is_new = code >= 65
+    errors = []
+    for describe in (None, places):
+        tables = {"place": Table(["place"], describe=describe)}
+        model = EmbeddingRegressor(**KWARGS, roles={"place": "categorical"}, tables=tables)
+        model.fit(X[~is_new], y[~is_new])
+        errors.append(error(model, X[is_new], y[is_new]))
+    assert errors[1] < 0.5 * errors[0]
+    # a place that nothing describes is an unknown one
+    unknown = pd.DataFrame({"place": [1000]})
+    off = EmbeddingRegressor(**KWARGS)
+    off.__dict__.update({**model.__dict__, "placings_": [], "_placers": None})
+    np.testing.assert_array_equal(model.predict(unknown), off.predict(unknown))
+
+
+def test_probabilities_of_placed_rows_sum_to_one(split):
+    X, y, new_X, _ = split
+    model = EmbeddingClassifier(**KWARGS | {"max_epochs": 2}).fit(X, np.digitize(y, [-2, 2]))
+    assert model.placings_
+    both = pd.concat([new_X.head(30).assign(site=None), X.head(30)])
+    chances = model.predict_proba(both)
+    np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(chances[30:], model.predict_proba(X.head(30)), rtol=1e-5)
+    assert model.transform(both).shape[0] == 60
+
+
+def test_a_loaded_model_places_alike(model, split, tmp_path):
+    tabemb.save(model, tmp_path / "model.tabemb")
+    loaded = tabemb.load(tmp_path / "model.tabemb")
+    np.testing.assert_array_equal(loaded.predict(split[2]), model.predict(split[2]))
+
+
+def test_what_describe_may_be(split):
+    with pytest.raises(ValueError, match="describe must be 'text', vectors by category or None"):
+        EmbeddingRegressor(tables={"title": Table(["title"], describe="words")}).fit(*split[:2])
+
+
+def test_pieces_do_not_change_the_nearest(monkeypatch):
+    rng = np.random.default_rng(0)
+    vectors, rows = rng.normal(size=(30, 4)), rng.normal(size=(12, 4))
+    but = rng.integers(12, size=30)
+    positions, products = nearest_rows(vectors, rows, 5, but)
+    scores = vectors @ rows.T
+    scores[np.arange(30), but] = -np.inf
+    np.testing.assert_array_equal(positions, np.argsort(-scores, axis=1)[:, :5])
+    np.testing.assert_allclose(products, np.maximum(-np.sort(-scores, axis=1)[:, :5], 0))
+    monkeypatch.setattr(spelling, "CELLS", 24)
+    np.testing.assert_array_equal(nearest_rows(vectors, rows, 5, but)[0], positions)
+
+
+def test_descriptions_compare_in_deviations():
+    given = pd.DataFrame({"a": [0, 1, 2, 3.0], "b": [0, 1000, 0, 1000.0]}, index=list("wxyz"))
+    alike = Descriptions(["w", "x", "y"], given)
+    assert alike.has(["z", "q"]).tolist() == [True, False]
+    assert alike.nearest(["z"], 1)[0].tolist() == [[1]]

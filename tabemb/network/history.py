@@ -106,6 +106,22 @@ class BagOfEvents(HistoryEncoder):
         return torch.cat(parts, dim=1)  # (n, 4 d_history)
 
 
+class BagOfWords(BagOfEvents):
+    """A bag of events that does not depend on their order at all: mean, maximum and sum.
+
+    Shape
+    -----
+    output : (n, 3 d_history); zeros for an empty history
+    """
+
+    def __init__(self, d_in: int, d_history: int, pooling: str) -> None:
+        super().__init__(d_in, d_history, pooling)
+        self.dim = 3 * d_history
+
+    def of_whole(self, events: Tensor, history: Ragged, lengths: Tensor) -> Tensor:
+        return super().of_whole(events, history, lengths)[:, : self.dim]
+
+
 class Recurrent(HistoryEncoder):
     """A recurrent net over the events in their order; padding never changes a vector.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -378,18 +378,23 @@ class RowInputs:
     codes     : int32 (n, n_categorical)
     numbers   : float32 (n, n_numbers), NaN where missing
     effects   : float32 (n, n_terms, d_term)
-    histories : one `History` of n rows for each column of lists
+    histories : one `History` of n rows for each column of lists or of text
+    vectors   : one float32 (n, width) for each column of vectors, NaN in rows without one
     """
 
     codes: Tensor
     numbers: Tensor
     effects: Tensor
     histories: tuple[History, ...] = ()
+    vectors: tuple[Tensor, ...] = ()
 
     @classmethod
-    def of(cls, codes: Tensor, numbers: Tensor, histories: Sequence[History] = ()) -> RowInputs:
+    def of(
+        cls, codes: Tensor, numbers: Tensor, histories: Iterable[History] = (), vectors: Iterable[Tensor] = ()
+    ) -> RowInputs:
         """Return inputs without effects."""
-        return cls(codes, numbers, numbers.new_zeros(len(codes), 0, 1), tuple(histories))
+        no_effects = numbers.new_zeros(len(codes), 0, 1)
+        return cls(codes, numbers, no_effects, tuple(histories), tuple(vectors))
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -420,34 +425,31 @@ class RowInputs:
         """Return the same rows with this history in the place of their last one."""
         return replace(self, histories=(*self.histories[:-1], history))
 
+    @property
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self.codes, self.numbers, self.effects, *self.vectors
+
+    def _each(
+        self, tensor: Callable[[Tensor], Tensor], history: Callable[[History], History]
+    ) -> RowInputs:
+        codes, numbers, effects, *vectors = map(tensor, self._tensors)
+        return RowInputs(codes, numbers, effects, tuple(map(history, self.histories)), tuple(vectors))
+
     def take(self, rows: Tensor) -> RowInputs:
-        return RowInputs(
-            self.codes.index_select(0, rows),
-            self.numbers.index_select(0, rows),
-            self.effects.index_select(0, rows),
-            tuple(history.take(rows) for history in self.histories),
-        )
+        return self._each(lambda t: t.index_select(0, rows), lambda h: h.take(rows))
 
     def split(self, sizes: Sequence[int]) -> list[RowInputs]:
-        codes, numbers, effects = (
-            t.split(list(sizes)) for t in (self.codes, self.numbers, self.effects)
-        )
-        histories = [history.split(sizes) for history in self.histories]
-        return [
-            RowInputs(codes[i], numbers[i], effects[i], tuple(parts[i] for parts in histories))
-            for i in range(len(sizes))
-        ]
+        parts = list(zip(*(t.split(list(sizes)) for t in self._tensors)))
+        histories = zip(*(history.split(sizes) for history in self.histories))
+        by_part = list(histories) if self.histories else [()] * len(parts)
+        return [RowInputs(*part[:3], of_part, part[3:]) for part, of_part in zip(parts, by_part)]
 
     def to(self, device: torch.device) -> RowInputs:
-        histories = tuple(history.to(device) for history in self.histories)
-        return RowInputs(
-            self.codes.to(device), self.numbers.to(device), self.effects.to(device), histories
-        )
+        return self._each(lambda t: t.to(device), lambda h: h.to(device))
 
     def double(self) -> RowInputs:
-        """Return the same rows with numbers and effects in double precision."""
-        histories = tuple(history.double() for history in self.histories)
-        return RowInputs(self.codes, self.numbers.double(), self.effects.double(), histories)
+        """Return the same rows with all but their codes in double precision."""
+        return replace(self._each(Tensor.double, lambda h: h.double()), codes=self.codes)
 
 
 @dataclass(frozen=True)

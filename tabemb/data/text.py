@@ -76,9 +76,6 @@ def _texts(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
         dtype = column.type
         is_readable = is_text(dtype.value_type if pa.types.is_dictionary(dtype) else dtype)
     if not is_readable:
-        raise ValueError(f"Column {field.name!r} has the role 'text', but it holds {_kind(field)}.")
+        found = "other values" if is_keys(field) else field.type
+        raise ValueError(f"Column {field.name!r} has the role 'text', so it must hold text; got {found}.")
     return column
-
-
-def _kind(field: pa.Field) -> str:
-    return "values of other kinds" if is_keys(field) else str(field.type)

@@ -58,9 +58,10 @@ class VectorScale:
         present = vectors[used]
         center = np.concatenate([quantiles(column, [0.5], weights) for column in present.T])
         center = center.astype(np.float64)
-        lengths = np.concatenate([np.sqrt(np.square(part - center).sum(1)) for _, part in _parts(present)])
-        unit = float(quantiles(lengths, [0.5], weights)[0]) or float(lengths.max()) or 1.0
-        return cls(center, unit / np.sqrt(len(center)), has_missing)
+        with np.errstate(over="ignore"):  # of squares
+            squares = np.concatenate([np.square(part - center).mean(1) for _, part in _parts(present)])
+        square = float(quantiles(squares, [0.5], weights)[0]) or float(squares.max()) or 1.0
+        return cls(center, float(np.sqrt(min(square, np.finfo(float).max))), has_missing)
 
     @property
     def width(self) -> int:
@@ -71,7 +72,8 @@ class VectorScale:
         """Return scaled vectors, float32 (n_rows, width)."""
         scaled = np.empty(vectors.shape, np.float32)
         for start, part in _parts(vectors):
-            shifted = (part - self.center) / self.unit
+            with np.errstate(over="ignore"):  # what overflows is clipped
+                shifted = (part - self.center) / self.unit
             scaled[start : start + len(part)] = np.clip(shifted, -LARGEST, LARGEST)
         return scaled
 
@@ -115,7 +117,7 @@ def read_vectors(column: pa.ChunkedArray, field: pa.Field, width: int | None = N
     ValueError
         A cell is no list of numbers, two lengths differ, or a coordinate is missing or infinite.
     """
-    if pa.types.is_null(column.type) or width == 0:
+    if column.null_count == len(column) or width == 0:
         return np.full((len(column), width or 0), np.nan, np.float32)
     name, lists = field.name, _lists(column, field)
     lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
@@ -157,8 +159,6 @@ def _coordinates(lists: pa.Array, name: str) -> pa.Array:
 
 
 def _check_lengths(lengths: np.ndarray, rows: np.ndarray, name: str, width: int | None) -> None:
-    if not len(rows):
-        raise ValueError(f"Column {name!r} has the role 'vector', but none of its cells holds a list.")
     expected = lengths[rows[0]] if width is None else width
     wrong = rows[lengths[rows] != expected]
     if len(wrong) and width is not None:

@@ -393,8 +393,8 @@ def _check_roles(
             )
         if role in ROW_ROLES and name not in frame.schema.names:
             raise ValueError(
-                f"Field {name!r} must not have the role {role!r}, which columns of X alone have; leave it "
-                f"out with roles={{{name!r}: 'ignored'}}."
+                f"Field {name!r} must not have the role {role!r}, which only columns of X have; "
+                f"leave it out with roles={{{name!r}: 'ignored'}}."
             )
         _check_history_role(name, role, events)
         checked[name] = role

@@ -1,4 +1,4 @@
-"""Ready-made vectors: columns of lists of numbers, all of one length, such as those of a language model."""
+"""Ready-made vectors: columns of lists of numbers, all of one length, as a language model makes them."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ def read_vectors(column: pa.ChunkedArray, field: pa.Field, width: int | None = N
     width = int(lengths[rows[0]]) if width is None else width
     coordinates = _coordinates(lists, name)
     dtype = np.float32 if coordinates.type in (pa.float16(), pa.float32()) else np.float64
-    flat = coordinates.cast(pa.from_numpy_dtype(dtype)).to_numpy(zero_copy_only=False)
-    present = flat.reshape(len(rows), width)
+    flat: np.ndarray = coordinates.cast(pa.from_numpy_dtype(dtype)).to_numpy(zero_copy_only=False)
+    present: np.ndarray = flat.reshape(len(rows), width)
     _check_finite(present, rows, name)
     if len(rows) == len(lists):
         return present
@@ -182,6 +182,6 @@ def _check_finite(vectors: np.ndarray, rows: np.ndarray, name: str) -> None:
             row, coordinate = np.argwhere(~finite)[0]
             raise ValueError(
                 f"Column {name!r} must hold vectors of finite numbers; row {rows[start + row]} has "
-                f"{part[row, coordinate]} at position {coordinate}. Pass None for a row without a vector, "
-                f"or read the lists as events with roles={{{name!r}: 'history'}}."
+                f"{part[row, coordinate]} at position {coordinate}. Pass None for a row without a "
+                f"vector, or read the lists as events with roles={{{name!r}: 'history'}}."
             )

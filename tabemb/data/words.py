@@ -189,9 +189,7 @@ class WordEffects:
         _, cell_of = np.unique(cells, return_inverse=True)
         w = weights[rows][of_rows]
         weighted = centered[rows][of_rows] * w[:, None]
-        *fold_sums, fold_counts = [
-            np.bincount(cell_of, column)[cell_of] for column in (*weighted.T, w)
-        ]
+        *fold_sums, fold_counts = [np.bincount(cell_of, column)[cell_of] for column in (*weighted.T, w)]
         counts = np.maximum(self.counts[part.positions] - fold_counts, 0.0)  # rounding can give < 0
         sums = self.sums[part.positions] - np.stack(fold_sums, axis=1)
         return self._features(part, sums, counts, link)
@@ -206,7 +204,7 @@ class WordEffects:
 
 
 def _keys(text: Text, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the row and the key of each word, or of each pair of neighbours, that is in the vocabulary."""
+    """Return the row and the key of each known word, or of each pair of neighbours that are known."""
     rows = np.repeat(np.arange(len(text.offsets) - 1), np.diff(text.offsets))
     codes, is_known = text.codes.astype(np.int64), text.codes >= N_SPECIAL
     if length == 1:

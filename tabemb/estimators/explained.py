@@ -290,8 +290,8 @@ class ExplainedRows(Summarised):
         schema = self.encoder_.schema
         if schema.histories or schema.vectors:
             raise AttributeError(
-                "feature_importances_ come from effects, which vectors, texts and histories do not have; "
-                "call importances(X, y)."
+                "feature_importances_ come from effects of columns, which vectors, texts and histories "
+                "do not have; call importances(X, y)."
             )
         if not hasattr(self.effects_, "gains_"):
             raise AttributeError(

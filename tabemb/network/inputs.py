@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tabemb.network.randomness import generator
-from tabemb.network.ranges import offsets_of, ranges
+from tabemb.network.ranges import cuts_before, offsets_of, ranges
 from tabemb.network.reductions import highest_by_row
 
 
@@ -292,7 +291,7 @@ class Prefixes:
         cuts = [
             (start, start - offset)
             for offset, stop in pairwise(self.events.offsets.tolist())
-            for start in _starts(first_rows, offset, stop, longest)
+            for start in cuts_before(first_rows, offset, stop, longest)
         ]
         return self._cut_at(*torch.tensor(cuts, device=self.device).reshape(-1, 2).T)
 
@@ -313,19 +312,6 @@ class Prefixes:
     def double(self) -> Prefixes:
         """Return the same events with numbers in double precision."""
         return Prefixes(self.events.double(), self.states, self.counts, self.ties)
-
-
-def _starts(first_rows: list[int], start: int, stop: int, longest: int) -> Iterator[int]:
-    """Yield the rows where a sequence is cut: before a time, after ``longest`` rows if possible."""
-    while start < stop:
-        yield start
-        if stop - start <= longest:
-            return
-        place = bisect_right(first_rows, start + longest)
-        if first_rows[place - 1] > start:
-            start = first_rows[place - 1]
-        else:  # more rows of one time
-            start = first_rows[place] if place < len(first_rows) else stop
 
 
 @dataclass(frozen=True)
@@ -390,11 +376,15 @@ class RowInputs:
 
     @classmethod
     def of(
-        cls, codes: Tensor, numbers: Tensor, histories: Iterable[History] = (), vectors: Iterable[Tensor] = ()
+        cls,
+        codes: Tensor,
+        numbers: Tensor,
+        histories: Iterable[History] = (),
+        vectors: Iterable[Tensor] = (),
     ) -> RowInputs:
         """Return inputs without effects."""
-        no_effects = numbers.new_zeros(len(codes), 0, 1)
-        return cls(codes, numbers, no_effects, tuple(histories), tuple(vectors))
+        effects = numbers.new_zeros(len(codes), 0, 1)
+        return cls(codes, numbers, effects, tuple(histories), tuple(vectors))
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -439,10 +429,12 @@ class RowInputs:
         return self._each(lambda t: t.index_select(0, rows), lambda h: h.take(rows))
 
     def split(self, sizes: Sequence[int]) -> list[RowInputs]:
-        parts = list(zip(*(t.split(list(sizes)) for t in self._tensors)))
-        histories = zip(*(history.split(sizes) for history in self.histories))
-        by_part = list(histories) if self.histories else [()] * len(parts)
-        return [RowInputs(*part[:3], of_part, part[3:]) for part, of_part in zip(parts, by_part)]
+        by_part = zip(*(t.split(list(sizes)) for t in self._tensors))
+        histories = [history.split(sizes) for history in self.histories]
+        return [
+            RowInputs(codes, numbers, effects, tuple(parts[i] for parts in histories), tuple(vectors))
+            for i, (codes, numbers, effects, *vectors) in enumerate(by_part)
+        ]
 
     def to(self, device: torch.device) -> RowInputs:
         return self._each(lambda t: t.to(device), lambda h: h.to(device))

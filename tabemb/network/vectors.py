@@ -17,8 +17,8 @@ LONGEST = 3.0
 class VectorInputs(nn.Module):
     """Passes scaled vectors on; zeros and a flag stand for a vector that is missing.
 
-    Lengths are clipped smoothly, as `squash` clips numbers, and directions stay. In training some vectors
-    are hidden, where no training row lacks one.
+    Lengths are clipped smoothly, as `squash` clips numbers, and directions stay. In training some
+    vectors are hidden, where no training row lacks one.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ WORDS = {
     "rock 'n' roll: the dogs' ''best'' a''b": ["rock", "n", "roll", "the", "dogs", "best", "a", "b"],
     "L\u2019été à l'École": ["l'été", "à", "l'école"],
     "e\u0301cole ÉCOLE": ["école", "école"],  # one letter, or a letter and its accent
-    "snake_case co-writer/director 3.5 x2": "snake case co writer director 3 5 x2".split(),
+    "snake_case co-writer 3.5 x2": ["snake", "case", "co", "writer", "3", "5", "x2"],
     "日本 Ωmega\tнет\n": ["日本", "ωmega", "нет"],
     " ' '' … !": [],
     "": [],

@@ -1,4 +1,4 @@
-"""Columns of ready-made vectors: which columns they are, how they are read and scaled, what is refused."""
+"""Columns of ready-made vectors: which columns they are, how they are scaled, what is refused."""
 
 import re
 
@@ -17,7 +17,10 @@ RNG = np.random.default_rng(0)
 VECTORS = RNG.normal(size=(12, 3)) * [1.0, 5.0, 0.2] + [10.0, 0.0, -3.0]
 
 
-def fixed(values, dtype=pa.float64()):
+DOUBLE = pa.float64()
+
+
+def fixed(values, dtype=DOUBLE):
     flat = pa.array(np.asarray(values).ravel()).cast(dtype)
     return pa.table({"v": pa.FixedSizeListArray.from_arrays(flat, len(values[0]))})
 
@@ -132,9 +135,15 @@ def changed(row, value):
 @pytest.mark.parametrize(
     ("lists", "problem"),
     [
-        (changed(4, [1.0, 2.0]), "'v' has the role 'vector', so its lists must have one length; row 0 has 3"),
+        (
+            changed(4, [1.0, 2.0]),
+            "'v' has the role 'vector', so its lists must have one length; row 0",
+        ),
         (changed(4, [1.0, 2.0]), "row 4 has 2. Pass None for a row without a vector"),
-        (changed(7, [1.0, np.inf, 2.0]), "'v' must hold vectors of finite numbers; row 7 has inf at position 1"),
+        (
+            changed(7, [1.0, np.inf, 2.0]),
+            "vectors of finite numbers; row 7 has inf at position 1",
+        ),
         (changed(7, [1.0, 2.0, None]), "row 7 has nan at position 2"),
         (["a"] * 12, "'v' has the role 'vector', so its cells must be lists of numbers; it holds"),
         ([["a", "b"]] * 12, "so its cells must be lists of numbers; it holds lists of string."),

@@ -1,5 +1,7 @@
 """Effects of words and of pairs of neighbouring words: planted effects, and formulas by another way."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.special import logit
@@ -14,12 +16,12 @@ NOTHING = np.zeros((N, 0), np.int64), np.zeros((N, 0))
 
 def text_of(rows):
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-    return Text(offsets, np.concatenate([np.asarray(row, np.int32) for row in rows] + [np.zeros(0, np.int32)]))
+    return Text(offsets, np.array([code for row in rows for code in row], np.int32))
 
 
 @pytest.fixture(scope="module")
 def planted():
-    """Texts whose target is a sum over their words; words from 32 on stand in one text each, or in none."""
+    """Texts whose target is a sum over their words; the last ten words stand in no text."""
     rng = np.random.default_rng(0)
     rows = [2 + rng.integers(0, N_WORDS - 10, rng.integers(1, 9)) for _ in range(N)]
     values = rng.normal(size=N_WORDS + 2)
@@ -42,7 +44,7 @@ def by_hand(rows, y, new, strength, length=1, link=lambda effects, mean: effects
 
     def levels(row):
         row = [int(code) for code in row]
-        return set(row) if length == 1 else set(zip(row, row[1:]))
+        return set(row) if length == 1 else set(pairwise(row))
 
     held = [levels(row) for row in rows]
     sums = []

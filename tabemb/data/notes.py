@@ -98,12 +98,12 @@ def doubts(frame: pa.Table, named: Iterable[str] = (), sentences: bool = False) 
     'dates'
     """
     stated = set(named)
-    found = [
+    of_columns = [
         _doubt(field, column) or (_sentences(field, column) if sentences and is_column else None)
         for field, column, is_column in _columns(frame)
         if field.name not in stated
     ]
-    return [doubt for doubt in found if doubt is not None]
+    return [doubt for doubt in of_columns if doubt is not None]
 
 
 def note_doubts(
@@ -219,8 +219,8 @@ def _sentences(field: pa.Field, column: pa.ChunkedArray) -> Doubt | None:
     values = column.drop_null()
     if not is_text(field.type) or len(values) < MIN_ROWS:
         return None
-    some = values[:: max(len(values) // _N_LOOKED_AT, 1)]
-    n_words = pc.mean(pc.list_value_length(words_of(some))).as_py()
+    sample = values[:: max(len(values) // _N_LOOKED_AT, 1)]
+    n_words = pc.mean(pc.list_value_length(words_of(sample))).as_py()
     if n_words < _N_WORDS or pc.count_distinct(_plain(values)).as_py() < _SHARE * len(values):
         return None
     return Doubt(field.name, "sentences", f"{values[0].as_py()!r:.60}")

@@ -76,8 +76,8 @@ def _texts(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
         dtype = column.type
         is_readable = is_text(dtype.value_type if pa.types.is_dictionary(dtype) else dtype)
     if not is_readable:
-        found = "other values" if is_keys(field) else field.type
+        given = "other values" if is_keys(field) else field.type
         raise ValueError(
-            f"Column {field.name!r} has the role 'text', so it must hold text; got {found}."
+            f"Column {field.name!r} has the role 'text', so it must hold text; got {given}."
         )
     return column

@@ -116,8 +116,8 @@ class WordEffects:
             Rows of weight zero are not training rows.
         link : callable
         """
-        rows, found = _keys(text, length)
-        keys, positions = np.unique(found, return_inverse=True)
+        rows, keys_of_rows = _keys(text, length)
+        keys, positions = np.unique(keys_of_rows, return_inverse=True)
         no_sums = np.zeros((len(keys), centered.shape[1]))
         effects = cls(index, length, keys, np.zeros(len(keys)), no_sums, 1.0, 0.0, np.ones(1))
         if not len(keys):
@@ -126,7 +126,7 @@ class WordEffects:
         effects.refit_sums(held, centered, weights)
         of_level, of_rows = held.positions, held.rows
         sums = LevelSums.from_rows(of_level, centered[of_rows], weights[of_rows])
-        effects.strength, effects.gain = sums.best_strength()
+        effects.strength, effects.gain = map(float, sums.best_strength())
         effects._fit_units(held, centered, weights, link)
         return effects
 
@@ -141,8 +141,8 @@ class WordEffects:
 
     def held(self, text: Text) -> Held:
         """Return the known levels that each row holds."""
-        rows, found = _keys(text, self.length)
-        positions = find_keys(self.keys, found) if len(self.keys) else np.zeros(len(found), np.int64)
+        rows, keys_of_rows = _keys(text, self.length)
+        positions = find_keys(self.keys, keys_of_rows)
         is_known = positions < len(self.keys)
         return Held.of(len(text.offsets) - 1, rows[is_known], positions[is_known])
 

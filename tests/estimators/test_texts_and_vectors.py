@@ -35,7 +35,7 @@ PRAISE, BLAME = ["bright", "lovely", "moving"], ["dull", "messy", "tedious"]
 FILLING = ["the", "a", "film", "it's", "of", "and", "plot", "actor"]
 
 
-def vectors(n=1500, width=8, scale=1.0):
+def vectors(n=800, width=6, scale=1.0):
     """Vectors, turned at random, whose first two directions decide y."""
     rng = np.random.default_rng(0)
     hidden = rng.normal(size=(n, width))
@@ -65,13 +65,13 @@ def both():
     return X, y
 
 
-@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
 def test_two_directions_of_a_vector_are_found_whatever_its_unit(scale):
     V, y = vectors(scale=scale)
     X = pd.DataFrame({"img": list(V)})
-    settings = {**QUICK, "hidden": (32,), "max_epochs": 30}
-    model = EmbeddingRegressor(**settings).fit(X[:1200], y[:1200])
-    assert model.score(X[1200:], y[1200:]) > 0.95
+    settings = {**QUICK, "hidden": (32,), "max_epochs": 20, "learning_rate": 0.01}
+    model = EmbeddingRegressor(**settings).fit(X[:600], y[:600])
+    assert model.score(X[600:], y[600:]) > 0.93
 
 
 def test_a_missing_vector_has_a_trained_answer():
@@ -79,8 +79,8 @@ def test_a_missing_vector_has_a_trained_answer():
     X, y = pd.DataFrame({"img": list(V)}), y + 5
     gone = np.random.default_rng(1).random(len(X)) < 0.2
     X.loc[gone, "img"], y[gone] = None, -20.0
-    settings = {**QUICK, "hidden": (32,), "max_epochs": 15}
-    model = EmbeddingRegressor(**settings).fit(X[:1200], y[:1200])
+    settings = {**QUICK, "hidden": (32,), "max_epochs": 10, "learning_rate": 0.01}
+    model = EmbeddingRegressor(**settings).fit(X, y)
     np.testing.assert_allclose(model.predict(pd.DataFrame({"img": [None]})), -20, atol=1)
     # and where no training row lacks one, training hides some
     full = EmbeddingRegressor(**settings).fit(X[~gone], y[~gone])
@@ -89,8 +89,8 @@ def test_a_missing_vector_has_a_trained_answer():
 
 @pytest.mark.parametrize("effects", [True, False])
 def test_sentiment_from_a_frame_of_sentences(effects):
-    (X, y), (new, truth) = reviews(800), reviews(300, seed=1)
-    settings = {**QUICK, "max_epochs": 15, "effects": effects}
+    (X, y), (new, truth) = reviews(500), reviews(300, seed=1)
+    settings = {**QUICK, "max_epochs": 10, "learning_rate": 0.01, "effects": effects}
     model = EmbeddingClassifier(roles={"review": "text"}, **settings).fit(X, y)
     assert model.score(new, truth) > 0.97
     odds = model.predict_proba(pd.DataFrame({"review": ["Lovely film", "it's DULL, messy"]}))[:, 1]
@@ -100,14 +100,14 @@ def test_sentiment_from_a_frame_of_sentences(effects):
 
 def test_pairs_of_neighbours_say_what_single_words_cannot():
     rng = np.random.default_rng(0)
-    n = 1200
+    n = 800
     first, second = rng.choice(["not", "very"], n), rng.choice(["good", "bad"], n)
     y = (first == "not") ^ (second == "good")
     filling = [" ".join(rng.choice(FILLING, 4)) for _ in range(n)]
     X = pd.DataFrame({"review": [f"{f} {a} {b}" for f, a, b in zip(filling, first, second)]})
     model = EmbeddingClassifier(roles={"review": "text"}, **{**QUICK, "max_epochs": 6})
-    model.fit(X[:1000], y[:1000])
-    assert model.score(X[1000:], y[1000:]) > 0.97
+    model.fit(X[:600], y[:600])
+    assert model.score(X[600:], y[600:]) > 0.97
     assert {words.length for words in model.effects_.words_ if words.gain > 0.1} == {2}
 
 
@@ -149,7 +149,7 @@ def test_the_summary_names_what_was_read(both):
     assert columns["missing"].round(4).to_dict() == {"review": 0.0033, "img": 0.0033, "city": 0.3333}
     n_words = len(set(" ".join(X["review"].dropna()).lower().strip("!").replace("!", "").split()))
     assert columns["levels"]["review"] == n_words
-    assert columns["width"].to_dict() == {"review": 25, "img": 8, "city": 2}
+    assert columns["width"].to_dict() == {"review": 25, "img": 6, "city": 2}
     with pytest.raises(AttributeError, match="vectors, texts and histories do not have"):
         model.feature_importances_
 
@@ -166,7 +166,7 @@ def test_models_with_texts_and_vectors_save_and_load(both, tmp_path):
 def test_importances_partial_dependence_and_cross_validation(both):
     X, y = both
     X = X.assign(size=np.arange(N) / 100)
-    settings = {**QUICK, "max_epochs": 15}
+    settings = {**QUICK, "max_epochs": 8, "learning_rate": 0.01}
     model = EmbeddingRegressor(roles={"review": "text"}, **settings).fit(X, y)
     found = model.importances(X, y, n_repeats=1).set_index("column")["importance"]
     assert found.idxmax() == "img"
@@ -255,7 +255,7 @@ def test_names_and_repeated_texts_draw_none(values):
 def test_predictions_with_other_widths_or_kinds_are_refused(both):
     X, y = both
     model = EmbeddingRegressor(roles={"review": "text"}, **QUICK).fit(X, y)
-    with pytest.raises(ValueError, match="'img' must hold vectors of 8 numbers, as fit had them; row 0"):
+    with pytest.raises(ValueError, match="'img' must hold vectors of 6 numbers, as fit had them; row 0"):
         model.predict(X.assign(img=[[1.0, 2.0]] * N))
     with pytest.raises(
         ValueError, match="'review' has the role 'text', so it must hold text; got int64"

@@ -45,7 +45,11 @@ def run(seed: int = 0, n_folds: int = N_FOLDS) -> list[Score]:
             predicted = predict(X[~is_test], y[~is_test], X[is_test], seed)
             seconds[name] += time.perf_counter() - start
             right[name].append(predicted == y[is_test])
-        print(fold, {name: round(100 * rows[-1].mean(), 1) for name, rows in right.items()}, flush=True)
+        print(
+            fold,
+            {name: round(float(100 * rows[-1].mean()), 1) for name, rows in right.items()},
+            flush=True,
+        )
     return [
         Score(
             "sentiment", name, "accuracy", 100 * float(np.concatenate(rows).mean()), REACH, seconds[name]

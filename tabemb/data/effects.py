@@ -249,15 +249,25 @@ class Effects:
     def levels_of(self, t: int) -> TermLevels:
         """Return the levels of one term that have training rows, with their effects and errors.
 
+        The terms of words follow those of columns.
+
         The shrinkage of strength k is the prediction of a random effect: levels vary by s2 / k, where s2
         is the variance of the responses within levels. A level of n rows is then known up to the
         variance s2 / (n + k) (Robinson 1991). Of shares, s2 is share * (1 - share), which the level
         decides.
         """
-        span, strength = self._span(t), float(self.strength_[t])
-        present = self.counts_[span] > 0
-        keys, counts, sums = (part[span][present] for part in (self.keys_, self.counts_, self.sums_))
-        levels = keys[:, None] if len(self.terms_[t]) == 1 else np.stack([keys >> 32, keys & BITS], 1)
+        if t < len(self.terms_):
+            span, strength, n_inputs = self._span(t), float(self.strength_[t]), len(self.terms_[t])
+            parts = [part[span] for part in (self.keys_, self.counts_, self.sums_)]
+        else:
+            words = self.words_[t - len(self.terms_)]
+            parts, strength, n_inputs = (
+                [words.keys, words.counts, words.sums],
+                words.strength,
+                words.length,
+            )
+        keys, counts, sums = (part[parts[1] > 0] for part in parts)
+        levels = keys[:, None] if n_inputs == 1 else np.stack([keys >> 32, keys & BITS], 1)
         n_shrunken = (counts + strength)[:, None]
         effects = sums / n_shrunken
         errors = np.sqrt(self._variance_within(counts, sums, effects, strength) / n_shrunken)

@@ -253,7 +253,8 @@ class ExplainedRows(Summarised):
         Parameters
         ----------
         term : str, optional
-            A column, or a pair such as "city*product"; all that have effects when None.
+            A column, or a pair such as "city*product"; all that have effects when None. The levels of a
+            column of text are its words, those of "review*review" its pairs of neighbouring words.
 
         Returns
         -------

@@ -87,6 +87,21 @@ def test_a_missing_vector_has_a_trained_answer():
     assert abs(full.predict(pd.DataFrame({"img": [None]}))[0] - y[~gone].mean()) < 1.5
 
 
+def test_the_effects_of_words_have_names():
+    (X, y) = reviews(500)
+    model = EmbeddingClassifier(roles={"review": "text"}, **QUICK).fit(X, y)
+    words = model.effects_frame("review").set_index("level")
+    holds = X["review"].str.lower().str.contains("lovely").to_numpy()
+    assert words["count"]["lovely"] == holds.sum()
+    assert words["mean"]["lovely"] == y[holds].mean() == 1
+    shrunken = holds.sum() * (1 - y.mean()) / (holds.sum() + words["strength"]["lovely"])
+    np.testing.assert_allclose(words["effect"]["lovely"], shrunken)
+    assert set(words.index[words["effect"] > 0.3]) == set(PRAISE)
+    pairs = model.effects_frame("review*review")
+    assert set(pairs["level_2"]) <= {*PRAISE, *BLAME, *FILLING}
+    assert set(model.effects_frame()["term"]) == {"review", "review*review"}
+
+
 @pytest.mark.parametrize("effects", [True, False])
 def test_sentiment_from_a_frame_of_sentences(effects):
     (X, y), (new, truth) = reviews(500), reviews(300, seed=1)

@@ -74,6 +74,17 @@ def test_two_directions_of_a_vector_are_found_whatever_its_unit(scale):
     assert model.score(X[600:], y[600:]) > 0.93
 
 
+def test_small_coordinates_of_noise_cost_little():
+    """With a unit for each coordinate sixty of noise would weigh as much as the four that decide."""
+    rng = np.random.default_rng(1)
+    V = rng.normal(size=(1000, 64)) * np.r_[np.ones(4), np.full(60, 0.05)]
+    y = V[:, 0] + V[:, 1] * V[:, 2] - np.abs(V[:, 3]) + 0.5 * rng.normal(size=len(V))
+    X = pd.DataFrame({"img": list(V)})
+    settings = {**QUICK, "hidden": (64,), "max_epochs": 25, "learning_rate": 0.01}
+    model = EmbeddingRegressor(**settings).fit(X[:400], y[:400])
+    assert model.score(X[400:], y[400:]) > 0.7
+
+
 def test_a_missing_vector_has_a_trained_answer():
     V, y = vectors()
     X, y = pd.DataFrame({"img": list(V)}), y + 5

@@ -23,7 +23,7 @@ class VectorInputs(nn.Module):
     Parameters
     ----------
     widths : sequence of int
-        Width of each column; one without any vector has the width 0, and no input.
+        Width of each column; that of a column without any vector is 0, and its vectors are missing.
     rates : sequence of float
         Share of each column's vectors to hide.
 
@@ -36,19 +36,17 @@ class VectorInputs(nn.Module):
     def __init__(self, widths: Sequence[int], rates: Sequence[float]) -> None:
         super().__init__()
         self.rates = list(rates)
-        self.dim = sum(width + 1 for width in widths if width)
+        self.dim = sum(width + 1 for width in widths)
 
     def forward(self, vectors: Sequence[Tensor]) -> Tensor:
         return torch.cat([self._read(v, rate) for v, rate in zip(vectors, self.rates)], dim=1)
 
     def _read(self, vectors: Tensor, rate: float) -> Tensor:
-        if not vectors.shape[1]:
-            return vectors
-        is_missing = vectors[:, :1].isnan()
+        is_missing = vectors.isnan().all(1, keepdim=True)  # (n, 1)
         if self.training and rate:
-            draw = torch.empty_like(vectors[:, :1])
+            draw = vectors.new_empty(len(vectors), 1)
             is_missing = is_missing | (draw.uniform_(generator=generator(draw.device)) < rate)
         present = vectors.masked_fill(is_missing, 0.0)
-        length = present.norm(dim=1, keepdim=True) / math.sqrt(vectors.shape[1])
+        length = present.norm(dim=1, keepdim=True) / math.sqrt(max(vectors.shape[1], 1))
         clipped = present / torch.sqrt(1 + (length / LONGEST) ** 2)
         return torch.cat([clipped, is_missing.to(clipped.dtype)], dim=1)

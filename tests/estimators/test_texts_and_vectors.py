@@ -158,6 +158,16 @@ def test_a_text_is_its_words_whatever_writes_them():
     assert np.isfinite([unknown, nothing]).all()
 
 
+def test_a_column_without_any_value_commits_to_nothing(both):
+    X, y = both
+    nothing = pd.DataFrame({"img": [None] * N, "review": None})
+    roles = {"img": "vector", "review": "text"}
+    model = EmbeddingRegressor(roles=roles, **QUICK).fit(nothing, y)
+    assert model.summary(spaces=False).columns["missing"].tolist() == [1.0, 1.0]
+    assert len(set(model.predict(X[["img"]].assign(review=None)))) == 1
+    assert np.isfinite(model.predict(X)).all()
+
+
 def test_texts_may_share_a_table_of_words():
     X, y = reviews()
     X["title"] = X["review"][::-1].to_numpy()

@@ -20,10 +20,11 @@ def test_directions_stay_and_lengths_are_clipped():
     assert out[2:].tolist() == [[0, 0, 1], [0, 0, 0]]
 
 
-def test_several_columns_lie_side_by_side_and_one_without_width_gives_nothing():
+def test_several_columns_lie_side_by_side_and_one_without_any_vector_is_missing():
     read = VectorInputs([2, 0, 1], [0.0, 0.0, 0.0])
     out = read([VECTORS, VECTORS[:, :0], torch.ones(4, 1)])
-    assert (read.dim, out.shape) == (5, (4, 5))
+    assert (read.dim, out.shape) == (6, (4, 6))
+    assert out[:, 3].tolist() == [1, 1, 1, 1]
 
 
 def test_training_hides_some_vectors():

@@ -8,7 +8,7 @@ TargetEncoder does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from scipy.special import logit
 from tabemb.data.pairs import MIN_GAIN, choose_pairs, find_keys, term_keys, tried_rows
 from tabemb.data.scales import quantiles
 from tabemb.data.shrinkage import LevelSums
+from tabemb.data.words import LENGTHS, Text, WordEffects
 
 N_EXACT = 256
 """A number of at most so many distinct values has a level for each; others have ``N_QUANTILES`` bins."""
@@ -105,7 +106,8 @@ class Effects:
     tables worse.) For every term and row there are an effect on each response, in standard deviations of
     that effect over the training rows, and the logarithm of the level's count in units of its mean. An
     effect is the level's shrunken mean minus the mean of all rows; where the responses are indicators,
-    it is a difference of log odds. A level that is not in the training rows reads zeros.
+    it is a difference of log odds. A level that is not in the training rows reads zeros. The words of
+    texts and their pairs of neighbours are further terms, after all others: `WordEffects`.
 
     Parameters
     ----------
@@ -127,10 +129,13 @@ class Effects:
         tabemb 0.2 saved lack it and the next.
     gains_ : ndarray of shape (n_terms,)
         The same of every term; that of a pair includes the effects of its two inputs.
+    words_ : sequence of WordEffects
+        Those of the texts that predict something.
     """
 
     input_gains_: np.ndarray
     gains_: np.ndarray
+    words_: Sequence[WordEffects] = ()  # in files without texts
 
     def __init__(self, n_pairs: int, are_shares: bool) -> None:
         self.n_pairs = n_pairs
@@ -143,6 +148,7 @@ class Effects:
         responses: np.ndarray,
         weights: np.ndarray,
         generator: np.random.Generator,
+        texts: Sequence[Text] = (),
     ) -> Effects:
         """Choose the terms and compute the mean responses of their levels.
 
@@ -156,6 +162,8 @@ class Effects:
             Rows of weight zero are not training rows.
         generator : Generator
             Draws the sample of rows that chooses the pairs, where there are very many rows.
+        texts : sequence of Text
+            Of n_rows rows, one for each column of text.
 
         Returns
         -------
@@ -179,6 +187,7 @@ class Effects:
         pairs = choose_pairs(categorical, tried_centered, weights[tried], self.n_pairs)
         self.terms_ = [*singles, *pairs]
         self._fit_sums(levels, centered, weights)
+        self._fit_words(texts, centered, weights)
         return self
 
     def _fit_center(self, responses: np.ndarray, weights: np.ndarray) -> None:
@@ -210,6 +219,16 @@ class Effects:
         self.strength_, self.gains_ = np.array(best).reshape(-1, 2).T
         self._fit_units()
 
+    def _fit_words(self, texts: Sequence[Text], centered: np.ndarray, weights: np.ndarray) -> None:
+        if not len(self.responses_):
+            return
+        fitted = [
+            WordEffects.fit(i, length, text, centered, weights, self.link)
+            for i, text in enumerate(texts)
+            for length in LENGTHS
+        ]
+        self.words_ = [words for words in fitted if words.gain > MIN_GAIN]
+
     def _fit_units(self) -> None:
         """Measure, over training rows, the deviation of each term's effects and its mean log count."""
         n_terms, n_responses = len(self.terms_), len(self.responses_)
@@ -217,7 +236,7 @@ class Effects:
         for t in range(n_terms):
             span = self._span(t)
             counts, strength = self.counts_[span], self.strength_[t]
-            effects = self._link(self.sums_[span] / (counts + strength)[:, None])
+            effects = self.link(self.sums_[span] / (counts + strength)[:, None])
             mean = np.average(effects, axis=0, weights=counts)
             spread = np.sqrt(np.average(np.square(effects - mean), axis=0, weights=counts))
             self.effect_units_[t] = np.maximum(spread, 1e-6)  # all effects of a term may be equal
@@ -230,15 +249,25 @@ class Effects:
     def levels_of(self, t: int) -> TermLevels:
         """Return the levels of one term that have training rows, with their effects and errors.
 
+        The terms of words follow those of columns.
+
         The shrinkage of strength k is the prediction of a random effect: levels vary by s2 / k, where s2
         is the variance of the responses within levels. A level of n rows is then known up to the
         variance s2 / (n + k) (Robinson 1991). Of shares, s2 is share * (1 - share), which the level
         decides.
         """
-        span, strength = self._span(t), float(self.strength_[t])
-        present = self.counts_[span] > 0
-        keys, counts, sums = (part[span][present] for part in (self.keys_, self.counts_, self.sums_))
-        levels = keys[:, None] if len(self.terms_[t]) == 1 else np.stack([keys >> 32, keys & BITS], 1)
+        if t < len(self.terms_):
+            span, strength, n_inputs = self._span(t), float(self.strength_[t]), len(self.terms_[t])
+            parts = [part[span] for part in (self.keys_, self.counts_, self.sums_)]
+        else:
+            words = self.words_[t - len(self.terms_)]
+            parts, strength, n_inputs = (
+                [words.keys, words.counts, words.sums],
+                words.strength,
+                words.length,
+            )
+        keys, counts, sums = (part[parts[1] > 0] for part in parts)
+        levels = keys[:, None] if n_inputs == 1 else np.stack([keys >> 32, keys & BITS], 1)
         n_shrunken = (counts + strength)[:, None]
         effects = sums / n_shrunken
         errors = np.sqrt(self._variance_within(counts, sums, effects, strength) / n_shrunken)
@@ -260,7 +289,7 @@ class Effects:
         between = (np.square(sums) / counts[:, None]).sum(0)
         return np.asarray(np.maximum(counts.sum() - between, 0) / n_free)[None]
 
-    def _link(self, effects: np.ndarray) -> np.ndarray:
+    def link(self, effects: np.ndarray) -> np.ndarray:
         """Turn differences of shares into differences of log odds."""
         if not self.are_shares:
             return effects
@@ -270,12 +299,12 @@ class Effects:
     @property
     def shape(self) -> tuple[int, int]:
         """Number of terms, and of features of each: an effect on every response, and the count."""
-        return len(self.terms_), len(self.responses_) + 1
+        return len(self.terms_) + len(self.words_), len(self.responses_) + 1
 
     @property
     def reads(self) -> np.ndarray:
         """Which inputs each term reads: bool (n_terms, n_inputs), categorical inputs before numbers."""
-        reads = np.zeros((len(self.terms_), self.n_columns_), dtype=bool)
+        reads = np.zeros((self.shape[0], self.n_columns_), dtype=bool)
         for t, term in enumerate(self.terms_):
             reads[t, list(term)] = True
         return reads
@@ -319,13 +348,17 @@ class Effects:
             sums = LevelSums.from_rows(in_sums - self.ends_[t], centered, weights)
             self.counts_[self._span(t)], self.sums_[self._span(t)] = sums.counts, sums.sums
 
-    def transform(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    def transform(
+        self, codes: np.ndarray, numbers: np.ndarray, texts: Sequence[Text] = ()
+    ) -> np.ndarray:
         """Return the effects and log counts of any rows, float32 (n_rows, n_terms, n_responses + 1).
 
         The effects of a training row include its target; use `OutOfFold` for training rows.
         """
         positions = self.positions(codes, numbers)
-        return self.features_of(self.sums_[positions], self.counts_[positions])
+        features = self.features_of(self.sums_[positions], self.counts_[positions])
+        of_words = [words.transform(texts[words.text], self.link)[:, None] for words in self.words_]
+        return np.concatenate([features, *of_words], axis=1)
 
     def features_of(
         self, sums: np.ndarray, counts: np.ndarray, terms: slice = slice(None)
@@ -344,7 +377,7 @@ class Effects:
         ndarray of shape (n_rows, n_terms, n_responses + 1), float32
         """
         effects = sums / (counts + self.strength_[terms, None])[..., None]
-        effects = self._link(effects) / self.effect_units_[terms]
+        effects = self.link(effects) / self.effect_units_[terms]
         log_counts = np.log1p(counts) / self.count_units_[terms]
         features = np.concatenate([effects, log_counts[..., None]], axis=2, dtype=np.float32)
         return features.transpose(1, 0, 2)

@@ -16,6 +16,7 @@ from tabemb.data.floats import to_floats
 from tabemb.data.histories import Events, events_frame, lists_among, with_steps
 from tabemb.data.scales import Scale
 from tabemb.data.schema import BINS, WITHIN, Feature, Schema, Table, near, with_parts
+from tabemb.data.text import with_words
 from tabemb.data.times import (
     CALENDAR,
     as_times,
@@ -25,6 +26,7 @@ from tabemb.data.times import (
     zones_of,
 )
 from tabemb.data.values import column_of, events_column, is_keys, python_values
+from tabemb.data.vectors import VectorScale, read_vectors
 from tabemb.data.vocabulary import Vocabulary
 from tabemb.data.within import Within, find_within
 
@@ -45,12 +47,13 @@ class Encoded(NamedTuple):
     """Rows as arrays.
 
     ``codes`` are int32 (n_rows, n_categorical), ``numbers`` float32 (n_rows, n_numbers) with NaN where
-    missing.
+    missing, ``vectors`` float32 (n_rows, width) of each column of vectors, NaN in rows without one.
     """
 
     codes: np.ndarray
     numbers: np.ndarray
     histories: tuple[EncodedHistory, ...]
+    vectors: tuple[np.ndarray, ...] = ()
 
 
 @dataclass
@@ -217,7 +220,11 @@ class Encoder:
         One for each table of the schema.
     inputs_ : list of Inputs
         Of the rows, then of the events of each history.
+    vectors_ : list of VectorScale
+        One for each column of vectors.
     """
+
+    vectors_: Sequence[VectorScale] = ()  # in files without vectors
 
     def __init__(
         self,
@@ -247,6 +254,7 @@ class Encoder:
         -------
         self
         """
+        frame = with_words(frame, self.schema.texts)
         parts = [(self.schema, Events.single(frame)), *self._histories(frame)]
         part_weights = [  # every event has the weight of its row
             None if weights is None else np.repeat(weights, events.counts) for _, events in parts
@@ -261,6 +269,10 @@ class Encoder:
             for (schema, events), w in zip(parts, part_weights)
         ]
         self._fit_within([events for _, events in parts], part_weights)
+        self.vectors_ = [
+            VectorScale.fit(read_vectors(frame[name], frame.schema.field(name)), weights)
+            for name in self.schema.vectors
+        ]
         return self
 
     def _fit_within(self, parts: list[Events], weights: list[np.ndarray | None]) -> None:
@@ -326,6 +338,7 @@ class Encoder:
             A column is missing, holds values of another kind than in ``fit``, or an infinite number.
         """
         self._check_columns(frame)
+        frame = with_words(frame, self.schema.texts)
         parts = [Events.single(frame), *(events for _, events in self._histories(frame))]
         (codes, numbers), *encoded = [
             inputs.encode(events, self.vocabularies_of(inputs))
@@ -335,7 +348,11 @@ class Encoder:
             EncodedHistory(part.offsets, *arrays, part.step_offsets)
             for part, arrays in zip(parts[1:], encoded)
         ]
-        return Encoded(codes, numbers, tuple(histories))
+        vectors = [
+            scale.apply(read_vectors(frame[name], frame.schema.field(name), scale.width))
+            for name, scale in zip(self.schema.vectors, self.vectors_)
+        ]
+        return Encoded(codes, numbers, tuple(histories), tuple(vectors))
 
     def vocabularies_of(self, inputs: Inputs) -> list[Vocabulary]:
         """Return the vocabulary that each categorical feature of rows or events reads."""

@@ -13,12 +13,15 @@ import pyarrow.compute as pc
 from tabemb.data.histories import Events, is_list
 from tabemb.data.number_text import are_number_shaped, formats_of
 from tabemb.data.schema import Table
+from tabemb.data.text import is_text, words_of
 from tabemb.data.values import OBJECT
 
 MIN_ROWS, MIN_LEVELS = 100, 20
 """Rows with a value, and distinct values, below which a column says too little about its meaning."""
 _N_LOOKED_AT = 200
 _SHARE = 0.95
+_N_WORDS = 5
+"""Words of a value, on average, from which on text that hardly repeats is taken for sentences."""
 _REPEATS = 2
 """Rows for each value from which on digits that came as text are taken for categories."""
 _CODE_LENGTH = 4
@@ -51,7 +54,7 @@ class Doubt:
     Parameters
     ----------
     column : str
-    looks : {"dates", "numbers", "ids"}
+    looks : {"dates", "numbers", "ids", "sentences"}
     example : str
         One of its values.
     """
@@ -70,7 +73,7 @@ class Doubt:
         )
 
 
-def doubts(frame: pa.Table, named: Iterable[str] = ()) -> list[Doubt]:
+def doubts(frame: pa.Table, named: Iterable[str] = (), sentences: bool = False) -> list[Doubt]:
     """Return the columns that look like something else than their type says, fields of events too.
 
     Text may look like dates or numbers, whole numbers like ids. Columns with few rows or few distinct
@@ -81,6 +84,8 @@ def doubts(frame: pa.Table, named: Iterable[str] = ()) -> list[Doubt]:
     frame : pyarrow.Table
     named : iterable of str
         Columns whose meaning the user has stated.
+    sentences : bool
+        Whether columns of text may also look like sentences: where they can have the role "text".
 
     Returns
     -------
@@ -93,11 +98,12 @@ def doubts(frame: pa.Table, named: Iterable[str] = ()) -> list[Doubt]:
     'dates'
     """
     stated = set(named)
-    return [
-        doubt
-        for field, column in _columns(frame)
-        if field.name not in stated and (doubt := _doubt(field, column)) is not None
+    of_columns = [
+        _doubt(field, column) or (_sentences(field, column) if sentences and is_column else None)
+        for field, column, is_column in _columns(frame)
+        if field.name not in stated
     ]
+    return [doubt for doubt in of_columns if doubt is not None]
 
 
 def note_doubts(
@@ -122,7 +128,7 @@ def note_doubts(
     names = frame.schema.names
     stated = {names[key] if isinstance(key, int) else key for key in roles or ()}
     stated |= {column for table in (tables or {}).values() for column in table.columns}
-    doubtful = doubts(frame, {*stated, *keys})
+    doubtful = doubts(frame, {*stated, *keys}, sentences=True)
     if not doubtful:
         return
     text = "; ".join(doubt.sentence for doubt in doubtful)
@@ -160,21 +166,22 @@ _CONVERTED = {
     "numbers": "pandas.to_numeric({})",
     "ids": "{}.astype('category')",
 }
-_MEANT = {"dates": "datetime", "numbers": "number", "ids": "categorical"}
-_READ = {"dates": "categorical", "numbers": "categorical", "ids": "number"}
+_MEANT = {"dates": "datetime", "numbers": "number", "ids": "categorical", "sentences": "text"}
+_READ = {**dict.fromkeys(("dates", "numbers", "sentences"), "categorical"), "ids": "number"}
 
 
 def _roles(doubtful: Iterable[Doubt], role_of: Mapping[str, str]) -> dict[str, str]:
     return {doubt.column: role_of[doubt.looks] for doubt in doubtful}
 
 
-def _columns(frame: pa.Table) -> Iterator[tuple[pa.Field, pa.ChunkedArray]]:
+def _columns(frame: pa.Table) -> Iterator[tuple[pa.Field, pa.ChunkedArray, bool]]:
+    """Yield the columns and the fields of events, and whether each is a column."""
     for field in frame.schema:
         if is_list(field.type):
             events = Events.of(frame[field.name], field.name).frame
-            yield from ((inner, events[inner.name]) for inner in events.schema)
+            yield from ((inner, events[inner.name], False) for inner in events.schema)
         else:
-            yield field, frame[field.name]
+            yield field, frame[field.name], True
 
 
 def _doubt(field: pa.Field, column: pa.ChunkedArray) -> Doubt | None:
@@ -183,7 +190,7 @@ def _doubt(field: pa.Field, column: pa.ChunkedArray) -> Doubt | None:
     if len(column) - column.null_count < MIN_ROWS:
         return None
     dtype = field.type
-    if pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype):
+    if is_text(dtype):
         return _doubtful_text(field.name, column)
     if pa.types.is_integer(dtype) or pa.types.is_floating(dtype):
         return _doubtful_integers(field.name, column)
@@ -205,6 +212,18 @@ def _doubtful_text(name: str, column: pa.ChunkedArray) -> Doubt | None:
     ):
         return None
     return Doubt(name, looks, repr(levels[0].as_py()))
+
+
+def _sentences(field: pa.Field, column: pa.ChunkedArray) -> Doubt | None:
+    """Return a doubt where nearly every row has another text, and these have many words."""
+    values = column.drop_null()
+    if not is_text(field.type) or len(values) < MIN_ROWS:
+        return None
+    sample = values[:: max(len(values) // _N_LOOKED_AT, 1)]
+    n_words = pc.mean(pc.list_value_length(words_of(sample))).as_py()
+    if n_words < _N_WORDS or pc.count_distinct(_plain(values)).as_py() < _SHARE * len(values):
+        return None
+    return Doubt(field.name, "sentences", f"{values[0].as_py()!r:.60}")
 
 
 def _plain(values: pa.ChunkedArray) -> pa.Array:

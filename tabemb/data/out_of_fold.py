@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tabemb.data.effects import Effects
+from tabemb.data.words import Text
 
 N_FOLDS = 10
 
@@ -24,6 +27,8 @@ class OutOfFold:
     rows : ndarray of int, optional
         Positions of the rows that ``effects`` was fitted on, if not on all (the rest had a weight of
         zero then).
+    texts : sequence of Text
+        As in :meth:`Effects.fit`.
     """
 
     def __init__(
@@ -34,9 +39,11 @@ class OutOfFold:
         responses: np.ndarray,
         weights: np.ndarray,
         rows: np.ndarray | None = None,
+        texts: Sequence[Text] = (),
     ) -> None:
         self.effects, self.all_weights, self.rows = effects, weights, rows
         self.positions = effects.positions(codes, numbers)
+        self.held = [words.held(texts[words.text]) for words in effects.words_]
         self.centered = effects.center(responses)
         self.weights = weights_of(rows, weights)
 
@@ -46,6 +53,8 @@ class OutOfFold:
             return
         self.rows, self.weights = rows, weights_of(rows, self.all_weights)
         self.effects.refit_sums(self.positions, self.centered, self.weights)
+        for words, held in zip(self.effects.words_, self.held):
+            words.refit_sums(held, self.centered, self.weights)
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Return the out-of-fold effects and counts of these rows.
@@ -67,6 +76,10 @@ class OutOfFold:
         features = np.empty((len(rows), *self.effects.shape), np.float32)
         for t in range(len(self.positions)):
             features[:, t] = self._term_features(t, rows, folds)[:, 0]
+        for t, (words, held) in enumerate(zip(self.effects.words_, self.held), len(self.positions)):
+            features[:, t] = words.out_of_fold(
+                held, rows, folds, self.centered, self.weights, self.effects.link
+            )
         return features
 
     def _term_features(self, t: int, rows: np.ndarray, folds: np.ndarray) -> np.ndarray:

@@ -11,12 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabemb.data.histories import Events, is_list, is_list_of_steps
+from tabemb.data.text import with_words
 from tabemb.data.times import varying_parts
 from tabemb.data.values import are_numbers, stray_of
+from tabemb.data.vectors import are_vectors
 from tabemb.data.vocabulary import kind_of
 from tabemb.hints import similar
 
-ROLES = ("categorical", "number", "datetime", "history", "ignored")
+ROLES = ("categorical", "number", "datetime", "history", "text", "vector", "ignored")
+ROW_ROLES = ("text", "vector")
+"""Roles that a column of X may have, and a field of events may not."""
 TIME_PARTS, EVENT_TIME_PARTS = ("elapsed",), ("gap", "ago")
 """Numbers that a datetime of a row is turned into, and those of a datetime of an event."""
 WITHIN, BINS = "within", "bins"
@@ -151,6 +155,19 @@ class Schema:
         return [readers[feature.name] for feature in features]
 
     @property
+    def texts(self) -> list[str]:
+        """The columns of text, whose words are a history of the same name."""
+        return self._of_role("text")
+
+    @property
+    def vectors(self) -> list[str]:
+        """The columns of ready-made vectors."""
+        return self._of_role("vector")
+
+    def _of_role(self, role: str) -> list[str]:
+        return [name for name, given in self.roles.items() if given == role]
+
+    @property
     def used(self) -> list[str]:
         """The columns that ``predict`` needs."""
         return [name for name, role in self.roles.items() if role != "ignored"]
@@ -164,8 +181,9 @@ def infer_schema(
     """Give every column a role and every categorical feature a table.
 
     Text, dictionary, boolean and other Python values are categorical; integers, floats, decimals and
-    durations are numbers; timestamps and dates are datetimes; lists are histories, and lists of lists
-    histories in steps.
+    durations are numbers; timestamps and dates are datetimes; lists of floats that are all of one length
+    are vectors, all other lists histories, and lists of lists histories in steps. The words of a column
+    with the role "text" are a history.
 
     A datetime gives the number ``{column}.elapsed`` and, where the training rows vary in them, calendar
     categories such as ``{column}.month``. A datetime of events gives the numbers ``{field}.gap`` and
@@ -189,11 +207,14 @@ def infer_schema(
     TypeError
         A column of structs.
     """
+    frame = _with_words(frame, roles)
     events = _events_by_column(frame, roles)
     checked = _check_roles(frame, events, roles or {})
     used_histories = [name for name in events if checked.get(name) != "ignored"]
-    schema = _schema_of(frame, {**checked, **dict.fromkeys(used_histories, "history")}, TIME_PARTS)
+    row_roles = {name: "text" if checked.get(name) == "text" else "history" for name in used_histories}
+    schema = _schema_of(frame, {**checked, **row_roles}, TIME_PARTS)
     field_roles = {name: role for name, role in checked.items() if role != "history"}
+    field_roles |= dict.fromkeys(schema.texts, "categorical")
     for name in used_histories:
         _check_no_lists(events[name], field_roles, name)
     schema.histories = {
@@ -202,7 +223,8 @@ def infer_schema(
     for name, history in schema.histories.items():
         history.in_steps = is_list_of_steps(frame.schema.field(name).type)
         _check_no_vectors(name, history, checked)
-    if not any(part.categorical or part.numbers for part in (schema, *schema.histories.values())):
+    parts = (schema, *schema.histories.values())
+    if not (schema.vectors or any(part.categorical or part.numbers for part in parts)):
         raise ValueError("Every column of X has the role 'ignored'; at least one must be used.")
     schema.tables = _assign_tables(schema, tables or {})
     return schema
@@ -218,6 +240,7 @@ def roles_of(frame: pa.Table, roles: Mapping[str | int, str] | None = None) -> d
     TypeError
         A column of structs.
     """
+    frame = _with_words(frame, roles)
     return _all_roles(frame, _check_roles(frame, _events_by_column(frame, roles), roles or {}))
 
 
@@ -279,22 +302,43 @@ def _events_by_column(
 ) -> dict[str, pa.Table]:
     """Return the events of all rows as a frame, for each column of lists.
 
-    A column without any value has no events, and the fields that the given roles name.
+    A column without any value has no events, and the fields that the given roles name. Vectors are no
+    events.
     """
-    events = {f.name: Events.of(frame[f.name], f.name).frame for f in frame.schema if is_list(f.type)}
+    events = {}
     for i, column in enumerate(frame.schema):
-        fields = [key for key in roles or {} if str(key).startswith(f"{column.name}.")]
-        role = (roles or {}).get(column.name, (roles or {}).get(i))
-        if pa.types.is_null(column.type) and (fields or role == "history"):
-            events[column.name] = pa.table({str(key): pa.nulls(0) for key in fields or [column.name]})
+        name, role = column.name, _given(roles, frame, i)
+        fields = [key for key in roles or {} if str(key).startswith(f"{name}.")]
+        if is_list(column.type) and role != "vector" and (role or not are_vectors(frame[name])):
+            events[name] = Events.of(frame[name], name).frame
+        elif pa.types.is_null(column.type) and (fields or role in ("history", "text")):
+            events[name] = pa.table({str(key): pa.nulls(0) for key in fields or [name]})
     return events
+
+
+def _given(roles: Mapping[str | int, str] | None, frame: pa.Table, i: int) -> str | None:
+    """Return the role that is given to a column, by its name or its position."""
+    return (roles or {}).get(frame.schema.names[i], (roles or {}).get(i))
+
+
+def _with_words(frame: pa.Table, roles: Mapping[str | int, str] | None) -> pa.Table:
+    """Return the frame with lists of words in the place of texts."""
+    texts = [f for i, f in enumerate(frame.schema) if _given(roles, frame, i) == "text"]
+    for column in texts:
+        check_no_stray(column)
+    return with_words(frame, [column.name for column in texts])
 
 
 def _all_roles(frame: pa.Table, roles: Mapping[str, str]) -> dict[str, str]:
     for column in frame.schema:
-        if roles.get(column.name) in ("datetime", "history"):
+        if roles.get(column.name) in ("datetime", "history", "vector"):
             check_no_stray(column)
-    return {f.name: roles.get(f.name) or infer_role(f) for f in frame.schema}
+    return {f.name: roles.get(f.name) or _role_of(frame, f) for f in frame.schema}
+
+
+def _role_of(frame: pa.Table, field: pa.Field) -> str:
+    """Return the role of a column by its type, and by the lengths of its lists."""
+    return "vector" if are_vectors(frame[field.name]) else infer_role(field)
 
 
 def _check_no_lists(events: pa.Table, roles: Mapping[str, str], name: str) -> None:
@@ -356,6 +400,11 @@ def _check_roles(
         if role not in ROLES:
             raise ValueError(
                 f"The role of column {name!r} must be one of {', '.join(ROLES)}; got {role!r}."
+            )
+        if role in ROW_ROLES and name not in frame.schema.names:
+            raise ValueError(
+                f"Field {name!r} must not have the role {role!r}, which only columns of X have; "
+                f"leave it out with roles={{{name!r}: 'ignored'}}."
             )
         _check_history_role(name, role, events)
         checked[name] = role

@@ -178,7 +178,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             encoder = recipe.fit_encoder(holdout.rows)
             note_doubts(rows.frame, self.roles, self.tables, recipe.source.keys)
             batch = recipe.encode(encoder, holdout.rows)
-            effects, out_of_fold = recipe.fit_effects(batch, holdout)
+            effects, out_of_fold = recipe.fit_effects(encoder, batch, holdout)
             fitted = recipe.build(encoder, effects, len(batch))
             results = []
             for trainer in recipe.trainers(fitted, batch, out_of_fold, holdout, budget):

@@ -39,7 +39,7 @@ def scaled_within(encoder: Encoder) -> list[str]:
 def missing_shares(encoder: Encoder, inputs: RowInputs) -> dict[str, float]:
     """Return the share of training rows, or of events, that lack a value, by column or field.
 
-    A row without events lacks its history.
+    A row without events lacks its history, and one without a word its text.
     """
     shares: dict[str, float] = {}
     for part, codes, numbers in _parts(encoder, inputs):
@@ -48,7 +48,9 @@ def missing_shares(encoder: Encoder, inputs: RowInputs) -> dict[str, float]:
         for j, feature in enumerate(part.schema.numbers):
             shares.setdefault(feature.column, _share(numbers[:, j].isnan()))
     lacks = map(_has_no_events, inputs.histories)
-    return shares | dict(zip(encoder.schema.histories, map(_share, lacks)))
+    shares |= dict(zip(encoder.schema.histories, map(_share, lacks)))
+    is_missing = (vectors.isnan().all(1) for vectors in inputs.vectors)
+    return shares | dict(zip(encoder.schema.vectors, map(_share, is_missing)))
 
 
 def _parts(encoder: Encoder, inputs: RowInputs) -> Iterator[tuple[Inputs, Tensor, Tensor]]:
@@ -114,7 +116,7 @@ class ColumnLines:
         lines: list[Line] = []
         histories = list(self.encoder.schema.histories)
         for name, role in self.encoder.schema.roles.items():
-            if role != "history":
+            if role not in ("history", "text"):
                 lines.append(self._line(0, name, role))
                 continue
             i = histories.index(name)
@@ -135,6 +137,8 @@ class ColumnLines:
         widths = [self.table_width(t, f.name) for t, f in zip(tables, categorical)]
         numbers = [i for i, feature in enumerate(schema.numbers) if feature.column == name]
         widths += [self.number_width(part, i) for i in numbers]
+        if role == "vector":
+            widths += [self.encoder.vectors_[self.encoder.schema.vectors.index(name)].width]
         line |= {"missing": self._missing(name), "width": sum(widths)}
         if role != "datetime" and categorical:
             line |= self._levels(categorical[0], tables[0])

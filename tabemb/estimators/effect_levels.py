@@ -13,6 +13,7 @@ import pandas as pd
 from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.scales import Scale
+from tabemb.data.schema import Feature
 from tabemb.hints import similar
 from tabemb.labels import as_objects
 from tabemb.targets import (
@@ -90,14 +91,16 @@ def effects_frame(
     encoder: Encoder, effects: Effects, target: Target, term: str | None = None
 ) -> pd.DataFrame:
     """Return the levels of the terms, as `RowEstimator.effects_frame` describes."""
-    names, answers = term_names(encoder, effects), Answers.of(target)
+    names, answers = [*term_names(encoder, effects), *word_terms(encoder, effects)], Answers.of(target)
     if term is not None and term not in names:
         near = similar(term, names)
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ValueError(f"term must be one of the {len(names)} that have effects; got {term!r}.{hint}")
     chosen = [t for t, name in enumerate(names) if term in (None, name)]
-    labels = {i: _labels_of_input(encoder, effects, i) for t in chosen for i in effects.terms_[t]}
-    parts = [_levels_frame(t, names[t], effects, labels, answers) for t in chosen]
+    parts = [
+        _levels_frame(t, names[t], effects, _labels_of_term(encoder, effects, t), answers)
+        for t in chosen
+    ]
     frame = pd.concat(parts, ignore_index=True) if parts else _frame_of([], answers.labels, {})
     frame.attrs["unit"] = answers.unit
     return frame
@@ -110,13 +113,33 @@ def term_names(encoder: Encoder, effects: Effects) -> list[str]:
     return ["*".join(features[i] for i in term) for term in effects.terms_]
 
 
+def word_terms(encoder: Encoder, effects: Effects) -> list[str]:
+    """Return the name of each term of words: the column of text, with a star for pairs of neighbours."""
+    texts = encoder.schema.texts
+    return ["*".join([texts[words.text]] * words.length) for words in effects.words_]
+
+
+def _labels_of_term(encoder: Encoder, effects: Effects, t: int) -> list[np.ndarray]:
+    """Return the labels of the levels of each input of a term."""
+    if t < len(effects.terms_):
+        return [_labels_of_input(encoder, effects, i) for i in effects.terms_[t]]
+    words = effects.words_[t - len(effects.terms_)]
+    column = encoder.schema.texts[words.text]
+    (table,) = encoder.schema.tables_of([Feature(column, column)])
+    return [_labels_of_table(encoder, table)] * words.length
+
+
 def _labels_of_input(encoder: Encoder, effects: Effects, i: int) -> np.ndarray:
     """Return the label of each level of an input: categories by code, or intervals by bin."""
     tables = encoder.schema.table_names
     if i < len(tables):
-        return as_objects([RARE, None, *encoder.vocabularies_[tables[i]].labels().tolist()])
+        return _labels_of_table(encoder, tables[i])
     number = i - len(tables)
     return as_objects([None, *_intervals(encoder.scales_[number], effects.levels_.bounds[number])])
+
+
+def _labels_of_table(encoder: Encoder, table: str) -> np.ndarray:
+    return as_objects([RARE, None, *encoder.vocabularies_[table].labels().tolist()])
 
 
 def _intervals(scale: Scale, bounds: np.ndarray) -> list[pd.Interval]:
@@ -130,13 +153,13 @@ def _intervals(scale: Scale, bounds: np.ndarray) -> list[pd.Interval]:
 
 
 def _levels_frame(
-    t: int, name: str, effects: Effects, labels: dict[int, np.ndarray], answers: Answers
+    t: int, name: str, effects: Effects, labels: list[np.ndarray], answers: Answers
 ) -> pd.DataFrame:
     """Return one row for each level of a term and each response that has effects."""
     part, responses = effects.levels_of(t), effects.responses_
     n_levels, n_responses = part.effects.shape
     rows, shown = np.repeat(np.arange(n_levels), n_responses), np.tile(responses, n_levels)
-    first, *more = (labels[i][levels[rows]] for i, levels in zip(effects.terms_[t], part.levels.T))
+    first, *more = (names[levels[rows]] for names, levels in zip(labels, part.levels.T))
     scale, unit = answers.scale[responses], effects.unit_ * np.ones(n_responses)
     center = effects.mean_ * scale + answers.center[responses]
     means = part.means * unit * scale + center

@@ -18,7 +18,7 @@ from tabemb.data.encoding import Encoder
 from tabemb.data.floats import to_floats
 from tabemb.data.frames import beside, feature_names, is_frame, select, to_arrow
 from tabemb.data.pairs import PairCodes
-from tabemb.data.schema import Schema, infer_schema, near, roles_of
+from tabemb.data.schema import ROW_ROLES, Schema, infer_schema, near, roles_of
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, Vocabulary
 from tabemb.estimators.cross_fitting import (
     Fold,
@@ -359,8 +359,10 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         names, given = frame.schema.names, dict(roles or {})
         if isinstance(self.columns, str):
             one_of(("auto",)).check("columns", self.columns)
-            has_categorical = "categorical" in roles_of(frame, given).values()
-            return given if has_categorical else dict.fromkeys(names, "categorical") | given
+            roles = roles_of(frame, given)
+            if "categorical" in roles.values():
+                return given
+            return {name: "categorical" for name in names if roles[name] not in ROW_ROLES} | given
         if not len(self.columns):
             raise ValueError("columns must name a column, or be 'auto'; got none.")
         for name in self.columns:

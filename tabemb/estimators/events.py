@@ -52,10 +52,10 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
         seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
         ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their defaults.
-    roles : dict of column -> {"categorical", "number", "datetime", "ignored"}, optional
-        Overrides the role that a column gets by its type: text, booleans and dictionaries are
-        categorical, integers and floats are numbers, timestamps and dates are datetimes. Columns of an
-        array are named by position or "x0", ...
+    roles : dict of column -> str, optional
+        "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored",
+        where a column shall not have the role of its type, which docs/estimators.md lists. Columns of
+        an array are named by position or "x0", ...
     tables : dict of name -> Table, optional
         Embedding tables that several columns share, or that have settings of their own. Every other
         column gets one table.
@@ -260,10 +260,10 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
         seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
         ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their defaults.
-    roles : dict of column -> {"categorical", "number", "datetime", "ignored"}, optional
-        Overrides the role that a column gets by its type: text, booleans and dictionaries are
-        categorical, integers and floats are numbers, timestamps and dates are datetimes. Columns of an
-        array are named by position or "x0", ...
+    roles : dict of column -> str, optional
+        "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored",
+        where a column shall not have the role of its type, which docs/estimators.md lists. Columns of
+        an array are named by position or "x0", ...
     tables : dict of name -> Table, optional
         Embedding tables that several columns share, or that have settings of their own. Every other
         column gets one table.

@@ -253,7 +253,8 @@ class ExplainedRows(Summarised):
         Parameters
         ----------
         term : str, optional
-            A column, or a pair such as "city*product"; all that have effects when None.
+            A column, or a pair such as "city*product"; all that have effects when None. The levels of a
+            column of text are its words, those of "review*review" its pairs of neighbouring words.
 
         Returns
         -------
@@ -283,14 +284,15 @@ class ExplainedRows(Summarised):
         It is known from the fit, and takes no rows: the share of the variance that the effects of a
         column explain, out of sample, plus half of what each pair of columns explains beyond the two.
         A column is seen alone, so two columns that say the same both have it. `importances` measures
-        what the network does with the columns instead. A model with histories, which have no effects,
-        or with ``effects=False`` has no such attribute.
+        what the network does with the columns instead. A model with histories, texts or vectors, which
+        have no such effects, or with ``effects=False`` has no such attribute.
         """
         check_is_fitted(self)
-        if self.encoder_.schema.histories:
+        schema = self.encoder_.schema
+        if schema.histories or schema.vectors:
             raise AttributeError(
-                "feature_importances_ come from effects, which histories do not have; call "
-                "importances(X, y)."
+                "feature_importances_ come from effects of columns, which vectors, texts and histories "
+                "do not have; call importances(X, y)."
             )
         if not hasattr(self.effects_, "gains_"):
             raise AttributeError(

@@ -35,10 +35,10 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
         seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
         ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their defaults.
-    roles : dict of column -> {"categorical", "number", "datetime", "ignored"}, optional
-        Overrides the role that a column gets by its type: text, booleans and dictionaries are
-        categorical, integers and floats are numbers, timestamps and dates are datetimes. Columns of an
-        array are named by position or "x0", ...
+    roles : dict of column -> str, optional
+        "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored",
+        where a column shall not have the role of its type, which docs/estimators.md lists. Columns of
+        an array are named by position or "x0", ...
     tables : dict of name -> Table, optional
         Embedding tables that several columns share, or that have settings of their own. Every other
         column gets one table.
@@ -92,7 +92,7 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         Vector that a recurrent net's states become: the last state, the mean of all, a mean weighted by
         a learned score, or last, mean and maximum side by side.
     max_events : int, optional, default=500
-        Largest number of events of a row that are read, of steps in lists of lists; the newest stay.
+        Largest number of events, words or steps of a cell that are read; the newest or last stay.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class, multiplied with ``sample_weight``.
     max_epochs : int or "auto", default="auto"
@@ -289,10 +289,10 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
         seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
         ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their defaults.
-    roles : dict of column -> {"categorical", "number", "datetime", "ignored"}, optional
-        Overrides the role that a column gets by its type: text, booleans and dictionaries are
-        categorical, integers and floats are numbers, timestamps and dates are datetimes. Columns of an
-        array are named by position or "x0", ...
+    roles : dict of column -> str, optional
+        "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored",
+        where a column shall not have the role of its type, which docs/estimators.md lists. Columns of
+        an array are named by position or "x0", ...
     tables : dict of name -> Table, optional
         Embedding tables that several columns share, or that have settings of their own. Every other
         column gets one table.
@@ -346,7 +346,7 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         Vector that a recurrent net's states become: the last state, the mean of all, a mean weighted by
         a learned score, or last, mean and maximum side by side.
     max_events : int, optional, default=500
-        Largest number of events of a row that are read, of steps in lists of lists; the newest stay.
+        Largest number of events, words or steps of a cell that are read; the newest or last stay.
     loss : {"squared_error", "absolute_error", "absolute_percentage_error", "poisson", "quantile"}
         Loss that training minimises, "squared_error" by default. "absolute_percentage_error" and
         "poisson" predict through a logarithm.

@@ -24,6 +24,7 @@ from tabemb.data.frames import to_arrow
 from tabemb.data.histories import is_list
 from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table, infer_schema
+from tabemb.data.vectors import are_vectors
 from tabemb.estimators.base import RowEstimator
 from tabemb.estimators.columns import ColumnLines
 from tabemb.estimators.explained import Summarised, curve_facts, number_width, table_width
@@ -229,8 +230,9 @@ class SequenceEncoder(
         check_parameters(self, self.rules)
         check_repeatable(self.checkpoint, self.random_state)
         frame = to_arrow(X, self)
-        schema = infer_schema(_lists(frame), self.roles, self.tables)
-        note_doubts(_lists(frame), self.roles, self.tables)
+        lists = _lists(frame)
+        schema = infer_schema(lists, _as_histories(lists, self.roles), self.tables)
+        note_doubts(lists, self.roles, self.tables)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         device = torch_device(self.device)
         memory = memory_needed(frame.num_rows, self.batch_size, self.device)
@@ -361,6 +363,18 @@ class ContrastiveObjective:
 def _random_slices(rows: RowInputs) -> RowInputs:
     histories = (h.random_slices() for h in rows.histories if isinstance(h, Ragged))
     return RowInputs.of(rows.codes, rows.numbers, tuple(histories))
+
+
+def _as_histories(frame: pa.Table, roles: Mapping[str | int, str] | None) -> dict[str | int, str]:
+    """Return the given roles, and that of histories for lists of one length."""
+    if "vector" in (given := dict(roles or {})).values():
+        name = next(name for name, role in given.items() if role == "vector")
+        raise ValueError(
+            f"SequenceEncoder reads the events of lists, so column {name!r} must not have the role "
+            "'vector'; pass it to the next model as it is."
+        )
+    of_one_length = [field.name for field in frame.schema if are_vectors(frame[field.name])]
+    return {**dict.fromkeys(of_one_length, "history"), **given}
 
 
 def _lists(frame: pa.Table) -> pa.Table:

@@ -218,7 +218,8 @@ class EventSource(RowSource):
         known = self._before_target(frame, gaps, encounters)
         keys = list({self.entity, self.time})  # one column may be both
         fields = frame.drop_columns(keys).append_column("gap", pa.array(gaps))
-        flat = [field.name for field in fields.schema if not pa.types.is_nested(field.type)]
+        texts = {name for name, role in self.roles.items() if role == "text"}
+        flat = [f.name for f in fields.schema if not (pa.types.is_nested(f.type) or f.name in texts)]
         fields = fields.select(flat)
         is_list = isinstance(target.classes_, list)
         classes = target.classes_ if is_list else [target.classes_] * len(self.target_names)

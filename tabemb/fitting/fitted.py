@@ -10,10 +10,11 @@ from torch import Tensor
 
 from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
+from tabemb.data.words import Text
 from tabemb.fitting.networks import NetworkSettings, build_networks
 from tabemb.fitting.settings import RowSettings
 from tabemb.fitting.sources import RowSource
-from tabemb.network.inputs import Batch, RowInputs
+from tabemb.network.inputs import Batch, Ragged, RowInputs
 from tabemb.network.model import Network, Output, in_double_precision
 from tabemb.network.randomness import Building
 from tabemb.targets import Target
@@ -21,6 +22,17 @@ from tabemb.training.batches import pieces_of
 
 MOST_OUTPUTS = 2**23
 """Outputs of all members that are computed at a time."""
+
+
+def texts_of(encoder: Encoder, inputs: RowInputs) -> list[Text]:
+    """Return the words of each column of text."""
+    histories = dict(zip(encoder.schema.histories, inputs.histories))
+    texts = []
+    for name in encoder.schema.texts:
+        words = histories[name]
+        assert isinstance(words, Ragged)
+        texts.append(Text(words.offsets.numpy(force=True), words.codes[:, 0].numpy(force=True)))
+    return texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +82,8 @@ class Fitted(FittedParts):
         if self.effects is None:
             return inputs
         codes, numbers = (t.numpy(force=True) for t in (inputs.codes, inputs.numbers))
-        return inputs.with_effects(torch.from_numpy(self.effects.transform(codes, numbers)))
+        effects = self.effects.transform(codes, numbers, texts_of(self.encoder, inputs))
+        return inputs.with_effects(torch.from_numpy(effects))
 
     @torch.no_grad()
     def outputs_of(self, inputs: RowInputs, part: Callable[[Output], Tensor]) -> Tensor:

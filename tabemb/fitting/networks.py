@@ -21,7 +21,9 @@ from tabemb.network.backbone import BACKBONES
 from tabemb.network.dropout import CellDropout, base_rate, hiding_rates
 from tabemb.network.history import (
     HISTORY_ENCODERS,
+    BagOfWords,
     ByCategory,
+    HistoryEncoder,
     HistoryNetwork,
     SequenceNetwork,
     StepPool,
@@ -38,6 +40,7 @@ from tabemb.network.model import (
 from tabemb.network.numbers import NUMBER_ENCODINGS, NumberEncoding
 from tabemb.network.pairs import Tower
 from tabemb.network.tables import Tables, TableSpec, table_dim
+from tabemb.network.vectors import VectorInputs
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import Target
 
@@ -147,9 +150,10 @@ def build_tower(
     tables = _start(specs, table_of)
     numbers = _numbers(rows, settings, settings.d_number)
     histories = _histories(encoder, tables, settings, n_rows)
+    vectors, d_vectors = _vectors(encoder, settings)
     backbone = None
     if settings.hidden:
-        d_joined = tables.dim + numbers.dim + sum(history.dim for history in histories)
+        d_joined = tables.dim + numbers.dim + sum(history.dim for history in histories) + d_vectors
         backbone = BACKBONES[settings.backbone](d_joined, settings.hidden, settings.dropout, 1)
     elif wrong := next((n for n, s in zip(encoder.schema.tables, specs) if s.dim != dim), None):
         raise ValueError(
@@ -170,6 +174,7 @@ def build_tower(
         is_normalized,
         start,
         dropout_rate,
+        vectors,
     )
 
 
@@ -202,8 +207,10 @@ def _build_network(
     tables = _start(specs, table_of)
     numbers = _numbers(rows, settings, settings.d_number)
     histories = _histories(encoder, tables, settings, n_rows)
+    vectors, d_vectors = _vectors(encoder, settings)
     d_effects = math.prod(effects.shape) if effects else 0
-    d_joined = tables.dim + numbers.dim + d_effects + sum(history.dim for history in histories)
+    d_histories = sum(history.dim for history in histories)
+    d_joined = tables.dim + numbers.dim + d_effects + d_vectors + d_histories
     backbone = BACKBONES[settings.backbone](
         d_joined, settings.hidden, settings.dropout, settings.n_members
     )
@@ -211,7 +218,17 @@ def _build_network(
     has_biases = settings.biases and table_of and not target.has_many_classes
     biases = _biases(specs, table_of, target.n_outputs) if has_biases else None
     head = _head(encoder, target, tables, settings, backbone.dim)
-    return TabularNetwork(dropout, tables, numbers, backbone, head, biases, histories)
+    return TabularNetwork(dropout, tables, numbers, backbone, head, biases, histories, vectors)
+
+
+def _vectors(encoder: Encoder, settings: NetworkSettings) -> tuple[VectorInputs | None, int]:
+    """Return what reads the columns of vectors, None without one, and its width."""
+    scales = encoder.vectors_
+    if not scales:
+        return None, 0
+    rates = [0.0 if scale.has_missing else settings.unknown_rate for scale in scales]
+    vectors = VectorInputs([scale.width for scale in scales], rates)
+    return vectors, vectors.dim
 
 
 def _histories(
@@ -220,6 +237,7 @@ def _histories(
     kinds: list[type[HistoryNetwork]] = [HistoryNetwork] * (len(encoder.inputs_) - 1)
     if settings.has_sequences:
         kinds[-1] = SequenceNetwork
+    are_words = [name in encoder.schema.texts for name in encoder.schema.histories]
     return [
         _history(
             kind,
@@ -229,8 +247,9 @@ def _histories(
             settings,
             n_rows,
             by=_by_field(inputs) if kind is HistoryNetwork else None,
+            encoder_class=BagOfWords if is_words else None,
         )
-        for kind, inputs in zip(kinds, encoder.inputs_[1:])
+        for kind, inputs, is_words in zip(kinds, encoder.inputs_[1:], are_words)
     ]
 
 
@@ -276,8 +295,13 @@ def _history(
     settings: NetworkSettings,
     n_rows: int,
     by: int | None = None,
+    encoder_class: type[HistoryEncoder] | None = None,
 ) -> HistoryNetwork:
-    """Return the network of a history; ``by`` is the field whose categories are pooled one by one."""
+    """Return the network of a history.
+
+    ``by`` is the field whose categories are pooled one by one; ``encoder_class`` stands in the place of
+    the encoder that the settings name.
+    """
     columns = tables.read_by(_tables_read(encoder, inputs))
     numbers = _numbers(inputs, settings, D_EVENT_NUMBER)
     # a row of a sequence sees the state before it, which has no later states to pool
@@ -285,9 +309,8 @@ def _history(
     d_event = columns.dim + numbers.dim
     in_steps = settings.merge_ties if kind is SequenceNetwork else inputs.schema.in_steps
     pool = StepPool(d_event, settings.d_history) if in_steps else None
-    history_encoder = HISTORY_ENCODERS[settings.history](
-        pool.dim if pool else d_event, settings.d_history, pooling
-    )
+    encoder_class = encoder_class or HISTORY_ENCODERS[settings.history]
+    history_encoder = encoder_class(pool.dim if pool else d_event, settings.d_history, pooling)
     dropout = _cell_dropout(encoder, inputs, settings.unknown_rate, n_rows)
     by_category = None if by is None else ByCategory(by, d_event, settings.d_history)
     return kind(dropout, columns, numbers, history_encoder, pool, by_category)

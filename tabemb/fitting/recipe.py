@@ -16,7 +16,7 @@ from tabemb.fitting.calibration import Calibration, calibration_of
 from tabemb.fitting.checkpoints import open_checkpoints
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.dependence import dependents_of
-from tabemb.fitting.fitted import Fitted, FittedParts
+from tabemb.fitting.fitted import Fitted, FittedParts, texts_of
 from tabemb.fitting.holdout import Holdout, hold_out
 from tabemb.fitting.intervals import Intervals, fit_intervals
 from tabemb.fitting.objective import Objective
@@ -91,7 +91,9 @@ class Recipe:
         inputs = self.source.encode(encoder, rows.frame)
         return Batch(inputs, self.target.encode(rows.y), weight).to(self.settings.torch_device)
 
-    def fit_effects(self, batch: Batch, holdout: Holdout) -> tuple[Effects | None, OutOfFold | None]:
+    def fit_effects(
+        self, encoder: Encoder, batch: Batch, holdout: Holdout
+    ) -> tuple[Effects | None, OutOfFold | None]:
         """Fit effects on the rows that train first; return them, and the effects of training rows."""
         if not self.settings.effects:
             return None, None
@@ -100,9 +102,9 @@ class Recipe:
         weights = np.ones(len(rows)) if rows.weights is None else rows.weights
         responses = self.target.responses(rows.y)
         effects = Effects(self.settings.n_pairs, self.target.gives_shares)
-        generator = np.random.default_rng(self.seed)
-        effects.fit(codes, numbers, responses, weights_of(train, weights), generator)
-        return effects, OutOfFold(effects, codes, numbers, responses, weights, train)
+        generator, texts = np.random.default_rng(self.seed), texts_of(encoder, batch.inputs)
+        effects.fit(codes, numbers, responses, weights_of(train, weights), generator, texts)
+        return effects, OutOfFold(effects, codes, numbers, responses, weights, train, texts)
 
     def placings(self, encoder: Encoder, effects: Effects | None) -> list[Placing]:
         """Return how new categories are placed among the known ones; rows of events are not."""

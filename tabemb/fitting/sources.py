@@ -124,8 +124,13 @@ class RowSource:
 
 def encoded(encoder: Encoder, frame: pa.Table) -> RowInputs:
     """Return rows as tensors, without effects."""
-    codes, numbers, histories = encoder.transform(frame)
-    return RowInputs.of(torch.from_numpy(codes), torch.from_numpy(numbers), [*map(_ragged, histories)])
+    codes, numbers, histories, vectors = encoder.transform(frame)
+    return RowInputs.of(
+        torch.from_numpy(codes),
+        torch.from_numpy(numbers),
+        map(_ragged, histories),
+        map(torch.from_numpy, vectors),
+    )
 
 
 def _ragged(history: EncodedHistory) -> Ragged:

@@ -116,13 +116,22 @@ class EventDropout(nn.Module):
     """Drops some events of long histories in training, others in each step.
 
     A long history says most things several times, so a network that reads all of it soon knows the
-    training rows by heart. A row keeps about 70 % of its events, and about ``N_KEPT`` at least. Steps
+    training rows by heart. A row keeps about 70 % of its events, and about ``n_kept`` at least. Steps
     stay, with fewer events.
+
+    Parameters
+    ----------
+    n_kept : int
+        0: rows with few events lose some too.
     """
+
+    def __init__(self, n_kept: int = N_KEPT) -> None:
+        super().__init__()
+        self.n_kept = n_kept
 
     def forward(self, history: Ragged) -> Ragged:
         n_events = history.event_offsets.diff()
-        shares = (N_KEPT / n_events.clamp(min=1)).clamp(SHARE_KEPT, 1)  # (n,)
+        shares = (self.n_kept / n_events.clamp(min=1)).clamp(SHARE_KEPT, 1)  # (n,)
         if not self.training or bool((shares == 1).all()):
             return history
         shares = shares.repeat_interleave(n_events)  # (n_events,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tabemb.network.dropout import CellDropout, EventDropout
+from tabemb.network.dropout import N_KEPT, CellDropout, EventDropout
 from tabemb.network.inputs import Kept, Prefixes, Ragged
 from tabemb.network.numbers import NumberEncoding, squash
 from tabemb.network.recurrence import gru_states
@@ -30,6 +30,8 @@ class HistoryEncoder(nn.Module):
 
     dim: int
     d_state: int
+    n_kept = N_KEPT
+    """Events of a row that `EventDropout` leaves, at least."""
 
     def __init__(self, d_in: int, d_history: int, pooling: str) -> None:
         super().__init__()
@@ -104,6 +106,27 @@ class BagOfEvents(HistoryEncoder):
         log_sum = _whole_sum(hidden, history, lengths).log1p()
         parts = [history.mean(hidden), history.max(hidden), log_sum, history.last(hidden)]
         return torch.cat(parts, dim=1)  # (n, 4 d_history)
+
+
+class BagOfWords(BagOfEvents):
+    """A bag of events that does not depend on their order at all: mean, maximum and sum.
+
+    Words are rare, so a network knows even short texts by heart: training drops words of all of them
+    (Iyyer et al. 2015).
+
+    Shape
+    -----
+    output : (n, 3 d_history); zeros for an empty history
+    """
+
+    n_kept = 0
+
+    def __init__(self, d_in: int, d_history: int, pooling: str) -> None:
+        super().__init__(d_in, d_history, pooling)
+        self.dim = 3 * d_history
+
+    def of_whole(self, events: Tensor, history: Ragged, lengths: Tensor) -> Tensor:
+        return super().of_whole(events, history, lengths)[:, : self.dim]
 
 
 class Recurrent(HistoryEncoder):
@@ -342,7 +365,7 @@ class HistoryNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.dropout, self.columns = dropout, columns
-        self.event_dropout = EventDropout()
+        self.event_dropout = EventDropout(encoder.n_kept)
         self.numbers: NumberEncoding = numbers
         self.encoder: HistoryEncoder = encoder
         self.pool, self.by_category = pool, by_category

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tabemb.network.randomness import generator
-from tabemb.network.ranges import offsets_of, ranges
+from tabemb.network.ranges import cuts_before, offsets_of, ranges
 from tabemb.network.reductions import highest_by_row
 
 
@@ -292,7 +291,7 @@ class Prefixes:
         cuts = [
             (start, start - offset)
             for offset, stop in pairwise(self.events.offsets.tolist())
-            for start in _starts(first_rows, offset, stop, longest)
+            for start in cuts_before(first_rows, offset, stop, longest)
         ]
         return self._cut_at(*torch.tensor(cuts, device=self.device).reshape(-1, 2).T)
 
@@ -313,19 +312,6 @@ class Prefixes:
     def double(self) -> Prefixes:
         """Return the same events with numbers in double precision."""
         return Prefixes(self.events.double(), self.states, self.counts, self.ties)
-
-
-def _starts(first_rows: list[int], start: int, stop: int, longest: int) -> Iterator[int]:
-    """Yield the rows where a sequence is cut: before a time, after ``longest`` rows if possible."""
-    while start < stop:
-        yield start
-        if stop - start <= longest:
-            return
-        place = bisect_right(first_rows, start + longest)
-        if first_rows[place - 1] > start:
-            start = first_rows[place - 1]
-        else:  # more rows of one time
-            start = first_rows[place] if place < len(first_rows) else stop
 
 
 @dataclass(frozen=True)
@@ -378,18 +364,27 @@ class RowInputs:
     codes     : int32 (n, n_categorical)
     numbers   : float32 (n, n_numbers), NaN where missing
     effects   : float32 (n, n_terms, d_term)
-    histories : one `History` of n rows for each column of lists
+    histories : one `History` of n rows for each column of lists or of text
+    vectors   : one float32 (n, width) for each column of vectors, NaN in rows without one
     """
 
     codes: Tensor
     numbers: Tensor
     effects: Tensor
     histories: tuple[History, ...] = ()
+    vectors: tuple[Tensor, ...] = ()
 
     @classmethod
-    def of(cls, codes: Tensor, numbers: Tensor, histories: Sequence[History] = ()) -> RowInputs:
+    def of(
+        cls,
+        codes: Tensor,
+        numbers: Tensor,
+        histories: Iterable[History] = (),
+        vectors: Iterable[Tensor] = (),
+    ) -> RowInputs:
         """Return inputs without effects."""
-        return cls(codes, numbers, numbers.new_zeros(len(codes), 0, 1), tuple(histories))
+        effects = numbers.new_zeros(len(codes), 0, 1)
+        return cls(codes, numbers, effects, tuple(histories), tuple(vectors))
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -420,34 +415,33 @@ class RowInputs:
         """Return the same rows with this history in the place of their last one."""
         return replace(self, histories=(*self.histories[:-1], history))
 
+    @property
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self.codes, self.numbers, self.effects, *self.vectors
+
+    def _each(
+        self, tensor: Callable[[Tensor], Tensor], history: Callable[[History], History]
+    ) -> RowInputs:
+        codes, numbers, effects, *vectors = map(tensor, self._tensors)
+        return RowInputs(codes, numbers, effects, tuple(map(history, self.histories)), tuple(vectors))
+
     def take(self, rows: Tensor) -> RowInputs:
-        return RowInputs(
-            self.codes.index_select(0, rows),
-            self.numbers.index_select(0, rows),
-            self.effects.index_select(0, rows),
-            tuple(history.take(rows) for history in self.histories),
-        )
+        return self._each(lambda t: t.index_select(0, rows), lambda h: h.take(rows))
 
     def split(self, sizes: Sequence[int]) -> list[RowInputs]:
-        codes, numbers, effects = (
-            t.split(list(sizes)) for t in (self.codes, self.numbers, self.effects)
-        )
+        by_part = zip(*(t.split(list(sizes)) for t in self._tensors))
         histories = [history.split(sizes) for history in self.histories]
         return [
-            RowInputs(codes[i], numbers[i], effects[i], tuple(parts[i] for parts in histories))
-            for i in range(len(sizes))
+            RowInputs(codes, numbers, effects, tuple(parts[i] for parts in histories), tuple(vectors))
+            for i, (codes, numbers, effects, *vectors) in enumerate(by_part)
         ]
 
     def to(self, device: torch.device) -> RowInputs:
-        histories = tuple(history.to(device) for history in self.histories)
-        return RowInputs(
-            self.codes.to(device), self.numbers.to(device), self.effects.to(device), histories
-        )
+        return self._each(lambda t: t.to(device), lambda h: h.to(device))
 
     def double(self) -> RowInputs:
-        """Return the same rows with numbers and effects in double precision."""
-        histories = tuple(history.double() for history in self.histories)
-        return RowInputs(self.codes, self.numbers.double(), self.effects.double(), histories)
+        """Return the same rows with all but their codes in double precision."""
+        return replace(self._each(Tensor.double, lambda h: h.double()), codes=self.codes)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from tabemb.network.history import EVENT_SCALE, HistoryNetwork, SequenceNetwork
 from tabemb.network.inputs import Kept, Prefixes, Ragged, RowInputs
 from tabemb.network.numbers import NumberEncoding, squash
 from tabemb.network.tables import Tables
+from tabemb.network.vectors import VectorInputs
 
 
 class Output(NamedTuple):
@@ -54,6 +55,8 @@ class TabularNetwork(nn.Module):
     biases : Tables, optional
     histories : sequence of HistoryNetwork
         One for each of ``inputs.histories``.
+    vectors : VectorInputs, optional
+        Reads ``inputs.vectors``.
 
     Shape
     -----
@@ -73,9 +76,10 @@ class TabularNetwork(nn.Module):
         head: MemberHeads | ClassVectors,
         biases: Tables | None = None,
         histories: Sequence[HistoryNetwork] = (),
+        vectors: VectorInputs | None = None,
     ) -> None:
         super().__init__()
-        self.biases = biases
+        self.biases, self.vectors = biases, vectors
         self.histories = nn.ModuleList(histories)  # type: ignore[assignment]
         self.dropout, self.tables = dropout, tables
         self.numbers: NumberEncoding = numbers
@@ -130,6 +134,8 @@ class TabularNetwork(nn.Module):
         codes, numbers, effects = self.dropout(inputs.codes, inputs.numbers, inputs.effects)
         vectors, penalty = self.tables(codes)  # (n, d_tables)
         parts = [vectors, self.numbers(numbers), squash(effects).flatten(1)]
+        if self.vectors is not None:
+            parts.append(self.vectors(inputs.vectors))
         for network, history in zip(self.histories, inputs.histories):
             vector, history_penalty = network(history, self.tables)  # (n, d_history)
             parts.append(vector)

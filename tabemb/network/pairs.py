@@ -16,6 +16,7 @@ from tabemb.network.history import HistoryNetwork
 from tabemb.network.inputs import Ragged, RowInputs
 from tabemb.network.numbers import NumberEncoding
 from tabemb.network.tables import Tables
+from tabemb.network.vectors import VectorInputs
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Tower(nn.Module):
     """One side of a pair: the vector of a user or an item.
 
     Without a backbone the vector is the sum of the vectors of all columns, which have its width, and of
-    linear maps of numbers and histories. With one, a linear map of its hidden layer.
+    linear maps of numbers, histories and ready-made vectors. With one, a linear map of its hidden layer.
 
     Parameters
     ----------
@@ -103,6 +104,8 @@ class Tower(nn.Module):
         Where the offset of each code of the first column starts, and what its prior pulls it to.
     dropout_rate : float, default=0.0
         Share of the numbers of a vector to drop in training.
+    given : VectorInputs, optional
+        Reads ``inputs.vectors``.
     """
 
     base: Tensor | None
@@ -120,8 +123,10 @@ class Tower(nn.Module):
         is_normalized: bool = False,
         base: Tensor | None = None,
         dropout_rate: float = 0.0,
+        given: VectorInputs | None = None,
     ) -> None:
         super().__init__()
+        self.given = given
         self.dim, self.is_normalized = dim, is_normalized
         self.dropout, self.tables = dropout, tables
         self.numbers: NumberEncoding = numbers
@@ -129,7 +134,7 @@ class Tower(nn.Module):
         self.biases, self.backbone = biases, backbone
         self.vector_dropout = Dropout(dropout_rate)
         self.register_buffer("base", base)
-        d_rest = numbers.dim + sum(history.dim for history in histories)
+        d_rest = numbers.dim + sum(history.dim for history in histories) + (given.dim if given else 0)
         if backbone is not None:
             d_rest = backbone.dim
         self.map = nn.Linear(d_rest, dim, bias=False) if d_rest else None
@@ -138,6 +143,8 @@ class Tower(nn.Module):
         codes, numbers, _ = self.dropout(inputs.codes, inputs.numbers, inputs.effects)
         vectors, penalty = self.tables(codes)  # (n, d_tables)
         parts = [self.numbers(numbers)]
+        if self.given is not None:
+            parts.append(self.given(inputs.vectors))
         for network, history in zip(self.histories, inputs.histories):
             assert isinstance(history, Ragged)
             vector, history_penalty = network(history, self.tables)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -15,3 +18,16 @@ def ranges(starts: Tensor, lengths: Tensor) -> Tensor:
     """Return the whole numbers from each start on, so many as its length, end to end."""
     shift = torch.repeat_interleave(starts - (lengths.cumsum(0) - lengths), lengths)
     return torch.arange(len(shift), device=shift.device) + shift
+
+
+def cuts_before(first_rows: list[int], start: int, stop: int, longest: int) -> Iterator[int]:
+    """Yield the rows where a sequence is cut: before a time, after ``longest`` rows if possible."""
+    while start < stop:
+        yield start
+        if stop - start <= longest:
+            return
+        place = bisect_right(first_rows, start + longest)
+        if first_rows[place - 1] > start:
+            start = first_rows[place - 1]
+        else:  # more rows of one time
+            start = first_rows[place] if place < len(first_rows) else stop

@@ -22,8 +22,10 @@ from tabemb.data.scales import Scale
 from tabemb.data.schema import Feature, Schema, Table
 from tabemb.data.states import Codebook, EntityStates
 from tabemb.data.times import TimeAxis
+from tabemb.data.vectors import VectorScale
 from tabemb.data.vocabulary import Vocabulary
 from tabemb.data.within import Within
+from tabemb.data.words import WordEffects
 from tabemb.drift.profiles import Profile
 from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
@@ -106,8 +108,10 @@ PARTS = _by_name(
     Schema,
     Table,
     TimeAxis,
+    VectorScale,
     Vocabulary,
     Within,
+    WordEffects,
     *TARGETS,
 )
 """The other classes that a file may hold, as the contents of their ``__dict__``."""

@@ -92,7 +92,10 @@ def _rows(encoder: Encoder, source: RowSource) -> RowInputs:
     ]
     if isinstance(source, EventSource):
         histories[-1] = _kept(source)
-    return RowInputs.of(codes, numbers, histories)
+    vectors = torch.tensor([0.0, torch.nan]).unsqueeze(1)
+    return RowInputs.of(
+        codes, numbers, histories, [vectors.expand(-1, scale.width) for scale in encoder.vectors_]
+    )
 
 
 def _cells(encoder: Encoder, inputs: Inputs) -> tuple[Tensor, Tensor]:

@@ -112,8 +112,8 @@ class PairEmbedder(FactorRecommender):
     temperature : float or "auto", default="auto"
         Divides the dot product. "auto": 0.1 where vectors have length one and the loss is not squared,
         else 1.
-    roles : dict of column -> {"categorical", "number", "datetime", "history", "ignored"}, optional
-        Overrides the role that a column of either side gets by its type.
+    roles : dict of column -> str, optional
+        Overrides the role that a column of either side gets by its type, as in `EmbeddingClassifier`.
     tables : dict of name -> Table, optional
         Embedding tables that several columns of a side share, or that have settings of their own.
     min_count : float, default=1
@@ -131,7 +131,7 @@ class PairEmbedder(FactorRecommender):
     pooling : {"mean", "last", "all", "attention"}, default="all"
         Vector that a recurrent net's states become.
     max_events : int, optional, default=500
-        Largest number of events of a list that are read, the newest; None: all.
+        Largest number of events of a list, or words of a text, that are read, the last; None: all.
     hidden : sequence of int, default=()
         Widths of the hidden layers of each tower. None: vectors of columns are summed.
     dropout : float or "auto", default="auto"

@@ -293,7 +293,7 @@ FRAME = pd.DataFrame({"c": list("ab") * 5, "n": np.arange(10.0)})
         ({"sample_weight": np.zeros(10)}, "zero in every row"),
         ({"sample_weight": np.ones(3)}, r"shape \(10,\), one a row; got \(3,\)"),
         ({"eval_X": FRAME}, "must be passed together"),
-        ({"roles": {"c": "text"}}, "role of column 'c' must be one of"),
+        ({"roles": {"c": "texts"}}, "role of column 'c' must be one of"),
         ({"tables": {"t": Table(["c", "n"])}}, "column 'n', which is not a categorical column"),
         (
             {"tables": {"t": Table(["c", "n"])}, "roles": {"n": "categorical"}},

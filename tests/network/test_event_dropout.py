@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tabemb.network.dropout import N_KEPT, EventDropout
-from tabemb.network.history import HISTORY_ENCODERS, BagOfEvents, StepPool
+from tabemb.network.history import HISTORY_ENCODERS, BagOfEvents, BagOfWords, StepPool
 from tabemb.network.inputs import Ragged
 from tabemb.network.randomness import Random, drawing_from
 
@@ -44,6 +44,12 @@ def test_long_histories_lose_some_of_their_events_and_keep_their_order(step):
 def test_a_history_of_middle_length_keeps_about_n_kept_events():
     kept = thinned(histories([N_KEPT + 10] * 200))
     assert abs(float(kept.lengths.float().mean()) - N_KEPT) < 2
+
+
+def test_texts_lose_words_however_short_they_are():
+    with drawing_from(Random(0)):
+        kept = EventDropout(BagOfWords.n_kept).train()(histories([8] * 500))
+    assert abs(float(kept.lengths.float().mean()) - 0.7 * 8) < 0.2
 
 
 def test_steps_stay_and_hold_their_own_events():

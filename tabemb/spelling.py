@@ -114,8 +114,8 @@ def nearest_rows(
         order = np.argsort(-_at(products, largest), axis=1, kind="stable")
         largest = _at(largest, order)
         parts.append((largest, np.maximum(_at(products, largest), 0)))
-    positions, found = (np.concatenate(part) for part in zip(*parts))
-    return positions, found
+    positions, products = (np.concatenate(part) for part in zip(*parts))
+    return positions, products
 
 
 def _dense(matrix: Any) -> np.ndarray:

@@ -14,6 +14,10 @@ N_GRAMS = (2, 4)
 """Lengths of the parts of words that are compared, in characters."""
 CELLS = 2**24
 """Similarities that are computed at a time."""
+N_NEIGHBOURS = 10
+"""Known labels that a new one is compared with."""
+TEMPERATURE = 0.1
+"""Difference of cosines by which a weight falls by the factor e."""
 
 
 class Spellings:
@@ -116,6 +120,13 @@ def nearest_rows(
         parts.append((largest, np.maximum(_at(products, largest), 0)))
     positions, products = (np.concatenate(part) for part in zip(*parts))
     return positions, products
+
+
+def weights_of(products: np.ndarray) -> np.ndarray:
+    """Return the weights of neighbours (n, k), of sum one; zeros where nothing is alike."""
+    with np.errstate(under="ignore"):
+        weights = np.exp((products - products[:, :1]) / TEMPERATURE) * (products > 0)
+    return np.asarray(weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12))
 
 
 def _dense(matrix: Any) -> np.ndarray:

@@ -28,12 +28,9 @@ from tabemb.fitting.pretrained import given_vectors
 from tabemb.labels import as_objects
 from tabemb.network.inputs import RowInputs
 from tabemb.network.model import Output
-from tabemb.spelling import Descriptions, Spellings
+from tabemb.spelling import N_NEIGHBOURS, Descriptions, Spellings, weights_of
 
 Likeness = Spellings | Descriptions
-N_NEIGHBOURS = 10
-TEMPERATURE = 0.1
-"""Difference of cosines by which a weight falls by the factor e."""
 MIN_LEVELS = 20
 MIN_GAIN = 0.05
 """Share of the variance between categories that their texts must explain, out of sample."""
@@ -125,13 +122,6 @@ def _placing(
     share = float(np.clip(slope, 0, 1))
     rest = float((trust * (means - share * predicted) ** 2).sum())
     return Placing(place, share, 1 - rest / float((trust * means**2).sum()))
-
-
-def weights_of(products: np.ndarray) -> np.ndarray:
-    """Return the weights of neighbours (n, k), of sum one; zeros where nothing is alike."""
-    with np.errstate(under="ignore"):
-        weights = np.exp((products - products[:, :1]) / TEMPERATURE) * (products > 0)
-    return np.asarray(weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12))
 
 
 class Placer:

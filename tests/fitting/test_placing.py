@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 import tabemb
-from tabemb import EmbeddingClassifier, EmbeddingRegressor, Table, spelling
-from tabemb.fitting.placing import N_NEIGHBOURS, weights_of
-from tabemb.spelling import Descriptions, Spellings, nearest_rows
+from tabemb import EmbeddingClassifier, EmbeddingRegressor, EmbeddingSpace, Table, spelling
+from tabemb.spelling import N_NEIGHBOURS, Descriptions, Spellings, nearest_rows, weights_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:X has many categories that training did not have")
 JOBS = ["engineer", "nurse", "driver", "teacher", "librarian", "sheriff", "plumber", "gardener"]
@@ -148,3 +147,29 @@ def test_descriptions_compare_in_deviations():
     alike = Descriptions(["w", "x", "y"], given)
     assert alike.has(["z", "q"]).tolist() == [True, False]
     assert alike.nearest(["z"], 1)[0].tolist() == [[1]]
+
+
+def test_a_space_places_new_categories_by_their_text():
+    rng = np.random.default_rng(0)
+    of_job, of_grade = rng.normal(size=(8, 5)), 0.3 * rng.normal(size=(8, 5))
+    names = [f"{grade} {job}" for grade in GRADES for job in JOBS]
+    vectors = np.array([of_job[j] + of_grade[g] for g in range(8) for j in range(8)])
+    is_new = np.arange(64) % 7 == 0
+    known = [name for name, new in zip(names, is_new) if not new]
+    space = EmbeddingSpace(vectors[~is_new], known, counts=np.full(len(known), 9), name="title")
+    new = [name for name, new in zip(names, is_new) if new]
+    placed = space.by_text([*new, known[3]])
+    assert list(placed) == [*new, known[3]]
+    cosines = [placed.similarity(name, v) for name, v in zip(new, vectors[is_new])]
+    strangers = rng.permuted(vectors[is_new], axis=0)
+    by_chance = [abs(placed.similarity(name, v)) for name, v in zip(new, strangers)]
+    assert np.mean(cosines) > np.mean(by_chance) + 0.2
+    np.testing.assert_array_equal(placed[known[3]], space[known[3]])
+    assert placed.counts.tolist() == [*[0] * len(new), 9]
+    assert 0.2 < placed.reliability[0] < 1
+    shuffled = EmbeddingSpace(rng.permutation(vectors[~is_new]), known)
+    assert shuffled.by_text(new).reliability.max() < 0.1
+    with pytest.raises(TypeError, match="by_text needs categories that are texts; 3 is an int"):
+        space.by_text(["senior nurse", 3])
+    with pytest.raises(TypeError, match="has no texts"):
+        EmbeddingSpace(np.eye(2), [1, 2]).by_text(["a"])

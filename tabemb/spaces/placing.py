@@ -30,11 +30,11 @@ def by_text(space: CategoryVectors, categories: Any) -> tuple[np.ndarray, np.nda
     explained = _explained(space, rows, spellings)
     reliability, counts = np.full(len(labels), explained), np.zeros(len(labels))
     known = np.array([space._position_or_minus_one(label) for label in labels], dtype=np.int64)
-    own = known >= 0
-    vectors[own] = space.vectors[known[own]]
+    is_known = known >= 0
+    vectors[is_known] = space.vectors[known[is_known]]
     if space.counts is not None:
-        counts[own] = space.counts[known[own]]
-    reliability[own] = 1.0 if space.reliability is None else space.reliability[known[own]]
+        counts[is_known] = space.counts[known[is_known]]
+    reliability[is_known] = 1.0 if space.reliability is None else space.reliability[known[is_known]]
     return vectors, counts, reliability
 
 

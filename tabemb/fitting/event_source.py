@@ -245,7 +245,8 @@ class EventSource(RowSource):
         single = [feature.name for feature in features.categorical if feature.name not in named]
         all_tables = {**shared, **{name: _with_inside(Table([name]), inside) for name in single}}
         if target.has_many_classes and self.target_field not in named:
-            classes = Table([self.target_field], dim=D_CLASS, l2=L2_CLASSES)
+            sparse = target.is_sampled
+            classes = Table([self.target_field], dim=D_CLASS, l2=L2_CLASSES, sparse=sparse)
             all_tables.setdefault("answer", classes)
         return infer_schema(frame, full_roles, all_tables)
 

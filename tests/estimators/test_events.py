@@ -485,6 +485,7 @@ def walks(n_items=120, n_sessions=120, length=8, seed=0):
 
 def test_the_next_of_many_items_is_found_and_the_items_have_vectors(tmp_path, monkeypatch):
     monkeypatch.setattr("tabemb.targets.classes.MANY_CLASSES", 50)
+    monkeypatch.setattr("tabemb.targets.classes.MOST_COMPARED", 50)
     monkeypatch.setattr("tabemb.targets.classes.N_DRAWN", 16)
     X, items = walks()
     model = EventClassifier(

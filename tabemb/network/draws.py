@@ -32,8 +32,9 @@ class Draws:
         self.share = weights / weights.sum()
         self._ends = self.share.cumsum(0)
 
-    def draw(self, m: int, generator: torch.Generator) -> Tensor:
-        """Return m outcomes, int64 (m,), on the device of the generator."""
-        self._ends = self._ends.to(generator.device)
-        draws = torch.rand(m, generator=generator, dtype=torch.float64, device=generator.device)
+    def draw(self, m: int, generator: torch.Generator | None) -> Tensor:
+        """Return m outcomes, int64 (m,), on the device of the generator; of torch's own on the CPU."""
+        device = torch.device("cpu") if generator is None else generator.device
+        self._ends = self._ends.to(device)
+        draws = torch.rand(m, generator=generator, dtype=torch.float64, device=device)
         return torch.searchsorted(self._ends, draws).clamp(max=len(self._ends) - 1)

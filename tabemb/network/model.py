@@ -369,7 +369,7 @@ class ClassVectors(nn.Module):
         return queries
 
     def compared(self) -> Tensor:
-        """Return the vectors of all classes as `queries` are compared with them, (n_classes, d_class)."""
+        """Return what `queries` are compared with, the vectors of all classes, (n_classes, d_class)."""
         return EVENT_SCALE * self._vectors(torch.arange(len(self.bias), device=self.bias.device))
 
     def _vectors(self, classes: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class Sample(NamedTuple):
 class Sampler(Protocol):
     """Draws the classes that training steps compare their targets with."""
 
-    def draw(self, y: Tensor, generator: torch.Generator) -> Sample:
+    def draw(self, y: Tensor, generator: torch.Generator | None) -> Sample:
         """Return the sample of a step with these encoded targets."""
 
 

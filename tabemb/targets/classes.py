@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tabemb.network.draws import Draws
 from tabemb.labels import codes_of, distinct, natural
+from tabemb.network.draws import Draws
 from tabemb.targets.base import Sample, Target, first_fraction
 
 MANY_CLASSES = 1000
 """With more classes than this, each has a vector, where nothing else is asked for."""
 MOST_COMPARED = 50_000
-"""Up to so many classes, a training step compares its targets with all of them; beyond, with a sample."""
+"""Up to so many classes, a step compares its targets with all of them; beyond, with a sample."""
 N_DRAWN = 2048
 """Classes that are drawn for a step, in addition to the classes of the batch."""
 MOST_RESPONSES = 16
@@ -38,7 +38,7 @@ class ClassSampler:
     def __init__(self, share: Tensor) -> None:
         self.draws = Draws(share)
 
-    def draw(self, y: Tensor, generator: torch.Generator) -> Sample:
+    def draw(self, y: Tensor, generator: torch.Generator | None) -> Sample:
         """Return the sample of a step with these encoded targets."""
         drawn = self.draws.draw(N_DRAWN, generator).to(y.device)
         classes, places = torch.unique(torch.cat([y, drawn]), return_inverse=True)

@@ -65,16 +65,16 @@ class SeenClasses:
         """
         rows = np.flatnonzero((entities >= 0) & (entities < len(self.last)))
         places = self.last[entities[rows]]
-        found_rows, found = [rows[:0]], [places[:0]]
+        owners, classes = [rows[:0]], [places[:0]]
         while len(rows := rows[places >= 0]):
             places = places[places >= 0]
-            found_rows.append(rows)
-            found.append(self.classes[places].astype(np.int64))
+            owners.append(rows)
+            classes.append(self.classes[places].astype(np.int64))
             places = self.before[places]
-        return np.concatenate(found_rows), np.concatenate(found)
+        return np.concatenate(owners), np.concatenate(classes)
 
     def _grow(self, n_events: int, n_entities: int) -> None:
-        """Allocate room; sizes at least double, so that every new event costs the same."""
+        """Allocate more; sizes at least double, so that every new event costs the same."""
         self.classes = _grown(self.classes, n_events, 0)
         self.before = _grown(self.before, n_events, 0)
         self.last = _grown(self.last, n_entities, -1)

@@ -42,38 +42,30 @@ class Directions:
     def __init__(self, space: CategoryVectors) -> None:
         self.vectors = space.directions
 
-    def queries(self, vectors: np.ndarray) -> np.ndarray:
-        """Return vectors to search with, (m, d), as the graph compares them."""
-        return vectors
-
-    def scores(self, products: np.ndarray) -> np.ndarray:
-        """Return the similarities of products of queries and vectors of the graph, of any shape."""
+    def scores(self, products: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        """Return the similarities of products (m, k) of queries (m, d) and vectors of the graph."""
         scores: np.ndarray = np.clip(products, -1, 1)
         return scores
 
 
-class Completed(Directions):
-    """The vectors of a space with one number more, by which all are of one length.
+class Centered(Directions):
+    """The vectors of a space as a graph by dot product holds them: minus their mean.
 
-    A graph finds the nearest by direction, and among vectors of one length the largest dot product is
-    that of the nearest (Bachrach et al. 2014, https://doi.org/10.1145/2645710.2645741).
+    The mean changes all products of a query alike, and a graph of products finds the largest well where
+    the vectors lie around zero (ip-NSW, Morozov & Babenko 2018). With a number that all vectors share,
+    such as a bias far from zero, it finds few of them.
     """
 
     def __init__(self, space: CategoryVectors) -> None:
-        squares = np.square(space.vectors, dtype=np.float64).sum(axis=1)
-        largest = squares.max(initial=0)
-        self.length = float(np.sqrt(largest)) or 1.0
-        more = np.sqrt(largest - squares)
-        self.vectors = (np.column_stack([space.vectors, more]) / self.length).astype(np.float32)
+        self.mean = space.vectors.mean(axis=0) if len(space) else np.zeros(space.vectors.shape[1])
+        self.vectors = (space.vectors - self.mean).astype(np.float32)
 
-    def queries(self, vectors: np.ndarray) -> np.ndarray:
-        return np.column_stack([vectors, np.zeros(len(vectors), vectors.dtype)])
-
-    def scores(self, products: np.ndarray) -> np.ndarray:
-        return products * np.float32(self.length)
+    def scores(self, products: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        scores: np.ndarray = products + (queries @ self.mean)[:, None]
+        return scores
 
 
-GRAPHS: dict[str, type[Directions]] = {"cosine": Directions, "dot": Completed}
+GRAPHS: dict[str, type[Directions]] = {"cosine": Directions, "dot": Centered}
 """What a graph holds, by the metric that it is searched by."""
 
 
@@ -162,16 +154,13 @@ class ApproximateIndex:
                 f"path must name a usearch index; {str(path)!r} is not one: {error}."
             ) from error
         shape = len(graph), graph.ndim
-        metric = "dot" if graph.ndim > space.vectors.shape[1] else "cosine"
-        held = GRAPHS[metric](space)
-        if shape != held.vectors.shape or (
-            len(graph) and np.uint64(graph.keys[0]) & ~POSITION != _fingerprint(held)
-        ):
+        metric = _metric_of(graph, space) if shape == space.vectors.shape else None
+        if metric is None:
             raise ValueError(
                 f"path must name the index of {space!r}; {str(path)!r} is the index of other vectors, "
                 f"{shape[0]} of width {shape[1]}."
             )
-        return cls(space, graph, metric, held)
+        return cls(space, graph, metric)
 
     def nearest(
         self, category: Any, k: int = 10, min_count: float = 0, min_reliability: float = 0
@@ -332,12 +321,12 @@ class ApproximateIndex:
     def _of_graph(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the positions and similarities that the graph finds, (m, count); -1 for none."""
         with progress(len(queries)) as bar:
-            wanted = np.ascontiguousarray(self._held.queries(queries))
-            matches = self._graph.search(wanted, count, threads=n_cores(), progress=_shown_on(bar))
+            given = np.ascontiguousarray(queries, dtype=np.float32)
+            matches = self._graph.search(given, count, threads=n_cores(), progress=_shown_on(bar))
         positions = (np.atleast_2d(matches.keys) & POSITION).astype(np.int64)  # (m, count)
         n_matches = matches.counts if len(queries) > 1 else np.array([len(matches)])
         positions[np.arange(positions.shape[1]) >= n_matches[:, None]] = -1
-        return positions, self._held.scores(1 - np.atleast_2d(matches.distances))
+        return positions, self._held.scores(1 - np.atleast_2d(matches.distances), queries)
 
 
 def _write(graph: Any, path: str | Path) -> None:
@@ -361,6 +350,16 @@ def _check_whole(path: str | Path) -> None:
             )
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             check_seal(content, place, str(path))
+
+
+def _metric_of(graph: Any, space: CategoryVectors) -> str | None:
+    """Return the metric by which a graph of as many vectors is one of the space; None if by no metric."""
+    if not len(graph):
+        return "cosine"
+    fingerprint = np.uint64(graph.keys[0]) & ~POSITION
+    return next(
+        (name for name, kind in GRAPHS.items() if _fingerprint(kind(space)) == fingerprint), None
+    )
 
 
 def _fingerprint(held: Directions) -> np.uint64:

@@ -42,6 +42,11 @@ class Directions:
     def __init__(self, space: CategoryVectors) -> None:
         self.vectors = space.directions
 
+    @staticmethod
+    def fingerprint(space: CategoryVectors) -> np.uint64:
+        """Return what the keys of the graph have in their upper half."""
+        return np.uint64(zlib.crc32(space.directions.tobytes())) << np.uint64(32)
+
     def scores(self, products: np.ndarray, queries: np.ndarray) -> np.ndarray:
         """Return the similarities of products (m, k) of queries (m, d) and vectors of the graph."""
         scores: np.ndarray = np.clip(products, -1, 1)
@@ -59,6 +64,10 @@ class Centered(Directions):
     def __init__(self, space: CategoryVectors) -> None:
         self.mean = space.vectors.mean(axis=0) if len(space) else np.zeros(space.vectors.shape[1])
         self.vectors = (space.vectors - self.mean).astype(np.float32)
+
+    @staticmethod
+    def fingerprint(space: CategoryVectors) -> np.uint64:
+        return np.uint64(zlib.crc32(space.vectors.tobytes(), 1)) << np.uint64(32)
 
     def scores(self, products: np.ndarray, queries: np.ndarray) -> np.ndarray:
         scores: np.ndarray = products + (queries @ self.mean)[:, None]
@@ -120,7 +129,7 @@ class ApproximateIndex:
             raise FileNotFoundError(f"path must lie in an existing folder; got {str(path)!r}.")
         held = choose("metric", metric, GRAPHS)(space)
         graph = _usearch_index()(ndim=held.vectors.shape[1], metric="ip", dtype="f32")
-        keys = np.arange(len(space), dtype=np.uint64) | _fingerprint(held)
+        keys = np.arange(len(space), dtype=np.uint64) | held.fingerprint(space)
         with progress(len(space)) as bar:
             for part, threads in (slice(ADDED_ALONE), 1), (slice(ADDED_ALONE, None), n_cores()):
                 show = _shown_on(bar, done_before=int(bar.n))
@@ -353,17 +362,11 @@ def _check_whole(path: str | Path) -> None:
 
 
 def _metric_of(graph: Any, space: CategoryVectors) -> str | None:
-    """Return the metric by which a graph of as many vectors is one of the space; None if by no metric."""
+    """Return the metric of a graph of as many vectors as the space has; None if it is of others."""
     if not len(graph):
         return "cosine"
-    fingerprint = np.uint64(graph.keys[0]) & ~POSITION
-    return next(
-        (name for name, kind in GRAPHS.items() if _fingerprint(kind(space)) == fingerprint), None
-    )
-
-
-def _fingerprint(held: Directions) -> np.uint64:
-    return np.uint64(zlib.crc32(held.vectors.tobytes())) << np.uint64(32)
+    found = np.uint64(graph.keys[0]) & ~POSITION
+    return next((name for name, kind in GRAPHS.items() if kind.fingerprint(space) == found), None)
 
 
 def _shown_on(bar: Any, done_before: int = 0) -> Callable[[int, int], bool]:

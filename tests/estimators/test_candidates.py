@@ -126,7 +126,7 @@ def test_few_classes_have_no_vectors_unless_they_are_asked_for():
     for call in (model.user_vectors, model.recommend):
         with pytest.raises(ValueError, match=r"class_vectors must be True .* got 'auto' and"):
             call(X.head(1))
-    with pytest.raises(ValueError, match="class_vectors must be one of|class_vectors must be True or"):
+    with pytest.raises(ValueError, match=r"class_vectors must be .*; got 'yes'"):
         classifier(class_vectors="yes").fit(X, items)
     two = np.stack([items, items], axis=1)
     with pytest.raises(ValueError, match="class_vectors must not be True where y has several columns"):
@@ -147,7 +147,8 @@ def test_a_sample_of_the_classes_ranks_as_well_as_all_of_them(log, monkeypatch):
     monkeypatch.setattr("tabemb.targets.classes.MOST_COMPARED", 10)
     monkeypatch.setattr("tabemb.targets.classes.N_DRAWN", 8)
     sampled = classifier(batch_size=16).fit(*log)
-    assert sampled.target_.is_sampled and not full.target_.is_sampled
+    assert sampled.target_.is_sampled
+    assert not full.target_.is_sampled
     for model in (full, sampled):
         assert (ranks_of_next(model, later) == 0).mean() > 0.9
     first = next_events(log[0], at=0).assign(who=lambda x: x["who"] + 5000)  # who have no events yet

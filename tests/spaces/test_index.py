@@ -100,6 +100,20 @@ def test_an_index_by_dot_product_finds_nearly_all_of_the_largest(tmp_path):
     assert len(pairs[0] & pairs[1]) / len(pairs[1]) < 0.8  # the nearest by direction are others
 
 
+def test_an_index_finds_the_largest_products_of_vectors_with_a_shared_bias():
+    """Products of two such items are large whatever else they have, and those of users tell more."""
+    rng = np.random.default_rng(4)
+    centers = rng.normal(size=(40, 12))
+    items = centers[rng.integers(40, size=3000)] + 0.4 * rng.normal(size=(3000, 12))
+    users = 2 * centers[rng.integers(40, size=200)] + rng.normal(size=(200, 12))
+    bias = -4 - rng.exponential(2, size=3000)
+    space = EmbeddingSpace(np.column_stack([items, bias]), range(3000))
+    users = np.column_stack([users, np.ones(200)])
+    tables = space.index(metric="dot").nearest_to(users), space.nearest_to(users, metric="dot")
+    found, exact = (set(zip(table["vector"], table["category"])) for table in tables)
+    assert len(found & exact) / len(exact) > 0.95
+
+
 def test_neighbors_search_an_index_of_their_metric():
     space, _ = products()
     for metric in ("dot", "cosine"):  # each needs another index than the last

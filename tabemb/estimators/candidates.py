@@ -47,7 +47,9 @@ class CandidateEstimator(EventEstimator):
         if self._class_space is None or self._class_space[0] is not self.network_:
             with torch.no_grad():
                 vectors = self.network_.class_vectors().float().numpy(force=True)
-            space = EmbeddingSpace(vectors, pd.Index(self.classes_), self._class_counts(), ANSWER)
+            space = EmbeddingSpace(
+                vectors, pd.Index(self.classes_, tupleize_cols=False), self._class_counts(), ANSWER
+            )
             self._class_space = self.network_, space
         return self._class_space[1]
 

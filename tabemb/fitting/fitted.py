@@ -101,5 +101,6 @@ class Fitted(FittedParts):
         return list(pieces_of(batch, self._piece_sizes(batch.inputs)))
 
     def _piece_sizes(self, inputs: RowInputs) -> list[int]:
-        outputs_of_row = self.settings.n_members * self.target.n_outputs
+        n_members = 1 if self.target.has_many_classes else self.settings.n_members
+        outputs_of_row = n_members * self.target.n_outputs
         return self.source.piece_sizes(inputs, max(1, MOST_OUTPUTS // outputs_of_row))

@@ -35,11 +35,14 @@ MODELS: dict[str, tuple[Any, Grid]] = {
     "ALS": (ALS(user="user", item="item", n_jobs=1, random_state=0), {"l2": (1.0, 10.0)}),
 }
 GRU: dict[str, Any] = {
+    "tables": {"answer": Table(["earlier.answer"], dim=128, l2=20.0)},
     "n_members": 1,
     "d_history": 128,
-    "hidden": (128,),
-    "max_epochs": 10,
+    "hidden": (256,),
+    "unknown_rate": 0.1,  # a part of the films before is hidden
+    "max_epochs": 11,
     "early_stopping": False,
+    "precision": "bfloat16",
 }
 
 
@@ -94,7 +97,6 @@ def item2vec(train: pd.DataFrame, test: pd.DataFrame, seed: int) -> pd.DataFrame
 
 def gru(train: pd.DataFrame, test: pd.DataFrame, seed: int, **settings: Any) -> pd.DataFrame:
     """Return what a recurrent network recommends that predicts each film from those before it."""
-    tables = {"answer": Table(["earlier.answer"], dim=GRU["d_history"], l2=20.0)}
-    model = recurrent("user", "position", tables=tables, random_state=seed, **GRU | settings)
+    model = recurrent("user", "position", random_state=seed, **GRU | settings)
     model.fit(train[["user", "position"]], train["item"])
     return model.recommend(test[["user", "position"]], K)

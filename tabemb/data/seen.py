@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,26 @@ class SeenClasses:
         self.n = 0
         self.classes, self.before = np.zeros(0, np.int32), np.zeros(0, np.int64)
         self.last = np.zeros(0, np.int64)  # entry of each entity's last event, -1 without one
+
+    def __getstate__(self) -> dict[str, Any]:
+        spare = {name: getattr(self, name)[: self.n] for name in ("classes", "before")}
+        return vars(self) | spare  # without what is allocated for events to come
+
+    def check(self, n_entities: int, n_classes: int) -> None:
+        """Raise ValueError unless entries are of so many entities and classes and point back."""
+        n, before, classes = self.n, self.before[: self.n], self.classes[: self.n]
+        is_whole = len(before) == len(classes) == n and all(
+            array.dtype.kind == "i" and array.ndim == 1 for array in (before, classes, self.last)
+        )
+        if not (
+            is_whole
+            and (before < np.arange(n)).all()
+            and (before >= -1).all()
+            and ((classes >= 0) & (classes < n_classes)).all()
+            and ((self.last[:n_entities] >= -1) & (self.last[:n_entities] < n)).all()
+            and (self.last[n_entities:] == -1).all()
+        ):
+            raise ValueError("the classes that entities have had are damaged.")
 
     def add(self, entities: np.ndarray, classes: np.ndarray, undo: ExitStack | None = None) -> None:
         """Add events by entity.

@@ -365,8 +365,8 @@ def _metric_of(graph: Any, space: CategoryVectors) -> str | None:
     """Return the metric of a graph of as many vectors as the space has; None if it is of others."""
     if not len(graph):
         return "cosine"
-    found = np.uint64(graph.keys[0]) & ~POSITION
-    return next((name for name, kind in GRAPHS.items() if kind.fingerprint(space) == found), None)
+    upper = np.uint64(graph.keys[0]) & ~POSITION
+    return next((name for name, kind in GRAPHS.items() if kind.fingerprint(space) == upper), None)
 
 
 def _shown_on(bar: Any, done_before: int = 0) -> Callable[[int, int], bool]:

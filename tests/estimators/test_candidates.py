@@ -114,6 +114,18 @@ def test_what_an_entity_has_had_is_not_recommended(model, log, tmp_path):
     assert len(again.recommend(next_events(X).head(2), k=2 * N_ITEMS)) == 2 * len(model.classes_)
 
 
+def test_a_model_that_has_not_noted_classes_says_so(log):
+    model = classifier(max_epochs=1).fit(*log)
+    model.source_.seen = None  # as files of earlier versions have it
+    new = next_events(log[0]).head(2)
+    with pytest.raises(ValueError, match="exclude_seen must be False for a model of an earlier version"):
+        model.recommend(new)
+    assert len(model.recommend(new, k=3, exclude_seen=False)) == 6
+    for wrong, error in ({"k": 0}, "k must be"), ({"exclude_seen": 1}, "exclude_seen must be"):
+        with pytest.raises(ValueError, match=error):
+            model.recommend(new, **wrong)
+
+
 def test_a_new_entity_has_a_vector_and_recommendations(model):
     new = pd.DataFrame({"who": [10**6], "at": [3]})
     assert np.isfinite(model.user_vectors(new)).all(axis=None)

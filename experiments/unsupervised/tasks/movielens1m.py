@@ -35,12 +35,13 @@ MODELS: dict[str, tuple[Any, Grid]] = {
     "ALS": (ALS(user="user", item="item", n_jobs=1, random_state=0), {"l2": (1.0, 10.0)}),
 }
 GRU: dict[str, Any] = {
-    "tables": {"answer": Table(["earlier.answer"], dim=128, l2=20.0)},
+    # wider start vectors would be noise that training must undo
+    "tables": {"answer": Table(["earlier.answer"], dim=64, l2=20.0, init=0.01)},
     "n_members": 1,
     "d_history": 128,
-    "hidden": (256,),
+    "hidden": (128,),
     "unknown_rate": 0.1,  # a part of the films before is hidden
-    "max_epochs": 11,
+    "max_epochs": 6,
     "early_stopping": False,
     "precision": "bfloat16",
 }

@@ -56,6 +56,7 @@ GROUPS = "tests/unsupervised/test_goals_and_groups.py"
 WALKS = "tests/unsupervised/test_walks.py"
 PAIRS = "tests/unsupervised/test_pairs.py"
 DRIFT = "tests/test_drift.py"
+CANDIDATES = "tests/estimators/test_candidates.py"
 ROWS = "tests/estimators/test_rows.py"
 WITHIN = "tests/data/test_within.py"
 TRAINING = "tests/training/test_training.py"
@@ -725,6 +726,34 @@ BREAKS = [
         "if self.training and rate:",
         "if False:",
         "tests/network/test_vectors.py",
+    ),
+    Break(
+        "candidates: sampled classes are not corrected by how often they are drawn",
+        "fitting/objective.py",
+        "outputs, y = outputs - sample.log_chance, sample.places",
+        "outputs, y = outputs - 0 * sample.log_chance, sample.places",
+        f"{CANDIDATES}::test_a_sample_of_the_classes_ranks_as_well_as_all_of_them",
+    ),
+    Break(
+        "candidates: the age of an example is that of the prediction",
+        "fitting/event_source.py",
+        "np.zeros(frame.num_rows) if ages is None else ages",
+        "np.zeros(frame.num_rows)",
+        f"{CANDIDATES}::test_with_the_age_of_examples_an_item_that_has_become_frequent_is_ranked_first",
+    ),
+    Break(
+        "candidates: classes of update are not noted",
+        "data/seen.py",
+        "self.last[codes] = places[ends]",
+        "self.last[codes] = np.where(self.last[codes] < 0, places[ends], self.last[codes])",
+        f"{CANDIDATES}::test_what_an_entity_has_had_is_not_recommended",
+    ),
+    Break(
+        "index: vectors keep the number that all share",
+        "spaces/index.py",
+        "self.vectors = (space.vectors - self.mean).astype(np.float32)",
+        "self.vectors, self.mean = space.vectors, 0 * self.mean",
+        "tests/spaces/test_index.py::test_an_index_finds_the_largest_products_of_vectors_with_a_shared_bias",
     ),
 ]
 

@@ -280,24 +280,32 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             outputs = self._raw_outputs(X)
             return self.target_.predict(outputs)
 
-    def _outputs(self, X: Any, part: Callable[[Output], Tensor]) -> Tensor:
-        """Return a part of the network's output for rows of the user."""
-        return self._read(X, part)[1]
+    def _outputs(
+        self, X: Any, part: Callable[[Output], Tensor], classes: Tensor | None = None
+    ) -> Tensor:
+        """Return a part of the network's output for rows of the user; ``classes`` as in `Fitted`."""
+        return self._read(X, part, classes)[1]
 
     def _outputs_and_counts(self, X: Any, part: Callable[[Output], Tensor]) -> tuple[Tensor, np.ndarray]:
         """Return a part of the output, and the counts of the rows' levels, (n_rows, n_categorical)."""
         inputs, outputs = self._read(X, part)
         return outputs, counts_of(inputs.codes.numpy(force=True), level_counts(self._fitted))
 
-    def _read(self, X: Any, part: Callable[[Output], Tensor]) -> tuple[RowInputs, Tensor]:
+    def _read(
+        self, X: Any, part: Callable[[Output], Tensor], classes: Tensor | None = None
+    ) -> tuple[RowInputs, Tensor]:
         """Return rows of the user as the network reads them, and a part of its output."""
         fitted = self._fitted
         frame = align_columns(self, X)
         with threads(self.n_jobs):
             inputs = fitted.source.encode_new(fitted.encoder, frame)
             self._warn_of_unseen(inputs)
-            outputs = fitted.outputs_of(inputs, part)
-            return inputs, self._placer.outputs_of(inputs, frame, outputs, part)
+            outputs = fitted.outputs_of(inputs, part, classes)
+
+            def predict(rows: RowInputs) -> Tensor:
+                return fitted.outputs_of(rows, part, classes)
+
+            return inputs, self._placer.outputs_of(inputs, frame, outputs, predict)
 
     @property
     def _placer(self) -> Placer:

@@ -24,6 +24,7 @@ class EventEstimator(RowEstimator):
     outcome_fields: Sequence[str]
     encounters: bool
     ties: str
+    example_age: bool
 
     source_: EventSource
 
@@ -38,6 +39,7 @@ class EventEstimator(RowEstimator):
             roles=self.roles,
             numeric_target=self._numeric_target,
             ties=self.ties,
+            example_age=self.example_age,
         )
 
     @memory_checked

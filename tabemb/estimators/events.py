@@ -9,24 +9,31 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tabemb.data.schema import Table
+from tabemb.estimators.candidates import CandidateEstimator
 from tabemb.estimators.event_base import EventEstimator
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.settings import FLAG, Rule, one_of, store
+from tabemb.targets import Target, class_target
 
-RULES: Mapping[str, Rule] = {"encounters": FLAG, "ties": one_of(("hidden", "order", "merge"))}
+RULES: Mapping[str, Rule] = {
+    "encounters": FLAG,
+    "example_age": FLAG,
+    "ties": one_of(("hidden", "order", "merge")),
+}
 
 
-class EventClassifier(EventEstimator, EmbeddingClassifier):
+class EventClassifier(CandidateEstimator, EmbeddingClassifier):
     """Classifier of events from the events of the same entity before them, with their targets.
 
     X is the log, and y has one target for each event: was the question answered correctly, what comes
     next. The columns of an event are joined with the vector that a recurrent net makes of the entity's
     earlier events, their outcomes and targets included (deep knowledge tracing, Piech et al. 2015).
     The state after the last event of each entity is kept: ``predict`` goes on from there, and
-    ``update`` reads new events. Where y has more than a thousand classes (the next item), a step
-    compares the target with a sample of the classes, and each class has a vector in
-    ``spaces_["answer"]``, by which earlier targets are read too. Fitted attributes are those of
-    `EmbeddingClassifier`.
+    ``update`` reads new events. Where y has more than a thousand classes (the next item), each class
+    has a vector, by which earlier targets are read too, and an output is a dot product with it:
+    `recommend`, `user_vectors` and ``class_space_`` serve candidates. Up to 50,000 classes, a step of
+    training compares all of them, beyond a sample. Fitted attributes are those of
+    `EmbeddingClassifier`, and ``class_space_``.
 
     Parameters
     ----------
@@ -48,6 +55,14 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
         nothing, and later events see those of one time as one step, pooled in no order: faster, and
         often better, where many events share a time. But ``predict`` and `update` see every event that
         an earlier call has read, also those at the same time.
+    example_age : bool, default=False
+        Whether the time from an event to the newest of ``fit`` is an input ("example age", Covington et
+        al. 2016), in days if times are times. Predictions have zero: what they say is of now, such as
+        the popularity of an item that is new. The time itself is better ignored then
+        (``roles={"at": "ignored"}``).
+    class_vectors : bool or "auto", default="auto"
+        Whether each class has a vector, and an output is a dot product with it, as candidates need it:
+        `user_vectors`, ``class_space_``, `recommend`. "auto": with more than a thousand classes.
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
         seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
@@ -162,7 +177,13 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
     (1, 2)
     """
 
-    rules: ClassVar[Mapping[str, Rule]] = {**EmbeddingClassifier.rules, **RULES}
+    rules: ClassVar[Mapping[str, Rule]] = {
+        **EmbeddingClassifier.rules,
+        **RULES,
+        "class_vectors": FLAG.or_("auto"),
+    }
+
+    class_vectors: bool | str
 
     def __init__(
         self,
@@ -172,6 +193,8 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
         outcome_fields: Sequence[str] = (),
         encounters: bool = True,
         ties: str = "hidden",
+        example_age: bool = False,
+        class_vectors: bool | str = "auto",
         preset: str = "default",
         roles: Mapping[str | int, str] | None = None,
         tables: Mapping[str, Table] | None = None,
@@ -212,6 +235,9 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         store(self, locals())
+
+    def _new_target(self, y: np.ndarray) -> Target:
+        return class_target(y, self.class_vectors)
 
     def replay_proba(self, X: Any, y: Any) -> Any:
         """Return the probabilities for every event of a log, each from those before it; keep no state.
@@ -256,6 +282,11 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         nothing, and later events see those of one time as one step, pooled in no order: faster, and
         often better, where many events share a time. But ``predict`` and `update` see every event that
         an earlier call has read, also those at the same time.
+    example_age : bool, default=False
+        Whether the time from an event to the newest of ``fit`` is an input ("example age", Covington et
+        al. 2016), in days if times are times. Predictions have zero: what they say is of now, such as
+        the popularity of an item that is new. The time itself is better ignored then
+        (``roles={"at": "ignored"}``).
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
         seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
@@ -373,6 +404,7 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         outcome_fields: Sequence[str] = (),
         encounters: bool = True,
         ties: str = "hidden",
+        example_age: bool = False,
         preset: str = "default",
         roles: Mapping[str | int, str] | None = None,
         tables: Mapping[str, Table] | None = None,

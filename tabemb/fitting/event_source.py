@@ -19,6 +19,7 @@ from tabemb.data.encounters import Coded, Encounters, run_starts
 from tabemb.data.floats import to_floats
 from tabemb.data.histories import as_structs
 from tabemb.data.schema import Schema, Table, check_column, check_no_stray, infer_role, infer_schema
+from tabemb.data.seen import SeenClasses
 from tabemb.data.states import EntityStates, Past
 from tabemb.data.times import TimeAxis, time_column
 from tabemb.data.values import hashable_values
@@ -60,9 +61,12 @@ class EventSource(RowSource):
     numeric_target : bool
     ties : {"hidden", "order", "merge"}
         What events of an entity at one time see of each other, and whether they are one step.
+    example_age : bool, default=False
+        Whether the time from an event to the newest of the fit is an input; zero in predictions.
     """
 
-    hide_ties = merge_ties = False  # in files of earlier versions
+    hide_ties = merge_ties = example_age = keeps_classes = False  # in files of earlier versions
+    seen: SeenClasses | None = None
     smallest_batch, largest_batch = 64, 1024  # events: a few sequences, not a few rows
     refit_divisor = 8  # a recurrent net soon overfits sequences that it has read before
     n_precise = 0
@@ -79,11 +83,13 @@ class EventSource(RowSource):
         roles: Mapping[str | int, str] | None,
         numeric_target: bool,
         ties: str = "order",
+        example_age: bool = False,
     ) -> None:
         self.entity, self.time, self.outcome_fields = entity, time, list(outcome_fields)
         self.count_encounters, self.numeric_target = count_encounters, numeric_target
         self.roles = dict(roles or {})
         self.hide_ties, self.merge_ties = ties != "order", ties == "merge"
+        self.example_age = example_age
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -97,6 +103,8 @@ class EventSource(RowSource):
         self.check_columns(rows.frame, self.outcome_fields)
         self.time_axis = TimeAxis.of(time_column(rows.frame, self.time), self.time)
         rows = rows.take(self._order(rows.frame))
+        self.newest = self.moments(rows.frame).max().item()
+        self.keeps_classes = target.has_many_classes
         self.target_names = ["answer"]
         if rows.y.ndim == 2:
             self.target_names = [f"answer_{i}" for i in range(rows.y.shape[1])]
@@ -104,7 +112,7 @@ class EventSource(RowSource):
         mean = self._counted(rows.y, target).mean(axis=0)
         self.encounters = Encounters(self.entity, fields, self.time_axis, mean, self.hide_ties)
         self.states = EntityStates(d_state=0)  # no entity has a state yet
-        frame = self._with_earlier(rows.frame, rows.y, target)
+        frame = self._with_earlier(rows.frame, rows.y, target, self._ages(rows.frame))
         added = set(frame.schema.names) - set(rows.frame.schema.names)
         counted = [self.time, *sorted(added)]
         self.clocks = [*counted, *(f"{EARLIER}.{name}" for name in ("gap", *counted))]
@@ -114,7 +122,8 @@ class EventSource(RowSource):
         """Sort and join other events; they see their own earlier events, not those of training."""
         self.check_columns(rows.frame, self.outcome_fields)
         rows = rows.take(self._order(rows.frame))
-        return replace(rows, frame=self._with_earlier(rows.frame, rows.y, target))
+        ages = self._ages(rows.frame)
+        return replace(rows, frame=self._with_earlier(rows.frame, rows.y, target, ages))
 
     def check_columns(self, frame: pa.Table, more: Sequence[str] = ()) -> None:
         """Raise ValueError unless the frame has the entity, the time, and ``more``."""
@@ -185,6 +194,11 @@ class EventSource(RowSource):
         seen: np.ndarray = gaps[self._firsts(frame)]
         return seen
 
+    def _ages(self, frame: pa.Table) -> np.ndarray:
+        """Return the time from each event to the newest of the fit, in days if times are times."""
+        moments = self.moments(frame)
+        return self.time_axis.span(np.full(len(moments), self.newest), moments).clip(min=0)
+
     def _firsts(self, frame: pa.Table) -> np.ndarray:
         """Return for each sorted event itself, or the first one of its time where ties are hidden."""
         if not self.hide_ties:
@@ -192,12 +206,18 @@ class EventSource(RowSource):
         return run_starts(self.groups(frame), self.moments(frame))
 
     def _before_target(
-        self, frame: pa.Table, gaps: np.ndarray, encounters: dict[str, np.ndarray]
+        self,
+        frame: pa.Table,
+        gaps: np.ndarray,
+        encounters: dict[str, np.ndarray],
+        ages: np.ndarray | None = None,
     ) -> pa.Table:
-        """Return the columns that are known of events before their targets."""
+        """Return the columns that are known of events before their targets; no ages stand for zeros."""
         hidden = [name for name in self.outcome_fields if name in frame.schema.names]
         frame = frame.drop_columns(hidden)
         added = {f"{self.time}.gap": gaps, **encounters}
+        if self.example_age:
+            added[f"{self.time}.age"] = np.zeros(frame.num_rows) if ages is None else ages
         self._check_free(frame, {EARLIER, *self.target_names, *added})
         columns = {name: pa.array(numbers) for name, numbers in added.items()}
         fields = [*frame.schema, *(pa.field(name, column.type) for name, column in columns.items())]
@@ -211,11 +231,13 @@ class EventSource(RowSource):
                 "rename it."
             )
 
-    def _with_earlier(self, frame: pa.Table, y: np.ndarray, target: Target) -> pa.Table:
+    def _with_earlier(
+        self, frame: pa.Table, y: np.ndarray, target: Target, ages: np.ndarray | None = None
+    ) -> pa.Table:
         """Join what is known before each target with a list of one event, for later rows to see."""
         gaps, counted = self._gaps(frame), self._counted(y, target)
         encounters = self.encounters.before(frame, self.moments(frame), counted)
-        known = self._before_target(frame, gaps, encounters)
+        known = self._before_target(frame, gaps, encounters, ages)
         keys = list({self.entity, self.time})  # one column may be both
         fields = frame.drop_columns(keys).append_column("gap", pa.array(gaps))
         texts = {name for name, role in self.roles.items() if role == "text"}
@@ -246,7 +268,8 @@ class EventSource(RowSource):
         single = [feature.name for feature in features.categorical if feature.name not in named]
         all_tables = {**shared, **{name: _with_inside(Table([name]), inside) for name in single}}
         if target.has_many_classes and self.target_field not in named:
-            classes = Table([self.target_field], dim=D_CLASS, l2=L2_CLASSES)
+            sparse = target.is_sampled
+            classes = Table([self.target_field], dim=D_CLASS, l2=L2_CLASSES, sparse=sparse)
             all_tables.setdefault("answer", classes)
         return infer_schema(frame, full_roles, all_tables)
 
@@ -344,6 +367,7 @@ class EventSource(RowSource):
         encounters = copy(self.encounters)
         encounters.forget()
         self.encounters, self.states = encounters, EntityStates(network.d_state)
+        self.seen = SeenClasses() if self.keeps_classes else None
 
     def update(
         self, encoder: Encoder, network: Network, frame: pa.Table, y: np.ndarray, target: Target
@@ -379,7 +403,22 @@ class EventSource(RowSource):
         with ExitStack() as undo:  # an interrupt takes all of it back
             self.states.write(entities, past, undo)
             self.encounters.before(frame, moments, counted, undo)
+            if self.seen is not None:
+                lengths = np.diff(heads, append=len(moments))
+                coded = np.repeat(self.states.keys.codes(entities), lengths)
+                classes = codes_of(target.classes_, y)
+                known = classes >= 0
+                self.seen.add(coded[known], classes[known], undo)
             undo.pop_all()
+
+    def seen_of(self, frame: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        """Return the classes that entities have had: the row of each in the frame, and the class."""
+        if self.seen is None:
+            raise ValueError(
+                "exclude_seen must be False for a model of an earlier version, which has not noted what "
+                "its entities have seen; got True."
+            )
+        return self.seen.of(self.states.keys.codes(self._entities(frame)))
 
     def _check_times(self, frame: pa.Table, past: Past, moments: np.ndarray) -> None:
         late = np.flatnonzero((past.counts > 0) & (moments < past.moments))

@@ -86,7 +86,9 @@ class Fitted(FittedParts):
         return inputs.with_effects(torch.from_numpy(effects))
 
     @torch.no_grad()
-    def outputs_of(self, inputs: RowInputs, part: Callable[[Output], Tensor]) -> Tensor:
+    def outputs_of(
+        self, inputs: RowInputs, part: Callable[[Output], Tensor], classes: Tensor | None = None
+    ) -> Tensor:
         """Return a part of the network's output, computed piece by piece in bounded memory.
 
         Parameters
@@ -95,6 +97,8 @@ class Fitted(FittedParts):
             Without effects.
         part : callable
             Takes the `Output` of a piece of rows and returns a tensor (n_piece, ...).
+        classes : Tensor of shape (m,), int64, optional
+            Those of many classes whose outputs are computed; all when None.
         """
         device = next(self.network.parameters()).device
         precise = len(inputs) <= self.source.n_precise
@@ -102,7 +106,7 @@ class Fitted(FittedParts):
         results = []
         for piece in pieces_of(inputs.to(device), self._piece_sizes(inputs)):
             rows = self.with_effects(piece)
-            results.append(part(network(rows.double() if precise else rows)))
+            results.append(part(network(rows.double() if precise else rows, classes)))
         return torch.cat(results)
 
     def validation_pieces(self, batch: Batch) -> list[Batch]:
@@ -110,5 +114,6 @@ class Fitted(FittedParts):
         return list(pieces_of(batch, self._piece_sizes(batch.inputs)))
 
     def _piece_sizes(self, inputs: RowInputs) -> list[int]:
-        outputs_of_row = self.settings.n_members * self.target.n_outputs
+        n_members = 1 if self.target.has_many_classes else self.settings.n_members
+        outputs_of_row = n_members * self.target.n_outputs
         return self.source.piece_sizes(inputs, max(1, MOST_OUTPUTS // outputs_of_row))

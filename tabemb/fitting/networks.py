@@ -259,10 +259,10 @@ def _head(
     if not target.has_many_classes:
         return MemberHeads(settings.n_members, d_in, target.bias)
     if settings.target_field is None:
-        return ClassVectors(settings.n_members, d_in, target.bias, D_CLASS)
+        return ClassVectors(settings.n_members, d_in, target.bias, D_CLASS, sparse=target.is_sampled)
     tied = _tied(encoder, tables, settings.target_field, target.classes_)
     d_class = tables.vectors(tied.table).shape[1]
-    return ClassVectors(settings.n_members, d_in, target.bias, d_class, tied)
+    return ClassVectors(settings.n_members, d_in, target.bias, d_class, tied, sparse=target.is_sampled)
 
 
 def _tied(encoder: Encoder, tables: Tables, field: str, classes: np.ndarray) -> TiedClasses:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from tabemb.network.inputs import Batch
 from tabemb.network.model import TabularNetwork
 from tabemb.network.randomness import generator
-from tabemb.targets import Target
+from tabemb.targets import Sampler, Target
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class Objective:
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the mean loss of the members on a batch, with the prior: a scalar."""
-        y, sample = batch.y, self.target.sample(batch.y, generator(batch.device))
+        y, sample = batch.y, None
+        if self._sampler is not None:
+            sample = self._sampler.draw(batch.y, generator(batch.device))
         classes = None if sample is None else sample.classes
         with torch.autocast(batch.device.type, torch.bfloat16, enabled=self.in_bfloat16):
             output = self.network(batch.inputs, classes)
@@ -38,6 +41,10 @@ class Objective:
         ).mean()  # negative log prior, in units of log likelihood
         total: Tensor = loss + penalty * self.target.noise(loss)
         return total
+
+    @cached_property
+    def _sampler(self) -> Sampler | None:
+        return self.target.sampler()
 
     @torch.no_grad()
     def on_validation(self, pieces: Sequence[Batch]) -> float:

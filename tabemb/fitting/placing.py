@@ -27,7 +27,6 @@ from tabemb.fitting.fitted import Fitted
 from tabemb.fitting.pretrained import given_vectors
 from tabemb.labels import as_objects
 from tabemb.network.inputs import RowInputs
-from tabemb.network.model import Output
 from tabemb.spelling import N_NEIGHBOURS, Descriptions, Spellings, weights_of
 
 Likeness = Spellings | Descriptions
@@ -152,7 +151,7 @@ class Placer:
         inputs: RowInputs,
         frame: pa.Table,
         outputs: Tensor,
-        part: Callable[[Output], Tensor],
+        predict: Callable[[RowInputs], Tensor],
     ) -> Tensor:
         """Return the outputs of rows, those with new categories averaged over the known ones.
 
@@ -163,8 +162,8 @@ class Placer:
             What was encoded.
         outputs : Tensor of shape (n, ...)
             The part of the network's output where new categories are unknown.
-        part : callable
-            As of `Fitted.outputs_of`.
+        predict : callable
+            Returns the outputs of rows.
         """
         codes = inputs.codes.numpy(force=True)
         by_rank = np.repeat(codes[None], N_NEIGHBOURS, axis=0)  # (k, n, n_categorical)
@@ -187,7 +186,7 @@ class Placer:
         total = outputs[rows] * _as_factor(1 - weights.sum(axis=1), outputs)
         for of_rank, weight in zip(by_rank[:, rows], weights.T):
             alike_rows = replace(chosen, codes=torch.from_numpy(of_rank).to(inputs.device))
-            total += self.fitted.outputs_of(alike_rows, part) * _as_factor(weight, outputs)
+            total += predict(alike_rows) * _as_factor(weight, outputs)
         placed = outputs.clone()
         placed[rows] = total
         return placed

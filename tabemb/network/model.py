@@ -27,7 +27,7 @@ class Output(NamedTuple):
 
     Shape
     -----
-    outputs : (n, n_members, n_outputs)
+    outputs : (n, n_members, n_outputs); (n, 1, n_outputs) of `ClassVectors`
     hidden  : (n, n_members, d_hidden), the last hidden layer
     penalty : (n,), the tables' prior
     """
@@ -113,6 +113,20 @@ class TabularNetwork(nn.Module):
         """Let every part of a sequence that was cut start from the state after the part before it."""
         self._sequence_networks[0].carry(parts, self.tables)
 
+    def queries(self, hidden: Tensor) -> Tensor:
+        """Return what is compared with the vectors of many classes, (n, d), from last hidden layers.
+
+        Its dot products with `class_vectors` are the outputs; the last number, 1, counts the bias.
+        """
+        assert isinstance(self.head, ClassVectors)
+        queries = self.head.queries(hidden)
+        return torch.cat([queries, queries.new_ones(len(queries), 1)], dim=1)
+
+    def class_vectors(self) -> Tensor:
+        """Return the vectors of many classes, whose last number is their bias, (n_classes, d)."""
+        assert isinstance(self.head, ClassVectors)
+        return torch.cat([self.head.compared(), self.head.bias], dim=1)
+
     def column_weights(self) -> list[Tensor] | None:
         """Return the first layer's weights of each categorical column, (n_members x d_out, dim) each.
 
@@ -141,7 +155,7 @@ class TabularNetwork(nn.Module):
             parts.append(vector)
             penalty = penalty + history_penalty
         hidden = self.backbone(torch.cat(parts, dim=1))  # (n, n_members, d_hidden)
-        outputs = self.head(hidden, classes)
+        outputs = self.head(hidden, classes)  # (n, n_members, n_outputs)
         if self.biases is not None:
             biases, bias_penalty = self.biases(codes)  # (n, n_categorical x n_outputs)
             outputs = outputs + biases.view(len(codes), 1, -1, outputs.shape[-1]).sum(2)
@@ -209,12 +223,22 @@ class NetworkEnsemble(nn.Module):
             states.append(network.advance(sequences.narrow(start, network.d_state)))
         return torch.cat(states, dim=1)
 
+    def queries(self, hidden: Tensor) -> Tensor:
+        """Return what is compared with the vectors of many classes: those of all networks, divided."""
+        parts = hidden.split([network.d_hidden for network in self.networks], dim=2)
+        each = [network.queries(part) for network, part in zip(self.networks, parts)]
+        return torch.cat(each, dim=1) / len(each)
+
+    def class_vectors(self) -> Tensor:
+        """Return the vectors of many classes, those of all networks side by side."""
+        return torch.cat([network.class_vectors() for network in self.networks], dim=1)
+
     def _with_starts(self) -> list[tuple[int, TabularNetwork]]:
         """Return each network with the first column of its states."""
         widths = [network.d_state for network in self.networks]
         return [(sum(widths[:i]), network) for i, network in enumerate(self.networks)]
 
-    def forward(self, inputs: RowInputs) -> Output:
+    def forward(self, inputs: RowInputs, classes: Tensor | None = None) -> Output:
         results = []
         for start, network in self._with_starts():
             histories = (
@@ -223,7 +247,7 @@ class NetworkEnsemble(nn.Module):
                 else history
                 for history in inputs.histories
             )
-            results.append(network(replace(inputs, histories=tuple(histories))))
+            results.append(network(replace(inputs, histories=tuple(histories)), classes))
         outputs, hidden, penalties = zip(*results)
         return Output(
             torch.cat(outputs, dim=1), torch.cat(hidden, dim=2), torch.stack(penalties).mean(0)
@@ -302,6 +326,9 @@ class TiedClasses(NamedTuple):
 class ClassVectors(nn.Module):
     """A vector for each of many classes; an output is its dot product with the mapped hidden layer.
 
+    The members' mapped hidden layers are averaged, so that the output is one dot product and a step
+    compares the classes once and not once for each member.
+
     Where earlier events hold such classes, both read the same vectors ("tied", Press & Wolf 2017), so
     that a class that comes again, or comes with the classes before it, is easy to learn.
 
@@ -309,14 +336,14 @@ class ClassVectors(nn.Module):
     ----------
     tied : TiedClasses, optional
         The table that holds the vectors.
+    sparse : bool, default=True
+        Whether a step changes only the classes that it computes outputs of.
 
     Shape
     -----
     input  : (n, n_members, d_in), and the classes (m,) to compute outputs of, None for all
-    output : (n, n_members, m)
+    output : (n, 1, m)
     """
-
-    is_sparse = True
 
     def __init__(
         self,
@@ -325,8 +352,10 @@ class ClassVectors(nn.Module):
         bias: Tensor,
         d_class: int,
         tied: TiedClasses | None = None,
+        sparse: bool = True,
     ) -> None:
         super().__init__()
+        self.is_sparse = sparse
         self.query = MemberHeads(n_members, d_in, torch.zeros(d_class))
         self.bias = nn.Parameter(bias.unsqueeze(1).clone())
         self.vectors: Tensor = nn.Parameter(0.1 * torch.randn(0 if tied else len(bias), d_class))
@@ -334,13 +363,23 @@ class ClassVectors(nn.Module):
 
     def forward(self, hidden: Tensor, classes: Tensor | None = None) -> Tensor:
         classes = torch.arange(len(self.bias), device=self.bias.device) if classes is None else classes
-        bias = F.embedding(classes, self.bias, sparse=True)  # (m, 1)
+        bias = F.embedding(classes, self.bias, sparse=self.is_sparse)  # (m, 1)
         vectors = EVENT_SCALE * self._vectors(classes)
-        outputs: Tensor = self.query(hidden) @ vectors.T.to(hidden.dtype) + bias.T
-        return outputs
+        queries = self.queries(hidden)
+        outputs: Tensor = queries @ vectors.T.to(queries.dtype) + bias.T
+        return outputs.unsqueeze(1)
+
+    def queries(self, hidden: Tensor) -> Tensor:
+        """Return the vectors that are compared with those of the classes, (n, d_class)."""
+        queries: Tensor = self.query(hidden).mean(1)
+        return queries
+
+    def compared(self) -> Tensor:
+        """Return what `queries` are compared with, the vectors of all classes, (n_classes, d_class)."""
+        return EVENT_SCALE * self._vectors(torch.arange(len(self.bias), device=self.bias.device))
 
     def _vectors(self, classes: Tensor) -> Tensor:
         if self.tied is None:
-            return F.embedding(classes, self.vectors, sparse=True)
+            return F.embedding(classes, self.vectors, sparse=self.is_sparse)
         tables, table, codes = self.tied
         return tables.read(table, codes.to(classes.device)[classes])

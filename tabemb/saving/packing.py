@@ -20,6 +20,7 @@ from tabemb.data.keys import key_of, value_of
 from tabemb.data.pairs import PairCodes
 from tabemb.data.scales import Scale
 from tabemb.data.schema import Feature, Schema, Table
+from tabemb.data.seen import SeenClasses
 from tabemb.data.states import Codebook, EntityStates
 from tabemb.data.times import TimeAxis
 from tabemb.data.vectors import VectorScale
@@ -106,6 +107,7 @@ PARTS = _by_name(
     RowSource,
     Scale,
     Schema,
+    SeenClasses,
     Table,
     TimeAxis,
     VectorScale,

@@ -51,6 +51,7 @@ def try_out(model: Any) -> None:
         _check_finite(answers if isinstance(answers, list) else [answers], "predictions")
         _check_intervals(model, rows.codes.numpy(force=True))
         _check_sets(model, rows.codes.numpy(force=True))
+        _check_seen(fitted.source, fitted.target.n_outputs)
     else:
         rows = _rows(encoder, RowSource()).to(_device(model.network_))
         _check_finite([model.network_(rows).numpy(force=True)], "vectors")
@@ -77,6 +78,12 @@ def _check_sets(model: RowEstimator, codes: np.ndarray) -> None:
         raise ValueError("its sets are of another number of targets.")
     counts = counts_of(codes, level_counts(model._fitted))
     _check_finite([sets.thresholds(counts, SMALL_COVERAGE)], "sets")
+
+
+def _check_seen(source: RowSource, n_classes: int) -> None:
+    """Check the classes that entities have had, where a source has noted them."""
+    if isinstance(source, EventSource) and source.seen is not None:
+        source.seen.check(len(source.states), n_classes)
 
 
 def _device(network: torch.nn.Module) -> torch.device:

@@ -17,8 +17,8 @@ from tabemb.files.whole import BLANK, N_DIGITS, check_seal, replacing, seal
 from tabemb.forks import n_cores
 from tabemb.progress import progress
 from tabemb.spaces import search
-from tabemb.spaces.search import METRICS
-from tabemb.spaces.vectors import CategoryVectors, to_unit_length
+from tabemb.spaces.search import METRICS, choose
+from tabemb.spaces.vectors import CategoryVectors, is_vector
 
 POSITION = np.uint64(2**32 - 1)
 """Lower half of a key, the position of the category; the upper half is the fingerprint of the space."""
@@ -36,10 +36,53 @@ MARK = b"tabemb index, sha256: "
 """What stands before the checksum at the end of a file; usearch does not read it."""
 
 
-class ApproximateIndex:
-    """A graph of the vectors of a space, which finds nearly all of the nearest by cosine quickly.
+class Directions:
+    """The vectors of a space as a graph by cosine holds them: its `directions`."""
 
-    `EmbeddingSpace.index` builds one and `EmbeddingSpace.open_index` opens a saved one.
+    def __init__(self, space: CategoryVectors) -> None:
+        self.vectors = space.directions
+
+    @staticmethod
+    def fingerprint(space: CategoryVectors) -> np.uint64:
+        """Return what the keys of the graph have in their upper half."""
+        return np.uint64(zlib.crc32(space.directions.tobytes())) << np.uint64(32)
+
+    def scores(self, products: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        """Return the similarities of products (m, k) of queries (m, d) and vectors of the graph."""
+        scores: np.ndarray = np.clip(products, -1, 1)
+        return scores
+
+
+class Centered(Directions):
+    """The vectors of a space as a graph by dot product holds them: minus their mean.
+
+    The mean changes all products of a query alike, and a graph of products finds the largest well where
+    the vectors lie around zero (ip-NSW, Morozov & Babenko 2018). With a number that all vectors share,
+    such as a bias far from zero, it finds few of them.
+    """
+
+    def __init__(self, space: CategoryVectors) -> None:
+        self.mean = space.vectors.mean(axis=0) if len(space) else np.zeros(space.vectors.shape[1])
+        self.vectors = (space.vectors - self.mean).astype(np.float32)
+
+    @staticmethod
+    def fingerprint(space: CategoryVectors) -> np.uint64:
+        return np.uint64(zlib.crc32(space.vectors.tobytes(), 1)) << np.uint64(32)
+
+    def scores(self, products: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        scores: np.ndarray = products + (queries @ self.mean)[:, None]
+        return scores
+
+
+GRAPHS: dict[str, type[Directions]] = {"cosine": Directions, "dot": Centered}
+"""What a graph holds, by the metric that it is searched by."""
+
+
+class ApproximateIndex:
+    """A graph of the vectors of a space, which finds nearly all of the nearest quickly.
+
+    `EmbeddingSpace.index` builds one and `EmbeddingSpace.open_index` opens a saved one. It is searched
+    by cosine, or by dot product.
 
     `EmbeddingSpace.nearest` and `EmbeddingSpace.neighbors` compare with all categories and are exact.
     Results are approximate in three cases: the methods of this class, ``neighbors(approximate=True)``,
@@ -57,35 +100,43 @@ class ApproximateIndex:
     0   bergen    0.894427
     """
 
-    def __init__(self, space: CategoryVectors, graph: Any) -> None:
-        self._space, self._graph = space, graph
+    def __init__(
+        self, space: CategoryVectors, graph: Any, metric: str = "cosine", held: Directions | None = None
+    ) -> None:
+        self._space, self._graph, self.metric = space, graph, metric
+        self._held = GRAPHS[metric](space) if held is None else held
 
     def __repr__(self) -> str:
-        return f"ApproximateIndex({self._space!r})"
+        return f"ApproximateIndex({self._space!r}, by {self.metric})"
 
     @classmethod
-    def build(cls, space: CategoryVectors, path: str | Path | None = None) -> ApproximateIndex:
+    def build(
+        cls, space: CategoryVectors, path: str | Path | None = None, metric: str = "cosine"
+    ) -> ApproximateIndex:
         """Build the graph of a space and write it to `path`, if one is given.
 
         Raises
         ------
         FileNotFoundError
             If the folder of `path` does not exist.
+        ValueError
+            If the metric is neither "cosine" nor "dot".
         ImportError
             If usearch is not installed.
         """
         # a wrong path is an error before the long work, not after it
         if path is not None and not Path(path).parent.is_dir():
             raise FileNotFoundError(f"path must lie in an existing folder; got {str(path)!r}.")
-        graph = _usearch_index()(ndim=space.vectors.shape[1], metric="ip", dtype="f32")
-        keys = np.arange(len(space), dtype=np.uint64) | _fingerprint(space)
+        held = choose("metric", metric, GRAPHS)(space)
+        graph = _usearch_index()(ndim=held.vectors.shape[1], metric="ip", dtype="f32")
+        keys = np.arange(len(space), dtype=np.uint64) | held.fingerprint(space)
         with progress(len(space)) as bar:
             for part, threads in (slice(ADDED_ALONE), 1), (slice(ADDED_ALONE, None), n_cores()):
                 show = _shown_on(bar, done_before=int(bar.n))
-                graph.add(keys[part], space.directions[part], threads=threads, progress=show)
+                graph.add(keys[part], held.vectors[part], threads=threads, progress=show)
         if path is not None:
             _write(graph, path)
-        return cls(space, graph)
+        return cls(space, graph, metric, held)
 
     @classmethod
     def open(cls, space: CategoryVectors, path: str | Path) -> ApproximateIndex:
@@ -112,19 +163,18 @@ class ApproximateIndex:
                 f"path must name a usearch index; {str(path)!r} is not one: {error}."
             ) from error
         shape = len(graph), graph.ndim
-        if shape != space.vectors.shape or (
-            len(graph) and np.uint64(graph.keys[0]) & ~POSITION != _fingerprint(space)
-        ):
+        metric = _metric_of(graph, space) if shape == space.vectors.shape else None
+        if metric is None:
             raise ValueError(
                 f"path must name the index of {space!r}; {str(path)!r} is the index of other vectors, "
                 f"{shape[0]} of width {shape[1]}."
             )
-        return cls(space, graph)
+        return cls(space, graph, metric)
 
     def nearest(
         self, category: Any, k: int = 10, min_count: float = 0, min_reliability: float = 0
     ) -> pd.DataFrame:
-        """Return the categories nearest by cosine, as `EmbeddingSpace.nearest` does.
+        """Return the categories nearest by the metric, as `EmbeddingSpace.nearest` does.
 
         Parameters
         ----------
@@ -154,8 +204,10 @@ class ApproximateIndex:
         """
         kept = search.trusted(self._space, min_count, min_reliability)
         vector, position = search.query(self._space, category)
-        direction = to_unit_length(vector) if position < 0 else self._space.directions[position]
-        nearest, similarities = self._search(direction[None], np.array([position]), k, kept)
+        measure = METRICS[self.metric]
+        is_given = is_vector(category)
+        compared = measure.prepared(vector) if is_given else measure.vectors_of(self._space)[position]
+        nearest, similarities = self._search(compared[None], np.array([position]), k, kept)
         known = nearest[0] >= 0
         search.warn_of_noise(self._space, category)
         return search.listing(self._space, nearest[0][known], similarities[0][known], "similarity")
@@ -167,7 +219,7 @@ class ApproximateIndex:
         min_count: float = 0,
         min_reliability: float = 0,
     ) -> pd.DataFrame:
-        """Return the nearest of many categories by cosine, as `EmbeddingSpace.neighbors` does.
+        """Return the nearest of many categories by the metric, as `EmbeddingSpace.neighbors` does.
 
         Parameters
         ----------
@@ -192,13 +244,38 @@ class ApproximateIndex:
         """
         kept = search.trusted(self._space, min_count, min_reliability)
         positions = self._space.positions(categories)
-        nearest, similarities = self._search(self._space.directions[positions], positions, k, kept)
+        vectors = METRICS[self.metric].vectors_of(self._space)[positions]
+        nearest, similarities = self._search(vectors, positions, k, kept)
         return search.pairs(self._space, positions, nearest, similarities, "similarity")
+
+    def nearest_to(self, vectors: Any, k: int = 10) -> pd.DataFrame:
+        """Return the categories nearest to each of many vectors, as `EmbeddingSpace.nearest_to` does.
+
+        Parameters
+        ----------
+        vectors : pandas.DataFrame or array-like of shape (m, d)
+        k : int, default=10
+
+        Returns
+        -------
+        pandas.DataFrame
+            The label of the vector, `rank` (from 1), `category` and `similarity`.
+
+        Raises
+        ------
+        ValueError
+            If the vectors have another width than those of the space, or are not finite.
+        """
+        labels, given = search.queries(self._space, vectors)
+        compared = METRICS[self.metric].prepared(given)
+        nobody, all_of_them = np.full(len(given), -1), np.ones(len(self._space), dtype=bool)
+        nearest, similarities = self._search(compared, nobody, k, all_of_them)
+        return search.found(self._space, labels, nearest, similarities, "similarity")
 
     def _search(
         self, queries: np.ndarray, excluded: np.ndarray, k: int, kept: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Search m directions, (m, d), among those `kept`, each without its position in `excluded`.
+        """Search m vectors, (m, d), among those `kept`, each without its position in `excluded`.
 
         Returns
         -------
@@ -229,8 +306,9 @@ class ApproximateIndex:
     def _compare(
         self, queries: np.ndarray, excluded: np.ndarray, candidates: np.ndarray, k: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        vectors = self._space.directions
-        return search.k_nearest_to(queries, excluded, vectors, candidates, k, METRICS["cosine"])
+        measure = METRICS[self.metric]
+        vectors = measure.vectors_of(self._space)
+        return search.k_nearest_to(queries, excluded, vectors, candidates, k, measure)
 
     def _reached(
         self, queries: np.ndarray, excluded: np.ndarray, count: int, k: int, kept: np.ndarray
@@ -252,11 +330,12 @@ class ApproximateIndex:
     def _of_graph(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the positions and similarities that the graph finds, (m, count); -1 for none."""
         with progress(len(queries)) as bar:
-            matches = self._graph.search(queries, count, threads=n_cores(), progress=_shown_on(bar))
+            given = np.ascontiguousarray(queries, dtype=np.float32)
+            matches = self._graph.search(given, count, threads=n_cores(), progress=_shown_on(bar))
         positions = (np.atleast_2d(matches.keys) & POSITION).astype(np.int64)  # (m, count)
         n_matches = matches.counts if len(queries) > 1 else np.array([len(matches)])
         positions[np.arange(positions.shape[1]) >= n_matches[:, None]] = -1
-        return positions, np.clip(1 - np.atleast_2d(matches.distances), -1, 1)
+        return positions, self._held.scores(1 - np.atleast_2d(matches.distances), queries)
 
 
 def _write(graph: Any, path: str | Path) -> None:
@@ -282,8 +361,12 @@ def _check_whole(path: str | Path) -> None:
             check_seal(content, place, str(path))
 
 
-def _fingerprint(space: CategoryVectors) -> np.uint64:
-    return np.uint64(zlib.crc32(space.directions.tobytes())) << np.uint64(32)
+def _metric_of(graph: Any, space: CategoryVectors) -> str | None:
+    """Return the metric of a graph of as many vectors as the space has; None if it is of others."""
+    if not len(graph):
+        return "cosine"
+    upper = np.uint64(graph.keys[0]) & ~POSITION
+    return next((name for name, kind in GRAPHS.items() if kind.fingerprint(space) == upper), None)
 
 
 def _shown_on(bar: Any, done_before: int = 0) -> Callable[[int, int], bool]:

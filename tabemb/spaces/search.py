@@ -173,6 +173,56 @@ def query(space: CategoryVectors, category_or_vector: Any) -> tuple[np.ndarray, 
     return space.vectors[position], position
 
 
+@one_thread_after_fork()
+def nearest_to(space: CategoryVectors, vectors: Any, k: int, metric: str) -> pd.DataFrame:
+    """Return the nearest of each of many vectors, as `EmbeddingSpace.nearest_to` describes."""
+    measure = choose("metric", metric, METRICS)
+    check_k(k)
+    labels, given = queries(space, vectors)
+    nobody, everybody = np.full(len(given), -1), np.arange(len(space))
+    compared = measure.prepared(given)
+    nearest_positions, scores = k_nearest_to(
+        compared, nobody, measure.vectors_of(space), everybody, k, measure
+    )
+    return found(space, labels, nearest_positions, scores, measure.column)
+
+
+def queries(space: CategoryVectors, vectors: Any) -> tuple[pd.Index, np.ndarray]:
+    """Return the labels of vectors to search with, and these as float32 (m, d).
+
+    Raises
+    ------
+    ValueError
+        If they have another width than those of the space, or are not finite.
+    """
+    labels = vectors.index if isinstance(vectors, pd.DataFrame) else pd.RangeIndex(len(vectors))
+    given = np.asarray(vectors, dtype=np.float32)
+    width = space.vectors.shape[1]
+    if given.ndim != 2 or given.shape[1] != width:
+        raise ValueError(
+            f"vectors must have shape (m, {width}), as those of {space!r}; got {given.shape}."
+        )
+    wrong = np.flatnonzero(~np.isfinite(given).all(axis=1))
+    if len(wrong):
+        raise ValueError(f"vectors must be finite; row {wrong[0]} holds {given[wrong[0]].tolist()}.")
+    return labels, given
+
+
+def found(
+    space: CategoryVectors, labels: pd.Index, positions: np.ndarray, scores: np.ndarray, column: str
+) -> pd.DataFrame:
+    """Return one row for each of m vectors and its k nearest, given as (m, k); -1 stands for none."""
+    rows, ranks = np.nonzero(positions >= 0)
+    return pd.DataFrame(
+        {
+            labels.name if labels.name is not None else "vector": labels[rows],
+            "rank": ranks + 1,
+            "category": space.categories[positions[rows, ranks]],
+            column: scores[rows, ranks],
+        }
+    )
+
+
 def _ranked(
     space: CategoryVectors, vector: np.ndarray, measure: Metric, k: int, candidates: np.ndarray
 ) -> pd.DataFrame:

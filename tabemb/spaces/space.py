@@ -15,7 +15,7 @@ import pandas as pd
 from tabemb.drift.report import DriftReport
 from tabemb.spaces import checks, clusters, matching, placing, search
 from tabemb.spaces.drawing import DrawnVectors
-from tabemb.spaces.index import ApproximateIndex
+from tabemb.spaces.index import GRAPHS, ApproximateIndex
 from tabemb.spaces.quality import expected_overlap
 
 if TYPE_CHECKING:  # matplotlib is an optional package
@@ -201,9 +201,9 @@ class EmbeddingSpace(DrawnVectors):
         metric : {"cosine", "euclidean", "dot"}, default="cosine"
             As for `nearest`.
         approximate : bool, optional
-            Whether to search an `ApproximateIndex`, by cosine only: the one that `index` built or
-            `open_index` opened last, or a new one. By default only where the exact search would compare
-            more than 100,000 times 100,000 pairs.
+            Whether to search an `ApproximateIndex` by this metric, which may not be "euclidean": the one
+            that `index` built or `open_index` opened last, or a new one. By default only by cosine, and
+            where the exact search would compare more than 100,000 times 100,000 pairs.
         min_count, min_reliability : float, default=0
             Neighbours with less are left out; the categories asked for may have less. An approximate
             search finds more than `k`, drops those with less, and compares exactly where too few are
@@ -220,8 +220,8 @@ class EmbeddingSpace(DrawnVectors):
         KeyError
             If a category is unknown; the message names close spellings.
         ValueError
-            If the metric or `k` is not allowed, an approximate search has another metric than "cosine",
-            or the space lacks the counts or the reliability that are asked for.
+            If the metric or `k` is not allowed, an approximate search is to be by "euclidean", or the
+            space lacks the counts or the reliability that are asked for.
 
         Examples
         --------
@@ -237,26 +237,67 @@ class EmbeddingSpace(DrawnVectors):
         if not approximate:
             kept = search.trusted(self, min_count, min_reliability)
             return search.neighbors(self, positions, k, metric, kept)
-        if metric != "cosine":
-            raise ValueError(f"metric must be 'cosine' for an approximate search; got {metric!r}.")
-        index, wanted = self._index or self.index(), self.categories[positions]
+        if metric not in GRAPHS:
+            raise ValueError(
+                f"metric must be 'cosine' or 'dot' for an approximate search; got {metric!r}."
+            )
+        index, wanted = self._index, self.categories[positions]
+        if index is None or index.metric != metric:
+            index = self.index(metric=metric)
         return index.neighbors(wanted, k, min_count, min_reliability)
 
-    def index(self, path: str | Path | None = None) -> ApproximateIndex:
-        """Build an approximate index of the space by cosine, for more than some 100,000 categories.
+    def nearest_to(self, vectors: Any, k: int = 10, metric: str = "cosine") -> pd.DataFrame:
+        """Return the categories nearest to each of many vectors, such as those of users.
 
-        `neighbors` uses the index that was built or opened last. `ApproximateIndex` lists the searches
-        that are approximate. Needs usearch: ``pip install 'tabemb[index]'``.
+        Parameters
+        ----------
+        vectors : pandas.DataFrame or array-like of shape (m, d)
+            A frame labels its vectors by its index.
+        k : int, default=10
+            Number of categories for each; all of them if the space holds fewer.
+        metric : {"cosine", "euclidean", "dot"}, default="cosine"
+            As for `nearest`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The label of the vector, in a column with the name of the index or "vector", `rank` (from
+            1), `category` and `similarity` (`distance` for "euclidean").
+
+        Raises
+        ------
+        ValueError
+            If the metric or `k` is not allowed, or the vectors have another width than those of the
+            space, or are not finite.
+
+        Examples
+        --------
+        >>> space = EmbeddingSpace([[1, 0], [2, 1], [0, 3]], ["oslo", "bergen", "cairo"])
+        >>> space.nearest_to([[1, 0], [0, 1]], k=1, metric="dot")
+           vector  rank category  similarity
+        0       0     1   bergen         2.0
+        1       1     1    cairo         3.0
+        """
+        return search.nearest_to(self, vectors, k, metric)
+
+    def index(self, path: str | Path | None = None, metric: str = "cosine") -> ApproximateIndex:
+        """Build an approximate index of the space, for more than some 100,000 categories.
+
+        `neighbors` uses the index that was built or opened last, if it is by the same metric.
+        `ApproximateIndex` lists the searches that are approximate. Needs usearch:
+        ``pip install 'tabemb[index]'``.
 
         Parameters
         ----------
         path : str or path-like, optional
             File to write the index to; `open_index` opens it.
+        metric : {"cosine", "dot"}, default="cosine"
+            The metric that it is searched by. Scores of recommenders are dot products.
 
         Returns
         -------
         ApproximateIndex
-            Has the methods `nearest` and `neighbors`.
+            Has the methods `nearest`, `neighbors` and `nearest_to`.
 
         Examples
         --------
@@ -265,7 +306,7 @@ class EmbeddingSpace(DrawnVectors):
           category  rank neighbor  similarity
         0     oslo     1   bergen    0.894427
         """
-        self._index = ApproximateIndex.build(self, path)
+        self._index = ApproximateIndex.build(self, path, metric)
         return self._index
 
     def open_index(self, path: str | Path) -> ApproximateIndex:

@@ -1,6 +1,6 @@
 """Targets: from the user's y to tensors, losses and predictions; a kind of target is one class."""
 
-from tabemb.targets.base import Sample, Target, first_fraction
+from tabemb.targets.base import Sample, Sampler, Target, first_fraction
 from tabemb.targets.classes import (
     MOST_RESPONSES,
     ClassTarget,
@@ -30,6 +30,7 @@ __all__ = [
     "QuantileTarget",
     "RelativeTarget",
     "Sample",
+    "Sampler",
     "Target",
     "class_target",
     "first_fraction",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -28,6 +28,13 @@ class Sample(NamedTuple):
     log_chance: Tensor
 
 
+class Sampler(Protocol):
+    """Draws the classes that training steps compare their targets with."""
+
+    def draw(self, y: Tensor, generator: torch.Generator | None) -> Sample:
+        """Return the sample of a step with these encoded targets."""
+
+
 class Target:
     """One kind of target: encoding of y, loss of a network's outputs, predictions in the user's unit.
 
@@ -45,7 +52,9 @@ class Target:
     gives_shares : bool
         Whether `responses` are indicators, so that their means are shares.
     has_many_classes : bool
-        Whether a training step needs a `sample` of the classes.
+        Whether each class has a vector, with which the output of a class is a dot product.
+    is_sampled : bool
+        Whether a training step compares the target with a sample of the classes.
     """
 
     n_outputs: int
@@ -53,6 +62,7 @@ class Target:
     classes_: Any = None
     gives_shares = False
     has_many_classes = False
+    is_sampled = False
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> Target:
         """Fit the labels or the scale of training targets.
@@ -85,8 +95,8 @@ class Target:
         """Return the loss of each member on each row, (n, n_members), from encoded targets."""
         raise NotImplementedError
 
-    def sample(self, y: Tensor, generator: torch.Generator | None = None) -> Sample | None:
-        """Return the classes that a training step with these encoded targets uses; None: all classes."""
+    def sampler(self) -> Sampler | None:
+        """Return what draws the classes of training steps; None where a step uses all of them."""
         return None
 
     def noise(self, loss: Tensor) -> Tensor | float:

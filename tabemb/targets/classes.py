@@ -11,20 +11,57 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tabemb.labels import codes_of, distinct, natural
+from tabemb.network.draws import Draws
 from tabemb.targets.base import Sample, Target, first_fraction
 
 MANY_CLASSES = 1000
-"""With more classes than this, each has a vector, and a training step uses a sample of them."""
-N_DRAWN = 512
+"""With more classes than this, each has a vector, where nothing else is asked for."""
+MOST_COMPARED = 50_000
+"""Up to so many classes, a step compares its targets with all of them; beyond, with a sample."""
+N_DRAWN = 2048
 """Classes that are drawn for a step, in addition to the classes of the batch."""
 MOST_RESPONSES = 16
 """Responses of a target with many classes: indicators of the most frequent ones."""
 
 
+class ClassSampler:
+    """Draws classes by their share, beside the classes of the batch: sampled softmax.
+
+    For the chance that a class is in the sample, the classes of the batch are taken for draws too
+    (Bengio & Senecal 2008; "logQ", Yi et al. 2019).
+
+    Parameters
+    ----------
+    share : Tensor of shape (n_classes,)
+    """
+
+    def __init__(self, share: Tensor) -> None:
+        self.draws = Draws(share)
+
+    def draw(self, y: Tensor, generator: torch.Generator | None) -> Sample:
+        """Return the sample of a step with these encoded targets."""
+        drawn = self.draws.draw(N_DRAWN, generator).to(y.device)
+        classes, places = torch.unique(torch.cat([y, drawn]), return_inverse=True)
+        # a class is absent with the probability (1 - share) ** draws
+        share = self.draws.share[classes.to(self.draws.share.device)].float().to(y.device)
+        log_absent = (len(y) + N_DRAWN) * torch.log1p(-share)
+        return Sample(classes, places[: len(y)], torch.log(-torch.expm1(log_absent)))
+
+
 class ClassTarget(Target):
-    """One class of several, by softmax and log loss; predictions are probabilities (n, n_classes)."""
+    """One class of several, by softmax and log loss; predictions are probabilities (n, n_classes).
+
+    Parameters
+    ----------
+    has_vectors : bool or "auto", default="auto"
+        Whether each class has a vector; "auto": where there are more than a thousand.
+    """
 
     gives_shares = True
+    has_vectors: bool | str = "auto"
+
+    def __init__(self, has_vectors: bool | str = "auto") -> None:
+        self.has_vectors = has_vectors
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> ClassTarget:
         self.classes_, codes = distinct(y)
@@ -37,23 +74,13 @@ class ClassTarget(Target):
         share = np.bincount(codes, weights) / (len(y) if weights is None else weights.sum())
         share = np.maximum(share, np.finfo(np.float32).tiny)  # its logarithm is finite
         self.bias = torch.as_tensor(np.log(share), dtype=torch.float32)
-        self.has_many_classes = self.n_outputs > MANY_CLASSES
+        are_many = self.n_outputs > MANY_CLASSES
+        self.has_many_classes = are_many if self.has_vectors == "auto" else bool(self.has_vectors)
+        self.is_sampled = self.has_many_classes and self.n_outputs > MOST_COMPARED
         return self
 
-    def sample(self, y: Tensor, generator: torch.Generator | None = None) -> Sample | None:
-        """Return the classes of the batch and classes drawn by their share.
-
-        This is sampled softmax (Bengio & Senecal 2008). For the chance that a class is in the sample,
-        the classes of the batch are taken for draws too.
-        """
-        if not self.has_many_classes:
-            return None
-        share = self.bias.exp().to(y.device)
-        drawn = torch.multinomial(share, N_DRAWN, replacement=True, generator=generator)
-        classes, places = torch.unique(torch.cat([y, drawn]), return_inverse=True)
-        # a class is absent with the probability (1 - share) ** draws
-        log_absent = (len(y) + N_DRAWN) * torch.log1p(-share[classes])
-        return Sample(classes, places[: len(y)], torch.log(-torch.expm1(log_absent)))
+    def sampler(self) -> ClassSampler | None:
+        return ClassSampler(self.bias.exp()) if self.is_sampled else None
 
     def encode(self, y: np.ndarray) -> Tensor:
         codes = codes_of(self.classes_, y)
@@ -79,6 +106,8 @@ class ClassTarget(Target):
         return _loss_by_member(F.cross_entropy, outputs, y)
 
     def average(self, outputs: Tensor) -> Tensor:
+        if self.has_many_classes:  # so that they stay dot products with the vectors of the classes
+            return outputs.mean(1, keepdim=True)
         log_probability = outputs.log_softmax(-1)
         return (log_probability.logsumexp(1) - math.log(outputs.shape[1])).unsqueeze(1)
 
@@ -200,16 +229,22 @@ def is_indicator(y: np.ndarray) -> bool:
     return natural(y.ravel()).dtype.kind in "biuf" and bool(np.isin(y.astype(float), (0, 1)).all())
 
 
-def class_target(y: np.ndarray) -> Target:
+def class_target(y: np.ndarray, has_vectors: bool | str = "auto") -> Target:
     """Return the target for a classifier's y, not yet fitted.
 
     Several columns of 0 and 1 are labels that may hold together; columns with other values have classes
     each.
 
+    Parameters
+    ----------
+    y : ndarray of shape (n,) or (n, n_targets)
+    has_vectors : bool or "auto", default="auto"
+        As in `ClassTarget`.
+
     Raises
     ------
     ValueError
-        ``y`` holds continuous numbers.
+        ``y`` holds continuous numbers, or several columns whose classes should have vectors.
     """
     for column in y.reshape(len(y), -1).T:
         row = first_fraction(natural(column))
@@ -219,7 +254,11 @@ def class_target(y: np.ndarray) -> Target:
                 "classes, or take a regressor."
             )
     if y.ndim == 1:
-        return ClassTarget()
+        return ClassTarget(has_vectors)
+    if has_vectors is True:
+        raise ValueError(
+            f"class_vectors must not be True where y has several columns, here {y.shape[1]}; pass one."
+        )
     return MultilabelTarget() if is_indicator(y) else MultioutputClassTarget()
 
 

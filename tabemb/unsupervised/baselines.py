@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from tabemb.data.frames import to_arrow
 from tabemb.extras import need
 from tabemb.fitting.memory import memory_needed
+from tabemb.fitting.recommending import MOST_SCORES
 from tabemb.fitting.settings import N_JOBS, Rule, real, store, whole
 from tabemb.fitting.weights import check_weights
 from tabemb.progress import progress
@@ -23,7 +24,7 @@ from tabemb.training.threads import n_threads
 from tabemb.unsupervised.extension import extended, with_pairs
 from tabemb.unsupervised.factors import FactorRecommender
 from tabemb.unsupervised.interactions import Interactions, PairColumns, known_positions
-from tabemb.unsupervised.recommender import MOST_SCORES, Recommender
+from tabemb.unsupervised.recommender import Recommender
 
 
 class Popularity(Recommender):

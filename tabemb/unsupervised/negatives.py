@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tabemb.network.draws import Draws
+
 NEGATIVES = ("uniform", "popularity", "in_batch", "group")
 """Ways to draw negatives."""
 
@@ -53,8 +55,7 @@ class Sampler:
         self.n_negatives = n_negatives
         self.is_full = how == "uniform" and n_negatives >= self.n_items
         weight = counts.double().clamp(min=1e-12) ** exponent if how == "popularity" else counts.double()
-        self.share = weight / weight.sum()
-        self.ends = self.share.cumsum(0)
+        self.draws = Draws(weight)
         if groups is not None:
             self.by_group = groups.argsort(stable=True)
             self.sizes = torch.bincount(groups)[groups]  # size of the group of each item
@@ -67,7 +68,7 @@ class Sampler:
         if self.is_full:
             return Pool(torch.arange(self.n_items, device=device), torch.zeros((), device=device))
         if self.how == "in_batch":
-            share = self.share[positives]
+            share = self.draws.share[positives]
             return Pool(positives, (share * len(positives)).log().float())
         if self.how == "group":
             draws = torch.rand(len(positives), m, generator=generator).to(device)
@@ -77,9 +78,8 @@ class Sampler:
         if self.how == "uniform":
             items = torch.randint(self.n_items, (m,), generator=generator).to(device)
             return Pool(items, torch.tensor(math.log(m / self.n_items), device=device))
-        draws = torch.rand(m, generator=generator, dtype=torch.float64).to(device)
-        items = torch.searchsorted(self.ends, draws).clamp(max=self.n_items - 1)
-        return Pool(items, (self.share[items] * m).log().float())
+        items = self.draws.draw(m, generator).to(device)
+        return Pool(items, (self.draws.share[items] * m).log().float())
 
 
 class KnownPairs:

@@ -13,9 +13,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from tabemb.data.frames import to_arrow
+from tabemb.fitting.recommending import blocks, places_of, ranking, top
 from tabemb.fitting.settings import FLAG, Rule, check_parameters, whole
 from tabemb.hints import NamesMisspelt, refuse_unknown
-from tabemb.progress import progress
 from tabemb.unsupervised.interactions import (
     Entities,
     Interactions,
@@ -23,8 +23,6 @@ from tabemb.unsupervised.interactions import (
     read_interactions,
 )
 
-MOST_SCORES = 2**22
-"""Scores that are computed at a time."""
 COLUMN_NAME = Rule(lambda v: v is None or isinstance(v, str), lambda: "the name of a column, or None")
 
 
@@ -169,11 +167,8 @@ class Recommender(NamesMisspelt, BaseEstimator):
 
     def _blocks(self, users: np.ndarray) -> Iterator[np.ndarray]:
         """Split users into so many at a time that their scores fit into memory; show progress."""
-        size = max(1, MOST_SCORES // max(len(self.items_), 1))
-        with progress(len(users), unit=" users") as bar:
-            for start in range(0, max(len(users), 1), size):
-                yield users[start : start + size]
-                bar.update(min(size, len(users) - start))
+        for start, stop in blocks(len(users), len(self.items_)):
+            yield users[start:stop]
 
     def check_parts(self) -> None:
         """Score all items for the first user and an unknown one.
@@ -199,56 +194,7 @@ class Recommender(NamesMisspelt, BaseEstimator):
     @property
     def _places(self) -> np.ndarray:
         """The place of each item when the most frequent comes first, int64 (n_items,)."""
-        place = np.empty(len(self.items_), np.int64)
-        place[np.argsort(-self.items_.counts, kind="stable")] = np.arange(len(self.items_))
-        return place
+        return places_of(self.items_.counts)
 
     def _as_frame(self, labels: pd.Series, items: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
-        rows, ranks = np.nonzero(items >= 0)
-        positions = items[rows, ranks]
-        return pd.DataFrame(
-            {
-                self.users_.column: labels.iloc[rows].reset_index(drop=True),
-                "rank": ranks + 1,
-                self.items_.column: self.items_.labels().take(positions),
-                "score": scores[rows, ranks],
-            }
-        )
-
-
-def top(scores: np.ndarray, k: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the columns of the k highest scores of each row, best first, and these scores.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n, n_items)
-        -inf where an item may not be recommended.
-    k : int
-    places : ndarray of int64 of shape (n_items,)
-        Of items with equal scores the one with the smaller place comes first.
-
-    Returns
-    -------
-    items : ndarray of int64 of shape (n, k)
-        -1 where a row has fewer items.
-    scores : ndarray of shape (n, k)
-
-    Examples
-    --------
-    >>> top(np.array([[1.0, 3.0, 3.0, -np.inf]]), 2, np.array([0, 2, 1, 3]))
-    (array([[2, 1]]), array([[3., 3.]]))
-    """
-    n, n_items = scores.shape
-    n_kept = min(k, n_items)
-    items, best = np.full((n, k), -1), np.full((n, k), -np.inf)
-    if n and n_items:
-        smallest = np.partition(scores, n_items - n_kept, axis=1)[:, n_items - n_kept]
-        rows, columns = np.nonzero((scores >= smallest[:, None]) & (scores > -np.inf))
-        values = scores[rows, columns]
-        order = np.lexsort((places[columns], -values, rows))
-        rows, columns, values = rows[order], columns[order], values[order]
-        rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
-        kept = rank < n_kept
-        items[rows[kept], rank[kept]] = columns[kept]
-        best[rows[kept], rank[kept]] = values[kept]
-    return items, best
+        return ranking(labels, self.items_.labels().rename(self.items_.column), items, scores)

@@ -1,5 +1,6 @@
 import pickle
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -332,13 +333,15 @@ def test_wrong_events_are_named():
         model.update(X[X["who"] == "w1"].assign(at=pd.Timestamp("2019")), y[X["who"] == "w1"])
 
 
-def test_an_update_that_is_interrupted_at_any_line_is_kept_as_a_whole_or_not_at_all():
+@pytest.mark.parametrize("class_vectors", [False, True])
+def test_an_update_that_is_interrupted_at_any_line_is_kept_as_a_whole_or_not_at_all(class_vectors):
     """With new entities, new categories, known ones, and times of another dtype."""
     X = as_hours(log(60))
     y = targets(X)
     more = X[40:].assign(hours=X["hours"][40:] + 5000.5)
     more.loc[40:44, "who"], more.loc[45:48, "what"] = "new", "div"
-    model, whole = (classifier(time="hours").fit(X[:40], y[:40]) for _ in range(2))
+    make = partial(classifier, time="hours", class_vectors=class_vectors)
+    model, whole = (make().fit(X[:40], y[:40]) for _ in range(2))
     before, after = contents(model), contents(whole.update(more, y[40:]))
     n_lines = 0
     while interrupted(lambda: model.update(more, y[40:]), n_lines) and contents(model) == before:
@@ -357,8 +360,12 @@ def contents(model):
     parts = [source.states, *source.encounters.states]
     books = [part.keys for part in parts] + [source.encounters.entities, *source.encounters.categories]
     keys = [list(part.keys.code_of) for part in parts]
-    return repr([[past.tolist() for past in part.read(k)] for part, k in zip(parts, keys)]) + repr(
-        [list(book.code_of.items()) for book in books] + [part.moments.dtype for part in parts]
+    entities = np.arange(len(source.states))
+    seen = None if source.seen is None else [part.tolist() for part in source.seen.of(entities)]
+    return (
+        repr(seen)
+        + repr([[past.tolist() for past in part.read(k)] for part, k in zip(parts, keys)])
+        + repr([list(book.code_of.items()) for book in books] + [part.moments.dtype for part in parts])
     )
 
 
@@ -485,6 +492,7 @@ def walks(n_items=120, n_sessions=120, length=8, seed=0):
 
 def test_the_next_of_many_items_is_found_and_the_items_have_vectors(tmp_path, monkeypatch):
     monkeypatch.setattr("tabemb.targets.classes.MANY_CLASSES", 50)
+    monkeypatch.setattr("tabemb.targets.classes.MOST_COMPARED", 50)
     monkeypatch.setattr("tabemb.targets.classes.N_DRAWN", 16)
     X, items = walks()
     model = EventClassifier(

@@ -258,6 +258,11 @@ def test_spaces_of_answers_list_the_labels_that_were_given(name, many, monkeypat
     model = EventClassifier(entity="who", time="at", **SETTINGS | {"max_epochs": 1}).fit(log, y)
     space = model.spaces_["answer" if many else "earlier.answer"]
     assert {(type(label), label) for label in space.categories} == {(type(v), v) for v in y}
+    if many:
+        assert list(model.class_space_) == list(model.classes_)
+        last = log.tail(1).assign(at=N)
+        table = model.recommend(last, k=len(set(y)), exclude_seen=False)
+        assert {(type(label), label) for label in table["answer"]} == {(type(v), v) for v in y}
     save(model, tmp_path / "m.tabemb")
     later = log.assign(at=log["at"] + N)
     loaded = load(tmp_path / "m.tabemb").update(later, y)

@@ -473,6 +473,7 @@ def test_the_number_of_epochs_on_few_rows_is_chosen_by_validation_rows():
 
 def test_more_classes_than_a_step_compares_are_learned(tmp_path, monkeypatch):
     monkeypatch.setattr("tabemb.targets.classes.MANY_CLASSES", 50)
+    monkeypatch.setattr("tabemb.targets.classes.MOST_COMPARED", 50)
     monkeypatch.setattr("tabemb.targets.classes.N_DRAWN", 16)
     rng = np.random.default_rng(0)
     part = np.tile(rng.permutation(120), 10)

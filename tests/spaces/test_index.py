@@ -71,6 +71,88 @@ def test_a_saved_index_is_opened_and_answers_the_same(tmp_path):
     pd.testing.assert_frame_equal(opened.neighbors(k=5), built)
 
 
+def products(n_queries=200):
+    """Items whose lengths differ as those of frequent and rare ones, and users to search with."""
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(3000, 12)) * rng.lognormal(sigma=0.7, size=(3000, 1))
+    return EmbeddingSpace(vectors, range(3000)), rng.normal(size=(n_queries, 12))
+
+
+def test_an_index_by_dot_product_finds_nearly_all_of_the_largest(tmp_path):
+    space, users = products()
+    largest = np.argsort(-(users @ space.vectors.T), axis=1)[:, :10]
+    exact = space.nearest_to(users, k=10, metric="dot")
+    np.testing.assert_array_equal(exact["category"].to_numpy().reshape(-1, 10), largest)
+    by_dot = space.index(tmp_path / "i.usearch", metric="dot")
+    opened = products()[0].open_index(tmp_path / "i.usearch")
+    for index in (by_dot, opened):
+        assert index.metric == "dot"
+        found = index.nearest_to(pd.DataFrame(users).rename_axis("user"), k=10)
+        assert list(found.columns) == ["user", "rank", "category", "similarity"]
+        pairs = [set(zip(*(t[c] for c in t.columns[[0, 2]]))) for t in (found, exact)]
+        assert len(pairs[0] & pairs[1]) / len(pairs[1]) > 0.95
+        own = np.take_along_axis(
+            users @ space.vectors.T, found["category"].to_numpy().reshape(-1, 10), 1
+        )
+        np.testing.assert_allclose(found["similarity"], own.ravel(), rtol=1e-4, atol=1e-4)
+    by_cosine = space.index().nearest_to(users, k=10)
+    pairs = [set(zip(t["vector"], t["category"])) for t in (by_cosine, exact)]
+    assert len(pairs[0] & pairs[1]) / len(pairs[1]) < 0.8  # the nearest by direction are others
+
+
+def test_an_index_finds_the_largest_products_of_vectors_with_a_shared_bias():
+    """Products of two such items are large whatever else they have, and those of users tell more."""
+    rng = np.random.default_rng(4)
+    centers = rng.normal(size=(40, 12))
+    items = centers[rng.integers(40, size=3000)] + 0.4 * rng.normal(size=(3000, 12))
+    users = 2 * centers[rng.integers(40, size=200)] + rng.normal(size=(200, 12))
+    bias = -4 - rng.exponential(2, size=3000)
+    space = EmbeddingSpace(np.column_stack([items, bias]), range(3000))
+    users = np.column_stack([users, np.ones(200)])
+    tables = space.index(metric="dot").nearest_to(users), space.nearest_to(users, metric="dot")
+    found, exact = (set(zip(table["vector"], table["category"])) for table in tables)
+    assert len(found & exact) / len(exact) > 0.95
+
+
+def test_neighbors_search_an_index_of_their_metric():
+    space, _ = products()
+    for metric in ("dot", "cosine"):  # each needs another index than the last
+        found = space.neighbors(k=5, metric=metric, approximate=True)
+        exact = space.neighbors(k=5, metric=metric)
+        assert recall(found, exact) > 0.95
+        np.testing.assert_allclose(found["similarity"][:5], exact["similarity"][:5], rtol=1e-4)
+    pd.testing.assert_frame_equal(
+        space.index(metric="dot").nearest(7, k=3), space.nearest(7, k=3, metric="dot"), rtol=1e-4
+    )
+    with pytest.raises(ValueError, match="metric must be one of 'cosine', 'dot'; got 'euclidean'"):
+        space.index(metric="euclidean")
+
+
+def test_vectors_of_a_few_and_of_zeros_are_searched_by_dot_product():
+    space = EmbeddingSpace([[1, 0], [2, 1], [0, 0]], ["a", "b", "c"])
+    found = space.index(metric="dot").nearest_to([[1, 0]], k=5)
+    assert found["category"].tolist() == ["b", "a", "c"]
+    assert found["similarity"].tolist() == pytest.approx([2, 1, 0], abs=1e-5)
+    empty = EmbeddingSpace(np.empty((0, 2)), [])
+    assert empty.index(metric="dot").nearest_to([[1, 0]]).empty
+    assert EmbeddingSpace([[0, 0]], ["z"]).index(metric="dot").nearest_to([[1, 0]])["similarity"][0] == 0
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        ([[1.0, 2.0, 3.0]], r"vectors must have shape \(m, 2\), as those of .*; got \(1, 3\)\."),
+        ([1.0, 2.0], r"vectors must have shape \(m, 2\), as those of .*; got \(2,\)\."),
+        ([[0.0, 1.0], [np.nan, 1.0]], r"vectors must be finite; row 1 holds \[nan, 1.0\]"),
+    ],
+)
+def test_wrong_vectors_are_named(vectors, message):
+    space = EmbeddingSpace([[1, 0], [2, 1], [0, 0]], ["a", "b", "c"])
+    for search in (space.nearest_to, space.index().nearest_to):
+        with pytest.raises(ValueError, match=message):
+            search(vectors)
+
+
 @pytest.mark.parametrize("other", [crowd(1999), crowd(seed=1), EmbeddingSpace(np.eye(3), list("abc"))])
 def test_an_index_of_another_space_is_refused(tmp_path, other):
     crowd().index(tmp_path / "c.usearch")

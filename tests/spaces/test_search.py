@@ -93,9 +93,9 @@ def test_neighbors_where_there_are_none(n):
         ({"k": 2.5}, ValueError, "k must be an integer of at least 1; got 2.5"),
         ({"k": 0}, ValueError, "k must be an integer of at least 1; got 0"),
         (
-            {"metric": "dot", "approximate": True},
+            {"metric": "euclidean", "approximate": True},
             ValueError,
-            "metric must be 'cosine' for an approximate search; got 'dot'",
+            "metric must be 'cosine' or 'dot' for an approximate search; got 'euclidean'",
         ),
     ],
 )

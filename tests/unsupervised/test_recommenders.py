@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 
 import tabemb
-from tabemb.unsupervised import recommender as module
+from tabemb.fitting import recommending as module
 from tabemb.unsupervised.baselines import ALS, BPR, EASE, ItemKNN, Popularity, RandomItems
 from tabemb.unsupervised.interactions import Lists, read_interactions
 from tabemb.unsupervised.pairs import PairEmbedder

@@ -46,7 +46,7 @@ def rows_in_effects(model):
 
 ESTIMATORS = [
     (EmbeddingRegressor(random_state=0, n_jobs=1), 6),  # a third of 17
-    (EventRegressor(entity="who", time="at", random_state=0, n_jobs=1), 3),  # an eighth of 17
+    (EventRegressor(entity="who", time="at", n_networks=1, random_state=0, n_jobs=1), 3),  # an eighth
 ]
 
 
@@ -141,3 +141,30 @@ def test_an_epoch_has_more_steps_where_histories_are_long(trainings, n_events, b
     settings = {"effects": False, "early_stopping": False, "max_epochs": 1}
     EmbeddingRegressor(**settings, roles={"bits": "history"}, max_events=None).fit(X, np.arange(n))
     assert trainings[0][0].batches.batch_size == batch_size
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "has_history", "given", "widths"),
+    [
+        (9_999, True, {}, [32, 32]),
+        (10_000, True, {}, [64]),
+        (9_999, False, {}, [None]),
+        (200, True, {"d_history": 5}, [5, 5]),
+        (200, True, {"n_networks": 1}, [32]),
+        (10_000, True, {"n_networks": 3}, [64, 64, 64]),
+    ],
+)
+def test_histories_of_few_rows_are_read_by_two_narrow_networks(
+    trainings, n_rows, has_history, given, widths
+):
+    X = pd.DataFrame({"x": np.arange(n_rows) % 7})
+    if has_history:
+        X["bits"] = [["0", "1"]] * n_rows
+    settings = {"effects": False, "max_epochs": 1, "batch_size": 5_000, "random_state": 0}
+    model = EmbeddingRegressor(**settings, **given).fit(X, X["x"])
+    networks = [training.network for training, _ in trainings]
+    assert [
+        net.histories[0].encoder.net.hidden_size if has_history else None for net in networks
+    ] == widths
+    assert len(model.network_.networks) == model.n_networks_ == len(widths)
+    assert model.d_history_ == widths[0] or not has_history

@@ -103,8 +103,8 @@ def _customers(bought: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:
 def icu(folder: Path, options: Mapping[str, Any]) -> EventProblem:
     """Return stays in intensive care with all measurements; the target is death in hospital.
 
-    The log is long: ``Parameter`` says what ``Value`` is. The measurements of a minute are one step. One of
-    the five published folds is the test.
+    The log is long: ``Parameter`` says what ``Value`` is. The measurements of a minute are one step. One
+    of the five published folds is the test.
     """
     log, stays = (pd.read_parquet(folder / f"icu_{name}.parquet") for name in ("events", "stays"))
     is_test = (stays["fold"] == options["fold"] - 1).to_numpy()

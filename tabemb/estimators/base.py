@@ -81,9 +81,9 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
         "hidden": WIDTHS.or_("auto"),
         "dropout": real(0, 1),
         "n_members": whole(1),
-        "n_networks": whole(1).or_("auto"),
+        "n_networks": whole(1),
         "history": one_of(HISTORY_ENCODERS),
-        "d_history": whole(1).or_("auto"),
+        "d_history": whole(1),
         "pooling": one_of(POOLINGS),
         "max_events": whole(1).or_(None),
         "max_epochs": whole(1).or_("auto"),
@@ -115,8 +115,6 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
     encoder_: Encoder
     effects_: Effects | None
     hidden_: tuple[int, ...]
-    d_history_: int
-    n_networks_: int
     network_: Network
     learning_curve_: LearningCurve
     best_epoch_: int
@@ -238,17 +236,13 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
     @property
     def _parts(self) -> FittedParts:
         """The parts that were fitted before the network."""
-        settings: Any = RowSettings.of(self)
         return FittedParts(
-            settings=settings,
+            settings=RowSettings.of(self),
             source=self.source_,
             target=self.target_,
             encoder=self.encoder_,
             effects=self.effects_,
             hidden=self.hidden_,
-            # files of tabemb 0.2 have the parameters alone
-            d_history=getattr(self, "d_history_", settings.d_history),
-            n_networks=getattr(self, "n_networks_", settings.n_networks),
         )
 
     @property
@@ -261,7 +255,6 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
         """Store the fitted parts one by one, as attributes of the estimator."""
         self.source_, self.target_, self.encoder_ = fitted.source, fitted.target, fitted.encoder
         self.effects_, self.hidden_, self.network_ = fitted.effects, fitted.hidden, fitted.network
-        self.d_history_, self.n_networks_ = fitted.d_history, fitted.n_networks
 
     def _new_network(self) -> nn.Module:
         """Return an untrained network of the shape of ``network_``, to load weights into."""

@@ -83,7 +83,8 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
         Largest number of pairs of categorical columns that have effects: those that explain most beyond
         their two columns.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
-        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the value alone.
+        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
+        alone.
     n_bins : int, default=48
         Largest number of bins of a number.
     d_number : int, default=24
@@ -96,14 +97,14 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
         Share of hidden units that a training step drops.
     n_members : int, default=8
         Networks that share all weights but input scales and heads; their predictions are averaged.
-    n_networks : int or "auto", default="auto"
-        Such ensembles that share nothing, trained one after the other; their predictions are averaged
-        too. "auto": one, or two that read histories of fewer than 10,000 rows.
+    n_networks : int, default=1
+        Such ensembles that share nothing, trained one after the other. Their predictions are averaged
+        too.
     history : {"gru", "lstm", "mean"}, default="gru"
         Encoder of the earlier events: a recurrent net, or one layer for each event and then mean,
         maximum, sum and last.
-    d_history : int or "auto", default="auto"
-        Width of a history's vector. "auto": 64, or 32 for fewer than 10,000 rows.
+    d_history : int, default=64
+        Width of a history's vector.
     pooling : {"all", "last", "mean", "attention"}, default="all"
         Not used: an event sees the state before it.
     max_events : int, optional, default=500
@@ -145,7 +146,8 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal, after three seconds, not in a joblib worker.
+        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a
+        joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same model bit for bit.
 
@@ -187,9 +189,9 @@ class EventClassifier(EventEstimator, EmbeddingClassifier):
         hidden: tuple[int, ...] | str = "auto",
         dropout: float = 0.1,
         n_members: int = 8,
-        n_networks: int | str = "auto",
+        n_networks: int = 1,
         history: str = "gru",
-        d_history: int | str = "auto",
+        d_history: int = 64,
         pooling: str = "all",
         max_events: int | None = 500,
         class_weight: Mapping[Any, float] | str | None = None,
@@ -289,7 +291,8 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         Largest number of pairs of categorical columns that have effects: those that explain most beyond
         their two columns.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
-        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the value alone.
+        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
+        alone.
     n_bins : int, default=48
         Largest number of bins of a number.
     d_number : int, default=24
@@ -302,14 +305,14 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         Share of hidden units that a training step drops.
     n_members : int, default=8
         Networks that share all weights but input scales and heads; their predictions are averaged.
-    n_networks : int or "auto", default="auto"
-        Such ensembles that share nothing, trained one after the other; their predictions are averaged
-        too. "auto": one, or two that read histories of fewer than 10,000 rows.
+    n_networks : int, default=1
+        Such ensembles that share nothing, trained one after the other. Their predictions are averaged
+        too.
     history : {"gru", "lstm", "mean"}, default="gru"
         Encoder of the earlier events: a recurrent net, or one layer for each event and then mean,
         maximum, sum and last.
-    d_history : int or "auto", default="auto"
-        Width of a history's vector. "auto": 64, or 32 for fewer than 10,000 rows.
+    d_history : int, default=64
+        Width of a history's vector.
     pooling : {"all", "last", "mean", "attention"}, default="all"
         Not used: an event sees the state before it.
     max_events : int, optional, default=500
@@ -354,7 +357,8 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal, after three seconds, not in a joblib worker.
+        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a
+        joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same model bit for bit.
     """
@@ -386,9 +390,9 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         hidden: tuple[int, ...] | str = "auto",
         dropout: float = 0.1,
         n_members: int = 8,
-        n_networks: int | str = "auto",
+        n_networks: int = 1,
         history: str = "gru",
-        d_history: int | str = "auto",
+        d_history: int = 64,
         pooling: str = "all",
         max_events: int | None = 500,
         loss: str = "squared_error",

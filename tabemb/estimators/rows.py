@@ -66,7 +66,8 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         Largest number of pairs of categorical columns that have effects: those that explain most beyond
         their two columns.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
-        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the value alone.
+        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
+        alone.
     n_bins : int, default=48
         Largest number of bins of a number.
     d_number : int, default=24
@@ -79,14 +80,14 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         Share of hidden units that a training step drops.
     n_members : int, default=8
         Networks that share all weights but input scales and heads; their predictions are averaged.
-    n_networks : int or "auto", default="auto"
-        Such ensembles that share nothing, trained one after the other; their predictions are averaged
-        too. "auto": one, or two that read histories of fewer than 10,000 rows.
+    n_networks : int, default=1
+        Such ensembles that share nothing, trained one after the other. Their predictions are averaged
+        too.
     history : {"gru", "lstm", "mean"}, default="gru"
         Encoder of a column of lists: a recurrent net over the events, or one layer for each event and
         then mean, maximum, sum and last, which suits bags of categories too.
-    d_history : int or "auto", default="auto"
-        Width of a history's vector. "auto": 64, or 32 for fewer than 10,000 rows.
+    d_history : int, default=64
+        Width of a history's vector.
     pooling : {"all", "last", "mean", "attention"}, default="all"
         Vector that a recurrent net's states become: the last state, the mean of all, a mean weighted by
         a learned score, or last, mean and maximum side by side.
@@ -128,7 +129,8 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal, after three seconds, not in a joblib worker.
+        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a
+        joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same model bit for bit.
 
@@ -148,8 +150,6 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         Scale or classes of y, and the loss.
     hidden_ : tuple of int
         Widths of the hidden layers.
-    d_history_, n_networks_ : int
-        Width of a history's vector, and number of networks.
     network_ : torch.nn.Module
     n_features_in_ : int
     feature_names_in_ : ndarray of str
@@ -191,9 +191,9 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         hidden: tuple[int, ...] | str = "auto",
         dropout: float = 0.1,
         n_members: int = 8,
-        n_networks: int | str = "auto",
+        n_networks: int = 1,
         history: str = "gru",
-        d_history: int | str = "auto",
+        d_history: int = 64,
         pooling: str = "all",
         max_events: int | None = 500,
         class_weight: Mapping[Any, float] | str | None = None,
@@ -320,7 +320,8 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         Largest number of pairs of categorical columns that have effects: those that explain most beyond
         their two columns.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
-        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the value alone.
+        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
+        alone.
     n_bins : int, default=48
         Largest number of bins of a number.
     d_number : int, default=24
@@ -333,14 +334,14 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         Share of hidden units that a training step drops.
     n_members : int, default=8
         Networks that share all weights but input scales and heads; their predictions are averaged.
-    n_networks : int or "auto", default="auto"
-        Such ensembles that share nothing, trained one after the other; their predictions are averaged
-        too. "auto": one, or two that read histories of fewer than 10,000 rows.
+    n_networks : int, default=1
+        Such ensembles that share nothing, trained one after the other. Their predictions are averaged
+        too.
     history : {"gru", "lstm", "mean"}, default="gru"
         Encoder of a column of lists: a recurrent net over the events, or one layer for each event and
         then mean, maximum, sum and last, which suits bags of categories too.
-    d_history : int or "auto", default="auto"
-        Width of a history's vector. "auto": 64, or 32 for fewer than 10,000 rows.
+    d_history : int, default=64
+        Width of a history's vector.
     pooling : {"all", "last", "mean", "attention"}, default="all"
         Vector that a recurrent net's states become: the last state, the mean of all, a mean weighted by
         a learned score, or last, mean and maximum side by side.
@@ -385,7 +386,8 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal, after three seconds, not in a joblib worker.
+        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a
+        joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same model bit for bit.
 
@@ -405,8 +407,6 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         Scale or classes of y, and the loss.
     hidden_ : tuple of int
         Widths of the hidden layers.
-    d_history_, n_networks_ : int
-        Width of a history's vector, and number of networks.
     network_ : torch.nn.Module
     n_features_in_ : int
     feature_names_in_ : ndarray of str
@@ -447,9 +447,9 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         hidden: tuple[int, ...] | str = "auto",
         dropout: float = 0.1,
         n_members: int = 8,
-        n_networks: int | str = "auto",
+        n_networks: int = 1,
         history: str = "gru",
-        d_history: int | str = "auto",
+        d_history: int = 64,
         pooling: str = "all",
         max_events: int | None = 500,
         loss: str = "squared_error",

@@ -36,9 +36,6 @@ class FittedParts:
     effects : Effects, optional
     hidden : tuple of int
         Widths of the hidden layers.
-    d_history : int
-        Width of a history's vector.
-    n_networks : int
     """
 
     settings: RowSettings
@@ -47,16 +44,12 @@ class FittedParts:
     encoder: Encoder
     effects: Effects | None
     hidden: tuple[int, ...]
-    d_history: int
-    n_networks: int
 
     def new_network(self, n_rows: int) -> Network:
         """Return an untrained network for these parts, from the generator of the fit."""
         settings = NetworkSettings.of(
             self.settings,
             hidden=self.hidden,
-            d_history=self.d_history,
-            n_networks=self.n_networks,
             has_sequences=self.source.has_sequences,
             target_field=self.source.target_field,
             merge_ties=self.source.merge_ties,

@@ -18,7 +18,7 @@ from tabemb.network.tables import table_dim
 from tabemb.training.threads import is_nested
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"n_members": 4, "n_networks": 1, "n_pairs": 18},
+    "fast": {"n_members": 4, "n_pairs": 18},
     "default": {},
     "best": {"hidden": (256, 256), "n_networks": 5, "d_number": 32},
 }
@@ -146,9 +146,9 @@ class RowSettings:
     hidden: tuple[int, ...] | str
     dropout: float
     n_members: int
-    n_networks: int | str
+    n_networks: int
     history: str
-    d_history: int | str
+    d_history: int
     pooling: str
     max_events: int | None
     max_epochs: int | str

@@ -108,7 +108,7 @@ def assert_same(model, expected):
 def test_a_fit_killed_at_any_epoch_ends_in_the_same_weights(case, writes, kill_after, tmp_path):
     model, X, y, more = CASES[case]()
     expected = fit(model, X, y, more)
-    n_epochs = len(expected.learning_curve_["epoch"]) * getattr(expected, "n_networks_", 1)
+    n_epochs = len(expected.learning_curve_["epoch"]) * getattr(model, "n_networks", 1)
     for n in sorted({1, 2, n_epochs // 2, n_epochs - 1, n_epochs} - {0}):
         model.set_params(checkpoint=tmp_path / str(n))
         kill_after(n, writes=writes)

@@ -46,7 +46,7 @@ def rows_in_effects(model):
 
 ESTIMATORS = [
     (EmbeddingRegressor(random_state=0, n_jobs=1), 6),  # a third of 17
-    (EventRegressor(entity="who", time="at", n_networks=1, random_state=0, n_jobs=1), 3),  # an eighth
+    (EventRegressor(entity="who", time="at", random_state=0, n_jobs=1), 3),  # an eighth of 17
 ]
 
 
@@ -144,27 +144,15 @@ def test_an_epoch_has_more_steps_where_histories_are_long(trainings, n_events, b
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "has_history", "given", "widths"),
-    [
-        (9_999, True, {}, [32, 32]),
-        (10_000, True, {}, [64]),
-        (9_999, False, {}, [None]),
-        (200, True, {"d_history": 5}, [5, 5]),
-        (200, True, {"n_networks": 1}, [32]),
-        (10_000, True, {"n_networks": 3}, [64, 64, 64]),
-    ],
+    ("n_events", "n_epochs", "window"), [(40, 6, 10.0), (100, 3, 3.0), (400, 2, 3.0)]
 )
-def test_histories_of_few_rows_are_read_by_two_narrow_networks(
-    trainings, n_rows, has_history, given, widths
+def test_where_histories_are_long_the_end_is_short_and_the_average_of_weights_wide(
+    trainings, n_events, n_epochs, window
 ):
-    X = pd.DataFrame({"x": np.arange(n_rows) % 7})
-    if has_history:
-        X["bits"] = [["0", "1"]] * n_rows
-    settings = {"effects": False, "max_epochs": 1, "batch_size": 5_000, "random_state": 0}
-    model = EmbeddingRegressor(**settings, **given).fit(X, X["x"])
-    networks = [training.network for training, _ in trainings]
-    assert [
-        net.histories[0].encoder.net.hidden_size if has_history else None for net in networks
-    ] == widths
-    assert len(model.network_.networks) == model.n_networks_ == len(widths)
-    assert model.d_history_ == widths[0] or not has_history
+    """A third of 17 epochs, and fewer of two and four times as many steps."""
+    X = pd.DataFrame({"bits": [["0"] * n_events] * N})
+    EmbeddingRegressor(effects=False, random_state=0, n_jobs=1).fit(X, np.arange(N))
+    (first, _), (second, _) = trainings
+    assert second.max_epochs == n_epochs
+    assert second.falls == (window == 10)
+    assert first.optimizer.average.window == second.optimizer.average.window == window

@@ -497,6 +497,20 @@ BREAKS = [
         "tests/network/test_event_dropout.py",
     ),
     Break(
+        "a few events have the prior of many",
+        "fitting/networks.py",
+        "return FEW_EVENTS / max(float(counts.sum()) / n_rows, FEW_EVENTS)",
+        "return FEW_EVENTS / (float(counts.sum()) / n_rows)",
+        "tests/fitting/test_recipe.py",
+    ),
+    Break(
+        "the last epochs of long histories anneal",
+        "fitting/recipe.py",
+        "falls=not self._is_long or self.validation is None,",
+        "falls=True,",
+        "tests/fitting/test_recipe.py",
+    ),
+    Break(
         "a value in a bin has the vector of the whole bin",
         "network/numbers.py",
         "below = of_bin.cumsum(1) - of_bin",

@@ -156,3 +156,14 @@ def test_where_histories_are_long_the_end_is_short_and_the_average_of_weights_wi
     assert second.max_epochs == n_epochs
     assert second.falls == (window == 10)
     assert first.optimizer.average.window == second.optimizer.average.window == window
+
+
+@pytest.mark.parametrize(("n_events", "strength"), [(40, 200), (100, 100), (400, 25)])
+def test_the_prior_of_vectors_of_events_falls_with_the_number_of_events_a_row(
+    trainings, n_events, strength
+):
+    X = pd.DataFrame({"bits": [["0"] * n_events] * N})
+    EmbeddingRegressor(effects=False, l2=200, random_state=0, n_jobs=1).fit(X, np.arange(N))
+    (training, _), *_ = trainings
+    prior = next(module.prior for module in training.network.modules() if hasattr(module, "prior"))
+    assert prior[2].item() == pytest.approx(strength / (n_events * N))  # an epoch reads it so often

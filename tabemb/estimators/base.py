@@ -94,7 +94,7 @@ class RowEstimator(NamesMisspelt, ExplainedRows, TransformerMixin, BaseEstimator
         "weight_decay": real(0),
         "early_stopping": FLAG.or_("auto"),
         "validation_fraction": real(0, 1, open_low=True).or_("auto"),
-        "patience": whole(1).or_("auto"),
+        "patience": whole(1),
         "max_time": SECONDS,
         "checkpoint": FOLDER,
         "n_jobs": N_JOBS,

@@ -66,7 +66,8 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         Largest number of pairs of categorical columns that have effects: those that explain most beyond
         their two columns.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
-        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the value alone.
+        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
+        alone.
     n_bins : int, default=48
         Largest number of bins of a number.
     d_number : int, default=24
@@ -117,9 +118,8 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
     validation_fraction : float or "auto", default="auto"
         Share of the rows that early stopping holds out. "auto": a tenth, from 10,000 rows on ten times
         their root.
-    patience : int or "auto", default="auto"
+    patience : int, default=4
         Epochs after which training stops if none of them improved the validation loss by a thousandth.
-        "auto": 4, or 8 where rows have more than 50 events.
     max_time : float, optional
         Time limit of ``fit`` in seconds; the best epoch so far is kept.
     checkpoint : str or path-like, optional
@@ -205,7 +205,7 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         weight_decay: float = 0.02,
         early_stopping: bool | str = "auto",
         validation_fraction: float | str = "auto",
-        patience: int | str = "auto",
+        patience: int = 4,
         max_time: float | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",
@@ -320,7 +320,8 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         Largest number of pairs of categorical columns that have effects: those that explain most beyond
         their two columns.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
-        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the value alone.
+        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
+        alone.
     n_bins : int, default=48
         Largest number of bins of a number.
     d_number : int, default=24
@@ -374,9 +375,8 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
     validation_fraction : float or "auto", default="auto"
         Share of the rows that early stopping holds out. "auto": a tenth, from 10,000 rows on ten times
         their root.
-    patience : int or "auto", default="auto"
+    patience : int, default=4
         Epochs after which training stops if none of them improved the validation loss by a thousandth.
-        "auto": 4, or 8 where rows have more than 50 events.
     max_time : float, optional
         Time limit of ``fit`` in seconds; the best epoch so far is kept.
     checkpoint : str or path-like, optional
@@ -462,7 +462,7 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         weight_decay: float = 0.02,
         early_stopping: bool | str = "auto",
         validation_fraction: float | str = "auto",
-        patience: int | str = "auto",
+        patience: int = 4,
         max_time: float | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",

@@ -42,8 +42,6 @@ FEWEST_STEPS = 40
 """Steps of an epoch with ``batch_size="auto"``, within the bounds of the source."""
 MANY_EVENTS = 50
 """Events a row, of histories, from which an epoch has more steps."""
-PATIENCE, LONG_PATIENCE = 4, 8
-"""Epochs without a better validation loss, and where histories are long."""
 LONG_WINDOW = 3.0
 """Window of the average of the weights where histories are long: a third of the steps counts.
 
@@ -270,7 +268,7 @@ class Trainer:
             max_epochs=n_epochs or self._max_epochs(len(batches)),
             evaluate=self._validation_loss if validates else None,
             falls=not self._is_long or self.validation is None,
-            patience=self._patience,
+            patience=settings.patience,
             budget=budget,
             show=settings.show,
             checkpoints=self.checkpoints,
@@ -299,13 +297,6 @@ class Trainer:
     def _validation_loss(self) -> float:
         assert self.validation is not None
         return self._objective.on_validation(self.fitted.validation_pieces(self.validation))
-
-    @property
-    def _patience(self) -> int:
-        patience = self.fitted.settings.patience
-        if patience != "auto":
-            return int(patience)
-        return LONG_PATIENCE if self._is_long else PATIENCE
 
     def _batch_size(self) -> int:
         settings, source = self.fitted.settings, self.fitted.source

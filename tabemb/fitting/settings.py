@@ -159,7 +159,7 @@ class RowSettings:
     weight_decay: float
     early_stopping: bool | str
     validation_fraction: float | str
-    patience: int | str
+    patience: int
     device: str
     verbose: bool | None
     checkpoint: str | os.PathLike[str] | None

@@ -156,7 +156,6 @@ def test_where_histories_are_long_the_end_is_short_and_the_average_of_weights_wi
     assert second.max_epochs == n_epochs
     assert second.falls == (window == 10)
     assert first.optimizer.average.window == second.optimizer.average.window == window
-    assert first.patience == (4 if window == 10 else 8)
 
 
 @pytest.mark.parametrize(("n_events", "strength"), [(40, 200), (100, 100), (400, 25)])

@@ -103,14 +103,15 @@ def _customers(bought: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:
 def icu(folder: Path, options: Mapping[str, Any]) -> EventProblem:
     """Return stays in intensive care with all measurements; the target is death in hospital.
 
-    The log is long: ``Parameter`` says what ``Value`` is. One of the five published folds is the test.
+    The log is long: ``Parameter`` says what ``Value`` is. The measurements of a minute are one step. One
+    of the five published folds is the test.
     """
     log, stays = (pd.read_parquet(folder / f"icu_{name}.parquet") for name in ("events", "stays"))
     is_test = (stays["fold"] == options["fold"] - 1).to_numpy()
     join = {"entity": "stay", "time": "minute"}
     names, by = ["stay", "death", "fold"], {"Parameter": ["Value"]}
     y = stays["death"].to_numpy()
-    problem = _joined(log, stays, join, y, is_test, names, max_events=None, by=by)
+    problem = _joined(log, stays, join, y, is_test, names, None, "merge", by=by)
     return replace(problem, net_params={"max_events": None})
 
 
@@ -122,13 +123,14 @@ def _joined(
     is_test: np.ndarray,
     not_inputs: list[str],
     max_events: int | None = 200,
+    simultaneous: str = "keep",
     **aggregation: Any,
 ) -> EventProblem:
     """Return the rows with histories and with aggregates, of joiners fitted on the training rows."""
-    history = HistoryJoiner(log, **join, max_events=max_events).fit(rows[~is_test])
+    history = HistoryJoiner(log, **join, max_events=max_events, simultaneous=simultaneous)
     aggregates = AggregateJoiner(log, **join, **aggregation).fit(rows[~is_test])
     return EventProblem(
-        history.transform(rows).drop(columns=not_inputs),
+        history.fit(rows[~is_test]).transform(rows).drop(columns=not_inputs),
         aggregates.transform(rows).drop(columns=not_inputs),
         y,
         is_test,

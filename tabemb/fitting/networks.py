@@ -48,9 +48,9 @@ TYPICAL_STRENGTH = 2.0
 """Strength of shrinkage of a column's effects for which ``l2`` is meant."""
 D_EVENT_NUMBER = 8
 """Width of the vector of an event's number: there are many events, and a recurrent net to read them."""
-EVENT_STRENGTH = 0.1
-"""Factor on the prior of tables that only events read: an early vector counts little among many events,
-and the full prior would pull it to zero before it is learned."""
+FEW_EVENTS = 50
+"""Events a row up to which tables that only events read have the full prior. Among more, a vector counts
+little in each row, and the full prior would pull it to zero before it is learned."""
 D_CLASS = 64
 """Width of the vectors of many classes."""
 MOST_STRENGTH = 64.0
@@ -184,9 +184,15 @@ def _specs(
     columns: dict[str, list[int]] = {name: [] for name in encoder.schema.tables}
     for i, name in enumerate(encoder.schema.table_names):
         columns[name].append(i)
+
+    def strength(name: str) -> float:
+        has_own = encoder.schema.tables[name].l2 is not None
+        if columns[name] or settings.has_sequences or has_own:
+            return _relative_strength(columns[name], effects)
+        return event_strength(encoder.vocabularies_[name].counts, n_rows)
+
     return [
-        _table_spec(name, encoder, settings, n_rows, _strength(columns[name], effects, table, settings))
-        for name, table in encoder.schema.tables.items()
+        _table_spec(name, encoder, settings, n_rows, strength(name)) for name in encoder.schema.tables
     ]
 
 
@@ -375,12 +381,15 @@ def _prior(vocabulary: Vocabulary, settings: NetworkSettings, table: Table, n_ro
     return np.asarray(strength / np.maximum(counts, 1))
 
 
-def _strength(
-    columns: list[int], effects: Effects | None, table: Table, settings: NetworkSettings
-) -> float:
-    """Return the factor on the prior of a table that these columns of rows read."""
-    is_of_events = not columns and not settings.has_sequences and table.l2 is None
-    return EVENT_STRENGTH if is_of_events else _relative_strength(columns, effects)
+def event_strength(counts: np.ndarray, n_rows: int) -> float:
+    """Return the factor on the prior of a table that only events read: below one if they are many.
+
+    Examples
+    --------
+    >>> event_strength(np.array([0, 0, 400, 600]), n_rows=50), event_strength(np.array([1000]), n_rows=5)
+    (1.0, 0.25)
+    """
+    return FEW_EVENTS / max(float(counts.sum()) / n_rows, FEW_EVENTS)
 
 
 def _relative_strength(columns: list[int], effects: Effects | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +30,7 @@ from tabemb.fitting.training_rows import TrainingRows
 from tabemb.network.inputs import Batch
 from tabemb.network.model import TabularNetwork
 from tabemb.targets import NumberTarget, Target
+from tabemb.training.average import WINDOW
 from tabemb.training.checkpoints import NoCheckpoints
 from tabemb.training.loop import Budget, Training
 from tabemb.training.optimizers import Optimizer
@@ -41,6 +43,11 @@ FEWEST_STEPS = 40
 """Steps of an epoch with ``batch_size="auto"``, within the bounds of the source."""
 MANY_EVENTS = 50
 """Events a row, of histories, from which an epoch has more steps."""
+LONG_WINDOW = 3.0
+"""Window of the average of the weights where histories are long: a third of the steps counts.
+
+Epochs are long then, and the loss of few validation rows differs by chance from one to the next.
+"""
 N_WIDE = 50_000
 """Rows from which the layers are wider: fewer rows cannot train so many weights."""
 
@@ -244,11 +251,13 @@ class Trainer:
         return fit_sets(self.calibration, target)
 
     def refit(self, best_epoch: int) -> Training:
-        """Return the training that follows, on all rows, for a share of the best number of epochs."""
+        """Return the training that follows, on all rows, for a share of the best number of epochs.
+
+        Where an epoch has more steps, epochs are fewer.
+        """
         self.rows.use_effects_of(None)
-        return self._training(
-            None, self.budget, -(-(best_epoch + 1) // self.fitted.source.refit_divisor)
-        )
+        divisor = self.fitted.source.refit_divisor * self._n_steps / FEWEST_STEPS
+        return self._training(None, self.budget, math.ceil((best_epoch + 1) / divisor))
 
     def _training(
         self, train: np.ndarray | None, budget: Budget, n_epochs: int | None = None
@@ -265,6 +274,7 @@ class Trainer:
             self._optimizer,
             max_epochs=n_epochs or self._max_epochs(len(batches)),
             evaluate=self._validation_loss if validates else None,
+            falls=not self._is_long or self.validation is None,
             patience=settings.patience,
             budget=budget,
             show=settings.show,
@@ -274,9 +284,18 @@ class Trainer:
     @cached_property
     def _optimizer(self) -> Optimizer:
         settings = self.fitted.settings
-        return Optimizer(
-            self.network, settings.learning_rate, settings.weight_decay, settings.table_rate
-        )
+        rates = settings.learning_rate, settings.weight_decay, settings.table_rate
+        return Optimizer(self.network, *rates, LONG_WINDOW if self._is_long else WINDOW)
+
+    @property
+    def _n_steps(self) -> float:
+        """Steps that an epoch should have."""
+        return n_steps_of(len(self.rows), self.rows.batch.inputs.n_events)
+
+    @property
+    def _is_long(self) -> bool:
+        """Whether the histories are long."""
+        return self._n_steps > FEWEST_STEPS
 
     @cached_property
     def _objective(self) -> Objective:
@@ -287,10 +306,10 @@ class Trainer:
         return self._objective.on_validation(self.fitted.validation_pieces(self.validation))
 
     def _batch_size(self) -> int:
-        settings, source, n_rows = self.fitted.settings, self.fitted.source, len(self.rows)
+        settings, source = self.fitted.settings, self.fitted.source
         if settings.batch_size != "auto":
             return int(settings.batch_size)
-        size = 2 ** round(np.log2(n_rows / n_steps_of(n_rows, self.rows.batch.inputs.n_events)))
+        size = 2 ** round(np.log2(len(self.rows) / self._n_steps))
         return int(np.clip(size, source.smallest_batch, source.largest_batch))
 
     def _max_epochs(self, n_batches: int) -> int:

@@ -346,7 +346,8 @@ class HistoryNetwork(nn.Module):
 
     The tables belong to the whole network, so that a column and a field of events can share one. Where
     events come in steps, the encoder reads one vector for each step. Where the meaning of an event
-    depends on its category, `ByCategory` reads the events beside the encoder.
+    depends on its category, `ByCategory` reads the events beside the encoder, and training drops some: a
+    quantity that is measured again and again can spare a value, a pattern of categories no event.
 
     Shape
     -----
@@ -372,7 +373,7 @@ class HistoryNetwork(nn.Module):
         self.dim = encoder.dim + 1 + (0 if by_category is None else by_category.dim)
 
     def forward(self, history: Ragged, tables: Tables) -> tuple[Tensor, Tensor]:
-        kept = self.event_dropout(history)
+        kept = history if self.by_category is None else self.event_dropout(history)
         vectors, penalty = self.embed(kept, tables)
         events, lengths = _events_by_row(kept), _events_by_row(history).lengths
         parts = [self.read(vectors, kept, history), _log_count(history.lengths, vectors)]

@@ -83,8 +83,16 @@ class _EmbeddedNumbers(NumberEncoding):
         return vectors.transpose(0, 1).flatten(1)  # (n, n_numbers x d_number)
 
 
+MANY_ROWS = 1024
+"""Rows, of events mostly, above which the vectors of bins are looked up."""
+
+
 class _EmbeddedBins(_EmbeddedNumbers):
-    """Learned vectors whose terms are the covered shares of the number's bins."""
+    """Learned vectors whose terms are the covered shares of the number's bins.
+
+    Bins are covered one after the other, so a vector is the sum over the bins below the value, which a
+    table holds, and a share of one bin. Many rows look up both instead of computing all shares.
+    """
 
     low: Tensor
     inverse_width: Tensor
@@ -100,6 +108,30 @@ class _EmbeddedBins(_EmbeddedNumbers):
 
     def expand(self, numbers: Tensor) -> Tensor:
         return ((numbers.unsqueeze(-1) - self.low) * self.inverse_width).clamp(0.0, 1.0)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        if len(numbers) <= MANY_ROWS or not len(self.low):
+            return super().forward(numbers)
+        return self.looked_up(numbers)
+
+    def looked_up(self, numbers: Tensor) -> Tensor:
+        """Return the same vectors as `forward` of few rows, (n, n_numbers x d_number)."""
+        n_numbers, n_bins = self.low.shape
+        missing, present = numbers.isnan(), numbers.nan_to_num(0.0)
+        low = self.low.masked_fill(self.inverse_width == 0, torch.inf)  # of a number with fewer bins
+        low = low.to(present.dtype)
+        places = torch.searchsorted(low, present.T.contiguous()).T - 1
+        places = (places.clamp(min=0) + n_bins * torch.arange(n_numbers, device=low.device)).flatten()
+        values = present.flatten() - self.low.flatten()[places]
+        shares = (values * self.inverse_width.flatten()[places]).clamp(0.0, 1.0)
+        of_bin, of_value, of_missing = self.weight.split([n_bins, 1, 1], dim=1)
+        below = of_bin.cumsum(1) - of_bin
+        rows = torch.cat([below, of_bin], dim=2).flatten(0, 1).index_select(0, places)
+        sums, bins = rows.chunk(2, dim=1)  # (n x n_numbers, d_number) each
+        vectors = torch.addcmul(sums, shares.unsqueeze(1), bins).view(len(numbers), n_numbers, -1)
+        vectors = torch.addcmul(vectors, squash(present).unsqueeze(2), of_value.squeeze(1))
+        vectors = torch.where(missing.unsqueeze(2), of_missing.squeeze(1), vectors)
+        return (vectors + self.bias.squeeze(1)).flatten(1)
 
 
 def _bins(edges: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import nn
 from tabemb.training.state import State
 
 WINDOW = 10.0
-"""An average reaches back over about the last tenth of the updates."""
+"""An average reaches back over about the last tenth of the updates; over a third where this is three."""
 
 
 class WeightAverage:
@@ -19,13 +19,14 @@ class WeightAverage:
 
     Steps of one learning rate circle round a minimum; their average lies nearer to it, as falling
     rates would bring it, but at any time, so that no end need be known beforehand. After ``t`` updates
-    the new weights enter with the share ``WINDOW / (t + WINDOW)``: polynomial-decay averaging (Shamir
+    the new weights enter with the share ``window / (t + window)``: polynomial-decay averaging (Shamir
     & Zhang 2013). Of a table with sparse gradients every row counts its own updates, so that an update
     costs the same whatever the size of the table.
 
     Parameters
     ----------
     parameters : sequence of nn.Parameter
+    window : float, default=WINDOW
 
     Examples
     --------
@@ -39,8 +40,8 @@ class WeightAverage:
     91
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        self.parameters = list(parameters)
+    def __init__(self, parameters: Sequence[nn.Parameter], window: float = WINDOW) -> None:
+        self.parameters, self.window = list(parameters), window
         self.averages = [parameter.detach().clone() for parameter in self.parameters]
         self.n_updates = 0
         self._n_row_updates: dict[int, torch.Tensor] = {}
@@ -49,7 +50,7 @@ class WeightAverage:
     def update(self) -> None:
         """Take in the present weights; the gradients of the step must still be there."""
         self.n_updates += 1
-        share = WINDOW / (self.n_updates + WINDOW)
+        share = self.window / (self.n_updates + self.window)
         dense = []
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is not None and parameter.grad.is_sparse:
@@ -68,7 +69,7 @@ class WeightAverage:
             self._n_row_updates[i] = weight.new_zeros(len(weight))
         n_updates = self._n_row_updates[i]
         n_updates[rows] += 1
-        share = (WINDOW / (n_updates[rows] + WINDOW)).unsqueeze(1)
+        share = (self.window / (n_updates[rows] + self.window)).unsqueeze(1)
         average[rows] = torch.lerp(average[rows], weight[rows], share)
 
     @contextmanager

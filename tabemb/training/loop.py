@@ -105,7 +105,9 @@ class Training:
     max_epochs : int
     evaluate : callable, optional
         Returns the validation loss, which chooses the best epoch; the learning rate is constant then.
-        Without it the rate falls to zero until the last epoch, which is kept.
+        Without it the last epoch is kept.
+    falls : bool, default=True
+        Whether the learning rate falls to zero until the last epoch, where none is validated.
     patience : int, default=1
         Epochs without a better validation loss after which training ends.
     budget : Budget, optional
@@ -122,6 +124,7 @@ class Training:
     optimizer: Optimizer
     max_epochs: int
     evaluate: Callable[[], float] | None = None
+    falls: bool = True
     patience: int = 1
     budget: Budget = field(default_factory=Budget)
     show: bool | None = False
@@ -184,7 +187,7 @@ class Run:
 
     def rates(self) -> Iterator[float]:
         """Return the shares of the learning rate of the steps that follow."""
-        if self.training.evaluate:
+        if self.training.evaluate or not self.training.falls:
             return repeat(1.0)
         return islice(falling(self.n_steps), self.n_done, None)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim._functional import sparse_adam
 from torch.optim.adamw import adamw
 
-from tabemb.training.average import WeightAverage
+from tabemb.training.average import WINDOW, WeightAverage
 from tabemb.training.state import State
 
 EPSILON = 1e-8
@@ -134,12 +134,19 @@ class Optimizer:
     weight_decay : float
     table_rate : float, default=1.0
         Learning rate of the tables, in units of ``learning_rate``.
+    window : float, default=WINDOW
+        How far the average reaches back.
     """
 
     BETAS = (0.9, 0.95)  # RealMLP's ablation: 2 % (classes) to 23 % (numbers) less error than with .999
 
     def __init__(
-        self, network: nn.Module, learning_rate: float, weight_decay: float, table_rate: float = 1.0
+        self,
+        network: nn.Module,
+        learning_rate: float,
+        weight_decay: float,
+        table_rate: float = 1.0,
+        window: float = WINDOW,
     ) -> None:
         self.network = network
         sparse, tables, plain, decayed = _sort_parameters(network)
@@ -152,7 +159,7 @@ class Optimizer:
         if sparse:
             group = {"params": sparse, "lr": learning_rate * table_rate}
             self.optimizers.append(SparseAdam([group], self.BETAS))
-        self.average = WeightAverage([*sparse, *tables, *plain, *decayed])
+        self.average = WeightAverage([*sparse, *tables, *plain, *decayed], window)
 
     def step(self, loss: Tensor, rate: float = 1.0) -> None:
         """Take a step down the gradients of a loss, at this share of the learning rates."""

@@ -141,3 +141,29 @@ def test_an_epoch_has_more_steps_where_histories_are_long(trainings, n_events, b
     settings = {"effects": False, "early_stopping": False, "max_epochs": 1}
     EmbeddingRegressor(**settings, roles={"bits": "history"}, max_events=None).fit(X, np.arange(n))
     assert trainings[0][0].batches.batch_size == batch_size
+
+
+@pytest.mark.parametrize(
+    ("n_events", "n_epochs", "window"), [(40, 6, 10.0), (100, 3, 3.0), (400, 2, 3.0)]
+)
+def test_where_histories_are_long_the_end_is_short_and_the_average_of_weights_wide(
+    trainings, n_events, n_epochs, window
+):
+    """A third of 17 epochs, and fewer of two and four times as many steps."""
+    X = pd.DataFrame({"bits": [["0"] * n_events] * N})
+    EmbeddingRegressor(effects=False, random_state=0, n_jobs=1).fit(X, np.arange(N))
+    (first, _), (second, _) = trainings
+    assert second.max_epochs == n_epochs
+    assert second.falls == (window == 10)
+    assert first.optimizer.average.window == second.optimizer.average.window == window
+
+
+@pytest.mark.parametrize(("n_events", "strength"), [(40, 200), (100, 100), (400, 25)])
+def test_the_prior_of_vectors_of_events_falls_with_the_number_of_events_a_row(
+    trainings, n_events, strength
+):
+    X = pd.DataFrame({"bits": [["0"] * n_events] * N})
+    EmbeddingRegressor(effects=False, l2=200, random_state=0, n_jobs=1).fit(X, np.arange(N))
+    (training, _), *_ = trainings
+    prior = next(module.prior for module in training.network.modules() if hasattr(module, "prior"))
+    assert prior[2].item() == pytest.approx(strength / (n_events * N))  # an epoch reads it so often

@@ -1,9 +1,11 @@
 """Dropout of events: which histories it thins, what it keeps, and sums that do not change by it."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from tabemb import EmbeddingClassifier
 from tabemb.network.dropout import N_KEPT, EventDropout
 from tabemb.network.history import HISTORY_ENCODERS, BagOfEvents, BagOfWords, StepPool
 from tabemb.network.inputs import Ragged
@@ -69,6 +71,7 @@ def test_nothing_is_dropped_outside_training_or_from_short_histories():
 
 def test_sums_are_those_of_the_whole_history():
     """Equal events, so that a sum depends on nothing but their number."""
+    torch.manual_seed(0)
     whole = histories(LENGTHS, step=10)
     kept, ones = thinned(whole), torch.ones(int(whole.event_offsets[-1]), 3)
     pool = StepPool(3, 4)
@@ -89,3 +92,20 @@ def test_a_history_without_dropped_events_is_whole(name):
     events = torch.randn(8, 2)
     expected = encoder(events, history)
     torch.testing.assert_close(encoder.of_whole(events, history, history.lengths), expected)
+
+
+@pytest.mark.parametrize("is_measured", [False, True])
+def test_events_are_dropped_where_a_quantity_is_measured_again_and_again_alone(is_measured, monkeypatch):
+    """A pattern of nine bits would seldom survive; a number within its category is such a quantity."""
+    seen, rng = [], np.random.default_rng(0)
+    forward = EventDropout.forward
+    monkeypatch.setattr(
+        EventDropout, "forward", lambda self, history: seen.append(1) or forward(self, history)
+    )
+    kinds = rng.choice(["low", "high"], (40, 60))
+    units = {"low": 1.0, "high": 1000.0 if is_measured else 1.0}
+    rows = [[{"kind": k, "value": units[k] * rng.random()} for k in row] for row in kinds]
+    settings = {"hidden": (4,), "n_members": 1, "d_history": 4, "effects": False, "max_epochs": 1}
+    X = pd.DataFrame({"log": rows})
+    EmbeddingClassifier(**settings, random_state=0, n_jobs=1).fit(X, np.arange(40) % 2)
+    assert bool(seen) == is_measured

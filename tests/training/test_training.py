@@ -92,8 +92,8 @@ def test_the_best_epoch_is_restored_and_patience_ends_the_wait():
     assert network.layer.weight.item() == seen[1]
 
 
-@pytest.mark.parametrize("validates", [False, True])
-def test_the_rate_falls_to_zero_where_the_end_is_known_and_stays_where_it_is_not(validates):
+@pytest.mark.parametrize(("validates", "falls"), [(False, True), (True, True), (False, False)])
+def test_the_rate_falls_to_zero_where_the_end_is_known_and_stays_where_it_is_not(validates, falls):
     torch.manual_seed(0)
     network, steps = Line(), []
     batches = Batches(planted(), 16, torch.Generator().manual_seed(0))
@@ -106,13 +106,15 @@ def test_the_rate_falls_to_zero_where_the_end_is_known_and_stays_where_it_is_not
         ).mean()  # a slope that stays: each step of Adam is as long as its rate
 
     evaluate = (lambda: 1.0) if validates else None
-    train(Training(network, batches, loss, optimizer, 10, evaluate, patience=10))
+    train(Training(network, batches, loss, optimizer, 10, evaluate, falls=falls, patience=10))
     lengths = [a - b for a, b in itertools.pairwise(steps)]
-    expected = [0.1 if validates else 0.05 * (1 + math.cos(math.pi * step / 40)) for step in range(39)]
+    stays = validates or not falls
+    expected = [0.1 if stays else 0.05 * (1 + math.cos(math.pi * step / 40)) for step in range(39)]
     assert lengths == pytest.approx(expected, abs=1e-3)
 
 
-def test_without_validation_the_averaged_weights_are_kept():
+@pytest.mark.parametrize("window", [WINDOW, 3.0])
+def test_without_validation_the_averaged_weights_are_kept(window):
     torch.manual_seed(0)
     network, weights = Line(), []
     batches = Batches(planted(), 16, torch.Generator().manual_seed(0))
@@ -121,13 +123,13 @@ def test_without_validation_the_averaged_weights_are_kept():
         weights.append(network.layer.bias.item())
         return (network(batch.x) - batch.y).mean()  # the bias falls in every step
 
-    optimizer = Optimizer(network, 0.1, 0.0)
+    optimizer = Optimizer(network, 0.1, 0.0, window=window)
     train(Training(network, batches, loss, optimizer, max_epochs=5))
     kept = network.layer.bias.item()
     weights.append(optimizer.average.averages[0].item())  # the average and the last weights are swapped
     expected = weights[0]
     for t, weight in enumerate(weights[1:], start=1):
-        expected += (weight - expected) * WINDOW / (t + WINDOW)
+        expected += (weight - expected) * window / (t + window)
     assert kept == pytest.approx(expected, abs=1e-5)
     assert kept > weights[-1] + 5e-3
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 N_GRAMS = (2, 4)
 """Lengths of the parts of words that are compared, in characters."""
@@ -35,6 +33,9 @@ class Spellings:
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
+        # slow to import, and spaces need it for new categories alone
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
         self._vectorizer = TfidfVectorizer(
             analyzer="char_wb", ngram_range=N_GRAMS, sublinear_tf=True, dtype=np.float32
         )
@@ -130,7 +131,7 @@ def weights_of(products: np.ndarray) -> np.ndarray:
 
 
 def _dense(matrix: Any) -> np.ndarray:
-    return np.asarray(matrix.toarray()) if isinstance(matrix, csr_matrix) else np.asarray(matrix)
+    return np.asarray(matrix.toarray() if hasattr(matrix, "toarray") else matrix)
 
 
 def _at(values: np.ndarray, positions: np.ndarray) -> np.ndarray:

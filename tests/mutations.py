@@ -576,7 +576,7 @@ BREAKS = [
     Break(
         "pairs: popular negatives are said to be drawn as often as any",
         "unsupervised/negatives.py",
-        "(self.share[items] * m).log().float()",
+        "(self.draws.share[items] * m).log().float()",
         "torch.zeros(m)",
         f"{PAIRS}::test_sampler_draws_by_the_power_of_the_counts",
     ),

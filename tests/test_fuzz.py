@@ -314,6 +314,7 @@ def problem_of(seed):
     return None
 
 
+@pytest.mark.filterwarnings("ignore:X has many categories that training did not have")
 @pytest.mark.parametrize("first", range(FIRST, FIRST + DRAWS, CHUNK))
 def test_draws_end_in_finite_predictions_or_a_clear_error(first):
     problems = map(problem_of, range(first, min(first + CHUNK, FIRST + DRAWS)))

@@ -77,6 +77,11 @@ class Profile:
         """Whether the levels are bins of a number."""
         return len(self.bounds) > 0
 
+    @property
+    def has_values(self) -> bool:
+        """Whether training had a value that is not missing."""
+        return bool(self.counts[N_SPECIAL:].any())
+
     def levels(self, values: np.ndarray) -> np.ndarray:
         """Return the level of each value (n_rows,): the code itself, or the bin of a number."""
         if not self.is_number:

@@ -199,7 +199,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         columns.remember(after)
         after._remember(fitted)
         after.reference_, after.profiles_ = reference, profiles
-        after._spaces, after._placers = None, None
+        after._spaces, after._placers = None, (fitted.network, Placer(fitted, placings))
         after.intervals_, after.sets_, after.placings_ = intervals, sets, placings
         after.n_rows_, after.fit_seconds_, after.missing_shares_ = len(rows), budget.seconds, missing
         after.learning_curve_, after.best_epoch_ = results[0]
@@ -299,7 +299,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         frame = align_columns(self, X)
         with threads(self.n_jobs):
             inputs = fitted.source.encode_new(fitted.encoder, frame)
-            self._warn_of_unseen(inputs)
+            self._warn_of_unseen(inputs, self._weights_of(frame))
             outputs = fitted.outputs_of(inputs, part, classes)
 
             def predict(rows: RowInputs) -> Tensor:

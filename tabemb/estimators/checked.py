@@ -5,7 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
 
 from tabemb.data.effects import Effects
@@ -92,12 +94,16 @@ class CheckedRows:
         frame = align_columns(self, X)
         with threads(self.n_jobs):
             inputs = fitted.source.encode_new(fitted.encoder, frame)
-            weights = row_weights(None, fitted.source.groups(frame), frame.num_rows)
+            weights = self._weights_of(frame)
             shifts = shifts_of(profiles, fitted.encoder, inputs, weights)
             alarm = ALARM if y is None else ALARM / 2
             columns = drift_lines(shifts, alarm)
             answers, moved = (None, None) if y is None else self._moved(X, y, inputs, alarm)
         return DriftReport(frame.num_rows, self.n_rows_, columns, answers, moved)
+
+    def _weights_of(self, frame: pa.Table) -> np.ndarray:
+        """Return weights of rows that sum to the number of independent ones."""
+        return row_weights(None, self._fitted.source.groups(frame), frame.num_rows)
 
     def _known_profiles(self) -> dict[str, Profile]:
         if not hasattr(self, "profiles_"):
@@ -127,17 +133,22 @@ class CheckedRows:
         compared = compare_answers(self.effects_, self.n_rows_, codes, numbers, responses)
         return moved_frames(self.encoder_, self.effects_, self.target_, compared, alarm)
 
-    def _warn_of_unseen(self, inputs: RowInputs) -> None:
-        """Warn where far more categories are unseen than training rows would lead one to expect."""
-        n_rows = len(inputs)
+    def _warn_of_unseen(self, inputs: RowInputs, weights: np.ndarray) -> None:
+        """Warn where far more categories are unseen than training rows would lead one to expect.
+
+        ``weights`` (n_rows,) sum to the number of independent rows.
+        """
+        n_rows = weights.sum()
         if n_rows < MIN_ROWS or not hasattr(self, "profiles_"):
             return
         many = []
         features = self.encoder_.inputs_[0].schema.categorical
-        shares = (inputs.codes == UNKNOWN).float().mean(0).tolist()
-        for feature, share in zip(features, shares):
+        is_unseen = (inputs.codes == UNKNOWN).numpy(force=True)
+        for feature, share in zip(features, weights @ is_unseen / n_rows):
             profile = self.profiles_.get(feature.name)
-            expected = 0.0 if profile is None else expected_unseen(profile)
+            if profile is None or not profile.has_values:
+                continue
+            expected = expected_unseen(profile)
             if share > expected + MANY_UNSEEN:
                 many.append(f"{feature.name!r} ({share:.0%} unseen, {expected:.0%} expected)")
         if many:

@@ -179,6 +179,7 @@ class Contract:
 
     # Cells
 
+    @pytest.mark.filterwarnings("ignore:X has many categories that training did not have")
     def test_unseen_categories_have_one_defined_answer(self, fitted):
         X = self.new_rows()
         for name in self.categories:
@@ -334,6 +335,7 @@ class Predictor(Supervised):
         """Return rows of fit as rows to predict."""
         return X
 
+    @pytest.mark.filterwarnings("ignore:X has many categories that training did not have")
     def test_rows_of_weight_zero_are_exactly_as_if_absent(self):
         X, y = self.rows()
         weights = np.random.default_rng(0).uniform(1, 3, len(X))

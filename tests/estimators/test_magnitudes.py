@@ -66,6 +66,7 @@ WEIGHTS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:X has many categories that training did not have")
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_weights_of_any_magnitude_give_finite_predictions(small, name):
     X = pd.DataFrame({"c": list("abcdef") * 10, "x": np.arange(60.0)})

@@ -86,6 +86,7 @@ def test_the_classes_of_a_set_are_the_most_probable_ones(fitted):
     assert (least_in > most_out).all()
 
 
+@pytest.mark.filterwarnings("ignore:X has many categories that training did not have")
 def test_an_unseen_shop_has_a_larger_set_than_a_frequent_one(fitted):
     model, X = fitted
     counts = X["shop"].value_counts()

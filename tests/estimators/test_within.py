@@ -115,6 +115,7 @@ def log_of(n=60, seed=0):
     return log, z
 
 
+@pytest.mark.filterwarnings("ignore:X has many categories that training did not have")
 @pytest.mark.parametrize("model", [EventClassifier, EventRegressor])
 def test_an_event_and_those_before_it_are_scaled_alike(model, tmp_path):
     log, z = log_of()

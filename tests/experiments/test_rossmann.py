@@ -56,6 +56,7 @@ def settings(tmp_path):
     return OmegaConf.to_container(OmegaConf.merge(config, quick))
 
 
+@pytest.mark.filterwarnings("ignore:X has many categories that training did not have")
 def test_every_cell_is_run_once_and_kept(settings, monkeypatch, capsys):
     table = compare(made_up_sales(), {**settings, "splits": ["time"]})
     assert len(table) == 2 * len(MODELS)

@@ -1,5 +1,7 @@
 """What each training of a fit gets: which rows, which effects, how many epochs, which weights."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,7 +129,8 @@ def test_the_validation_loss_is_the_weighted_mean_over_all_pieces():
 def test_the_loss_of_a_sample_of_classes_allows_for_their_chance(monkeypatch):
     target = ClassTarget().fit(np.arange(4), None)
     sample = Sample(torch.tensor([0, 3]), torch.tensor([0, 1]), torch.tensor([1.0, 0.5]).log())
-    monkeypatch.setattr(target, "sample", lambda y, generator: sample)
+    sampler = SimpleNamespace(draw=lambda y, generator: sample)
+    monkeypatch.setattr(target, "sampler", lambda: sampler)
     odds = torch.tensor([[2.0, 9.0, 9.0, 1.0], [1.0, 9.0, 9.0, 4.0]]).log().tolist()
     loss = Objective(Known(), target, False)(piece(odds, [0, 3], [1.0, 3.0]))
     # a class that is in half of the samples stands for two: odds of 2 : 2 and of 1 : 8

@@ -19,7 +19,7 @@ RECURRENT: dict[str, Any] = {
 
 def recurrent(entity: str, time: str, **settings: Any) -> EventClassifier:
     """Return a recurrent network that reads the items before alone, and not their times."""
-    roles = {time: "ignored", f"{time}.gap": "ignored"}
+    roles: dict[str | int, str] = {time: "ignored", f"{time}.gap": "ignored"}
     return EventClassifier(entity=entity, time=time, roles=roles, **RECURRENT | settings)
 
 

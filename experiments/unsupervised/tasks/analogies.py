@@ -68,7 +68,7 @@ def run(seed: int = 0) -> list[Score]:
             .fit(lists)
             .space_
         )
-        frequent = [c for c, n in zip(space.categories, space.counts) if n >= MIN_COUNT]
+        frequent = space.categories[np.asarray(space.counts) >= MIN_COUNT]
         kinds = kinds_of(frequent)
         scores += answered(space.subset(frequent), kinds, time.perf_counter() - start)
     return scores
@@ -147,4 +147,4 @@ def ranks(vectors: np.ndarray, unit: np.ndarray, asked: np.ndarray, answers: np.
     scores = vectors @ unit.T
     own = scores[np.arange(len(answers)), answers]
     np.put_along_axis(scores, asked, -np.inf, axis=1)
-    return (scores > own[:, None]).sum(axis=1)
+    return np.asarray((scores > own[:, None]).sum(axis=1))

@@ -19,7 +19,7 @@ REACH = "SVD .934, SVD++ .919, factorisation machines .895; here <= .890"
 USER = ["user_id", "age", "gender", "occupation"]
 N_MEMBERS = 5
 NONE = {"users": None, "items": None}
-IDS = {"user_id": "categorical", "item_id": "categorical"}
+IDS: dict[str | int, str] = {"user_id": "categorical", "item_id": "categorical"}
 
 
 def run(seed: int = 0) -> list[Score]:

@@ -95,7 +95,8 @@ def vector(X: pd.DataFrame, y: np.ndarray, new: pd.DataFrame, seed: int) -> np.n
 
 def regression(X: pd.DataFrame, y: np.ndarray, new: pd.DataFrame, seed: int) -> np.ndarray:
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    return model.fit(np.stack(X["vector"]), y).predict(np.stack(new["vector"]))
+    train, test = (np.stack(frame["vector"].to_list()) for frame in (X, new))
+    return np.asarray(model.fit(train, y).predict(test))
 
 
 MODELS: dict[str, Predict] = {

@@ -110,7 +110,8 @@ class DriftReport:
         for title, frame in (("y", self.answers), ("moved levels", self.effects)):
             if frame is not None and len(frame):
                 text = frame.head(N_SHOWN).to_string(index=False, float_format="{:.4g}".format)
-                lines += ["", f"{title}:", *text.splitlines()]
+                rest = f", {N_SHOWN} of {len(frame)}" if len(frame) > N_SHOWN else ""
+                lines += ["", f"{title}{rest}:", *text.splitlines()]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -119,8 +120,10 @@ class DriftReport:
         parts = [f"<p>{escape(self.verdict)}</p>", _as_text(self.columns).to_html(index=False, border=0)]
         for title, frame in (("y", self.answers), ("moved levels", self.effects)):
             if frame is not None and len(frame):
-                table = frame.to_html(index=False, border=0, float_format="{:.4g}".format)
-                parts += [f"<p>{title}</p>", table]
+                shown = frame.head(N_SHOWN)
+                table = shown.to_html(index=False, border=0, float_format="{:.4g}".format)
+                rest = f": {len(shown)} of {len(frame)}" if len(shown) < len(frame) else ""
+                parts += [f"<p>{title}{rest}</p>", table]
         return "".join(parts)
 
     def plot(self, ax: Axes | None = None, most: int = N_SHOWN) -> Axes:

@@ -16,6 +16,8 @@ from tabemb.targets import Target
 
 NOW = ("count_now", "mean_now", "p_value")
 """What is added to the columns of `effects_frame`."""
+DIGITS = 12
+"""Decimals of means: differences from the mean of all rows leave rounding errors in a share of zero."""
 
 
 class Compared(NamedTuple):
@@ -85,8 +87,9 @@ def moved_frames(
         has_moved = p_values < alarm  # False for levels that were not looked at
         if has_moved.any():
             frame = effects_frame(encoder, effects, target, name).drop(columns=["error", "strength"])
+            frame["mean"] = frame["mean"].round(DIGITS)
             frame["count_now"] = np.repeat(moved.counts.astype(np.int64), len(responses))
-            frame["mean_now"] = (moved.means * scale + center).ravel()
+            frame["mean_now"] = (moved.means * scale + center).ravel().round(DIGITS)
             frame["p_value"] = p_values
             lines.append(frame[has_moved])
     if not lines:

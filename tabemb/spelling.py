@@ -14,6 +14,8 @@ CELLS = 2**24
 """Similarities that are computed at a time."""
 N_NEIGHBOURS = 10
 """Known labels that a new one is compared with."""
+MOST_TRIED = 2000
+"""Known labels, at random, that are predicted from the others, to see what likeness says."""
 TEMPERATURE = 0.1
 """Difference of cosines by which a weight falls by the factor e."""
 

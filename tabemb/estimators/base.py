@@ -299,7 +299,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         frame = align_columns(self, X)
         with threads(self.n_jobs):
             inputs = fitted.source.encode_new(fitted.encoder, frame)
-            self._warn_of_unseen(inputs, self._weights_of(frame))
+            self._warn_of_unseen(inputs, frame)
             outputs = fitted.outputs_of(inputs, part, classes)
 
             def predict(rows: RowInputs) -> Tensor:

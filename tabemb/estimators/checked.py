@@ -133,22 +133,22 @@ class CheckedRows:
         compared = compare_answers(self.effects_, self.n_rows_, codes, numbers, responses)
         return moved_frames(self.encoder_, self.effects_, self.target_, compared, alarm)
 
-    def _warn_of_unseen(self, inputs: RowInputs, weights: np.ndarray) -> None:
-        """Warn where far more categories are unseen than training rows would lead one to expect.
-
-        ``weights`` (n_rows,) sum to the number of independent rows.
-        """
+    def _warn_of_unseen(self, inputs: RowInputs, frame: pa.Table) -> None:
+        """Warn where far more categories are unseen than training rows would lead one to expect."""
+        is_unseen = (inputs.codes == UNKNOWN).numpy(force=True)
+        if len(is_unseen) < MIN_ROWS or not is_unseen.any() or not hasattr(self, "profiles_"):
+            return
+        weights = self._weights_of(frame)
         n_rows = weights.sum()
-        if n_rows < MIN_ROWS or not hasattr(self, "profiles_"):
+        if n_rows < MIN_ROWS:
             return
         many = []
         features = self.encoder_.inputs_[0].schema.categorical
-        is_unseen = (inputs.codes == UNKNOWN).numpy(force=True)
-        for feature, share in zip(features, weights @ is_unseen / n_rows):
+        for feature, unseen in zip(features, is_unseen.T):
             profile = self.profiles_.get(feature.name)
             if profile is None or not profile.has_values:
                 continue
-            expected = expected_unseen(profile)
+            share, expected = weights[unseen].sum() / n_rows, expected_unseen(profile)
             if share > expected + MANY_UNSEEN:
                 many.append(f"{feature.name!r} ({share:.0%} unseen, {expected:.0%} expected)")
         if many:

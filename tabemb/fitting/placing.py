@@ -27,14 +27,12 @@ from tabemb.fitting.fitted import Fitted
 from tabemb.fitting.pretrained import given_vectors
 from tabemb.labels import as_objects
 from tabemb.network.inputs import RowInputs
-from tabemb.spelling import N_NEIGHBOURS, Descriptions, Spellings, weights_of
+from tabemb.spelling import MOST_TRIED, N_NEIGHBOURS, Descriptions, Spellings, weights_of
 
 Likeness = Spellings | Descriptions
 MIN_LEVELS = 20
 MIN_GAIN = 0.05
 """Share of the variance between categories that their texts must explain, out of sample."""
-MOST_TRIED = 2000
-"""Categories, at random, that are predicted from the others."""
 MOST_KNOWN = 50_000
 """Most categories that a new one is compared with: beyond, it is unknown."""
 
@@ -119,8 +117,8 @@ def _placing(
     square = float((trust * predicted**2).sum())
     slope = float((trust * predicted * means).sum()) / square if square else 0.0
     share = float(np.clip(slope, 0, 1))
-    rest = float((trust * (means - share * predicted) ** 2).sum())
-    return Placing(place, share, 1 - rest / float((trust * means**2).sum()))
+    rest, total = (float((trust * r**2).sum()) for r in (means - share * predicted, means))
+    return Placing(place, share, 1 - rest / total if total else 0.0)
 
 
 class Placer:
@@ -165,12 +163,34 @@ class Placer:
         predict : callable
             Returns the outputs of rows.
         """
+        if not self.placings:
+            return outputs
         codes = inputs.codes.numpy(force=True)
-        by_rank = np.repeat(codes[None], N_NEIGHBOURS, axis=0)  # (k, n, n_categorical)
-        weights = np.zeros((len(codes), N_NEIGHBOURS))
-        times = np.zeros(len(codes))
-        for placing, column in zip(self.placings, self._columns):
-            rows = np.flatnonzero(codes[:, placing.input] == UNKNOWN)
+        is_new = codes[:, [placing.input for placing in self.placings]] == UNKNOWN
+        rows = np.flatnonzero(is_new.any(axis=1))
+        if not len(rows):
+            return outputs
+        by_rank, weights = self._neighbours(codes[rows], is_new[rows], frame.take(pa.array(rows)))
+        chosen = inputs.take(torch.from_numpy(rows).to(inputs.device))
+        total = outputs[rows] * _as_factor(1 - weights.sum(axis=1), outputs)
+        for of_rank, weight in zip(by_rank, weights.T):
+            alike_rows = replace(chosen, codes=torch.from_numpy(of_rank).to(inputs.device))
+            total += predict(alike_rows) * _as_factor(weight, outputs)
+        placed = outputs.clone()
+        placed[rows] = total
+        return placed
+
+    def _neighbours(
+        self, codes: np.ndarray, is_new: np.ndarray, frame: pa.Table
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return codes with known categories, (k, n, n_categorical), and their weights, (n, k).
+
+        Where two categories of a row are new, each has half a say.
+        """
+        by_rank = np.repeat(codes[None], N_NEIGHBOURS, axis=0)
+        weights, times = np.zeros((len(codes), N_NEIGHBOURS)), np.zeros(len(codes))
+        for placing, column, new in zip(self.placings, self._columns, is_new.T):
+            rows = np.flatnonzero(new)
             alike = self._alike(placing.input) if len(rows) else None
             if alike is None:
                 continue
@@ -178,18 +198,7 @@ class Placer:
             by_rank[: near.shape[1], rows, placing.input] = near.T + N_SPECIAL
             weights[rows, : near.shape[1]] += of_rows
             times[rows] += 1
-        rows = np.flatnonzero(times)
-        if not len(rows):
-            return outputs
-        weights = weights[rows] / times[rows, None]  # two new categories: each has half a say
-        chosen = inputs.take(torch.from_numpy(rows).to(inputs.device))
-        total = outputs[rows] * _as_factor(1 - weights.sum(axis=1), outputs)
-        for of_rank, weight in zip(by_rank[:, rows], weights.T):
-            alike_rows = replace(chosen, codes=torch.from_numpy(of_rank).to(inputs.device))
-            total += predict(alike_rows) * _as_factor(weight, outputs)
-        placed = outputs.clone()
-        placed[rows] = total
-        return placed
+        return by_rank, weights / np.maximum(times, 1)[:, None]
 
 
 def _as_factor(weights: np.ndarray, outputs: Tensor) -> Tensor:

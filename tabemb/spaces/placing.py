@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 
 from tabemb.spaces.vectors import CategoryVectors, as_index
-from tabemb.spelling import N_NEIGHBOURS, Spellings, weights_of
-
-MOST_TRIED = 2000
-"""Known categories, at random, that are predicted from the others."""
+from tabemb.spelling import MOST_TRIED, N_NEIGHBOURS, Spellings, weights_of
 
 
 def by_text(space: CategoryVectors, categories: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

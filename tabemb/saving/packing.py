@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ from tabemb.files.layout import NAMES, Arrays
 from tabemb.fitting.dependence import Dependents
 from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.intervals import Intervals
-from tabemb.fitting.placing import Placing
+from tabemb.fitting.placing import Placing, described
 from tabemb.fitting.pretrained import given_vectors
 from tabemb.fitting.responses import Reference
 from tabemb.fitting.sets import ClassSets
@@ -147,12 +147,16 @@ def pack(value: Any, arrays: Arrays, name: str) -> Any:
 
 
 def _with_space(table: Table, name: str) -> Table:
-    """Return the table with its pretrained vectors, whatever holds them, as a space."""
-    if table.pretrained is None or isinstance(table.pretrained, EmbeddingSpace):
-        return table
-    vectors = given_vectors(name, table.pretrained)
-    space = EmbeddingSpace(vectors.to_numpy(), vectors.index)
-    return Table(**{**vars(table), "pretrained": space})
+    """Return the table with its vectors by category, whatever holds them, as spaces."""
+    if table.pretrained is not None and not isinstance(table.pretrained, EmbeddingSpace):
+        table = replace(table, pretrained=_as_space(given_vectors(name, table.pretrained)))
+    if not isinstance(table.describe, EmbeddingSpace | str | None):
+        table = replace(table, describe=_as_space(described(table.describe)))
+    return table
+
+
+def _as_space(vectors: pd.DataFrame) -> EmbeddingSpace:
+    return EmbeddingSpace(vectors.to_numpy(), vectors.index)
 
 
 def _state(value: Any) -> dict[str, Any]:

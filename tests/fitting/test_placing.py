@@ -83,7 +83,7 @@ def test_random_names_are_not_placed():
     assert model.placings_ == []
 
 
-def test_new_categories_are_placed_by_columns_that_describe_them():
+def test_new_categories_are_placed_by_columns_that_describe_them(tmp_path):
     rng = np.random.default_rng(0)
     places = pd.DataFrame(
         {"north": rng.normal(size=80), "kind": rng.choice(["town", "village"], 80)}, index=range(80)
@@ -100,6 +100,9 @@ def test_new_categories_are_placed_by_columns_that_describe_them():
         model.fit(X[~is_new], y[~is_new])
         errors.append(error(model, X[is_new], y[is_new]))
     assert errors[1] < 0.5 * errors[0]
+    tabemb.save(model, tmp_path / "model.tabemb")
+    loaded = tabemb.load(tmp_path / "model.tabemb")
+    np.testing.assert_allclose(loaded.predict(X[is_new]), model.predict(X[is_new]), atol=1e-4)
     # a place that nothing describes is an unknown one
     unknown = pd.DataFrame({"place": [1000]})
     off = EmbeddingRegressor(**KWARGS)

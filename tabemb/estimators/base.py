@@ -48,6 +48,8 @@ from tabemb.fitting.settings import (
     whole,
 )
 from tabemb.fitting.sources import RowSource
+from tabemb.fitting.training_rows import TrainingRows
+from tabemb.fitting.trees import Trees
 from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.history import HISTORY_ENCODERS, POOLINGS
@@ -76,6 +78,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         "l2": real(0),
         "biases": FLAG,
         "effects": FLAG,
+        "trees": FLAG,
         "n_pairs": whole(0),
         "numbers": one_of(NUMBER_ENCODINGS),
         "n_bins": whole(2),
@@ -117,6 +120,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
     target_: Target
     encoder_: Encoder
     effects_: Effects | None
+    trees_: Trees | None
     hidden_: tuple[int, ...]
     network_: Network
     learning_curve_: LearningCurve
@@ -179,9 +183,11 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             note_doubts(rows.frame, self.roles, self.tables, recipe.source.keys)
             batch = recipe.encode(encoder, holdout.rows)
             effects, out_of_fold = recipe.fit_effects(encoder, batch, holdout)
-            fitted = recipe.build(encoder, effects, len(batch))
+            stacked = recipe.fit_trees(batch, holdout, budget)
+            fitted = recipe.build(encoder, effects, stacked and stacked.trees, len(batch))
+            training_rows = TrainingRows(batch, out_of_fold, stacked)
             results = []
-            for trainer in recipe.trainers(fitted, batch, out_of_fold, holdout, budget):
+            for trainer in recipe.trainers(fitted, training_rows, holdout, budget):
                 trained = train(trainer.first())
                 trainer.calibrate()
                 if holdout.refit:
@@ -252,6 +258,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             target=self.target_,
             encoder=self.encoder_,
             effects=self.effects_,
+            trees=getattr(self, "trees_", None),  # files of tabemb 0.2 have none
             hidden=self.hidden_,
         )
 
@@ -264,7 +271,8 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
     def _remember(self, fitted: Fitted) -> None:
         """Store the fitted parts one by one, as attributes of the estimator."""
         self.source_, self.target_, self.encoder_ = fitted.source, fitted.target, fitted.encoder
-        self.effects_, self.hidden_, self.network_ = fitted.effects, fitted.hidden, fitted.network
+        self.effects_, self.trees_ = fitted.effects, fitted.trees
+        self.hidden_, self.network_ = fitted.hidden, fitted.network
 
     def _new_network(self) -> nn.Module:
         """Return an untrained network of the shape of ``network_``, to load weights into."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ class EventEstimator(RowEstimator):
     encounters: bool
     ties: str
     example_age: bool
+    trees: ClassVar[bool] = False  # they read rows, and no earlier events
 
     source_: EventSource
 

@@ -62,6 +62,9 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         Whether the effects of categories, of bins of numbers and of pairs of categories are inputs,
         with their counts. An effect is the shrunken mean of the target minus the mean of all rows; for
         training rows it is out-of-fold.
+    trees : bool, default=True
+        Whether the predictions of boosted trees (LightGBM) are inputs, out-of-fold for training rows.
+        They are fitted from 1,000 rows on.
     n_pairs : int, default=36
         Largest number of pairs of categorical columns that have effects: those that explain most beyond
         their two columns.
@@ -183,6 +186,7 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         l2: float = 200.0,
         biases: bool = True,
         effects: bool = True,
+        trees: bool = True,
         n_pairs: int = 36,
         numbers: str = "piecewise",
         n_bins: int = 48,
@@ -316,6 +320,9 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         Whether the effects of categories, of bins of numbers and of pairs of categories are inputs,
         with their counts. An effect is the shrunken mean of the target minus the mean of all rows; for
         training rows it is out-of-fold.
+    trees : bool, default=True
+        Whether the predictions of boosted trees (LightGBM) are inputs, out-of-fold for training rows.
+        They are fitted from 1,000 rows on.
     n_pairs : int, default=36
         Largest number of pairs of categorical columns that have effects: those that explain most beyond
         their two columns.
@@ -439,6 +446,7 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         l2: float = 200.0,
         biases: bool = True,
         effects: bool = True,
+        trees: bool = True,
         n_pairs: int = 36,
         numbers: str = "piecewise",
         n_bins: int = 48,

@@ -18,6 +18,7 @@ from tabemb.data.vocabulary import N_SPECIAL, UNKNOWN
 from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.holdout import Holdout
 from tabemb.fitting.settings import real
+from tabemb.fitting.training_rows import TrainingRows
 from tabemb.network.inputs import Batch, Prefixes
 from tabemb.network.model import TabularNetwork
 
@@ -101,7 +102,7 @@ class Calibration:
 
 def calibration_of(
     fitted: Fitted,
-    training: Batch,
+    training: TrainingRows,
     validation: Batch,
     holdout: Holdout,
     part: Callable[[Tensor], Tensor],
@@ -113,8 +114,8 @@ def calibration_of(
     ----------
     fitted : Fitted
         With effects of the rows that train first.
-    training : Batch
-        All rows of the hold-out, without effects.
+    training : TrainingRows
+        All rows of the hold-out.
     validation : Batch
         The validation rows with their effects.
     holdout : Holdout
@@ -126,7 +127,7 @@ def calibration_of(
     rest = holdout.rows.take(holdout.rest) if holdout.validation is None else holdout.validation
     kept = np.unique(np.linspace(0, len(rest) - 1, min(len(rest), most_rows)).round().astype(int))
     codes = validation.inputs.codes.numpy(force=True)[kept]
-    by_code = _counts_that_train(fitted, training, holdout)
+    by_code = _counts_that_train(fitted, training.batch, holdout)
     columns = _columns_of_most_levels(by_code)
     weights = validation.weight.numpy(force=True)[kept].astype(float)
     weights /= weights.mean()
@@ -134,13 +135,20 @@ def calibration_of(
     parts = [(rows, weights, codes)]
     if not any(isinstance(history, Prefixes) for history in validation.inputs.histories):
         train = slice(None) if holdout.train is None else holdout.train
-        seen = training.inputs.codes.numpy(force=True)[train]
+        seen = training.batch.inputs.codes.numpy(force=True)[train]
         copies_by_column = (_hidden(codes, weights, by_code, column, seen) for column in columns)
         parts += [part for part in copies_by_column if len(part[0])]
         for copied, _, new_codes in parts[1:]:
-            batch = validation.take(torch.from_numpy(kept[copied]).to(validation.device))
+            places = kept[copied]
+            batch = validation.take(torch.from_numpy(places).to(validation.device))
+            scores = None
+            if training.trees is not None:
+                batch = batch.with_inputs(batch.inputs.without_last_vector())
+                if holdout.validation is None:
+                    numbers = batch.inputs.numbers.numpy(force=True)
+                    scores = training.trees.of_rows(holdout.rest[places], new_codes, numbers)
             inputs = replace(batch.inputs, codes=torch.from_numpy(new_codes).to(batch.device))
-            pieces += fitted.validation_pieces(batch.with_inputs(fitted.with_effects(inputs)))
+            pieces += fitted.validation_pieces(batch.with_inputs(fitted.with_effects(inputs, scores)))
     copies, all_weights, all_codes = (np.concatenate(arrays) for arrays in zip(*parts))
     return Calibration(
         pieces=pieces,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from tabemb.data.words import Text
 from tabemb.fitting.networks import NetworkSettings, build_networks
 from tabemb.fitting.settings import RowSettings
 from tabemb.fitting.sources import RowSource
+from tabemb.fitting.trees import Trees
 from tabemb.network.inputs import Batch, Ragged, RowInputs
 from tabemb.network.model import Network, Output, in_double_precision
 from tabemb.network.randomness import Building
@@ -46,6 +48,7 @@ class FittedParts:
     target : Target
     encoder : Encoder
     effects : Effects, optional
+    trees : Trees, optional
     hidden : tuple of int
         Widths of the hidden layers.
     """
@@ -55,6 +58,7 @@ class FittedParts:
     target: Target
     encoder: Encoder
     effects: Effects | None
+    trees: Trees | None
     hidden: tuple[int, ...]
 
     def new_network(self, n_rows: int) -> Network:
@@ -67,7 +71,9 @@ class FittedParts:
             merge_ties=self.source.merge_ties,
         )
         with Building():
-            network = build_networks(self.encoder, self.effects, self.target, settings, n_rows)
+            network = build_networks(
+                self.encoder, self.effects, self.trees, self.target, settings, n_rows
+            )
         return network.to(self.settings.torch_device)
 
 
@@ -77,13 +83,22 @@ class Fitted(FittedParts):
 
     network: Network
 
-    def with_effects(self, inputs: RowInputs) -> RowInputs:
-        """Return rows that the effects were not fitted on, with their effects."""
-        if self.effects is None:
-            return inputs
+    def with_effects(self, inputs: RowInputs, scores: np.ndarray | None = None) -> RowInputs:
+        """Return rows that the effects were not fitted on, with effects and scores of trees.
+
+        Parameters
+        ----------
+        inputs : RowInputs of n rows
+        scores : ndarray of shape (n, n_responses), optional
+            Those of other trees, for rows that the trees were fitted on.
+        """
         codes, numbers = (t.numpy(force=True) for t in (inputs.codes, inputs.numbers))
-        effects = self.effects.transform(codes, numbers, texts_of(self.encoder, inputs))
-        return inputs.with_effects(torch.from_numpy(effects))
+        if self.effects is not None:
+            effects = self.effects.transform(codes, numbers, texts_of(self.encoder, inputs))
+            inputs = inputs.with_effects(torch.from_numpy(effects))
+        if self.trees is None:
+            return inputs
+        return inputs.with_vector(self.trees(codes, numbers) if scores is None else scores)
 
     @torch.no_grad()
     def outputs_of(

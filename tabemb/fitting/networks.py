@@ -17,6 +17,7 @@ from tabemb.data.schema import Table
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.fitting.pretrained import check_vectors, given_vectors, match_vectors
 from tabemb.fitting.target_values import label_column
+from tabemb.fitting.trees import Trees
 from tabemb.network.backbone import BACKBONES
 from tabemb.network.dropout import CellDropout, base_rate, hiding_rates
 from tabemb.network.history import (
@@ -92,6 +93,7 @@ class NetworkSettings:
 def build_networks(
     encoder: Encoder,
     effects: Effects | None,
+    trees: Trees | None,
     target: Target,
     settings: NetworkSettings,
     n_rows: int,
@@ -102,6 +104,7 @@ def build_networks(
     ----------
     encoder : Encoder
     effects : Effects, optional
+    trees : Trees, optional
     target : Target
         Gives the number of outputs, where they start, and the classes if there are many.
     settings : NetworkSettings
@@ -109,7 +112,7 @@ def build_networks(
         Number of training rows, which the priors and the share of hidden cells depend on.
     """
     networks = [
-        _build_network(encoder, effects, target, settings, n_rows) for _ in range(settings.n_networks)
+        _build_network(encoder, effects, trees, target, settings, n_rows) for _ in range(settings.n_networks)
     ]
     return networks[0] if len(networks) == 1 else NetworkEnsemble(networks)
 
@@ -204,6 +207,7 @@ def _start(specs: list[TableSpec], table_of: list[int]) -> Tables:
 def _build_network(
     encoder: Encoder,
     effects: Effects | None,
+    trees: Trees | None,
     target: Target,
     settings: NetworkSettings,
     n_rows: int,
@@ -213,7 +217,7 @@ def _build_network(
     tables = _start(specs, table_of)
     numbers = _numbers(rows, settings, settings.d_number)
     histories = _histories(encoder, tables, settings, n_rows)
-    vectors, d_vectors = _vectors(encoder, settings)
+    vectors, d_vectors = _vectors(encoder, settings, trees)
     d_effects = math.prod(effects.shape) if effects else 0
     d_histories = sum(history.dim for history in histories)
     d_joined = tables.dim + numbers.dim + d_effects + d_vectors + d_histories
@@ -227,13 +231,18 @@ def _build_network(
     return TabularNetwork(dropout, tables, numbers, backbone, head, biases, histories, vectors)
 
 
-def _vectors(encoder: Encoder, settings: NetworkSettings) -> tuple[VectorInputs | None, int]:
-    """Return what reads the columns of vectors, None without one, and its width."""
+def _vectors(
+    encoder: Encoder, settings: NetworkSettings, trees: Trees | None = None
+) -> tuple[VectorInputs | None, int]:
+    """Return what reads the columns of vectors and the scores of trees, and its width."""
     scales = encoder.vectors_
-    if not scales:
-        return None, 0
+    widths = [scale.width for scale in scales]
     rates = [0.0 if scale.has_missing else settings.unknown_rate for scale in scales]
-    vectors = VectorInputs([scale.width for scale in scales], rates)
+    if trees is not None:  # there are scores for every row
+        widths, rates = [*widths, trees.width], [*rates, 0.0]
+    if not widths:
+        return None, 0
+    vectors = VectorInputs(widths, rates)
     return vectors, vectors.dim
 
 

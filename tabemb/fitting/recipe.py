@@ -27,6 +27,7 @@ from tabemb.fitting.sets import ClassSets, fit_sets, most_rows_of
 from tabemb.fitting.settings import RowSettings
 from tabemb.fitting.sources import RowSource
 from tabemb.fitting.training_rows import TrainingRows
+from tabemb.fitting.trees import MIN_ROWS, OutOfFoldTrees, Trees, fit_trees
 from tabemb.network.inputs import Batch
 from tabemb.network.model import TabularNetwork
 from tabemb.targets import NumberTarget, Target
@@ -113,11 +114,32 @@ class Recipe:
         effects.fit(codes, numbers, responses, weights_of(train, weights), generator, texts)
         return effects, OutOfFold(effects, codes, numbers, responses, weights, train, texts)
 
+    def fit_trees(self, batch: Batch, holdout: Holdout, budget: Budget) -> OutOfFoldTrees | None:
+        """Fit trees on all rows; events are not rows of trees."""
+        rows, source = holdout.rows, self.source
+        codes, numbers = (t.numpy(force=True) for t in (batch.inputs.codes, batch.inputs.numbers))
+        has_inputs = codes.shape[1] + numbers.shape[1] > 0
+        if not self.settings.trees or source.has_sequences or not has_inputs or len(rows) < MIN_ROWS:
+            return None
+        weights = np.ones(len(rows)) if rows.weights is None else rows.weights
+        return fit_trees(
+            codes,
+            numbers,
+            self.target.responses(rows.y),
+            weights,
+            are_shares=self.target.gives_shares,
+            seed=self.seed,
+            budget=budget.share(4),
+            show=self.settings.show,
+        )
+
     def placings(self, encoder: Encoder, effects: Effects | None) -> list[Placing]:
         """Return how new categories are placed among the known ones; rows of events are not."""
         return [] if self.source.has_sequences else placings_of(encoder, effects, self.seed)
 
-    def build(self, encoder: Encoder, effects: Effects | None, n_rows: int) -> Fitted:
+    def build(
+        self, encoder: Encoder, effects: Effects | None, trees: Trees | None, n_rows: int
+    ) -> Fitted:
         """Return all fitted parts with a new network, which is still to be trained."""
         parts = FittedParts(
             settings=self.settings,
@@ -125,6 +147,7 @@ class Recipe:
             target=self.target,
             encoder=encoder,
             effects=effects,
+            trees=trees,
             hidden=_hidden(self.settings.hidden, n_rows),
         )
         return Fitted(**vars(parts), network=parts.new_network(n_rows))
@@ -132,16 +155,14 @@ class Recipe:
     def trainers(
         self,
         fitted: Fitted,
-        batch: Batch,
-        out_of_fold: OutOfFold | None,
+        rows: TrainingRows,
         holdout: Holdout,
         budget: Budget,
     ) -> Iterator[Trainer]:
         """Yield a trainer for each network; they share the time that is left."""
-        rows = TrainingRows(batch, out_of_fold)
         validation = self._validation(fitted, rows, holdout)
-        checkpoints = self._checkpoints(fitted, batch, validation, holdout)
-        calibration = self._calibration(fitted, batch, validation, holdout)
+        checkpoints = self._checkpoints(fitted, rows.batch, validation, holdout)
+        calibration = self._calibration(fitted, rows, validation, holdout)
         generator = torch.Generator().manual_seed(self.seed)
         networks = fitted.network.networks
         for i, network in enumerate(networks):
@@ -169,14 +190,14 @@ class Recipe:
         return open_checkpoints(self.settings.checkpoint, fitted.network, *parts)
 
     def _calibration(
-        self, fitted: Fitted, batch: Batch, validation: Batch | None, holdout: Holdout
+        self, fitted: Fitted, rows: TrainingRows, validation: Batch | None, holdout: Holdout
     ) -> Calibration | None:
         if validation is None:
             return None
         if isinstance(self.target, NumberTarget):  # how much the members disagree counts too
-            return calibration_of(fitted, batch, validation, holdout, lambda outputs: outputs)
+            return calibration_of(fitted, rows, validation, holdout, lambda outputs: outputs)
         most = most_rows_of(self.target)
-        return calibration_of(fitted, batch, validation, holdout, self.target.average, most)
+        return calibration_of(fitted, rows, validation, holdout, self.target.average, most)
 
     def _validation(self, fitted: Fitted, rows: TrainingRows, holdout: Holdout) -> Batch | None:
         if holdout.train is not None:

@@ -138,6 +138,7 @@ class RowSettings:
     l2: float
     biases: bool
     effects: bool
+    trees: bool
     n_pairs: int
     numbers: str
     n_bins: int

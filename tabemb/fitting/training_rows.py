@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tabemb.data.out_of_fold import OutOfFold
 from tabemb.data.vocabulary import UNKNOWN
+from tabemb.fitting.trees import OutOfFoldTrees
 from tabemb.network.inputs import Batch, History, Prefixes, Ragged, RowInputs
 
 
@@ -21,6 +22,8 @@ class TrainingRows:
     """All rows, without effects."""
     out_of_fold: OutOfFold | None
     """Gives the effects of training rows; None where the network has none."""
+    trees: OutOfFoldTrees | None = None
+    """Gives the scores of trees for training rows; None where there are none."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -32,12 +35,14 @@ class TrainingRows:
         return self.batch.device
 
     def take(self, rows: Tensor) -> Batch:
-        """Return the given rows with their out-of-fold effects."""
-        batch = self.batch.take(rows)
-        if self.out_of_fold is None:
-            return batch
-        effects = torch.from_numpy(self.out_of_fold(rows.numpy(force=True)))
-        return batch.with_inputs(batch.inputs.with_effects(effects))
+        """Return the given rows with their out-of-fold effects and scores of trees."""
+        batch, positions = self.batch.take(rows), rows.numpy(force=True)
+        inputs = batch.inputs
+        if self.out_of_fold is not None:
+            inputs = inputs.with_effects(torch.from_numpy(self.out_of_fold(positions)))
+        if self.trees is not None:
+            inputs = inputs.with_vector(self.trees.scores[positions])
+        return batch.with_inputs(inputs)
 
     def with_history(self, history: History) -> TrainingRows:
         """Return the same rows with this history in the place of their last one."""

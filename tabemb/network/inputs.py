@@ -411,6 +411,14 @@ class RowInputs:
         """Return the same rows with these effects, (n, n_terms, d_term)."""
         return replace(self, effects=effects.to(self.device))
 
+    def with_vector(self, vector: np.ndarray) -> RowInputs:
+        """Return the same rows with one more vector, (n, width)."""
+        return replace(self, vectors=(*self.vectors, torch.from_numpy(vector).to(self.device)))
+
+    def without_last_vector(self) -> RowInputs:
+        """Return the same rows without their last vector."""
+        return replace(self, vectors=self.vectors[:-1])
+
     def with_history(self, history: History) -> RowInputs:
         """Return the same rows with this history in the place of their last one."""
         return replace(self, histories=(*self.histories[:-1], history))

@@ -42,6 +42,7 @@ from tabemb.fitting.responses import Reference
 from tabemb.fitting.sets import ClassSets
 from tabemb.fitting.settings import check_parameters
 from tabemb.fitting.sources import RowSource
+from tabemb.fitting.trees import Trees
 from tabemb.labels import as_objects
 from tabemb.network.inputs import Kept, Ragged, RowInputs
 from tabemb.saving.arrow import from_bytes, to_bytes
@@ -110,6 +111,7 @@ PARTS = _by_name(
     SeenClasses,
     Table,
     TimeAxis,
+    Trees,
     VectorScale,
     Vocabulary,
     Within,

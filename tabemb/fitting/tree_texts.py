@@ -1,0 +1,106 @@
+"""LightGBM's text of trees: what a file holds is checked before LightGBM reads it.
+
+LightGBM trusts its own texts: a child or a column that does not exist would be read from outside of its
+arrays.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+IS_CATEGORICAL = 1
+"""The bit of a decision that compares categories."""
+
+
+def without_sizes(text: str) -> str:
+    """Return the text without the sizes of its trees, which LightGBM would read without a check."""
+    lines = text.split("\n")
+    return "\n".join(line for line in lines if not line.startswith("tree_sizes="))
+
+
+def check_trees(text: str, n_inputs: int) -> None:
+    """Check that trees have one output and read ``n_inputs`` columns, and that their nodes fit together.
+
+    Raises
+    ------
+    ValueError
+        They do not.
+    """
+    head, *trees = text.split("\nTree=")
+    fields = _fields(head)
+    expected = {"num_class": "1", "num_tree_per_iteration": "1", "max_feature_idx": f"{n_inputs - 1}"}
+    if {name: fields.get(name) for name in expected} != expected or "tree_sizes" in fields:
+        raise ValueError(f"the trees do not read {n_inputs} columns, or have several outputs.")
+    for place, tree in enumerate(trees):
+        if not _Tree.read(tree).is_sound(n_inputs):
+            raise ValueError(f"tree {place} has nodes that do not fit together.")
+
+
+class _Tree(NamedTuple):
+    n_leaves: int
+    columns: np.ndarray
+    decisions: np.ndarray
+    thresholds: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    leaves: np.ndarray
+    bounds: np.ndarray
+    bits: np.ndarray
+    is_linear: bool
+
+    @classmethod
+    def read(cls, text: str) -> _Tree:
+        fields = _fields(text.split("\nend of trees")[0])
+
+        def numbers(name: str, dtype: type = int) -> np.ndarray:
+            return np.array(fields.get(name, "").split(), dtype)
+
+        return cls(
+            n_leaves=int(fields["num_leaves"]),
+            columns=numbers("split_feature"),
+            decisions=numbers("decision_type"),
+            thresholds=numbers("threshold", float),
+            left=numbers("left_child"),
+            right=numbers("right_child"),
+            leaves=numbers("leaf_value", float),
+            bounds=numbers("cat_boundaries") if int(fields["num_cat"]) else np.zeros(1, int),
+            bits=numbers("cat_threshold"),
+            is_linear=fields.get("is_linear", "0") != "0",
+        )
+
+    def is_sound(self, n_inputs: int) -> bool:
+        """Whether all nodes read columns, children and sets of categories that exist."""
+        n_nodes = self.n_leaves - 1
+        of_nodes = (self.columns, self.decisions, self.thresholds, self.left, self.right)
+        if n_nodes < 0 or any(len(part) != n_nodes for part in of_nodes):
+            return False
+        sets = self.thresholds[(self.decisions & IS_CATEGORICAL) > 0]
+        return (
+            not self.is_linear
+            and len(self.leaves) == self.n_leaves
+            and bool(np.isfinite(self.leaves).all())
+            and _within(self.columns, 0, n_inputs)
+            and self._are_children(self.left)
+            and self._are_children(self.right)
+            and _within(sets, 0, len(self.bounds) - 1)
+            and self.bounds[0] == 0
+            and bool((np.diff(self.bounds) >= 0).all())
+            and self.bounds[-1] <= len(self.bits)
+        )
+
+    def _are_children(self, children: np.ndarray) -> bool:
+        """Whether children are leaves, or nodes behind their parents, so that no path is endless."""
+        is_node = children >= 0
+        parents = np.arange(len(children))
+        nodes_follow = (children > parents) & (children < len(children))
+        return bool(np.where(is_node, nodes_follow, ~children < self.n_leaves).all())
+
+
+def _within(values: np.ndarray, low: int, high: int) -> bool:
+    return bool(((values >= low) & (values < high)).all())
+
+
+def _fields(text: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in text.split("\n") if "=" in line)

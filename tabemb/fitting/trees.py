@@ -1,0 +1,254 @@
+"""Boosted trees that are fitted before a network, which reads their predictions beside the rows.
+
+Trees find steps of numbers and interactions of columns within seconds, which a network needs many epochs
+for. A training row reads the prediction of trees that its target had no part in (stacking: Wolpert 1992).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.special import expit
+from sklearn.model_selection import KFold
+from tqdm import tqdm
+
+from tabemb.fitting.tree_texts import check_trees, without_sizes
+from tabemb.progress import progress
+from tabemb.training.loop import Budget
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
+    from lightgbm.callback import CallbackEnv
+
+MIN_ROWS = 1000
+"""Rows from which there are trees: fewer train a network in seconds, and trees add little."""
+N_FOLDS = 5
+MOST_ROUNDS = 1000
+PATIENCE = 30
+"""Rounds without a smaller out-of-fold loss after which no more trees are grown."""
+MIN_GAIN = 1e-4
+"""Share of a response's variance that the trees must explain out of fold to be used."""
+SETTINGS = {
+    "learning_rate": 0.05,
+    "num_leaves": 31,
+    "min_data_in_leaf": 20,
+    "feature_fraction": 0.6,
+    "bagging_fraction": 0.75,
+    "bagging_freq": 1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbose": -1,
+}
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Boosted trees, one ensemble for each response that they explain; their scores are an input.
+
+    Parameters
+    ----------
+    texts : tuple of str
+        LightGBM's text of each ensemble.
+    centers, units : ndarray of shape (n_ensembles,)
+        Mean and standard deviation of the out-of-fold scores.
+    n_inputs : int
+        Number of columns that the trees read.
+    """
+
+    texts: tuple[str, ...]
+    centers: np.ndarray
+    units: np.ndarray
+    n_inputs: int
+
+    def __post_init__(self) -> None:
+        for text in self.texts:
+            check_trees(text, self.n_inputs)
+        if not len(self.texts) == len(self.centers) == len(self.units):
+            raise ValueError("the trees have another number of ensembles than of scales.")
+
+    @cached_property
+    def _boosters(self) -> list[lgb.Booster]:
+        return [_lightgbm().Booster(model_str=text) for text in self.texts]
+
+    @property
+    def width(self) -> int:
+        """Number of scores."""
+        return len(self.texts)
+
+    def __call__(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Return the scores of rows, float32 (n_rows, width), in standard deviations."""
+        return self.scaled(_scores(self._boosters, _matrix(codes, numbers)))
+
+    def scaled(self, scores: np.ndarray) -> np.ndarray:
+        """Return raw scores (n_rows, width) as the network reads them."""
+        return ((scores - self.centers) / self.units).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class OutOfFoldTrees:
+    """The scores of training rows, each of trees that did not see the row.
+
+    Parameters
+    ----------
+    trees : Trees
+        Those of all rows, which give the unit.
+    boosters : list of list of Booster
+        The ensembles of each fold.
+    folds : ndarray of shape (n_rows,)
+        The fold of each training row.
+    scores : ndarray of shape (n_rows, width), float32
+    """
+
+    trees: Trees
+    boosters: list[list[lgb.Booster]]
+    folds: np.ndarray
+    scores: np.ndarray
+
+    def of_rows(self, rows: np.ndarray, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Return the scores that these training rows would have with other codes and numbers.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (n,)
+            Positions of the training rows.
+        codes, numbers : ndarray of shape (n, ...)
+            What they read instead.
+        """
+        matrix, folds = _matrix(codes, numbers), self.folds[rows]
+        scores = np.empty((len(rows), self.trees.width), np.float32)
+        for fold, boosters in enumerate(self.boosters):
+            scores[folds == fold] = self.trees.scaled(_scores(boosters, matrix[folds == fold]))
+        return scores
+
+
+def fit_trees(
+    codes: np.ndarray,
+    numbers: np.ndarray,
+    responses: np.ndarray,
+    weights: np.ndarray,
+    *,
+    are_shares: bool,
+    seed: int,
+    budget: Budget,
+    show: bool | None = False,
+) -> OutOfFoldTrees | None:
+    """Fit trees to each response; None where they explain none of them.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_rows, n_categorical), whole numbers
+    numbers : ndarray of shape (n_rows, n_numbers), NaN where missing
+    responses : ndarray of shape (n_rows, n_responses)
+        As in `Effects.fit`.
+    weights : ndarray of shape (n_rows,)
+    are_shares : bool
+        Whether the responses are indicators, whose scores are log odds.
+    seed : int
+    budget : Budget
+        Ends the growing of trees when it is spent.
+    show : bool or None, default=False
+        As in `progress`.
+    """
+    matrix = _matrix(codes, numbers)
+    splits = list(KFold(N_FOLDS, shuffle=True, random_state=seed).split(matrix))
+    objective = "binary" if are_shares else "regression"
+    settings = SETTINGS | {"objective": objective, "seed": seed, "num_threads": torch.get_num_threads()}
+    fitted = []
+    with progress(MOST_ROUNDS * responses.shape[1], "trees", show) as bar:
+        for response in responses.T:
+            data = _lightgbm().Dataset(
+                matrix,
+                response,
+                weight=weights,
+                categorical_feature=list(range(codes.shape[1])),
+                params=settings,
+                free_raw_data=False,
+            )
+            grown = _grow(settings, data, splits, budget, bar)
+            if grown.gain(response, weights, are_shares) > MIN_GAIN:
+                fitted.append(grown)
+    return _side_by_side(fitted, splits, matrix.shape[1]) if fitted else None
+
+
+class _Grown(NamedTuple):
+    """Trees of one response: those of each fold, the out-of-fold scores, the text of those of all rows."""
+
+    boosters: list[lgb.Booster]
+    scores: np.ndarray
+    text: str
+
+    def gain(self, response: np.ndarray, weights: np.ndarray, is_share: bool) -> float:
+        """Return the share of the response's variance that the out-of-fold predictions explain."""
+        predictions = expit(self.scores) if is_share else self.scores
+        rest = np.average(np.square(response - predictions), weights=weights)
+        spread = np.square(response - np.average(response, weights=weights))
+        variance = np.average(spread, weights=weights)
+        return float(1 - rest / variance) if variance else 0.0
+
+
+def _grow(
+    settings: dict[str, Any],
+    data: lgb.Dataset,
+    splits: list[tuple[np.ndarray, np.ndarray]],
+    budget: Budget,
+    bar: tqdm[Any],
+) -> _Grown:
+    lightgbm = _lightgbm()
+    callbacks = [lightgbm.early_stopping(PATIENCE, verbose=False), _end_of(budget, bar)]
+    grown = lightgbm.cv(
+        settings, data, MOST_ROUNDS, folds=splits, callbacks=callbacks, return_cvbooster=True
+    )["cvbooster"]
+    n_rounds = max(grown.best_iteration, 1)
+    bar.update(MOST_ROUNDS - bar.n % MOST_ROUNDS)
+    matrix = data.get_data()
+    scores = np.empty(len(matrix))
+    for booster, (_, held) in zip(grown.boosters, splits):
+        scores[held] = booster.predict(matrix[held], raw_score=True, num_iteration=n_rounds)
+    whole = lightgbm.train(settings, data, n_rounds)
+    return _Grown(grown.boosters, scores, without_sizes(whole.model_to_string()))
+
+
+def _end_of(budget: Budget, bar: tqdm[Any]) -> Callable[[CallbackEnv], None]:
+    """Return a callback that moves the bar, and ends the growing when the budget is spent."""
+
+    def callback(env: CallbackEnv) -> None:
+        bar.update()
+        if budget.over:
+            raise _lightgbm().callback.EarlyStopException(env.iteration, env.evaluation_result_list)
+
+    callback.order = 40  # type: ignore[attr-defined]  # after that of early stopping
+    return callback
+
+
+def _side_by_side(
+    fitted: list[_Grown], splits: list[tuple[np.ndarray, np.ndarray]], n_inputs: int
+) -> OutOfFoldTrees:
+    scores = np.stack([grown.scores for grown in fitted], axis=1)
+    units = np.maximum(scores.std(0), 1e-6)
+    trees = Trees(tuple(grown.text for grown in fitted), scores.mean(0), units, n_inputs)
+    folds = np.empty(len(scores), np.int8)
+    for fold, (_, held) in enumerate(splits):
+        folds[held] = fold
+    by_fold = [list(boosters) for boosters in zip(*(grown.boosters for grown in fitted))]
+    return OutOfFoldTrees(trees, by_fold, folds, trees.scaled(scores))
+
+
+def _matrix(codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    return np.concatenate([codes, numbers], axis=1, dtype=np.float64)
+
+
+def _scores(boosters: list[lgb.Booster], matrix: np.ndarray) -> np.ndarray:
+    n_threads = torch.get_num_threads()
+    each = [b.predict(matrix, raw_score=True, num_threads=n_threads) for b in boosters]
+    return np.stack(each, axis=1)
+
+
+def _lightgbm() -> Any:
+    import lightgbm  # slow to import
+
+    return lightgbm

@@ -9,7 +9,7 @@ TargetEncoder does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import logit
@@ -22,6 +22,8 @@ from tabemb.data.words import LENGTHS, Text, WordEffects
 N_EXACT = 256
 """A number of at most so many distinct values has a level for each; others have ``N_QUANTILES`` bins."""
 N_QUANTILES = 64
+N_WIDE = 16
+"""Bins of a number in pairs."""
 SHARES = (1e-300, 1 - 2.0**-53)
 """Bounds of a share whose log odds are finite: weights may leave a class next to nothing."""
 N_FREE = 10
@@ -68,29 +70,40 @@ class Levels:
     ----------
     bounds : list of ndarray, one a number
         Upper bounds of the bins. Level i + 1 is bin i; level 0 is the missing value.
+    wide_bounds : list of ndarray, one a number
+        Those of the wider bins of pairs; empty where no pair reads a number.
     """
 
     bounds: list[np.ndarray]
+    wide_bounds: list[np.ndarray] = field(default_factory=list)
 
     @classmethod
-    def from_numbers(cls, numbers: np.ndarray, weights: np.ndarray | None) -> Levels:
+    def from_numbers(
+        cls, numbers: np.ndarray, weights: np.ndarray | None, has_wide: bool = False
+    ) -> Levels:
         """Bin numbers (n_rows, n_numbers), NaN where missing; rows of weight zero are ignored."""
         if weights is not None:
             numbers, weights = numbers[weights > 0], weights[weights > 0]
-        return cls([_bounds(column, weights) for column in numbers.T])
+        wide = [_bounds(column, weights, N_WIDE, N_WIDE) for column in numbers.T] if has_wide else []
+        return cls([_bounds(column, weights, N_EXACT, N_QUANTILES) for column in numbers.T], wide)
 
     def __call__(self, codes: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
-        """Return the levels of the categorical inputs, then of the numbers, (n_rows,) each."""
-        return [*codes.T, *(_bin(column, bounds) for column, bounds in zip(numbers.T, self.bounds))]
+        """Return the levels of categorical inputs, of numbers, and of numbers in wide bins, (n_rows,)."""
+        narrow = [_bin(column, bounds) for column, bounds in zip(numbers.T, self.bounds)]
+        wide = [_bin(column, bounds) for column, bounds in zip(numbers.T, self.wide_bounds)]
+        return [*codes.T, *narrow, *wide]
 
 
-def _bounds(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+def _bounds(
+    values: np.ndarray, weights: np.ndarray | None, n_exact: int, n_quantiles: int
+) -> np.ndarray:
+    """Return every value where there are few, else quantiles."""
     present = ~np.isnan(values)
     values, weights = values[present], None if weights is None else weights[present]
     distinct = np.unique(values)
-    if len(distinct) <= N_EXACT:
+    if len(distinct) <= n_exact:
         return distinct
-    return np.unique(quantiles(values, np.linspace(0, 1, N_QUANTILES + 1)[1:], weights))
+    return np.unique(quantiles(values, np.linspace(0, 1, n_quantiles + 1)[1:], weights))
 
 
 def _bin(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
@@ -149,6 +162,7 @@ class Effects:
         weights: np.ndarray,
         generator: np.random.Generator,
         texts: Sequence[Text] = (),
+        explained: np.ndarray | None = None,
     ) -> Effects:
         """Choose the terms and compute the mean responses of their levels.
 
@@ -164,13 +178,16 @@ class Effects:
             Draws the sample of rows that chooses the pairs, where there are very many rows.
         texts : sequence of Text
             Of n_rows rows, one for each column of text.
+        explained : ndarray of shape (n_rows, n_responses), optional
+            Out-of-fold predictions of the responses by other means. Pairs are chosen by what they
+            explain of the rest, and numbers are in pairs too.
 
         Returns
         -------
         self
         """
         self.n_columns_ = codes.shape[1] + numbers.shape[1]
-        self.levels_ = Levels.from_numbers(numbers, weights)
+        self.levels_ = Levels.from_numbers(numbers, weights, has_wide=explained is not None)
         self._fit_center(responses, weights)
         levels, centered = self.levels_(codes, numbers), self.center(responses)
         # a sample of the rows is enough to choose the terms; their sums are over all rows
@@ -178,13 +195,21 @@ class Effects:
         tried_levels, tried_centered = [level[tried] for level in levels], centered[tried]
         best = [
             LevelSums.from_rows(ids, tried_centered, weights[tried]).best_strength()
-            for ids in tried_levels
+            for ids in tried_levels[: self.n_columns_]
         ]
         self.input_strength_, self.input_gains_ = np.array(best).reshape(-1, 2).T
         useful = np.flatnonzero(self.input_gains_ > MIN_GAIN)
         singles: list[tuple[int, ...]] = [(int(i),) for i in useful]
-        categorical = tried_levels[: codes.shape[1]]
-        pairs = choose_pairs(categorical, tried_centered, weights[tried], self.n_pairs)
+        rest = centered if explained is None else centered - self.center(explained)
+        pairs = choose_pairs(
+            tried_levels,
+            tried_centered,
+            weights[tried],
+            self.n_pairs,
+            [*range(codes.shape[1])],
+            [*range(self.n_columns_, len(levels))],
+            None if explained is None else rest[tried],
+        )
         self.terms_ = [*singles, *pairs]
         self._fit_sums(levels, centered, weights)
         self._fit_words(texts, centered, weights)
@@ -306,8 +331,13 @@ class Effects:
         """Which inputs each term reads: bool (n_terms, n_inputs), categorical inputs before numbers."""
         reads = np.zeros((self.shape[0], self.n_columns_), dtype=bool)
         for t, term in enumerate(self.terms_):
-            reads[t, list(term)] = True
+            reads[t, self.inputs_of(term)] = True
         return reads
+
+    def inputs_of(self, term: Sequence[int]) -> list[int]:
+        """Return the inputs that a term reads; a number in wide bins is the same input."""
+        n_numbers = len(self.levels_.bounds)
+        return [i if i < self.n_columns_ else i - n_numbers for i in term]
 
     def positions(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Return the position in ``sums_`` of each term's level of each row, the last if unseen.

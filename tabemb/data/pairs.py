@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from tabemb.data.shrinkage import LevelSums
 
 N_PAIRED = 14
 """Columns whose pairs are tried: those with the strongest effects."""
+N_NUMBERS = 8
+"""Numbers whose pairs with those columns are tried."""
 N_TRIED = 100_000
 """Rows that the choice of pairs uses, where there are more."""
 MIN_GAIN = 1e-4
@@ -24,7 +26,13 @@ def tried_rows(n_rows: int, generator: np.random.Generator) -> slice | np.ndarra
 
 
 def choose_pairs(
-    levels: Sequence[np.ndarray], centered: np.ndarray, weights: np.ndarray, n_pairs: int
+    levels: Sequence[np.ndarray],
+    centered: np.ndarray,
+    weights: np.ndarray,
+    n_pairs: int,
+    categorical: Sequence[int],
+    wide: Sequence[int] = (),
+    rest: np.ndarray | None = None,
 ) -> list[tuple[int, int]]:
     """Return the pairs that explain most of what the effects of their columns do not, best first.
 
@@ -40,17 +48,35 @@ def choose_pairs(
     """
     if not n_pairs:
         return []
-    sums = [LevelSums.from_rows(column, centered, weights) for column in levels]
-    strengths, gains = zip(*(s.best_strength() for s in sums)) if sums else ((), ())
     # the number of pairs grows with the square of the columns, so weak ones are not tried
-    strongest = sorted(sorted(range(len(sums)), key=lambda i: -gains[i])[:N_PAIRED])
-    effects = {i: sums[i].leave_one_out(levels[i], centered, strengths[i]) for i in strongest}
-    pair_gains = {
-        (a, b): _pair_gain(levels[a], levels[b], centered - effects[a] - effects[b], weights)
-        for a, b in combinations(strongest, 2)
+    tried = {
+        i: effect
+        for group, most in ((categorical, N_PAIRED), (wide, N_NUMBERS))
+        for i, effect in _strongest(levels, centered, weights, group, most)
     }
-    useful = [pair for pair, gain in pair_gains.items() if gain > MIN_GAIN]
+    by_kind = [i for i in tried if i not in set(wide)], [i for i in tried if i in set(wide)]
+    pairs = [*combinations(by_kind[0], 2), *product(*by_kind)]
+    pair_gains = {
+        (a, b): _pair_gain(
+            levels[a],
+            levels[b],
+            centered - tried[a] - tried[b] if rest is None else rest,
+            weights,
+        )
+        for a, b in pairs
+    }
+    import os
+    gate = float(os.environ.get("GATE", MIN_GAIN))
+    useful = [pair for pair, gain in pair_gains.items() if gain > (gate if pair[1] in set(wide) else MIN_GAIN)]
+    if os.environ.get("SHOW"): print(sorted([(round(g,4),p) for p,g in pair_gains.items() if g>MIN_GAIN])[::-1])
     return sorted(useful, key=lambda pair: -pair_gains[pair])[:n_pairs]
+
+
+def _strongest(levels, centered, weights, group, most):
+    sums = {i: LevelSums.from_rows(levels[i], centered, weights) for i in group}
+    best = {i: s.best_strength() for i, s in sums.items()}
+    for i in sorted(sorted(group, key=lambda i: -best[i][1])[:most]):
+        yield i, sums[i].leave_one_out(levels[i], centered, best[i][0])
 
 
 def _pair_gain(

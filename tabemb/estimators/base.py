@@ -182,8 +182,8 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             encoder = recipe.fit_encoder(holdout.rows)
             note_doubts(rows.frame, self.roles, self.tables, recipe.source.keys)
             batch = recipe.encode(encoder, holdout.rows)
-            effects, out_of_fold = recipe.fit_effects(encoder, batch, holdout)
             stacked = recipe.fit_trees(batch, holdout, budget)
+            effects, out_of_fold = recipe.fit_effects(encoder, batch, holdout, stacked)
             fitted = recipe.build(encoder, effects, stacked and stacked.trees, len(batch))
             training_rows = TrainingRows(batch, out_of_fold, stacked)
             results = []

@@ -100,7 +100,7 @@ class Recipe:
         return Batch(inputs, self.target.encode(rows.y), weight).to(self.settings.torch_device)
 
     def fit_effects(
-        self, encoder: Encoder, batch: Batch, holdout: Holdout
+        self, encoder: Encoder, batch: Batch, holdout: Holdout, trees: OutOfFoldTrees | None
     ) -> tuple[Effects | None, OutOfFold | None]:
         """Fit effects on the rows that train first; return them, and the effects of training rows."""
         if not self.settings.effects:
@@ -111,7 +111,15 @@ class Recipe:
         responses = self.target.responses(rows.y)
         effects = Effects(self.settings.n_pairs, self.target.gives_shares)
         generator, texts = np.random.default_rng(self.seed), texts_of(encoder, batch.inputs)
-        effects.fit(codes, numbers, responses, weights_of(train, weights), generator, texts)
+        effects.fit(
+            codes,
+            numbers,
+            responses,
+            weights_of(train, weights),
+            generator,
+            texts,
+            None if trees is None else trees.predictions,
+        )
         return effects, OutOfFold(effects, codes, numbers, responses, weights, train, texts)
 
     def fit_trees(self, batch: Batch, holdout: Holdout, budget: Budget) -> OutOfFoldTrees | None:

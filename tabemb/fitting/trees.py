@@ -102,12 +102,15 @@ class OutOfFoldTrees:
     folds : ndarray of shape (n_rows,)
         The fold of each training row.
     scores : ndarray of shape (n_rows, width), float32
+    predictions : ndarray of shape (n_rows, n_responses)
+        Out-of-fold predictions of the responses; the mean of those that trees do not explain.
     """
 
     trees: Trees
     boosters: list[list[lgb.Booster]]
     folds: np.ndarray
     scores: np.ndarray
+    predictions: np.ndarray
 
     def of_rows(self, rows: np.ndarray, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Return the scores that these training rows would have with other codes and numbers.
@@ -158,9 +161,10 @@ def fit_trees(
     splits = list(KFold(N_FOLDS, shuffle=True, random_state=seed).split(matrix))
     objective = "binary" if are_shares else "regression"
     settings = SETTINGS | {"objective": objective, "seed": seed, "num_threads": torch.get_num_threads()}
+    predictions = np.tile(np.average(responses, axis=0, weights=weights), (len(responses), 1))
     fitted = []
     with progress(MOST_ROUNDS * responses.shape[1], "trees", show) as bar:
-        for response in responses.T:
+        for r, response in enumerate(responses.T):
             data = _lightgbm().Dataset(
                 matrix,
                 response,
@@ -170,9 +174,11 @@ def fit_trees(
                 free_raw_data=False,
             )
             grown = _grow(settings, data, splits, budget, bar)
-            if grown.gain(response, weights, are_shares) > MIN_GAIN:
+            predicted = expit(grown.scores) if are_shares else grown.scores
+            if share_explained(response, predicted, weights) > MIN_GAIN:
                 fitted.append(grown)
-    return _side_by_side(fitted, splits, matrix.shape[1]) if fitted else None
+                predictions[:, r] = predicted
+    return _side_by_side(fitted, splits, matrix.shape[1], predictions) if fitted else None
 
 
 class _Grown(NamedTuple):
@@ -182,13 +188,13 @@ class _Grown(NamedTuple):
     scores: np.ndarray
     text: str
 
-    def gain(self, response: np.ndarray, weights: np.ndarray, is_share: bool) -> float:
-        """Return the share of the response's variance that the out-of-fold predictions explain."""
-        predictions = expit(self.scores) if is_share else self.scores
-        rest = np.average(np.square(response - predictions), weights=weights)
-        spread = np.square(response - np.average(response, weights=weights))
-        variance = np.average(spread, weights=weights)
-        return float(1 - rest / variance) if variance else 0.0
+
+def share_explained(response: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> float:
+    """Return the share of the variance of a response that predictions explain."""
+    rest = np.average(np.square(response - predictions), weights=weights)
+    spread = np.square(response - np.average(response, weights=weights))
+    variance = np.average(spread, weights=weights)
+    return float(1 - rest / variance) if variance else 0.0
 
 
 def _grow(
@@ -226,7 +232,10 @@ def _end_of(budget: Budget, bar: tqdm[Any]) -> Callable[[CallbackEnv], None]:
 
 
 def _side_by_side(
-    fitted: list[_Grown], splits: list[tuple[np.ndarray, np.ndarray]], n_inputs: int
+    fitted: list[_Grown],
+    splits: list[tuple[np.ndarray, np.ndarray]],
+    n_inputs: int,
+    predictions: np.ndarray,
 ) -> OutOfFoldTrees:
     scores = np.stack([grown.scores for grown in fitted], axis=1)
     units = np.maximum(scores.std(0), 1e-6)
@@ -235,7 +244,7 @@ def _side_by_side(
     for fold, (_, held) in enumerate(splits):
         folds[held] = fold
     by_fold = [list(boosters) for boosters in zip(*(grown.boosters for grown in fitted))]
-    return OutOfFoldTrees(trees, by_fold, folds, trees.scaled(scores))
+    return OutOfFoldTrees(trees, by_fold, folds, trees.scaled(scores), predictions)
 
 
 def _matrix(codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:

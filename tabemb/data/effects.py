@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import logit
 
-from tabemb.data.pairs import MIN_GAIN, choose_pairs, find_keys, term_keys, tried_rows
+from tabemb.data.combinations import Candidates, choose_combinations
+from tabemb.data.pairs import MIN_GAIN, choose_pairs, find_keys, key_levels, term_keys, tried_rows
 from tabemb.data.scales import quantiles
 from tabemb.data.shrinkage import LevelSums
 from tabemb.data.words import LENGTHS, Text, WordEffects
@@ -28,8 +29,6 @@ SHARES = (1e-300, 1 - 2.0**-53)
 """Bounds of a share whose log odds are finite: weights may leave a class next to nothing."""
 N_FREE = 10
 """Fewest rows beyond one a level by which the variance within levels is measured."""
-BITS = 2**32 - 1
-"""The bits of the second level in the key of a pair."""
 MAX_RESPONSES = 16
 """Largest number of responses with effects; of more (many classes), those of largest variance."""
 
@@ -200,17 +199,17 @@ class Effects:
         self.input_strength_, self.input_gains_ = np.array(best).reshape(-1, 2).T
         useful = np.flatnonzero(self.input_gains_ > MIN_GAIN)
         singles: list[tuple[int, ...]] = [(int(i),) for i in useful]
-        rest = centered if explained is None else centered - self.center(explained)
-        pairs = choose_pairs(
-            tried_levels,
-            tried_centered,
-            weights[tried],
-            self.n_pairs,
-            [*range(codes.shape[1])],
-            [*range(self.n_columns_, len(levels))],
-            None if explained is None else rest[tried],
-        )
-        self.terms_ = [*singles, *pairs]
+        n_categorical = codes.shape[1]
+        if explained is None:
+            categorical = tried_levels[:n_categorical]
+            pairs = choose_pairs(categorical, tried_centered, weights[tried], self.n_pairs)
+            self.terms_ = [*singles, *pairs]
+        else:
+            rest = tried_centered - self.center(explained)[tried]
+            candidates = Candidates(tried_levels, rest, weights[tried])
+            wide = range(self.n_columns_, len(levels))
+            combined = choose_combinations(candidates, range(n_categorical), wide, self.n_pairs)
+            self.terms_ = [*singles, *combined]
         self._fit_sums(levels, centered, weights)
         self._fit_words(texts, centered, weights)
         return self
@@ -292,7 +291,7 @@ class Effects:
                 words.length,
             )
         keys, counts, sums = (part[parts[1] > 0] for part in parts)
-        levels = keys[:, None] if n_inputs == 1 else np.stack([keys >> 32, keys & BITS], 1)
+        levels = key_levels(keys, n_inputs)
         n_shrunken = (counts + strength)[:, None]
         effects = sums / n_shrunken
         errors = np.sqrt(self._variance_within(counts, sums, effects, strength) / n_shrunken)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations
 
 import numpy as np
 
 from tabemb.data.shrinkage import LevelSums
 
+Term = tuple[int, ...]
+"""Positions of the inputs of a term."""
 N_PAIRED = 14
 """Columns whose pairs are tried: those with the strongest effects."""
-N_NUMBERS = 8
-"""Numbers whose pairs with those columns are tried."""
 N_TRIED = 100_000
 """Rows that the choice of pairs uses, where there are more."""
 MIN_GAIN = 1e-4
@@ -26,13 +26,7 @@ def tried_rows(n_rows: int, generator: np.random.Generator) -> slice | np.ndarra
 
 
 def choose_pairs(
-    levels: Sequence[np.ndarray],
-    centered: np.ndarray,
-    weights: np.ndarray,
-    n_pairs: int,
-    categorical: Sequence[int],
-    wide: Sequence[int] = (),
-    rest: np.ndarray | None = None,
+    levels: Sequence[np.ndarray], centered: np.ndarray, weights: np.ndarray, n_pairs: int
 ) -> list[tuple[int, int]]:
     """Return the pairs that explain most of what the effects of their columns do not, best first.
 
@@ -48,35 +42,17 @@ def choose_pairs(
     """
     if not n_pairs:
         return []
+    sums = [LevelSums.from_rows(column, centered, weights) for column in levels]
+    strengths, gains = zip(*(s.best_strength() for s in sums)) if sums else ((), ())
     # the number of pairs grows with the square of the columns, so weak ones are not tried
-    tried = {
-        i: effect
-        for group, most in ((categorical, N_PAIRED), (wide, N_NUMBERS))
-        for i, effect in _strongest(levels, centered, weights, group, most)
-    }
-    by_kind = [i for i in tried if i not in set(wide)], [i for i in tried if i in set(wide)]
-    pairs = [*combinations(by_kind[0], 2), *product(*by_kind)]
+    strongest = sorted(sorted(range(len(sums)), key=lambda i: -gains[i])[:N_PAIRED])
+    effects = {i: sums[i].leave_one_out(levels[i], centered, strengths[i]) for i in strongest}
     pair_gains = {
-        (a, b): _pair_gain(
-            levels[a],
-            levels[b],
-            centered - tried[a] - tried[b] if rest is None else rest,
-            weights,
-        )
-        for a, b in pairs
+        (a, b): _pair_gain(levels[a], levels[b], centered - effects[a] - effects[b], weights)
+        for a, b in combinations(strongest, 2)
     }
-    import os
-    gate = float(os.environ.get("GATE", MIN_GAIN))
-    useful = [pair for pair, gain in pair_gains.items() if gain > (gate if pair[1] in set(wide) else MIN_GAIN)]
-    if os.environ.get("SHOW"): print(sorted([(round(g,4),p) for p,g in pair_gains.items() if g>MIN_GAIN])[::-1])
+    useful = [pair for pair, gain in pair_gains.items() if gain > MIN_GAIN]
     return sorted(useful, key=lambda pair: -pair_gains[pair])[:n_pairs]
-
-
-def _strongest(levels, centered, weights, group, most):
-    sums = {i: LevelSums.from_rows(levels[i], centered, weights) for i in group}
-    best = {i: s.best_strength() for i, s in sums.items()}
-    for i in sorted(sorted(group, key=lambda i: -best[i][1])[:most]):
-        yield i, sums[i].leave_one_out(levels[i], centered, best[i][0])
 
 
 def _pair_gain(
@@ -92,17 +68,43 @@ def _pair_gain(
     return LevelSums.from_rows(levels, residuals, weights).best_strength()[1]
 
 
-def term_keys(levels: Sequence[np.ndarray], term: tuple[int, ...]) -> np.ndarray:
-    """Return one int64 for each row's level of a column, or of a pair of columns.
+def term_keys(levels: Sequence[np.ndarray], term: Term) -> np.ndarray:
+    """Return one int64 for each row's level of a column, or of a combination of up to four columns.
 
     Parameters
     ----------
     levels : sequence of ndarray of shape (n_rows,), whole numbers below 2**31
-    term : tuple of one or two positions in ``levels``
+    term : tuple of positions in ``levels``
         The level of the first column of a pair is in the upper 32 bits.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_rows,)
+        -1, which no combination has, where a level has more bits than there are for it.
     """
-    first = levels[term[0]].astype(np.int64)
-    return first if len(term) == 1 else first << 32 | levels[term[1]]
+    keys = levels[term[0]].astype(np.int64)
+    if len(term) == 1:
+        return keys
+    bits = key_bits(len(term))
+    for i in term[1:]:
+        keys = keys << bits | levels[i]
+    if len(term) > 2:
+        keys[np.any([levels[i] >= 1 << bits for i in term], axis=0)] = -1
+    return keys
+
+
+def key_bits(n_inputs: int) -> int:
+    """Return the bits of each level in the key of a combination: 32, 21 or 15 of two to four."""
+    return 32 if n_inputs == 2 else 63 // n_inputs
+
+
+def key_levels(keys: np.ndarray, n_inputs: int) -> np.ndarray:
+    """Return the level of each input, (n_keys, n_inputs), from the keys of `term_keys`."""
+    if n_inputs == 1:
+        return keys[:, None]
+    bits = key_bits(n_inputs)
+    shifts = bits * np.arange(n_inputs - 1, -1, -1)
+    return keys[:, None] >> shifts & (1 << bits) - 1
 
 
 def find_keys(known: np.ndarray, keys: np.ndarray) -> np.ndarray:

@@ -1,0 +1,134 @@
+"""Combinations of two to four inputs whose levels predict what trees leave unexplained.
+
+They grow greedily, as CatBoost's do (Prokhorenkova et al. 2018): the best pairs first, then each of them with
+one more input. What counts is what a combination explains of the rest, out of sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import combinations, product
+
+import numpy as np
+
+from tabemb.data.pairs import MIN_GAIN, N_PAIRED, Term, term_keys
+from tabemb.data.shrinkage import LevelSums
+
+MOST_INPUTS = 4
+"""Inputs of the largest combinations."""
+N_GROWN = 6
+"""Combinations of each size that are tried with one more input: the best ones."""
+N_NUMBERS = 8
+"""Numbers that are tried: those that explain most of the rest."""
+N_CELLS = 20_000_000
+"""Rows times pairs that are tried, where there are few rows; more columns are paired then."""
+
+
+class Candidates:
+    """The inputs that may be combined, and what combinations of them explain.
+
+    Parameters
+    ----------
+    levels : sequence of ndarray of shape (n_rows,), whole numbers
+        One array an input.
+    rest : ndarray of shape (n_rows, n_responses)
+        What is left to explain.
+    weights : ndarray of shape (n_rows,)
+    """
+
+    def __init__(
+        self, levels: Sequence[np.ndarray], rest: np.ndarray, weights: np.ndarray
+    ) -> None:
+        self.levels, self.rest, self.weights = levels, rest, weights
+        self.n_levels: dict[Term, int] = {}
+        self.n_tried = 0
+
+    def gain(self, term: Term, parent: Term | None = None) -> float:
+        """Return the share of the rest that a term explains out of sample, beyond a parent if any.
+
+        It is zero where one input implies another: such a term has no more levels than without it.
+        """
+        self.n_tried += 1
+        levels, n_levels = self._levels(term)
+        if any(n_levels <= self._count(part) for part in combinations(term, len(term) - 1)):
+            return 0.0
+        rest = self.rest if parent is None else self.rest - self._effects(parent)
+        return LevelSums.from_rows(levels, rest, self.weights).best_strength()[1]
+
+    def strongest(self, inputs: Iterable[int], n_most: int) -> list[int]:
+        """Return the inputs that explain most of the rest, in their order."""
+        gains = {
+            i: LevelSums.from_rows(self._levels((i,))[0], self.rest, self.weights).best_strength()[1]
+            for i in inputs
+        }
+        return sorted(sorted(gains, key=lambda i: -gains[i])[:n_most])
+
+    @property
+    def least_gain(self) -> float:
+        """The gain that the best of all that were tried would hardly reach by chance.
+
+        The largest of m squared normal numbers is some 2 log m; each explains that share of one row.
+        """
+        return max(MIN_GAIN, 2 * math.log(max(self.n_tried, 1)) / len(self.rest))
+
+    def _levels(self, term: Term) -> tuple[np.ndarray, int]:
+        known, levels = np.unique(term_keys(self.levels, term), return_inverse=True)
+        self.n_levels[term] = len(known)
+        return levels, len(known)
+
+    def _count(self, term: Term) -> int:
+        if term not in self.n_levels:
+            self._levels(term)
+        return self.n_levels[term]
+
+    def _effects(self, term: Term) -> np.ndarray:
+        levels, _ = self._levels(term)
+        sums = LevelSums.from_rows(levels, self.rest, self.weights)
+        return sums.leave_one_out(levels, self.rest, sums.best_strength()[0])
+
+
+def choose_combinations(
+    candidates: Candidates, categorical: Sequence[int], numbers: Sequence[int], n_most: int
+) -> list[Term]:
+    """Return the combinations that explain most, best first; each has at most one number.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    categorical, numbers : sequence of int
+        The inputs among the levels of the candidates.
+    n_most : int
+        Largest number of combinations.
+    """
+    if not n_most:
+        return []
+    n_paired = max(N_PAIRED, math.isqrt(2 * N_CELLS // len(candidates.rest)))
+    single = candidates.strongest(categorical, n_paired)
+    wide = candidates.strongest(numbers, N_NUMBERS)
+    gains = {pair: candidates.gain(pair) for pair in [*combinations(single, 2), *product(single, wide)]}
+    chosen = best = _useful(gains, candidates.least_gain)
+    for _ in range(MOST_INPUTS - 2):
+        grown: dict[Term, Term] = {}
+        for parent, i in product(best[:N_GROWN], [*single, *wide]):
+            term = _with(parent, i, wide)
+            if term is not None and term not in gains:
+                grown.setdefault(term, parent)
+        grown_gains = {term: candidates.gain(term, parent) for term, parent in grown.items()}
+        best = _useful(grown_gains, candidates.least_gain)
+        gains |= grown_gains
+        chosen = chosen + best
+    return sorted(chosen, key=lambda term: -gains[term])[:n_most]
+
+
+def _with(term: Term, i: int, numbers: Sequence[int]) -> Term | None:
+    """Return the term with one more input, None where it has it or would have a second number."""
+    has_number = any(j in numbers for j in term)
+    if i in term or (has_number and i in numbers):
+        return None
+    return tuple(sorted((*term, i)))
+
+
+def _useful(gains: dict[Term, float], least: float) -> list[Term]:
+    """Return the terms with more than the least gain, best first."""
+    return sorted((term for term in gains if gains[term] > least), key=lambda term: -gains[term])

@@ -15,7 +15,15 @@ import numpy as np
 from scipy.special import logit
 
 from tabemb.data.combinations import Candidates, choose_combinations
-from tabemb.data.pairs import MIN_GAIN, choose_pairs, find_keys, key_levels, term_keys, tried_rows
+from tabemb.data.pairs import (
+    MIN_GAIN,
+    Term,
+    choose_pairs,
+    find_keys,
+    key_levels,
+    term_keys,
+    tried_rows,
+)
 from tabemb.data.scales import quantiles
 from tabemb.data.shrinkage import LevelSums
 from tabemb.data.words import LENGTHS, Text, WordEffects
@@ -200,16 +208,15 @@ class Effects:
         useful = np.flatnonzero(self.input_gains_ > MIN_GAIN)
         singles: list[tuple[int, ...]] = [(int(i),) for i in useful]
         n_categorical = codes.shape[1]
-        if explained is None:
-            categorical = tried_levels[:n_categorical]
-            pairs = choose_pairs(categorical, tried_centered, weights[tried], self.n_pairs)
-            self.terms_ = [*singles, *pairs]
-        else:
+        categorical = tried_levels[:n_categorical]
+        pairs: list[Term] = [*choose_pairs(categorical, tried_centered, weights[tried], self.n_pairs)]
+        if explained is not None:
             rest = tried_centered - self.center(explained)[tried]
             candidates = Candidates(tried_levels, rest, weights[tried])
             wide = range(self.n_columns_, len(levels))
             combined = choose_combinations(candidates, range(n_categorical), wide, self.n_pairs)
-            self.terms_ = [*singles, *combined]
+            pairs += [term for term in combined if term not in pairs]
+        self.terms_ = [*singles, *pairs]
         self._fit_sums(levels, centered, weights)
         self._fit_words(texts, centered, weights)
         return self

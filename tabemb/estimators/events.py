@@ -130,8 +130,7 @@ class EventClassifier(CandidateEstimator, EmbeddingClassifier):
         Largest number of epochs. "auto": as many as make about 1,000 steps, but 30 to 60.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of matrix products in training; weights and losses are always float32. "auto" takes
-        bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice as fast
-        there, and slower elsewhere.
+        bfloat16 where the processor multiplies it faster (AMX, AVX-512 BF16, recent GPUs).
     batch_size : int or "auto", default="auto"
         Events in a step, which are whole sequences or parts of long ones. "auto": a power of two near a
         fortieth of the events, 64 to 1,024.
@@ -357,8 +356,7 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         Largest number of epochs. "auto": as many as make about 1,000 steps, but 30 to 60.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of matrix products in training; weights and losses are always float32. "auto" takes
-        bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice as fast
-        there, and slower elsewhere.
+        bfloat16 where the processor multiplies it faster (AMX, AVX-512 BF16, recent GPUs).
     batch_size : int or "auto", default="auto"
         Events in a step, which are whole sequences or parts of long ones. "auto": a power of two near a
         fortieth of the events, 64 to 1,024.

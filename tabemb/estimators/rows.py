@@ -63,11 +63,10 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         with their counts. An effect is the shrunken mean of the target minus the mean of all rows; for
         training rows it is out-of-fold.
     trees : bool, default=True
-        Whether the predictions of boosted trees (LightGBM) are inputs, out-of-fold for training rows.
-        They are fitted from 1,000 rows on.
+        Whether predictions of boosted trees (LightGBM) are inputs, from 1,000 rows on; out-of-fold too.
     n_pairs : int, default=36
-        Largest number of pairs of categorical columns that have effects: those that explain most beyond
-        their two columns.
+        Largest number of pairs of categorical columns that have effects, which explain most beyond the
+        two, and of combinations of up to four columns, which explain most beyond the trees.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
         Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
         alone.
@@ -81,8 +80,9 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         Widths of the hidden layers. "auto": two of 128, of 256 from 50,000 rows on.
     dropout : float, default=0.1
         Share of hidden units that a training step drops.
-    n_members : int, default=8
-        Networks that share all weights but input scales and heads; their predictions are averaged.
+    n_members : int or "auto", default="auto"
+        Networks that share all weights but input scales and heads, of which predictions are the mean.
+        "auto": four beside trees, eight without.
     n_networks : int, default=1
         Such ensembles that share nothing, trained one after the other. Their predictions are averaged
         too.
@@ -102,8 +102,7 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         Largest number of epochs. "auto": as many as make about 1,000 steps, but 30 to 60.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of matrix products in training; weights and losses are always float32. "auto" takes
-        bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice as fast
-        there, and slower elsewhere.
+        bfloat16 where the processor multiplies it faster (AMX, AVX-512 BF16, recent GPUs).
     batch_size : int or "auto", default="auto"
         Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256.
     learning_rate : float, default=0.003
@@ -194,7 +193,7 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         backbone: str = "mlp",
         hidden: tuple[int, ...] | str = "auto",
         dropout: float = 0.1,
-        n_members: int = 8,
+        n_members: int | str = "auto",
         n_networks: int = 1,
         history: str = "gru",
         d_history: int = 64,
@@ -321,11 +320,10 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         with their counts. An effect is the shrunken mean of the target minus the mean of all rows; for
         training rows it is out-of-fold.
     trees : bool, default=True
-        Whether the predictions of boosted trees (LightGBM) are inputs, out-of-fold for training rows.
-        They are fitted from 1,000 rows on.
+        Whether predictions of boosted trees (LightGBM) are inputs, from 1,000 rows on; out-of-fold too.
     n_pairs : int, default=36
-        Largest number of pairs of categorical columns that have effects: those that explain most beyond
-        their two columns.
+        Largest number of pairs of categorical columns that have effects, which explain most beyond the
+        two, and of combinations of up to four columns, which explain most beyond the trees.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
         Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
         alone.
@@ -339,8 +337,9 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         Widths of the hidden layers. "auto": two of 128, of 256 from 50,000 rows on.
     dropout : float, default=0.1
         Share of hidden units that a training step drops.
-    n_members : int, default=8
-        Networks that share all weights but input scales and heads; their predictions are averaged.
+    n_members : int or "auto", default="auto"
+        Networks that share all weights but input scales and heads, of which predictions are the mean.
+        "auto": four beside trees, eight without.
     n_networks : int, default=1
         Such ensembles that share nothing, trained one after the other. Their predictions are averaged
         too.
@@ -363,8 +362,7 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         Largest number of epochs. "auto": as many as make about 1,000 steps, but 30 to 60.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of matrix products in training; weights and losses are always float32. "auto" takes
-        bfloat16 where the processor has instructions for it (AMX, recent GPUs): it is twice as fast
-        there, and slower elsewhere.
+        bfloat16 where the processor multiplies it faster (AMX, AVX-512 BF16, recent GPUs).
     batch_size : int or "auto", default="auto"
         Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256.
     learning_rate : float, default=0.003
@@ -454,7 +452,7 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         backbone: str = "mlp",
         hidden: tuple[int, ...] | str = "auto",
         dropout: float = 0.1,
-        n_members: int = 8,
+        n_members: int | str = "auto",
         n_networks: int = 1,
         history: str = "gru",
         d_history: int = 64,

@@ -22,6 +22,8 @@ from tabemb.network.randomness import Building
 from tabemb.targets import Target
 from tabemb.training.batches import pieces_of
 
+BESIDE_TREES, ALONE = 4, 8
+"""Members with ``n_members="auto"``: trees make up for half of them, at less than half the price."""
 MOST_OUTPUTS = 2**23
 """Outputs of all members that are computed at a time."""
 
@@ -61,11 +63,20 @@ class FittedParts:
     trees: Trees | None
     hidden: tuple[int, ...]
 
+    @property
+    def n_members(self) -> int:
+        """Number of members of a network."""
+        given = self.settings.n_members
+        if given == "auto":
+            return BESIDE_TREES if self.trees is not None else ALONE
+        return int(given)
+
     def new_network(self, n_rows: int) -> Network:
         """Return an untrained network for these parts, from the generator of the fit."""
         settings = NetworkSettings.of(
             self.settings,
             hidden=self.hidden,
+            n_members=self.n_members,
             has_sequences=self.source.has_sequences,
             target_field=self.source.target_field,
             merge_ties=self.source.merge_ties,
@@ -129,6 +140,6 @@ class Fitted(FittedParts):
         return list(pieces_of(batch, self._piece_sizes(batch.inputs)))
 
     def _piece_sizes(self, inputs: RowInputs) -> list[int]:
-        n_members = 1 if self.target.has_many_classes else self.settings.n_members
+        n_members = 1 if self.target.has_many_classes else self.n_members
         outputs_of_row = n_members * self.target.n_outputs
         return self.source.piece_sizes(inputs, max(1, MOST_OUTPUTS // outputs_of_row))

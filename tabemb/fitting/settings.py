@@ -20,7 +20,7 @@ from tabemb.training.threads import is_nested
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"n_members": 4, "n_pairs": 18},
     "default": {},
-    "best": {"hidden": (256, 256), "n_networks": 5, "d_number": 32},
+    "best": {"hidden": (256, 256), "n_members": 8, "n_networks": 5, "d_number": 32},
 }
 """The values that a preset puts in the place of defaults."""
 
@@ -146,7 +146,7 @@ class RowSettings:
     backbone: str
     hidden: tuple[int, ...] | str
     dropout: float
-    n_members: int
+    n_members: int | str
     n_networks: int
     history: str
     d_history: int
@@ -230,4 +230,5 @@ def is_fast_in_bfloat16(device: torch.device) -> bool:
     """Return whether products of bfloat16 matrices are faster there than those of float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16"))

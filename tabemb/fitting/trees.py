@@ -33,11 +33,12 @@ PATIENCE = 30
 """Rounds without a smaller out-of-fold loss after which no more trees are grown."""
 MIN_GAIN = 1e-4
 """Share of a response's variance that the trees must explain out of fold to be used."""
-SETTINGS = {
+SHARE_READ, FEWEST_READ = 0.6, 6
+"""Share of the columns that each tree reads, and the fewest: a tree of one column has no interactions."""
+SETTINGS: dict[str, Any] = {
     "learning_rate": 0.05,
     "num_leaves": 31,
     "min_data_in_leaf": 20,
-    "feature_fraction": 0.6,
     "bagging_fraction": 0.75,
     "bagging_freq": 1,
     "deterministic": True,
@@ -159,8 +160,12 @@ def fit_trees(
     """
     matrix = _matrix(codes, numbers)
     splits = list(KFold(N_FOLDS, shuffle=True, random_state=seed).split(matrix))
-    objective = "binary" if are_shares else "regression"
-    settings = SETTINGS | {"objective": objective, "seed": seed, "num_threads": torch.get_num_threads()}
+    settings: dict[str, Any] = SETTINGS | {
+        "objective": "binary" if are_shares else "regression",
+        "feature_fraction": min(1, max(SHARE_READ, FEWEST_READ / matrix.shape[1])),
+        "seed": seed,
+        "num_threads": torch.get_num_threads(),
+    }
     predictions = np.tile(np.average(responses, axis=0, weights=weights), (len(responses), 1))
     fitted = []
     with progress(MOST_ROUNDS * responses.shape[1], "trees", show) as bar:

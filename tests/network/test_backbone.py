@@ -50,7 +50,7 @@ def test_a_factorisation_machine_learns_a_dot_product_that_a_narrow_net_cannot()
     y = (u[left] * v[right]).sum(1)
     X = pd.DataFrame({"left": left.astype(str), "right": right.astype(str)})
     train = np.arange(6000) < 4800
-    quick = {"hidden": (2,), "n_pairs": 0, "max_epochs": 20, "random_state": 0}
+    quick = {"hidden": (2,), "n_pairs": 0, "trees": False, "max_epochs": 20, "random_state": 0}
     score = {}
     for name in BACKBONES:
         model = EmbeddingRegressor(backbone=name, **quick).fit(X[train], y[train])

@@ -26,7 +26,9 @@ from tabemb.targets import (
     Target,
 )
 
-KEYS = ("term", "level", "level_2")
+KEYS = ("term", "level", "level_2", "level_3", "level_4")
+N_KEYS = 3
+"""Fewest of these columns: those that terms of three and four inputs alone need come where there are some."""
 NUMBERS = ("count", "mean", "effect", "error", "strength")
 """Columns of the frame, with those of the answer between."""
 RARE = "(rare)"
@@ -101,16 +103,16 @@ def effects_frame(
         _levels_frame(t, names[t], effects, _labels_of_term(encoder, effects, t), answers)
         for t in chosen
     ]
-    frame = pd.concat(parts, ignore_index=True) if parts else _frame_of([], answers.labels, {})
+    frame = _one_frame(parts) if parts else _frame_of([], answers.labels, {})
     frame.attrs["unit"] = answers.unit
     return frame
 
 
 def term_names(encoder: Encoder, effects: Effects) -> list[str]:
-    """Return the name of each term: that of its input, or those of both with a star between."""
+    """Return the name of each term: that of its input, or those of its inputs with stars between."""
     schema = encoder.schema
     features = [feature.name for feature in (*schema.categorical, *schema.numbers)]
-    return ["*".join(features[i] for i in term) for term in effects.terms_]
+    return ["*".join(features[i] for i in effects.inputs_of(term)) for term in effects.terms_]
 
 
 def word_terms(encoder: Encoder, effects: Effects) -> list[str]:
@@ -134,8 +136,10 @@ def _labels_of_input(encoder: Encoder, effects: Effects, i: int) -> np.ndarray:
     tables = encoder.schema.table_names
     if i < len(tables):
         return _labels_of_table(encoder, tables[i])
-    number = i - len(tables)
-    return as_objects([None, *_intervals(encoder.scales_[number], effects.levels_.bounds[number])])
+    number, levels = i - len(tables), effects.levels_
+    bounds = [*levels.bounds, *levels.wide_bounds][number]
+    scale = encoder.scales_[number % len(levels.bounds)]
+    return as_objects([None, *_intervals(scale, bounds)])
 
 
 def _labels_of_table(encoder: Encoder, table: str) -> np.ndarray:
@@ -176,14 +180,25 @@ def _levels_frame(
     return _frame_of(keys, answers.labels.iloc[shown], numbers)
 
 
+def _one_frame(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of all terms, with the columns of the largest; levels that are none are None."""
+    widest = max(parts, key=lambda part: part.shape[1])
+    filled = [part.reindex(columns=widest.columns) for part in parts]
+    frame = pd.concat(filled, ignore_index=True)
+    for name in set(KEYS) & set(frame):
+        frame[name] = frame[name].where(frame[name].notna(), None)
+    return frame
+
+
 def _frame_of(
     keys: Sequence[np.ndarray], answer: pd.DataFrame, numbers: Mapping[str, np.ndarray]
 ) -> pd.DataFrame:
     n_rows = len(keys[0]) if keys else 0
-    empty = [np.full(n_rows, None, object)] * (len(KEYS) - len(keys))
     answer = answer.iloc[:n_rows]
+    n_keys = max(len(keys), N_KEYS)
+    empty = [np.full(n_rows, None, object)] * (n_keys - len(keys))
     columns: dict[str, pd.Series] = {
-        name: pd.Series(column, dtype=object) for name, column in zip(KEYS, (*keys, *empty))
+        name: pd.Series(column, dtype=object) for name, column in zip(KEYS[:n_keys], (*keys, *empty))
     }
     columns |= {str(name): answer[name].reset_index(drop=True) for name in answer}
     columns |= {name: pd.Series(numbers.get(name, np.zeros(0))) for name in NUMBERS}

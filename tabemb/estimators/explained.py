@@ -216,7 +216,7 @@ class ExplainedRows(Summarised):
     def _facts(self) -> dict[str, Any]:
         facts = {"rows": getattr(self, "n_rows_", None), "y": target_fact(self.target_)}
         facts |= curve_facts(self) | {"seconds": getattr(self, "fit_seconds_", None)}
-        if self.effects_ is not None and any(len(term) == 2 for term in self.effects_.terms_):
+        if self.effects_ is not None and any(len(term) > 1 for term in self.effects_.terms_):
             facts["pairs beyond their columns"] = self._pairs_fact()
         return facts
 
@@ -241,7 +241,7 @@ class ExplainedRows(Summarised):
         )
 
     def effects_frame(self, term: str | None = None) -> pd.DataFrame:
-        """Return the effect of each level of a column, or of a pair of columns, with its standard error.
+        """Return the effect of each level of a column or of a combination, with its standard error.
 
         The effect of a level of n rows is the difference of their mean answer from that of all rows,
         shrunken by the factor n / (n + strength), as if ``strength`` rows at the mean of all rows were
@@ -253,13 +253,14 @@ class ExplainedRows(Summarised):
         Parameters
         ----------
         term : str, optional
-            A column, or a pair such as "city*product"; all that have effects when None. The levels of a
+            A column, or a combination such as "city*product"; all with effects when None. The levels of a
             column of text are its words, those of "review*review" its pairs of neighbouring words.
 
         Returns
         -------
         DataFrame
-            Columns ``term``, ``level`` and ``level_2`` (of the second column of a pair), ``target`` and
+            Columns ``term``, ``level`` and ``level_2`` (of the second column of a pair; ``level_3`` and
+            ``level_4`` where terms have more), ``target`` and
             ``class`` where y has several (of two classes the second alone, of many the 16 whose shares
             vary most), ``count`` and ``mean`` (of rows with weights the sum of these and the weighted
             mean), ``effect``, ``error`` and ``strength``. A level is a category as it was given, an
@@ -282,7 +283,8 @@ class ExplainedRows(Summarised):
         """The share of each column in the variance of y that effects explain; they sum to one.
 
         It is known from the fit, and takes no rows: the share of the variance that the effects of a
-        column explain, out of sample, plus half of what each pair of columns explains beyond the two.
+        column explain, out of sample, and of what each combination of columns explains beyond them an
+        equal part.
         A column is seen alone, so two columns that say the same both have it. `importances` measures
         what the network does with the columns instead. A model with histories, texts or vectors, which
         have no such effects, or with ``effects=False`` has no such attribute.

@@ -28,26 +28,27 @@ def explained_shares(encoder: Encoder, effects: Effects | None) -> dict[str, flo
 
 
 def pair_shares(effects: Effects) -> dict[int, float]:
-    """Return, by the position of a term that is a pair, what it explains beyond its two inputs."""
+    """Return, by the position of a term of several inputs, what it explains beyond each alone."""
     singles = np.maximum(effects.input_gains_, 0)
     return {
-        t: max(float(effects.gains_[t] - singles[list(term)].sum()), 0.0)
+        t: max(float(effects.gains_[t] - singles[effects.inputs_of(term)].sum()), 0.0)
         for t, term in enumerate(effects.terms_)
-        if len(term) == 2
+        if len(term) > 1
     }
 
 
 def stored_importances(encoder: Encoder, effects: Effects) -> dict[str, float]:
     """Return the importance of each column of rows; they sum to one, or are zero where nothing counts.
 
-    A column has the share that its effects explain, and half of what each of its pairs explains beyond
-    the effects of both columns.
+    A column has the share that its effects explain, and of what each of its combinations explains beyond
+    the effects of the columns an equal part.
     """
     shares = explained_shares(encoder, effects) or {}
     columns = _columns_of_inputs(encoder)
     for t, beyond in pair_shares(effects).items():
-        for i in effects.terms_[t]:
-            shares[columns[i]] += beyond / 2
+        inputs = effects.inputs_of(effects.terms_[t])
+        for i in inputs:
+            shares[columns[i]] += beyond / len(inputs)
     total = sum(shares.values())
     return {column: share / total if total else 0.0 for column, share in shares.items()}
 

@@ -40,8 +40,7 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         where a column shall not have the role of its type, which docs/estimators.md lists. Columns of
         an array are named by position or "x0", ...
     tables : dict of name -> Table, optional
-        Embedding tables that several columns share, or that have settings of their own. Every other
-        column gets one table.
+        Embedding tables that columns share, or with settings of their own; other columns have one each.
     min_count : float, default=1
         Categories with a smaller count (sum of weights) in the training rows are read as unknown.
     dim : int or {"auto", "fastai", "fourth_root", "half"}, default="auto"
@@ -81,11 +80,10 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
     dropout : float, default=0.1
         Share of hidden units that a training step drops.
     n_members : int or "auto", default="auto"
-        Networks that share all weights but input scales and heads, of which predictions are the mean.
+        Networks that share all weights but input scales and heads; predictions are their mean.
         "auto": four beside trees, eight without.
     n_networks : int, default=1
-        Such ensembles that share nothing, trained one after the other. Their predictions are averaged
-        too.
+        Such ensembles that share nothing, of which predictions are the mean too.
     history : {"gru", "lstm", "mean"}, default="gru"
         Encoder of a column of lists: a recurrent net over the events, or one layer for each event and
         then mean, maximum, sum and last, which suits bags of categories too.
@@ -297,8 +295,7 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
         where a column shall not have the role of its type, which docs/estimators.md lists. Columns of
         an array are named by position or "x0", ...
     tables : dict of name -> Table, optional
-        Embedding tables that several columns share, or that have settings of their own. Every other
-        column gets one table.
+        Embedding tables that columns share, or with settings of their own; other columns have one each.
     min_count : float, default=1
         Categories with a smaller count (sum of weights) in the training rows are read as unknown.
     dim : int or {"auto", "fastai", "fourth_root", "half"}, default="auto"
@@ -338,11 +335,10 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
     dropout : float, default=0.1
         Share of hidden units that a training step drops.
     n_members : int or "auto", default="auto"
-        Networks that share all weights but input scales and heads, of which predictions are the mean.
+        Networks that share all weights but input scales and heads; predictions are their mean.
         "auto": four beside trees, eight without.
     n_networks : int, default=1
-        Such ensembles that share nothing, trained one after the other. Their predictions are averaged
-        too.
+        Such ensembles that share nothing, of which predictions are the mean too.
     history : {"gru", "lstm", "mean"}, default="gru"
         Encoder of a column of lists: a recurrent net over the events, or one layer for each event and
         then mean, maximum, sum and last, which suits bags of categories too.

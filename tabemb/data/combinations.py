@@ -1,7 +1,7 @@
 """Combinations of two to four inputs whose levels predict what trees leave unexplained.
 
-They grow greedily, as CatBoost's do (Prokhorenkova et al. 2018): the best pairs first, then each of them with
-one more input. What counts is what a combination explains of the rest, out of sample.
+They grow greedily, as CatBoost's do (Prokhorenkova et al. 2018): the best pairs first, then each of them
+with one more input. What counts is what a combination explains of the rest, out of sample.
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ class Candidates:
     weights : ndarray of shape (n_rows,)
     """
 
-    def __init__(
-        self, levels: Sequence[np.ndarray], rest: np.ndarray, weights: np.ndarray
-    ) -> None:
+    def __init__(self, levels: Sequence[np.ndarray], rest: np.ndarray, weights: np.ndarray) -> None:
         self.levels, self.rest, self.weights = levels, rest, weights
         self.n_levels: dict[Term, int] = {}
         self.effects: dict[Term, np.ndarray] = {}
@@ -114,7 +112,7 @@ def choose_combinations(
     single = candidates.strongest(categorical, n_paired)
     wide = candidates.strongest(numbers, N_NUMBERS)
     pairs = [*combinations(single, 2), *product(single, wide)]
-    gains = {(a, b): candidates.gain((a, b), [(a,), (b,)]) for a, b in pairs}
+    gains: dict[Term, float] = {(a, b): candidates.gain((a, b), [(a,), (b,)]) for a, b in pairs}
     chosen = best = _useful(gains, candidates.least_gain)
     for _ in range(MOST_INPUTS - 2):
         grown: dict[Term, list[Term]] = {}

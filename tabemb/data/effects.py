@@ -95,7 +95,7 @@ class Levels:
         return cls([_bounds(column, weights, N_EXACT, N_QUANTILES) for column in numbers.T], wide)
 
     def __call__(self, codes: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
-        """Return the levels of categorical inputs, of numbers, and of numbers in wide bins, (n_rows,)."""
+        """Return the levels (n_rows,) of categorical inputs, of numbers, and of numbers in wide bins."""
         narrow = [_bin(column, bounds) for column, bounds in zip(numbers.T, self.bounds)]
         wide = [_bin(column, bounds) for column, bounds in zip(numbers.T, self.wide_bounds)]
         return [*codes.T, *narrow, *wide]

@@ -182,10 +182,10 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             encoder = recipe.fit_encoder(holdout.rows)
             note_doubts(rows.frame, self.roles, self.tables, recipe.source.keys)
             batch = recipe.encode(encoder, holdout.rows)
-            stacked = recipe.fit_trees(batch, holdout, budget)
-            effects, out_of_fold = recipe.fit_effects(encoder, batch, holdout, stacked)
-            fitted = recipe.build(encoder, effects, stacked and stacked.trees, len(batch))
-            training_rows = TrainingRows(batch, out_of_fold, stacked)
+            trees = recipe.fit_trees(batch, holdout, budget)
+            effects, out_of_fold = recipe.fit_effects(encoder, batch, holdout, trees)
+            fitted = recipe.build(encoder, effects, trees, len(batch))
+            training_rows = TrainingRows(batch, out_of_fold, trees)
             results = []
             for trainer in recipe.trainers(fitted, training_rows, holdout, budget):
                 trained = train(trainer.first())

@@ -28,7 +28,7 @@ from tabemb.targets import (
 
 KEYS = ("term", "level", "level_2", "level_3", "level_4")
 N_KEYS = 3
-"""Fewest of these columns: those that terms of three and four inputs alone need come where there are some."""
+"""Fewest of these columns; the others come where terms have three or four inputs."""
 NUMBERS = ("count", "mean", "effect", "error", "strength")
 """Columns of the frame, with those of the answer between."""
 RARE = "(rare)"

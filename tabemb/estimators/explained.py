@@ -260,11 +260,11 @@ class ExplainedRows(Summarised):
         -------
         DataFrame
             Columns ``term``, ``level`` and ``level_2`` (of the second column of a pair; ``level_3`` and
-            ``level_4`` where terms have more), ``target`` and
-            ``class`` where y has several (of two classes the second alone, of many the 16 whose shares
-            vary most), ``count`` and ``mean`` (of rows with weights the sum of these and the weighted
-            mean), ``effect``, ``error`` and ``strength``. A level is a category as it was given, an
-            interval of numbers, None for missing values, or "(rare)" for those below ``min_count``.
+            ``level_4`` where terms have more), ``target`` and ``class`` where y has several (of two
+            classes the second alone, of many the 16 whose shares vary most), ``count`` and ``mean`` (of
+            rows with weights the sum of these and the weighted mean), ``effect``, ``error`` and
+            ``strength``. A level is a category as it was given, an interval of numbers, None for missing
+            values, or "(rare)" for those below ``min_count``.
             ``attrs["unit"]`` is the unit of mean, effect and error: "y", "log(y)" with
             ``loss="absolute_percentage_error"``, or "share" of the rows that are of the class.
 

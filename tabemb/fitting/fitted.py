@@ -109,7 +109,8 @@ class Fitted(FittedParts):
             inputs = inputs.with_effects(torch.from_numpy(effects))
         if self.trees is None:
             return inputs
-        return inputs.with_vector(self.trees(codes, numbers) if scores is None else scores)
+        scores = self.trees(codes, numbers) if scores is None else scores
+        return inputs.with_vector(torch.from_numpy(scores))
 
     @torch.no_grad()
     def outputs_of(

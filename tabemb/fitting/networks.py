@@ -112,7 +112,8 @@ def build_networks(
         Number of training rows, which the priors and the share of hidden cells depend on.
     """
     networks = [
-        _build_network(encoder, effects, trees, target, settings, n_rows) for _ in range(settings.n_networks)
+        _build_network(encoder, effects, trees, target, settings, n_rows)
+        for _ in range(settings.n_networks)
     ]
     return networks[0] if len(networks) == 1 else NetworkEnsemble(networks)
 

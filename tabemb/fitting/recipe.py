@@ -27,7 +27,7 @@ from tabemb.fitting.sets import ClassSets, fit_sets, most_rows_of
 from tabemb.fitting.settings import RowSettings
 from tabemb.fitting.sources import RowSource
 from tabemb.fitting.training_rows import TrainingRows
-from tabemb.fitting.trees import MIN_ROWS, OutOfFoldTrees, Trees, fit_trees
+from tabemb.fitting.trees import MIN_ROWS, OutOfFoldTrees, fit_trees
 from tabemb.network.inputs import Batch
 from tabemb.network.model import TabularNetwork
 from tabemb.targets import NumberTarget, Target
@@ -146,7 +146,7 @@ class Recipe:
         return [] if self.source.has_sequences else placings_of(encoder, effects, self.seed)
 
     def build(
-        self, encoder: Encoder, effects: Effects | None, trees: Trees | None, n_rows: int
+        self, encoder: Encoder, effects: Effects | None, trees: OutOfFoldTrees | None, n_rows: int
     ) -> Fitted:
         """Return all fitted parts with a new network, which is still to be trained."""
         parts = FittedParts(
@@ -155,7 +155,7 @@ class Recipe:
             target=self.target,
             encoder=encoder,
             effects=effects,
-            trees=trees,
+            trees=None if trees is None else trees.trees,
             hidden=_hidden(self.settings.hidden, n_rows),
         )
         return Fitted(**vars(parts), network=parts.new_network(n_rows))

@@ -1,7 +1,7 @@
 """Boosted trees that are fitted before a network, which reads their predictions beside the rows.
 
-Trees find steps of numbers and interactions of columns within seconds, which a network needs many epochs
-for. A training row reads the prediction of trees that its target had no part in (stacking: Wolpert 1992).
+Trees find steps of numbers and interactions of columns within seconds, for which a network needs many
+epochs. A training row reads the score of trees that did not see it (stacking: Wolpert 1992).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PATIENCE = 30
 MIN_GAIN = 1e-4
 """Share of a response's variance that the trees must explain out of fold to be used."""
 SHARE_READ, FEWEST_READ = 0.6, 6
-"""Share of the columns that each tree reads, and the fewest: a tree of one column has no interactions."""
+"""Share of the columns that a tree reads, and the fewest: a tree of one column has no interactions."""
 SETTINGS: dict[str, Any] = {
     "learning_rate": 0.05,
     "num_leaves": 31,
@@ -87,7 +87,8 @@ class Trees:
 
     def scaled(self, scores: np.ndarray) -> np.ndarray:
         """Return raw scores (n_rows, width) as the network reads them."""
-        return ((scores - self.centers) / self.units).astype(np.float32)
+        scaled: np.ndarray = ((scores - self.centers) / self.units).astype(np.float32)
+        return scaled
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def fit_trees(
 
 
 class _Grown(NamedTuple):
-    """Trees of one response: those of each fold, the out-of-fold scores, the text of those of all rows."""
+    """Trees of one response: those of each fold, their out-of-fold scores, the text of the last ones."""
 
     boosters: list[lgb.Booster]
     scores: np.ndarray
@@ -216,7 +217,7 @@ def _grow(
     )["cvbooster"]
     n_rounds = max(grown.best_iteration, 1)
     bar.update(MOST_ROUNDS - bar.n % MOST_ROUNDS)
-    matrix = data.get_data()
+    matrix: Any = data.get_data()
     scores = np.empty(len(matrix))
     for booster, (_, held) in zip(grown.boosters, splits):
         scores[held] = booster.predict(matrix[held], raw_score=True, num_iteration=n_rounds)
@@ -259,7 +260,7 @@ def _matrix(codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 def _scores(boosters: list[lgb.Booster], matrix: np.ndarray) -> np.ndarray:
     n_threads = torch.get_num_threads()
     each = [b.predict(matrix, raw_score=True, num_threads=n_threads) for b in boosters]
-    return np.stack(each, axis=1)
+    return np.stack([np.asarray(scores) for scores in each], axis=1)
 
 
 def _lightgbm() -> Any:

@@ -411,9 +411,9 @@ class RowInputs:
         """Return the same rows with these effects, (n, n_terms, d_term)."""
         return replace(self, effects=effects.to(self.device))
 
-    def with_vector(self, vector: np.ndarray) -> RowInputs:
+    def with_vector(self, vector: Tensor) -> RowInputs:
         """Return the same rows with one more vector, (n, width)."""
-        return replace(self, vectors=(*self.vectors, torch.from_numpy(vector).to(self.device)))
+        return replace(self, vectors=(*self.vectors, vector.to(self.device)))
 
     def without_last_vector(self) -> RowInputs:
         """Return the same rows without their last vector."""

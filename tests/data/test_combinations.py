@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tabemb.data.combinations import Candidates, choose_combinations
 from tabemb.data.effects import Effects
 from tabemb.data.pairs import key_bits, key_levels, term_keys
@@ -48,7 +49,8 @@ def test_a_column_that_follows_from_another_adds_nothing():
     levels.append(levels[0] // 2)
     rest = 1.0 * (levels[0] == levels[1]) + noise(4000)
     terms = chosen(levels, rest - rest.mean())
-    assert (0, 1) in terms and not any(3 in term and 0 in term for term in terms)
+    assert (0, 1) in terms
+    assert not any(3 in term and 0 in term for term in terms)
 
 
 def test_no_combination_has_two_numbers():
@@ -78,7 +80,8 @@ def test_keys_are_read_back(n_inputs):
 def test_a_level_without_room_in_the_key_is_unknown():
     levels = [np.array([2**21, 5]), np.array([3, 3]), np.array([4, 4])]
     keys = term_keys(levels, (0, 1, 2))
-    assert keys[0] == -1 and keys[1] > 0
+    assert keys[0] == -1
+    assert keys[1] > 0
 
 
 def step_in_number(n_rows, seed):
@@ -94,7 +97,8 @@ def test_effects_of_a_number_within_categories_come_where_something_is_left_to_e
     without = Effects(9, False).fit(codes, number, y, weights, rng)
     explained = np.full_like(y, y.mean())
     effects = Effects(9, False).fit(codes, number, y, weights, rng, explained=explained)
-    assert (0, 3) in effects.terms_ and (0, 3) not in without.terms_
+    assert (0, 3) in effects.terms_
+    assert (0, 3) not in without.terms_
     assert effects.inputs_of((0, 3)) == [0, 2]
     t = effects.terms_.index((0, 3))
     assert effects.reads[t].tolist() == [True, False, True]

@@ -6,6 +6,7 @@ import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
+
 import tabemb
 from tabemb.fitting.tree_texts import check_trees, without_sizes
 from tabemb.fitting.trees import MIN_ROWS, Trees, fit_trees, share_explained
@@ -30,7 +31,8 @@ def test_scores_follow_a_planted_step():
     stacked = fitted(*planted(3000))
     codes, numbers, y = planted(1000, seed=1)
     scores = stacked.trees(codes, numbers)
-    assert scores.shape == (1000, 1) and scores.dtype == np.float32
+    assert scores.shape == (1000, 1)
+    assert scores.dtype == np.float32
     assert np.corrcoef(scores[:, 0], y[:, 0])[0, 1] > 0.98
 
 

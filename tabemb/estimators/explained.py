@@ -253,8 +253,8 @@ class ExplainedRows(Summarised):
         Parameters
         ----------
         term : str, optional
-            A column, or a combination such as "city*product"; all with effects when None. The levels of a
-            column of text are its words, those of "review*review" its pairs of neighbouring words.
+            A column, or a combination such as "city*product"; all with effects when None. The levels of
+            a column of text are its words, those of "review*review" its pairs of neighbouring words.
 
         Returns
         -------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ class EventEstimator(RowEstimator):
     example_age: bool
 
     source_: EventSource
+    _grows: ClassVar[bool] = False
 
     def _new_source(self) -> EventSource:
         if isinstance(self.outcome_fields, str):

@@ -1,0 +1,41 @@
+"""What a fitted model keeps so that it can go on with later rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tabemb.fitting.fitted import Fitted
+from tabemb.fitting.responses import Axes
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What a fitted model keeps so that it can go on with later rows.
+
+    Parameters
+    ----------
+    n_epochs : int
+        Epochs of a night.
+    batch_size : int
+    ancestry : tuple of str
+        The version of the model after the first fit and after each night.
+    axes : mapping of table -> Axes
+        The axes of the first night, along which vectors of all nights lie; none before it.
+    """
+
+    n_epochs: int
+    batch_size: int
+    ancestry: tuple[str, ...]
+    axes: Mapping[str, Axes]
+
+
+def version_of(fitted: Fitted) -> str:
+    """Return text that is equal for equal weights and sums of effects."""
+    digest = hashlib.sha256()
+    for weight in fitted.network.state_dict().values():
+        digest.update(weight.numpy(force=True).tobytes())
+    if fitted.effects is not None:
+        digest.update(fitted.effects.sums_.tobytes())
+    return digest.hexdigest()[:16]

@@ -373,9 +373,8 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         check_is_fitted(self)
         if self._spaces is None or self._spaces[0] is not self.network_:
             reference = getattr(self, "reference_", None)  # files of tabemb 0.2 have none
-            growth = getattr(self, "growth_", Growth(0, 0, (), {}))
-            known = growth.axes, growth.ancestry
-            self._spaces = self.network_, spaces_of(self._fitted, reference, self.n_jobs, *known)
+            ancestry = self.growth_.ancestry if hasattr(self, "growth_") else ()
+            self._spaces = self.network_, spaces_of(self._fitted, reference, self.n_jobs, ancestry)
         return self._spaces[1]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tabemb.fitting.fitted import Fitted
-from tabemb.fitting.responses import Axes
 
 
 @dataclass(frozen=True)
@@ -21,14 +19,11 @@ class Growth:
     batch_size : int
     ancestry : tuple of str
         The version of the model after the first fit and after each night.
-    axes : mapping of table -> Axes
-        The axes of the first night, along which vectors of all nights lie; none before it.
     """
 
     n_epochs: int
     batch_size: int
     ancestry: tuple[str, ...]
-    axes: Mapping[str, Axes]
 
 
 def version_of(fitted: Fitted) -> str:

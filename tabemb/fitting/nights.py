@@ -77,8 +77,15 @@ class Night(Recipe):
         return Holdout(rows, validation)
 
     def fit_encoder(self, rows: Rows) -> Encoder:
-        """Add new categories and counts to the vocabularies; scales stay."""
-        return self.start.fitted.encoder.grown(rows.frame, rows.weights)
+        """Add new categories and counts to the vocabularies; scales and widths of tables stay."""
+        old = self.start.fitted
+        encoder, tables = old.encoder.grown(rows.frame, rows.weights), old.network.networks[0].tables
+        widths = {
+            name: replace(table, dim=tables.vectors(t).shape[1])
+            for t, (name, table) in enumerate(encoder.schema.tables.items())
+        }
+        encoder.schema = replace(encoder.schema, tables=widths)
+        return encoder
 
     def fit_effects(
         self, encoder: Encoder, batch: Batch, holdout: Holdout
@@ -148,22 +155,22 @@ class Night(Recipe):
         }
 
     def reference(self, encoder: Encoder, batch: Batch, holdout: Holdout) -> Reference:
-        """Return the reference rows of the first fit, so that vectors of all nights compare."""
+        """Return the reference rows and axes of the first fit, by which vectors of all nights compare.
+
+        New outputs have no place along the axes: they start new ones.
+        """
+        earlier, axes = self.start.reference, self.start.reference.axes
         sizes = [len(vocabulary) for vocabulary in encoder.vocabularies_of(encoder.inputs_[0])]
-        earlier = self.start.reference
-        return replace(earlier, dependents=grown_dependents(earlier.dependents, batch.inputs, sizes))
+        if axes is None and not self._has_new_outputs:
+            axes = axes_of(self.start.fitted, earlier)
+        dependents = grown_dependents(earlier.dependents, batch.inputs, sizes)
+        return Reference(earlier.rows, dependents, None if self._has_new_outputs else axes)
 
     def growth(self, fitted: Fitted, trainer: Trainer, best_epoch: int) -> Growth:
-        """Return what the next night needs. New outputs start new spaces."""
+        """Return what the next night needs. New outputs start new spaces, without ancestors."""
         growth, version = self.start.growth, version_of(fitted)
-        if self._has_new_outputs:
-            return replace(growth, ancestry=(version,), axes={})
-        axes = growth.axes or {
-            name: axes
-            for name in fitted.encoder.vocabularies_
-            if (axes := axes_of(self.start.fitted, self.start.reference, name)) is not None
-        }
-        return replace(growth, ancestry=(*growth.ancestry, version), axes=axes)
+        before = () if self._has_new_outputs else growth.ancestry
+        return replace(growth, ancestry=(*before, version))
 
     @property
     def _has_new_outputs(self) -> bool:

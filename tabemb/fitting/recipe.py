@@ -200,7 +200,7 @@ class Recipe:
 
     def growth(self, fitted: Fitted, trainer: Trainer, best_epoch: int) -> Growth:
         """Return what later rows need to go on from this fit."""
-        return Growth(trainer.n_epochs_after(best_epoch), trainer.batch_size, (version_of(fitted),), {})
+        return Growth(trainer.n_epochs_after(best_epoch), trainer.batch_size, (version_of(fitted),))
 
     def reference(self, encoder: Encoder, batch: Batch, holdout: Holdout) -> Reference:
         """Return a few training rows, in which the categories are compared."""

@@ -99,10 +99,14 @@ class Reference:
         Some training rows, without effects.
     dependents : list of Dependents
         What each categorical column of the rows takes along; empty: nothing.
+    axes : mapping of table -> Axes, optional
+        Those of an earlier version of the model, along which vectors lie; None: each version finds
+        new ones.
     """
 
     rows: RowInputs
     dependents: list[Dependents]
+    axes: Mapping[str, Axes] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,23 +135,19 @@ def spaces_of(
     fitted: Fitted,
     reference: Reference | None,
     n_jobs: int | None,
-    axes: Mapping[str, Axes] | None = None,
     ancestry: tuple[str, ...] = (),
 ) -> Spaces:
     """Return the responses of every table by category, and beside them the rows of the tables.
 
     A table that only the kept states of sequences have read has its rows in the place of responses; so
-    do all tables without reference rows. ``axes`` are those of an earlier version of the model.
+    do all tables without reference rows. ``ancestry`` are the versions of the model.
     """
-    known = axes or {}
     with threads(n_jobs):
         raw = raw_spaces(fitted.encoder, fitted.network)
 
     def compute(table: str) -> EmbeddingSpace:
         with threads(n_jobs):
-            responses = (
-                None if reference is None else responses_of(fitted, reference, table, known.get(table))
-            )
+            responses = None if reference is None else responses_of(fitted, reference, table)
         if responses is None:
             return raw[table]
         vocabulary = fitted.encoder.vocabularies_[table]
@@ -156,15 +156,13 @@ def spaces_of(
     return Spaces(raw, compute)
 
 
-def axes_of(fitted: Fitted, reference: Reference, table: str) -> Axes | None:
-    """Return the axes of a table's responses; None for a table that has none."""
-    responses = responses_of(fitted, reference, table)
-    return None if responses is None else responses.axes
+def axes_of(fitted: Fitted, reference: Reference) -> dict[str, Axes]:
+    """Return the axes of the responses of each table that has some."""
+    tables = {name: responses_of(fitted, reference, name) for name in fitted.encoder.vocabularies_}
+    return {name: responses.axes for name, responses in tables.items() if responses is not None}
 
 
-def responses_of(
-    fitted: Fitted, reference: Reference, table: str, axes: Axes | None = None
-) -> Responses | None:
+def responses_of(fitted: Fitted, reference: Reference, table: str) -> Responses | None:
     """Return the responses of the categories of a table.
 
     Each category is put into each reference row, in every column that reads the table, and takes along
@@ -177,8 +175,6 @@ def responses_of(
     fitted : Fitted
     reference : Reference
     table : str
-    axes : Axes, optional
-        Those of an earlier version; found anew when None.
 
     Returns
     -------
@@ -190,6 +186,7 @@ def responses_of(
     counts = np.maximum(vocabulary.counts[N_SPECIAL:], 0)
     n_rows = int(np.clip(MOST_ROWS // len(vocabulary), FEWEST_REFERENCE, len(reference.rows)))
     weights = counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / max(len(counts), 1))
+    axes = None if reference.axes is None else reference.axes.get(table)
     if axes is not None:
         n_rows, weights = axes.n_rows, axes.weights_of(len(counts))
     parts = [

@@ -207,7 +207,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             placings = recipe.placings(encoder, effects)
             profiles = recipe.profiles(encoder, batch, holdout)
             n_rows, missing = recipe.joined(len(rows), missing_shares(encoder, batch.inputs))
-            growth = recipe.growth(fitted, trainer, results[0].best_epoch)
+            growth = recipe.growth(fitted, results[0].best_epoch)
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)
@@ -258,7 +258,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             target = self._new_target(rows.y, classes)
             return Recipe(settings, self._new_source(), target, stratify, seed)
         target = start.fitted.target.grown(rows.y, rows.weights, classes)
-        return Night(settings, self._new_source(), target, stratify, seed, start)
+        return Night(settings, self._new_source(), target, stratify, seed, start, len(rows))
 
     def _new_target(self, y: np.ndarray, classes: np.ndarray | None = None) -> Target:
         """Return the target that suits y, unfitted; ``classes`` are all that it may hold."""

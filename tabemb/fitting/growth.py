@@ -15,14 +15,12 @@ class Growth:
     Parameters
     ----------
     n_epochs : int
-        Epochs of a night.
-    batch_size : int
+        Epochs of a night: as many as the first fit took to its best one.
     ancestry : tuple of str
         The version of the model after the first fit and after each night.
     """
 
     n_epochs: int
-    batch_size: int
     ancestry: tuple[str, ...]
 
 

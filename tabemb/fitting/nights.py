@@ -42,7 +42,7 @@ from tabemb.targets import ClassTarget
 
 RATE = 0.1
 """Learning rate of all weights but the tables, in units of ``learning_rate``."""
-HOLD = 1.0
+HOLD = 0.1
 """How much an earlier row holds its levels, in units of the prior divided by the rows of shrinkage."""
 
 
@@ -65,6 +65,8 @@ class Night(Recipe):
     """The stages of a fit that starts from a fitted model, which stays as it is."""
 
     start: Start
+    n_rows: int
+    """Number of new rows."""
 
     def prepare(self, rows: Rows) -> Rows:
         """Return the rows as the source reads them; the target has grown by them already."""
@@ -125,8 +127,9 @@ class Night(Recipe):
 
     @property
     def schedule(self) -> Schedule:
-        growth = self.start.growth
-        return Schedule(growth.n_epochs, growth.batch_size, RATE)
+        """Epochs of the first fit; a low rate, lower with very few rows, but full for new classes."""
+        rate = RATE * min(1.0, self.n_rows / self.source.smallest_batch)
+        return Schedule(self.start.growth.n_epochs, 1.0 if (self._outputs < 0).any() else rate)
 
     def finish(self, fitted: Fitted, prepared: Rows) -> None:
         """Drop the anchors, and do what remains after training."""
@@ -166,7 +169,7 @@ class Night(Recipe):
         dependents = grown_dependents(earlier.dependents, batch.inputs, sizes)
         return Reference(earlier.rows, dependents, None if self._has_new_outputs else axes)
 
-    def growth(self, fitted: Fitted, trainer: Trainer, best_epoch: int) -> Growth:
+    def growth(self, fitted: Fitted, best_epoch: int) -> Growth:
         """Return what the next night needs. New outputs start new spaces, without ancestors."""
         growth, version = self.start.growth, version_of(fitted)
         before = () if self._has_new_outputs else growth.ancestry

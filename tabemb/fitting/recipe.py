@@ -57,10 +57,9 @@ N_WIDE = 50_000
 
 @dataclass(frozen=True)
 class Schedule:
-    """What is settled of a training before it starts; None follows from the rows and the settings."""
+    """What is settled of a training before it starts; epochs follow from the settings where None."""
 
     n_epochs: int | None = None
-    batch_size: int | None = None
     rate: float = 1.0
     """Learning rate of all weights but the tables, in units of ``learning_rate``."""
 
@@ -198,9 +197,9 @@ class Recipe:
         """Return the number of all training rows, and the shares of missing values among them."""
         return n_rows, missing
 
-    def growth(self, fitted: Fitted, trainer: Trainer, best_epoch: int) -> Growth:
+    def growth(self, fitted: Fitted, best_epoch: int) -> Growth:
         """Return what later rows need to go on from this fit."""
-        return Growth(trainer.n_epochs_after(best_epoch), trainer.batch_size, (version_of(fitted),))
+        return Growth(best_epoch + 1, (version_of(fitted),))
 
     def reference(self, encoder: Encoder, batch: Batch, holdout: Holdout) -> Reference:
         """Return a few training rows, in which the categories are compared."""
@@ -309,19 +308,16 @@ class Trainer:
         Where an epoch has more steps, epochs are fewer.
         """
         self.rows.use_effects_of(None)
-        return self._training(None, self.budget, self.n_epochs_after(best_epoch), validates=False)
-
-    def n_epochs_after(self, best_epoch: int) -> int:
-        """Return the epochs of the training on all rows."""
         divisor = self.fitted.source.refit_divisor * self._n_steps / FEWEST_STEPS
-        return math.ceil((best_epoch + 1) / divisor)
+        return self._training(None, self.budget, math.ceil((best_epoch + 1) / divisor), validates=False)
 
     def _training(
         self, train: np.ndarray | None, budget: Budget, n_epochs: int | None, validates: bool
     ) -> Training:
         settings, source = self.fitted.settings, self.fitted.source
         positions = None if train is None else torch.from_numpy(train)
-        batches = source.batches(self.network, self.rows, self.batch_size, self.generator, positions)
+        batch_size = self._batch_size()
+        batches = source.batches(self.network, self.rows, batch_size, self.generator, positions)
         return Training(
             self.network,
             batches,
@@ -365,12 +361,8 @@ class Trainer:
         assert self.validation is not None
         return self._objective.on_validation(self.fitted.validation_pieces(self.validation))
 
-    @property
-    def batch_size(self) -> int:
-        """Rows in a step."""
+    def _batch_size(self) -> int:
         settings, source = self.fitted.settings, self.fitted.source
-        if self.schedule.batch_size is not None:
-            return self.schedule.batch_size
         if settings.batch_size != "auto":
             return int(settings.batch_size)
         size = 2 ** round(np.log2(len(self.rows) / self._n_steps))

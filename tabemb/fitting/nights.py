@@ -208,7 +208,7 @@ class Night(Recipe):
             hidden = base_rate(rate, n_before + n_rows)
             for counts, n in ((before, n_before), (now, n_rows)):
                 counts[:N_SPECIAL] += hidden * n
-            prior = tables.prior(t).numpy(force=True) * np.maximum(before + now, 1)
+            prior = tables.priors(t).numpy(force=True) * np.maximum(before + now, 1)
             worth = before / self._rows_of_prior(name)
             strengths.append(torch.from_numpy(prior * (1 + HOLD * worth) / np.maximum(now, 1)).float())
         return strengths

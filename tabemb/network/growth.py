@@ -63,7 +63,8 @@ def _take_rows(
     if outputs is not None:
         known = _by_output(known, outputs)
     if rows.shape[1] != known.shape[1]:
-        raise _another_shape(f"tables.{table}")
+        name = f"tables.{table}"
+        raise _another_shape(name)
     rows[: len(known)] = known
     rows[len(known) :] = torch.where(start.isnan(), known[UNKNOWN], start)
 
@@ -71,7 +72,8 @@ def _take_rows(
 def _take_outputs(head: MemberHeads, old: MemberHeads, outputs: Tensor) -> None:
     """Write the heads of the outputs that are not new; a new one depends on nothing but its bias."""
     if head.weight.shape[:2] != old.weight.shape[:2]:
-        raise _another_shape("head.weight")
+        name = "head.weight"
+        raise _another_shape(name)
     head.weight.copy_(_by_output(old.weight.to(outputs.device), outputs))
     bias = _by_output(old.bias.to(outputs.device), outputs)
     head.bias.copy_(torch.where(outputs < 0, head.bias, bias))

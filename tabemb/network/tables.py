@@ -275,7 +275,7 @@ class Tables(nn.Module):
         vectors: Tensor = self.groups[group](start + codes)
         return vectors
 
-    def prior(self, table: int) -> Tensor:
+    def priors(self, table: int) -> Tensor:
         """Return the strength of the prior of each row of one table, (n_rows,)."""
         group, start, n_rows = self.place[table]
         return self.groups[group].prior[start : start + n_rows]
@@ -283,8 +283,8 @@ class Tables(nn.Module):
     def anchor(self, strengths: Sequence[Tensor]) -> None:
         """Pull the vectors to where they are now, with these strengths (n_rows,), one a table."""
         for g, group in enumerate(self.groups):
-            own = [strengths[t] for t, (of, _, _) in self.place.items() if of == g]
-            group.anchor = Anchor(group.weight.detach().clone(), torch.cat(own).to(group.prior))
+            of_group = [strengths[t] for t, (of, _, _) in self.place.items() if of == g]
+            group.anchor = Anchor(group.weight.detach().clone(), torch.cat(of_group).to(group.prior))
 
     def release(self) -> None:
         """Drop the anchors."""

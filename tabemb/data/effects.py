@@ -9,6 +9,7 @@ TargetEncoder does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,7 +26,7 @@ from tabemb.data.pairs import (
     tried_rows,
 )
 from tabemb.data.scales import quantiles
-from tabemb.data.shrinkage import LevelSums
+from tabemb.data.shrinkage import LevelSums, merged_sums
 from tabemb.data.words import LENGTHS, Text, WordEffects
 
 N_EXACT = 256
@@ -383,6 +384,35 @@ class Effects:
         for t, in_sums in enumerate(positions):
             sums = LevelSums.from_rows(in_sums - self.ends_[t], centered, weights)
             self.counts_[self._span(t)], self.sums_[self._span(t)] = sums.counts, sums.sums
+
+    def grown(
+        self,
+        codes: np.ndarray,
+        numbers: np.ndarray,
+        responses: np.ndarray,
+        weights: np.ndarray,
+        texts: Sequence[Text] = (),
+    ) -> Effects:
+        """Return effects whose sums and counts are those of later rows too; new levels are added.
+
+        Terms, strengths, units and the mean of all rows stay, so that an effect keeps its meaning.
+
+        Parameters
+        ----------
+        codes, numbers, responses, weights, texts
+            Of the later rows, as in `fit`.
+        """
+        grown, levels, centered = copy(self), self.levels_(codes, numbers), self.center(responses)
+        parts = []
+        for t, term in enumerate(self.terms_):
+            keys, counts, sums = (part[self._span(t)] for part in (self.keys_, self.counts_, self.sums_))
+            of_rows = term_keys(levels, term)
+            parts.append(merged_sums(keys, counts, sums, of_rows, centered, weights))
+        grown.ends_ = np.cumsum([0, *(len(keys) for keys, _, _ in parts)])
+        unseen = self.keys_[:0], np.zeros(1), np.zeros((1, len(self.responses_)))
+        grown.keys_, grown.counts_, grown.sums_ = map(np.concatenate, zip(*parts, unseen))
+        grown.words_ = [words.grown(texts[words.text], centered, weights) for words in self.words_]
+        return grown
 
     def transform(
         self, codes: np.ndarray, numbers: np.ndarray, texts: Sequence[Text] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -152,9 +153,7 @@ class Inputs:
         numbers = np.empty((len(events), len(self.scales)), np.float32)
         if not len(events):
             return codes, numbers
-        events = replace(events, frame=self._with_times(events))
-        if self.zones:
-            events = replace(events, frame=in_zones(events.frame, self.zones, self._datetimes))
+        events = self.aligned(events)
         levels: dict[str, np.ndarray] = {}
         for i, (feature, vocabulary) in enumerate(zip(self.schema.categorical, vocabularies)):
             if feature.part == BINS:
@@ -171,6 +170,15 @@ class Inputs:
                 values = within.scaled(levels[within.by], values)
             numbers[:, i] = scale.apply(values)
         return codes, numbers
+
+    def aligned(self, events: Events) -> Events:
+        """Return later events with times as they were in ``fit``: in their time zone, and no text."""
+        if not len(events):
+            return events
+        events = replace(events, frame=self._with_times(events))
+        if self.zones:
+            events = replace(events, frame=in_zones(events.frame, self.zones, self._datetimes))
+        return events
 
     @property
     def _datetimes(self) -> set[str]:
@@ -256,14 +264,8 @@ class Encoder:
         """
         frame = with_words(frame, self.schema.texts)
         parts = [(self.schema, Events.single(frame)), *self._histories(frame)]
-        part_weights = [  # every event has the weight of its row
-            None if weights is None else np.repeat(weights, events.counts) for _, events in parts
-        ]
-        features = [{f.name: f for f in schema.categorical} for schema, _ in parts]
-        encoded = list(zip(features, [events for _, events in parts], part_weights))
-        self.vocabularies_ = {
-            name: self._vocabulary(name, table, encoded) for name, table in self.schema.tables.items()
-        }
+        part_weights = _of_events([events for _, events in parts], weights)
+        self.vocabularies_ = self._vocabularies(parts, part_weights, {})
         self.inputs_ = [
             Inputs(schema).fit(events, w, self.n_bins)
             for (schema, events), w in zip(parts, part_weights)
@@ -274,6 +276,32 @@ class Encoder:
             for name in self.schema.vectors
         ]
         return self
+
+    def grown(self, frame: pa.Table, weights: np.ndarray | None = None) -> Encoder:
+        """Return an encoder that has counted later rows too; codes stay, and new categories follow.
+
+        Scales and bins of numbers stay as they are: a number outside their range is in the outermost
+        bin.
+
+        Raises
+        ------
+        ValueError
+            A column is missing or holds values of another kind than in ``fit``.
+        """
+        self._check_columns(frame)
+        within = next((name for inputs in self.inputs_ for name in inputs.within), None)
+        if within is not None:
+            raise ValueError(
+                f"A model whose events have the number {within!r} scaled within a category cannot grow; "
+                "fit a new one on all rows."
+            )
+        frame = with_words(frame, self.schema.texts)
+        all_events = [Events.single(frame), *(events for _, events in self._histories(frame))]
+        parts = [(inputs.schema, inputs.aligned(e)) for inputs, e in zip(self.inputs_, all_events)]
+        encoder = copy(self)
+        part_weights = _of_events(all_events, weights)
+        encoder.vocabularies_ = self._vocabularies(parts, part_weights, self.vocabularies_)
+        return encoder
 
     def _fit_within(self, parts: list[Events], weights: list[np.ndarray | None]) -> None:
         """Find the numbers of events that are scaled within a category, and add their features.
@@ -376,11 +404,26 @@ class Encoder:
             listed = ", ".join(repr(name) + near(name, frame.schema.names) for name in missing[:5])
             raise ValueError(f"X lacks column {listed}, which the model was fitted with.")
 
+    def _vocabularies(
+        self,
+        parts: Sequence[tuple[Schema, Events]],
+        weights: Sequence[np.ndarray | None],
+        known: Mapping[str, Vocabulary],
+    ) -> dict[str, Vocabulary]:
+        """Return the vocabulary of each table, grown from the known one where there is one."""
+        features = [{f.name: f for f in schema.categorical} for schema, _ in parts]
+        encoded = list(zip(features, [events for _, events in parts], weights))
+        return {
+            name: self._vocabulary(name, table, encoded, known.get(name))
+            for name, table in self.schema.tables.items()
+        }
+
     def _vocabulary(
         self,
         name: str,
         table: Table,
         parts: Sequence[tuple[dict[str, Feature], Events, np.ndarray | None]],
+        known: Vocabulary | None,
     ) -> Vocabulary:
         """Return the vocabulary of one table, whose columns may be of rows and of events."""
         columns: dict[str, tuple[pa.ChunkedArray, pa.Field]] = {}
@@ -391,10 +434,16 @@ class Encoder:
             weights |= dict.fromkeys(names, w)
         min_count = self.min_count if table.min_count is None else table.min_count
         try:
-            return Vocabulary.from_columns(columns, weights, min_count)
+            fit = Vocabulary.from_columns if known is None else known.grown
+            return fit(columns, weights, min_count)
         except ValueError as error:
             reason = str(error).removesuffix(".")
             raise ValueError(f"Table {name!r}: {reason}.") from error
+
+
+def _of_events(parts: Sequence[Events], weights: np.ndarray | None) -> list[np.ndarray | None]:
+    """Return the weights of events, each that of its row, for the rows and each history."""
+    return [None if weights is None else np.repeat(weights, events.counts) for events in parts]
 
 
 def _events(frame: pa.Table, name: str, schema: Schema, max_events: int | None) -> Events:

@@ -77,6 +77,42 @@ class LevelSums:
         return means
 
 
+def merged_sums(
+    keys: np.ndarray,
+    counts: np.ndarray,
+    sums: np.ndarray,
+    new_keys: np.ndarray,
+    responses: np.ndarray,
+    weights: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Add rows to counts and sums by level, and levels that are new.
+
+    Parameters
+    ----------
+    keys : ndarray of shape (n_levels,), whole numbers
+        The levels, sorted.
+    counts : ndarray of shape (n_levels,)
+    sums : ndarray of shape (n_levels, n_responses)
+    new_keys : ndarray of shape (n_rows,)
+        The level of each row.
+    responses : ndarray of shape (n_rows, n_responses), centred
+    weights : ndarray of shape (n_rows,)
+
+    Returns
+    -------
+    keys, counts, sums : ndarray
+        Of all levels, sorted by key.
+    """
+    merged, places = np.unique(np.concatenate([keys, new_keys]), return_inverse=True)
+    old, new = places[: len(keys)], places[len(keys) :]
+    all_counts, all_sums = np.zeros(len(merged)), np.zeros((len(merged), sums.shape[1]))
+    all_counts[old], all_sums[old] = counts, sums
+    all_counts += np.bincount(new, weights, len(merged))
+    for r, column in enumerate(responses.T):
+        all_sums[:, r] += np.bincount(new, weights * column, len(merged))
+    return merged, all_counts, all_sums
+
+
 def shrunken_means(
     codes: np.ndarray, responses: np.ndarray, weights: np.ndarray, n_codes: int
 ) -> np.ndarray:

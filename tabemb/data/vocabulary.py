@@ -27,7 +27,8 @@ N_SPECIAL = 2
 class Vocabulary:
     """The categories of one table, with a code and a count for each.
 
-    Code 0 stands for unknown categories, 1 for missing values; the categories follow in sorted order.
+    Code 0 stands for unknown categories, 1 for missing values; the categories follow in sorted order,
+    those of later rows (`grown`) after those of earlier ones.
     Categories are matched **by value**: 3, 3.0 and a dictionary entry 3 are the same category, whatever
     its position.
 
@@ -37,7 +38,7 @@ class Vocabulary:
         "text", "integer", "float", "boolean", "time", "binary", "object" (keys of other Python values)
         or "nothing": no value was there, so any value is unknown.
     categories : pyarrow.Array of length n_categories
-        Unique values, sorted.
+        Unique values.
     counts : ndarray of shape (n_categories + 2,)
         Sum of the rows' weights by code; the first two belong to unknown (rare) and missing.
     given : mapping, optional
@@ -83,24 +84,63 @@ class Vocabulary:
             The columns hold values of different kinds.
         """
         kind = _common_kind(columns)
-        encoded = {
-            name: _dictionary(column, field, kind, name) for name, (column, field) in columns.items()
-        }
-        categories = pc.unique(pa.concat_arrays([values for _, values in encoded.values()]))
-        categories = categories.take(pc.sort_indices(categories))
-        given = _given(columns)
-        vocabulary = cls(kind, categories, np.zeros(len(categories) + N_SPECIAL), given)
-        by_column = weights if isinstance(weights, Mapping) else dict.fromkeys(columns, weights)
+        nothing = cls(kind, pa.array([], _KINDS[kind].dtype), np.zeros(N_SPECIAL))
+        return nothing._with(_encoded(columns, kind), _given(columns), weights, min_count)
+
+    def grown(
+        self,
+        columns: dict[str, tuple[pa.ChunkedArray, pa.Field]],
+        weights: np.ndarray | Mapping[str, np.ndarray | None] | None = None,
+        min_count: float = 1,
+    ) -> Vocabulary:
+        """Return a vocabulary that has counted more rows; codes stay, and new categories follow.
+
+        Parameters
+        ----------
+        columns, weights : as in `from_columns`
+        min_count : float, default=1
+            New categories with a smaller count among these rows get no code.
+
+        Raises
+        ------
+        ValueError
+            A column holds values of another kind than the categories.
+        """
+        kind = _common_kind(columns) if self.kind == "nothing" else self.kind
+        encoded = _encoded(columns, kind)
+        for name, (_, values) in encoded.items():
+            _check_of_kind(values, kind, name)
+        known = Vocabulary(kind, self.categories.cast(_KINDS[kind].dtype), self.counts, self.given)
+        return known._with(encoded, _given(columns), weights, min_count)
+
+    def _with(
+        self,
+        encoded: dict[str, tuple[np.ndarray, pa.Array]],
+        given: Mapping[str, Any],
+        weights: np.ndarray | Mapping[str, np.ndarray | None] | None,
+        min_count: float,
+    ) -> Vocabulary:
+        """Return a vocabulary with the categories of more rows, from `_dictionary` of each column."""
+        values = pc.unique(pa.concat_arrays([values for _, values in encoded.values()]))
+        is_new = self._positions(values) < 0 if len(self.categories) else np.ones(len(values), bool)
+        new = values.filter(pa.array(is_new))
+        categories = pa.concat_arrays([self.categories, new.take(pc.sort_indices(new))])
+        no_counts = np.zeros(len(categories) + N_SPECIAL)
+        vocabulary = Vocabulary(self.kind, categories, no_counts, _merged(self.given, given))
+        by_column = weights if isinstance(weights, Mapping) else dict.fromkeys(encoded, weights)
         counts = [
             np.bincount(vocabulary._look_up(*dictionary), by_column[name], len(vocabulary)).astype(float)
             for name, dictionary in encoded.items()
         ]
-        return vocabulary._without_rare(np.sum(counts, axis=0), min_count)
+        total = np.sum(counts, axis=0)
+        total[: len(self)] += self.counts
+        return vocabulary._without_rare(total, min_count, len(self.categories))
 
-    def _without_rare(self, counts: np.ndarray, min_count: float) -> Vocabulary:
-        """Return a vocabulary without rare categories, whose counts go to unknown."""
+    def _without_rare(self, counts: np.ndarray, min_count: float, n_known: int) -> Vocabulary:
+        """Return a vocabulary without rare new categories, whose counts go to unknown."""
         special, by_category = counts[:N_SPECIAL].copy(), counts[N_SPECIAL:]
         is_frequent = by_category >= min_count
+        is_frequent[:n_known] = True
         special[UNKNOWN] += by_category[~is_frequent].sum()
         categories = self.categories.filter(pa.array(is_frequent))
         counts = np.concatenate([special, by_category[is_frequent]])
@@ -213,6 +253,12 @@ def _given(columns: dict[str, tuple[pa.ChunkedArray, pa.Field]]) -> dict[str, An
             given.setdefault("zone", dtype.tz)
         given.setdefault("dates", bool(pa.types.is_date(dtype)))
     return {name: value for name, value in given.items() if value}
+
+
+def _merged(given: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both; where both say something, the first one counts."""
+    types = {**more.get("types", {}), **given.get("types", {})}
+    return {**more, **given} | ({"types": types} if types else {})
 
 
 def kind_of(field: pa.Field) -> str | None:
@@ -372,6 +418,29 @@ def _as_kind(values: pa.Array, column_kind: str, kind: str, name: str) -> pa.Arr
     values = values.cast(dtype, safe=kind != "time")
     # -0.0 equals 0.0, but Arrow has them as two values
     return pc.add(values, 0.0) if kind == "float" else values
+
+
+def _encoded(
+    columns: dict[str, tuple[pa.ChunkedArray, pa.Field]], kind: str
+) -> dict[str, tuple[np.ndarray, pa.Array]]:
+    return {name: _dictionary(column, field, kind, name) for name, (column, field) in columns.items()}
+
+
+def _check_of_kind(values: pa.Array, kind: str, name: str) -> None:
+    """Raise ValueError if a value cannot be a category of this kind, such as 1.5 among integers."""
+    is_infinite = kind == "float" and pc.any(pc.is_inf(values)).as_py()
+    if values.type != _KINDS[kind].dtype or is_infinite:
+        raise ValueError(
+            f"Column {name!r} held {kind} values when it was fitted, and holds {_stray(values, kind)!r} "
+            "now; correct such rows or leave them out."
+        )
+
+
+def _stray(values: pa.Array, kind: str) -> Any:
+    """Return a number that is no category of integers or floats."""
+    numbers = values.to_pylist()
+    strays = (v for v in numbers if (v != v // 1 if kind == "integer" else v in (np.inf, -np.inf)))
+    return next(strays, numbers[0])
 
 
 def _exact_floats(values: pa.Array) -> pa.Array:

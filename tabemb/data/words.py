@@ -10,7 +10,7 @@ target.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -145,6 +145,17 @@ class WordEffects:
         positions = find_keys(self.keys, keys_of_rows)
         is_known = positions < len(self.keys)
         return Held.of(len(text.offsets) - 1, rows[is_known], positions[is_known])
+
+    def grown(self, text: Text, centered: np.ndarray, weights: np.ndarray) -> WordEffects:
+        """Return effects whose counts and sums are those of later rows too; strength and units stay."""
+        keys_of_rows = _keys(text, self.length)[1]
+        keys = np.unique(np.concatenate([self.keys, keys_of_rows]))
+        wider = replace(self, keys=keys)
+        wider.refit_sums(wider.held(text), centered, weights)
+        places = np.searchsorted(keys, self.keys)
+        wider.counts[places] += self.counts
+        wider.sums[places] += self.sums
+        return wider
 
     def refit_sums(self, held: Held, centered: np.ndarray, weights: np.ndarray) -> None:
         """Compute counts and sums of the levels again; levels, strength and units stay."""

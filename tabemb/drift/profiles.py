@@ -5,7 +5,7 @@ Later rows are compared with a profile, without the training rows themselves (`t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -70,6 +70,33 @@ class Profile:
         bounds = np.unique(np.quantile(known, np.arange(1, n_bins + 1) / n_bins, method="higher"))
         profile = cls(EMPTY, bounds, np.quantile(known, MIDDLES), float(known.min()))
         profile.counts = np.bincount(profile.levels(values), weights, len(bounds) + N_SPECIAL)
+        return profile
+
+    def grown(self, values: np.ndarray, weights: np.ndarray, n_codes: int | None) -> Profile:
+        """Return the profile of later rows too; ``n_codes`` is the number of codes of a category.
+
+        Bins stay, but for the end of the last one. Quantiles are those of the earlier quantiles, each
+        with its share of the earlier rows, and of the later values.
+        """
+        if n_codes is not None:
+            counts = np.bincount(values, weights, n_codes)
+            counts[: len(self.counts)] += self.counts
+            return replace(self, counts=counts)
+        present = ~np.isnan(values) & (weights > 0)
+        known, n_before = values[present], self.counts[N_SPECIAL:].sum()
+        if not self.has_values or not len(known):
+            profile = Profile.of_numbers(values, weights) if len(known) else self
+            n_missing = self.counts[MISSING] + weights[np.isnan(values)].sum()
+            counts = profile.counts.copy()
+            counts[MISSING] = n_missing
+            return replace(profile, counts=counts)
+        bounds = self.bounds.copy()
+        bounds[-1] = max(bounds[-1], known.max())
+        pooled = np.concatenate([self.quantiles, known])
+        shares = np.concatenate([np.full(N_BINS, n_before / N_BINS), weights[present]])
+        quantiles = np.quantile(pooled, MIDDLES, weights=shares, method="inverted_cdf")
+        profile = replace(self, bounds=bounds, quantiles=quantiles, low=min(self.low, known.min()))
+        profile.counts = self.counts + np.bincount(profile.levels(values), weights, len(self.counts))
         return profile
 
     @property

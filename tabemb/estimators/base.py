@@ -20,14 +20,16 @@ from tabemb.data.schema import Table
 from tabemb.estimators.checked import CheckedRows
 from tabemb.estimators.columns import missing_shares
 from tabemb.estimators.explained import ExplainedRows
+from tabemb.estimators.growth import check_columns, checked_classes, start_of
 from tabemb.fitting.calibration import counts_of, level_counts
 from tabemb.fitting.checkpoints import check_repeatable
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
 from tabemb.fitting.fitted import Fitted, FittedParts
+from tabemb.fitting.growth import Growth
 from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.memory import memory_checked, memory_needed
+from tabemb.fitting.nights import Night, Start
 from tabemb.fitting.placing import Placer, Placing
-from tabemb.fitting.profiles import profiles_of, row_weights
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.responses import Reference, spaces_of
 from tabemb.fitting.sets import ClassSets
@@ -107,6 +109,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         "verbose": VERBOSE,
     }
     _numeric_target: ClassVar[bool]
+    _grows: ClassVar[bool] = False
 
     roles: Mapping[str | int, str] | None
     tables: Mapping[str, Table] | None
@@ -131,6 +134,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
     _spaces: tuple[Network, Spaces] | None = None
     """The spaces, once they have been computed, and the network that they are of."""
     placings_: list[Placing]
+    growth_: Growth
     _placers: tuple[Network, Placer] | None = None
 
     def fit(
@@ -140,6 +144,8 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         sample_weight: Any = None,
         eval_X: Any = None,
         eval_y: Any = None,
+        start: Any = None,
+        classes: Any = None,
         **unknown: Never,
     ) -> Self:
         """Fit vocabularies, effects and the network.
@@ -156,6 +162,11 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             Weights that sum to less than two are scaled to a mean of one.
         eval_X, eval_y : like X and y, optional
             Validation rows, which choose the best epoch in the place of a part of X.
+        start : fitted estimator, optional
+            Go on from this model, which stays as it is, with X as its new rows; ``partial_fit`` does so
+            in place.
+        classes : array-like, optional
+            All classes that y may hold, of a classifier; None: those of y, or of ``start``.
 
         Returns
         -------
@@ -173,14 +184,17 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         budget = Budget(self.max_time)
         check_parameters(self, self.rules)
         check_repeatable(self.checkpoint, self.random_state)
-        columns, rows, validation = self._check_rows(X, y, sample_weight, eval_X, eval_y)
-        recipe = self._recipe(rows)
+        earlier = None if start is None else start_of(start, self)
+        known = None if start is None else Columns.seen_by(start)
+        columns, rows, validation = self._check_rows(X, y, sample_weight, eval_X, eval_y, known)
+        recipe = self._recipe(rows, earlier, checked_classes(classes, self._numeric_target))
         memory = memory_needed(len(rows), recipe.settings.batch_size, self.device)
         with memory, drawing_from(Random(recipe.seed)), threads(self.n_jobs):
             prepared = recipe.prepare(rows)
             holdout = recipe.hold_out(prepared, validation)
             encoder = recipe.fit_encoder(holdout.rows)
-            note_doubts(rows.frame, self.roles, self.tables, recipe.source.keys)
+            if start is None:
+                note_doubts(rows.frame, self.roles, self.tables, recipe.source.keys)
             batch = recipe.encode(encoder, holdout.rows)
             trees = recipe.fit_trees(batch, holdout, budget)
             effects, out_of_fold = recipe.fit_effects(encoder, batch, holdout, trees)
@@ -193,37 +207,48 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
                 if holdout.refit:
                     trained = trained.followed_by(train(trainer.refit(trained.best_epoch)))
                 results.append(trained)
-            intervals, sets = trainer.intervals(), trainer.sets()
-            recipe.source.finish(encoder, fitted.network, prepared, recipe.target)
+            intervals, sets = recipe.calibrated(trainer)
+            recipe.finish(fitted, prepared)
             reference = recipe.reference(encoder, batch, holdout)
             placings = recipe.placings(encoder, effects)
-            missing = missing_shares(encoder, batch.inputs)
-            groups = recipe.source.groups(holdout.rows.frame)
-            counted = row_weights(holdout.rows.weights, groups, len(batch))
-            profiles = profiles_of(encoder, batch.inputs, counted)
+            profiles = recipe.profiles(encoder, batch, holdout)
+            n_rows, missing = recipe.joined(len(rows), missing_shares(encoder, batch.inputs))
+            growth = recipe.growth(fitted, results[0].best_epoch)
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)
         after.reference_, after.profiles_ = reference, profiles
         after._spaces, after._placers = None, (fitted.network, Placer(fitted, placings))
         after.intervals_, after.sets_, after.placings_ = intervals, sets, placings
-        after.n_rows_, after.fit_seconds_, after.missing_shares_ = len(rows), budget.seconds, missing
+        after.n_rows_, after.fit_seconds_, after.missing_shares_ = n_rows, budget.seconds, missing
         after.learning_curve_, after.best_epoch_ = results[0]
+        after.growth_ = growth
         self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
         return self
 
     def _check_rows(
-        self, X: Any, y: Any, sample_weight: Any, eval_X: Any, eval_y: Any
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        eval_X: Any,
+        eval_y: Any,
+        columns: Columns | None = None,
     ) -> tuple[Columns, Rows, Rows | None]:
-        """Return the columns of X, the training rows, and the validation rows if any were passed."""
-        rows = check_rows(X, y, sample_weight, numeric=self._numeric_target, estimator=self)
+        """Return the columns of X, the training rows, and the validation rows if any were passed.
+
+        ``columns`` are those of an earlier fit, which X must have.
+        """
+        numeric = self._numeric_target
+        rows = check_rows(X, y, sample_weight, numeric=numeric, estimator=self, columns=columns)
         rows = self._reweighted(rows)
-        columns = Columns.of(X, rows.frame)
+        if columns is None:
+            columns = Columns.of(X, rows.frame)
+        check_columns(columns, rows.frame)
         if (eval_X is None) != (eval_y is None):
             raise ValueError("eval_X and eval_y must be passed together; one of them is None.")
         if eval_X is None:
             return columns, rows, None
-        numeric = self._numeric_target
         validation = check_rows(eval_X, eval_y, None, numeric=numeric, estimator=self, name="eval_y")
         if validation.y.shape[1:] != rows.y.shape[1:]:
             raise ValueError(
@@ -232,13 +257,17 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             )
         return columns, rows, Rows(columns.align(eval_X, self), validation.y, None)
 
-    def _recipe(self, rows: Rows) -> Recipe:
+    def _recipe(self, rows: Rows, start: Start | None, classes: np.ndarray | None) -> Recipe:
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        target, source = self._new_target(rows.y), self._new_source()
-        return Recipe(RowSettings.of(self), source, target, not self._numeric_target, seed)
+        settings, stratify = RowSettings.of(self), not self._numeric_target
+        if start is None:
+            target = self._new_target(rows.y, classes)
+            return Recipe(settings, self._new_source(), target, stratify, seed)
+        target = start.fitted.target.grown(rows.y, rows.weights, classes)
+        return Night(settings, self._new_source(), target, stratify, seed, start, len(rows))
 
-    def _new_target(self, y: np.ndarray) -> Target:
-        """Return the target that suits y, unfitted."""
+    def _new_target(self, y: np.ndarray, classes: np.ndarray | None = None) -> Target:
+        """Return the target that suits y, unfitted; ``classes`` are all that it may hold."""
         raise NotImplementedError
 
     def _new_source(self) -> RowSource:
@@ -352,7 +381,8 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         check_is_fitted(self)
         if self._spaces is None or self._spaces[0] is not self.network_:
             reference = getattr(self, "reference_", None)  # files of tabemb 0.2 have none
-            self._spaces = self.network_, spaces_of(self._fitted, reference, self.n_jobs)
+            ancestry = self.growth_.ancestry if hasattr(self, "growth_") else ()
+            self._spaces = self.network_, spaces_of(self._fitted, reference, self.n_jobs, ancestry)
         return self._spaces[1]
 
     def __getstate__(self) -> dict[str, Any]:

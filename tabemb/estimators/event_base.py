@@ -28,6 +28,7 @@ class EventEstimator(RowEstimator):
     trees: ClassVar[bool] = False  # they read rows, and no earlier events
 
     source_: EventSource
+    _grows: ClassVar[bool] = False
 
     def _new_source(self) -> EventSource:
         if isinstance(self.outcome_fields, str):

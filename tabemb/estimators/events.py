@@ -235,8 +235,8 @@ class EventClassifier(CandidateEstimator, EmbeddingClassifier):
     ) -> None:
         store(self, locals())
 
-    def _new_target(self, y: np.ndarray) -> Target:
-        return class_target(y, self.class_vectors)
+    def _new_target(self, y: np.ndarray, classes: np.ndarray | None = None) -> Target:
+        return class_target(y, self.class_vectors, classes)
 
     def replay_proba(self, X: Any, y: Any) -> Any:
         """Return the probabilities for every event of a log, each from those before it; keep no state.

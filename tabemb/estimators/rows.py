@@ -12,6 +12,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tabemb.data.schema import Table
+from tabemb.estimators.growth import GrowingRows
 from tabemb.estimators.intervals import PredictsIntervals
 from tabemb.estimators.sets import PredictsSets
 from tabemb.fitting.checks import Rows
@@ -22,7 +23,7 @@ from tabemb.labels import side_by_side
 from tabemb.targets import NUMBER_TARGETS, QuantileTarget, Target, class_target
 
 
-class EmbeddingClassifier(ClassifierMixin, PredictsSets):
+class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
     """Classifier that learns a vector for every category and reads it with a small ensemble of networks.
 
     Binary, multiclass, several class targets at once (y of shape (n_rows, n_targets)) and multilabel (a
@@ -216,8 +217,8 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
     ) -> None:
         store(self, locals())
 
-    def _new_target(self, y: np.ndarray) -> Target:
-        return class_target(y)
+    def _new_target(self, y: np.ndarray, classes: np.ndarray | None = None) -> Target:
+        return class_target(y, classes=classes)
 
     @property
     def classes_(self) -> Any:
@@ -276,7 +277,7 @@ class EmbeddingClassifier(ClassifierMixin, PredictsSets):
         return tags
 
 
-class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
+class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
     """Regressor that learns a vector for every category and reads it with a small ensemble of networks.
 
     One number or several at once (y of shape (n_rows, n_targets)); they are scaled inside, and
@@ -474,7 +475,7 @@ class EmbeddingRegressor(RegressorMixin, PredictsIntervals):
     ) -> None:
         store(self, locals())
 
-    def _new_target(self, y: np.ndarray) -> Target:
+    def _new_target(self, y: np.ndarray, classes: np.ndarray | None = None) -> Target:
         if (self.quantile is not None) != (self.loss == "quantile"):
             raise ValueError(
                 "quantile goes with loss='quantile'; "

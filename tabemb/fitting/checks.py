@@ -53,7 +53,14 @@ class Rows:
 
 
 def check_rows(
-    X: Any, y: Any, sample_weight: Any, *, numeric: bool, estimator: Any, name: str = "y"
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    numeric: bool,
+    estimator: Any,
+    name: str = "y",
+    columns: Columns | None = None,
 ) -> Rows:
     """Return the rows to fit on, without those of weight zero.
 
@@ -66,8 +73,10 @@ def check_rows(
         Named in errors.
     name : str, default="y"
         Name of the target in errors.
+    columns : Columns, optional
+        Those of an earlier fit, which X must have.
     """
-    frame = to_arrow(X, estimator)
+    frame = to_arrow(X, estimator) if columns is None else columns.align(X, estimator)
     target = check_target(y, name, numeric)
     check_consistent_length(np.empty(frame.num_rows), target)
     weights = check_weights(sample_weight, frame.num_rows)

@@ -72,6 +72,24 @@ def dependents_of(inputs: RowInputs, sizes: list[int]) -> list[Dependents]:
     ]
 
 
+def grown_dependents(
+    dependents: list[Dependents], inputs: RowInputs, sizes: list[int]
+) -> list[Dependents]:
+    """Return what depends on each column, also on its new codes, by the later rows that have these."""
+    codes, numbers = (t.numpy(force=True) for t in (inputs.codes, inputs.numbers))
+
+    def longer(known: Tensor, of_rows: Tensor) -> Tensor:
+        return torch.cat([known, of_rows[len(known) :]])
+
+    return [
+        Dependents(
+            {b: longer(m, _modes(codes[:, a], codes[:, b], sizes[a])) for b, m in of.codes.items()},
+            {j: longer(m, _means(codes[:, a], numbers[:, j], sizes[a])) for j, m in of.numbers.items()},
+        )
+        for a, of in enumerate(dependents)
+    ]
+
+
 def decided_shares(codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """Return the share of each column that each categorical one decides.
 
@@ -138,5 +156,6 @@ def _means(codes: np.ndarray, number: np.ndarray, size: int) -> Tensor:
     codes, number = codes[known], number[known].astype(np.float64)
     counts = np.bincount(codes, minlength=size)
     sums = np.bincount(codes, number, minlength=size)
-    means = np.where(counts > 0, sums / np.maximum(counts, 1), number.mean())
+    overall = number.mean() if len(number) else 0.0
+    means = np.where(counts > 0, sums / np.maximum(counts, 1), overall)
     return torch.from_numpy(means.astype(np.float32))

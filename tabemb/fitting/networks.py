@@ -446,10 +446,14 @@ def raw_spaces(encoder: Encoder, network: Network | Reader) -> dict[str, Embeddi
 
 
 def space_of(
-    name: str, vocabulary: Vocabulary, vectors: np.ndarray, reliability: np.ndarray | None = None
+    name: str,
+    vocabulary: Vocabulary,
+    vectors: np.ndarray,
+    reliability: np.ndarray | None = None,
+    ancestry: tuple[str, ...] = (),
 ) -> EmbeddingSpace:
     """Return the space of the vectors of a vocabulary's categories, (n_categories, d)."""
     counts = vocabulary.counts[N_SPECIAL:]
     whole = counts.astype(np.int64)  # weights of rows may make counts fractions
     exact = whole if np.array_equal(whole, counts) else counts
-    return EmbeddingSpace(vectors, vocabulary.labels(), exact, name, reliability)
+    return EmbeddingSpace(vectors, vocabulary.labels(), exact, name, reliability, ancestry)

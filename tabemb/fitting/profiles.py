@@ -33,6 +33,16 @@ def profiles_of(encoder: Encoder, inputs: RowInputs, weights: np.ndarray) -> dic
     return {one.name: _profile(one) for one in values_of(encoder, inputs, weights)}
 
 
+def grown_profiles(
+    profiles: dict[str, Profile], encoder: Encoder, inputs: RowInputs, weights: np.ndarray
+) -> dict[str, Profile]:
+    """Return the profiles of later rows too, which the encoder has grown by."""
+    return {
+        one.name: profiles[one.name].grown(one.values, one.weights, one.n_codes)
+        for one in values_of(encoder, inputs, weights)
+    }
+
+
 def shifts_of(
     profiles: dict[str, Profile], encoder: Encoder, inputs: RowInputs, weights: np.ndarray
 ) -> dict[str, Shift]:

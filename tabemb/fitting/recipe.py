@@ -13,15 +13,18 @@ import torch
 from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.out_of_fold import OutOfFold, weights_of
+from tabemb.drift.profiles import Profile
 from tabemb.fitting.calibration import Calibration, calibration_of
 from tabemb.fitting.checkpoints import open_checkpoints
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.dependence import dependents_of
 from tabemb.fitting.fitted import Fitted, FittedParts, texts_of
+from tabemb.fitting.growth import Growth, version_of
 from tabemb.fitting.holdout import Holdout, hold_out
 from tabemb.fitting.intervals import Intervals, fit_intervals
 from tabemb.fitting.objective import Objective
 from tabemb.fitting.placing import Placing, placings_of
+from tabemb.fitting.profiles import profiles_of, row_weights
 from tabemb.fitting.responses import Reference, reference_rows, with_newest
 from tabemb.fitting.sets import ClassSets, fit_sets, most_rows_of
 from tabemb.fitting.settings import RowSettings
@@ -51,6 +54,15 @@ Epochs are long then, and the loss of few validation rows differs by chance from
 """
 N_WIDE = 50_000
 """Rows from which the layers are wider: fewer rows cannot train so many weights."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What is settled of a training before it starts; epochs follow from the settings where None."""
+
+    n_epochs: int | None = None
+    rate: float = 1.0
+    """Learning rate of all weights but the tables, in units of ``learning_rate``."""
 
 
 @dataclass(frozen=True)
@@ -176,9 +188,47 @@ class Recipe:
         for i, network in enumerate(networks):
             share = budget.share(len(networks) - i)
             yield Trainer(
-                fitted, network, rows, validation, holdout, generator, share, checkpoints, calibration
+                fitted,
+                network,
+                rows,
+                validation,
+                holdout,
+                generator,
+                share,
+                checkpoints,
+                calibration,
+                self.schedule,
             )
         checkpoints.complete()
+
+    @property
+    def schedule(self) -> Schedule:
+        """What is settled of the trainings before they start."""
+        return Schedule()
+
+    def finish(self, fitted: Fitted, prepared: Rows) -> None:
+        """Do what remains after training, with the prepared training rows."""
+        self.source.finish(fitted.encoder, fitted.network, prepared, self.target)
+
+    def calibrated(self, trainer: Trainer) -> tuple[Intervals | None, ClassSets | None]:
+        """Return intervals or sets of classes after the last training; None without validation rows."""
+        return trainer.intervals(), trainer.sets()
+
+    def profiles(self, encoder: Encoder, batch: Batch, holdout: Holdout) -> dict[str, Profile]:
+        """Return how the values of each input are distributed over the training rows."""
+        return profiles_of(encoder, batch.inputs, self._counted(batch, holdout))
+
+    def _counted(self, batch: Batch, holdout: Holdout) -> np.ndarray:
+        groups = self.source.groups(holdout.rows.frame)
+        return row_weights(holdout.rows.weights, groups, len(batch))
+
+    def joined(self, n_rows: int, missing: dict[str, float]) -> tuple[int, dict[str, float]]:
+        """Return the number of all training rows, and the shares of missing values among them."""
+        return n_rows, missing
+
+    def growth(self, fitted: Fitted, best_epoch: int) -> Growth:
+        """Return what later rows need to go on from this fit."""
+        return Growth(best_epoch + 1, (version_of(fitted),))
 
     def reference(self, encoder: Encoder, batch: Batch, holdout: Holdout) -> Reference:
         """Return a few training rows, in which the categories are compared."""
@@ -248,12 +298,14 @@ class Trainer:
     budget: Budget
     checkpoints: NoCheckpoints
     calibration: Calibration | None
+    schedule: Schedule
 
     def first(self) -> Training:
         """Return the training that validation rows stop, where there are some."""
         train = self.holdout.train
         self.rows.use_effects_of(train)
-        return self._training(train, self.budget.share(2) if self.holdout.refit else self.budget)
+        budget = self.budget.share(2) if self.holdout.refit else self.budget
+        return self._training(train, budget, self.schedule.n_epochs, self.validation is not None)
 
     def calibrate(self) -> None:
         """Take down the outputs for validation rows, which the network has not trained on by now."""
@@ -286,16 +338,15 @@ class Trainer:
         """
         self.rows.use_effects_of(None)
         divisor = self.fitted.source.refit_divisor * self._n_steps / FEWEST_STEPS
-        return self._training(None, self.budget, math.ceil((best_epoch + 1) / divisor))
+        return self._training(None, self.budget, math.ceil((best_epoch + 1) / divisor), validates=False)
 
     def _training(
-        self, train: np.ndarray | None, budget: Budget, n_epochs: int | None = None
+        self, train: np.ndarray | None, budget: Budget, n_epochs: int | None, validates: bool
     ) -> Training:
         settings, source = self.fitted.settings, self.fitted.source
         positions = None if train is None else torch.from_numpy(train)
         batch_size = self._batch_size()
         batches = source.batches(self.network, self.rows, batch_size, self.generator, positions)
-        validates = self.validation is not None and n_epochs is None
         return Training(
             self.network,
             batches,
@@ -313,7 +364,12 @@ class Trainer:
     @cached_property
     def _optimizer(self) -> Optimizer:
         settings = self.fitted.settings
-        rates = settings.learning_rate, settings.weight_decay, settings.table_rate
+        factor = self.schedule.rate
+        rates = (
+            settings.learning_rate * factor,
+            settings.weight_decay,
+            settings.table_rate / factor,
+        )
         return Optimizer(self.network, *rates, LONG_WINDOW if self._is_long else WINDOW)
 
     @property

@@ -7,7 +7,7 @@ interactions of the category together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -49,6 +49,29 @@ NOTHING = Dependents({}, {})
 
 
 @dataclass(frozen=True)
+class Axes:
+    """What makes vectors of responses, so that those of later versions of a model compare.
+
+    Attributes
+    ----------
+    n_rows : int
+        Number of reference rows.
+    weights : ndarray of shape (n_categories,)
+        Of the mean that is subtracted; they sum to one. Later categories have none.
+    axes : ndarray of shape (n_answers, d)
+        Each is scaled by one over the root of the deviation along it.
+    """
+
+    n_rows: int
+    weights: np.ndarray
+    axes: np.ndarray
+
+    def weights_of(self, n_categories: int) -> np.ndarray:
+        """Return the weights of more categories."""
+        return np.pad(self.weights, (0, n_categories - len(self.weights)))
+
+
+@dataclass(frozen=True)
 class Responses:
     """The responses of one table's categories.
 
@@ -58,10 +81,12 @@ class Responses:
         Axes by falling variance.
     reliability : ndarray of shape (n_categories,)
         Share of the squared length of each vector that is no noise, from 0 to 1.
+    axes : Axes
     """
 
     vectors: np.ndarray
     reliability: np.ndarray
+    axes: Axes
 
 
 @dataclass(frozen=True)
@@ -74,10 +99,14 @@ class Reference:
         Some training rows, without effects.
     dependents : list of Dependents
         What each categorical column of the rows takes along; empty: nothing.
+    axes : mapping of table -> Axes, optional
+        Those of an earlier version of the model, along which vectors lie; None: each version finds
+        new ones.
     """
 
     rows: RowInputs
     dependents: list[Dependents]
+    axes: Mapping[str, Axes] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,11 +131,16 @@ def with_newest(inputs: RowInputs) -> RowInputs:
     return replace(inputs, histories=tuple(histories))
 
 
-def spaces_of(fitted: Fitted, reference: Reference | None, n_jobs: int | None) -> Spaces:
+def spaces_of(
+    fitted: Fitted,
+    reference: Reference | None,
+    n_jobs: int | None,
+    ancestry: tuple[str, ...] = (),
+) -> Spaces:
     """Return the responses of every table by category, and beside them the rows of the tables.
 
     A table that only the kept states of sequences have read has its rows in the place of responses; so
-    do all tables without reference rows.
+    do all tables without reference rows. ``ancestry`` are the versions of the model.
     """
     with threads(n_jobs):
         raw = raw_spaces(fitted.encoder, fitted.network)
@@ -117,9 +151,15 @@ def spaces_of(fitted: Fitted, reference: Reference | None, n_jobs: int | None) -
         if responses is None:
             return raw[table]
         vocabulary = fitted.encoder.vocabularies_[table]
-        return space_of(table, vocabulary, responses.vectors, responses.reliability)
+        return space_of(table, vocabulary, responses.vectors, responses.reliability, ancestry)
 
     return Spaces(raw, compute)
+
+
+def axes_of(fitted: Fitted, reference: Reference) -> dict[str, Axes]:
+    """Return the axes of the responses of each table that has some."""
+    tables = {name: responses_of(fitted, reference, name) for name in fitted.encoder.vocabularies_}
+    return {name: responses.axes for name, responses in tables.items() if responses is not None}
 
 
 def responses_of(fitted: Fitted, reference: Reference, table: str) -> Responses | None:
@@ -143,14 +183,25 @@ def responses_of(fitted: Fitted, reference: Reference, table: str) -> Responses 
     """
     vocabulary = fitted.encoder.vocabularies_[table]
     places = _places(fitted, table, reference.dependents)
-    parts = [part for place in places if (part := _measured(fitted, reference.rows, place, vocabulary))]
+    counts = np.maximum(vocabulary.counts[N_SPECIAL:], 0)
+    n_rows = int(np.clip(MOST_ROWS // len(vocabulary), FEWEST_REFERENCE, len(reference.rows)))
+    weights = counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / max(len(counts), 1))
+    axes = None if reference.axes is None else reference.axes.get(table)
+    if axes is not None:
+        n_rows, weights = axes.n_rows, axes.weights_of(len(counts))
+    parts = [
+        part
+        for place in places
+        if (part := _measured(fitted, reference.rows, place, vocabulary, n_rows, weights))
+    ]
     if not parts:
         return None
     means = np.concatenate([part.means for part in parts], axis=1)
     sample = np.concatenate([part.sample for part in parts], axis=2)
     spread = np.mean([part.spread for part in parts], axis=0)
-    counts = np.maximum(vocabulary.counts[N_SPECIAL:], 0)
-    return _reduced(means, sample, spread, counts, _strength(fitted, places))
+    if axes is None:
+        axes = _axes_of_means(means, counts, n_rows, weights)
+    return _reduced(means, sample, spread, counts, _strength(fitted, places), axes)
 
 
 def answers_of(
@@ -213,15 +264,18 @@ class _Measured:
 
 
 def _measured(
-    fitted: Fitted, reference: RowInputs, place: Place, vocabulary: Vocabulary
+    fitted: Fitted,
+    reference: RowInputs,
+    place: Place,
+    vocabulary: Vocabulary,
+    n_rows: int,
+    weights: np.ndarray,
 ) -> _Measured | None:
     rows = _usable(reference, place)
     if rows is None or not len(vocabulary.categories):
         return None
-    n_reference = int(np.clip(MOST_ROWS // len(vocabulary), FEWEST_REFERENCE, len(rows)))
-    rows = rows.take(torch.arange(n_reference))
+    rows = rows.take(torch.arange(min(n_rows, len(rows))))
     counts = np.maximum(vocabulary.counts[N_SPECIAL:], 0)
-    weights = counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / len(counts))
     frequent = np.sort(np.argsort(-counts, kind="stable")[:N_SAMPLE])
     part = _part(fitted)
     sample = np.concatenate(list(_outputs(fitted, rows, place, frequent + N_SPECIAL, part)))
@@ -288,21 +342,29 @@ def _part(fitted: Fitted) -> Callable[[Output], Tensor]:
     return lambda output: output.outputs
 
 
+def _axes_of_means(means: np.ndarray, counts: np.ndarray, n_rows: int, weights: np.ndarray) -> Axes:
+    """Return the leading axes of centred responses, scaled so that interactions count."""
+    shares = (counts / max(counts.sum(), 1e-300)).astype(np.float32)
+    variances, axes = leading_axes(means, shares)
+    return Axes(n_rows, weights, axes / np.sqrt(np.sqrt(variances)))
+
+
 def _reduced(
-    means: np.ndarray, sample: np.ndarray, spread: np.ndarray, counts: np.ndarray, strength: float
+    means: np.ndarray,
+    sample: np.ndarray,
+    spread: np.ndarray,
+    counts: np.ndarray,
+    strength: float,
+    axes: Axes,
 ) -> Responses:
-    """Return the leading axes of centred responses, and how far they are more than noise."""
-    weights = (counts / max(counts.sum(), 1e-300)).astype(np.float32)
-    variances, axes = leading_axes(means, weights)
-    if not len(variances):
-        return Responses(np.zeros((len(means), 1), np.float32), np.zeros(len(means)))
-    vectors, deviation = means @ axes, np.sqrt(variances)
-    scale = 1 / np.sqrt(deviation)
-    noise = _noise(vectors, _variance(sample @ axes), spread, counts, strength)
-    lengths = np.square(vectors * scale).sum(1)
-    noise = (noise * np.square(scale)).sum(1)
+    """Return centred responses along the axes, and how far they are more than noise."""
+    if not axes.axes.shape[1]:
+        return Responses(np.zeros((len(means), 1), np.float32), np.zeros(len(means)), axes)
+    vectors = means @ axes.axes
+    noise = _noise(vectors, _variance(sample @ axes.axes), spread, counts, strength).sum(1)
+    lengths = np.square(vectors).sum(1)
     reliability = lengths / np.maximum(lengths + noise, 1e-300)
-    return Responses((vectors * scale).astype(np.float32), reliability)
+    return Responses(vectors.astype(np.float32), reliability, axes)
 
 
 def leading_axes(means: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -85,6 +85,11 @@ class Trees:
         """Return the scores of rows, float32 (n_rows, width), in standard deviations."""
         return self.scaled(_scores(self._boosters, _matrix(codes, numbers)))
 
+    def on_new_rows(self, codes: np.ndarray, numbers: np.ndarray) -> OutOfFoldTrees:
+        """Return the scores of training rows that these trees did not see."""
+        scores, none = self(codes, numbers), np.zeros((len(codes), 0))
+        return OutOfFoldTrees(self, [self._boosters], np.zeros(len(codes), np.int8), scores, none)
+
     def scaled(self, scores: np.ndarray) -> np.ndarray:
         """Return raw scores (n_rows, width) as the network reads them."""
         scaled: np.ndarray = ((scores - self.centers) / self.units).astype(np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -107,6 +107,13 @@ class TableSpec:
         return weight, given
 
 
+class Anchor(NamedTuple):
+    """Vectors that the rows of a weight are pulled to, (n_rows, dim), and how much, (n_rows,)."""
+
+    vectors: Tensor
+    strength: Tensor
+
+
 class TableGroup(nn.Module):
     """Tables of one width, one after the other in one weight.
 
@@ -118,6 +125,8 @@ class TableGroup(nn.Module):
 
     prior: Tensor
     fixed: Tensor | None
+    anchor: Anchor | None = None
+    """Where a training pulls the vectors to, and how much; None: to zero, by the prior."""
 
     def __init__(self, specs: Sequence[TableSpec], generator: torch.Generator) -> None:
         super().__init__()
@@ -147,8 +156,12 @@ class TableGroup(nn.Module):
     def penalty(self, codes: Tensor, vectors: Tensor) -> Tensor:
         """Return the prior times the squared length of the vectors that each row reads, summed: (n,).
 
-        A category's prior is divided by its count, so over an epoch every vector counts once.
+        A category's prior is divided by its count, so over an epoch every vector counts once. With an
+        anchor, it is the length of the difference from the anchor's vectors, times its strength.
         """
+        if self.anchor is not None:
+            moved = (vectors - self.anchor.vectors[codes]).square().sum(-1)
+            return (moved * self.anchor.strength[codes]).sum(1)
         return (vectors.square().sum(-1) * self.prior[codes]).sum(1)
 
 
@@ -261,6 +274,22 @@ class Tables(nn.Module):
         group, start, _ = self.place[table]
         vectors: Tensor = self.groups[group](start + codes)
         return vectors
+
+    def priors(self, table: int) -> Tensor:
+        """Return the strength of the prior of each row of one table, (n_rows,)."""
+        group, start, n_rows = self.place[table]
+        return self.groups[group].prior[start : start + n_rows]
+
+    def anchor(self, strengths: Sequence[Tensor]) -> None:
+        """Pull the vectors to where they are now, with these strengths (n_rows,), one a table."""
+        for g, group in enumerate(self.groups):
+            of_group = [strengths[t] for t, (of, _, _) in self.place.items() if of == g]
+            group.anchor = Anchor(group.weight.detach().clone(), torch.cat(of_group).to(group.prior))
+
+    def release(self) -> None:
+        """Drop the anchors."""
+        for group in self.groups:
+            group.anchor = None
 
     def vectors(self, table: int) -> Tensor:
         """Return all vectors of one table, (n_rows, dim), without gradients."""

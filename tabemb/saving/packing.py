@@ -35,10 +35,11 @@ from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.files.layout import NAMES, Arrays
 from tabemb.fitting.dependence import Dependents
 from tabemb.fitting.event_source import EventSource
+from tabemb.fitting.growth import Growth
 from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.placing import Placing, described
 from tabemb.fitting.pretrained import given_vectors
-from tabemb.fitting.responses import Reference
+from tabemb.fitting.responses import Axes, Reference
 from tabemb.fitting.sets import ClassSets
 from tabemb.fitting.settings import check_parameters
 from tabemb.fitting.sources import RowSource
@@ -83,6 +84,7 @@ TARGETS = [
     cls for cls in vars(targets).values() if isinstance(cls, type) and issubclass(cls, targets.Target)
 ]
 PARTS = _by_name(
+    Axes,
     ClassSets,
     Codebook,
     Dependents,
@@ -94,6 +96,7 @@ PARTS = _by_name(
     EntityStates,
     EventSource,
     Feature,
+    Growth,
     Inputs,
     Intervals,
     Kept,

@@ -39,13 +39,15 @@ ROWS_AT_ONCE = 4096
 def write_parquet(space: CategoryVectors, path: str | Path) -> None:
     """Write the columns of `to_arrow` and one column of coordinates for each map.
 
-    The metadata of the file hold the name of the space, the key of each map and the checksum.
+    The metadata of the file hold the name of the space, its ancestry, the key of each map and the
+    checksum.
     """
     table, keys = to_arrow(space, "Parquet"), {}
     for key, coordinates in space.maps.items():
         column = "map_" + "_".join(map(str, key))
         table, keys[column] = table.append_column(column, _lists(coordinates)), key
-    description = {"name": space.name, "maps": keys, "sha256": BLANK.decode()}
+    description = {"name": space.name, "ancestry": space.ancestry, "maps": keys}
+    description["sha256"] = BLANK.decode()
     table = table.replace_schema_metadata({b"tabemb": json.dumps(description).encode()})
     with replacing(path) as file:
         pq.write_table(table, file)
@@ -71,6 +73,7 @@ def read_parquet(path: str | Path) -> tuple[Parts, dict[MapKey, np.ndarray]]:
         if "sha256" in description and (content is None or place < 0):
             raise ValueError("its checksum is damaged.")
         parts = from_arrow(table, source, description.get("name", ""))
+        parts = parts._replace(ancestry=_ancestry(description.get("ancestry", [])))
         keys: Mapping[str, list[Any]] = description.get("maps", {})
         maps = {_map_key(*key): _checked_map(_matrix(table[column])) for column, key in keys.items()}
     except Exception as error:  # whatever pyarrow finds in a damaged file
@@ -100,6 +103,12 @@ def _read_bounded(content: bytes) -> pa.Table:
     table = pa.Table.from_batches(batches, schema)
     table.validate(full=True)
     return table
+
+
+def _ancestry(versions: Any) -> tuple[str, ...]:
+    if not isinstance(versions, list) or not all(isinstance(version, str) for version in versions):
+        raise ValueError("its ancestry must be a list of texts.")
+    return tuple(versions)
 
 
 def _checked_map(coordinates: np.ndarray) -> np.ndarray:

@@ -8,10 +8,10 @@ from typing import Any, Self
 import pandas as pd
 
 from tabemb.spaces import arrow_formats, text_formats
-from tabemb.spaces.vectors import CategoryVectors
+from tabemb.spaces.versions import VersionedVectors
 
 
-class PortableVectors(CategoryVectors):
+class PortableVectors(VersionedVectors):
     """Category vectors that can be written to, and read from, the formats of other tools.
 
     `EmbeddingSpace` is the public class; it adds search and maps.
@@ -63,8 +63,9 @@ class PortableVectors(CategoryVectors):
         """Write a Parquet file with the columns `category` and `vector`.
 
         Where known, the columns `count` and `reliability` follow. A vector is a list of d floats. The
-        maps computed by `coordinates` are written too, each as a column `map_{method}_{metric}_{seed}`
-        of two floats a row. Where the categories have no common Arrow type, such as numbers beside text,
+        ancestry and the maps computed by `coordinates` are written too, a map as a column
+        `map_{method}_{metric}_{seed}` of two floats a row. Where the categories have no common Arrow
+        type, such as numbers beside text,
         intervals or tuples, `category` holds them as text, and a column `category_json` as JSON that
         `from_parquet` reads with their types.
 

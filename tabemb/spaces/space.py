@@ -40,6 +40,8 @@ class EmbeddingSpace(DrawnVectors):
         The subject of the space, such as its column; it names exported columns.
     reliability : array-like of shape (n_levels,), optional
         How much of each vector is signal, from 0 (nothing but noise) to 1.
+    ancestry : sequence of str, optional
+        The versions of the model that the vectors are of, the present one last, as models write them.
 
     Attributes
     ----------
@@ -48,6 +50,9 @@ class EmbeddingSpace(DrawnVectors):
     counts : ndarray of shape (n_levels,) or None
     name : str
     reliability : ndarray of shape (n_levels,) or None
+    ancestry : tuple of str
+    version : int
+        How often the model has grown; `compare` compares with an earlier version.
     unit_vectors : ndarray of shape (n_levels, d)
         The vectors scaled to length one.
     directions : ndarray of shape (n_levels, d)

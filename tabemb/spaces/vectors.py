@@ -31,6 +31,7 @@ class Parts(NamedTuple):
     counts: Any = None
     name: str = ""
     reliability: Any = None
+    ancestry: Any = ()
 
 
 class CategoryVectors:
@@ -45,6 +46,7 @@ class CategoryVectors:
     counts : array-like of shape (n_levels,), optional
     name : str, default=""
     reliability : array-like of shape (n_levels,), optional
+    ancestry : sequence of str, optional
 
     Attributes
     ----------
@@ -53,6 +55,7 @@ class CategoryVectors:
     counts : ndarray of shape (n_levels,) or None
     name : str
     reliability : ndarray of shape (n_levels,) or None
+    ancestry : tuple of str
     directions : ndarray of shape (n_levels, d)
     unit_vectors : ndarray of shape (n_levels, d)
     maps : dict from (method, metric, random_state) to ndarray of shape (n_levels, 2)
@@ -71,11 +74,12 @@ class CategoryVectors:
         counts: Any = None,
         name: str = "",
         reliability: Any = None,
+        ancestry: Iterable[str] = (),
     ) -> None:
         self.categories = as_index(categories)
         self.vectors = _checked_vectors(vectors, self.categories)
         self.counts = None if counts is None else checked_counts(counts, self.categories)
-        self.name = name
+        self.name, self.ancestry = name, tuple(ancestry)
         self.reliability = (
             None if reliability is None else checked_reliability(reliability, self.categories)
         )
@@ -108,7 +112,7 @@ class CategoryVectors:
         return {name: value for name, value in vars(self).items() if name not in quick}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update({"reliability": None, **state})  # tabemb 0.2 had none
+        vars(self).update({"reliability": None, "ancestry": (), **state})  # tabemb 0.2 had none
 
     @cached_property
     def unit_vectors(self) -> np.ndarray:
@@ -268,7 +272,7 @@ class CategoryVectors:
     def _take(self, positions: np.ndarray) -> Self:
         counts = None if self.counts is None else self.counts[positions]
         reliability = None if self.reliability is None else self.reliability[positions]
-        parts = self.categories[positions], counts, self.name, reliability
+        parts = self.categories[positions], counts, self.name, reliability, self.ancestry
         return type(self)(self.vectors[positions], *parts)
 
     def _most_frequent_first(self) -> np.ndarray:

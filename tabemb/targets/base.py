@@ -83,6 +83,24 @@ class Target:
         """
         raise NotImplementedError
 
+    def grown(self, y: np.ndarray, weights: np.ndarray | None, classes: np.ndarray | None) -> Target:
+        """Return the target of later rows too: labels may be added, and a scale stays.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n,) or (n, n_targets)
+            Targets of the later rows.
+        weights : ndarray of shape (n,), optional
+        classes : ndarray, optional
+            All classes, old and new; None where none may be new.
+
+        Raises
+        ------
+        ValueError
+            y holds values that this target cannot have, or new classes that are not among ``classes``.
+        """
+        raise NotImplementedError
+
     def encode(self, y: np.ndarray) -> Tensor:
         """Return targets as the tensor that `loss` takes."""
         raise NotImplementedError
@@ -121,6 +139,13 @@ class Target:
         Outputs that say nothing beside others are left out, so that those of two networks compare.
         """
         return outputs
+
+
+def check_width(y: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless rows of y have this shape: () of one target, (n_targets,) of several."""
+    if y.shape[1:] != shape:
+        n_columns = f"{shape[0]} columns" if shape else "one column"
+        raise ValueError(f"y must have {n_columns}, as it had in the first fit; got shape {y.shape}.")
 
 
 def first_fraction(values: np.ndarray) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import copy
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from tabemb.labels import codes_of, distinct, natural
 from tabemb.network.draws import Draws
-from tabemb.targets.base import Sample, Target, first_fraction
+from tabemb.targets.base import Sample, Target, check_width, first_fraction
 
 MANY_CLASSES = 1000
 """With more classes than this, each has a vector, where nothing else is asked for."""
@@ -20,6 +21,8 @@ MOST_COMPARED = 50_000
 """Up to so many classes, a step compares its targets with all of them; beyond, with a sample."""
 N_DRAWN = 2048
 """Classes that are drawn for a step, in addition to the classes of the batch."""
+HALF_A_ROW = 0.5
+"""Count at which the output of a class without rows starts."""
 MOST_RESPONSES = 16
 """Responses of a target with many classes: indicators of the most frequent ones."""
 
@@ -55,29 +58,67 @@ class ClassTarget(Target):
     ----------
     has_vectors : bool or "auto", default="auto"
         Whether each class has a vector; "auto": where there are more than a thousand.
+    classes : ndarray, optional
+        All classes, also those that y does not hold yet; None: those of y.
     """
 
     gives_shares = True
     has_vectors: bool | str = "auto"
+    classes: np.ndarray | None = None  # in files that tabemb 0.2 saved
 
-    def __init__(self, has_vectors: bool | str = "auto") -> None:
-        self.has_vectors = has_vectors
+    def __init__(self, has_vectors: bool | str = "auto", classes: np.ndarray | None = None) -> None:
+        self.has_vectors, self.classes = has_vectors, classes
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> ClassTarget:
         self.classes_, codes = distinct(y)
+        if self.classes is not None:
+            self.classes_ = distinct(self.classes)[0]
+            codes = codes_of(self.classes_, y)
+            _check_known(y, codes)
         self.n_outputs = len(self.classes_)
         if self.n_outputs < 2:
             raise ValueError(
                 f"y holds only one class, {self.classes_.tolist()[0]!r}, among the rows with a weight "
                 "above zero; a classifier needs at least two classes."
             )
-        share = np.bincount(codes, weights) / (len(y) if weights is None else weights.sum())
-        share = np.maximum(share, np.finfo(np.float32).tiny)  # its logarithm is finite
-        self.bias = torch.as_tensor(np.log(share), dtype=torch.float32)
+        self._count(codes, weights)
         are_many = self.n_outputs > MANY_CLASSES
         self.has_many_classes = are_many if self.has_vectors == "auto" else bool(self.has_vectors)
         self.is_sampled = self.has_many_classes and self.n_outputs > MOST_COMPARED
         return self
+
+    def _count(
+        self, codes: np.ndarray, weights: np.ndarray | None, before: np.ndarray | float = 0
+    ) -> None:
+        """Count the classes, and start their outputs at the logarithms of their shares."""
+        self.counts_ = before + np.bincount(codes, weights, self.n_outputs)
+        total = (len(codes) if weights is None else weights.sum()) + np.sum(before)
+        share = np.maximum(self.counts_ / total, np.finfo(np.float32).tiny)  # its logarithm is finite
+        share[self.counts_ == 0] = HALF_A_ROW / total
+        self.bias = torch.as_tensor(np.log(share), dtype=torch.float32)
+
+    def grown(
+        self, y: np.ndarray, weights: np.ndarray | None, classes: np.ndarray | None
+    ) -> ClassTarget:
+        check_width(y, ())
+        grown = copy(self)
+        grown.classes_ = self.classes_ if classes is None else distinct(classes)[0]
+        grown.n_outputs = len(grown.classes_)
+        codes, places = codes_of(grown.classes_, y), codes_of(grown.classes_, self.classes_)
+        _check_known(y, codes)
+        if (places < 0).any():
+            lacking = self.classes_[places < 0].tolist()[0]
+            raise ValueError(f"classes must hold all classes of the model; it lacks {lacking!r}.")
+        if not self.has_many_classes:
+            before = np.zeros(grown.n_outputs)
+            before[places] = self.counts_
+            grown._count(codes, weights, before)
+        elif grown.n_outputs > self.n_outputs:
+            raise ValueError(
+                "classes must be those of the model where each has a vector, as each of its "
+                f"{self.n_outputs} classes has; fit a new model on all rows."
+            )
+        return grown
 
     def sampler(self) -> ClassSampler | None:
         return ClassSampler(self.bias.exp()) if self.is_sampled else None
@@ -133,6 +174,16 @@ class ClassTarget(Target):
         return classes if self.n_outputs <= MOST_RESPONSES else classes[np.sort(frequent)]
 
 
+def _check_known(y: np.ndarray, codes: np.ndarray) -> None:
+    """Raise ValueError where y (n,) holds a label of the code -1."""
+    if (codes < 0).any():
+        row = int(np.argmax(codes < 0))
+        raise ValueError(
+            f"y holds class {y[row : row + 1].tolist()[0]!r} in row {row}, which is none of the model; "
+            "pass classes with the old and the new ones to add it."
+        )
+
+
 class MultilabelTarget(Target):
     """Several yes/no labels at once, by independent logits.
 
@@ -150,9 +201,22 @@ class MultilabelTarget(Target):
         self.bias = torch.as_tensor(np.log(share / (1 - share)), dtype=torch.float32)
         return self
 
+    def grown(
+        self, y: np.ndarray, weights: np.ndarray | None, classes: np.ndarray | None
+    ) -> MultilabelTarget:
+        check_width(y, (self.n_outputs,))
+        _refuse_classes(classes)
+        if not is_indicator(y):
+            place = _no_indicator(y)
+            raise ValueError(
+                f"y holds {y[place]!r} in row {place[0]}, where it held 0 and 1 alone in the first fit; "
+                "correct such rows or leave them out."
+            )
+        return self
+
     def encode(self, y: np.ndarray) -> Tensor:
         if not is_indicator(y):
-            place = next(place for place in np.ndindex(y.shape) if y[place] not in (0, 1))
+            place = _no_indicator(y)
             raise ValueError(
                 f"eval_y holds {y[place]!r} in row {place[0]}, where y holds 0 and 1 alone; the labels "
                 "of eval_y must be among those of y."
@@ -169,9 +233,25 @@ class MultilabelTarget(Target):
         return outputs.double().sigmoid().mean(1).numpy(force=True)
 
 
-def _column_target(y: np.ndarray, column: int, weights: np.ndarray | None) -> ClassTarget:
+def _refuse_classes(classes: np.ndarray | None) -> None:
+    if classes is not None:
+        raise ValueError("classes must be None where y has several columns; each has those of its rows.")
+
+
+def _no_indicator(y: np.ndarray) -> tuple[int, ...]:
+    """Return the place of the first label (n, n_labels) that is neither 0 nor 1."""
+    return next(place for place in np.ndindex(y.shape) if y[place] not in (0, 1))
+
+
+def _column_target(
+    target: ClassTarget | None, y: np.ndarray, column: int, weights: np.ndarray | None
+) -> ClassTarget:
+    """Return the target of one column: a new one, or one that has grown."""
     try:
-        return ClassTarget().fit(natural(y[:, column]), weights)
+        labels = natural(y[:, column])
+        return (
+            ClassTarget().fit(labels, weights) if target is None else target.grown(labels, weights, None)
+        )
     except ValueError as error:
         reason = str(error).removesuffix(".")
         raise ValueError(f"Column {column} of y: {reason}.") from error
@@ -187,11 +267,20 @@ class MultioutputClassTarget(Target):
     gives_shares = True
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> MultioutputClassTarget:
-        self.targets = [_column_target(y, i, weights) for i in range(y.shape[1])]
+        self.targets = [_column_target(None, y, i, weights) for i in range(y.shape[1])]
         self.classes_ = [target.classes_ for target in self.targets]
         self.n_outputs = sum(target.n_outputs for target in self.targets)
         self.bias = torch.cat([target.bias for target in self.targets])
         return self
+
+    def grown(
+        self, y: np.ndarray, weights: np.ndarray | None, classes: np.ndarray | None
+    ) -> MultioutputClassTarget:
+        check_width(y, (len(self.targets),))
+        _refuse_classes(classes)
+        grown = copy(self)
+        grown.targets = [_column_target(t, y, i, weights) for i, t in enumerate(self.targets)]
+        return grown
 
     def _split(self, outputs: Tensor) -> tuple[Tensor, ...]:
         """Split outputs by target."""
@@ -229,7 +318,9 @@ def is_indicator(y: np.ndarray) -> bool:
     return natural(y.ravel()).dtype.kind in "biuf" and bool(np.isin(y.astype(float), (0, 1)).all())
 
 
-def class_target(y: np.ndarray, has_vectors: bool | str = "auto") -> Target:
+def class_target(
+    y: np.ndarray, has_vectors: bool | str = "auto", classes: np.ndarray | None = None
+) -> Target:
     """Return the target for a classifier's y, not yet fitted.
 
     Several columns of 0 and 1 are labels that may hold together; columns with other values have classes
@@ -238,7 +329,7 @@ def class_target(y: np.ndarray, has_vectors: bool | str = "auto") -> Target:
     Parameters
     ----------
     y : ndarray of shape (n,) or (n, n_targets)
-    has_vectors : bool or "auto", default="auto"
+    has_vectors, classes
         As in `ClassTarget`.
 
     Raises
@@ -254,7 +345,8 @@ def class_target(y: np.ndarray, has_vectors: bool | str = "auto") -> Target:
                 "classes, or take a regressor."
             )
     if y.ndim == 1:
-        return ClassTarget(has_vectors)
+        return ClassTarget(has_vectors, classes)
+    _refuse_classes(classes)
     if has_vectors is True:
         raise ValueError(
             f"class_vectors must not be True where y has several columns, here {y.shape[1]}; pass one."

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tabemb.targets.base import Target
+from tabemb.targets.base import Target, check_width
 
 MOST_SPREAD = 1e154
 """Largest standard deviation of a number whose square is a float."""
@@ -36,8 +36,19 @@ class NumberTarget(Target):
         columns = y.reshape(len(y), -1)
         self.one_dimensional = y.ndim == 1
         self.n_outputs = columns.shape[1]
+        self._check_range(columns)
         self._fit_scale(columns, weights)
         return self
+
+    def grown(
+        self, y: np.ndarray, weights: np.ndarray | None, classes: np.ndarray | None
+    ) -> NumberTarget:
+        check_width(y, () if self.one_dimensional else (self.n_outputs,))
+        self._check_range(y.reshape(len(y), -1))
+        return self
+
+    def _check_range(self, y: np.ndarray) -> None:
+        """Raise ValueError where y (n, n_targets) holds numbers that the loss does not allow."""
 
     def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         """Measure the centre and scale of each column, and the bias."""
@@ -121,11 +132,13 @@ class CountTarget(NumberTarget):
 
     smallest = 0.0
 
-    def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
+    def _check_range(self, y: np.ndarray) -> None:
         if (y < 0).any():
             raise ValueError(
                 f"loss='poisson' needs y >= 0; y holds {y.min()} in row {y.min(axis=1).argmin()}."
             )
+
+    def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         powers = _powers_of_two(y)
         mean = np.ldexp(np.average(np.ldexp(y, -powers), axis=0, weights=weights), powers)
         # counts are only divided by their mean: the log link then predicts the mean from an output of 0
@@ -160,12 +173,14 @@ class RelativeTarget(NumberTarget):
 
     smallest = 0.0
 
-    def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
+    def _check_range(self, y: np.ndarray) -> None:
         if (y <= 0).any():
             raise ValueError(
                 f"loss='absolute_percentage_error' needs y > 0; y holds {y.min()} in row "
                 f"{y.min(axis=1).argmin()}."
             )
+
+    def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         super()._fit_scale(np.log(y), weights)
 
     def encode(self, y: np.ndarray) -> Tensor:

@@ -1,0 +1,34 @@
+"""What a fitted model keeps so that it can go on with later rows."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from tabemb.fitting.fitted import Fitted
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What a fitted model keeps so that it can go on with later rows.
+
+    Parameters
+    ----------
+    n_epochs : int
+        Epochs of a night: as many as the first fit took to its best one.
+    ancestry : tuple of str
+        The version of the model after the first fit and after each night.
+    """
+
+    n_epochs: int
+    ancestry: tuple[str, ...]
+
+
+def version_of(fitted: Fitted) -> str:
+    """Return text that is equal for equal weights and sums of effects."""
+    digest = hashlib.sha256()
+    for weight in fitted.network.state_dict().values():
+        digest.update(weight.numpy(force=True).tobytes())
+    if fitted.effects is not None:
+        digest.update(fitted.effects.sums_.tobytes())
+    return digest.hexdigest()[:16]

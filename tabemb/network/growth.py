@@ -1,0 +1,97 @@
+"""A network that has more categories and classes than an older one, and starts from its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tabemb.network.dropout import UNKNOWN
+from tabemb.network.model import MemberHeads, TabularNetwork
+from tabemb.network.tables import Tables
+
+
+@torch.no_grad()
+def take_over(
+    network: TabularNetwork, old: TabularNetwork, starts: Sequence[Tensor], outputs: Tensor
+) -> None:
+    """Write the weights of an older network into one that has more rows of tables, or more outputs.
+
+    A new category starts where ``starts`` says or as the unknown one; its biases are those of the
+    unknown one. A new output starts at its bias alone.
+
+    Parameters
+    ----------
+    network, old : TabularNetwork
+    starts : sequence of Tensor of shape (n_new, dim), one a table
+        Vectors of the new categories, NaN in rows that start as the unknown one.
+    outputs : int64 tensor of shape (n_outputs,)
+        Position among the outputs of ``old`` of each output of ``network``, -1 for a new one.
+
+    Raises
+    ------
+    ValueError
+        A weight has another shape in the two networks.
+    """
+    device = next(network.parameters()).device
+    outputs = outputs.to(device)
+    for table, start in enumerate(starts):
+        _take_rows(network.tables, old.tables, table, start.to(device))
+        if network.biases is not None and old.biases is not None:
+            nothing = torch.full((len(start), 1), torch.nan)
+            _take_rows(network.biases, old.biases, table, nothing.to(device), outputs)
+    apart = _weights_of(network.tables, network.biases)
+    if isinstance(network.head, MemberHeads) and isinstance(old.head, MemberHeads):
+        _take_outputs(network.head, old.head, outputs)
+        apart |= _weights_of(network.head)
+    known = dict(old.named_parameters())
+    for name, weight in network.named_parameters():
+        if id(weight) not in apart:
+            _take(name, weight, known.get(name))
+
+
+def _weights_of(*modules: nn.Module | None) -> set[int]:
+    return {id(weight) for module in modules if module is not None for weight in module.parameters()}
+
+
+def _take_rows(
+    tables: Tables, old: Tables, table: int, start: Tensor, outputs: Tensor | None = None
+) -> None:
+    """Write the rows of one table; those of biases have a number for each output."""
+    rows, known = tables.vectors(table), old.vectors(table).to(start.device)
+    if outputs is not None:
+        known = _by_output(known, outputs)
+    if rows.shape[1] != known.shape[1]:
+        name = f"tables.{table}"
+        raise _another_shape(name)
+    rows[: len(known)] = known
+    rows[len(known) :] = torch.where(start.isnan(), known[UNKNOWN], start)
+
+
+def _take_outputs(head: MemberHeads, old: MemberHeads, outputs: Tensor) -> None:
+    """Write the heads of the outputs that are not new; a new one depends on nothing but its bias."""
+    if head.weight.shape[:2] != old.weight.shape[:2]:
+        name = "head.weight"
+        raise _another_shape(name)
+    head.weight.copy_(_by_output(old.weight.to(outputs.device), outputs))
+    bias = _by_output(old.bias.to(outputs.device), outputs)
+    head.bias.copy_(torch.where(outputs < 0, head.bias, bias))
+
+
+def _by_output(known: Tensor, outputs: Tensor) -> Tensor:
+    """Return numbers whose last axis is that of the outputs in their new order; zero for new ones."""
+    return known[..., outputs.clamp(min=0)] * (outputs >= 0)
+
+
+def _take(name: str, weight: Tensor, known: Tensor | None) -> None:
+    if known is None or known.shape != weight.shape:
+        raise _another_shape(name)
+    weight.copy_(known)
+
+
+def _another_shape(name: str) -> ValueError:
+    return ValueError(
+        "Parameters that shape the network, such as dim, hidden and n_members, must be those of the fit "
+        f"that is continued; the weight {name!r} has another shape; set them back, or fit a new model."
+    )

@@ -8,8 +8,9 @@ TargetEncoder does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import logit
@@ -17,7 +18,10 @@ from scipy.special import logit
 from tabemb.data.pairs import MIN_GAIN, choose_pairs, find_keys, term_keys, tried_rows
 from tabemb.data.scales import quantiles
 from tabemb.data.shrinkage import LevelSums
+from tabemb.data.similar import SimilarLevels, similar_levels
+from tabemb.data.vocabulary import N_SPECIAL
 from tabemb.data.words import LENGTHS, Text, WordEffects
+from tabemb.likeness.nearest import Likeness
 
 N_EXACT = 256
 """A number of at most so many distinct values has a level for each; others have ``N_QUANTILES`` bins."""
@@ -49,7 +53,7 @@ class TermLevels:
     errors : ndarray of shape (n_levels, n_responses)
         Standard errors of ``effects``.
     strength : float
-        Rows at the mean of all rows that the shrinkage adds to each level.
+        Rows that the shrinkage adds to each level, at the mean of all rows or of similar levels.
     """
 
     levels: np.ndarray
@@ -106,8 +110,10 @@ class Effects:
     tables worse.) For every term and row there are an effect on each response, in standard deviations of
     that effect over the training rows, and the logarithm of the level's count in units of its mean. An
     effect is the level's shrunken mean minus the mean of all rows; where the responses are indicators,
-    it is a difference of log odds. A level that is not in the training rows reads zeros. The words of
-    texts and their pairs of neighbours are further terms, after all others: `WordEffects`.
+    it is a difference of log odds. A level that is not in the training rows reads zeros. Where levels
+    say whom they resemble, they are shrunken to the effects of similar ones, if that predicts better:
+    `SimilarLevels`. The words of texts and their pairs of neighbours are further terms, after all
+    others: `WordEffects`.
 
     Parameters
     ----------
@@ -131,10 +137,16 @@ class Effects:
         The same of every term; that of a pair includes the effects of its two inputs.
     words_ : sequence of WordEffects
         Those of the texts that predict something.
+    similar_ : sequence of SimilarLevels
+        What the levels of some terms resemble, where it says something of their effects.
+    pulls_ : ndarray of shape (n_levels + 1, n_responses)
+        What the shrinkage adds to the sums of the levels: the strength times the effect of similar ones.
     """
 
     input_gains_: np.ndarray
     gains_: np.ndarray
+    pulls_: np.ndarray
+    similar_: Sequence[SimilarLevels] = ()  # in earlier files
     words_: Sequence[WordEffects] = ()  # in files without texts
 
     def __init__(self, n_pairs: int, are_shares: bool) -> None:
@@ -149,6 +161,7 @@ class Effects:
         weights: np.ndarray,
         generator: np.random.Generator,
         texts: Sequence[Text] = (),
+        likeness: Mapping[int, Likeness] | None = None,
     ) -> Effects:
         """Choose the terms and compute the mean responses of their levels.
 
@@ -164,6 +177,8 @@ class Effects:
             Draws the sample of rows that chooses the pairs, where there are very many rows.
         texts : sequence of Text
             Of n_rows rows, one for each column of text.
+        likeness : mapping of input -> Likeness, optional
+            By which the categories of some categorical inputs are compared, in the order of their codes.
 
         Returns
         -------
@@ -186,7 +201,9 @@ class Effects:
         categorical = tried_levels[: codes.shape[1]]
         pairs = choose_pairs(categorical, tried_centered, weights[tried], self.n_pairs)
         self.terms_ = [*singles, *pairs]
-        self._fit_sums(levels, centered, weights)
+        sums = self._fit_sums(levels, centered, weights)
+        self._fit_similar(likeness or {}, sums, generator)
+        self._fit_units()
         self._fit_words(texts, centered, weights)
         return self
 
@@ -204,7 +221,9 @@ class Effects:
         centered: np.ndarray = (responses[:, self.responses_] - self.mean_) / self.unit_
         return centered
 
-    def _fit_sums(self, levels: list[np.ndarray], centered: np.ndarray, weights: np.ndarray) -> None:
+    def _fit_sums(
+        self, levels: list[np.ndarray], centered: np.ndarray, weights: np.ndarray
+    ) -> list[LevelSums]:
         """Sum the responses by level, all terms end to end; a last row of zeros is for unseen levels."""
         keys, sums = [], []
         for term in self.terms_:
@@ -217,7 +236,45 @@ class Effects:
         self.sums_ = np.concatenate([*(s.sums for s in sums), np.zeros((1, len(self.responses_)))])
         best = [s.best_strength() for s in sums]
         self.strength_, self.gains_ = np.array(best).reshape(-1, 2).T
-        self._fit_units()
+        return sums
+
+    def _fit_similar(
+        self, likeness: Mapping[int, Likeness], sums: list[LevelSums], generator: np.random.Generator
+    ) -> None:
+        """Find what levels resemble, and shrink them to the effects of similar ones where that helps."""
+        self.similar_ = []
+        for t, term in enumerate(self.terms_):
+            if len(term) > 1 or term[0] not in likeness or not len(self.responses_):
+                continue
+            codes, strength = self.keys_[self.span(t)], float(self.strength_[t])
+            similar = similar_levels(
+                t, codes - N_SPECIAL, sums[t], strength, likeness[term[0]], generator
+            )
+            if similar is None:
+                continue
+            self.similar_.append(similar)
+            shrunken = sums[t].minus(similar.means(sums[t].sums, sums[t].counts))
+            best, gain = shrunken.best_strength()
+            gain = 1 - (1 - gain) * float(shrunken.squares.sum() / sums[t].squares.sum())
+            if similar.leads and gain > self.gains_[t]:
+                self.strength_[t], self.gains_[t] = best, gain
+            else:
+                similar.leave()
+        self._fit_pulls()
+
+    def _fit_pulls(self) -> None:
+        """Compute what the shrinkage adds to the sums of the levels."""
+        if not self.similar_:
+            return
+        self.pulls_ = np.zeros_like(self.sums_)
+        for similar in self.similar_:
+            span = self.span(similar.term)
+            means = similar.means(self.sums_[span], self.counts_[span])
+            self.pulls_[span] = self.strength_[similar.term] * means
+
+    def pulled(self, at: Any) -> np.ndarray:
+        """Return the sums of the levels at these positions, with what the shrinkage adds to them."""
+        return np.asarray(self.sums_[at] + self.pulls_[at] if self.similar_ else self.sums_[at])
 
     def _fit_words(self, texts: Sequence[Text], centered: np.ndarray, weights: np.ndarray) -> None:
         if not len(self.responses_):
@@ -234,15 +291,15 @@ class Effects:
         n_terms, n_responses = len(self.terms_), len(self.responses_)
         self.effect_units_, self.count_units_ = np.ones((n_terms, 1, n_responses)), np.ones((n_terms, 1))
         for t in range(n_terms):
-            span = self._span(t)
+            span = self.span(t)
             counts, strength = self.counts_[span], self.strength_[t]
-            effects = self.link(self.sums_[span] / (counts + strength)[:, None])
+            effects = self.link(self.pulled(span) / (counts + strength)[:, None])
             mean = np.average(effects, axis=0, weights=counts)
             spread = np.sqrt(np.average(np.square(effects - mean), axis=0, weights=counts))
             self.effect_units_[t] = np.maximum(spread, 1e-6)  # all effects of a term may be equal
             self.count_units_[t] = np.average(np.log1p(counts), weights=counts)
 
-    def _span(self, t: int) -> slice:
+    def span(self, t: int) -> slice:
         """Return the positions of the levels of one term in ``counts_`` and ``sums_``."""
         return slice(self.ends_[t], self.ends_[t + 1])
 
@@ -257,19 +314,19 @@ class Effects:
         decides.
         """
         if t < len(self.terms_):
-            span, strength, n_inputs = self._span(t), float(self.strength_[t]), len(self.terms_[t])
-            parts = [part[span] for part in (self.keys_, self.counts_, self.sums_)]
+            span, strength, n_inputs = self.span(t), float(self.strength_[t]), len(self.terms_[t])
+            parts = [self.keys_[span], self.counts_[span], self.sums_[span], self.pulled(span)]
         else:
             words = self.words_[t - len(self.terms_)]
             parts, strength, n_inputs = (
-                [words.keys, words.counts, words.sums],
+                [words.keys, words.counts, words.sums, words.sums],
                 words.strength,
                 words.length,
             )
-        keys, counts, sums = (part[parts[1] > 0] for part in parts)
+        keys, counts, sums, pulled = (part[parts[1] > 0] for part in parts)
         levels = keys[:, None] if n_inputs == 1 else np.stack([keys >> 32, keys & BITS], 1)
         n_shrunken = (counts + strength)[:, None]
-        effects = sums / n_shrunken
+        effects = pulled / n_shrunken
         errors = np.sqrt(self._variance_within(counts, sums, effects, strength) / n_shrunken)
         return TermLevels(levels, counts, sums / counts[:, None], effects, errors, strength)
 
@@ -321,7 +378,7 @@ class Effects:
         dtype = np.int32 if len(self.counts_) < 2**31 else np.int64
         positions = np.empty((len(self.terms_), len(codes)), dtype)
         for t, term in enumerate(self.terms_):
-            known = self.keys_[self._span(t)]
+            known = self.keys_[self.span(t)]
             in_term = find_keys(known, term_keys(levels, term))
             positions[t] = np.where(in_term < len(known), in_term + self.ends_[t], len(self.keys_))
         return positions
@@ -329,7 +386,7 @@ class Effects:
     def levels_at(self, codes: np.ndarray, numbers: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the place of each row's level in `levels_of`, (n_rows,) for each term; -1 if unseen."""
         for t, positions in enumerate(self.positions(codes, numbers)):
-            present = self.counts_[self._span(t)] > 0
+            present = self.counts_[self.span(t)] > 0
             places = np.append(np.where(present, np.cumsum(present) - 1, -1), -1)
             yield places[np.minimum(positions - self.ends_[t], len(present))]
 
@@ -346,7 +403,8 @@ class Effects:
         """
         for t, in_sums in enumerate(positions):
             sums = LevelSums.from_rows(in_sums - self.ends_[t], centered, weights)
-            self.counts_[self._span(t)], self.sums_[self._span(t)] = sums.counts, sums.sums
+            self.counts_[self.span(t)], self.sums_[self.span(t)] = sums.counts, sums.sums
+        self._fit_pulls()
 
     def transform(
         self, codes: np.ndarray, numbers: np.ndarray, texts: Sequence[Text] = ()
@@ -356,7 +414,7 @@ class Effects:
         The effects of a training row include its target; use `OutOfFold` for training rows.
         """
         positions = self.positions(codes, numbers)
-        features = self.features_of(self.sums_[positions], self.counts_[positions])
+        features = self.features_of(self.pulled(positions), self.counts_[positions])
         of_words = [words.transform(texts[words.text], self.link)[:, None] for words in self.words_]
         return np.concatenate([features, *of_words], axis=1)
 
@@ -368,6 +426,7 @@ class Effects:
         Parameters
         ----------
         sums : ndarray of shape (n_terms, n_rows, n_responses)
+            With what the shrinkage adds.
         counts : ndarray of shape (n_terms, n_rows)
         terms : slice
             The terms whose sums and counts are given; all by default.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tabemb.data.effects import Effects
+from tabemb.data.similar import SimilarLevels
 from tabemb.data.words import Text
 
 N_FOLDS = 10
@@ -93,7 +94,26 @@ class OutOfFold:
         ]
         counts = np.maximum(effects.counts_[positions] - fold_counts, 0.0)  # rounding can give < 0
         sums = effects.sums_[positions] - np.stack(fold_sums, axis=1)
+        for similar in effects.similar_:
+            if similar.term == t and similar.leads:
+                sums += effects.strength_[t] * self._similar_means(similar, rows, folds)
         return effects.features_of(sums[None], counts[None], slice(t, t + 1))
+
+    def _similar_means(self, similar: SimilarLevels, rows: np.ndarray, folds: np.ndarray) -> np.ndarray:
+        """Return the effect of the levels similar to each row's, without the rows of its fold."""
+        t, effects = similar.term, self.effects
+        span, n_folds = effects.span(t), int(folds.max()) + 1
+        levels, weights = self.positions[t, rows] - effects.ends_[t], self.weights[rows]
+        n_levels = span.stop - span.start
+        cells = folds * n_levels + levels
+        *sums, counts = [
+            all_rows - np.bincount(cells, column, n_folds * n_levels).reshape(n_folds, n_levels)
+            for all_rows, column in zip(
+                [*effects.sums_[span].T, effects.counts_[span]],
+                [*(self.centered[rows] * weights[:, None]).T, weights],
+            )
+        ]
+        return similar.means_of(levels, folds, np.stack(sums, axis=2), np.maximum(counts, 0.0))
 
 
 def weights_of(rows: np.ndarray | None, weights: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, fram
 from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.memory import memory_checked, memory_needed
-from tabemb.fitting.placing import Placer, Placing
+from tabemb.fitting.placing import Placer, Placing, placings_of
 from tabemb.fitting.profiles import profiles_of, row_weights
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.responses import Reference, spaces_of
@@ -190,7 +190,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             intervals, sets = trainer.intervals(), trainer.sets()
             recipe.source.finish(encoder, fitted.network, prepared, recipe.target)
             reference = recipe.reference(encoder, batch, holdout)
-            placings = recipe.placings(encoder, effects)
+            placings = placings_of(effects)
             missing = missing_shares(encoder, batch.inputs)
             groups = recipe.source.groups(holdout.rows.frame)
             counted = row_weights(holdout.rows.weights, groups, len(batch))
@@ -199,7 +199,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         columns.remember(after)
         after._remember(fitted)
         after.reference_, after.profiles_ = reference, profiles
-        after._spaces, after._placers = None, (fitted.network, Placer(fitted, placings))
+        after._spaces, after._placers = None, (fitted.network, Placer(encoder, placings))
         after.intervals_, after.sets_, after.placings_ = intervals, sets, placings
         after.n_rows_, after.fit_seconds_, after.missing_shares_ = len(rows), budget.seconds, missing
         after.learning_curve_, after.best_epoch_ = results[0]
@@ -312,7 +312,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         """What places new categories among the known ones; made when it is first needed."""
         if self._placers is None or self._placers[0] is not self.network_:
             placings = getattr(self, "placings_", [])  # files of tabemb 0.2 have none
-            self._placers = self.network_, Placer(self._fitted, placings)
+            self._placers = self.network_, Placer(self.encoder_, placings)
         return self._placers[1]
 
     @memory_checked

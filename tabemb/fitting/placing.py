@@ -1,38 +1,33 @@
 """Cold start: where a category that training did not have stands among those that it had.
 
 Its description, by default its own text, says which known categories it resembles. A row with a new
-category is predicted as if it had each of them, and the outputs are averaged by how much they are alike:
-a smoother over categories (Nadaraya 1964). How well that works is measured before it is used: each
-known category is predicted from the effects of the others.
+category is predicted as if it had each of them, and the outputs are averaged by how much they are alike.
+How well that works is measured before it is used (`tabemb.data.similar`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from tabemb.data.effects import Effects, TermLevels
+from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.schema import Table
+from tabemb.data.values import hashable_values
 from tabemb.data.vocabulary import N_SPECIAL, UNKNOWN, Vocabulary
-from tabemb.fitting.fitted import Fitted
-from tabemb.fitting.pretrained import given_vectors
-from tabemb.labels import as_objects
+from tabemb.likeness.descriptions import Descriptions, described
+from tabemb.likeness.nearest import N_NEIGHBOURS, Likeness
+from tabemb.likeness.spelling import Spellings
 from tabemb.network.inputs import RowInputs
-from tabemb.spelling import MOST_TRIED, N_NEIGHBOURS, Descriptions, Spellings, weights_of
+from tabemb.spaces.space import EmbeddingSpace
 
-Likeness = Spellings | Descriptions
 MIN_LEVELS = 20
-MIN_GAIN = 0.05
-"""Share of the variance between categories that their texts must explain, out of sample."""
 MOST_KNOWN = 50_000
 """Most categories that a new one is compared with: beyond, it is unknown."""
 
@@ -56,69 +51,78 @@ class Placing:
     gain: float
 
 
-def placings_of(encoder: Encoder, effects: Effects | None, seed: int) -> list[Placing]:
-    """Return how to place new categories of each input, where their descriptions say enough.
-
-    Effects are those of all training rows. An input without effects needs no placing.
-    """
+def placings_of(effects: Effects | None) -> list[Placing]:
+    """Return how to place new categories of each input, where their descriptions say enough."""
     if effects is None:
         return []
+    similar = effects.similar_
+    return [Placing(effects.terms_[one.term][0], one.share, one.gain) for one in similar]
+
+
+def likeness_by_input(encoder: Encoder) -> dict[int, Likeness]:
+    """Return what the categories of each categorical input of rows are compared by, where they are."""
     names = encoder.schema.table_names
-    placings = []
-    for t, term in enumerate(effects.terms_):
-        if len(term) > 1 or term[0] >= len(names):
-            continue
-        vocabulary = encoder.vocabularies_[names[term[0]]]
-        alike = likeness_of(encoder.schema.tables[names[term[0]]], vocabulary)
-        if alike is not None:
-            labels = as_objects(vocabulary.labels())
-            rng = np.random.default_rng(seed)
-            placing = _placing(term[0], alike, labels, effects.levels_of(t), rng)
-            placings += [placing] if placing.gain >= MIN_GAIN else []
-    return placings
+    by_table = {
+        name: likeness_of(name, encoder.schema.tables[name], encoder.vocabularies_[name])
+        for name in dict.fromkeys(names)
+    }
+    alike = {i: by_table[name] for i, name in enumerate(names)}
+    return {i: one for i, one in alike.items() if one is not None}
 
 
-def likeness_of(table: Table, vocabulary: Vocabulary) -> Likeness | None:
-    """Return what new categories of a table are compared by; None where they are unknown ones."""
-    if table.describe is None or not MIN_LEVELS <= len(vocabulary.categories) <= MOST_KNOWN:
-        return None
-    labels = vocabulary.labels().tolist()
-    if not isinstance(table.describe, str):
-        return Descriptions(labels, described(table.describe))
-    return Spellings(labels) if vocabulary.kind == "text" else None
+def likeness_of(name: str, table: Table, vocabulary: Vocabulary) -> Likeness | None:
+    """Return what new categories of a table are compared by; None where they are unknown ones.
 
-
-def described(describe: Any) -> pd.DataFrame:
-    """Return descriptions as a frame of numbers: columns of categories become indicators."""
-    frame = given_vectors("described", describe)
-    return pd.get_dummies(frame, dtype=float).fillna(0.0)
-
-
-def _placing(
-    place: int, alike: Likeness, labels: np.ndarray, levels: TermLevels, rng: np.random.Generator
-) -> Placing:
-    """Return the placing of an input: each category is predicted from the effects of the others.
-
-    The share is the slope of the means on these predictions. Categories count by how well their means
-    are known.
+    Raises
+    ------
+    TypeError, ValueError
+        The descriptions break a rule, or describe none of the categories.
     """
-    known = np.flatnonzero(levels.levels[:, 0] >= N_SPECIAL)
-    at = levels.levels[known, 0] - N_SPECIAL
-    effects = np.zeros((len(labels), levels.effects.shape[1]))
-    effects[at] = levels.effects[known]
-    tried = rng.permutation(len(known))[:MOST_TRIED]
-    tried = tried[alike.has(labels[at[tried]].tolist())]
-    if not len(tried):
-        return Placing(place, 0.0, 0.0)
-    counts, means = levels.counts[known[tried]], levels.means[known[tried]]
-    trust = (counts / (counts + levels.strength))[:, None]
-    near, products = alike.nearest(labels[at[tried]].tolist(), N_NEIGHBOURS, but=at[tried])
-    predicted = np.einsum("nk,nkr->nr", weights_of(products), effects[near])
-    square = float((trust * predicted**2).sum())
-    slope = float((trust * predicted * means).sum()) / square if square else 0.0
-    share = float(np.clip(slope, 0, 1))
-    rest, total = (float((trust * r**2).sum()) for r in (means - share * predicted, means))
-    return Placing(place, share, 1 - rest / total if total else 0.0)
+    labels = vocabulary.labels().tolist()
+    alike: Likeness | None = None
+    can_compare = MIN_LEVELS <= len(labels) <= MOST_KNOWN
+    if table.describe is None:
+        return None
+    if not isinstance(table.describe, str):
+        alike = Descriptions(labels, described(name, table.describe))
+        _check_match(name, alike, labels)
+    elif vocabulary.kind == "text" and can_compare:
+        alike = Spellings(labels)
+    return alike if can_compare else None
+
+
+def _check_match(name: str, alike: Descriptions, labels: list[object]) -> None:
+    if labels and not alike.known.any():
+        raise ValueError(
+            f"Table {name!r}: describe has none of the {len(labels)} categories of its columns, such as "
+            f"{labels[0]!r}; its index holds values such as {alike.labels[0]!r}. Index it by category."
+        )
+
+
+def with_descriptions(space: EmbeddingSpace, table: Table) -> EmbeddingSpace:
+    """Return the space with the descriptions of its table, where that has some beside texts."""
+    if not isinstance(table.describe, str | None):
+        labels, vectors = described(space.name, table.describe)
+        space.descriptions = EmbeddingSpace(vectors, labels)
+    return space
+
+
+def check_describable(encoder: Encoder, has_sequences: bool, has_effects: bool) -> None:
+    """Raise where descriptions were passed for a table that cannot use them."""
+    of_rows = set() if has_sequences else set(encoder.schema.table_names)
+    for name, table in encoder.schema.tables.items():
+        if table.describe is None or isinstance(table.describe, str):
+            continue
+        if name not in of_rows:
+            raise ValueError(
+                f"Table {name!r}: describe is for columns of plain rows, and "
+                f"{table.columns[0]!r} holds events or belongs to events; leave describe out."
+            )
+        if not has_effects:
+            raise ValueError(
+                f"Table {name!r}: describe needs effects=True, as effects decide whether descriptions "
+                "are used; got effects=False."
+            )
 
 
 class Placer:
@@ -126,23 +130,54 @@ class Placer:
 
     Parameters
     ----------
-    fitted : Fitted
+    encoder : Encoder
     placings : list of Placing
     """
 
-    def __init__(self, fitted: Fitted, placings: Sequence[Placing]) -> None:
-        self.fitted, self.placings = fitted, placings
-        schema = fitted.encoder.schema
-        self._columns = [schema.categorical[placing.input].column for placing in placings]
-        self._likeness: dict[int, Likeness | None] = {}
+    def __init__(self, encoder: Encoder, placings: Sequence[Placing]) -> None:
+        self.encoder, self.placings = encoder, placings
+        self._likeness: dict[str, Likeness | None] = {}
 
     def _alike(self, place: int) -> Likeness | None:
         """Return what the new categories of an input are compared by; made when one is there."""
-        if place not in self._likeness:
-            encoder = self.fitted.encoder
-            name = encoder.schema.table_names[place]
-            self._likeness[place] = likeness_of(encoder.schema.tables[name], encoder.vocabularies_[name])
-        return self._likeness[place]
+        name = self.encoder.schema.table_names[place]
+        if name not in self._likeness:
+            table, vocabulary = self.encoder.schema.tables[name], self.encoder.vocabularies_[name]
+            self._likeness[name] = likeness_of(name, table, vocabulary)
+        return self._likeness[name]
+
+    def near(
+        self, placing: Placing, frame: pa.Table, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the rows whose category can be placed, the codes near it, and their weights.
+
+        Parameters
+        ----------
+        placing : Placing
+        frame : pyarrow.Table
+        rows : ndarray of int
+            Those whose category is new.
+
+        Returns
+        -------
+        rows : ndarray of shape (n,)
+        codes : ndarray of shape (n, k)
+        weights : ndarray of shape (n, k)
+        """
+        alike = self._alike(placing.input) if len(rows) else None
+        if alike is None:
+            return rows[:0], np.zeros((0, 1), np.int64), np.zeros((0, 1))
+        name = self.encoder.schema.categorical[placing.input].column
+        values = frame[name].take(pa.array(rows)).unify_dictionaries().combine_chunks()
+        encoded = pc.dictionary_encode(values)
+        labels = hashable_values(encoded.dictionary, frame.schema.field(name))
+        has = np.flatnonzero(alike.has(labels))
+        near, weights = alike.nearest([labels[i] for i in has])
+        places = np.full(len(labels), -1)
+        places[has] = np.arange(len(has))
+        place = places[encoded.indices.to_numpy()]
+        kept = place >= 0
+        return rows[kept], near[place[kept]] + N_SPECIAL, placing.share * weights[place[kept]]
 
     def outputs_of(
         self,
@@ -189,13 +224,9 @@ class Placer:
         """
         by_rank = np.repeat(codes[None], N_NEIGHBOURS, axis=0)
         weights, times = np.zeros((len(codes), N_NEIGHBOURS)), np.zeros(len(codes))
-        for placing, column, new in zip(self.placings, self._columns, is_new.T):
-            rows = np.flatnonzero(new)
-            alike = self._alike(placing.input) if len(rows) else None
-            if alike is None:
-                continue
-            rows, near, of_rows = _near(frame[column], rows, alike, placing)
-            by_rank[: near.shape[1], rows, placing.input] = near.T + N_SPECIAL
+        for placing, new in zip(self.placings, is_new.T):
+            rows, near, of_rows = self.near(placing, frame, np.flatnonzero(new))
+            by_rank[: near.shape[1], rows, placing.input] = near.T
             weights[rows, : near.shape[1]] += of_rows
             times[rows] += 1
         return by_rank, weights / np.maximum(times, 1)[:, None]
@@ -205,23 +236,3 @@ def _as_factor(weights: np.ndarray, outputs: Tensor) -> Tensor:
     """Return weights (n,) as a tensor that multiplies outputs (n, ...)."""
     factor = torch.from_numpy(weights).to(outputs)
     return factor.view(-1, *(1,) * (outputs.dim() - 1))
-
-
-def _near(
-    column: pa.ChunkedArray, rows: np.ndarray, alike: Likeness, placing: Placing
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the rows whose category can be placed, the known ones near it, and their weights."""
-    distinct = column.take(pa.array(rows)).unify_dictionaries().combine_chunks()
-    encoded = pc.dictionary_encode(distinct)
-    labels = encoded.dictionary.to_pylist()
-    has = np.flatnonzero(alike.has(labels))
-    if not len(has):
-        nothing = np.zeros((0, 1))
-        return rows[:0], nothing.astype(np.int64), nothing
-    near, products = alike.nearest([labels[i] for i in has], N_NEIGHBOURS)
-    weights = placing.share * weights_of(products)
-    places = np.full(len(labels), -1)
-    places[has] = np.arange(len(has))
-    place = places[encoded.indices.to_numpy()]
-    kept = place >= 0
-    return rows[kept], near[place[kept]], weights[place[kept]]

@@ -21,7 +21,7 @@ from tabemb.fitting.fitted import Fitted, FittedParts, texts_of
 from tabemb.fitting.holdout import Holdout, hold_out
 from tabemb.fitting.intervals import Intervals, fit_intervals
 from tabemb.fitting.objective import Objective
-from tabemb.fitting.placing import Placing, placings_of
+from tabemb.fitting.placing import check_describable, likeness_by_input
 from tabemb.fitting.responses import Reference, reference_rows, with_newest
 from tabemb.fitting.sets import ClassSets, fit_sets, most_rows_of
 from tabemb.fitting.settings import RowSettings
@@ -102,6 +102,8 @@ class Recipe:
         self, encoder: Encoder, batch: Batch, holdout: Holdout
     ) -> tuple[Effects | None, OutOfFold | None]:
         """Fit effects on the rows that train first; return them, and the effects of training rows."""
+        has_sequences = self.source.has_sequences
+        check_describable(encoder, has_sequences, self.settings.effects)
         if not self.settings.effects:
             return None, None
         rows, train = holdout.rows, holdout.train
@@ -110,12 +112,10 @@ class Recipe:
         responses = self.target.responses(rows.y)
         effects = Effects(self.settings.n_pairs, self.target.gives_shares)
         generator, texts = np.random.default_rng(self.seed), texts_of(encoder, batch.inputs)
-        effects.fit(codes, numbers, responses, weights_of(train, weights), generator, texts)
+        likeness = {} if has_sequences else likeness_by_input(encoder)
+        fitting = weights_of(train, weights)
+        effects.fit(codes, numbers, responses, fitting, generator, texts, likeness)
         return effects, OutOfFold(effects, codes, numbers, responses, weights, train, texts)
-
-    def placings(self, encoder: Encoder, effects: Effects | None) -> list[Placing]:
-        """Return how new categories are placed among the known ones; rows of events are not."""
-        return [] if self.source.has_sequences else placings_of(encoder, effects, self.seed)
 
     def build(self, encoder: Encoder, effects: Effects | None, n_rows: int) -> Fitted:
         """Return all fitted parts with a new network, which is still to be trained."""

@@ -21,6 +21,7 @@ from tabemb.data.pairs import PairCodes
 from tabemb.data.scales import Scale
 from tabemb.data.schema import Feature, Schema, Table
 from tabemb.data.seen import SeenClasses
+from tabemb.data.similar import SimilarLevels
 from tabemb.data.states import Codebook, EntityStates
 from tabemb.data.times import TimeAxis
 from tabemb.data.vectors import VectorScale
@@ -36,13 +37,14 @@ from tabemb.files.layout import NAMES, Arrays
 from tabemb.fitting.dependence import Dependents
 from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.intervals import Intervals
-from tabemb.fitting.placing import Placing, described
+from tabemb.fitting.placing import Placing
 from tabemb.fitting.pretrained import given_vectors
 from tabemb.fitting.responses import Reference
 from tabemb.fitting.sets import ClassSets
 from tabemb.fitting.settings import check_parameters
 from tabemb.fitting.sources import RowSource
 from tabemb.labels import as_objects
+from tabemb.likeness.descriptions import described
 from tabemb.network.inputs import Kept, Ragged, RowInputs
 from tabemb.saving.arrow import from_bytes, to_bytes
 from tabemb.scalars import from_json, to_json
@@ -108,6 +110,7 @@ PARTS = _by_name(
     Scale,
     Schema,
     SeenClasses,
+    SimilarLevels,
     Table,
     TimeAxis,
     VectorScale,
@@ -151,7 +154,8 @@ def _with_space(table: Table, name: str) -> Table:
     if table.pretrained is not None and not isinstance(table.pretrained, EmbeddingSpace):
         table = replace(table, pretrained=_as_space(given_vectors(name, table.pretrained)))
     if not isinstance(table.describe, EmbeddingSpace | str | None):
-        table = replace(table, describe=_as_space(described(table.describe)))
+        labels, vectors = described(name, table.describe)
+        table = replace(table, describe=EmbeddingSpace(vectors, labels))
     return table
 
 
@@ -273,6 +277,8 @@ def _unpack_part(value: dict[str, Any], arrays: Arrays) -> Any:
         given = {name: state[name] for name in names}
         space = EmbeddingSpace(**given, reliability=state.get("reliability"))  # tabemb 0.2 had none
         space.maps.update(state.get("_maps", {}))
+        if state.get("descriptions") is not None:
+            space.descriptions = _described(state["descriptions"])
         return space
     part: Any = object.__new__(cls)
     if hasattr(cls, "__setstate__"):
@@ -282,6 +288,12 @@ def _unpack_part(value: dict[str, Any], arrays: Arrays) -> Any:
         return cls(**state)
     vars(part).update(state)
     return part
+
+
+def _described(given: Any) -> EmbeddingSpace:
+    if not isinstance(given, EmbeddingSpace):
+        raise TypeError(f"the descriptions of a space are an object of type {type(given).__name__}.")
+    return given
 
 
 def _check_state(cls: type, state: dict[str, Any]) -> None:

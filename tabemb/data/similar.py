@@ -87,11 +87,39 @@ def similar_levels(
     alike: Likeness,
     generator: np.random.Generator,
 ) -> SimilarLevels | None:
-    """Return what the levels of a term resemble; None where that says too little of their effects.
+    """Return what the levels of a term resemble; None where their effects hardly follow from it.
 
     Parameters
     ----------
     term : int
+    labels, sums, strength, alike, generator
+        As in `likeness_gain`.
+    """
+    found = likeness_gain(labels, sums, strength, alike, generator)
+    if found is None:
+        return None
+    nothing = np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32)
+    similar = SimilarLevels(term, *found, *nothing, strength)
+    if len(labels) <= MOST_LEVELS:
+        kept = np.flatnonzero(labels >= 0)
+        near, weights = _nearest(labels, alike, kept)
+        similar.near = np.zeros((len(labels), near.shape[1]), np.int32)
+        similar.weights = np.zeros(similar.near.shape, np.float32)
+        similar.near[kept], similar.weights[kept] = near, similar.share * weights
+    return similar
+
+
+def likeness_gain(
+    labels: np.ndarray,
+    sums: LevelSums,
+    strength: float,
+    alike: Likeness,
+    generator: np.random.Generator,
+) -> tuple[float, float] | None:
+    """Return the slope of the levels' means on those of similar ones, and the share explained.
+
+    Parameters
+    ----------
     labels : ndarray of shape (n_levels,)
         Position of each level among the labels that are compared, in rising order; negative for levels
         that are none, such as missing values.
@@ -101,6 +129,11 @@ def similar_levels(
     alike : Likeness
     generator : Generator
         Draws the levels that are predicted, where there are very many.
+
+    Returns
+    -------
+    tuple of float, or None
+        None where less than ``MIN_GAIN`` is explained.
     """
     effects = sums.sums / (sums.counts + strength)[:, None]
     has_rows = np.flatnonzero((labels >= 0) & (sums.counts > 0))
@@ -111,17 +144,7 @@ def similar_levels(
     near, weights = _nearest(labels, alike, tried)
     predicted = np.einsum("nk,nkr->nr", weights, effects[near])
     share, gain = explained(sums.sums[tried], sums.counts[tried], strength, predicted)
-    if gain < MIN_GAIN:
-        return None
-    similar = SimilarLevels(term, share, gain, near, weights, strength)
-    similar.leave()
-    if len(labels) <= MOST_LEVELS:
-        kept = np.flatnonzero(labels >= 0)
-        near, weights = _nearest(labels, alike, kept)
-        similar.near = np.zeros((len(labels), near.shape[1]), np.int32)
-        similar.weights = np.zeros(similar.near.shape, np.float32)
-        similar.near[kept], similar.weights[kept] = near, share * weights
-    return similar
+    return (share, gain) if gain >= MIN_GAIN else None
 
 
 def explained(

@@ -23,12 +23,14 @@ from tabemb.data.notes import note_doubts
 from tabemb.data.pairs import PairCodes, choose_pairs, tried_rows
 from tabemb.data.schema import roles_of
 from tabemb.data.shrinkage import shrunken_means
-from tabemb.data.vocabulary import UNKNOWN, Vocabulary
+from tabemb.data.vocabulary import N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.estimators.agreement import by_agreement
+from tabemb.estimators.by_code import fill_absent, mixed
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.dependence import Dependents
 from tabemb.fitting.fitted import Fitted
+from tabemb.fitting.placing import Placer
 from tabemb.fitting.responses import FEWEST_REFERENCE, Reference, answers_of
 from tabemb.labels import distinct, names_of, readable
 from tabemb.names import safe_names
@@ -258,13 +260,15 @@ def _fit_fold(
     with threads(estimator.n_jobs):
         # the next model reads the other categories too, but the numbers as they are
         dependents = [Dependents({}, d.numbers) for d in estimator.reference_.dependents]
-        return _answers(estimator._fitted, dependents, question)
+        return _answers(estimator._fitted, estimator._placer, dependents, question)
 
 
-def _answers(fitted: Fitted, dependents: list[Dependents], question: Question) -> dict[str, Answers]:
+def _answers(
+    fitted: Fitted, placer: Placer, dependents: list[Dependents], question: Question
+) -> dict[str, Answers]:
     """Return the answers for the codes of each vocabulary.
 
-    A category that the network has not seen gets the answer for unknown ones, and the count zero.
+    A category that the network has not seen gets the answer for new ones, and the count zero.
     """
 
     def compared(output: Output) -> Tensor:
@@ -278,7 +282,11 @@ def _answers(fitted: Fitted, dependents: list[Dependents], question: Question) -
         codes = known.codes_of(vocabulary)
         answers = answers_of(fitted, reference, name, np.arange(len(known)), compared)
         counts = np.where(codes == UNKNOWN, 0.0, known.counts[codes])
-        by_table[name] = Answers(answers[codes] / np.sqrt(answers.shape[1]), counts)
+        of_codes = answers[codes]
+        new = np.flatnonzero(codes[N_SPECIAL:] == UNKNOWN)
+        kept, near, weights = placer.near_labels(name, vocabulary.labels()[new].tolist())
+        of_codes[new[kept] + N_SPECIAL] = mixed(answers, near, weights)
+        by_table[name] = Answers(of_codes / np.sqrt(answers.shape[1]), counts)
     return by_table
 
 
@@ -331,6 +339,7 @@ def fit_effects(
     sizes: Sequence[int],
     n_pairs: int,
     generator: np.random.Generator,
+    placer: Placer,
 ) -> FoldEffects:
     """Choose the pairs of columns, and fit effects on the rows outside each fold.
 
@@ -346,9 +355,11 @@ def fit_effects(
         The most pairs to choose.
     generator : Generator
         Draws the rows that choose the pairs where there are very many.
+    placer : Placer
+        Gives effects to categories without rows outside a fold.
     """
     responses, names = _responses(rows, is_continuous)
-    weights = np.ones(len(rows)) if rows.weights is None else rows.weights
+    weights = _weights(rows)
     tried = tried_rows(len(codes), generator)
     centered = responses[tried] - np.average(responses, axis=0, weights=weights)
     pairs = choose_pairs([*codes[tried].T], centered, weights[tried], n_pairs)
@@ -361,6 +372,11 @@ def fit_effects(
         ]
         for fold in folds
     ]
+    for fold, effects in zip(folds, by_fold):
+        for placing in placer.placings:
+            column, of_column = codes[fold.train, placing.input], effects[placing.input]
+            counts = np.bincount(column, weights[fold.train], len(of_column))
+            fill_absent(of_column, counts, placer, placing)
     return FoldEffects(by_fold, names, pair_codes)
 
 
@@ -404,6 +420,15 @@ def new_names(
         for name, values in zip([*columns, *pairs], by_code)
         for end in [*effect_names, *range(values.shape[1] - len(effect_names))]
     )
+
+
+def answers_of_rows(rows: Rows, is_continuous: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return numbers or indicators of classes, (n_rows, n_responses), and the weights of the rows."""
+    return _responses(rows, is_continuous)[0], _weights(rows)
+
+
+def _weights(rows: Rows) -> np.ndarray:
+    return np.ones(len(rows)) if rows.weights is None else rows.weights
 
 
 def _responses(rows: Rows, is_continuous: bool) -> tuple[np.ndarray, list[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -138,7 +139,7 @@ class Placer:
         self.encoder, self.placings = encoder, placings
         self._likeness: dict[str, Likeness | None] = {}
 
-    def _alike(self, place: int) -> Likeness | None:
+    def alike(self, place: int) -> Likeness | None:
         """Return what the new categories of an input are compared by; made when one is there."""
         name = self.encoder.schema.table_names[place]
         if name not in self._likeness:
@@ -164,20 +165,41 @@ class Placer:
         codes : ndarray of shape (n, k)
         weights : ndarray of shape (n, k)
         """
-        alike = self._alike(placing.input) if len(rows) else None
-        if alike is None:
-            return rows[:0], np.zeros((0, 1), np.int64), np.zeros((0, 1))
+        if not len(rows):
+            return rows, np.zeros((0, 1), np.int64), np.zeros((0, 1))
         name = self.encoder.schema.categorical[placing.input].column
         values = frame[name].take(pa.array(rows)).unify_dictionaries().combine_chunks()
         encoded = pc.dictionary_encode(values)
         labels = hashable_values(encoded.dictionary, frame.schema.field(name))
-        has = np.flatnonzero(alike.has(labels))
-        near, weights = alike.nearest([labels[i] for i in has])
+        has, near, weights = self._near(placing, labels)
         places = np.full(len(labels), -1)
         places[has] = np.arange(len(has))
         place = places[encoded.indices.to_numpy()]
         kept = place >= 0
-        return rows[kept], near[place[kept]] + N_SPECIAL, placing.share * weights[place[kept]]
+        return rows[kept], near[place[kept]], weights[place[kept]]
+
+    def near_labels(
+        self, table: str, labels: Sequence[Any]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the positions of the new labels that can be placed, the codes near them, and weights.
+
+        Of several inputs that read the table, that counts whose effects are explained best.
+        """
+        names = self.encoder.schema.table_names
+        of_table = [placing for placing in self.placings if names[placing.input] == table]
+        if not of_table or not len(labels):
+            return np.zeros(0, np.int64), np.zeros((0, 1), np.int64), np.zeros((0, 1))
+        return self._near(max(of_table, key=lambda placing: placing.gain), labels)
+
+    def _near(
+        self, placing: Placing, labels: Sequence[Any]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        alike = self.alike(placing.input)
+        if alike is None:
+            return np.zeros(0, np.int64), np.zeros((0, 1), np.int64), np.zeros((0, 1))
+        has = np.flatnonzero(alike.has(labels))
+        near, weights = alike.nearest([labels[i] for i in has.tolist()])
+        return has, near + N_SPECIAL, placing.share * weights
 
     def outputs_of(
         self,

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import tabemb
-from tabemb import EmbeddingClassifier, EmbeddingRegressor, EmbeddingSpace, Table
+from tabemb import EmbeddingClassifier, EmbeddingRegressor, EmbeddingSpace, EventRegressor, Table
 from tabemb.likeness import nearest
 from tabemb.likeness.descriptions import Descriptions, described
 from tabemb.likeness.nearest import nearest_rows
@@ -132,6 +132,70 @@ def test_a_loaded_model_places_alike(model, split, tmp_path):
     tabemb.save(model, tmp_path / "model.tabemb")
     loaded = tabemb.load(tmp_path / "model.tabemb")
     np.testing.assert_array_equal(loaded.predict(split[2]), model.predict(split[2]))
+
+
+def describing(n=80):
+    """Places, and rows whose answer follows from where they lie and what their vector says."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(n, 6))
+    places = pd.DataFrame(
+        {
+            "north": rng.normal(size=n),
+            "kind": rng.choice(["town", "village", None], n),
+            "vector": list(vectors),
+            "note": [f"near the {rng.choice(['river', 'lake', 'sea'])} of {i}" for i in range(n)],
+        },
+        index=[f"p{i}" for i in range(n)],
+    )
+    places.loc["p3", ["north", "note"]] = None
+    places.at["p4", "vector"] = None
+    effect = 2 * places["north"].fillna(0).to_numpy() + vectors[:, 0]
+    code = rng.integers(n, size=4000)
+    X = pd.DataFrame({"place": places.index.to_numpy()[code]})
+    return places, X, effect[code] + rng.normal(scale=0.3, size=4000), code
+
+
+def test_descriptions_may_have_columns_of_all_kinds(tmp_path):
+    places, X, y, code = describing()
+    is_new = code >= 65
+    errors = []
+    for describe in (None, places[["north", "vector"]], places):
+        tables = {"place": Table(["place"], describe=describe)}
+        model = EmbeddingRegressor(**KWARGS, tables=tables).fit(X[~is_new], y[~is_new])
+        errors.append(error(model, X[is_new], y[is_new]))
+    assert errors[1] < 0.85 * errors[0]
+    assert errors[2] < 0.95 * errors[0]
+    tabemb.save(model, tmp_path / "model.tabemb")
+    loaded = tabemb.load(tmp_path / "model.tabemb")
+    np.testing.assert_allclose(loaded.predict(X[is_new]), model.predict(X[is_new]), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "message"),
+    [
+        (lambda p: p.set_axis(range(80)), {}, "describe has none of the 80 categories of its columns"),
+        (lambda p: pd.concat([p, p]), {}, "Table 'place': describe must have one row for each category"),
+        (lambda p: p.assign(north=["far", *range(79)]), {}, "'north' of describe .* 'p1' has 0"),
+        (lambda p: p, {"effects": False}, "Table 'place': describe needs effects=True"),
+    ],
+)
+def test_descriptions_are_checked_before_the_training(change, settings, message):
+    places, X, y, _ = describing()
+    tables = {"place": Table(["place"], describe=change(places))}
+    with pytest.raises(ValueError, match=message):
+        EmbeddingRegressor(**KWARGS | {"max_epochs": 10**6}, tables=tables, **settings).fit(X, y)
+
+
+def test_descriptions_of_events_are_refused():
+    places, X, y, _ = describing()
+    X = X.head(60).assign(who=["a", "b"] * 30, at=range(60))
+    tables = {"place": Table(["place"], describe=places)}
+    with pytest.raises(ValueError, match="describe is for columns of plain rows"):
+        EventRegressor(entity="who", time="at", tables=tables, **KWARGS).fit(X, y[:60])
+    bags = pd.DataFrame({"seen": [["p1", "p2"], ["p3"]] * 30})
+    tables = {"seen": Table(["seen"], describe=places)}
+    with pytest.raises(ValueError, match="'seen' holds events or belongs to events"):
+        EmbeddingRegressor(**KWARGS, tables=tables).fit(bags, y[:60])
 
 
 def test_what_describe_may_be(split):

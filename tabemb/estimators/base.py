@@ -27,7 +27,7 @@ from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.placing import Placer, Placing, placings_of
-from tabemb.fitting.profiles import profiles_of, row_weights
+from tabemb.fitting.profiles import clustering_of, profiles_of, row_weights, vector_profiles_of
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.responses import Reference, spaces_of
 from tabemb.fitting.sets import ClassSets
@@ -195,10 +195,13 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             groups = recipe.source.groups(holdout.rows.frame)
             counted = row_weights(holdout.rows.weights, groups, len(batch))
             profiles = profiles_of(encoder, batch.inputs, counted)
+            of_vectors = vector_profiles_of(encoder, batch.inputs, counted, groups)
+            clustering = clustering_of(effects, batch.inputs, recipe.target, holdout.rows, groups)
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)
-        after.reference_, after.profiles_ = reference, profiles
+        after.reference_, after.clustering_ = reference, clustering
+        after.profiles_, after.vector_profiles_ = profiles, of_vectors
         after._spaces, after._placers = None, (fitted.network, Placer(encoder, placings))
         after.intervals_, after.sets_, after.placings_ = intervals, sets, placings
         after.n_rows_, after.fit_seconds_, after.missing_shares_ = len(rows), budget.seconds, missing

@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 
 from tabemb import targets
+from tabemb.data.clustering import Clustering
 from tabemb.data.effects import Effects, Levels
 from tabemb.data.encoding import Encoder, Inputs
 from tabemb.data.encounters import Encounters
@@ -29,6 +30,7 @@ from tabemb.data.vocabulary import Vocabulary
 from tabemb.data.within import Within
 from tabemb.data.words import WordEffects
 from tabemb.drift.profiles import Profile
+from tabemb.drift.vectors import VectorProfile
 from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
@@ -85,6 +87,7 @@ TARGETS = [
 ]
 PARTS = _by_name(
     ClassSets,
+    Clustering,
     Codebook,
     Dependents,
     Effects,
@@ -113,6 +116,7 @@ PARTS = _by_name(
     SimilarLevels,
     Table,
     TimeAxis,
+    VectorProfile,
     VectorScale,
     Vocabulary,
     Within,

@@ -107,7 +107,7 @@ def _beside_a_common_change(
     p_values = compare(levels, at, later, stayed)
     for _ in range(MOST_LEAVING):
         among = np.where(stayed, p_values, 1.0)
-        clearest, responses = among.argmin(axis=0), np.arange(stayed.shape[1])
+        clearest, responses = among.argmin(axis=0), np.arange(len(among.T))
         leaves = among[clearest, responses] * len(at) <= CLEARLY
         leaves &= stayed.sum(axis=0) > 2  # what is left shows the common change
         if not leaves.any():

@@ -29,6 +29,9 @@ from tabemb.network.inputs import RowInputs
 from tabemb.spaces.space import EmbeddingSpace
 
 MIN_LEVELS = 20
+AT_ONCE = 1024
+"""Rows with new categories that are predicted at a time, each as several known ones; of fewer, as many
+that their copies are no more, so that they are predicted as precisely as they are alone."""
 MOST_KNOWN = 50_000
 """Most categories that a new one is compared with: beyond, it is unknown."""
 
@@ -227,31 +230,55 @@ class Placer:
         rows = np.flatnonzero(is_new.any(axis=1))
         if not len(rows):
             return outputs
-        by_rank, weights = self._neighbours(codes[rows], is_new[rows], frame.take(pa.array(rows)))
-        chosen = inputs.take(torch.from_numpy(rows).to(inputs.device))
-        total = outputs[rows] * _as_factor(1 - weights.sum(axis=1), outputs)
-        for of_rank, weight in zip(by_rank, weights.T):
-            alike_rows = replace(chosen, codes=torch.from_numpy(of_rank).to(inputs.device))
-            total += predict(alike_rows) * _as_factor(weight, outputs)
+        near, weights = self._neighbours(codes[rows], is_new[rows], frame.take(pa.array(rows)))
         placed = outputs.clone()
-        placed[rows] = total
+        placed[rows] *= _as_factor(1 - weights.sum(axis=1), outputs)
+        # few rows stay few, and precise
+        step = AT_ONCE if len(rows) > AT_ONCE else max(AT_ONCE // N_NEIGHBOURS, 1)
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            self._add(placed, inputs, rows[part], near[part], weights[part], predict)
         return placed
+
+    def _add(
+        self,
+        placed: Tensor,
+        inputs: RowInputs,
+        rows: np.ndarray,
+        near: np.ndarray,
+        weights: np.ndarray,
+        predict: Callable[[RowInputs], Tensor],
+    ) -> None:
+        """Add the weighted outputs for the known categories near those of some rows, in place."""
+        row, rank = np.nonzero(weights)
+        if not len(row):
+            return
+        at = torch.from_numpy(rows[row]).to(placed.device)
+        chosen = inputs.take(at.to(inputs.device))
+        codes = inputs.codes.numpy(force=True)[rows[row]]
+        for i, placing in enumerate(self.placings):
+            known = near[row, rank, i]
+            codes[:, placing.input] = np.where(known, known, codes[:, placing.input])
+        alike = replace(chosen, codes=torch.from_numpy(codes).to(inputs.device))
+        placed.index_add_(0, at, predict(alike) * _as_factor(weights[row, rank], placed))
 
     def _neighbours(
         self, codes: np.ndarray, is_new: np.ndarray, frame: pa.Table
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return codes with known categories, (k, n, n_categorical), and their weights, (n, k).
+        """Return the codes of known categories, (n, k, n_placings), and their weights, (n, k).
 
-        Where two categories of a row are new, each has half a say.
+        A code of zero leaves the category as it is. Where two categories of a row are new, each has half
+        a say.
         """
-        by_rank = np.repeat(codes[None], N_NEIGHBOURS, axis=0)
-        weights, times = np.zeros((len(codes), N_NEIGHBOURS)), np.zeros(len(codes))
-        for placing, new in zip(self.placings, is_new.T):
-            rows, near, of_rows = self.near(placing, frame, np.flatnonzero(new))
-            by_rank[: near.shape[1], rows, placing.input] = near.T
-            weights[rows, : near.shape[1]] += of_rows
+        shape = len(codes), N_NEIGHBOURS
+        near = np.zeros((*shape, len(self.placings)), codes.dtype)
+        weights, times = np.zeros(shape), np.zeros(len(codes))
+        for i, (placing, new) in enumerate(zip(self.placings, is_new.T)):
+            rows, of_rows, of_weights = self.near(placing, frame, np.flatnonzero(new))
+            near[rows, : of_rows.shape[1], i] = of_rows
+            weights[rows, : of_rows.shape[1]] += of_weights
             times[rows] += 1
-        return by_rank, weights / np.maximum(times, 1)[:, None]
+        return near, weights / np.maximum(times, 1)[:, None]
 
 
 def _as_factor(weights: np.ndarray, outputs: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ N_NEIGHBOURS = 10
 """Known labels that another one is compared with."""
 MOST_TRIED = 2000
 """Known labels, at random, that are predicted from the others, to see what likeness says."""
+LEAST_WEIGHT = 0.02
+"""Smaller weights are zero: each neighbour of a new category costs a prediction."""
 TEMPERATURE = 0.1
 """Difference of cosines by which a weight falls by the factor e."""
 
@@ -91,6 +93,7 @@ def weights_of(products: np.ndarray) -> np.ndarray:
     """Return the weights of neighbours (n, k), of sum one; zeros where nothing is alike."""
     with np.errstate(under="ignore"):
         weights = np.exp((products - products[:, :1]) / TEMPERATURE) * (products > 0)
+    weights[weights < LEAST_WEIGHT * weights.sum(axis=1, keepdims=True)] = 0
     return np.asarray(weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12))
 
 

@@ -6,6 +6,7 @@ import pytest
 
 import tabemb
 from tabemb import EmbeddingClassifier, EmbeddingRegressor, EmbeddingSpace, EventRegressor, Table
+from tabemb.fitting.fitted import Fitted
 from tabemb.likeness import nearest
 from tabemb.likeness.descriptions import Descriptions, described
 from tabemb.likeness.nearest import nearest_rows
@@ -75,6 +76,32 @@ def test_a_prediction_is_the_weighted_mean_of_those_of_similar_titles(model, spl
     expected = weights @ each + (1 - weights.sum()) * off.predict(new)[0]
     assert model.predict(new)[0] == pytest.approx(expected, rel=1e-6)
     assert X["title"].isin(labels).all()
+
+
+def test_a_placed_row_is_predicted_alike_beside_others(model, split):
+    """Up to 1,024 rows; of more, up to the precision of float32."""
+    new = pd.concat([split[2]] * 4, ignore_index=True).head(1024)
+    together = model.predict(new)
+    for rows in (slice(0, 1), slice(100, 300), slice(1000, 1024)):
+        np.testing.assert_allclose(model.predict(new[rows]), together[rows], rtol=1e-12)
+    many = pd.concat([new, split[0].head(300), new])
+    np.testing.assert_allclose(model.predict(many)[:1024], together, atol=1e-4)
+
+
+def test_each_new_title_costs_a_prediction_for_each_title_that_counts(model, split, monkeypatch):
+    new = split[2].head(200)
+    predicted = []
+    outputs_of = Fitted.outputs_of
+    monkeypatch.setattr(
+        Fitted,
+        "outputs_of",
+        lambda self, inputs, *args: predicted.append(len(inputs)) or outputs_of(self, inputs, *args),
+    )
+    model.predict(new)
+    labels = model.encoder_.vocabularies_["title"].labels()
+    _, weights = Spellings(labels.tolist()).nearest(new["title"].tolist())
+    assert weights[weights > 0].min() >= 0.02
+    assert sum(predicted) == len(new) + (weights > 0).sum()
 
 
 def test_random_names_are_not_placed():

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.special import logit
 
+from tabemb.data.expected import MOST_LEVELS, ExpectedEffects
 from tabemb.data.pairs import MIN_GAIN, choose_pairs, find_keys, term_keys, tried_rows
 from tabemb.data.scales import quantiles
 from tabemb.data.shrinkage import LevelSums
-from tabemb.data.similar import SimilarLevels, similar_levels
 from tabemb.data.vocabulary import N_SPECIAL
 from tabemb.data.words import LENGTHS, Text, WordEffects
 from tabemb.likeness.nearest import Likeness
@@ -53,7 +52,7 @@ class TermLevels:
     errors : ndarray of shape (n_levels, n_responses)
         Standard errors of ``effects``.
     strength : float
-        Rows that the shrinkage adds to each level, at the mean of all rows or of similar levels.
+        Rows at the mean of all rows that the shrinkage adds to each level.
     """
 
     levels: np.ndarray
@@ -110,10 +109,9 @@ class Effects:
     tables worse.) For every term and row there are an effect on each response, in standard deviations of
     that effect over the training rows, and the logarithm of the level's count in units of its mean. An
     effect is the level's shrunken mean minus the mean of all rows; where the responses are indicators,
-    it is a difference of log odds. A level that is not in the training rows reads zeros. Where levels
-    say whom they resemble, they are shrunken to the effects of similar ones, if that predicts better:
-    `SimilarLevels`. The words of texts and their pairs of neighbours are further terms, after all
-    others: `WordEffects`.
+    it is a difference of log odds. A level that is not in the training rows reads zeros. The words of
+    texts and their pairs of neighbours are further terms, after all others: `WordEffects`. The last are
+    the effects that are expected of categories by their descriptions: `ExpectedEffects`.
 
     Parameters
     ----------
@@ -137,17 +135,14 @@ class Effects:
         The same of every term; that of a pair includes the effects of its two inputs.
     words_ : sequence of WordEffects
         Those of the texts that predict something.
-    similar_ : sequence of SimilarLevels
-        What the levels of some terms resemble, where it says something of their effects.
-    pulls_ : ndarray of shape (n_levels + 1, n_responses)
-        What the shrinkage adds to the sums of the levels: the strength times the effect of similar ones.
+    expected_ : sequence of ExpectedEffects
+        Those of the categorical inputs whose categories can be predicted by their descriptions.
     """
 
     input_gains_: np.ndarray
     gains_: np.ndarray
-    pulls_: np.ndarray
-    similar_: Sequence[SimilarLevels] = ()  # in earlier files
     words_: Sequence[WordEffects] = ()  # in files without texts
+    expected_: Sequence[ExpectedEffects] = ()  # in files of tabemb 0.2
 
     def __init__(self, n_pairs: int, are_shares: bool) -> None:
         self.n_pairs = n_pairs
@@ -178,7 +173,7 @@ class Effects:
         texts : sequence of Text
             Of n_rows rows, one for each column of text.
         likeness : mapping of input -> Likeness, optional
-            By which the categories of some categorical inputs are compared, in the order of their codes.
+            Compares the categories of some categorical inputs, in the order of their codes.
 
         Returns
         -------
@@ -202,8 +197,7 @@ class Effects:
         pairs = choose_pairs(categorical, tried_centered, weights[tried], self.n_pairs)
         self.terms_ = [*singles, *pairs]
         sums = self._fit_sums(levels, centered, weights)
-        self._fit_similar(likeness or {}, sums, generator)
-        self._fit_units()
+        self._fit_expected(likeness or {}, sums)
         self._fit_words(texts, centered, weights)
         return self
 
@@ -236,45 +230,18 @@ class Effects:
         self.sums_ = np.concatenate([*(s.sums for s in sums), np.zeros((1, len(self.responses_)))])
         best = [s.best_strength() for s in sums]
         self.strength_, self.gains_ = np.array(best).reshape(-1, 2).T
+        self._fit_units()
         return sums
 
-    def _fit_similar(
-        self, likeness: Mapping[int, Likeness], sums: list[LevelSums], generator: np.random.Generator
-    ) -> None:
-        """Find what levels resemble, and shrink them to the effects of similar ones where that helps."""
-        self.similar_ = []
+    def _fit_expected(self, likeness: Mapping[int, Likeness], sums: list[LevelSums]) -> None:
+        self.expected_ = []
         for t, term in enumerate(self.terms_):
-            if len(term) > 1 or term[0] not in likeness or not len(self.responses_):
+            labels = self.keys_[self.span(t)] - N_SPECIAL
+            if len(term) > 1 or term[0] not in likeness or len(labels) > MOST_LEVELS:
                 continue
-            codes, strength = self.keys_[self.span(t)], float(self.strength_[t])
-            similar = similar_levels(
-                t, codes - N_SPECIAL, sums[t], strength, likeness[term[0]], generator
-            )
-            if similar is None:
-                continue
-            self.similar_.append(similar)
-            shrunken = sums[t].minus(similar.means(sums[t].sums, sums[t].counts))
-            best, gain = shrunken.best_strength()
-            gain = 1 - (1 - gain) * float(shrunken.squares.sum() / sums[t].squares.sum())
-            if similar.leads and gain > self.gains_[t]:
-                self.strength_[t], self.gains_[t] = best, gain
-            else:
-                similar.leave()
-        self._fit_pulls()
-
-    def _fit_pulls(self) -> None:
-        """Compute what the shrinkage adds to the sums of the levels."""
-        if not self.similar_:
-            return
-        self.pulls_ = np.zeros_like(self.sums_)
-        for similar in self.similar_:
-            span = self.span(similar.term)
-            means = similar.means(self.sums_[span], self.counts_[span])
-            self.pulls_[span] = self.strength_[similar.term] * means
-
-    def pulled(self, at: Any) -> np.ndarray:
-        """Return the sums of the levels at these positions, with what the shrinkage adds to them."""
-        return np.asarray(self.sums_[at] + self.pulls_[at] if self.similar_ else self.sums_[at])
+            strength = float(self.strength_[t])
+            found = ExpectedEffects.fit(t, likeness[term[0]], labels, sums[t], strength)
+            self.expected_ += [] if found is None else [found]
 
     def _fit_words(self, texts: Sequence[Text], centered: np.ndarray, weights: np.ndarray) -> None:
         if not len(self.responses_):
@@ -293,7 +260,7 @@ class Effects:
         for t in range(n_terms):
             span = self.span(t)
             counts, strength = self.counts_[span], self.strength_[t]
-            effects = self.link(self.pulled(span) / (counts + strength)[:, None])
+            effects = self.link(self.sums_[span] / (counts + strength)[:, None])
             mean = np.average(effects, axis=0, weights=counts)
             spread = np.sqrt(np.average(np.square(effects - mean), axis=0, weights=counts))
             self.effect_units_[t] = np.maximum(spread, 1e-6)  # all effects of a term may be equal
@@ -315,18 +282,18 @@ class Effects:
         """
         if t < len(self.terms_):
             span, strength, n_inputs = self.span(t), float(self.strength_[t]), len(self.terms_[t])
-            parts = [self.keys_[span], self.counts_[span], self.sums_[span], self.pulled(span)]
+            parts = [part[span] for part in (self.keys_, self.counts_, self.sums_)]
         else:
             words = self.words_[t - len(self.terms_)]
             parts, strength, n_inputs = (
-                [words.keys, words.counts, words.sums, words.sums],
+                [words.keys, words.counts, words.sums],
                 words.strength,
                 words.length,
             )
-        keys, counts, sums, pulled = (part[parts[1] > 0] for part in parts)
+        keys, counts, sums = (part[parts[1] > 0] for part in parts)
         levels = keys[:, None] if n_inputs == 1 else np.stack([keys >> 32, keys & BITS], 1)
         n_shrunken = (counts + strength)[:, None]
-        effects = pulled / n_shrunken
+        effects = sums / n_shrunken
         errors = np.sqrt(self._variance_within(counts, sums, effects, strength) / n_shrunken)
         return TermLevels(levels, counts, sums / counts[:, None], effects, errors, strength)
 
@@ -356,7 +323,13 @@ class Effects:
     @property
     def shape(self) -> tuple[int, int]:
         """Number of terms, and of features of each: an effect on every response, and the count."""
-        return len(self.terms_) + len(self.words_), len(self.responses_) + 1
+        n_terms = len(self.terms_) + len(self.words_) + len(self.expected_)
+        return n_terms, len(self.responses_) + 1
+
+    @property
+    def expected_shape(self) -> tuple[int, int]:
+        """Number of expected effects, and of responses: the shape of those of a new category."""
+        return len(self.expected_), len(self.responses_)
 
     @property
     def reads(self) -> np.ndarray:
@@ -365,6 +338,15 @@ class Effects:
         for t, term in enumerate(self.terms_):
             reads[t, list(term)] = True
         return reads
+
+    @property
+    def expects(self) -> np.ndarray:
+        """The same of expected effects, which need no category that is known."""
+        expects = np.zeros((self.shape[0], self.n_columns_), dtype=bool)
+        first = self.shape[0] - len(self.expected_)
+        for t, expected in enumerate(self.expected_, first):
+            expects[t, list(self.terms_[expected.term])] = True
+        return expects
 
     def positions(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Return the position in ``sums_`` of each term's level of each row, the last if unseen.
@@ -404,19 +386,39 @@ class Effects:
         for t, in_sums in enumerate(positions):
             sums = LevelSums.from_rows(in_sums - self.ends_[t], centered, weights)
             self.counts_[self.span(t)], self.sums_[self.span(t)] = sums.counts, sums.sums
-        self._fit_pulls()
+        for expected in self.expected_:
+            span = self.span(expected.term)
+            expected.refit(self.sums_[span], self.counts_[span])
 
     def transform(
-        self, codes: np.ndarray, numbers: np.ndarray, texts: Sequence[Text] = ()
+        self,
+        codes: np.ndarray,
+        numbers: np.ndarray,
+        texts: Sequence[Text] = (),
+        new: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return the effects and log counts of any rows, float32 (n_rows, n_terms, n_responses + 1).
 
         The effects of a training row include its target; use `OutOfFold` for training rows.
+
+        Parameters
+        ----------
+        codes, numbers, texts
+            As in `fit`.
+        new : ndarray of shape (n_rows, n_expected, n_responses), optional
+            What is expected of new categories; NaN elsewhere.
         """
         positions = self.positions(codes, numbers)
-        features = self.features_of(self.pulled(positions), self.counts_[positions])
-        of_words = [words.transform(texts[words.text], self.link)[:, None] for words in self.words_]
-        return np.concatenate([features, *of_words], axis=1)
+        features = self.features_of(self.sums_[positions], self.counts_[positions])
+        others = [words.transform(texts[words.text], self.link) for words in self.words_]
+        for i, expected in enumerate(self.expected_):
+            at = positions[expected.term]
+            levels = np.where(at < len(self.keys_), at - self.ends_[expected.term], -1)
+            others.append(expected.of_levels(levels))
+            if new is not None:
+                is_new = ~np.isnan(new[:, i]).any(axis=1)
+                others[-1][is_new] = expected.features(new[is_new, i], np.ones(is_new.sum(), bool))
+        return np.concatenate([features, *(part[:, None] for part in others)], axis=1)
 
     def features_of(
         self, sums: np.ndarray, counts: np.ndarray, terms: slice = slice(None)
@@ -426,7 +428,6 @@ class Effects:
         Parameters
         ----------
         sums : ndarray of shape (n_terms, n_rows, n_responses)
-            With what the shrinkage adds.
         counts : ndarray of shape (n_terms, n_rows)
         terms : slice
             The terms whose sums and counts are given; all by default.

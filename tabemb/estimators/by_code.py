@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,52 @@ from tabemb.data.schema import near
 from tabemb.data.shrinkage import LevelSums
 from tabemb.data.similar import likeness_gain
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
-from tabemb.fitting.placing import Placer, Placing, likeness_by_input
+from tabemb.fitting.placing import labels_in, likeness_by_input, likeness_of
+from tabemb.likeness.nearest import Likeness
+
+
+@dataclass(frozen=True)
+class Placing:
+    """How new categories of one column are placed among the known ones.
+
+    Parameters
+    ----------
+    input : int
+        Position of the column.
+    share : float
+        Weight of the known categories together; the rest is that of an unknown one.
+    gain : float
+        Share of the variance of the effects of known categories that is explained so, out of sample.
+    """
+
+    input: int
+    share: float
+    gain: float
+
+
+class Placer:
+    """Mixes the values of known categories for those that resemble them.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    placings : sequence of Placing
+    """
+
+    def __init__(self, encoder: Encoder, placings: Sequence[Placing]) -> None:
+        self.encoder, self.placings = encoder, placings
+
+    def alike(self, placing: Placing) -> Likeness | None:
+        """Return what the categories of a column are compared by."""
+        name = self.encoder.schema.table_names[placing.input]
+        tables, vocabularies = self.encoder.schema.tables, self.encoder.vocabularies_
+        return likeness_of(name, tables[name], vocabularies[name])
+
+    def of_table(self, name: str) -> Placing | None:
+        """Return the placing whose effects are explained best, of the columns that read a table."""
+        names = self.encoder.schema.table_names
+        found = [placing for placing in self.placings if names[placing.input] == name]
+        return max(found, key=lambda placing: placing.gain) if found else None
 
 
 def column_placings(
@@ -74,10 +120,15 @@ def place_values(
     ends = np.cumsum([values.shape[1] for values in by_code])
     for placing in placer.placings:
         values = by_code[placing.input]
-        new = np.flatnonzero(codes[:, placing.input] == UNKNOWN)
-        rows, alike, weights = placer.near(placing, frame, new)
+        rows = np.flatnonzero(codes[:, placing.input] == UNKNOWN)
+        alike = placer.alike(placing) if len(rows) else None
+        if alike is None:
+            continue
+        column = placer.encoder.schema.categorical[placing.input].column
+        labels, cells = labels_in(frame, column, rows)
         end = ends[placing.input]
-        features[rows, end - values.shape[1] : end] = mixed(values, alike, weights)
+        of_labels = values_of_new(values, alike, labels, placing.share)
+        features[rows, end - values.shape[1] : end] = of_labels[cells]
 
 
 def fill_absent(values: np.ndarray, counts: np.ndarray, placer: Placer, placing: Placing) -> None:
@@ -91,12 +142,23 @@ def fill_absent(values: np.ndarray, counts: np.ndarray, placer: Placer, placing:
     placer : Placer
     placing : Placing
     """
-    alike = placer.alike(placing.input)
+    alike = placer.alike(placing)
     absent = np.flatnonzero(counts[N_SPECIAL:] == 0)
     if alike is None or not len(absent):
         return
     others, weights = alike.nearest_others(absent)
     values[absent + N_SPECIAL] = mixed(values, others + N_SPECIAL, placing.share * weights)
+
+
+def values_of_new(
+    values: np.ndarray, alike: Likeness, labels: Sequence[Any], share: float
+) -> np.ndarray:
+    """Return the values of new labels, (n, width): those of an unknown one where nothing is alike."""
+    of_labels = np.repeat(values[:1].astype(np.float64), len(labels), axis=0)
+    has = np.flatnonzero(alike.has(labels))
+    near, weights = alike.nearest([labels[i] for i in has.tolist()])
+    of_labels[has] = mixed(values, near + N_SPECIAL, share * weights)
+    return of_labels
 
 
 def mixed(values: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:

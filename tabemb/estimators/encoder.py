@@ -19,6 +19,8 @@ from tabemb.data.pairs import PairCodes
 from tabemb.data.schema import ROW_ROLES, Schema, infer_schema, near, roles_of
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
 from tabemb.estimators.by_code import (
+    Placer,
+    Placing,
     column_placings,
     features_in,
     nearest_categories,
@@ -44,7 +46,7 @@ from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_groups, check_target, frame_tags
 from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.networks import space_of
-from tabemb.fitting.placing import Placer, Placing, with_descriptions
+from tabemb.fitting.placing import with_descriptions
 from tabemb.fitting.settings import N_JOBS, Rule, check_parameters, one_of, real, store, whole
 from tabemb.fitting.target_values import is_quantity
 from tabemb.fitting.weights import check_weights
@@ -327,8 +329,8 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         folds = make_folds(self.cv, self.n_repeats, rows.y, is_continuous, seed, groups)
         generator = np.random.default_rng(seed)
         placings = column_placings(encoder, codes, *answers_of_rows(rows, is_continuous), generator)
-        vectors = self._fit_vectors(net, rows, folds, encoder, codes)
         placer = Placer(encoder, placings)
+        vectors = self._fit_vectors(net, rows, folds, placer, codes)
         effects = self._fit_effects(rows, is_continuous, folds, placer, codes, seed)
         by_fold = values_by_fold(vectors, effects, encoder.schema.table_names, self.min_agreement)
         by_code = [np.mean(values, axis=0) for values in zip(*by_fold)]
@@ -412,12 +414,12 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         net: EmbeddingClassifier | EmbeddingRegressor,
         rows: Rows,
         folds: list[Fold],
-        encoder: Encoder,
+        placer: Placer,
         codes: np.ndarray,
     ) -> FoldVectors:
         if self.kind == "prediction":
             return FoldVectors([{} for _ in folds])
-        return fit_vectors(net, rows, folds, encoder, codes, self.n_jobs)
+        return fit_vectors(net, rows, folds, placer, codes, self.n_jobs)
 
     def _fit_effects(
         self,

@@ -78,11 +78,17 @@ class Fitted(FittedParts):
     network: Network
 
     def with_effects(self, inputs: RowInputs) -> RowInputs:
-        """Return rows that the effects were not fitted on, with their effects."""
+        """Return rows that the effects were not fitted on, with their effects.
+
+        The rows may have effects already: those that are expected of new categories, as
+        `NewCategories.expected` gives them.
+        """
         if self.effects is None:
             return inputs
         codes, numbers = (t.numpy(force=True) for t in (inputs.codes, inputs.numbers))
-        effects = self.effects.transform(codes, numbers, texts_of(self.encoder, inputs))
+        has_new = self.effects.expected_ and inputs.effects.shape[1:] == self.effects.expected_shape
+        new = inputs.effects.numpy(force=True) if has_new else None
+        effects = self.effects.transform(codes, numbers, texts_of(self.encoder, inputs), new)
         return inputs.with_effects(torch.from_numpy(effects))
 
     @torch.no_grad()
@@ -94,7 +100,7 @@ class Fitted(FittedParts):
         Parameters
         ----------
         inputs : RowInputs of n rows
-            Without effects.
+            Without effects, but for those that are expected of new categories.
         part : callable
             Takes the `Output` of a piece of rows and returns a tensor (n_piece, ...).
         classes : Tensor of shape (m,), int64, optional

@@ -39,6 +39,14 @@ class Likeness:
         """Return labels as rows, (n, d)."""
         raise NotImplementedError
 
+    def products(self, positions: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Return the cosines of known labels and other known ones, (n, n_others)."""
+        return _dense(self._rows[positions] @ self._rows[others].T)
+
+    def new_products(self, labels: Sequence[Any], others: np.ndarray) -> np.ndarray:
+        """Return the cosines of any labels and known ones, (n, n_others)."""
+        return _dense(self.rows_of(labels) @ self._rows[others].T)
+
     def nearest(self, labels: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
         """Return the positions of the known labels most like each label, (n, k), and their weights.
 

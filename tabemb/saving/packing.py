@@ -17,12 +17,12 @@ from tabemb.data.clustering import Clustering
 from tabemb.data.effects import Effects, Levels
 from tabemb.data.encoding import Encoder, Inputs
 from tabemb.data.encounters import Encounters
+from tabemb.data.expected import ExpectedEffects
 from tabemb.data.keys import key_of, value_of
 from tabemb.data.pairs import PairCodes
 from tabemb.data.scales import Scale
 from tabemb.data.schema import Feature, Schema, Table
 from tabemb.data.seen import SeenClasses
-from tabemb.data.similar import SimilarLevels
 from tabemb.data.states import Codebook, EntityStates
 from tabemb.data.times import TimeAxis
 from tabemb.data.vectors import VectorScale
@@ -31,6 +31,7 @@ from tabemb.data.within import Within
 from tabemb.data.words import WordEffects
 from tabemb.drift.profiles import Profile
 from tabemb.drift.vectors import VectorProfile
+from tabemb.estimators.by_code import Placing
 from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
@@ -39,7 +40,6 @@ from tabemb.files.layout import NAMES, Arrays
 from tabemb.fitting.dependence import Dependents
 from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.intervals import Intervals
-from tabemb.fitting.placing import Placing
 from tabemb.fitting.pretrained import given_vectors
 from tabemb.fitting.responses import Reference
 from tabemb.fitting.sets import ClassSets
@@ -97,6 +97,7 @@ PARTS = _by_name(
     Encounters,
     EntityStates,
     EventSource,
+    ExpectedEffects,
     Feature,
     Inputs,
     Intervals,
@@ -113,7 +114,6 @@ PARTS = _by_name(
     Scale,
     Schema,
     SeenClasses,
-    SimilarLevels,
     Table,
     TimeAxis,
     VectorProfile,

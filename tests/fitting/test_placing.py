@@ -3,14 +3,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import tabemb
 from tabemb import EmbeddingClassifier, EmbeddingRegressor, EmbeddingSpace, EventRegressor, Table
+from tabemb.data.frames import to_arrow
 from tabemb.fitting.fitted import Fitted
+from tabemb.fitting.placing import NewCategories
 from tabemb.likeness import nearest
 from tabemb.likeness.descriptions import Descriptions, described
 from tabemb.likeness.nearest import nearest_rows
 from tabemb.likeness.spelling import Spellings
+from tabemb.network.model import in_double_precision
 
 pytestmark = pytest.mark.filterwarnings("ignore:X has many categories that training did not have")
 JOBS = ["engineer", "nurse", "driver", "teacher", "librarian", "sheriff", "plumber", "gardener"]
@@ -49,10 +53,10 @@ def test_new_categories_are_placed_by_their_text(model, split):
     X, y, new_X, new_y = split
     tables = {"title": Table(["title"], describe=None)}
     without = EmbeddingRegressor(**KWARGS, tables=tables).fit(X, y)
-    assert without.placings_ == []
-    assert [placing.input for placing in model.placings_] == [0]
-    assert model.placings_[0].gain > 0.4
-    assert error(model, new_X, new_y) < 0.7 * error(without, new_X, new_y)
+    assert without.effects_.expected_ == []
+    assert [expected.term for expected in model.effects_.expected_] == [0]
+    assert model.effects_.expected_[0].gain > 0.6
+    assert error(model, new_X, new_y) < 0.6 * error(without, new_X, new_y)
     assert error(model, X, y) < 1.01 * error(without, X, y)
 
 
@@ -64,18 +68,31 @@ def test_typos_are_like_what_they_were_meant_to_be(model, split):
     assert error(model, spelt, y) < 1.5 * error(model, X, y) + 0.7
 
 
-def test_a_prediction_is_the_weighted_mean_of_those_of_similar_titles(model, split):
-    X, new = split[0], split[2].head(1)
-    labels = model.encoder_.vocabularies_["title"].labels()
-    near, weights = Spellings(labels.tolist()).nearest(new["title"].tolist())
-    placing = model.placings_[0]
-    weights = placing.share * weights[0]
-    each = [model.predict(new.assign(title=labels[place]))[0] for place in near[0]]
-    off = EmbeddingRegressor(**KWARGS)
-    off.__dict__.update({**model.__dict__, "placings_": [], "_placers": None})
-    expected = weights @ each + (1 - weights.sum()) * off.predict(new)[0]
-    assert model.predict(new)[0] == pytest.approx(expected, rel=1e-6)
-    assert X["title"].isin(labels).all()
+def off(model):
+    """The same model, to which new categories are unknown."""
+    other = EmbeddingRegressor(**KWARGS)
+    other.__dict__.update(model.__dict__)
+    other._new_categories = NewCategories(model.encoder_, model.effects_)
+    other._new_categories.expected = lambda inputs, frame: inputs
+    return other
+
+
+def test_a_new_title_reads_the_unknown_vector_and_its_expected_effect(model, split):
+    new = split[2].head(3)
+    (expected,) = model.effects_.expected_
+    labels = model.encoder_.vocabularies_["title"].labels().tolist()
+    of_new = expected.of_new(Spellings(labels), new["title"].tolist())
+    rows = model.source_.encode_new(model.encoder_, to_arrow(new))
+    effects = model._fitted.with_effects(rows).effects.clone()
+    assert not effects[:, -1].any()
+    effects[:, -1] = torch.from_numpy(np.column_stack([of_new / expected.unit, np.ones(3)]))
+    network = in_double_precision(model.network_)
+    outputs = network(rows.with_effects(effects).double()).outputs.mean(1)[:, 0].detach().numpy()
+    np.testing.assert_allclose(
+        model.predict(new),
+        model.target_.predict(torch.tensor(outputs)[:, None, None]).ravel(),
+        rtol=1e-4,
+    )
 
 
 def test_a_placed_row_is_predicted_alike_beside_others(model, split):
@@ -88,7 +105,7 @@ def test_a_placed_row_is_predicted_alike_beside_others(model, split):
     np.testing.assert_allclose(model.predict(many)[:1024], together, atol=1e-4)
 
 
-def test_each_new_title_costs_a_prediction_for_each_title_that_counts(model, split, monkeypatch):
+def test_rows_with_new_titles_cost_one_prediction_each(model, split, monkeypatch):
     new = split[2].head(200)
     predicted = []
     outputs_of = Fitted.outputs_of
@@ -98,10 +115,7 @@ def test_each_new_title_costs_a_prediction_for_each_title_that_counts(model, spl
         lambda self, inputs, *args: predicted.append(len(inputs)) or outputs_of(self, inputs, *args),
     )
     model.predict(new)
-    labels = model.encoder_.vocabularies_["title"].labels()
-    _, weights = Spellings(labels.tolist()).nearest(new["title"].tolist())
-    assert weights[weights > 0].min() >= 0.02
-    assert sum(predicted) == len(new) + (weights > 0).sum()
+    assert predicted == [200]
 
 
 def test_random_names_are_not_placed():
@@ -111,7 +125,7 @@ def test_random_names_are_not_placed():
     y = rng.normal(size=60)[code] + rng.normal(scale=0.3, size=2000)
     X = pd.DataFrame({"name": names[code]})
     model = EmbeddingRegressor(**KWARGS | {"max_epochs": 2}).fit(X, y)
-    assert model.placings_ == []
+    assert model.effects_.expected_ == []
     tables = {"name": Table(["name"], describe=None)}
     without = EmbeddingRegressor(**KWARGS | {"max_epochs": 2}, tables=tables).fit(X, y)
     np.testing.assert_array_equal(model.predict(X[:200]), without.predict(X[:200]))
@@ -139,15 +153,13 @@ def test_new_categories_are_placed_by_columns_that_describe_them(tmp_path):
     np.testing.assert_allclose(loaded.predict(X[is_new]), model.predict(X[is_new]), atol=1e-4)
     # a place that nothing describes is an unknown one
     unknown = pd.DataFrame({"place": [1000]})
-    off = EmbeddingRegressor(**KWARGS)
-    off.__dict__.update({**model.__dict__, "placings_": [], "_placers": None})
-    np.testing.assert_array_equal(model.predict(unknown), off.predict(unknown))
+    np.testing.assert_array_equal(model.predict(unknown), off(model).predict(unknown))
 
 
 def test_probabilities_of_placed_rows_sum_to_one(split):
     X, y, new_X, _ = split
     model = EmbeddingClassifier(**KWARGS | {"max_epochs": 2}).fit(X, np.digitize(y, [-2, 2]))
-    assert model.placings_
+    assert model.effects_.expected_
     both = pd.concat([new_X.head(30).assign(site=None), X.head(30)])
     chances = model.predict_proba(both)
     np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-5)

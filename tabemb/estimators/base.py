@@ -301,7 +301,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         with threads(self.n_jobs):
             inputs = fitted.source.encode_new(fitted.encoder, frame)
             self._warn_of_unseen(inputs, frame)
-            inputs = self._newcomers.expected(inputs, frame)
+            inputs = self._newcomers.read(inputs, frame)
             return inputs, fitted.outputs_of(inputs, part, classes)
 
     @property

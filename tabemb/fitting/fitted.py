@@ -81,7 +81,7 @@ class Fitted(FittedParts):
         """Return rows that the effects were not fitted on, with their effects.
 
         The rows may have effects already: those that are expected of new categories, as
-        `NewCategories.expected` gives them.
+        `NewCategories.read` gives them.
         """
         if self.effects is None:
             return inputs

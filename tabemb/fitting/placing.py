@@ -7,6 +7,7 @@ Training hides the categories of some cells, which shows what an expected effect
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.schema import Table
 from tabemb.data.values import hashable_values
-from tabemb.data.vocabulary import UNKNOWN, Vocabulary
+from tabemb.data.vocabulary import N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.likeness.descriptions import Descriptions, described
 from tabemb.likeness.nearest import Likeness
 from tabemb.likeness.spelling import Spellings
@@ -97,7 +98,7 @@ def check_describable(encoder: Encoder, has_sequences: bool, has_effects: bool) 
 
 
 class NewCategories:
-    """Gives the new categories of rows the effects that are expected of them.
+    """Reads the new categories of rows by their likeness to known ones.
 
     Parameters
     ----------
@@ -109,8 +110,10 @@ class NewCategories:
         self.encoder, self.effects = encoder, effects
         self._likeness: dict[str, Likeness | None] = {}
 
-    def expected(self, inputs: RowInputs, frame: pa.Table) -> RowInputs:
+    def read(self, inputs: RowInputs, frame: pa.Table) -> RowInputs:
         """Return rows with what is expected of their new categories, if there is something, as effects.
+
+        A category that is another form of a known one, such as its text in lower case, is read as that.
 
         Parameters
         ----------
@@ -121,20 +124,22 @@ class NewCategories:
         """
         if self.effects is None or not self.effects.expected_:
             return inputs
-        effects, schema = self.effects, self.encoder.schema
-        codes = inputs.codes.numpy(force=True)
-        new = np.full((len(codes), *effects.expected_shape), np.nan, np.float32)
-        for i, expected in enumerate(effects.expected_):
-            place = effects.terms_[expected.term][0]
+        codes = inputs.codes.numpy(force=True).copy()
+        new = np.full((len(codes), *self.effects.expected_shape), np.nan, np.float32)
+        for i, expected in enumerate(self.effects.expected_):
+            place = self.effects.terms_[expected.term][0]
             rows = np.flatnonzero(codes[:, place] == UNKNOWN)
             alike = self._alike(place) if len(rows) else None
             if alike is None:
                 continue
-            labels, cells = labels_in(frame, schema.categorical[place].column, rows)
-            has = np.flatnonzero(alike.has(labels))
+            labels, cells = labels_in(frame, self.encoder.schema.categorical[place].column, rows)
+            same = alike.same(labels)
+            codes[rows, place] = np.where(same < 0, UNKNOWN, same + N_SPECIAL)[cells]
+            has = np.flatnonzero(alike.has(labels) & (same < 0))
             of_labels = np.full((len(labels), new.shape[2]), np.nan)
             of_labels[has] = expected.of_new(alike, [labels[j] for j in has.tolist()])
             new[rows, i] = of_labels[cells]
+        inputs = replace(inputs, codes=torch.from_numpy(codes).to(inputs.device))
         return inputs if np.isnan(new).all() else inputs.with_effects(torch.from_numpy(new))
 
     def _alike(self, place: int) -> Likeness | None:

@@ -39,6 +39,10 @@ class Likeness:
         """Return labels as rows, (n, d)."""
         raise NotImplementedError
 
+    def same(self, labels: Sequence[Any]) -> np.ndarray:
+        """Return the position of the known label that each one is another form of, (n,); -1 for none."""
+        return np.full(len(labels), -1)
+
     def products(self, positions: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Return the cosines of known labels and other known ones, (n, n_others)."""
         return _dense(self._rows[positions] @ self._rows[others].T)

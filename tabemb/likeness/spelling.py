@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +14,8 @@ from tabemb.likeness.nearest import Likeness
 
 N_GRAMS = (2, 4)
 """Lengths of the parts of words that are compared, in characters."""
+WORDS = re.compile(r"\d+(?:[.,:/-]\d+)*|\w+|[^\w\s.,;:/\-'\"()]")
+"""Numbers, words, and signs that may mean something, unlike dots and commas."""
 
 
 def spelling_parts() -> Any:
@@ -35,10 +40,22 @@ class Spellings(Likeness):
     [0, 2]
     """
 
+    _forms: dict[tuple[str, ...], int] | None
+
     def __init__(self, labels: Sequence[str]) -> None:
+        self._labels, self._forms = labels, None
         self._parts = spelling_parts()
         self._rows = self._parts.fit_transform(labels)
         self.known = np.ones(len(labels), dtype=bool)
+
+    def same(self, labels: Sequence[Any]) -> np.ndarray:
+        """Return the position of the only known text of the same words, in any order and case; or -1."""
+        if self._forms is None:
+            forms = [_form(label) for label in self._labels]
+            counts = Counter(forms)
+            self._forms = {form: i for i, form in enumerate(forms) if counts[form] == 1}
+        of_labels = (self._forms.get(_form(x), -1) if isinstance(x, str) else -1 for x in labels)
+        return np.fromiter(of_labels, np.int64, len(labels))
 
     def has(self, labels: Sequence[Any]) -> np.ndarray:
         """Return whether each label is a text."""
@@ -46,4 +63,9 @@ class Spellings(Likeness):
 
     def rows_of(self, labels: Sequence[Any]) -> Any:
         """Return texts as rows, (n, d)."""
-        return self._parts.transform(labels)
+        return self._parts.transform(labels) if len(labels) else self._rows[:0]
+
+
+def _form(text: str) -> tuple[str, ...]:
+    """Return the words of a text, sorted, in lower case."""
+    return tuple(sorted(WORDS.findall(unicodedata.normalize("NFKC", text).casefold())))

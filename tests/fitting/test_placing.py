@@ -73,7 +73,7 @@ def off(model):
     other = EmbeddingRegressor(**KWARGS)
     other.__dict__.update(model.__dict__)
     other._new_categories = NewCategories(model.encoder_, model.effects_)
-    other._new_categories.expected = lambda inputs, frame: inputs
+    other._new_categories.read = lambda inputs, frame: inputs
     return other
 
 
@@ -116,6 +116,31 @@ def test_rows_with_new_titles_cost_one_prediction_each(model, split, monkeypatch
     )
     model.predict(new)
     assert predicted == [200]
+
+
+def test_other_forms_of_a_known_title_are_read_as_it(model, split):
+    X = split[0].head(50)
+    expected = model.predict(X)
+    for change in (
+        lambda title: title.upper(),
+        lambda title: f"  {title.replace(' ', '-')}.",
+        lambda title: ", ".join(title.title().split()[::-1]),
+    ):
+        np.testing.assert_array_equal(model.predict(X.assign(title=X["title"].map(change))), expected)
+
+
+def test_a_column_of_other_values_than_texts_is_unknown(model, split):
+    X = split[0].head(4)
+    mixed = X.assign(title=pd.Series([1, 2.5, None, X["title"].iloc[3]], dtype=object).to_numpy())
+    np.testing.assert_array_equal(model.predict(mixed), off(model).predict(mixed))
+    assert model.predict(mixed)[3] == pytest.approx(model.predict(X)[3])
+
+
+def test_forms_are_the_same_where_one_known_text_alone_has_the_words():
+    known = ["Senior Nurse", "C++", "under 5", "1.5 t", "nurse, school", "School Nurse"]
+    alike = Spellings(known)
+    same = alike.same(["senior nurse", "C", "c++", "5, UNDER", "15 t", "1,5 t", "school nurse", None])
+    assert same.tolist() == [0, -1, 1, 2, -1, -1, -1, -1]
 
 
 def test_random_names_are_not_placed():

@@ -24,14 +24,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
 
+from experiments.shared import settings as shared
 from experiments.shared.published import load_named
-from experiments.shared.settings import (
-    CONFIG_FOLDER,
-    RESULTS,
-    check_choices,
-    data_folder,
-    read_settings,
-)
+from experiments.shared.settings import CONFIG_FOLDER, RESULTS, data_folder
 from tabemb import EmbeddingClassifier, EmbeddingRegressor, Table
 from tabemb.compare.table import wide_console
 from tabemb.files.csv_cells import write_csv
@@ -59,9 +54,9 @@ class Rows(NamedTuple):
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="cold_start")
 def main(config: DictConfig) -> None:
-    settings = read_settings(config)
+    settings = shared.read_settings(config)
     data_folder()
-    check_choices("models", settings["models"], MODELS)
+    shared.check_choices("models", settings["models"], MODELS)
     lines = [line for name in settings["datasets"] for line in held_out(name, settings)]
     table = pd.DataFrame(lines)
     show(table.pivot(index=["dataset", "fold"], columns="model", values="error").reset_index(), "error")

@@ -240,8 +240,8 @@ class Effects:
             if len(term) > 1 or term[0] not in likeness or len(labels) > MOST_LEVELS:
                 continue
             strength = float(self.strength_[t])
-            found = ExpectedEffects.fit(t, likeness[term[0]], labels, sums[t], strength)
-            self.expected_ += [] if found is None else [found]
+            expected = ExpectedEffects.fit(t, likeness[term[0]], labels, sums[t], strength)
+            self.expected_ += [] if expected is None else [expected]
 
     def _fit_words(self, texts: Sequence[Text], centered: np.ndarray, weights: np.ndarray) -> None:
         if not len(self.responses_):

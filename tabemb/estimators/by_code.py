@@ -61,8 +61,8 @@ class Placer:
     def of_table(self, name: str) -> Placing | None:
         """Return the placing whose effects are explained best, of the columns that read a table."""
         names = self.encoder.schema.table_names
-        found = [placing for placing in self.placings if names[placing.input] == name]
-        return max(found, key=lambda placing: placing.gain) if found else None
+        of_table = [placing for placing in self.placings if names[placing.input] == name]
+        return max(of_table, key=lambda placing: placing.gain) if of_table else None
 
 
 def column_placings(
@@ -88,8 +88,8 @@ def column_placings(
         sums = LevelSums.from_rows(codes[:, column], centered, weights)
         strength, _ = sums.best_strength()
         labels = np.arange(len(sums.counts)) - N_SPECIAL
-        found = likeness_gain(labels, sums, strength, alike, generator)
-        placings += [] if found is None else [Placing(column, *found)]
+        gain = likeness_gain(labels, sums, strength, alike, generator)
+        placings += [] if gain is None else [Placing(column, *gain)]
     return placings
 
 

@@ -43,8 +43,8 @@ def vector_profiles_of(
 ) -> dict[str, VectorProfile]:
     """Return the profile of each column of vectors that has enough of them."""
     columns = zip(encoder.schema.vectors, inputs.vectors)
-    found = {name: VectorProfile.of(v.numpy(force=True), weights, groups) for name, v in columns}
-    return {name: profile for name, profile in found.items() if profile is not None}
+    profiles = {name: VectorProfile.of(v.numpy(force=True), weights, groups) for name, v in columns}
+    return {name: profile for name, profile in profiles.items() if profile is not None}
 
 
 def shifts_of(

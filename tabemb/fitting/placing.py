@@ -17,7 +17,7 @@ import torch
 
 from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
-from tabemb.data.schema import Table
+from tabemb.data.schema import Schema, Table
 from tabemb.data.values import hashable_values
 from tabemb.data.vocabulary import N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.likeness.descriptions import Descriptions, described
@@ -79,16 +79,24 @@ def with_descriptions(space: EmbeddingSpace, table: Table) -> EmbeddingSpace:
     return space
 
 
-def check_describable(encoder: Encoder, has_sequences: bool, has_effects: bool) -> None:
-    """Raise where descriptions were passed for a table that cannot use them."""
-    of_rows = set() if has_sequences else set(encoder.schema.table_names)
-    for name, table in encoder.schema.tables.items():
+def check_describable(schema: Schema, has_rows: bool = False, has_effects: bool = True) -> None:
+    """Raise where descriptions were passed for a table that cannot use them.
+
+    Parameters
+    ----------
+    schema : Schema
+    has_rows : bool
+        Whether the model predicts plain rows, whose columns can have descriptions.
+    has_effects : bool
+    """
+    of_rows = set(schema.table_names) if has_rows else set()
+    for name, table in schema.tables.items():
         if table.describe is None or isinstance(table.describe, str):
             continue
         if name not in of_rows:
             raise ValueError(
-                f"Table {name!r}: describe is for columns of plain rows, and "
-                f"{table.columns[0]!r} holds events or belongs to events; leave describe out."
+                f"Table {name!r}: describe is for columns of the plain rows of a classifier, a "
+                f"regressor or EmbeddingEncoder, and {table.columns[0]!r} is none; leave describe out."
             )
         if not has_effects:
             raise ValueError(

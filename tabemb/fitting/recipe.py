@@ -103,7 +103,7 @@ class Recipe:
     ) -> tuple[Effects | None, OutOfFold | None]:
         """Fit effects on the rows that train first; return them, and the effects of training rows."""
         has_sequences = self.source.has_sequences
-        check_describable(encoder, has_sequences, self.settings.effects)
+        check_describable(encoder.schema, not has_sequences, self.settings.effects)
         if not self.settings.effects:
             return None, None
         rows, train = holdout.rows, holdout.train

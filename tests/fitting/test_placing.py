@@ -6,7 +6,15 @@ import pytest
 import torch
 
 import tabemb
-from tabemb import EmbeddingClassifier, EmbeddingRegressor, EmbeddingSpace, EventRegressor, Table
+from tabemb import (
+    EmbeddingClassifier,
+    EmbeddingRegressor,
+    EmbeddingSpace,
+    EventRegressor,
+    PairEmbedder,
+    SequenceEncoder,
+    Table,
+)
 from tabemb.data.frames import to_arrow
 from tabemb.fitting.fitted import Fitted
 from tabemb.fitting.placing import NewCategories
@@ -254,12 +262,17 @@ def test_descriptions_of_events_are_refused():
     places, X, y, _ = describing()
     X = X.head(60).assign(who=["a", "b"] * 30, at=range(60))
     tables = {"place": Table(["place"], describe=places)}
-    with pytest.raises(ValueError, match="describe is for columns of plain rows"):
+    message = "Table 'place': describe is for columns of the plain rows of a classifier"
+    with pytest.raises(ValueError, match=message):
         EventRegressor(entity="who", time="at", tables=tables, **KWARGS).fit(X, y[:60])
+    with pytest.raises(ValueError, match=message):
+        PairEmbedder(tables=tables, max_epochs=1).fit(X[["who", "place"]])
     bags = pd.DataFrame({"seen": [["p1", "p2"], ["p3"]] * 30})
     tables = {"seen": Table(["seen"], describe=places)}
-    with pytest.raises(ValueError, match="'seen' holds events or belongs to events"):
+    with pytest.raises(ValueError, match="and 'seen' is none; leave describe out"):
         EmbeddingRegressor(**KWARGS, tables=tables).fit(bags, y[:60])
+    with pytest.raises(ValueError, match="and 'seen' is none; leave describe out"):
+        SequenceEncoder(tables=tables, max_epochs=1).fit(bags)
 
 
 def test_what_describe_may_be(split):

@@ -27,11 +27,11 @@ FLOORS = {
     "forks": 0,
     "hints": 0,
     "labels": 0,
+    "likeness": 0,
     "names": 0,
     "network": 0,
     "progress": 0,
     "scalars": 0,
-    "spelling": 0,
     "targets": 1,
     "extras": -1,
 }

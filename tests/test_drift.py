@@ -13,13 +13,17 @@ from tabemb import (
     EmbeddingRegressor,
     EmbeddingSpace,
     EventClassifier,
+    EventRegressor,
     InputNote,
 )
+from tabemb.data.clustering import Clustering, alike_answers, sizes_of
 from tabemb.data.effects import Effects
 from tabemb.data.moved import moved_levels
 from tabemb.drift import shifts
 from tabemb.drift.profiles import MISSING, N_SPECIAL, UNSEEN, Profile
 from tabemb.drift.report import ALARM, drift_lines
+from tabemb.drift.vectors import VectorProfile
+from tabemb.estimators.moved_frames import compare_answers
 
 QUICK = {"hidden": (8,), "n_members": 1, "max_epochs": 1, "random_state": 0, "n_jobs": 1}
 
@@ -177,6 +181,22 @@ def test_one_level_that_moves_is_found_beside_a_change_of_all(are_shares):
     assert np.delete(p, 7).min() > 1e-4
 
 
+@pytest.mark.parametrize("are_shares", [False, True])
+def test_a_level_that_moves_far_does_not_move_the_others(are_shares):
+    """Of four levels one moves by three deviations, a quarter of all rows."""
+    rng = np.random.default_rng(0)
+    others = 0
+    for _ in range(60):
+        code, later = rng.integers(4, size=2000), np.arange(2000) >= 1000
+        level = np.array([-1.0, 0, 0.5, 1])[code] + 3 * ((code == 1) & later)
+        y = rng.random(2000) < 1 / (1 + np.exp(-level)) if are_shares else level + rng.normal(size=2000)
+        rows = np.flatnonzero(~later), np.flatnonzero(later)
+        p = moved(code, y.astype(float)[:, None], *rows, are_shares).p_values[:, 0]
+        assert p[1] < 1e-5
+        others += np.delete(p, 1).min() * 4 < ALARM
+    assert others <= stats.binom.isf(0.001, 60, ALARM)
+
+
 # Estimators
 
 
@@ -311,8 +331,174 @@ def test_events_count_by_entity():
     assert kinds["drift"].tolist() == [""]
     found = model.check(log(60, 1.0, seed=4)[0]).columns
     assert "kind" in found.loc[found["drift"] != "", "column"].tolist()
-    with pytest.raises(ValueError, match="y must be None for events"):
-        model.check(events, y)
+    assert not model.check(events, y).has_drift
+
+
+def clustered(rng, n_entities, n_levels, move=0.0):
+    """Events of entities of 1 to 40 events, whose answers differ more between entities than within."""
+    sizes = rng.integers(1, 41, n_entities)
+    entity = np.repeat(np.arange(n_entities), sizes)
+    level = rng.integers(n_levels, size=len(entity))
+    own = rng.integers(n_levels, size=n_entities)[entity]
+    level = np.where(rng.random(len(entity)) < 0.5, own, level)
+    effect = np.linspace(-1, 1, n_levels)[level] + move * (level == 2)
+    return (
+        entity,
+        level,
+        effect + 1.5 * rng.normal(size=n_entities)[entity] + rng.normal(size=len(level)),
+    )
+
+
+def compared_events(rng, are_shares, move=0.0, n_levels=8, is_clustered=True):
+    """Later entities against training ones."""
+    train, later = clustered(rng, 150, n_levels), clustered(rng, 100, n_levels, move)
+    codes, answers = [], []
+    for _, level, y in (train, later):
+        codes.append(level[:, None] + N_SPECIAL)
+        answers.append((y > 0.5 if are_shares else y).astype(float)[:, None])
+    numbers = [np.zeros((len(part), 0)) for part in codes]
+    rng = np.random.default_rng(0)
+    effects = Effects(0, are_shares)
+    effects.fit(codes[0], numbers[0], answers[0], np.ones(len(codes[0])), rng)
+    alike = Clustering.of(effects, codes[0], numbers[0], effects.center(answers[0]), train[0])
+    groups = (alike, later[0]) if is_clustered else ()
+    return compare_answers(effects, len(codes[0]), codes[1], numbers[1], answers[1], *groups), alike
+
+
+@pytest.mark.parametrize("are_shares", [False, True])
+def test_answers_of_an_entity_count_as_far_as_they_differ(are_shares):
+    rng = np.random.default_rng(0)
+    alarms, by_rows = 0, 0
+    for _ in range(100):
+        seed = rng.integers(10**6)
+        compared, _ = compared_events(np.random.default_rng(seed), are_shares)
+        alarms += np.nanmin(np.concatenate([p.ravel() for p in compared.p_values])) < ALARM
+        compared, _ = compared_events(np.random.default_rng(seed), are_shares, is_clustered=False)
+        by_rows += np.nanmin(np.concatenate([p.ravel() for p in compared.p_values])) < ALARM
+    assert alarms <= stats.binom.isf(0.001, 100, ALARM)
+    assert by_rows > 50
+
+
+@pytest.mark.parametrize("are_shares", [False, True])
+def test_a_level_that_moves_among_events_is_found(are_shares):
+    found = []
+    for seed in range(10):
+        compared, _ = compared_events(np.random.default_rng(seed), are_shares, move=2.5)
+        p_values = compared.p_values[1].ravel()
+        found.append(np.nanargmin(p_values) == 2 and np.nanmin(p_values) < ALARM)
+    assert np.mean(found) >= 0.8
+
+
+def test_the_correlation_of_answers_is_that_of_the_entities():
+    rng = np.random.default_rng(0)
+    alike = [compared_events(rng, False)[1].correlations for _ in range(5)]
+    # within a level: variance 2.25 between entities, and 1 within
+    np.testing.assert_allclose(np.mean(alike, axis=0)[0], 2.25 / 3.25, atol=0.05)
+    independent = [
+        alike_answers(rng.integers(5, size=900), rng.integers(90, size=900), rng.normal(size=(900, 1)))
+        for _ in range(20)
+    ]
+    assert np.mean(independent) < 0.02
+    entity = np.repeat(np.arange(90), 10)
+    same = rng.normal(size=90)[entity][:, None]
+    assert alike_answers(np.zeros(900, int), entity, same) == pytest.approx(1, abs=1e-9)
+    sizes = sizes_of(np.array([0, 0, 0, 1, -1]), np.array([5, 5, 6, 5, 7]), 3)
+    np.testing.assert_allclose(sizes, [(2 + 2 + 1) / 3, 1, 1])
+
+
+def test_effects_of_events_that_moved_are_named():
+    def visits(n, seed, moved):
+        rng = np.random.default_rng(seed)
+        frame = pd.DataFrame(
+            {
+                "user": np.repeat([f"{seed}-{i}" for i in range(n)], 6),
+                "time": np.tile(np.arange(6.0), n),
+                "page": rng.choice(list("abcd"), 6 * n),
+            }
+        )
+        y = frame["page"].map({"a": 0.0, "b": 1.0, "c": 2.0, "d": 3.0}).to_numpy()
+        y = y + moved * (frame["page"] == "b") + 0.7 * rng.normal(size=n).repeat(6)
+        return frame, y + 0.3 * rng.normal(size=len(y))
+
+    settings = QUICK | {"d_history": 4}
+    model = EventRegressor(entity="user", time="time", **settings).fit(*visits(150, 0, 0))
+    same = model.check(*visits(120, 1, 0))
+    assert not same.has_drift
+    assert len(same.effects) == 0
+    events, y = visits(120, 1, 0)
+    order = np.random.default_rng(0).permutation(720)
+    shuffled = model.check(events.iloc[order], y[order])
+    pd.testing.assert_frame_equal(shuffled.answers, same.answers)
+    report = model.check(*visits(120, 2, 1.5))
+    assert set(report.effects["level"]) == {"b"}
+    del model.clustering_
+    with pytest.raises(ValueError, match="earlier version has saved"):
+        model.check(*visits(120, 1, 0))
+
+
+# Vectors
+
+
+@pytest.mark.parametrize(("n_before", "n", "width"), [(300, 1000, 200), (2000, 500, 30), (400, 400, 3)])
+def test_chance_alone_changes_no_vectors(n_before, n, width):
+    rng = np.random.default_rng(width)
+    scale = 1 / np.arange(1, width + 1) ** 0.3
+    alarms = 0
+    for _ in range(100):
+        vectors = rng.standard_t(5, size=(n_before + n, width)) * scale
+        vectors[rng.random(len(vectors)) < 0.05] = np.nan
+        profile = VectorProfile.of(vectors[:n_before].astype(np.float32), np.ones(n_before))
+        found = profile.shifts("v", vectors[n_before:].astype(np.float32), np.ones(n))
+        assert len(found) == min(width, 6) if width > 5 else width
+        alarms += bool((drift_lines(found, ALARM)["drift"] != "").any())
+    assert alarms <= stats.binom.isf(0.001, 100, ALARM)
+
+
+@pytest.mark.parametrize("width", [4, 40, 500])
+def test_the_axes_are_those_of_largest_variance(width):
+    rng = np.random.default_rng(0)
+    directions = np.linalg.qr(rng.normal(size=(width, 3)))[0].T
+    vectors = (rng.normal(size=(600, 3)) * [5, 4, 3]) @ directions + 0.01 * rng.normal(size=(600, width))
+    profile = VectorProfile.of(vectors, np.ones(600))
+    cosines = np.abs(np.einsum("id,id->i", profile.axes[:3], directions))
+    assert cosines.min() > 0.9
+    np.testing.assert_allclose(profile.axes @ profile.axes.T, np.eye(len(profile.axes)), atol=1e-6)
+    numbers = profile.numbers(vectors)
+    if width > 5:
+        squares = np.square(vectors - profile.center).sum(axis=1)
+        np.testing.assert_allclose(np.square(numbers).sum(axis=1), squares, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def seeing():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(1200, 12)) * np.linspace(2, 0.5, 12)
+    X = pd.DataFrame({"image": list(vectors), "size": rng.normal(size=1200)})
+    return EmbeddingClassifier(**QUICK).fit(X[:800], vectors[:800, 0] > 0), X[800:]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda v: v + np.eye(12)[0], "shift"),
+        (lambda v: v * 1.4, "shift"),
+        (lambda v: v + 3 * np.eye(12)[11], "shift"),
+        (lambda v: v[:, ::-1], "shift"),
+        (lambda v: np.where(np.arange(400)[:, None] % 4, v, np.nan), "missing"),
+    ],
+)
+def test_vectors_that_differ_are_found(seeing, change, kind, tmp_path):
+    model, X = seeing
+    assert not model.check(X).has_drift
+    changed = change(np.stack(X["image"]))
+    later = X.assign(image=[None if np.isnan(row).any() else row for row in changed])
+    report = model.check(later)
+    found = report.columns[report.columns["drift"] != ""]
+    assert found["column"].str.startswith("image ").all()
+    assert kind in set(", ".join(found["kinds"]).split(", "))
+    tabemb.save(model, tmp_path / "model.tabemb")
+    loaded = tabemb.load(tmp_path / "model.tabemb").check(later)
+    pd.testing.assert_frame_equal(loaded.columns, report.columns)
 
 
 def test_what_check_refuses(model, orders):

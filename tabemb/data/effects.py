@@ -8,14 +8,16 @@ TargetEncoder does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import logit
 
 from tabemb.data.combinations import Candidates, choose_combinations
+from tabemb.data.expected import MOST_LEVELS, ExpectedEffects
+from tabemb.data.levels import Levels
 from tabemb.data.pairs import (
     MIN_GAIN,
     Term,
@@ -25,15 +27,11 @@ from tabemb.data.pairs import (
     term_keys,
     tried_rows,
 )
-from tabemb.data.scales import quantiles
 from tabemb.data.shrinkage import LevelSums, merged_sums
+from tabemb.data.vocabulary import N_SPECIAL
 from tabemb.data.words import LENGTHS, Text, WordEffects
+from tabemb.likeness.nearest import Likeness
 
-N_EXACT = 256
-"""A number of at most so many distinct values has a level for each; others have ``N_QUANTILES`` bins."""
-N_QUANTILES = 64
-N_WIDE = 16
-"""Bins of a number in pairs."""
 SHARES = (1e-300, 1 - 2.0**-53)
 """Bounds of a share whose log odds are finite: weights may leave a class next to nothing."""
 N_FREE = 10
@@ -70,56 +68,6 @@ class TermLevels:
     strength: float
 
 
-@dataclass
-class Levels:
-    """Inputs as whole numbers: categories by their code, numbers by their bin.
-
-    Parameters
-    ----------
-    bounds : list of ndarray, one a number
-        Upper bounds of the bins. Level i + 1 is bin i; level 0 is the missing value.
-    wide_bounds : list of ndarray, one a number
-        Those of the wider bins of pairs; empty where no pair reads a number.
-    """
-
-    bounds: list[np.ndarray]
-    wide_bounds: list[np.ndarray] = field(default_factory=list)
-
-    @classmethod
-    def from_numbers(
-        cls, numbers: np.ndarray, weights: np.ndarray | None, has_wide: bool = False
-    ) -> Levels:
-        """Bin numbers (n_rows, n_numbers), NaN where missing; rows of weight zero are ignored."""
-        if weights is not None:
-            numbers, weights = numbers[weights > 0], weights[weights > 0]
-        wide = [_bounds(column, weights, N_WIDE, N_WIDE) for column in numbers.T] if has_wide else []
-        return cls([_bounds(column, weights, N_EXACT, N_QUANTILES) for column in numbers.T], wide)
-
-    def __call__(self, codes: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
-        """Return the levels (n_rows,) of categorical inputs, of numbers, and of numbers in wide bins."""
-        narrow = [_bin(column, bounds) for column, bounds in zip(numbers.T, self.bounds)]
-        wide = [_bin(column, bounds) for column, bounds in zip(numbers.T, self.wide_bounds)]
-        return [*codes.T, *narrow, *wide]
-
-
-def _bounds(
-    values: np.ndarray, weights: np.ndarray | None, n_exact: int, n_quantiles: int
-) -> np.ndarray:
-    """Return every value where there are few, else quantiles."""
-    present = ~np.isnan(values)
-    values, weights = values[present], None if weights is None else weights[present]
-    distinct = np.unique(values)
-    if len(distinct) <= n_exact:
-        return distinct
-    return np.unique(quantiles(values, np.linspace(0, 1, n_quantiles + 1)[1:], weights))
-
-
-def _bin(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    # values above the last bound are in the last bin
-    bins = np.minimum(np.searchsorted(bounds, values), max(len(bounds) - 1, 0))
-    return np.where(np.isnan(values), 0, bins + 1).astype(np.int16)
-
-
 class Effects:
     """Shrunken mean targets of inputs and of pairs of categorical inputs, where they predict something.
 
@@ -128,7 +76,8 @@ class Effects:
     that effect over the training rows, and the logarithm of the level's count in units of its mean. An
     effect is the level's shrunken mean minus the mean of all rows; where the responses are indicators,
     it is a difference of log odds. A level that is not in the training rows reads zeros. The words of
-    texts and their pairs of neighbours are further terms, after all others: `WordEffects`.
+    texts and their pairs of neighbours are further terms, after all others: `WordEffects`. The last are
+    the effects that are expected of categories by their descriptions: `ExpectedEffects`.
 
     Parameters
     ----------
@@ -152,11 +101,14 @@ class Effects:
         The same of every term; that of a pair includes the effects of its two inputs.
     words_ : sequence of WordEffects
         Those of the texts that predict something.
+    expected_ : sequence of ExpectedEffects
+        Those of the categorical inputs whose categories can be predicted by their descriptions.
     """
 
     input_gains_: np.ndarray
     gains_: np.ndarray
     words_: Sequence[WordEffects] = ()  # in files without texts
+    expected_: Sequence[ExpectedEffects] = ()  # in files of tabemb 0.2
 
     def __init__(self, n_pairs: int, are_shares: bool) -> None:
         self.n_pairs = n_pairs
@@ -171,6 +123,7 @@ class Effects:
         generator: np.random.Generator,
         texts: Sequence[Text] = (),
         explained: np.ndarray | None = None,
+        likeness: Mapping[int, Likeness] | None = None,
     ) -> Effects:
         """Choose the terms and compute the mean responses of their levels.
 
@@ -189,6 +142,8 @@ class Effects:
         explained : ndarray of shape (n_rows, n_responses), optional
             Out-of-fold predictions of the responses by other means. Pairs are chosen by what they
             explain of the rest, and numbers are in pairs too.
+        likeness : mapping of input -> Likeness, optional
+            Compares the categories of some categorical inputs, in the order of their codes.
 
         Returns
         -------
@@ -218,7 +173,8 @@ class Effects:
             combined = choose_combinations(candidates, range(n_categorical), wide, self.n_pairs)
             pairs += [term for term in combined if term not in pairs]
         self.terms_ = [*singles, *pairs]
-        self._fit_sums(levels, centered, weights)
+        sums = self._fit_sums(levels, centered, weights)
+        self._fit_expected(likeness or {}, sums)
         self._fit_words(texts, centered, weights)
         return self
 
@@ -236,7 +192,9 @@ class Effects:
         centered: np.ndarray = (responses[:, self.responses_] - self.mean_) / self.unit_
         return centered
 
-    def _fit_sums(self, levels: list[np.ndarray], centered: np.ndarray, weights: np.ndarray) -> None:
+    def _fit_sums(
+        self, levels: list[np.ndarray], centered: np.ndarray, weights: np.ndarray
+    ) -> list[LevelSums]:
         """Sum the responses by level, all terms end to end; a last row of zeros is for unseen levels."""
         keys, sums = [], []
         for term in self.terms_:
@@ -250,6 +208,17 @@ class Effects:
         best = [s.best_strength() for s in sums]
         self.strength_, self.gains_ = np.array(best).reshape(-1, 2).T
         self._fit_units()
+        return sums
+
+    def _fit_expected(self, likeness: Mapping[int, Likeness], sums: list[LevelSums]) -> None:
+        self.expected_ = []
+        for t, term in enumerate(self.terms_):
+            labels = self.keys_[self.span(t)] - N_SPECIAL
+            if len(term) > 1 or term[0] not in likeness or len(labels) > MOST_LEVELS:
+                continue
+            strength = float(self.strength_[t])
+            expected = ExpectedEffects.fit(t, likeness[term[0]], labels, sums[t], strength)
+            self.expected_ += [] if expected is None else [expected]
 
     def _fit_words(self, texts: Sequence[Text], centered: np.ndarray, weights: np.ndarray) -> None:
         if not len(self.responses_):
@@ -266,7 +235,7 @@ class Effects:
         n_terms, n_responses = len(self.terms_), len(self.responses_)
         self.effect_units_, self.count_units_ = np.ones((n_terms, 1, n_responses)), np.ones((n_terms, 1))
         for t in range(n_terms):
-            span = self._span(t)
+            span = self.span(t)
             counts, strength = self.counts_[span], self.strength_[t]
             effects = self.link(self.sums_[span] / (counts + strength)[:, None])
             mean = np.average(effects, axis=0, weights=counts)
@@ -274,7 +243,7 @@ class Effects:
             self.effect_units_[t] = np.maximum(spread, 1e-6)  # all effects of a term may be equal
             self.count_units_[t] = np.average(np.log1p(counts), weights=counts)
 
-    def _span(self, t: int) -> slice:
+    def span(self, t: int) -> slice:
         """Return the positions of the levels of one term in ``counts_`` and ``sums_``."""
         return slice(self.ends_[t], self.ends_[t + 1])
 
@@ -289,7 +258,7 @@ class Effects:
         decides.
         """
         if t < len(self.terms_):
-            span, strength, n_inputs = self._span(t), float(self.strength_[t]), len(self.terms_[t])
+            span, strength, n_inputs = self.span(t), float(self.strength_[t]), len(self.terms_[t])
             parts = [part[span] for part in (self.keys_, self.counts_, self.sums_)]
         else:
             words = self.words_[t - len(self.terms_)]
@@ -331,7 +300,13 @@ class Effects:
     @property
     def shape(self) -> tuple[int, int]:
         """Number of terms, and of features of each: an effect on every response, and the count."""
-        return len(self.terms_) + len(self.words_), len(self.responses_) + 1
+        n_terms = len(self.terms_) + len(self.words_) + len(self.expected_)
+        return n_terms, len(self.responses_) + 1
+
+    @property
+    def expected_shape(self) -> tuple[int, int]:
+        """Number of expected effects, and of responses: the shape of those of a new category."""
+        return len(self.expected_), len(self.responses_)
 
     @property
     def reads(self) -> np.ndarray:
@@ -346,6 +321,15 @@ class Effects:
         n_numbers = len(self.levels_.bounds)
         return [i if i < self.n_columns_ else i - n_numbers for i in term]
 
+    @property
+    def expects(self) -> np.ndarray:
+        """The same of expected effects, which need no category that is known."""
+        expects = np.zeros((self.shape[0], self.n_columns_), dtype=bool)
+        first = self.shape[0] - len(self.expected_)
+        for t, expected in enumerate(self.expected_, first):
+            expects[t, list(self.terms_[expected.term])] = True
+        return expects
+
     def positions(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Return the position in ``sums_`` of each term's level of each row, the last if unseen.
 
@@ -358,7 +342,7 @@ class Effects:
         dtype = np.int32 if len(self.counts_) < 2**31 else np.int64
         positions = np.empty((len(self.terms_), len(codes)), dtype)
         for t, term in enumerate(self.terms_):
-            known = self.keys_[self._span(t)]
+            known = self.keys_[self.span(t)]
             in_term = find_keys(known, term_keys(levels, term))
             positions[t] = np.where(in_term < len(known), in_term + self.ends_[t], len(self.keys_))
         return positions
@@ -366,7 +350,7 @@ class Effects:
     def levels_at(self, codes: np.ndarray, numbers: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the place of each row's level in `levels_of`, (n_rows,) for each term; -1 if unseen."""
         for t, positions in enumerate(self.positions(codes, numbers)):
-            present = self.counts_[self._span(t)] > 0
+            present = self.counts_[self.span(t)] > 0
             places = np.append(np.where(present, np.cumsum(present) - 1, -1), -1)
             yield places[np.minimum(positions - self.ends_[t], len(present))]
 
@@ -383,7 +367,10 @@ class Effects:
         """
         for t, in_sums in enumerate(positions):
             sums = LevelSums.from_rows(in_sums - self.ends_[t], centered, weights)
-            self.counts_[self._span(t)], self.sums_[self._span(t)] = sums.counts, sums.sums
+            self.counts_[self.span(t)], self.sums_[self.span(t)] = sums.counts, sums.sums
+        for expected in self.expected_:
+            span = self.span(expected.term)
+            expected.refit(self.sums_[span], self.counts_[span])
 
     def grown(
         self,
@@ -392,6 +379,7 @@ class Effects:
         responses: np.ndarray,
         weights: np.ndarray,
         texts: Sequence[Text] = (),
+        likeness: Mapping[int, Likeness] | None = None,
     ) -> Effects:
         """Return effects whose sums and counts are those of later rows too; new levels are added.
 
@@ -401,30 +389,60 @@ class Effects:
         ----------
         codes, numbers, responses, weights, texts
             Of the later rows, as in `fit`.
+        likeness : mapping of input -> Likeness, optional
+            As in `fit`, of the old categories and the new ones.
         """
         grown, levels, centered = copy(self), self.levels_(codes, numbers), self.center(responses)
         parts = []
         for t, term in enumerate(self.terms_):
-            keys, counts, sums = (part[self._span(t)] for part in (self.keys_, self.counts_, self.sums_))
+            keys, counts, sums = (part[self.span(t)] for part in (self.keys_, self.counts_, self.sums_))
             of_rows = term_keys(levels, term)
             parts.append(merged_sums(keys, counts, sums, of_rows, centered, weights))
         grown.ends_ = np.cumsum([0, *(len(keys) for keys, _, _ in parts)])
         unseen = self.keys_[:0], np.zeros(1), np.zeros((1, len(self.responses_)))
         grown.keys_, grown.counts_, grown.sums_ = map(np.concatenate, zip(*parts, unseen))
         grown.words_ = [words.grown(texts[words.text], centered, weights) for words in self.words_]
+        grown.expected_ = [grown.expected_of(expected, likeness or {}) for expected in self.expected_]
         return grown
 
+    def expected_of(self, earlier: ExpectedEffects, likeness: Mapping[int, Likeness]) -> ExpectedEffects:
+        """Return the expected effects of a term's present levels, from those of fewer levels."""
+        span, (place,) = self.span(earlier.term), self.terms_[earlier.term]
+        counts, sums = self.counts_[span], self.sums_[span]
+        labels, strength = self.keys_[span] - N_SPECIAL, float(self.strength_[earlier.term])
+        return earlier.grown(
+            likeness[place], labels, LevelSums(counts, sums, np.zeros_like(counts)), strength
+        )
+
     def transform(
-        self, codes: np.ndarray, numbers: np.ndarray, texts: Sequence[Text] = ()
+        self,
+        codes: np.ndarray,
+        numbers: np.ndarray,
+        texts: Sequence[Text] = (),
+        new: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return the effects and log counts of any rows, float32 (n_rows, n_terms, n_responses + 1).
 
         The effects of a training row include its target; use `OutOfFold` for training rows.
+
+        Parameters
+        ----------
+        codes, numbers, texts
+            As in `fit`.
+        new : ndarray of shape (n_rows, n_expected, n_responses), optional
+            What is expected of new categories; NaN elsewhere.
         """
         positions = self.positions(codes, numbers)
         features = self.features_of(self.sums_[positions], self.counts_[positions])
-        of_words = [words.transform(texts[words.text], self.link)[:, None] for words in self.words_]
-        return np.concatenate([features, *of_words], axis=1)
+        others = [words.transform(texts[words.text], self.link) for words in self.words_]
+        for i, expected in enumerate(self.expected_):
+            at = positions[expected.term]
+            levels = np.where(at < len(self.keys_), at - self.ends_[expected.term], -1)
+            others.append(expected.of_levels(levels))
+            if new is not None:
+                is_new = ~np.isnan(new[:, i]).any(axis=1)
+                others[-1][is_new] = expected.features(new[is_new, i], np.ones(is_new.sum(), bool))
+        return np.concatenate([features, *(part[:, None] for part in others)], axis=1)
 
     def features_of(
         self, sums: np.ndarray, counts: np.ndarray, terms: slice = slice(None)

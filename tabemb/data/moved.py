@@ -24,6 +24,8 @@ N_PRIOR = 4
 MANY = 50.0
 """Variance of a count from which on a normal distribution stands for it."""
 N_STEPS = 50
+MOST_LEAVING = 20
+"""Levels that have clearly moved, and leave the common change."""
 CLEARLY = 0.05
 """Levels of a smaller p-value, corrected for their number, have clearly moved."""
 TINY = 1e-300
@@ -38,7 +40,7 @@ class Moved(NamedTuple):
     means : ndarray of shape (n_levels, n_responses)
         Mean minus the mean of all training rows, in the unit of `TermLevels`; NaN without rows.
     p_values : ndarray of shape (n_levels, n_responses)
-        NaN for levels with fewer than ``MIN_ROWS`` rows.
+        NaN for levels that are worth fewer than ``MIN_ROWS`` independent rows.
     """
 
     counts: np.ndarray
@@ -55,7 +57,11 @@ class Later(NamedTuple):
 
 
 def moved_levels(
-    levels: TermLevels, ids: np.ndarray, centered: np.ndarray, shares: np.ndarray | None
+    levels: TermLevels,
+    ids: np.ndarray,
+    centered: np.ndarray,
+    shares: np.ndarray | None,
+    worth: np.ndarray | None = None,
 ) -> Moved:
     """Compare the answers of later rows with the effects of their levels.
 
@@ -68,6 +74,8 @@ def moved_levels(
         From `Effects.center`.
     shares : ndarray of shape (n_responses,), optional
         Mean of all training rows, where responses are indicators.
+    worth : ndarray of shape (n_levels,), optional
+        How many independent rows a row of each level is worth; one when None.
     """
     known = ids >= 0
     ids, centered, n_levels = ids[known], centered[known], len(levels.counts)
@@ -76,10 +84,12 @@ def moved_levels(
     with np.errstate(invalid="ignore"):  # levels without rows
         means = sums / counts[:, None]
     p_values = np.full(means.shape, np.nan)
-    at = np.flatnonzero(counts >= MIN_ROWS)
+    n_independent = counts if worth is None else np.floor(counts * worth)
+    at = np.flatnonzero(n_independent >= MIN_ROWS)
     if len(at):
-        squares = _by_level(ids, np.square(centered), n_levels)
-        later = Later(counts[at], means[at], squares[at])
+        squares = _by_level(ids, np.square(centered), n_levels)[at]
+        squares *= (n_independent / np.maximum(counts, 1))[at, None]
+        later = Later(n_independent[at], means[at], squares)
         compare = _of_numbers if shares is None else partial(_of_shares, shares=shares)
         p_values[at] = _beside_a_common_change(compare, levels, at, later)
     return Moved(counts, means, p_values)
@@ -88,12 +98,23 @@ def moved_levels(
 def _beside_a_common_change(
     compare: Callable[..., np.ndarray], levels: TermLevels, at: np.ndarray, later: Later
 ) -> np.ndarray:
-    """Return p-values, where levels that have clearly moved do not count for the common change."""
-    p_values = compare(levels, at, later, np.ones((len(at), 1), dtype=bool))
-    stayed = p_values * len(at) > CLEARLY
-    if stayed.all() or not stayed.any(axis=0).all():
-        return p_values
-    return compare(levels, at, later, stayed)
+    """Return p-values, where levels that have clearly moved do not count for the common change.
+
+    They leave it one at a time, the clearest first: a few that moved far would else make the others seem
+    to have moved the other way.
+    """
+    stayed = np.ones(later.means.shape, dtype=bool)
+    p_values = compare(levels, at, later, stayed)
+    for _ in range(MOST_LEAVING):
+        among = np.where(stayed, p_values, 1.0)
+        clearest, responses = among.argmin(axis=0), np.arange(len(among.T))
+        leaves = among[clearest, responses] * len(at) <= CLEARLY
+        leaves &= stayed.sum(axis=0) > 2  # what is left shows the common change
+        if not leaves.any():
+            break
+        stayed[clearest[leaves], responses[leaves]] = False
+        p_values = compare(levels, at, later, stayed)
+    return p_values
 
 
 def _by_level(ids: np.ndarray, values: np.ndarray, n_levels: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tabemb.data.effects import Effects
+from tabemb.data.expected import ExpectedEffects
 from tabemb.data.words import Text
 
 N_FOLDS = 10
@@ -80,6 +81,9 @@ class OutOfFold:
             features[:, t] = words.out_of_fold(
                 held, rows, folds, self.centered, self.weights, self.effects.link
             )
+        first = len(self.positions) + len(self.held)
+        for t, expected in enumerate(self.effects.expected_, first):
+            features[:, t] = self._expected_features(expected, rows, folds)
         return features
 
     def _term_features(self, t: int, rows: np.ndarray, folds: np.ndarray) -> np.ndarray:
@@ -94,6 +98,24 @@ class OutOfFold:
         counts = np.maximum(effects.counts_[positions] - fold_counts, 0.0)  # rounding can give < 0
         sums = effects.sums_[positions] - np.stack(fold_sums, axis=1)
         return effects.features_of(sums[None], counts[None], slice(t, t + 1))
+
+    def _expected_features(
+        self, expected: ExpectedEffects, rows: np.ndarray, folds: np.ndarray
+    ) -> np.ndarray:
+        """Return the expected effects of rows, from the sums of other levels minus those of the fold."""
+        effects, t = self.effects, expected.term
+        span, n_folds = effects.span(t), int(folds.max()) + 1
+        n_levels = span.stop - span.start
+        levels, weights = self.positions[t, rows] - effects.ends_[t], self.weights[rows]
+        cells = folds * n_levels + levels
+        weighted = self.centered[rows] * weights[:, None]
+        *sums, counts = [
+            all_rows - np.bincount(cells, column, n_folds * n_levels).reshape(n_folds, n_levels)
+            for all_rows, column in zip(
+                [*effects.sums_[span].T, effects.counts_[span]], [*weighted.T, weights]
+            )
+        ]
+        return expected.out_of_fold(levels, folds, np.stack(sums, axis=2), counts)
 
 
 def weights_of(rows: np.ndarray | None, weights: np.ndarray) -> np.ndarray:

@@ -60,10 +60,11 @@ class Table:
         have no match.
     frozen : bool, default=False
         Keep the pretrained vectors as they are; only vectors that were not given are trained.
-    describe : "text", EmbeddingSpace, DataFrame or mapping, optional, default="text"
-        What places new categories among the known ones: the parts of their own text, or vectors or other
-        columns by category, which may hold more categories than training has. It is used where it
-        predicts the effects of known categories from those of others. None: new categories are unknown.
+    describe : "text", EmbeddingSpace, DataFrame, Series or mapping, optional, default="text"
+        What new and rare categories are compared with others by: the parts of their own text, or
+        vectors or other columns by category, which may hold more categories than training has. It is
+        used where it predicts the effects of known categories from those of others. None: new categories
+        are unknown, and rare ones stand alone.
 
     Examples
     --------
@@ -112,8 +113,8 @@ def _check_table(name: str, table: Any) -> None:
             raise ValueError(f"Table {name!r}: {setting} must be {rule}; got {value!r}.")
     if isinstance(table.describe, str) and table.describe != "text":
         raise ValueError(
-            f"Table {name!r}: describe must be 'text', vectors by category or None; got "
-            f"{table.describe!r}."
+            f"Table {name!r}: describe must be 'text', vectors or other columns by category, or None; "
+            f"got {table.describe!r}."
         )
     if table.frozen and table.pretrained is None:
         raise ValueError(f"Table {name!r} is frozen, but has no pretrained vectors; pass pretrained=.")

@@ -48,6 +48,12 @@ class LevelSums:
         squares = np.bincount(levels, weights * np.square(responses).sum(1), n_levels)
         return cls(np.bincount(levels, weights, n_levels), sums, squares)
 
+    def minus(self, means: np.ndarray) -> LevelSums:
+        """Return the sums of the responses minus a value for each level, (n_levels, n_responses)."""
+        moved = self.counts[:, None] * means
+        squares = self.squares + ((moved - 2 * self.sums) * means).sum(1)
+        return LevelSums(self.counts, self.sums - moved, squares)
+
     def best_strength(self) -> tuple[float, float]:
         """Return the strength of smallest leave-one-out error, and the share of variance explained.
 

@@ -29,7 +29,8 @@ from tabemb.fitting.growth import Growth
 from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.nights import Night, Start
-from tabemb.fitting.placing import Placer, Placing
+from tabemb.fitting.placing import NewCategories
+from tabemb.fitting.profiles import clustering_of
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.responses import Reference, spaces_of
 from tabemb.fitting.sets import ClassSets
@@ -133,9 +134,8 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
     reference_: Reference
     _spaces: tuple[Network, Spaces] | None = None
     """The spaces, once they have been computed, and the network that they are of."""
-    placings_: list[Placing]
     growth_: Growth
-    _placers: tuple[Network, Placer] | None = None
+    _new_categories: NewCategories | None = None
 
     def fit(
         self,
@@ -210,16 +210,19 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             intervals, sets = recipe.calibrated(trainer)
             recipe.finish(fitted, prepared)
             reference = recipe.reference(encoder, batch, holdout)
-            placings = recipe.placings(encoder, effects)
             profiles = recipe.profiles(encoder, batch, holdout)
+            of_vectors = recipe.vector_profiles(encoder, batch, holdout)
+            groups = recipe.source.groups(holdout.rows.frame)
+            clustering = clustering_of(effects, batch.inputs, recipe.target, holdout.rows, groups)
             n_rows, missing = recipe.joined(len(rows), missing_shares(encoder, batch.inputs))
             growth = recipe.growth(fitted, results[0].best_epoch)
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)
-        after.reference_, after.profiles_ = reference, profiles
-        after._spaces, after._placers = None, (fitted.network, Placer(fitted, placings))
-        after.intervals_, after.sets_, after.placings_ = intervals, sets, placings
+        after.reference_, after.clustering_ = reference, clustering
+        after.profiles_, after.vector_profiles_ = profiles, of_vectors
+        after._spaces = after._new_categories = None
+        after.intervals_, after.sets_ = intervals, sets
         after.n_rows_, after.fit_seconds_, after.missing_shares_ = n_rows, budget.seconds, missing
         after.learning_curve_, after.best_epoch_ = results[0]
         after.growth_ = growth
@@ -337,20 +340,16 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         with threads(self.n_jobs):
             inputs = fitted.source.encode_new(fitted.encoder, frame)
             self._warn_of_unseen(inputs, frame)
-            outputs = fitted.outputs_of(inputs, part, classes)
-
-            def predict(rows: RowInputs) -> Tensor:
-                return fitted.outputs_of(rows, part, classes)
-
-            return inputs, self._placer.outputs_of(inputs, frame, outputs, predict)
+            inputs = self._newcomers.read(inputs, frame)
+            return inputs, fitted.outputs_of(inputs, part, classes)
 
     @property
-    def _placer(self) -> Placer:
-        """What places new categories among the known ones; made when it is first needed."""
-        if self._placers is None or self._placers[0] is not self.network_:
-            placings = getattr(self, "placings_", [])  # files of tabemb 0.2 have none
-            self._placers = self.network_, Placer(self._fitted, placings)
-        return self._placers[1]
+    def _newcomers(self) -> NewCategories:
+        """What new categories are compared by; made when it is first needed."""
+        kept = self._new_categories
+        if kept is None or kept.encoder is not self.encoder_ or kept.effects is not self.effects_:
+            self._new_categories = kept = NewCategories(self.encoder_, self.effects_)
+        return kept
 
     @memory_checked
     def transform(self, X: Any) -> Any:
@@ -386,7 +385,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         return self._spaces[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        computed = {"_spaces", "_placers"}  # again, when they are needed
+        computed = {"_spaces", "_new_categories"}  # again, when they are needed
         state = super().__getstate__().items()
         return {name: value for name, value in state if name not in computed}
 

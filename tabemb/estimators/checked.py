@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
 
+from tabemb.data.clustering import Clustering
 from tabemb.data.effects import Effects
 from tabemb.data.notes import InputNote
 from tabemb.data.vocabulary import UNKNOWN
 from tabemb.drift.profiles import Profile
 from tabemb.drift.report import ALARM, DriftReport, drift_lines
 from tabemb.drift.shifts import expected_unseen
+from tabemb.drift.vectors import VectorProfile
 from tabemb.estimators.moved_frames import compare_answers, moved_frames
 from tabemb.fitting.checks import align_columns, check_rows
 from tabemb.fitting.profiles import row_weights, shifts_of
@@ -28,6 +30,14 @@ MANY_UNSEEN = 0.2
 """Share of unseen categories, beyond what is to be expected, from which a prediction warns."""
 
 
+class LaterRows(NamedTuple):
+    """Later rows, as the user and as the network have them, and their answers where they are known."""
+
+    frame: pa.Table
+    inputs: RowInputs
+    y: np.ndarray | None
+
+
 class CheckedRows:
     """Mixin of the estimators of rows: `check`, and the profiles of the training rows.
 
@@ -36,6 +46,10 @@ class CheckedRows:
     profiles_ : dict of input -> Profile
         How the values of each input were distributed over the training rows. Models of tabemb 0.2 lack
         them.
+    vector_profiles_ : dict of column -> VectorProfile
+        The same of columns of vectors.
+    clustering_ : Clustering or None
+        How alike the answers of one entity are, where rows are events.
     """
 
     if TYPE_CHECKING:
@@ -48,6 +62,8 @@ class CheckedRows:
         n_rows_: int
         _numeric_target: ClassVar[bool]
         profiles_: dict[str, Profile]
+        vector_profiles_: dict[str, VectorProfile]
+        clustering_: Clustering | None
 
     def check(self, X: Any, y: Any = None) -> DriftReport:
         """Compare rows with the training rows: unseen and missing values, shifts, moved effects.
@@ -61,7 +77,8 @@ class CheckedRows:
         X : frame or array-like of shape (n_rows, n_columns)
             Later rows; of an estimator of events, later events.
         y : array-like of shape (n_rows,) or (n_rows, n_targets), optional
-            Their answers: then the report says which effects have moved too.
+            Their answers: then the report says which effects have moved too. Those of one entity of a
+            log count as far as they differ.
 
         Returns
         -------
@@ -72,8 +89,7 @@ class CheckedRows:
         Raises
         ------
         ValueError
-            A column breaks its rule, there are no rows, or y is passed where there are no effects or
-            rows are events.
+            A column breaks its rule, there are no rows, or y is passed where there are no effects.
 
         Examples
         --------
@@ -92,14 +108,36 @@ class CheckedRows:
         profiles = self._known_profiles()
         fitted = self._fitted
         frame = align_columns(self, X)
+        y = None if y is None else self._known_answers(X, y)
         with threads(self.n_jobs):
-            inputs = fitted.source.encode_new(fitted.encoder, frame)
-            weights = self._weights_of(frame)
-            shifts = shifts_of(profiles, fitted.encoder, inputs, weights)
+            later = self._later(frame, y)
+            groups = fitted.source.groups(later.frame)
+            weights = row_weights(None, groups, frame.num_rows)
+            of_vectors = getattr(self, "vector_profiles_", {})  # earlier files have none
+            shifts = shifts_of(profiles, fitted.encoder, later.inputs, weights, of_vectors)
             alarm = ALARM if y is None else ALARM / 2
             columns = drift_lines(shifts, alarm)
-            answers, moved = (None, None) if y is None else self._moved(X, y, inputs, alarm)
+            answers, moved = self._moved(later, groups, alarm) if y is not None else (None, None)
         return DriftReport(frame.num_rows, self.n_rows_, columns, answers, moved)
+
+    def _known_answers(self, X: Any, y: Any) -> np.ndarray:
+        """Return later answers, where they can be compared."""
+        if self.effects_ is None:
+            raise ValueError("y needs a model with effects; this one has effects=False.")
+        if self.source_.keys and getattr(self, "clustering_", None) is None:
+            raise ValueError(
+                "y must be None for a model of events that an earlier version has saved, as it has not "
+                "noted how alike the answers of one entity are; fit the model again."
+            )
+        return check_rows(X, y, None, numeric=self._numeric_target, estimator=self).y
+
+    def _later(self, frame: pa.Table, y: np.ndarray | None) -> LaterRows:
+        """Return later rows as the network reads them; events with answers come one after another."""
+        source = self.source_
+        if y is None or not source.keys:
+            return LaterRows(frame, source.encode_new(self.encoder_, frame), y)
+        events, y, _ = source.after_kept(frame, y, self.target_)
+        return LaterRows(events, source.encode_sequences(self.encoder_, events), y)
 
     def _weights_of(self, frame: pa.Table) -> np.ndarray:
         """Return weights of rows that sum to the number of independent ones."""
@@ -114,23 +152,19 @@ class CheckedRows:
         return self.profiles_
 
     def _moved(
-        self, X: Any, y: Any, inputs: RowInputs, alarm: float
+        self, later: LaterRows, groups: np.ndarray | None, alarm: float
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the mean answers before and now, and the levels whose effects have moved."""
-        if self.source_.keys:
-            raise ValueError(
-                "y must be None for events: the answers of one entity are no independent rows."
-            )
-        if self.effects_ is None:
-            raise ValueError("y needs a model with effects; this one has effects=False.")
-        rows = check_rows(X, y, None, numeric=self._numeric_target, estimator=self)
+        assert self.effects_ is not None
         try:
-            responses = self.target_.responses(rows.y)
+            responses = self.target_.responses(later.y)
         except ValueError as error:
             reason = str(error).removesuffix(".")
             raise ValueError(f"y must hold answers like those of fit: {reason}.") from error
-        codes, numbers = (part.numpy(force=True) for part in (inputs.codes, inputs.numbers))
-        compared = compare_answers(self.effects_, self.n_rows_, codes, numbers, responses)
+        codes, numbers = (p.numpy(force=True) for p in (later.inputs.codes, later.inputs.numbers))
+        rows = codes, numbers, responses
+        clustering = getattr(self, "clustering_", None)
+        compared = compare_answers(self.effects_, self.n_rows_, *rows, clustering, groups)
         return moved_frames(self.encoder_, self.effects_, self.target_, compared, alarm)
 
     def _warn_of_unseen(self, inputs: RowInputs, frame: pa.Table) -> None:

@@ -18,17 +18,18 @@ from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold, chec
 from sklearn.utils.metadata_routing import get_routing_for_object
 from torch import Tensor
 
-from tabemb.data.encoding import Encoder
 from tabemb.data.notes import note_doubts
 from tabemb.data.pairs import PairCodes, choose_pairs, tried_rows
 from tabemb.data.schema import roles_of
 from tabemb.data.shrinkage import shrunken_means
-from tabemb.data.vocabulary import UNKNOWN, Vocabulary
+from tabemb.data.vocabulary import N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.estimators.agreement import by_agreement
+from tabemb.estimators.by_code import Placer, fill_absent, values_of_new
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.dependence import Dependents
 from tabemb.fitting.fitted import Fitted
+from tabemb.fitting.placing import likeness_of
 from tabemb.fitting.responses import FEWEST_REFERENCE, Reference, answers_of
 from tabemb.labels import distinct, names_of, readable
 from tabemb.names import safe_names
@@ -150,11 +151,14 @@ class Question(NamedTuple):
     vocabularies : dict of table name -> Vocabulary
     target : Target
         Of all rows.
+    shares : mapping of table name -> float
+        Weight of the known categories that a new one resembles, where it resembles some.
     """
 
     frame: pa.Table
     vocabularies: Mapping[str, Vocabulary]
     target: Target
+    shares: Mapping[str, float]
 
 
 class Answers(NamedTuple):
@@ -168,7 +172,7 @@ def fit_vectors(
     estimator: EmbeddingClassifier | EmbeddingRegressor,
     rows: Rows,
     folds: Sequence[Fold],
-    encoder: Encoder,
+    placer: Placer,
     codes: np.ndarray,
     n_jobs: int | None,
 ) -> FoldVectors:
@@ -182,18 +186,20 @@ def fit_vectors(
         Cloned for each fold. Its ``max_time`` is that of all folds together.
     rows : Rows
     folds : sequence of Fold
-    encoder : Encoder
-        Its vocabularies give the codes of the vectors.
+    placer : Placer
+        The vocabularies of its encoder give the codes of the vectors. A network that has not seen a
+        category has an answer for it from those that it resembles.
     codes : ndarray of shape (n_rows, n_columns)
     n_jobs : int, optional
         Folds that are fitted at the same time.
     """
+    encoder = placer.encoder
     vocabularies = encoder.vocabularies_
     note_doubts(rows.frame, estimator.roles, estimator.tables, stacklevel=5)
     # the networks of the folds read each column as all rows do, and draw no further note
     roles = dict(roles_of(rows.frame, estimator.roles)) | dict(estimator.roles or {})
     estimator.set_params(roles=roles)
-    question = _question(estimator, rows, encoder)
+    question = _question(estimator, rows, placer)
     n_jobs = min(effective_n_jobs(n_jobs), len(folds), max(MOST_THREADS, cpu_count()))
     if estimator.max_time is not None and estimator.max_time < START_SECONDS:
         n_jobs = 1
@@ -223,11 +229,12 @@ def fit_vectors(
     )
 
 
-def _question(estimator: Any, rows: Rows, encoder: Encoder) -> Question:
+def _question(estimator: Any, rows: Rows, placer: Placer) -> Question:
     """Return reference rows and the target of all rows.
 
     They are the fewer, the more categories there are, and the more answers a row has.
     """
+    encoder = placer.encoder
     used, vocabularies = rows.with_weight(), encoder.vocabularies_
     target: Target = estimator._new_target(used.y).fit(used.y, used.weights)
     n_outputs = target.as_outputs_of(target, torch.zeros(1, target.n_outputs)).shape[1]
@@ -236,7 +243,9 @@ def _question(estimator: Any, rows: Rows, encoder: Encoder) -> Question:
     n_rows = int(np.clip(MOST_ANSWERS * len(used) // n_codes, FEWEST_REFERENCE, MOST_REFERENCE))
     n_rows = max(1, min(n_rows, MOST_WIDTH // (n_outputs * n_places), len(used)))
     chosen = np.random.default_rng(0).choice(len(used), n_rows, replace=False)
-    return Question(used.take(np.sort(chosen)).frame, vocabularies, target)
+    placings = {name: placer.of_table(name) for name in vocabularies}
+    shares = {name: placing.share for name, placing in placings.items() if placing is not None}
+    return Question(used.take(np.sort(chosen)).frame, vocabularies, target, shares)
 
 
 def _has_temporary_folder() -> bool:
@@ -264,7 +273,7 @@ def _fit_fold(
 def _answers(fitted: Fitted, dependents: list[Dependents], question: Question) -> dict[str, Answers]:
     """Return the answers for the codes of each vocabulary.
 
-    A category that the network has not seen gets the answer for unknown ones, and the count zero.
+    A category that the network has not seen gets the answer for new ones, and the count zero.
     """
 
     def compared(output: Output) -> Tensor:
@@ -278,7 +287,14 @@ def _answers(fitted: Fitted, dependents: list[Dependents], question: Question) -
         codes = known.codes_of(vocabulary)
         answers = answers_of(fitted, reference, name, np.arange(len(known)), compared)
         counts = np.where(codes == UNKNOWN, 0.0, known.counts[codes])
-        by_table[name] = Answers(answers[codes] / np.sqrt(answers.shape[1]), counts)
+        of_codes = answers[codes]
+        new = np.flatnonzero(codes[N_SPECIAL:] == UNKNOWN)
+        alike = likeness_of(name, fitted.encoder.schema.tables[name], known)
+        if name in question.shares and len(new) and alike is not None:
+            labels = vocabulary.labels()[new].tolist()
+            placed = values_of_new(answers, alike, labels, question.shares[name])
+            of_codes[new + N_SPECIAL] = placed
+        by_table[name] = Answers(of_codes / np.sqrt(answers.shape[1]), counts)
     return by_table
 
 
@@ -331,6 +347,7 @@ def fit_effects(
     sizes: Sequence[int],
     n_pairs: int,
     generator: np.random.Generator,
+    placer: Placer,
 ) -> FoldEffects:
     """Choose the pairs of columns, and fit effects on the rows outside each fold.
 
@@ -346,9 +363,11 @@ def fit_effects(
         The most pairs to choose.
     generator : Generator
         Draws the rows that choose the pairs where there are very many.
+    placer : Placer
+        Gives effects to categories without rows outside a fold.
     """
     responses, names = _responses(rows, is_continuous)
-    weights = np.ones(len(rows)) if rows.weights is None else rows.weights
+    weights = _weights(rows)
     tried = tried_rows(len(codes), generator)
     centered = responses[tried] - np.average(responses, axis=0, weights=weights)
     pairs = choose_pairs([*codes[tried].T], centered, weights[tried], n_pairs)
@@ -361,6 +380,11 @@ def fit_effects(
         ]
         for fold in folds
     ]
+    for fold, effects in zip(folds, by_fold):
+        for placing in placer.placings:
+            column, of_column = codes[fold.train, placing.input], effects[placing.input]
+            counts = np.bincount(column, weights[fold.train], len(of_column))
+            fill_absent(of_column, counts, placer, placing)
     return FoldEffects(by_fold, names, pair_codes)
 
 
@@ -404,6 +428,15 @@ def new_names(
         for name, values in zip([*columns, *pairs], by_code)
         for end in [*effect_names, *range(values.shape[1] - len(effect_names))]
     )
+
+
+def answers_of_rows(rows: Rows, is_continuous: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return numbers or indicators of classes, (n_rows, n_responses), and the weights of the rows."""
+    return _responses(rows, is_continuous)[0], _weights(rows)
+
+
+def _weights(rows: Rows) -> np.ndarray:
+    return np.ones(len(rows)) if rows.weights is None else rows.weights
 
 
 def _responses(rows: Rows, is_continuous: bool) -> tuple[np.ndarray, list[str]]:

@@ -10,20 +10,28 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from tabemb.data.encoding import Encoder
-from tabemb.data.floats import to_floats
 from tabemb.data.frames import beside, feature_names, is_frame, select, to_arrow
 from tabemb.data.pairs import PairCodes
 from tabemb.data.schema import ROW_ROLES, Schema, infer_schema, near, roles_of
-from tabemb.data.vocabulary import MISSING, N_SPECIAL, Vocabulary
+from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
+from tabemb.estimators.by_code import (
+    Placer,
+    Placing,
+    column_placings,
+    features_in,
+    nearest_categories,
+    place_values,
+    read_values,
+)
 from tabemb.estimators.cross_fitting import (
     Fold,
     FoldEffects,
     FoldVectors,
+    answers_of_rows,
     fit_effects,
     fit_vectors,
     make_folds,
@@ -38,6 +46,7 @@ from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_groups, check_target, frame_tags
 from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.networks import space_of
+from tabemb.fitting.placing import with_descriptions
 from tabemb.fitting.settings import N_JOBS, Rule, check_parameters, one_of, real, store, whole
 from tabemb.fitting.target_values import is_quantity
 from tabemb.fitting.weights import check_weights
@@ -119,6 +128,10 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
     by_code_ : list of ndarray of shape (n_codes, width), float32
         New values of each code of each column; codes 0 and 1 are unknown and missing. Those of the pairs
         follow.
+    placings_ : list of Placing
+        The columns whose new categories get values from similar ones: ``input``, the position of the
+        column; ``share``, the weight of the similar ones; ``gain``, the share of the variance of known
+        effects that is predicted so.
 
     Examples
     --------
@@ -162,6 +175,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
     pair_codes_: PairCodes
     effect_names_: list[str]
     by_code_: list[np.ndarray]
+    placings_: list[Placing]
     kept_columns_: list[str]
     kept_positions_: list[int]
 
@@ -227,7 +241,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         codes, folds, by_fold = self._fit(X, y, sample_weight, groups)
         features = np.zeros((len(codes), len(self._new_names)), np.float32)
         for fold, by_code in zip(folds, by_fold):
-            features[fold.held_out] += _read(by_code, codes[fold.held_out])
+            features[fold.held_out] += read_values(by_code, codes[fold.held_out])
         times = times_held_out(folds, len(codes))
         return self._joined(X, features / times[:, None].astype(np.float32))
 
@@ -238,14 +252,21 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         Parameters
         ----------
         X : frame or array-like of shape (n_rows, n_columns)
-            Categories without training rows get the values of unknown ones.
+            Categories without training rows get the mean values of the ten that they resemble, by text
+            or ``Table(describe=...)``, where that predicts the effects of known ones; else those of
+            unknown ones.
 
         Returns
         -------
         frame of the library of X, or ndarray for an array
         """
         check_is_fitted(self)
-        return self._joined(X, _read(self.by_code_, self._codes(align_columns(self, X))))
+        frame = align_columns(self, X)
+        codes = self._codes(frame)
+        features = read_values(self.by_code_, codes)
+        placings = getattr(self, "placings_", [])  # encoders of earlier files have none
+        place_values(features, self.by_code_, codes, frame, Placer(self.encoder_, placings))
+        return self._joined(X, features)
 
     @memory_checked
     def inverse_transform(self, X: Any) -> pd.DataFrame:
@@ -264,8 +285,8 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         """
         check_is_fitted(self)
         ends = np.cumsum([by_code.shape[1] for by_code in self.by_code_])
-        parts = np.split(self._features(X), ends, axis=1)
-        nearest = map(_nearest, self._vocabularies, self.by_code_, parts)
+        parts = np.split(features_in(X, self._new_names, self), ends, axis=1)
+        nearest = map(nearest_categories, self._vocabularies, self.by_code_, parts)
         with threads(None):  # scikit-learn computes distances in parallel
             return pd.DataFrame(dict(zip(self.columns_, nearest)))
 
@@ -282,7 +303,8 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         reliability = getattr(self, "reliability_", {})  # encoders of earlier files have none
         for name, vectors in self.vectors_.items():
             of_table = reliability[name][N_SPECIAL:] if name in reliability else None
-            spaces[name] = space_of(name, vocabularies[name], vectors[N_SPECIAL:], of_table)
+            space = space_of(name, vocabularies[name], vectors[N_SPECIAL:], of_table)
+            spaces[name] = with_descriptions(space, self.encoder_.schema.tables[name])
         return spaces
 
     @property
@@ -305,8 +327,11 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         codes = encoder.transform(frame).codes
         groups = check_groups(groups, len(rows))
         folds = make_folds(self.cv, self.n_repeats, rows.y, is_continuous, seed, groups)
-        vectors = self._fit_vectors(net, rows, folds, encoder, codes)
-        effects = self._fit_effects(rows, is_continuous, folds, encoder, codes, seed)
+        generator = np.random.default_rng(seed)
+        placings = column_placings(encoder, codes, *answers_of_rows(rows, is_continuous), generator)
+        placer = Placer(encoder, placings)
+        vectors = self._fit_vectors(net, rows, folds, placer, codes)
+        effects = self._fit_effects(rows, is_continuous, folds, placer, codes, seed)
         by_fold = values_by_fold(vectors, effects, encoder.schema.table_names, self.min_agreement)
         by_code = [np.mean(values, axis=0) for values in zip(*by_fold)]
         names = [feature.name for feature in encoder.schema.categorical]
@@ -315,7 +340,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         Columns.of(X, frame).remember(fitted)
         fitted.encoder_, fitted.columns_, fitted.by_code_ = encoder, names, by_code
         fitted.vectors_, fitted.agreement_ = vectors.mean, vectors.agreement
-        fitted.reliability_ = vectors.reliability
+        fitted.reliability_, fitted.placings_ = vectors.reliability, placings
         fitted.pair_codes_, fitted.effect_names_ = effects.pair_codes, effects.names
         fitted.kept_columns_ = self._kept(frame, names)
         fitted.kept_positions_ = [frame.schema.names.index(name) for name in fitted.kept_columns_]
@@ -389,27 +414,28 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         net: EmbeddingClassifier | EmbeddingRegressor,
         rows: Rows,
         folds: list[Fold],
-        encoder: Encoder,
+        placer: Placer,
         codes: np.ndarray,
     ) -> FoldVectors:
         if self.kind == "prediction":
             return FoldVectors([{} for _ in folds])
-        return fit_vectors(net, rows, folds, encoder, codes, self.n_jobs)
+        return fit_vectors(net, rows, folds, placer, codes, self.n_jobs)
 
     def _fit_effects(
         self,
         rows: Rows,
         is_continuous: bool,
         folds: list[Fold],
-        encoder: Encoder,
+        placer: Placer,
         codes: np.ndarray,
         seed: int,
     ) -> FoldEffects:
+        encoder = placer.encoder
         sizes = [len(vocabulary) for vocabulary in encoder.vocabularies_of(encoder.inputs_[0])]
         if self.kind == "vectors":
             return no_effects(sizes, len(folds))
         generator = np.random.default_rng(seed)
-        return fit_effects(rows, is_continuous, folds, codes, sizes, self.n_pairs, generator)
+        return fit_effects(rows, is_continuous, folds, codes, sizes, self.n_pairs, generator, placer)
 
     def _kept(self, frame: pa.Table, encoded: Sequence[str]) -> list[str]:
         names = frame.schema.names
@@ -458,22 +484,6 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
                 )
         return self.kept_columns_
 
-    def _features(self, X: Any) -> np.ndarray:
-        """Return the new columns of a frame or array, (n_rows, n_features)."""
-        n_features = len(self._new_names)
-        if not is_frame(X):
-            values = np.asarray(X, dtype=np.float64)
-            if values.ndim != 2 or values.shape[1] != n_features:
-                raise ValueError(
-                    f"X must have {n_features} columns, the new ones; got the shape {values.shape}."
-                )
-            return values
-        frame = to_arrow(X, self)
-        for name in self._new_names:
-            if name not in frame.schema.names:
-                raise ValueError(f"X lacks column {name!r}{near(name, frame.schema.names)}.")
-        return np.column_stack([to_floats(frame[name], name) for name in self._new_names])
-
     def get_metadata_routing(self) -> Any:
         """Return the request for metadata, which has the groups that ``cv`` reads."""
         request = super().get_metadata_routing()
@@ -483,16 +493,3 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
 
     def __sklearn_tags__(self) -> Any:
         return frame_tags(super().__sklearn_tags__())
-
-
-def _read(by_code: list[np.ndarray], codes: np.ndarray) -> np.ndarray:
-    """Return the values of the codes of all columns, (n_rows, n_features)."""
-    return np.hstack([values[column] for values, column in zip(by_code, codes.T)])
-
-
-def _nearest(vocabulary: Vocabulary, by_code: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Return the category with the nearest values; None stands for a missing value."""
-    first = MISSING if vocabulary.counts[MISSING] else N_SPECIAL
-    labels = np.array([None, *vocabulary.labels()], dtype=object)[first - MISSING :]
-    nearest: np.ndarray = labels[pairwise_distances_argmin(features, by_code[first:])]
-    return nearest

@@ -96,6 +96,7 @@ def start_of(model: Any, estimator: Any) -> Start:
         model._fitted,
         model.reference_,
         model.profiles_,
+        model.vector_profiles_,
         model.intervals_,
         model.sets_,
         model.n_rows_,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from tabemb.data.clustering import Clustering
 from tabemb.data.effects import Effects, TermLevels
 from tabemb.data.encoding import Encoder
 from tabemb.data.moved import Moved, moved_levels
@@ -32,7 +33,13 @@ class Compared(NamedTuple):
 
 
 def compare_answers(
-    effects: Effects, n_training: int, codes: np.ndarray, numbers: np.ndarray, responses: np.ndarray
+    effects: Effects,
+    n_training: int,
+    codes: np.ndarray,
+    numbers: np.ndarray,
+    responses: np.ndarray,
+    clustering: Clustering | None = None,
+    groups: np.ndarray | None = None,
 ) -> Compared:
     """Compare later answers with those of training.
 
@@ -44,15 +51,26 @@ def compare_answers(
     codes, numbers : ndarray
         The later rows, as `Effects.fit` reads them.
     responses : ndarray of shape (n_rows, n_responses)
+    clustering : Clustering, optional
+        How alike the answers of an entity are, where rows are events.
+    groups : ndarray of shape (n_rows,), optional
+        The entity of each later row.
     """
     centered = effects.center(responses)
     shares = effects.mean_ if effects.are_shares else None
     everyone = np.zeros(len(codes), np.int64)
-    overall = moved_levels(_all_rows(effects, n_training), everyone, centered, shares)
-    terms = [
-        moved_levels(effects.levels_of(t), ids, centered, shares)
-        for t, ids in enumerate(effects.levels_at(codes, numbers))
-    ]
+    # the last term is that of all rows
+    levels = [effects.levels_of(t) for t in range(len(effects.terms_))]
+    levels.append(_all_rows(effects, n_training))
+    ids = [*effects.levels_at(codes, numbers), everyone]
+    parts = []
+    for t, (of_term, places) in enumerate(zip(levels, ids)):
+        worth = None
+        if clustering is not None and groups is not None:
+            worth = clustering.share(t, places, groups, len(of_term.counts))
+            of_term = clustering.worth(t, of_term)
+        parts.append(moved_levels(of_term, places, centered, shares, worth))
+    *terms, overall = parts
     parts = [overall, *terms]
     corrected = holm(np.concatenate([part.p_values.ravel() for part in parts]))
     ends = np.cumsum([part.p_values.size for part in parts])[:-1]

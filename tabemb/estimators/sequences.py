@@ -32,6 +32,7 @@ from tabemb.fitting.checkpoints import check_repeatable, open_checkpoints
 from tabemb.fitting.checks import Columns, align_columns
 from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.networks import NetworkSettings, build_reader, raw_spaces
+from tabemb.fitting.placing import check_describable
 from tabemb.fitting.settings import (
     Rule,
     check_parameters,
@@ -232,6 +233,7 @@ class SequenceEncoder(
         frame = to_arrow(X, self)
         lists = _lists(frame)
         schema = infer_schema(lists, _as_histories(lists, self.roles), self.tables)
+        check_describable(schema)
         note_doubts(lists, self.roles, self.tables)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         device = torch_device(self.device)

@@ -97,6 +97,9 @@ class Fitted(FittedParts):
     def with_effects(self, inputs: RowInputs, scores: np.ndarray | None = None) -> RowInputs:
         """Return rows that the effects were not fitted on, with effects and scores of trees.
 
+        The rows may have effects already: those that are expected of new categories, as
+        `NewCategories.read` gives them.
+
         Parameters
         ----------
         inputs : RowInputs of n rows
@@ -105,7 +108,9 @@ class Fitted(FittedParts):
         """
         codes, numbers = (t.numpy(force=True) for t in (inputs.codes, inputs.numbers))
         if self.effects is not None:
-            effects = self.effects.transform(codes, numbers, texts_of(self.encoder, inputs))
+            has_new = self.effects.expected_ and inputs.effects.shape[1:] == self.effects.expected_shape
+            new = inputs.effects.numpy(force=True) if has_new else None
+            effects = self.effects.transform(codes, numbers, texts_of(self.encoder, inputs), new)
             inputs = inputs.with_effects(torch.from_numpy(effects))
         if self.trees is None:
             return inputs
@@ -121,7 +126,7 @@ class Fitted(FittedParts):
         Parameters
         ----------
         inputs : RowInputs of n rows
-            Without effects.
+            Without effects, but for those that are expected of new categories.
         part : callable
             Takes the `Output` of a piece of rows and returns a tensor (n_piece, ...).
         classes : Tensor of shape (m,), int64, optional

@@ -351,7 +351,8 @@ def _cell_dropout(
     rates = [_rates(vocabulary, base_rate(rate, n_rows)) for vocabulary in vocabularies]
     as_missing = [vocabulary.counts[MISSING] == 0 for vocabulary in vocabularies]
     number_rates = [0.0 if scale.has_missing else rate for scale in inputs.scales]
-    return CellDropout(rates, as_missing, number_rates, effects.reads if effects else None)
+    reads, expects = (effects.reads, effects.expects) if effects else (None, None)
+    return CellDropout(rates, as_missing, number_rates, reads, expects)
 
 
 def _rates(vocabulary: Vocabulary, rate: float) -> np.ndarray:

@@ -21,6 +21,7 @@ from tabemb.data.out_of_fold import OutOfFold
 from tabemb.data.schema import Table
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
 from tabemb.drift.profiles import Profile
+from tabemb.drift.vectors import VectorProfile
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.dependence import grown_dependents
 from tabemb.fitting.fitted import Fitted, FittedParts, texts_of
@@ -28,6 +29,7 @@ from tabemb.fitting.growth import Growth, version_of
 from tabemb.fitting.holdout import Holdout
 from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.networks import MOST_STRENGTH, TYPICAL_STRENGTH
+from tabemb.fitting.placing import likeness_by_input
 from tabemb.fitting.pretrained import given_vectors, match_vectors
 from tabemb.fitting.profiles import grown_profiles
 from tabemb.fitting.recipe import Recipe, Schedule, Trainer
@@ -55,6 +57,7 @@ class Start:
     fitted: Fitted
     reference: Reference
     profiles: dict[str, Profile]
+    vector_profiles: dict[str, VectorProfile]
     intervals: Intervals | None
     sets: ClassSets | None
     n_rows: int
@@ -111,7 +114,8 @@ class Night(Recipe):
         codes, numbers = (t.numpy(force=True) for t in (batch.inputs.codes, batch.inputs.numbers))
         weights = np.ones(len(rows)) if rows.weights is None else rows.weights
         responses, texts = self.target.responses(rows.y), texts_of(encoder, batch.inputs)
-        effects = old.grown(codes, numbers, responses, weights, texts)
+        likeness = likeness_by_input(encoder) if old.expected_ else {}
+        effects = old.grown(codes, numbers, responses, weights, texts, likeness)
         return effects, OutOfFold(effects, codes, numbers, responses, weights, texts=texts)
 
     def build(
@@ -162,6 +166,12 @@ class Night(Recipe):
         """Add the rows to the distributions of the earlier ones."""
         counted = self._counted(batch, holdout)
         return grown_profiles(self.start.profiles, encoder, batch.inputs, counted)
+
+    def vector_profiles(
+        self, encoder: Encoder, batch: Batch, holdout: Holdout
+    ) -> dict[str, VectorProfile]:
+        """Return those of the first fit: axes of vectors stay."""
+        return self.start.vector_profiles
 
     def joined(self, n_rows: int, missing: dict[str, float]) -> tuple[int, dict[str, float]]:
         """Return the number of all rows so far, and the shares of missing values among them."""

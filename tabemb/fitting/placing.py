@@ -1,227 +1,167 @@
-"""Cold start: where a category that training did not have stands among those that it had.
+"""Cold start: what is expected of a category that training did not have.
 
-Its description, by default its own text, says which known categories it resembles. A row with a new
-category is predicted as if it had each of them, and the outputs are averaged by how much they are alike:
-a smoother over categories (Nadaraya 1964). How well that works is measured before it is used: each
-known category is predicted from the effects of the others.
+Its description, by default its own text, says which known categories it resembles, and their effects say
+which effect is to be expected of it (`tabemb.data.expected`). The network reads this for known ones too.
+Training hides the categories of some cells, which shows what an expected effect is worth alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from torch import Tensor
 
-from tabemb.data.effects import Effects, TermLevels
+from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
-from tabemb.data.schema import Table
+from tabemb.data.schema import Schema, Table
+from tabemb.data.values import hashable_values
 from tabemb.data.vocabulary import N_SPECIAL, UNKNOWN, Vocabulary
-from tabemb.fitting.fitted import Fitted
-from tabemb.fitting.pretrained import given_vectors
-from tabemb.labels import as_objects
+from tabemb.likeness.descriptions import Descriptions, described
+from tabemb.likeness.nearest import Likeness
+from tabemb.likeness.spelling import Spellings
 from tabemb.network.inputs import RowInputs
-from tabemb.spelling import MOST_TRIED, N_NEIGHBOURS, Descriptions, Spellings, weights_of
+from tabemb.spaces.space import EmbeddingSpace
 
-Likeness = Spellings | Descriptions
 MIN_LEVELS = 20
-MIN_GAIN = 0.05
-"""Share of the variance between categories that their texts must explain, out of sample."""
 MOST_KNOWN = 50_000
-"""Most categories that a new one is compared with: beyond, it is unknown."""
+"""Most categories that a new one is compared with: of more, it is unknown."""
 
 
-@dataclass(frozen=True)
-class Placing:
-    """How new categories of one input are placed among the known ones.
-
-    Parameters
-    ----------
-    input : int
-        Position among the categorical inputs of rows.
-    share : float
-        Weight of the known categories together; the rest is that of an unknown one.
-    gain : float
-        Share of the variance of the effects that is explained out of sample.
-    """
-
-    input: int
-    share: float
-    gain: float
-
-
-def placings_of(encoder: Encoder, effects: Effects | None, seed: int) -> list[Placing]:
-    """Return how to place new categories of each input, where their descriptions say enough.
-
-    Effects are those of all training rows. An input without effects needs no placing.
-    """
-    if effects is None:
-        return []
+def likeness_by_input(encoder: Encoder) -> dict[int, Likeness]:
+    """Return what the categories of each categorical input of rows are compared by, where they are."""
     names = encoder.schema.table_names
-    placings = []
-    for t, term in enumerate(effects.terms_):
-        if len(term) > 1 or term[0] >= len(names):
-            continue
-        vocabulary = encoder.vocabularies_[names[term[0]]]
-        alike = likeness_of(encoder.schema.tables[names[term[0]]], vocabulary)
-        if alike is not None:
-            labels = as_objects(vocabulary.labels())
-            rng = np.random.default_rng(seed)
-            placing = _placing(term[0], alike, labels, effects.levels_of(t), rng)
-            placings += [placing] if placing.gain >= MIN_GAIN else []
-    return placings
+    by_table = {
+        name: likeness_of(name, encoder.schema.tables[name], encoder.vocabularies_[name])
+        for name in dict.fromkeys(names)
+    }
+    alike = {i: by_table[name] for i, name in enumerate(names)}
+    return {i: one for i, one in alike.items() if one is not None}
 
 
-def likeness_of(table: Table, vocabulary: Vocabulary) -> Likeness | None:
-    """Return what new categories of a table are compared by; None where they are unknown ones."""
-    if table.describe is None or not MIN_LEVELS <= len(vocabulary.categories) <= MOST_KNOWN:
-        return None
-    labels = vocabulary.labels().tolist()
-    if not isinstance(table.describe, str):
-        return Descriptions(labels, described(table.describe))
-    return Spellings(labels) if vocabulary.kind == "text" else None
+def likeness_of(name: str, table: Table, vocabulary: Vocabulary) -> Likeness | None:
+    """Return what new categories of a table are compared by; None where they are unknown ones.
 
-
-def described(describe: Any) -> pd.DataFrame:
-    """Return descriptions as a frame of numbers: columns of categories become indicators."""
-    frame = given_vectors("described", describe)
-    return pd.get_dummies(frame, dtype=float).fillna(0.0)
-
-
-def _placing(
-    place: int, alike: Likeness, labels: np.ndarray, levels: TermLevels, rng: np.random.Generator
-) -> Placing:
-    """Return the placing of an input: each category is predicted from the effects of the others.
-
-    The share is the slope of the means on these predictions. Categories count by how well their means
-    are known.
+    Raises
+    ------
+    TypeError, ValueError
+        The descriptions break a rule, or describe none of the categories.
     """
-    known = np.flatnonzero(levels.levels[:, 0] >= N_SPECIAL)
-    at = levels.levels[known, 0] - N_SPECIAL
-    effects = np.zeros((len(labels), levels.effects.shape[1]))
-    effects[at] = levels.effects[known]
-    tried = rng.permutation(len(known))[:MOST_TRIED]
-    tried = tried[alike.has(labels[at[tried]].tolist())]
-    if not len(tried):
-        return Placing(place, 0.0, 0.0)
-    counts, means = levels.counts[known[tried]], levels.means[known[tried]]
-    trust = (counts / (counts + levels.strength))[:, None]
-    near, products = alike.nearest(labels[at[tried]].tolist(), N_NEIGHBOURS, but=at[tried])
-    predicted = np.einsum("nk,nkr->nr", weights_of(products), effects[near])
-    square = float((trust * predicted**2).sum())
-    slope = float((trust * predicted * means).sum()) / square if square else 0.0
-    share = float(np.clip(slope, 0, 1))
-    rest, total = (float((trust * r**2).sum()) for r in (means - share * predicted, means))
-    return Placing(place, share, 1 - rest / total if total else 0.0)
+    labels = vocabulary.labels().tolist()
+    alike: Likeness | None = None
+    can_compare = MIN_LEVELS <= len(labels) <= MOST_KNOWN
+    if table.describe is None:
+        return None
+    if not isinstance(table.describe, str):
+        alike = Descriptions(labels, described(name, table.describe))
+        _check_match(name, alike, labels)
+    elif vocabulary.kind == "text" and can_compare:
+        alike = Spellings(labels)
+    return alike if can_compare else None
 
 
-class Placer:
-    """Places the new categories of rows among the known ones.
+def _check_match(name: str, alike: Descriptions, labels: list[object]) -> None:
+    if labels and not alike.known.any():
+        raise ValueError(
+            f"Table {name!r}: describe has none of the {len(labels)} categories of its columns, such as "
+            f"{labels[0]!r}; its index holds values such as {alike.labels[0]!r}. Index it by category."
+        )
+
+
+def with_descriptions(space: EmbeddingSpace, table: Table) -> EmbeddingSpace:
+    """Return the space with the descriptions of its table, where that has some beside texts."""
+    if not isinstance(table.describe, str | None):
+        labels, vectors = described(space.name, table.describe)
+        space.descriptions = EmbeddingSpace(vectors, labels)
+    return space
+
+
+def check_describable(schema: Schema, has_rows: bool = False, has_effects: bool = True) -> None:
+    """Raise where descriptions were passed for a table that cannot use them.
 
     Parameters
     ----------
-    fitted : Fitted
-    placings : list of Placing
+    schema : Schema
+    has_rows : bool
+        Whether the model predicts plain rows, whose columns can have descriptions.
+    has_effects : bool
+    """
+    of_rows = set(schema.table_names) if has_rows else set()
+    for name, table in schema.tables.items():
+        if table.describe is None or isinstance(table.describe, str):
+            continue
+        if name not in of_rows:
+            raise ValueError(
+                f"Table {name!r}: describe is for columns of the plain rows of a classifier, a "
+                f"regressor or EmbeddingEncoder, and {table.columns[0]!r} is none; leave describe out."
+            )
+        if not has_effects:
+            raise ValueError(
+                f"Table {name!r}: describe needs effects=True, as effects decide whether descriptions "
+                "are used; got effects=False."
+            )
+
+
+class NewCategories:
+    """Reads the new categories of rows by their likeness to known ones.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    effects : Effects, optional
     """
 
-    def __init__(self, fitted: Fitted, placings: Sequence[Placing]) -> None:
-        self.fitted, self.placings = fitted, placings
-        schema = fitted.encoder.schema
-        self._columns = [schema.categorical[placing.input].column for placing in placings]
-        self._likeness: dict[int, Likeness | None] = {}
+    def __init__(self, encoder: Encoder, effects: Effects | None) -> None:
+        self.encoder, self.effects = encoder, effects
+        self._likeness: dict[str, Likeness | None] = {}
 
-    def _alike(self, place: int) -> Likeness | None:
-        """Return what the new categories of an input are compared by; made when one is there."""
-        if place not in self._likeness:
-            encoder = self.fitted.encoder
-            name = encoder.schema.table_names[place]
-            self._likeness[place] = likeness_of(encoder.schema.tables[name], encoder.vocabularies_[name])
-        return self._likeness[place]
+    def read(self, inputs: RowInputs, frame: pa.Table) -> RowInputs:
+        """Return rows with what is expected of their new categories, if there is something, as effects.
 
-    def outputs_of(
-        self,
-        inputs: RowInputs,
-        frame: pa.Table,
-        outputs: Tensor,
-        predict: Callable[[RowInputs], Tensor],
-    ) -> Tensor:
-        """Return the outputs of rows, those with new categories averaged over the known ones.
+        A category that is another form of a known one, such as its text in lower case, is read as that.
 
         Parameters
         ----------
         inputs : RowInputs of n rows
+            Without effects.
         frame : pyarrow.Table of n rows
             What was encoded.
-        outputs : Tensor of shape (n, ...)
-            The part of the network's output where new categories are unknown.
-        predict : callable
-            Returns the outputs of rows.
         """
-        if not self.placings:
-            return outputs
-        codes = inputs.codes.numpy(force=True)
-        is_new = codes[:, [placing.input for placing in self.placings]] == UNKNOWN
-        rows = np.flatnonzero(is_new.any(axis=1))
-        if not len(rows):
-            return outputs
-        by_rank, weights = self._neighbours(codes[rows], is_new[rows], frame.take(pa.array(rows)))
-        chosen = inputs.take(torch.from_numpy(rows).to(inputs.device))
-        total = outputs[rows] * _as_factor(1 - weights.sum(axis=1), outputs)
-        for of_rank, weight in zip(by_rank, weights.T):
-            alike_rows = replace(chosen, codes=torch.from_numpy(of_rank).to(inputs.device))
-            total += predict(alike_rows) * _as_factor(weight, outputs)
-        placed = outputs.clone()
-        placed[rows] = total
-        return placed
-
-    def _neighbours(
-        self, codes: np.ndarray, is_new: np.ndarray, frame: pa.Table
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return codes with known categories, (k, n, n_categorical), and their weights, (n, k).
-
-        Where two categories of a row are new, each has half a say.
-        """
-        by_rank = np.repeat(codes[None], N_NEIGHBOURS, axis=0)
-        weights, times = np.zeros((len(codes), N_NEIGHBOURS)), np.zeros(len(codes))
-        for placing, column, new in zip(self.placings, self._columns, is_new.T):
-            rows = np.flatnonzero(new)
-            alike = self._alike(placing.input) if len(rows) else None
+        if self.effects is None or not self.effects.expected_:
+            return inputs
+        codes = inputs.codes.numpy(force=True).copy()
+        new = np.full((len(codes), *self.effects.expected_shape), np.nan, np.float32)
+        for i, expected in enumerate(self.effects.expected_):
+            place = self.effects.terms_[expected.term][0]
+            rows = np.flatnonzero(codes[:, place] == UNKNOWN)
+            alike = self._alike(place) if len(rows) else None
             if alike is None:
                 continue
-            rows, near, of_rows = _near(frame[column], rows, alike, placing)
-            by_rank[: near.shape[1], rows, placing.input] = near.T + N_SPECIAL
-            weights[rows, : near.shape[1]] += of_rows
-            times[rows] += 1
-        return by_rank, weights / np.maximum(times, 1)[:, None]
+            labels, cells = labels_in(frame, self.encoder.schema.categorical[place].column, rows)
+            same = alike.same(labels)
+            codes[rows, place] = np.where(same < 0, UNKNOWN, same + N_SPECIAL)[cells]
+            has = np.flatnonzero(alike.has(labels) & (same < 0))
+            of_labels = np.full((len(labels), new.shape[2]), np.nan)
+            of_labels[has] = expected.of_new(alike, [labels[j] for j in has.tolist()])
+            new[rows, i] = of_labels[cells]
+        inputs = replace(inputs, codes=torch.from_numpy(codes).to(inputs.device))
+        return inputs if np.isnan(new).all() else inputs.with_effects(torch.from_numpy(new))
+
+    def _alike(self, place: int) -> Likeness | None:
+        """Return what the categories of an input are compared by; made when it is first needed."""
+        name = self.encoder.schema.table_names[place]
+        if name not in self._likeness:
+            table, vocabulary = self.encoder.schema.tables[name], self.encoder.vocabularies_[name]
+            self._likeness[name] = likeness_of(name, table, vocabulary)
+        return self._likeness[name]
 
 
-def _as_factor(weights: np.ndarray, outputs: Tensor) -> Tensor:
-    """Return weights (n,) as a tensor that multiplies outputs (n, ...)."""
-    factor = torch.from_numpy(weights).to(outputs)
-    return factor.view(-1, *(1,) * (outputs.dim() - 1))
-
-
-def _near(
-    column: pa.ChunkedArray, rows: np.ndarray, alike: Likeness, placing: Placing
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the rows whose category can be placed, the known ones near it, and their weights."""
-    distinct = column.take(pa.array(rows)).unify_dictionaries().combine_chunks()
-    encoded = pc.dictionary_encode(distinct)
-    labels = encoded.dictionary.to_pylist()
-    has = np.flatnonzero(alike.has(labels))
-    if not len(has):
-        nothing = np.zeros((0, 1))
-        return rows[:0], nothing.astype(np.int64), nothing
-    near, products = alike.nearest([labels[i] for i in has], N_NEIGHBOURS)
-    weights = placing.share * weights_of(products)
-    places = np.full(len(labels), -1)
-    places[has] = np.arange(len(has))
-    place = places[encoded.indices.to_numpy()]
-    kept = place >= 0
-    return rows[kept], near[place[kept]], weights[place[kept]]
+def labels_in(frame: pa.Table, column: str, rows: np.ndarray) -> tuple[list[Any], np.ndarray]:
+    """Return the distinct values of a column in some rows, and the place of each row's value."""
+    values = frame[column].take(pa.array(rows)).unify_dictionaries().combine_chunks()
+    encoded = pc.dictionary_encode(values)
+    labels = hashable_values(encoded.dictionary, frame.schema.field(column))
+    return labels, encoded.indices.to_numpy()

@@ -7,11 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tabemb.data.clustering import Clustering
+from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder, Inputs
 from tabemb.data.schema import BINS
 from tabemb.drift.profiles import Profile
 from tabemb.drift.shifts import Shift, shift_of
+from tabemb.drift.vectors import VectorProfile
+from tabemb.fitting.checks import Rows
 from tabemb.network.inputs import Ragged, RowInputs
+from tabemb.targets import Target
 
 
 class InputValues(NamedTuple):
@@ -43,14 +48,45 @@ def grown_profiles(
     }
 
 
+def vector_profiles_of(
+    encoder: Encoder, inputs: RowInputs, weights: np.ndarray, groups: np.ndarray | None
+) -> dict[str, VectorProfile]:
+    """Return the profile of each column of vectors that has enough of them."""
+    columns = zip(encoder.schema.vectors, inputs.vectors)
+    profiles = {name: VectorProfile.of(v.numpy(force=True), weights, groups) for name, v in columns}
+    return {name: profile for name, profile in profiles.items() if profile is not None}
+
+
 def shifts_of(
-    profiles: dict[str, Profile], encoder: Encoder, inputs: RowInputs, weights: np.ndarray
+    profiles: dict[str, Profile],
+    encoder: Encoder,
+    inputs: RowInputs,
+    weights: np.ndarray,
+    of_vectors: dict[str, VectorProfile],
 ) -> dict[str, Shift]:
     """Return how each input of later rows differs from its profile."""
-    return {
+    shifts = {
         one.name: shift_of(profiles[one.name], one.values, one.weights)
         for one in values_of(encoder, inputs, weights)
     }
+    for name, vectors in zip(encoder.schema.vectors, inputs.vectors):
+        if name in of_vectors:
+            shifts |= of_vectors[name].shifts(name, vectors.numpy(force=True), weights)
+    return shifts
+
+
+def clustering_of(
+    effects: Effects | None,
+    inputs: RowInputs,
+    target: Target,
+    rows: Rows,
+    groups: np.ndarray | None,
+) -> Clustering | None:
+    """Return how alike the training answers of a group are; None where rows are independent."""
+    if effects is None or groups is None:
+        return None
+    codes, numbers = (part.numpy(force=True) for part in (inputs.codes, inputs.numbers))
+    return Clustering.of(effects, codes, numbers, effects.center(target.responses(rows.y)), groups)
 
 
 def row_weights(weights: np.ndarray | None, groups: np.ndarray | None, n_rows: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.out_of_fold import OutOfFold, weights_of
 from tabemb.drift.profiles import Profile
+from tabemb.drift.vectors import VectorProfile
 from tabemb.fitting.calibration import Calibration, calibration_of
 from tabemb.fitting.checkpoints import open_checkpoints
 from tabemb.fitting.checks import Rows
@@ -23,8 +24,8 @@ from tabemb.fitting.growth import Growth, version_of
 from tabemb.fitting.holdout import Holdout, hold_out
 from tabemb.fitting.intervals import Intervals, fit_intervals
 from tabemb.fitting.objective import Objective
-from tabemb.fitting.placing import Placing, placings_of
-from tabemb.fitting.profiles import profiles_of, row_weights
+from tabemb.fitting.placing import check_describable, likeness_by_input
+from tabemb.fitting.profiles import profiles_of, row_weights, vector_profiles_of
 from tabemb.fitting.responses import Reference, reference_rows, with_newest
 from tabemb.fitting.sets import ClassSets, fit_sets, most_rows_of
 from tabemb.fitting.settings import RowSettings
@@ -115,6 +116,8 @@ class Recipe:
         self, encoder: Encoder, batch: Batch, holdout: Holdout, trees: OutOfFoldTrees | None
     ) -> tuple[Effects | None, OutOfFold | None]:
         """Fit effects on the rows that train first; return them, and the effects of training rows."""
+        has_sequences = self.source.has_sequences
+        check_describable(encoder.schema, not has_sequences, self.settings.effects)
         if not self.settings.effects:
             return None, None
         rows, train = holdout.rows, holdout.train
@@ -130,7 +133,8 @@ class Recipe:
             weights_of(train, weights),
             generator,
             texts,
-            None if trees is None else trees.predictions,
+            explained=None if trees is None else trees.predictions,
+            likeness={} if has_sequences else likeness_by_input(encoder),
         )
         return effects, OutOfFold(effects, codes, numbers, responses, weights, train, texts)
 
@@ -152,10 +156,6 @@ class Recipe:
             budget=budget.share(4),
             show=self.settings.show,
         )
-
-    def placings(self, encoder: Encoder, effects: Effects | None) -> list[Placing]:
-        """Return how new categories are placed among the known ones; rows of events are not."""
-        return [] if self.source.has_sequences else placings_of(encoder, effects, self.seed)
 
     def build(
         self, encoder: Encoder, effects: Effects | None, trees: OutOfFoldTrees | None, n_rows: int
@@ -217,6 +217,13 @@ class Recipe:
     def profiles(self, encoder: Encoder, batch: Batch, holdout: Holdout) -> dict[str, Profile]:
         """Return how the values of each input are distributed over the training rows."""
         return profiles_of(encoder, batch.inputs, self._counted(batch, holdout))
+
+    def vector_profiles(
+        self, encoder: Encoder, batch: Batch, holdout: Holdout
+    ) -> dict[str, VectorProfile]:
+        """Return how the vectors of each column of vectors are distributed."""
+        groups = self.source.groups(holdout.rows.frame)
+        return vector_profiles_of(encoder, batch.inputs, self._counted(batch, holdout), groups)
 
     def _counted(self, batch: Batch, holdout: Holdout) -> np.ndarray:
         groups = self.source.groups(holdout.rows.frame)

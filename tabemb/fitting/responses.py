@@ -19,6 +19,7 @@ from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
 from tabemb.fitting.dependence import Dependents
 from tabemb.fitting.fitted import Fitted
 from tabemb.fitting.networks import TYPICAL_STRENGTH, raw_spaces, space_of
+from tabemb.fitting.placing import with_descriptions
 from tabemb.network.inputs import Ragged, RowInputs
 from tabemb.network.model import Output
 from tabemb.spaces.collection import Spaces
@@ -151,7 +152,8 @@ def spaces_of(
         if responses is None:
             return raw[table]
         vocabulary = fitted.encoder.vocabularies_[table]
-        return space_of(table, vocabulary, responses.vectors, responses.reliability, ancestry)
+        space = space_of(table, vocabulary, responses.vectors, responses.reliability, ancestry)
+        return with_descriptions(space, fitted.encoder.schema.tables[table])
 
     return Spaces(raw, compute)
 

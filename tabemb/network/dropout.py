@@ -15,6 +15,8 @@ UNKNOWN, MISSING = 0, 1
 """Codes as in data/vocabulary.py, which networks do not import: they are built from plain numbers."""
 N_HIDDEN = 100
 """Cells of a column that an epoch hides on average, at least: fewer cells train a vector badly."""
+NOT_DESCRIBED = 0.25
+"""Share of the cells hidden as unknown that have no description either."""
 SHARE_KEPT = 0.7
 """Share of the events of a long history that a training step reads."""
 N_KEPT = 50
@@ -24,7 +26,9 @@ N_KEPT = 50
 class CellDropout(nn.Module):
     """In training, reads a small share of categories as unknown or missing, and of numbers as missing.
 
-    An effect that is computed from a hidden cell reads zero, as the effect of an unseen level does.
+    An effect that is computed from a hidden cell reads zero, as the effect of an unseen level does. What
+    is expected of a hidden category by its description stays, unless the cell is read as missing, and
+    but for a share of the others, whose category has no description.
 
     Shape
     -----
@@ -43,6 +47,8 @@ class CellDropout(nn.Module):
         Share of cells to hide.
     reads : bool ndarray of shape (n_terms, n_categorical + n_numbers), optional
         Whether each effect is computed from each cell.
+    expects : bool ndarray of the same shape, optional
+        Whether each effect is what is expected of the category of each cell.
     """
 
     starts: Tensor
@@ -50,6 +56,7 @@ class CellDropout(nn.Module):
     missing_share: Tensor
     number_rates: Tensor
     reads: Tensor
+    expects: Tensor
 
     def __init__(
         self,
@@ -57,6 +64,7 @@ class CellDropout(nn.Module):
         hides_as_missing: Sequence[bool],
         number_rates: Sequence[float],
         reads: np.ndarray | None = None,
+        expects: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         ends = np.cumsum([0, *(len(r) for r in rates)])  # the rates of all columns lie end to end
@@ -68,6 +76,9 @@ class CellDropout(nn.Module):
         self.register_buffer("number_rates", torch.tensor(list(number_rates), dtype=torch.float32))
         reads = np.zeros((0, len(rates) + len(number_rates))) if reads is None else reads
         self.register_buffer("reads", torch.as_tensor(reads, dtype=torch.float32))
+        expects = np.zeros_like(reads) if expects is None else expects
+        self.register_buffer("expects", torch.as_tensor(expects, dtype=torch.float32), persistent=False)
+        self.has_expected = bool(expects.any())
 
     def forward(self, codes: Tensor, numbers: Tensor, effects: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if not self.training:
@@ -77,6 +88,10 @@ class CellDropout(nn.Module):
         hidden_numbers = _draw(numbers) < self.number_rates
         hidden_cells = torch.cat([draw < rates, hidden_numbers], dim=1).float()
         hidden = hidden_cells @ self.reads.T  # hidden cells of each effect, (n, n_terms)
+        if self.has_expected:
+            share = self.missing_share + (1 - self.missing_share) * NOT_DESCRIBED
+            nameless = (draw < rates * share).float()
+            hidden = hidden + nameless @ self.expects[:, : nameless.shape[1]].T
         codes = torch.where(draw < rates, UNKNOWN, codes)
         codes = torch.where(draw < rates * self.missing_share, MISSING, codes)
         numbers = numbers.masked_fill(hidden_numbers, torch.nan)

@@ -13,10 +13,13 @@ import pyarrow as pa
 import torch
 
 from tabemb import targets
-from tabemb.data.effects import Effects, Levels
+from tabemb.data.clustering import Clustering
+from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder, Inputs
 from tabemb.data.encounters import Encounters
+from tabemb.data.expected import ExpectedEffects
 from tabemb.data.keys import key_of, value_of
+from tabemb.data.levels import Levels
 from tabemb.data.pairs import PairCodes
 from tabemb.data.scales import Scale
 from tabemb.data.schema import Feature, Schema, Table
@@ -28,6 +31,8 @@ from tabemb.data.vocabulary import Vocabulary
 from tabemb.data.within import Within
 from tabemb.data.words import WordEffects
 from tabemb.drift.profiles import Profile
+from tabemb.drift.vectors import VectorProfile
+from tabemb.estimators.by_code import Placing
 from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
@@ -37,7 +42,6 @@ from tabemb.fitting.dependence import Dependents
 from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.growth import Growth
 from tabemb.fitting.intervals import Intervals
-from tabemb.fitting.placing import Placing, described
 from tabemb.fitting.pretrained import given_vectors
 from tabemb.fitting.responses import Axes, Reference
 from tabemb.fitting.sets import ClassSets
@@ -45,6 +49,7 @@ from tabemb.fitting.settings import check_parameters
 from tabemb.fitting.sources import RowSource
 from tabemb.fitting.trees import Trees
 from tabemb.labels import as_objects
+from tabemb.likeness.descriptions import described
 from tabemb.network.inputs import Kept, Ragged, RowInputs
 from tabemb.saving.arrow import from_bytes, to_bytes
 from tabemb.scalars import from_json, to_json
@@ -86,6 +91,7 @@ TARGETS = [
 PARTS = _by_name(
     Axes,
     ClassSets,
+    Clustering,
     Codebook,
     Dependents,
     Effects,
@@ -95,6 +101,7 @@ PARTS = _by_name(
     Encounters,
     EntityStates,
     EventSource,
+    ExpectedEffects,
     Feature,
     Growth,
     Inputs,
@@ -115,6 +122,7 @@ PARTS = _by_name(
     Table,
     TimeAxis,
     Trees,
+    VectorProfile,
     VectorScale,
     Vocabulary,
     Within,
@@ -156,7 +164,8 @@ def _with_space(table: Table, name: str) -> Table:
     if table.pretrained is not None and not isinstance(table.pretrained, EmbeddingSpace):
         table = replace(table, pretrained=_as_space(given_vectors(name, table.pretrained)))
     if not isinstance(table.describe, EmbeddingSpace | str | None):
-        table = replace(table, describe=_as_space(described(table.describe)))
+        labels, vectors = described(name, table.describe)
+        table = replace(table, describe=EmbeddingSpace(vectors, labels))
     return table
 
 
@@ -278,6 +287,8 @@ def _unpack_part(value: dict[str, Any], arrays: Arrays) -> Any:
         given = {name: state[name] for name in names}
         space = EmbeddingSpace(**given, reliability=state.get("reliability"))  # tabemb 0.2 had none
         space.maps.update(state.get("_maps", {}))
+        if state.get("descriptions") is not None:
+            space.descriptions = _described(state["descriptions"])
         return space
     part: Any = object.__new__(cls)
     if hasattr(cls, "__setstate__"):
@@ -287,6 +298,12 @@ def _unpack_part(value: dict[str, Any], arrays: Arrays) -> Any:
         return cls(**state)
     vars(part).update(state)
     return part
+
+
+def _described(given: Any) -> EmbeddingSpace:
+    if not isinstance(given, EmbeddingSpace):
+        raise TypeError(f"the descriptions of a space are an object of type {type(given).__name__}.")
+    return given
 
 
 def _check_state(cls: type, state: dict[str, Any]) -> None:

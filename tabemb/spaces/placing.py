@@ -1,47 +1,132 @@
-"""Vectors of new categories, from those of the known ones that are spelt alike."""
+"""Vectors of new categories, from those of the known ones that they resemble."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from tabemb.likeness.descriptions import Descriptions, described
+from tabemb.likeness.nearest import MOST_TRIED, Likeness
+from tabemb.likeness.spelling import Spellings
 from tabemb.spaces.vectors import CategoryVectors, as_index
-from tabemb.spelling import MOST_TRIED, N_NEIGHBOURS, Spellings, weights_of
 
 
-def by_text(space: CategoryVectors, categories: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return vectors, counts and reliabilities, as `EmbeddingSpace.by_text` describes them."""
-    labels = as_index(categories).tolist()
-    for label in labels:
-        if not isinstance(label, str):
-            kind = type(label).__name__
-            raise TypeError(f"by_text needs categories that are texts; {label!r} is an {kind}.")
-    texts = [i for i, category in enumerate(space) if isinstance(category, str)]
-    if len(texts) < 2:
-        raise TypeError("by_text compares texts, but this space has no texts among its categories.")
-    rows = np.array(texts)
-    spellings = Spellings([space.categories[i] for i in texts])
-    near, products = spellings.nearest(labels, N_NEIGHBOURS)
-    vectors = np.einsum("nk,nkd->nd", weights_of(products), space.vectors[rows[near]])
-    explained = _explained(space, rows, spellings)
-    reliability, counts = np.full(len(labels), explained), np.zeros(len(labels))
-    known = np.array([space._position_or_minus_one(label) for label in labels], dtype=np.int64)
-    is_known = known >= 0
-    vectors[is_known] = space.vectors[known[is_known]]
-    if space.counts is not None:
-        counts[is_known] = space.counts[known[is_known]]
-    reliability[is_known] = 1.0 if space.reliability is None else space.reliability[known[is_known]]
-    return vectors, counts, reliability
+class PlacingVectors(CategoryVectors):
+    """Category vectors from which new categories get theirs; `EmbeddingSpace` is the public class."""
 
+    descriptions: Self | None = None
+    """Vectors that describe these categories, and others, where their table has ``describe``."""
 
-def _explained(space: CategoryVectors, rows: np.ndarray, spellings: Spellings) -> float:
-    """Return the share of the variance of known vectors that the others predict, 0 to 1."""
-    tried = np.random.default_rng(0).permutation(len(rows))[:MOST_TRIED]
-    labels = [space.categories[i] for i in rows[tried]]
-    near, products = spellings.nearest(labels, N_NEIGHBOURS, but=tried)
-    predicted = np.einsum("nk,nkd->nd", weights_of(products), space.vectors[rows[near]])
-    actual = space.vectors[rows[tried]]
-    total = float(np.square(actual - space.vectors[rows].mean(axis=0)).sum())
-    rest = float(np.square(actual - predicted).sum())
-    return float(np.clip(1 - rest / total, 0, 1)) if total else 0.0
+    def by_text(self, categories: Any) -> Self:
+        """Return vectors of new categories, from those of the known ones that are spelt alike.
+
+        A vector is the mean of those of the ten categories whose text is most alike, by character
+        n-grams, weighted by how much they are alike.
+
+        Parameters
+        ----------
+        categories : sequence of str
+            Those that the space has keep their vectors.
+
+        Returns
+        -------
+        EmbeddingSpace
+            Of these categories, in their order. The counts of new ones are 0. Their reliability is the
+            share of the variance of the known vectors that is predicted in the same way from the others:
+            0 where names say nothing.
+
+        Raises
+        ------
+        TypeError
+            A category is no text, or the space has no texts.
+
+        Examples
+        --------
+        >>> from tabemb.spaces import EmbeddingSpace
+        >>> jobs = ["senior engineer", "junior engineer", "senior nurse", "junior nurse"]
+        >>> space = EmbeddingSpace([[5, 1], [5, 1], [0, 1], [0, 1]], jobs)
+        >>> space.by_text(["lead engineer"])["lead engineer"].round().tolist()
+        [5.0, 1.0]
+        """
+        for label in as_index(categories).tolist():
+            if not isinstance(label, str):
+                kind = type(label).__name__
+                raise TypeError(f"by_text needs categories that are texts; {label!r} is an {kind}.")
+        texts = [i for i, category in enumerate(self) if isinstance(category, str)]
+        if len(texts) < 2:
+            raise TypeError("by_text compares texts, but this space has no texts among its categories.")
+        alike = Spellings([self.categories[i] for i in texts])
+        return self._placed(categories, np.array(texts), alike)
+
+    def by_description(self, categories: Any, describe: Any = None) -> Self:
+        """Return vectors of new categories, from those of the known ones that are described alike.
+
+        Parameters
+        ----------
+        categories : sequence of hashables
+            Those that the space has keep their vectors.
+        describe : DataFrame, Series, EmbeddingSpace or mapping, optional
+            What describes categories, known and new ones, as ``Table(describe=...)`` takes it. None:
+            ``descriptions``, which the spaces of a model have where their table has such ones.
+
+        Returns
+        -------
+        EmbeddingSpace
+            As `by_text` does.
+
+        Raises
+        ------
+        KeyError
+            A new category is not described.
+        ValueError
+            There are no descriptions, they break a rule, or fewer than two known categories have one.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from tabemb.spaces import EmbeddingSpace
+        >>> space = EmbeddingSpace([[5, 1], [5, 1], [0, 1]], ["Bonn", "Köln", "Rome"], name="city")
+        >>> places = pd.DataFrame({"north": [50.7, 50.9, 41.9, 51.2]}, [*space, "Essen"])
+        >>> space.by_description(["Essen"], places)["Essen"].round().tolist()
+        [5.0, 1.0]
+        """
+        given = self.descriptions if describe is None else describe
+        if given is None:
+            raise ValueError("by_description needs describe=..., as this space has no descriptions.")
+        alike = Descriptions(list(self), described(self.name, given))
+        rows = np.flatnonzero(alike.known)
+        if len(rows) < 2:
+            raise ValueError(
+                f"by_description needs descriptions of two known categories or more, but describe has "
+                f"{len(rows)} of the {len(self)}; index it by category."
+            )
+        labels = as_index(categories).tolist()
+        for label, is_described in zip(labels, alike.has(labels)):
+            if not is_described and label not in self:
+                raise KeyError(f"describe has no row for category {label!r}.")
+        return self._placed(categories, rows, alike.of(rows))
+
+    def _placed(self, categories: Any, rows: np.ndarray, alike: Likeness) -> Self:
+        """Return the space of categories, from the known ones in these rows that are alike."""
+        labels = as_index(categories).tolist()
+        near, weights = alike.nearest(labels)
+        vectors = np.einsum("nk,nkd->nd", weights, self.vectors[rows[near]])
+        reliability, counts = np.full(len(labels), self._explained(rows, alike)), np.zeros(len(labels))
+        known = np.array([self._position_or_minus_one(label) for label in labels], dtype=np.int64)
+        is_known = known >= 0
+        vectors[is_known] = self.vectors[known[is_known]]
+        if self.counts is not None:
+            counts[is_known] = self.counts[known[is_known]]
+        reliability[is_known] = 1.0 if self.reliability is None else self.reliability[known[is_known]]
+        return type(self)(vectors, categories, counts, self.name, reliability)
+
+    def _explained(self, rows: np.ndarray, alike: Likeness) -> float:
+        """Return the share of the variance of known vectors that the others predict, 0 to 1."""
+        tried = np.random.default_rng(0).permutation(len(rows))[:MOST_TRIED]
+        near, weights = alike.nearest_others(tried)
+        predicted = np.einsum("nk,nkd->nd", weights, self.vectors[rows[near]])
+        actual = self.vectors[rows[tried]]
+        total = float(np.square(actual - self.vectors[rows].mean(axis=0)).sum())
+        rest = float(np.square(actual - predicted).sum())
+        return float(np.clip(1 - rest / total, 0, 1)) if total else 0.0

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 
 from tabemb.drift.report import DriftReport
-from tabemb.spaces import checks, clusters, matching, placing, search
+from tabemb.spaces import checks, clusters, matching, search
 from tabemb.spaces.drawing import DrawnVectors
 from tabemb.spaces.index import GRAPHS, ApproximateIndex
+from tabemb.spaces.placing import PlacingVectors
 from tabemb.spaces.quality import expected_overlap
 
 if TYPE_CHECKING:  # matplotlib is an optional package
@@ -25,7 +26,7 @@ MAX_EXACT = 100_000**2
 """Most pairs that `neighbors` compares one by one by default."""
 
 
-class EmbeddingSpace(DrawnVectors):
+class EmbeddingSpace(PlacingVectors, DrawnVectors):
     """Search, export and draw the vectors of one embedding table by category.
 
     Parameters
@@ -57,6 +58,8 @@ class EmbeddingSpace(DrawnVectors):
         The vectors scaled to length one.
     directions : ndarray of shape (n_levels, d)
         The unit vectors times the root of their reliability, which searches by cosine compare.
+    descriptions : EmbeddingSpace or None
+        Vectors that describe categories, known and new ones, by which `by_description` places new ones.
     maps : dict from (method, metric, random_state) to ndarray of shape (n_levels, 2)
         The coordinates computed so far.
 
@@ -404,39 +407,6 @@ class EmbeddingSpace(DrawnVectors):
         "Drift in 1 of 1 inputs: 'city' (large: unseen, shift) (40 rows against 100 training rows)."
         """
         return checks.check(self, categories)
-
-    def by_text(self, categories: Any) -> Self:
-        """Return vectors of new categories, from those of the known ones that are spelt alike.
-
-        A vector is the mean of those of the ten categories whose text is most alike, by character
-        n-grams, weighted by how much they are alike.
-
-        Parameters
-        ----------
-        categories : sequence of str
-            Those that the space has keep their vectors.
-
-        Returns
-        -------
-        EmbeddingSpace
-            Of these categories, in their order. The counts of new ones are 0. Their reliability is the
-            share of the variance of the known vectors that is predicted in the same way from the others:
-            0 where names say nothing.
-
-        Raises
-        ------
-        TypeError
-            A category is no text, or the space has no texts.
-
-        Examples
-        --------
-        >>> jobs = ["senior engineer", "junior engineer", "senior nurse", "junior nurse"]
-        >>> space = EmbeddingSpace([[5, 1], [5, 1], [0, 1], [0, 1]], jobs)
-        >>> space.by_text(["lead engineer"])["lead engineer"].round().tolist()
-        [5.0, 1.0]
-        """
-        vectors, counts, reliability = placing.by_text(self, categories)
-        return type(self)(vectors, categories, counts, self.name, reliability)
 
     def match(self, categories: Any, counts: Any = None) -> matching.Match[Self]:
         """Look up wanted categories, such as those of a column, and report which have a vector.

@@ -13,6 +13,7 @@ from tabemb.data.encoding import Encoder
 from tabemb.data.frames import to_arrow
 from tabemb.data.schema import Table, check_column, infer_schema, near
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
+from tabemb.fitting.placing import check_describable
 from tabemb.unsupervised.interactions import Entities, PairColumns, known_positions
 
 
@@ -112,6 +113,7 @@ def fit_encoder(
     with_id: dict[str | int, str] = dict(roles.items())
     with_id[side.entities.column] = "categorical"
     schema = infer_schema(side.frame, with_id, tables)
+    check_describable(schema)
     return Encoder(schema, n_bins, min_count, max_events).fit(side.frame, side.entities.counts)
 
 

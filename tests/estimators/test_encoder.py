@@ -15,10 +15,11 @@ from sklearn.model_selection import GroupKFold, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import TargetEncoder
 
-from tabemb import EmbeddingClassifier, EmbeddingEncoder, EmbeddingRegressor, Table
+from tabemb import EmbeddingClassifier, EmbeddingEncoder, EmbeddingRegressor, Table, load, save
 from tabemb.data.pairs import PairCodes
 from tabemb.data.shrinkage import shrunken_means
 from tabemb.estimators.agreement import by_agreement
+from tabemb.likeness.spelling import Spellings
 
 PLAIN = {"hidden": (16,), "n_members": 2, "max_epochs": 15, "batch_size": 32, "n_jobs": 1}
 
@@ -592,3 +593,60 @@ def test_a_linear_model_reads_the_curve_of_a_number_from_the_category_that_decid
     encoder = EmbeddingEncoder(estimator=net, random_state=0, cv=2)
     by_zipcode = encoder.fit_transform(X, y)[["zipcode_0"]]
     assert LinearRegression().fit(by_zipcode, y).score(by_zipcode, y) > 0.67
+
+
+@pytest.mark.parametrize("kind", ["vectors", "prediction"])
+def test_new_categories_get_the_values_of_similar_ones(kind, net, tmp_path):
+    """Titles of a job and a grade: a fifth of them are new, and their answer follows from the job."""
+    rng = np.random.default_rng(0)
+    jobs = ["engineer", "nurse", "driver", "teacher", "librarian", "sheriff", "plumber", "gardener"]
+    grades = ["senior", "junior", "chief", "deputy", "trainee", "assistant", "principal", "acting"]
+    job, grade = rng.integers(8, size=1000), rng.integers(8, size=1000)
+    X = pd.DataFrame({"title": [f"{grades[g]} {jobs[j]}" for g, j in zip(grade, job)]})
+    y = np.arange(8.0)[job] + rng.normal(scale=0.3, size=1000)
+    is_new = ((job + grade) % 5 == 0) & (rng.random(1000) < 2)
+    errors = []
+    for describe in (None, "text"):
+        estimator = clone(net).set_params(tables={"title": Table(["title"], describe=describe)})
+        encoder = EmbeddingEncoder(kind=kind, estimator=estimator, random_state=0)
+        known = encoder.fit_transform(X[~is_new], y[~is_new])
+        features = encoder.transform(X[is_new])
+        model = LinearRegression().fit(known, y[~is_new])
+        errors.append(np.abs(model.predict(features) - y[is_new]).mean())
+    assert errors[1] < 0.7 * errors[0]
+    assert [(placing.input, placing.gain > 0.5) for placing in encoder.placings_] == [(0, True)]
+    save(encoder, tmp_path / "encoder.tabemb")
+    loaded = load(tmp_path / "encoder.tabemb")
+    pd.testing.assert_frame_equal(loaded.transform(X[is_new]), features)
+    # a title that resembles none is an unknown one, and so is one that is no text
+    strangers = encoder.transform(pd.DataFrame({"title": ["§§§", "%%"]})).to_numpy()
+    np.testing.assert_array_equal(strangers, np.stack([encoder.by_code_[0][0]] * 2))
+
+
+def test_values_of_new_categories_are_the_weighted_mean_of_similar_ones(net):
+    rng = np.random.default_rng(0)
+    names = np.array([f"{a} {b}" for a in ("red", "blue", "green", "black", "white") for b in "abcdef"])
+    code = rng.integers(30, size=600)
+    X, y = pd.DataFrame({"name": names[code]}), (code // 6) + rng.normal(scale=0.2, size=600)
+    encoder = EmbeddingEncoder(estimator=net, random_state=0).fit(X, y)
+    (placing,) = encoder.placings_
+    near, weights = Spellings(sorted(names)).nearest(["dark red"])
+    values, weights = encoder.by_code_[0], placing.share * weights[0]
+    expected = weights @ values[near[0] + 2] + (1 - weights.sum()) * values[0]
+    new = encoder.transform(pd.DataFrame({"name": ["dark red"]})).to_numpy()[0]
+    np.testing.assert_allclose(new, expected, rtol=1e-5)
+
+
+def test_the_space_of_an_encoder_keeps_the_descriptions(net):
+    rng = np.random.default_rng(0)
+    places = pd.DataFrame({"north": rng.normal(size=40)}, index=range(40))
+    code = rng.integers(30, size=300)
+    X, y = pd.DataFrame({"place": code}), places["north"].to_numpy()[code]
+    estimator = net.set_params(
+        tables={"place": Table(["place"], describe=places)}, roles={"place": "categorical"}
+    )
+    encoder = EmbeddingEncoder(estimator=estimator, random_state=0).fit(X, y)
+    placed = encoder.spaces_["place"].by_description(range(30, 40)).vectors[:, 0]
+    assert np.corrcoef(placed, places["north"].iloc[30:])[0, 1] > 0.8
+    new = encoder.transform(pd.DataFrame({"place": range(30, 40)}))["place_0"]
+    assert np.corrcoef(new, places["north"].iloc[30:])[0, 1] > 0.8

@@ -1,0 +1,65 @@
+"""Levels: inputs as whole numbers, categories by their code and numbers by their bin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tabemb.data.scales import quantiles
+
+N_EXACT = 256
+"""A number of at most so many distinct values has a level for each; others have ``N_QUANTILES`` bins."""
+N_QUANTILES = 64
+N_WIDE = 16
+"""Bins of a number in pairs."""
+
+
+@dataclass
+class Levels:
+    """Inputs as whole numbers: categories by their code, numbers by their bin.
+
+    Parameters
+    ----------
+    bounds : list of ndarray, one a number
+        Upper bounds of the bins. Level i + 1 is bin i; level 0 is the missing value.
+    wide_bounds : list of ndarray, one a number
+        Those of the wider bins of pairs; empty where no pair reads a number.
+    """
+
+    bounds: list[np.ndarray]
+    wide_bounds: list[np.ndarray] = field(default_factory=list)
+
+    @classmethod
+    def from_numbers(
+        cls, numbers: np.ndarray, weights: np.ndarray | None, has_wide: bool = False
+    ) -> Levels:
+        """Bin numbers (n_rows, n_numbers), NaN where missing; rows of weight zero are ignored."""
+        if weights is not None:
+            numbers, weights = numbers[weights > 0], weights[weights > 0]
+        wide = [_bounds(column, weights, N_WIDE, N_WIDE) for column in numbers.T] if has_wide else []
+        return cls([_bounds(column, weights, N_EXACT, N_QUANTILES) for column in numbers.T], wide)
+
+    def __call__(self, codes: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
+        """Return the levels (n_rows,) of categorical inputs, of numbers, and of numbers in wide bins."""
+        narrow = [_bin(column, bounds) for column, bounds in zip(numbers.T, self.bounds)]
+        wide = [_bin(column, bounds) for column, bounds in zip(numbers.T, self.wide_bounds)]
+        return [*codes.T, *narrow, *wide]
+
+
+def _bounds(
+    values: np.ndarray, weights: np.ndarray | None, n_exact: int, n_quantiles: int
+) -> np.ndarray:
+    """Return every value where there are few, else quantiles."""
+    present = ~np.isnan(values)
+    values, weights = values[present], None if weights is None else weights[present]
+    distinct = np.unique(values)
+    if len(distinct) <= n_exact:
+        return distinct
+    return np.unique(quantiles(values, np.linspace(0, 1, n_quantiles + 1)[1:], weights))
+
+
+def _bin(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    # values above the last bound are in the last bin
+    bins = np.minimum(np.searchsorted(bounds, values), max(len(bounds) - 1, 0))
+    return np.where(np.isnan(values), 0, bins + 1).astype(np.int16)

@@ -142,11 +142,9 @@ def calibration_of(
             places = kept[copied]
             batch = validation.take(torch.from_numpy(places).to(validation.device))
             scores = None
-            if training.trees is not None:
-                batch = batch.with_inputs(batch.inputs.without_last_vector())
-                if holdout.validation is None:
-                    numbers = batch.inputs.numbers.numpy(force=True)
-                    scores = training.trees.of_rows(holdout.rest[places], new_codes, numbers)
+            if training.trees is not None and holdout.validation is None:
+                numbers = batch.inputs.numbers.numpy(force=True)
+                scores = training.trees.of_rows(holdout.rest[places], new_codes, numbers)
             inputs = replace(batch.inputs, codes=torch.from_numpy(new_codes).to(batch.device))
             pieces += fitted.validation_pieces(batch.with_inputs(fitted.with_effects(inputs, scores)))
     copies, all_weights, all_codes = (np.concatenate(arrays) for arrays in zip(*parts))

@@ -115,7 +115,7 @@ class Fitted(FittedParts):
         if self.trees is None:
             return inputs
         scores = self.trees(codes, numbers) if scores is None else scores
-        return inputs.with_vector(torch.from_numpy(scores))
+        return inputs.with_scores(torch.from_numpy(scores))
 
     @torch.no_grad()
     def outputs_of(

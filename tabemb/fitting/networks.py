@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -218,32 +217,28 @@ def _build_network(
     tables = _start(specs, table_of)
     numbers = _numbers(rows, settings, settings.d_number)
     histories = _histories(encoder, tables, settings, n_rows)
-    vectors, d_vectors = _vectors(encoder, settings, trees)
-    d_effects = math.prod(effects.shape) if effects else 0
+    vectors, d_vectors = _vectors(encoder, settings)
+    n_terms, d_term = effects.shape if effects else (0, 1)
+    d_effects = (n_terms + (trees.width if trees else 0)) * d_term
     d_histories = sum(history.dim for history in histories)
     d_joined = tables.dim + numbers.dim + d_effects + d_vectors + d_histories
     backbone = BACKBONES[settings.backbone](
         d_joined, settings.hidden, settings.dropout, settings.n_members
     )
-    dropout = _cell_dropout(encoder, rows, settings.unknown_rate, n_rows, effects)
+    dropout = _cell_dropout(encoder, rows, settings.unknown_rate, n_rows, effects, trees)
     has_biases = settings.biases and table_of and not target.has_many_classes
     biases = _biases(specs, table_of, target.n_outputs) if has_biases else None
     head = _head(encoder, target, tables, settings, backbone.dim)
     return TabularNetwork(dropout, tables, numbers, backbone, head, biases, histories, vectors)
 
 
-def _vectors(
-    encoder: Encoder, settings: NetworkSettings, trees: Trees | None = None
-) -> tuple[VectorInputs | None, int]:
-    """Return what reads the columns of vectors and the scores of trees, and its width."""
+def _vectors(encoder: Encoder, settings: NetworkSettings) -> tuple[VectorInputs | None, int]:
+    """Return what reads the columns of vectors, None without one, and its width."""
     scales = encoder.vectors_
-    widths = [scale.width for scale in scales]
-    rates = [0.0 if scale.has_missing else settings.unknown_rate for scale in scales]
-    if trees is not None:  # there are scores for every row
-        widths, rates = [*widths, trees.width], [*rates, 0.0]
-    if not widths:
+    if not scales:
         return None, 0
-    vectors = VectorInputs(widths, rates)
+    rates = [0.0 if scale.has_missing else settings.unknown_rate for scale in scales]
+    vectors = VectorInputs([scale.width for scale in scales], rates)
     return vectors, vectors.dim
 
 
@@ -345,13 +340,23 @@ def _biases(specs: list[TableSpec], table_of: list[int], n_outputs: int) -> Tabl
 
 
 def _cell_dropout(
-    encoder: Encoder, inputs: Inputs, rate: float, n_rows: int, effects: Effects | None = None
+    encoder: Encoder,
+    inputs: Inputs,
+    rate: float,
+    n_rows: int,
+    effects: Effects | None = None,
+    trees: Trees | None = None,
 ) -> CellDropout:
     vocabularies = encoder.vocabularies_of(inputs)
     rates = [_rates(vocabulary, base_rate(rate, n_rows)) for vocabulary in vocabularies]
     as_missing = [vocabulary.counts[MISSING] == 0 for vocabulary in vocabularies]
     number_rates = [0.0 if scale.has_missing else rate for scale in inputs.scales]
-    reads, expects = (effects.reads, effects.expects) if effects else (None, None)
+    n_inputs = len(rates) + len(number_rates)
+    none = np.zeros((0, n_inputs), bool)
+    reads, expects = (effects.reads, effects.expects) if effects else (none, none)
+    if trees is not None:
+        reads = np.concatenate([reads, np.tile(trees.decisive, (trees.width, 1))])
+        expects = np.concatenate([expects, np.zeros((trees.width, n_inputs), bool)])
     return CellDropout(rates, as_missing, number_rates, reads, expects)
 
 

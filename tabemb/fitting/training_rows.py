@@ -41,7 +41,7 @@ class TrainingRows:
         if self.out_of_fold is not None:
             inputs = inputs.with_effects(torch.from_numpy(self.out_of_fold(positions)))
         if self.trees is not None:
-            inputs = inputs.with_vector(torch.from_numpy(self.trees.scores[positions]))
+            inputs = inputs.with_scores(torch.from_numpy(self.trees.scores[positions]))
         return batch.with_inputs(inputs)
 
     def with_history(self, history: History) -> TrainingRows:

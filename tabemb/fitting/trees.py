@@ -17,6 +17,7 @@ from scipy.special import expit
 from sklearn.model_selection import KFold
 from tqdm import tqdm
 
+from tabemb.data.vocabulary import MISSING, UNKNOWN
 from tabemb.fitting.tree_texts import check_trees, without_sizes
 from tabemb.progress import progress
 from tabemb.training.loop import Budget
@@ -31,6 +32,8 @@ N_FOLDS = 5
 MOST_ROUNDS = 1000
 PATIENCE = 30
 """Rounds without a smaller out-of-fold loss after which no more trees are grown."""
+DECISIVE = 0.05
+"""Share of the gain of all splits from which on a score needs to know an input."""
 MIN_GAIN = 1e-4
 """Share of a response's variance that the trees must explain out of fold to be used."""
 SHARE_READ, FEWEST_READ = 0.6, 6
@@ -57,20 +60,31 @@ class Trees:
         LightGBM's text of each ensemble.
     centers, units : ndarray of shape (n_ensembles,)
         Mean and standard deviation of the out-of-fold scores.
-    n_inputs : int
-        Number of columns that the trees read.
+    decisive : bool ndarray of shape (n_inputs,)
+        Whether a score says nothing where the trees do not know what the input holds.
+    n_codes : int ndarray of shape (n_categorical,)
+        Codes of each categorical input that the trees know: from this one on they do not.
+    has_unknown : bool ndarray of shape (n_categorical,)
+    has_missing : bool ndarray of shape (n_inputs,)
+        Whether training rows had the unknown code, and missing values: else they are not known either.
     """
 
     texts: tuple[str, ...]
     centers: np.ndarray
     units: np.ndarray
-    n_inputs: int
+    decisive: np.ndarray
+    n_codes: np.ndarray
+    has_unknown: np.ndarray
+    has_missing: np.ndarray
 
     def __post_init__(self) -> None:
         for text in self.texts:
-            check_trees(text, self.n_inputs)
+            check_trees(text, len(self.decisive))
         if not len(self.texts) == len(self.centers) == len(self.units):
             raise ValueError("the trees have another number of ensembles than of scales.")
+        of_codes = len(self.n_codes), len(self.has_unknown)
+        if len(self.has_missing) != len(self.decisive) or len(set(of_codes)) > 1:
+            raise ValueError("the trees have another number of inputs than of what they know of them.")
 
     @cached_property
     def _boosters(self) -> list[lgb.Booster]:
@@ -82,18 +96,31 @@ class Trees:
         return len(self.texts)
 
     def __call__(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """Return the scores of rows, float32 (n_rows, width), in standard deviations."""
-        return self.scaled(_scores(self._boosters, _matrix(codes, numbers)))
+        """Return the scores of rows, float32 (n_rows, width), in standard deviations.
+
+        They are zero in rows that hold something decisive that no training row held.
+        """
+        return self.scaled(_scores(self._boosters, _matrix(codes, numbers)), codes, numbers)
 
     def on_new_rows(self, codes: np.ndarray, numbers: np.ndarray) -> OutOfFoldTrees:
         """Return the scores of training rows that these trees did not see."""
         scores, none = self(codes, numbers), np.zeros((len(codes), 0))
         return OutOfFoldTrees(self, [self._boosters], np.zeros(len(codes), np.int8), scores, none)
 
-    def scaled(self, scores: np.ndarray) -> np.ndarray:
-        """Return raw scores (n_rows, width) as the network reads them."""
+    def scaled(self, scores: np.ndarray, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Return raw scores (n_rows, width) of rows as the network reads them."""
         scaled: np.ndarray = ((scores - self.centers) / self.units).astype(np.float32)
+        scaled[self._is_new(codes, numbers)] = 0.0
         return scaled
+
+    def _is_new(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Return whether each row holds something decisive that no training row held."""
+        n = len(self.n_codes)
+        new = (codes >= self.n_codes) | ((codes == UNKNOWN) & ~self.has_unknown)
+        new |= (codes == MISSING) & ~self.has_missing[:n]
+        missing = np.isnan(numbers) & ~self.has_missing[n:]
+        either: np.ndarray = (np.concatenate([new, missing], axis=1) & self.decisive).any(1)
+        return either
 
 
 @dataclass(frozen=True)
@@ -132,7 +159,9 @@ class OutOfFoldTrees:
         matrix, folds = _matrix(codes, numbers), self.folds[rows]
         scores = np.empty((len(rows), self.trees.width), np.float32)
         for fold, boosters in enumerate(self.boosters):
-            scores[folds == fold] = self.trees.scaled(_scores(boosters, matrix[folds == fold]))
+            held = folds == fold
+            raw = _scores(boosters, matrix[held])
+            scores[held] = self.trees.scaled(raw, codes[held], numbers[held])
         return scores
 
 
@@ -189,7 +218,7 @@ def fit_trees(
             if share_explained(response, predicted, weights) > MIN_GAIN:
                 fitted.append(grown)
                 predictions[:, r] = predicted
-    return _side_by_side(fitted, splits, matrix.shape[1], predictions) if fitted else None
+    return _side_by_side(fitted, splits, codes, numbers, predictions) if fitted else None
 
 
 class _Grown(NamedTuple):
@@ -198,6 +227,8 @@ class _Grown(NamedTuple):
     boosters: list[lgb.Booster]
     scores: np.ndarray
     text: str
+    shares: np.ndarray
+    """Share of each input in what all splits gain."""
 
 
 def share_explained(response: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> float:
@@ -227,7 +258,9 @@ def _grow(
     for booster, (_, held) in zip(grown.boosters, splits):
         scores[held] = booster.predict(matrix[held], raw_score=True, num_iteration=n_rounds)
     whole = lightgbm.train(settings, data, n_rounds)
-    return _Grown(grown.boosters, scores, without_sizes(whole.model_to_string()))
+    gains = whole.feature_importance("gain")
+    shares = gains / max(gains.sum(), 1e-300)
+    return _Grown(grown.boosters, scores, without_sizes(whole.model_to_string()), shares)
 
 
 def _end_of(budget: Budget, bar: tqdm[Any]) -> Callable[[CallbackEnv], None]:
@@ -245,17 +278,25 @@ def _end_of(budget: Budget, bar: tqdm[Any]) -> Callable[[CallbackEnv], None]:
 def _side_by_side(
     fitted: list[_Grown],
     splits: list[tuple[np.ndarray, np.ndarray]],
-    n_inputs: int,
+    codes: np.ndarray,
+    numbers: np.ndarray,
     predictions: np.ndarray,
 ) -> OutOfFoldTrees:
     scores = np.stack([grown.scores for grown in fitted], axis=1)
-    units = np.maximum(scores.std(0), 1e-6)
-    trees = Trees(tuple(grown.text for grown in fitted), scores.mean(0), units, n_inputs)
+    trees = Trees(
+        texts=tuple(grown.text for grown in fitted),
+        centers=scores.mean(0),
+        units=np.maximum(scores.std(0), 1e-6),
+        decisive=np.any([grown.shares >= DECISIVE for grown in fitted], axis=0),
+        n_codes=codes.max(0, initial=0) + 1,
+        has_unknown=(codes == UNKNOWN).any(0),
+        has_missing=np.concatenate([(codes == MISSING).any(0), np.isnan(numbers).any(0)]),
+    )
     folds = np.empty(len(scores), np.int8)
     for fold, (_, held) in enumerate(splits):
         folds[held] = fold
     by_fold = [list(boosters) for boosters in zip(*(grown.boosters for grown in fitted))]
-    return OutOfFoldTrees(trees, by_fold, folds, trees.scaled(scores), predictions)
+    return OutOfFoldTrees(trees, by_fold, folds, trees.scaled(scores, codes, numbers), predictions)
 
 
 def _matrix(codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:

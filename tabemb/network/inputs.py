@@ -10,6 +10,7 @@ from typing import Protocol, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from tabemb.network.randomness import generator
 from tabemb.network.ranges import cuts_before, offsets_of, ranges
@@ -411,13 +412,10 @@ class RowInputs:
         """Return the same rows with these effects, (n, n_terms, d_term)."""
         return replace(self, effects=effects.to(self.device))
 
-    def with_vector(self, vector: Tensor) -> RowInputs:
-        """Return the same rows with one more vector, (n, width)."""
-        return replace(self, vectors=(*self.vectors, vector.to(self.device)))
-
-    def without_last_vector(self) -> RowInputs:
-        """Return the same rows without their last vector."""
-        return replace(self, vectors=self.vectors[:-1])
+    def with_scores(self, scores: Tensor) -> RowInputs:
+        """Return the same rows with scores (n, width) as further effects, one a term."""
+        terms = F.pad(scores.to(self.effects).unsqueeze(2), (0, self.effects.shape[2] - 1))
+        return replace(self, effects=torch.cat([self.effects, terms], dim=1))
 
     def with_history(self, history: History) -> RowInputs:
         """Return the same rows with this history in the place of their last one."""

@@ -78,7 +78,7 @@ def test_typos_are_like_what_they_were_meant_to_be(model, split):
 
 def off(model):
     """The same model, to which new categories are unknown."""
-    other = EmbeddingRegressor(**KWARGS)
+    other = EmbeddingRegressor(**KWARGS, trees=False)
     other.__dict__.update(model.__dict__)
     other._new_categories = NewCategories(model.encoder_, model.effects_)
     other._new_categories.read = lambda inputs, frame: inputs

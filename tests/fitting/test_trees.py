@@ -54,6 +54,25 @@ def test_scores_are_in_standard_deviations():
     assert stacked.scores.std() == pytest.approx(1, abs=1e-5)
 
 
+def test_rows_with_something_new_have_no_score():
+    codes, numbers, y = planted(3000)
+    trees = fitted(codes, numbers, y).trees
+    assert trees.decisive.tolist() == [True, True]
+    new = np.array([[0], [1], [5], [3], [3]])
+    scores = trees(new, np.array([[1.0], [1.0], [1.0], [np.nan], [9.0]], np.float32))
+    assert (scores[:4] == 0).all()
+    codes[:500] = 1
+    assert fitted(codes, numbers, y).trees(np.array([[1]]), numbers[:1]) != 0
+
+
+def test_inputs_that_trees_hardly_use_may_be_new():
+    codes, numbers, y = planted(3000)
+    noise = np.random.default_rng(5).integers(2, 9, (3000, 1))
+    trees = fitted(np.hstack([codes, noise]), numbers, y).trees
+    assert trees.decisive.tolist() == [True, False, True]
+    assert trees(np.array([[4, 0]]), numbers[:1]) != 0
+
+
 def test_noise_has_no_trees():
     codes, numbers, _ = planted(2000)
     assert fitted(codes, numbers, np.random.default_rng(1).normal(size=(2000, 1))) is None
@@ -170,6 +189,12 @@ def test_a_forged_text_is_refused(text, name, change):
         check_trees(forged(text, name, change), 2)
 
 
+KNOWN = np.ones(2, bool), np.array([9]), np.ones(1, bool), np.ones(2, bool)
+
+
 def test_a_file_with_other_scales_is_refused(text):
     with pytest.raises(ValueError, match="another number of ensembles"):
-        Trees((text,), np.zeros(2), np.ones(2), 2)
+        Trees((text,), np.zeros(2), np.ones(2), *KNOWN)
+    none = np.zeros(0, bool)
+    with pytest.raises(ValueError, match="another number of inputs"):
+        Trees((text,), np.zeros(1), np.ones(1), KNOWN[0], KNOWN[1], none, KNOWN[3])

@@ -92,8 +92,9 @@ def test_a_new_title_reads_the_unknown_vector_and_its_expected_effect(model, spl
     of_new = expected.of_new(Spellings(labels), new["title"].tolist())
     rows = model.source_.encode_new(model.encoder_, to_arrow(new))
     effects = model._fitted.with_effects(rows).effects.clone()
-    assert not effects[:, -1].any()
-    effects[:, -1] = torch.from_numpy(np.column_stack([of_new / expected.unit, np.ones(3)]))
+    at = model.effects_.shape[0] - 1
+    assert not effects[:, at].any()
+    effects[:, at] = torch.from_numpy(np.column_stack([of_new / expected.unit, np.ones(3)]))
     network = in_double_precision(model.network_)
     outputs = network(rows.with_effects(effects).double()).outputs.mean(1)[:, 0].detach().numpy()
     np.testing.assert_allclose(

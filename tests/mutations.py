@@ -84,11 +84,11 @@ BREAKS = [
         f"{EXPECTED}::test_what_is_expected_of_a_level_is_the_prediction_of_a_gaussian_process_without_it",
     ),
     Break(
-        "the effects that are expected of training rows hold their targets",
+        "the effects that are expected of training rows hold the targets of their fold",
         "data/out_of_fold.py",
         "all_rows - np.bincount(cells, column, n_folds * n_levels).reshape(n_folds, n_levels)",
         "all_rows + np.zeros((n_folds, n_levels))",
-        f"{EXPECTED}::test_the_answer_of_a_row_has_no_part_in_its_own_features",
+        f"{EXPECTED}::test_out_of_fold_expected_effects_are_those_of_a_fit_without_the_fold",
     ),
     Break(
         "the encoder's networks are fitted on all rows",

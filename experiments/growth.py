@@ -26,7 +26,7 @@ from experiments.shared.published import load_named
 from experiments.shared.settings import CONFIG_FOLDER, RESULTS, data_folder, read_settings
 from tabemb import EmbeddingClassifier, EmbeddingRegressor, EmbeddingSpace
 from tabemb.compare import Dataset
-from tabemb.compare.metrics import score
+from tabemb.compare.metrics import SMALLEST_PROBABILITY, score
 from tabemb.compare.table import wide_console
 from tabemb.files.csv_cells import write_csv
 
@@ -172,7 +172,8 @@ def consumer_error(
 def _error(dataset: Dataset, model: Any, X: Any, y: np.ndarray) -> float:
     if dataset.task == "regression":
         return score(dataset.task, y, model.predict(X))["rmse"]
-    return score(dataset.task, y, model.predict_proba(X), model.classes_)["log_loss"]
+    probability = np.maximum(model.predict_proba(X), SMALLEST_PROBABILITY)
+    return score(dataset.task, y, probability, model.classes_)["log_loss"]
 
 
 def show(table: pd.DataFrame) -> None:

@@ -280,13 +280,8 @@ class Encoder:
     def grown(self, frame: pa.Table, weights: np.ndarray | None = None) -> Encoder:
         """Return an encoder that has counted later rows too; codes stay, and new categories follow.
 
-        Scales and bins of numbers stay as they are: a number outside their range is in the outermost
-        bin.
-
-        Raises
-        ------
-        ValueError
-            A column is missing or holds values of another kind than in ``fit``.
+        Scales and bins of numbers stay: a number outside their range is in the outermost bin. A column
+        that is missing or holds values of another kind is a ValueError.
         """
         self._check_columns(frame)
         within = next((name for inputs in self.inputs_ for name in inputs.within), None)

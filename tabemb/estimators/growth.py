@@ -116,6 +116,11 @@ def _check_growing(model: Any, estimator: Any) -> None:
             "This model was saved by an earlier version of tabemb, without what it needs to go on with "
             "later rows; fit a new one on all rows."
         )
+    if isinstance(getattr(estimator, "class_weight", None), str):
+        raise ValueError(
+            "class_weight must be a dict or None with start, and in a second partial_fit; got "
+            f"{estimator.class_weight!r}, which would balance the classes of these rows alone."
+        )
     old, new = RowSettings.of(model), RowSettings.of(estimator)
     names = [*SHAPING, *(name for name in ("loss", "quantile") if hasattr(estimator, name))]
     for name in names:

@@ -205,12 +205,14 @@ class Night(Recipe):
 
     @property
     def _outputs(self) -> Tensor:
-        """Position of each output among those of yesterday; -1 for a new class, or one without rows."""
-        old = self.start.fitted.target
+        """Position of each output among those of yesterday; -1 for a class without rows until now."""
+        old, new = self.start.fitted.target, self.target
         if not isinstance(old, ClassTarget) or old.has_many_classes:
-            return torch.arange(self.target.n_outputs)
-        places = codes_of(old.classes_, self.target.classes_)
-        return torch.from_numpy(np.where(old.counts_[places] > 0, places, -1))
+            return torch.arange(new.n_outputs)
+        assert isinstance(new, ClassTarget)
+        places = codes_of(old.classes_, new.classes_)
+        comes_now = (old.counts_[places] == 0) & (new.counts_ > 0)
+        return torch.from_numpy(np.where(comes_now, -1, places))
 
     def _responses_now(self, responses: np.ndarray) -> np.ndarray:
         """Return the positions of some of yesterday's responses among those of today."""

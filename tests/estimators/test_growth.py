@@ -1,6 +1,7 @@
 """Models that go on with new rows: what a night changes, what it leaves, and what it refuses."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from sklearn.base import clone
 import tabemb
 from tabemb import EmbeddingClassifier, EmbeddingRegressor, EventClassifier
 from tabemb.fitting import nights
+from tabemb.fitting.responses import responses_of
 
 SMALL = {"hidden": (16,), "n_members": 2, "max_epochs": 6, "random_state": 0, "n_jobs": 1}
 EFFECTS = {"north": -2.0, "south": 0.0, "east": 1.0, "west": 3.0, "new": 5.0}
@@ -155,6 +157,18 @@ def rows_of(X, y):
     return tabemb.estimators.base.check_rows(X, y, None, numeric=True, estimator=None)
 
 
+def test_vectors_of_all_nights_lie_along_the_axes_of_the_first(first, grown):
+    later = first_then(grown, [draw(100, ["west", "new"], seed=3)])
+    axes = [model.reference_.axes["shop"] for model in (grown, later)]
+    assert np.array_equal(axes[0].axes, axes[1].axes)
+    again = responses_of(first._fitted, replace(first.reference_, axes=None), "shop")
+    assert np.array_equal(axes[0].axes, again.axes.axes)
+    assert np.array_equal(again.vectors, first.spaces_["shop"].vectors)
+    assert axes[0].weights_of(5).tolist() == [*axes[0].weights, 0.0]
+    assert later.spaces_["shop"].ancestry[:2] == grown.spaces_["shop"].ancestry
+    assert later.spaces_["shop"].version == 2
+
+
 def test_an_interrupt_leaves_yesterday(first, monkeypatch):
     model = pickle.loads(pickle.dumps(first))
 
@@ -259,6 +273,44 @@ def test_classes_of_the_first_call_may_come_later():
     assert model.predict_proba(X)[:, 1].max() < 0.05
     model.partial_fit(pd.DataFrame({"shop": ["s"] * 60}), [1] * 60)
     assert model.predict_proba(X[:1])[0, 1] > 0.3
+
+
+def test_a_night_trains_at_the_full_rate_for_a_class_that_comes_now_alone():
+    X, y = pd.DataFrame({"shop": ["s", "t"] * 60}), np.array([0, 2] * 60)
+    model = EmbeddingClassifier(**SMALL).partial_fit(X, y, classes=[0, 1, 2])
+    rates = []
+    for labels in (y, np.where(y == 2, 1, y)):
+        rows = tabemb.estimators.base.check_rows(X, labels, None, numeric=False, estimator=model)
+        night = model._recipe(rows, tabemb.estimators.growth.start_of(model, model), None)
+        rates.append(night.schedule.rate)
+    assert rates == [nights.RATE, 1.0]
+
+
+def test_balanced_classes_are_refused(two_classes):
+    X = pd.DataFrame({"shop": ["s", "t"] * 60})
+    model = pickle.loads(pickle.dumps(two_classes)).set_params(class_weight="balanced")
+    with pytest.raises(ValueError, match="class_weight must be a dict or None with start"):
+        model.partial_fit(X, CLASSES[np.arange(120) % 2])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"n_networks": 2}, {"effects": False}, {"biases": False}, {"preset": "fast", "n_members": 1}],
+    ids=str,
+)
+def test_models_of_other_shapes_grow(settings):
+    at_zero = pd.DataFrame({"shop": ["new"], "size": [0.0]})
+    model = EmbeddingRegressor(**SMALL | settings).fit(X_OLD, Y_OLD)
+    before = model.predict(at_zero)[0]
+    after = model.partial_fit(X_NEW, Y_NEW).predict(at_zero)[0]
+    assert before < after < 6
+
+
+def test_pretrained_vectors_of_new_categories_are_used():
+    vectors = pd.DataFrame(np.eye(5), index=[*OLD, "new"])
+    tables = {"shop": tabemb.Table(["shop"], pretrained=vectors, frozen=True)}
+    model = EmbeddingRegressor(tables=tables, **SMALL).fit(X_OLD, Y_OLD).partial_fit(X_NEW, Y_NEW)
+    assert model.spaces_.raw["shop"]["new"].tolist() == [0, 0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("several", ["labels", "classes", "numbers"])

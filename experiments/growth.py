@@ -1,0 +1,190 @@
+"""Measure growing: nightly updates of one model against new models that are fitted to all rows so far.
+
+`python -m experiments.growth` fits a model to the first half of the rows, and lets it go on with the
+second half in twenty nights: by time where the data set has a time, else in random order. Test rows are
+those of the next night, or a fifth of shuffled rows. A consumer, a linear model on the vectors of the
+first day, is fed with the vectors of later nights, and is not fitted again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import hydra
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig
+from rich.table import Table as TextTable
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from experiments.shared.published import load_named
+from experiments.shared.settings import CONFIG_FOLDER, RESULTS, data_folder, read_settings
+from tabemb import EmbeddingClassifier, EmbeddingRegressor, EmbeddingSpace
+from tabemb.compare import Dataset
+from tabemb.compare.metrics import SMALLEST_PROBABILITY, score
+from tabemb.compare.table import wide_console
+from tabemb.files.csv_cells import write_csv
+
+TEST_SHARE = 0.2
+"""Share of shuffled rows that are test rows."""
+
+
+class Stream(NamedTuple):
+    """Rows in their order, the end of each night, and the test rows after each night."""
+
+    X: pd.DataFrame
+    y: np.ndarray
+    ends: np.ndarray
+    tests: list[slice]
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="growth")
+def main(config: DictConfig) -> None:
+    settings = read_settings(config)
+    data_folder()
+    table = pd.DataFrame(line for name in settings["datasets"] for line in nights_of(name, settings))
+    show(table)
+    write_csv(table, RESULTS / "growth.csv", float_format="%.4g")
+
+
+def nights_of(name: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a line for each night after which a new model is fitted.
+
+    Parameters
+    ----------
+    name : str
+        A data set of ``conf/dataset``.
+    settings : mapping
+        ``n_rows``, ``n_nights``, ``refits``, ``seed`` and ``n_jobs``.
+    """
+    dataset = load_named(name)
+    stream = stream_of(dataset, settings)
+    first, seconds = fitted(dataset, settings, stream, 0, stream.ends[0])
+    model, spaces = first, dict(first.spaces_)
+    consumer = consumer_of(dataset, spaces, stream.X[: stream.ends[0]], stream.y[: stream.ends[0]])
+    day_0, cosines, costs = spaces, [], []
+    for night, (start, end) in enumerate(pairwise(stream.ends), start=1):
+        model, seconds = fitted(dataset, settings, stream, start, end, model)
+        costs.append(seconds)
+        now = dict(model.spaces_)
+        cosines.append(cosine_of(spaces, now))
+        spaces = now
+        if night not in settings["refits"]:
+            continue
+        test = stream.tests[night]
+        refit, seconds = fitted(dataset, settings, stream, 0, end)
+        errors = [error_of(dataset, each, stream, test) for each in (first, model, refit)]
+        fed = [consumer_error(dataset, consumer, s, stream, test) for s in (day_0, now)]
+        yield {
+            "dataset": name,
+            "night": night,
+            "error_of_day_0": errors[0],
+            "error": errors[1],
+            "error_of_refit": errors[2],
+            "ratio": errors[1] / errors[2],
+            "cosine": float(np.mean(cosines)),
+            "consumer_day_0": fed[0],
+            "consumer": fed[1],
+            "seconds": float(np.mean(costs)),
+            "seconds_of_refit": seconds,
+        }
+
+
+def stream_of(dataset: Dataset, settings: Mapping[str, Any]) -> Stream:
+    """Return the rows in time, or shuffled where there is no time."""
+    n = len(dataset.y)
+    if dataset.time is None:
+        order = np.random.default_rng(settings["seed"]).permutation(n)[: settings["n_rows"]]
+    else:
+        order = np.argsort(dataset.time.to_numpy(), kind="stable")[-settings["n_rows"] :]
+    X = dataset.X.iloc[order].reset_index(drop=True)
+    y = dataset.y.to_numpy()[order]
+    n_parts, n = settings["n_nights"] + 1, len(order)
+    if dataset.time is None:
+        n_train = round((1 - TEST_SHARE) * n)
+        ends = np.linspace(n_train / 2, n_train, n_parts).round().astype(int)
+        return Stream(X, y, ends, [slice(n_train, n)] * n_parts)
+    ends = np.linspace(n / 2, n, n_parts + 1).round().astype(int)
+    return Stream(X, y, ends[:-1], [slice(*pair) for pair in pairwise(ends)])
+
+
+def fitted(
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    stream: Stream,
+    start: int,
+    end: int,
+    earlier: Any = None,
+) -> tuple[Any, float]:
+    """Return a model of some rows, which goes on from an earlier one, if any, and its seconds."""
+    make: Any = EmbeddingRegressor if dataset.task == "regression" else EmbeddingClassifier
+    model = make(roles=dataset.roles, n_jobs=settings["n_jobs"], random_state=settings["seed"])
+    begin = time.process_time()
+    model.fit(stream.X[start:end], stream.y[start:end], start=earlier)
+    return model, time.process_time() - begin
+
+
+def error_of(dataset: Dataset, model: Any, stream: Stream, test: slice) -> float:
+    """Return the RMSE or log loss of a model on test rows."""
+    return _error(dataset, model, stream.X[test], stream.y[test])
+
+
+def cosine_of(before: Mapping[str, EmbeddingSpace], now: Mapping[str, EmbeddingSpace]) -> float:
+    """Return the cosine of old vectors with those of the day before: the mean over rows and tables."""
+    tables = [space.compare(before[name]).query("change == 'kept'") for name, space in now.items()]
+    return float(np.mean([np.average(t["cosine"], weights=t["count_then"]) for t in tables]))
+
+
+def vectors_of(spaces: Mapping[str, EmbeddingSpace], X: pd.DataFrame) -> np.ndarray:
+    """Return the vectors of the rows' categories side by side, zeros for unknown ones."""
+    parts = []
+    for name, space in spaces.items():
+        if name in X:
+            places = space.categories.astype(str).get_indexer(X[name].astype(str))
+            parts.append(np.where(places[:, None] >= 0, space.vectors[places], 0.0))
+    return np.hstack(parts)
+
+
+def consumer_of(
+    dataset: Dataset, spaces: Mapping[str, EmbeddingSpace], X: pd.DataFrame, y: np.ndarray
+) -> Any:
+    """Return a linear model on the vectors of the rows' categories."""
+    linear = Ridge() if dataset.task == "regression" else LogisticRegression(max_iter=1000)
+    return make_pipeline(StandardScaler(), linear).fit(vectors_of(spaces, X), y)
+
+
+def consumer_error(
+    dataset: Dataset,
+    consumer: Any,
+    spaces: Mapping[str, EmbeddingSpace],
+    stream: Stream,
+    test: slice,
+) -> float:
+    """Return the error of a consumer that is fed with the vectors of these spaces."""
+    return _error(dataset, consumer, vectors_of(spaces, stream.X[test]), stream.y[test])
+
+
+def _error(dataset: Dataset, model: Any, X: Any, y: np.ndarray) -> float:
+    if dataset.task == "regression":
+        return score(dataset.task, y, model.predict(X))["rmse"]
+    probability = np.maximum(model.predict_proba(X), SMALLEST_PROBABILITY)
+    return score(dataset.task, y, probability, model.classes_)["log_loss"]
+
+
+def show(table: pd.DataFrame) -> None:
+    """Print a line for each data set and night."""
+    text = TextTable(title="Nightly updates against new models of all rows")
+    for name in table:
+        text.add_column(name.replace("_", " "), justify="left" if name == "dataset" else "right")
+    for row in table.itertuples(index=False):
+        text.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
+    wide_console().print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -145,7 +145,7 @@ def vectors_of(spaces: Mapping[str, EmbeddingSpace], X: pd.DataFrame) -> np.ndar
     parts = []
     for name, space in spaces.items():
         if name in X:
-            places = space.categories.astype(str).get_indexer(X[name].astype(str))
+            places = space.categories.astype(str).get_indexer(pd.Index(X[name].astype(str)))
             parts.append(np.where(places[:, None] >= 0, space.vectors[places], 0.0))
     return np.hstack(parts)
 
@@ -180,7 +180,7 @@ def show(table: pd.DataFrame) -> None:
     """Print a line for each data set and night."""
     text = TextTable(title="Nightly updates against new models of all rows")
     for name in table:
-        text.add_column(name.replace("_", " "), justify="left" if name == "dataset" else "right")
+        text.add_column(str(name).replace("_", " "), justify="left" if name == "dataset" else "right")
     for row in table.itertuples(index=False):
         text.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
     wide_console().print(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -33,7 +34,7 @@ class GrowingRows:
     _grows: ClassVar[bool] = True
 
     if TYPE_CHECKING:
-        fit: Any
+        fit: Callable[..., Self]
 
     @available_if(can_grow)  # type: ignore[untyped-decorator]
     @memory_checked

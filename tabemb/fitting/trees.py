@@ -255,9 +255,9 @@ def _grow(
     bar.update(MOST_ROUNDS - bar.n % MOST_ROUNDS)
     matrix: Any = data.get_data()
     scores = np.empty(len(matrix))
+    whole = lightgbm.train(settings, data, n_rounds)
     for booster, (_, held) in zip(grown.boosters, splits):
         scores[held] = booster.predict(matrix[held], raw_score=True, num_iteration=n_rounds)
-    whole = lightgbm.train(settings, data, n_rounds)
     gains = whole.feature_importance("gain")
     shares = gains / max(gains.sum(), 1e-300)
     return _Grown(grown.boosters, scores, without_sizes(whole.model_to_string()), shares)

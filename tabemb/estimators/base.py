@@ -221,7 +221,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         after._remember(fitted)
         after.reference_, after.clustering_ = reference, clustering
         after.profiles_, after.vector_profiles_ = profiles, of_vectors
-        after._spaces = after._new_categories = None
+        after._spaces, after._new_categories = None, NewCategories(encoder, effects)
         after.intervals_, after.sets_ = intervals, sets
         after.n_rows_, after.fit_seconds_, after.missing_shares_ = n_rows, budget.seconds, missing
         after.learning_curve_, after.best_epoch_ = results[0]

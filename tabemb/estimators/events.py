@@ -65,7 +65,7 @@ class EventClassifier(CandidateEstimator, EmbeddingClassifier):
         `user_vectors`, ``class_space_``, `recommend`. "auto": with more than a thousand classes.
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
-        seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
+        seconds; "fast" takes four members, half the pairs. A preset sets ``hidden``, ``n_members``,
         ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their defaults.
     roles : dict of column -> str, optional
         "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored",
@@ -110,7 +110,7 @@ class EventClassifier(CandidateEstimator, EmbeddingClassifier):
         Widths of the hidden layers. "auto": two of 128, of 256 from 50,000 rows on.
     dropout : float, default=0.1
         Share of hidden units that a training step drops.
-    n_members : int, default=8
+    n_members : int or "auto", default="auto"
         Networks that share all weights but input scales and heads; their predictions are averaged.
     n_networks : int, default=1
         Such ensembles that share nothing, trained one after the other. Their predictions are averaged
@@ -210,7 +210,7 @@ class EventClassifier(CandidateEstimator, EmbeddingClassifier):
         backbone: str = "mlp",
         hidden: tuple[int, ...] | str = "auto",
         dropout: float = 0.1,
-        n_members: int = 8,
+        n_members: int | str = "auto",
         n_networks: int = 1,
         history: str = "gru",
         d_history: int = 64,
@@ -288,7 +288,7 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         (``roles={"at": "ignored"}``).
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
-        seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
+        seconds; "fast" takes four members, half the pairs. A preset sets ``hidden``, ``n_members``,
         ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their defaults.
     roles : dict of column -> str, optional
         "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored",
@@ -333,7 +333,7 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         Widths of the hidden layers. "auto": two of 128, of 256 from 50,000 rows on.
     dropout : float, default=0.1
         Share of hidden units that a training step drops.
-    n_members : int, default=8
+    n_members : int or "auto", default="auto"
         Networks that share all weights but input scales and heads; their predictions are averaged.
     n_networks : int, default=1
         Such ensembles that share nothing, trained one after the other. Their predictions are averaged
@@ -419,7 +419,7 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         backbone: str = "mlp",
         hidden: tuple[int, ...] | str = "auto",
         dropout: float = 0.1,
-        n_members: int = 8,
+        n_members: int | str = "auto",
         n_networks: int = 1,
         history: str = "gru",
         d_history: int = 64,

@@ -34,7 +34,7 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
     ----------
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
-        seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
+        seconds; "fast" takes four members, half the pairs. A preset sets ``hidden``, ``n_members``,
         ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their defaults.
     roles : dict of column -> str, optional
         "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored",
@@ -289,7 +289,7 @@ class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
     ----------
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" trains five wider networks and averages them, in some ten times the
-        seconds; "fast" takes half the members and pairs. A preset sets ``hidden``, ``n_members``,
+        seconds; "fast" takes four members, half the pairs. A preset sets ``hidden``, ``n_members``,
         ``n_networks``, ``n_pairs`` and ``d_number`` where they are left at their defaults.
     roles : dict of column -> str, optional
         "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored",

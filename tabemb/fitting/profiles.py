@@ -83,7 +83,7 @@ def clustering_of(
     groups: np.ndarray | None,
 ) -> Clustering | None:
     """Return how alike the training answers of a group are; None where rows are independent."""
-    if effects is None or groups is None:
+    if effects is None or groups is None or not len(effects.responses_):
         return None
     codes, numbers = (part.numpy(force=True) for part in (inputs.codes, inputs.numbers))
     return Clustering.of(effects, codes, numbers, effects.center(target.responses(rows.y)), groups)

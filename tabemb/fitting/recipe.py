@@ -145,12 +145,11 @@ class Recipe:
         has_inputs = codes.shape[1] + numbers.shape[1] > 0
         if not self.settings.trees or source.has_sequences or not has_inputs or len(rows) < MIN_ROWS:
             return None
-        weights = np.ones(len(rows)) if rows.weights is None else rows.weights
         return fit_trees(
             codes,
             numbers,
             self.target.responses(rows.y),
-            weights,
+            weights=np.ones(len(rows)) if rows.weights is None else rows.weights,
             are_shares=self.target.gives_shares,
             seed=self.seed,
             budget=budget.share(4),

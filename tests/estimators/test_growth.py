@@ -140,7 +140,7 @@ def test_a_heavy_category_is_held_by_its_rows_and_a_new_one_is_free(first):
     encoder = recipe.fit_encoder(recipe.hold_out(rows_of(X_NEW, Y_NEW), None).rows)
     network = first.network_
     by_code = dict(zip(["unknown", "missing", *encoder.vocabularies_["shop"].labels()], range(7)))
-    fitted = recipe.build(encoder, None if first.effects_ is None else first.effects_, 120)
+    fitted = recipe.build(encoder, None if first.effects_ is None else first.effects_, None, 120)
     anchor = fitted.network.tables.groups[0].anchor
     counts, prior = encoder.vocabularies_["shop"].counts, fitted.network.tables.priors(0).numpy()
     new, old = by_code["new"], by_code["north"]

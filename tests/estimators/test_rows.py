@@ -42,7 +42,7 @@ def test_without_hidden_cells_an_unseen_category_would_be_left_to_chance(small):
     y = (rng.random(2500) < np.where(np.isin(c, ["a", "b"]), 0.1, 0.9)).astype(int)
     new, X = pd.DataFrame({"c": ["new"]}), pd.DataFrame({"c": c})
     trained, untrained = (
-        EmbeddingClassifier(**small, unknown_rate=rate, effects=False, l2=3)
+        EmbeddingClassifier(**small, unknown_rate=rate, effects=False, trees=False, l2=3)
         .fit(X, y)
         .predict_proba(new)[0, 1]
         for rate in (0.05, 0.0)
@@ -312,7 +312,7 @@ FRAME = pd.DataFrame({"c": list("ab") * 5, "n": np.arange(10.0)})
         ({"backbone": "gru"}, "backbone must be one of 'mlp'"),
         ({"loss": "hinge"}, "loss must be one of"),
         ({"loss": "quantile"}, "quantile goes with loss='quantile'"),
-        ({"n_members": 0}, "n_members must be a whole number >= 1; got 0"),
+        ({"n_members": 0}, "n_members must be a whole number >= 1 or 'auto'; got 0"),
         ({"learning_rate": 0}, "learning_rate must be a number > 0; got 0"),
         ({"dropout": 1.0}, "dropout must be a number >= 0 and < 1; got 1.0"),
         ({"max_epochs": "many"}, "max_epochs must be"),
@@ -418,7 +418,8 @@ def test_a_preset_sets_what_was_left_at_its_default(shops):
     assert best.transform(X).shape == (len(X), 5 * 16)  # the width of the user wins
     fast = EmbeddingRegressor(preset="fast", **few).fit(X, y)
     assert fast.network_.head.weight.shape[0] == 4
-    assert EmbeddingRegressor(**few).fit(X, y).network_.head.weight.shape[0] == 8
+    assert EmbeddingRegressor(**few).fit(X, y).network_.head.weight.shape[0] == 4
+    assert EmbeddingRegressor(**few, trees=False).fit(X, y).network_.head.weight.shape[0] == 8
 
 
 def test_several_networks_predict_their_mean(small, shops):
@@ -446,7 +447,7 @@ def test_effects_carry_an_interaction_that_vectors_alone_learn_slowly(small):
     )
     y = rng.normal(size=(30, 30))[X["a"].astype(int), X["b"].astype(int)]
     train, test = slice(0, 3500), slice(3500, None)
-    short = {**small, "max_epochs": 10}
+    short = {**small, "max_epochs": 10, "trees": False}
     scores = [
         EmbeddingRegressor(**short, **settings).fit(X[train], y[train]).score(X[test], y[test])
         for settings in ({}, {"n_pairs": 0}, {"effects": False})

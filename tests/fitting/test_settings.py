@@ -67,7 +67,7 @@ def test_the_choices_are_those_of_the_registry_at_the_time_of_the_check():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"n_members": 0}, "n_members must be a whole number >= 1; got 0"),
+        ({"n_members": 0}, "n_members must be a whole number >= 1 or 'auto'; got 0"),
         ({"dim": "large"}, "dim must be"),
         (
             {"device": "gpu"},
@@ -84,9 +84,10 @@ def test_the_parameters_of_an_estimator_are_checked_one_by_one(parameters, messa
 @pytest.mark.parametrize("cls", [EmbeddingClassifier, EmbeddingRegressor, EventRegressor])
 def test_every_rule_is_of_a_parameter_whose_default_holds(cls):
     of_log = {"entity": "who", "time": "at"} if cls is EventRegressor else {}
-    parameters = cls(**of_log).get_params()
+    model = cls(**of_log)
+    parameters = model.get_params()
     for name, rule in cls.rules.items():
-        rule.check(name, parameters[name])
+        rule.check(name, getattr(model, name))
     free = {"dim", "device", "random_state", "class_weight", "quantile", *of_log, "outcome_fields"}
     assert set(parameters) - set(cls.rules) <= free  # these are checked elsewhere
 
@@ -106,7 +107,7 @@ def differences(**parameters):
 def test_a_preset_replaces_defaults_alone():
     assert differences(preset="default") == {}
     assert differences(preset="fast") == {"n_members": 4, "n_pairs": 18}
-    best = {"hidden": (256, 256), "n_networks": 5, "d_number": 32}
+    best = {"hidden": (256, 256), "n_members": 8, "n_networks": 5, "d_number": 32}
     assert differences(preset="best") == best
     assert differences(preset="best", hidden=(16,), n_members=2) == {
         **best,

@@ -34,7 +34,7 @@ def prepared(rows, train=None, **parameters):
     rows = recipe.prepare(rows)
     encoder = recipe.fit_encoder(rows)
     batch = recipe.encode(encoder, rows)
-    effects, out_of_fold = recipe.fit_effects(encoder, batch, Holdout(rows, train=train))
+    effects, out_of_fold = recipe.fit_effects(encoder, batch, Holdout(rows, train=train), None)
     return TrainingRows(batch, out_of_fold), effects
 
 

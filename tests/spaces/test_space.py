@@ -37,7 +37,7 @@ def test_positions_are_rows_of_the_vectors(space):
 def test_only_the_values_and_the_maps_are_saved(space):
     space.normalized()
     space.nearest("oslo")
-    values = {"vectors", "categories", "counts", "name", "reliability"}
+    values = {"vectors", "categories", "counts", "name", "reliability", "ancestry"}
     assert set(space.__getstate__()) == values
     places = space.coordinates("pca")
     assert set(space.__getstate__()) == {*values, "_maps"}

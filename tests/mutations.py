@@ -486,7 +486,7 @@ BREAKS = [
     Break(
         "pairs do not count as important",
         "estimators/importances.py",
-        "beyond / 2",
+        "beyond / len(inputs)",
         "0.0",
         EXPLAINED,
     ),

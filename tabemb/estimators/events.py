@@ -111,7 +111,8 @@ class EventClassifier(CandidateEstimator, EmbeddingClassifier):
     dropout : float, default=0.1
         Share of hidden units that a training step drops.
     n_members : int or "auto", default="auto"
-        Networks that share all weights but input scales and heads; their predictions are averaged.
+        Networks that share all weights but input scales and heads; predictions are their mean. "auto":
+        eight.
     n_networks : int, default=1
         Such ensembles that share nothing, trained one after the other. Their predictions are averaged
         too.
@@ -334,7 +335,8 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
     dropout : float, default=0.1
         Share of hidden units that a training step drops.
     n_members : int or "auto", default="auto"
-        Networks that share all weights but input scales and heads; their predictions are averaged.
+        Networks that share all weights but input scales and heads; predictions are their mean. "auto":
+        eight.
     n_networks : int, default=1
         Such ensembles that share nothing, trained one after the other. Their predictions are averaged
         too.

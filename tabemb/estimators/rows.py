@@ -47,9 +47,8 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
     dim : int or {"auto", "fastai", "fourth_root", "half"}, default="auto"
         Width of a vector, or the rule that computes it from the number of categories.
     unknown_rate : float, default=0.01
-        Share of cells that training hides, so that unknown categories and missing values have trained
-        vectors. Rare categories are hidden up to eleven times as often. At least a hundred cells of a
-        categorical column are hidden in each epoch, or a twentieth of them. 0 hides none.
+        Share of cells that an epoch hides, so that unknown and missing ones have trained vectors, but at
+        least a hundred of a categorical column, or a twentieth. Rare categories more often; 0: none.
     l2 : float, default=200.0
         Strength of the prior that pulls a vector to zero, for a target that is all noise. It is divided
         by the count of the category, follows the root of the noise in the effects of the column
@@ -68,8 +67,7 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
         Largest number of pairs of categorical columns that have effects, which explain most beyond the
         two, and of combinations of up to four columns, which explain most beyond the trees.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
-        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
-        alone.
+        Encoding of numbers: learned vectors of piecewise-linear bins or cosines, or the scaled value.
     n_bins : int, default=48
         Largest number of bins of a number.
     d_number : int, default=24
@@ -112,10 +110,9 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
     weight_decay : float, default=0.02
         Weight decay of the backbone's matrices.
     early_stopping : bool or "auto", default="auto"
-        Whether to hold out validation rows and keep the epoch with the smallest validation loss.
-        "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for a third as
-        many epochs more. Otherwise the last epoch is kept. Rows that are passed as ``eval_X`` are used
-        in any case.
+        Whether to hold out validation rows and keep the epoch with the smallest validation loss, not the
+        last one. "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for a
+        third as many epochs more. Rows that are passed as ``eval_X`` are used in any case.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that early stopping holds out. "auto": a tenth, from 10,000 rows on ten times
         their root.
@@ -147,6 +144,8 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
         Roles, vocabularies and scales.
     effects_ : Effects or None
         Effects of levels; ``effects_.terms_`` lists their inputs.
+    trees_ : Trees or None
+        Boosted trees whose score is an input; ``trees_.texts`` are LightGBM's models.
     target_ : Target
         Scale or classes of y, and the loss.
     hidden_ : tuple of int
@@ -302,9 +301,8 @@ class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
     dim : int or {"auto", "fastai", "fourth_root", "half"}, default="auto"
         Width of a vector, or the rule that computes it from the number of categories.
     unknown_rate : float, default=0.01
-        Share of cells that training hides, so that unknown categories and missing values have trained
-        vectors. Rare categories are hidden up to eleven times as often. At least a hundred cells of a
-        categorical column are hidden in each epoch, or a twentieth of them. 0 hides none.
+        Share of cells that an epoch hides, so that unknown and missing ones have trained vectors, but at
+        least a hundred of a categorical column, or a twentieth. Rare categories more often; 0: none.
     l2 : float, default=200.0
         Strength of the prior that pulls a vector to zero, for a target that is all noise. It is divided
         by the count of the category, follows the root of the noise in the effects of the column
@@ -323,8 +321,7 @@ class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
         Largest number of pairs of categorical columns that have effects, which explain most beyond the
         two, and of combinations of up to four columns, which explain most beyond the trees.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
-        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
-        alone.
+        Encoding of numbers: learned vectors of piecewise-linear bins or cosines, or the scaled value.
     n_bins : int, default=48
         Largest number of bins of a number.
     d_number : int, default=24
@@ -370,10 +367,9 @@ class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
     weight_decay : float, default=0.02
         Weight decay of the backbone's matrices.
     early_stopping : bool or "auto", default="auto"
-        Whether to hold out validation rows and keep the epoch with the smallest validation loss.
-        "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for a third as
-        many epochs more. Otherwise the last epoch is kept. Rows that are passed as ``eval_X`` are used
-        in any case.
+        Whether to hold out validation rows and keep the epoch with the smallest validation loss, not the
+        last one. "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for a
+        third as many epochs more. Rows that are passed as ``eval_X`` are used in any case.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that early stopping holds out. "auto": a tenth, from 10,000 rows on ten times
         their root.
@@ -405,6 +401,8 @@ class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
         Roles, vocabularies and scales.
     effects_ : Effects or None
         Effects of levels; ``effects_.terms_`` lists their inputs.
+    trees_ : Trees or None
+        Boosted trees whose score is an input; ``trees_.texts`` are LightGBM's models.
     target_ : Target
         Scale or classes of y, and the loss.
     hidden_ : tuple of int

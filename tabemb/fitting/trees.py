@@ -213,22 +213,33 @@ def fit_trees(
                 params=settings,
                 free_raw_data=False,
             )
-            grown = _grow(settings, data, splits, budget, bar)
-            predicted = expit(grown.scores) if are_shares else grown.scores
+            boosters, n_rounds = _grow(settings, data, splits, budget, bar)
+            scores = _held_scores(boosters, matrix, splits)
+            predicted = expit(scores) if are_shares else scores
             if share_explained(response, predicted, weights) > MIN_GAIN:
-                fitted.append(grown)
+                whole = _lightgbm().train(settings, data, n_rounds)
+                fitted.append(_Grown(boosters, scores, whole))
                 predictions[:, r] = predicted
     return _side_by_side(fitted, splits, codes, numbers, predictions) if fitted else None
 
 
 class _Grown(NamedTuple):
-    """Trees of one response: those of each fold, their out-of-fold scores, the text of the last ones."""
+    """Trees of one response: those of each fold, their out-of-fold scores, and those of all rows."""
 
     boosters: list[lgb.Booster]
     scores: np.ndarray
-    text: str
-    shares: np.ndarray
-    """Share of each input in what all splits gain."""
+    whole: lgb.Booster
+
+    @property
+    def text(self) -> str:
+        """LightGBM's text of the trees of all rows."""
+        return without_sizes(self.whole.model_to_string())
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Share of each input in what all splits gain."""
+        gains = self.whole.feature_importance("gain")
+        return np.asarray(gains / max(gains.sum(), 1e-300))
 
 
 def share_explained(response: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> float:
@@ -245,22 +256,25 @@ def _grow(
     splits: list[tuple[np.ndarray, np.ndarray]],
     budget: Budget,
     bar: tqdm[Any],
-) -> _Grown:
+) -> tuple[list[lgb.Booster], int]:
+    """Return the trees of each fold, and the number of rounds that is best out of fold."""
     lightgbm = _lightgbm()
     callbacks = [lightgbm.early_stopping(PATIENCE, verbose=False), _end_of(budget, bar)]
     grown = lightgbm.cv(
         settings, data, MOST_ROUNDS, folds=splits, callbacks=callbacks, return_cvbooster=True
     )["cvbooster"]
-    n_rounds = max(grown.best_iteration, 1)
-    bar.update(MOST_ROUNDS - bar.n % MOST_ROUNDS)
-    matrix: Any = data.get_data()
+    bar.update(-bar.n % MOST_ROUNDS)  # the rounds that were not needed
+    return grown.boosters, max(grown.best_iteration, 1)
+
+
+def _held_scores(
+    boosters: list[lgb.Booster], matrix: np.ndarray, splits: list[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Return the score of each row by the trees that did not see it, (n_rows,)."""
     scores = np.empty(len(matrix))
-    whole = lightgbm.train(settings, data, n_rounds)
-    for booster, (_, held) in zip(grown.boosters, splits):
-        scores[held] = booster.predict(matrix[held], raw_score=True, num_iteration=n_rounds)
-    gains = whole.feature_importance("gain")
-    shares = gains / max(gains.sum(), 1e-300)
-    return _Grown(grown.boosters, scores, without_sizes(whole.model_to_string()), shares)
+    for booster, (_, held) in zip(boosters, splits):
+        scores[held] = _scores([booster], matrix[held])[:, 0]
+    return scores
 
 
 def _end_of(budget: Budget, bar: tqdm[Any]) -> Callable[[CallbackEnv], None]:

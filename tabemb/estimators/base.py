@@ -20,7 +20,7 @@ from tabemb.data.schema import Table
 from tabemb.estimators.checked import CheckedRows
 from tabemb.estimators.columns import missing_shares
 from tabemb.estimators.explained import ExplainedRows
-from tabemb.estimators.growth import check_columns, checked_classes, start_of
+from tabemb.estimators.growth import check_columns, check_no_time, checked_classes, start_of
 from tabemb.fitting.calibration import counts_of, level_counts
 from tabemb.fitting.checkpoints import check_repeatable
 from tabemb.fitting.checks import Columns, Rows, align_columns, check_rows, frame_tags
@@ -31,6 +31,7 @@ from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.nights import Night, Start
 from tabemb.fitting.placing import NewCategories
 from tabemb.fitting.profiles import clustering_of
+from tabemb.fitting.recency import HALF_LIFE
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.responses import Reference, spaces_of
 from tabemb.fitting.sets import ClassSets
@@ -144,6 +145,8 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         sample_weight: Any = None,
         eval_X: Any = None,
         eval_y: Any = None,
+        time: Any = None,
+        half_life: float | None = HALF_LIFE,
         start: Any = None,
         classes: Any = None,
         **unknown: Never,
@@ -162,6 +165,12 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             Weights that sum to less than two are scaled to a mean of one.
         eval_X, eval_y : like X and y, optional
             Validation rows, which choose the best epoch in the place of a part of X.
+        time : str or array-like of shape (n_rows,), optional
+            When each row happened: a column of X, or times or numbers. Later rows count more then,
+            which suits data that drift and predictions of rows to come.
+        half_life : float or None, default=0.5
+            Share of the rows after which a row counts half, where ``time`` is passed; None: all count
+            the same.
         start : fitted estimator, optional
             Go on from this model, which stays as it is, with X as its new rows; ``partial_fit`` does so
             in place.
@@ -184,9 +193,11 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         budget = Budget(self.max_time)
         check_parameters(self, self.rules)
         check_repeatable(self.checkpoint, self.random_state)
+        check_no_time(time, start)
         earlier = None if start is None else start_of(start, self)
         known = None if start is None else Columns.seen_by(start)
-        columns, rows, validation = self._check_rows(X, y, sample_weight, eval_X, eval_y, known)
+        ages = {"time": time, "half_life": half_life}
+        columns, rows, validation = self._check_rows(X, y, sample_weight, eval_X, eval_y, known, **ages)
         recipe = self._recipe(rows, earlier, checked_classes(classes, self._numeric_target))
         memory = memory_needed(len(rows), recipe.settings.batch_size, self.device)
         with memory, drawing_from(Random(recipe.seed)), threads(self.n_jobs):
@@ -237,13 +248,14 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         eval_X: Any,
         eval_y: Any,
         columns: Columns | None = None,
+        **ages: Any,
     ) -> tuple[Columns, Rows, Rows | None]:
         """Return the columns of X, the training rows, and the validation rows if any were passed.
 
-        ``columns`` are those of an earlier fit, which X must have.
+        ``columns`` are those of an earlier fit, which X must have; ``ages`` as in `check_rows`.
         """
         numeric = self._numeric_target
-        rows = check_rows(X, y, sample_weight, numeric=numeric, estimator=self, columns=columns)
+        rows = check_rows(X, y, sample_weight, numeric=numeric, estimator=self, columns=columns, **ages)
         rows = self._reweighted(rows)
         if columns is None:
             columns = Columns.of(X, rows.frame)

@@ -106,6 +106,12 @@ def start_of(model: Any, estimator: Any) -> Start:
     )
 
 
+def check_no_time(time: Any, start: Any) -> None:
+    """Raise where rows have an age and a model goes on with them: all of its new rows count the same."""
+    if time is not None and start is not None:
+        raise ValueError("time must be None where start is passed: new rows all count the same.")
+
+
 def _check_growing(model: Any, estimator: Any) -> None:
     if not can_grow(estimator):
         raise ValueError(

@@ -15,6 +15,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_consistent_length
 
 from tabemb.data.frames import feature_names, is_frame, to_arrow
+from tabemb.fitting.recency import recency_weights, with_recency
 from tabemb.fitting.target_values import target_values
 from tabemb.fitting.weights import check_weights
 from tabemb.labels import as_objects, is_label, natural, readable, side_by_side
@@ -61,6 +62,8 @@ def check_rows(
     estimator: Any,
     name: str = "y",
     columns: Columns | None = None,
+    time: Any = None,
+    half_life: float | None = None,
 ) -> Rows:
     """Return the rows to fit on, without those of weight zero.
 
@@ -75,11 +78,13 @@ def check_rows(
         Name of the target in errors.
     columns : Columns, optional
         Those of an earlier fit, which X must have.
+    time, half_life : as in `recency_weights`
     """
     frame = to_arrow(X, estimator) if columns is None else columns.align(X, estimator)
     target = check_target(y, name, numeric)
     check_consistent_length(np.empty(frame.num_rows), target)
     weights = check_weights(sample_weight, frame.num_rows)
+    weights = with_recency(weights, recency_weights(time, half_life, frame))
     return Rows(frame, target, weights).with_weight()
 
 

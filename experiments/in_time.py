@@ -1,0 +1,126 @@
+"""Measure predictions of rows to come: train on the rows before a moment, test on those after it.
+
+`python -m experiments.in_time` sorts each table by its time, and at three origins compares ours, with
+and without `time=`, to boosted trees. bank_marketing has no time, but its rows stand in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from time import process_time
+from typing import Any, NamedTuple
+
+import hydra
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig
+from rich.table import Table as TextTable
+from scipy.stats import gmean
+
+from experiments.shared.published import load_named
+from experiments.shared.settings import CONFIG_FOLDER, RESULTS, data_folder, read_settings
+from tabemb.compare import Dataset, ModelSpec, build_model
+from tabemb.compare.metrics import MAIN_METRIC, score
+from tabemb.compare.table import wide_console
+from tabemb.files.csv_cells import write_csv
+
+REFERENCE = "catboost"
+
+
+class Split(NamedTuple):
+    """The rows before and after a moment, in the order of time."""
+
+    X: pd.DataFrame
+    y: np.ndarray
+    X_test: pd.DataFrame
+    y_test: np.ndarray
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="in_time")
+def main(config: DictConfig) -> None:
+    settings = read_settings(config)
+    data_folder()
+    table = pd.DataFrame(line for name in settings["datasets"] for line in lines_of(name, settings))
+    show(table)
+    write_csv(table, RESULTS / "in_time.csv", float_format="%.5g")
+
+
+def lines_of(name: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the error and the CPU seconds of each model at each origin."""
+    dataset = load_named(name)
+    for origin in settings["origins"]:
+        split = split_at(dataset, origin, settings)
+        for half_life in settings["half_lives"]:
+            label = "ours" if half_life is None else f"ours, half-life {half_life:g}"
+            times = (
+                {} if half_life is None else {"time": np.arange(len(split.y)), "half_life": half_life}
+            )
+            results = [
+                fit(dataset, "embedding", split, seed, settings, times) for seed in settings["seeds"]
+            ]
+            yield line_of(name, origin, label, results)
+        for peer in settings["peers"]:
+            yield line_of(name, origin, peer, [fit(dataset, peer, split, 0, settings, {})])
+
+
+def split_at(dataset: Dataset, origin: float, settings: Mapping[str, Any]) -> Split:
+    """Return the newest rows before an origin, a share of all rows, and those after it."""
+    n = len(dataset.y)
+    times = np.arange(n) if dataset.time is None else pd.Series(dataset.time).to_numpy()
+    order = np.argsort(times, kind="stable")
+    start, end = int(origin * n), int((origin + settings["test_share"]) * n)
+    train, test = order[max(0, start - settings["n_rows"]) : start], order[start:end]
+    X, y = dataset.X, dataset.y.to_numpy()
+    return Split(X.iloc[train].reset_index(drop=True), y[train], X.iloc[test], y[test])
+
+
+def fit(
+    dataset: Dataset,
+    model: str,
+    split: Split,
+    seed: int,
+    settings: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+) -> tuple[float, float]:
+    """Return the error of a model on the later rows, RMSE or log loss, and the CPU seconds of its fit."""
+    estimator: Any = build_model(
+        ModelSpec(model), dataset.task, split.X, dataset.roles, seed, settings["n_jobs"]
+    )
+    start = process_time()
+    estimator.fit(split.X, split.y, **arguments)
+    seconds = process_time() - start
+    is_number = dataset.task == "regression"
+    predictions = estimator.predict(split.X_test) if is_number else estimator.predict_proba(split.X_test)
+    classes = None if is_number else estimator.classes_
+    scores = score(dataset.task, split.y_test, predictions, classes)
+    return scores["rmse" if is_number else MAIN_METRIC[dataset.task]], seconds
+
+
+def line_of(
+    dataset: str, origin: float, model: str, results: list[tuple[float, float]]
+) -> dict[str, Any]:
+    error, seconds = np.mean(results, axis=0)
+    return {
+        "dataset": dataset,
+        "origin": origin,
+        "model": model,
+        "error": error,
+        "cpu_seconds": seconds,
+    }
+
+
+def show(table: pd.DataFrame) -> None:
+    """Print the error of each model, and the mean ratio to that of CatBoost where it was fitted."""
+    wide = table.pivot_table(index=["dataset", "origin"], columns="model", values="error", sort=False)
+    text = TextTable("data set", "origin", *wide.columns, title="Error on later rows (RMSE, log loss)")
+    for (dataset, origin), errors in wide.iterrows():
+        text.add_row(dataset, f"{origin:g}", *(f"{error:.4f}" for error in errors))
+    if REFERENCE in wide:
+        ratios = wide.div(wide[REFERENCE], axis=0)
+        for words, numbers in (("mean", gmean(ratios)), ("largest", ratios.max())):
+            text.add_row(f"{words} ratio to {REFERENCE}", "", *(f"{ratio:.3f}" for ratio in numbers))
+    wide_console().print(text)
+
+
+if __name__ == "__main__":
+    main()

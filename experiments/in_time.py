@@ -82,7 +82,7 @@ def fit(
     settings: Mapping[str, Any],
     arguments: Mapping[str, Any],
 ) -> tuple[float, float]:
-    """Return the error of a model on the later rows, RMSE or log loss, and the CPU seconds of its fit."""
+    """Return the error of a model on the later rows and the CPU seconds of its fit."""
     estimator: Any = build_model(
         ModelSpec(model), dataset.task, split.X, dataset.roles, seed, settings["n_jobs"]
     )

@@ -111,12 +111,12 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
         Weight decay of the backbone's matrices.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out validation rows and keep the epoch with the smallest validation loss, not the
-        last one. "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for a
-        third as many epochs more. Rows that are passed as ``eval_X`` are used in any case.
+        last one. "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for
+        two thirds as many epochs more. Rows that are passed as ``eval_X`` are used in any case.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that early stopping holds out. "auto": a tenth, from 10,000 rows on ten times
         their root.
-    patience : int, default=4
+    patience : int, default=3
         Epochs after which training stops if none of them improved the validation loss by a thousandth.
     max_time : float, optional
         Time limit of ``fit`` in seconds; the best epoch so far is kept.
@@ -206,7 +206,7 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
         weight_decay: float = 0.02,
         early_stopping: bool | str = "auto",
         validation_fraction: float | str = "auto",
-        patience: int = 4,
+        patience: int = 3,
         max_time: float | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",
@@ -368,12 +368,12 @@ class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
         Weight decay of the backbone's matrices.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out validation rows and keep the epoch with the smallest validation loss, not the
-        last one. "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for a
-        third as many epochs more. Rows that are passed as ``eval_X`` are used in any case.
+        last one. "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for
+        two thirds as many epochs more. Rows that are passed as ``eval_X`` are used in any case.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that early stopping holds out. "auto": a tenth, from 10,000 rows on ten times
         their root.
-    patience : int, default=4
+    patience : int, default=3
         Epochs after which training stops if none of them improved the validation loss by a thousandth.
     max_time : float, optional
         Time limit of ``fit`` in seconds; the best epoch so far is kept.
@@ -463,7 +463,7 @@ class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
         weight_decay: float = 0.02,
         early_stopping: bool | str = "auto",
         validation_fraction: float | str = "auto",
-        patience: int = 4,
+        patience: int = 3,
         max_time: float | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",

@@ -30,16 +30,18 @@ MIN_ROWS = 1000
 """Rows from which there are trees: fewer train a network in seconds, and trees add little."""
 N_FOLDS = 5
 MOST_ROUNDS = 1000
-PATIENCE = 30
+PATIENCE = 20
 """Rounds without a smaller out-of-fold loss after which no more trees are grown."""
 DECISIVE = 0.05
-"""Share of the gain of all splits from which on a score needs to know an input."""
+"""Share of the gain of all splits from which on a score goes where the network hides an input."""
+FEWEST_HIDDEN, MOST_HIDDEN, N_HIDDEN = 0.01, 0.02, 100
+"""Bounds of the share of cells that are hidden from trees while they grow; their number in between."""
 MIN_GAIN = 1e-4
 """Share of a response's variance that the trees must explain out of fold to be used."""
 SHARE_READ, FEWEST_READ = 0.6, 6
 """Share of the columns that a tree reads, and the fewest: a tree of one column has no interactions."""
 SETTINGS: dict[str, Any] = {
-    "learning_rate": 0.05,
+    "learning_rate": 0.1,
     "num_leaves": 31,
     "min_data_in_leaf": 20,
     "bagging_fraction": 0.75,
@@ -61,12 +63,11 @@ class Trees:
     centers, units : ndarray of shape (n_ensembles,)
         Mean and standard deviation of the out-of-fold scores.
     decisive : bool ndarray of shape (n_inputs,)
-        Whether a score says nothing where the trees do not know what the input holds.
+        Whether the network goes without the scores where it hides the input.
     n_codes : int ndarray of shape (n_categorical,)
-        Codes of each categorical input that the trees know: from this one on they do not.
-    has_unknown : bool ndarray of shape (n_categorical,)
-    has_missing : bool ndarray of shape (n_inputs,)
-        Whether training rows had the unknown code, and missing values: else they are not known either.
+        Codes of each categorical input that the trees know: from this one on they are unknown.
+    has_missing : bool ndarray of shape (n_categorical,)
+        Whether training rows had missing values; else these are unknown too.
     """
 
     texts: tuple[str, ...]
@@ -74,7 +75,6 @@ class Trees:
     units: np.ndarray
     decisive: np.ndarray
     n_codes: np.ndarray
-    has_unknown: np.ndarray
     has_missing: np.ndarray
 
     def __post_init__(self) -> None:
@@ -82,8 +82,7 @@ class Trees:
             check_trees(text, len(self.decisive))
         if not len(self.texts) == len(self.centers) == len(self.units):
             raise ValueError("the trees have another number of ensembles than of scales.")
-        of_codes = len(self.n_codes), len(self.has_unknown)
-        if len(self.has_missing) != len(self.decisive) or len(set(of_codes)) > 1:
+        if len(self.n_codes) != len(self.has_missing) or len(self.n_codes) > len(self.decisive):
             raise ValueError("the trees have another number of inputs than of what they know of them.")
 
     @cached_property
@@ -98,29 +97,21 @@ class Trees:
     def __call__(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Return the scores of rows, float32 (n_rows, width), in standard deviations.
 
-        They are zero in rows that hold something decisive that no training row held.
+        A category that no training row held is read as the unknown one.
         """
-        return self.scaled(_scores(self._boosters, _matrix(codes, numbers)), codes, numbers)
+        is_new = (codes >= self.n_codes) | ((codes == MISSING) & ~self.has_missing)
+        known = np.where(is_new, UNKNOWN, codes)
+        return self.scaled(_scores(self._boosters, _matrix(known, numbers)))
 
     def on_new_rows(self, codes: np.ndarray, numbers: np.ndarray) -> OutOfFoldTrees:
         """Return the scores of training rows that these trees did not see."""
         scores, none = self(codes, numbers), np.zeros((len(codes), 0))
         return OutOfFoldTrees(self, [self._boosters], np.zeros(len(codes), np.int8), scores, none)
 
-    def scaled(self, scores: np.ndarray, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """Return raw scores (n_rows, width) of rows as the network reads them."""
+    def scaled(self, scores: np.ndarray) -> np.ndarray:
+        """Return raw scores (n_rows, width) as the network reads them."""
         scaled: np.ndarray = ((scores - self.centers) / self.units).astype(np.float32)
-        scaled[self._is_new(codes, numbers)] = 0.0
         return scaled
-
-    def _is_new(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """Return whether each row holds something decisive that no training row held."""
-        n = len(self.n_codes)
-        new = (codes >= self.n_codes) | ((codes == UNKNOWN) & ~self.has_unknown)
-        new |= (codes == MISSING) & ~self.has_missing[:n]
-        missing = np.isnan(numbers) & ~self.has_missing[n:]
-        either: np.ndarray = (np.concatenate([new, missing], axis=1) & self.decisive).any(1)
-        return either
 
 
 @dataclass(frozen=True)
@@ -161,7 +152,7 @@ class OutOfFoldTrees:
         for fold, boosters in enumerate(self.boosters):
             held = folds == fold
             raw = _scores(boosters, matrix[held])
-            scores[held] = self.trees.scaled(raw, codes[held], numbers[held])
+            scores[held] = self.trees.scaled(raw)
         return scores
 
 
@@ -193,7 +184,7 @@ def fit_trees(
     show : bool or None, default=False
         As in `progress`.
     """
-    matrix = _matrix(codes, numbers)
+    matrix = _matrix(*with_hidden_cells(codes, numbers, np.random.default_rng(seed)))
     splits = list(KFold(N_FOLDS, shuffle=True, random_state=seed).split(matrix))
     settings: dict[str, Any] = SETTINGS | {
         "objective": "binary" if are_shares else "regression",
@@ -214,13 +205,13 @@ def fit_trees(
                 free_raw_data=False,
             )
             boosters, n_rounds = _grow(settings, data, splits, budget, bar)
-            scores = _held_scores(boosters, matrix, splits)
+            scores = _held_scores(boosters, codes, numbers, splits)
             predicted = expit(scores) if are_shares else scores
             if share_explained(response, predicted, weights) > MIN_GAIN:
                 whole = _lightgbm().train(settings, data, n_rounds)
                 fitted.append(_Grown(boosters, scores, whole))
                 predictions[:, r] = predicted
-    return _side_by_side(fitted, splits, codes, numbers, predictions) if fitted else None
+    return _side_by_side(fitted, splits, codes, predictions) if fitted else None
 
 
 class _Grown(NamedTuple):
@@ -267,14 +258,39 @@ def _grow(
     return grown.boosters, max(grown.best_iteration, 1)
 
 
+def with_hidden_cells(
+    codes: np.ndarray, numbers: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs of which some cells are unknown, or missing numbers, so that trees know these too.
+
+    Else trees would read a category of tomorrow as any of those that no split names.
+    """
+    codes, numbers, n_rows = codes.copy(), numbers.copy(), len(codes)
+    n_hidden = round(n_rows * min(max(N_HIDDEN / n_rows, FEWEST_HIDDEN), MOST_HIDDEN))
+    for columns, hidden in ((codes, UNKNOWN), (numbers, np.nan)):
+        for column in columns.T:
+            column[rng.choice(n_rows, n_hidden, replace=False)] = hidden
+    return codes, numbers
+
+
 def _held_scores(
-    boosters: list[lgb.Booster], matrix: np.ndarray, splits: list[tuple[np.ndarray, np.ndarray]]
+    boosters: list[lgb.Booster],
+    codes: np.ndarray,
+    numbers: np.ndarray,
+    splits: list[tuple[np.ndarray, np.ndarray]],
 ) -> np.ndarray:
     """Return the score of each row by the trees that did not see it, (n_rows,)."""
-    scores = np.empty(len(matrix))
-    for booster, (_, held) in zip(boosters, splits):
-        scores[held] = _scores([booster], matrix[held])[:, 0]
+    scores = np.empty(len(codes))
+    for booster, (train, held) in zip(boosters, splits):
+        known = _as_seen(codes[held], codes[train])
+        scores[held] = _scores([booster], _matrix(known, numbers[held]))[:, 0]
     return scores
+
+
+def _as_seen(codes: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Return codes (n_rows, n_categorical); those that no row of ``seen`` holds are unknown."""
+    known = [np.isin(column, seen_column) for column, seen_column in zip(codes.T, seen.T)]
+    return np.where(np.stack(known, axis=1), codes, UNKNOWN) if known else codes
 
 
 def _end_of(budget: Budget, bar: tqdm[Any]) -> Callable[[CallbackEnv], None]:
@@ -293,7 +309,6 @@ def _side_by_side(
     fitted: list[_Grown],
     splits: list[tuple[np.ndarray, np.ndarray]],
     codes: np.ndarray,
-    numbers: np.ndarray,
     predictions: np.ndarray,
 ) -> OutOfFoldTrees:
     scores = np.stack([grown.scores for grown in fitted], axis=1)
@@ -303,14 +318,13 @@ def _side_by_side(
         units=np.maximum(scores.std(0), 1e-6),
         decisive=np.any([grown.shares >= DECISIVE for grown in fitted], axis=0),
         n_codes=codes.max(0, initial=0) + 1,
-        has_unknown=(codes == UNKNOWN).any(0),
-        has_missing=np.concatenate([(codes == MISSING).any(0), np.isnan(numbers).any(0)]),
+        has_missing=(codes == MISSING).any(0),
     )
     folds = np.empty(len(scores), np.int8)
     for fold, (_, held) in enumerate(splits):
         folds[held] = fold
     by_fold = [list(boosters) for boosters in zip(*(grown.boosters for grown in fitted))]
-    return OutOfFoldTrees(trees, by_fold, folds, trees.scaled(scores, codes, numbers), predictions)
+    return OutOfFoldTrees(trees, by_fold, folds, trees.scaled(scores), predictions)
 
 
 def _matrix(codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:

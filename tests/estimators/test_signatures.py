@@ -17,6 +17,8 @@ from tabemb import (
 
 ESTIMATORS = [c for c in map(vars(tabemb).get, tabemb.__all__) if hasattr(c, "get_params")]
 APART = {
+    ("EventClassifier", "patience"): "few sequences validate, whose loss varies by chance",
+    ("EventRegressor", "patience"): "few sequences validate, whose loss varies by chance",
     ("SequenceEncoder", "pooling"): "the mean of the states compares rows better than their last one",
     ("SequenceEncoder", "max_epochs"): "no validation loss could stop the training",
     ("SequenceEncoder", "batch_size"): "the rows of a batch are compared with one another",

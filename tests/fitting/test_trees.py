@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import tabemb
+from tabemb.data.vocabulary import MISSING, UNKNOWN
 from tabemb.fitting.tree_texts import check_trees, without_sizes
 from tabemb.fitting.trees import MIN_ROWS, Trees, fit_trees, share_explained
 from tabemb.training.loop import Budget
@@ -54,23 +55,44 @@ def test_scores_are_in_standard_deviations():
     assert stacked.scores.std() == pytest.approx(1, abs=1e-5)
 
 
-def test_rows_with_something_new_have_no_score():
-    codes, numbers, y = planted(3000)
+def test_new_categories_are_unknown_ones_which_trees_have_seen():
+    codes, numbers, y = planted(8000)
     trees = fitted(codes, numbers, y).trees
-    assert trees.decisive.tolist() == [True, True]
-    new = np.array([[0], [1], [5], [3], [3]])
-    scores = trees(new, np.array([[1.0], [1.0], [1.0], [np.nan], [9.0]], np.float32))
-    assert (scores[:4] == 0).all()
-    codes[:500] = 1
-    assert fitted(codes, numbers, y).trees(np.array([[1]]), numbers[:1]) != 0
+    raw = trees(np.array([[2], [4], [5], [UNKNOWN], [MISSING]]), np.ones((5, 1), np.float32))
+    lowest, highest, *unknown = (raw * trees.units + trees.centers)[:, 0]
+    assert [lowest, highest] == pytest.approx([-1, 1], abs=0.1)
+    assert unknown == pytest.approx([unknown[0]] * 3, abs=1e-6)
+    assert unknown[0] == pytest.approx(0, abs=0.4)  # the mean of the three categories
 
 
-def test_inputs_that_trees_hardly_use_may_be_new():
+def test_missing_values_that_training_rows_had_are_a_category():
+    codes, numbers, y = planted(8000)
+    missing = np.where(codes == 4, MISSING, codes)
+    trees = fitted(missing, numbers, y).trees
+    raw = trees(np.array([[MISSING]]), np.ones((1, 1), np.float32)) * trees.units + trees.centers
+    assert raw == pytest.approx(1, abs=0.1)
+
+
+def test_trees_know_missing_numbers():
+    codes, numbers, y = planted(8000)
+    trees = fitted(codes, numbers, y).trees
+    raw = trees(np.array([[4]]), np.array([[np.nan]], np.float32)) * trees.units + trees.centers
+    assert raw == pytest.approx(0.5, abs=0.25)  # the mean of those above and below zero
+
+
+def test_training_rows_whose_category_no_other_fold_holds_are_read_as_unknown():
+    codes, numbers, y = planted(2000)
+    codes[0] = 9  # its fold alone holds it
+    stacked = fitted(codes, numbers, y)
+    unknown = stacked.of_rows(np.array([0]), np.array([[UNKNOWN]]), numbers[:1])
+    assert stacked.scores[:1] == pytest.approx(unknown)
+
+
+def test_decisive_inputs_are_those_of_most_gain():
     codes, numbers, y = planted(3000)
     noise = np.random.default_rng(5).integers(2, 9, (3000, 1))
     trees = fitted(np.hstack([codes, noise]), numbers, y).trees
     assert trees.decisive.tolist() == [True, False, True]
-    assert trees(np.array([[4, 0]]), numbers[:1]) != 0
 
 
 def test_noise_has_no_trees():
@@ -189,7 +211,7 @@ def test_a_forged_text_is_refused(text, name, change):
         check_trees(forged(text, name, change), 2)
 
 
-KNOWN = np.ones(2, bool), np.array([9]), np.ones(1, bool), np.ones(2, bool)
+KNOWN = (np.ones(2, bool), np.array([5]), np.zeros(1, bool))
 
 
 def test_a_file_with_other_scales_is_refused(text):
@@ -197,4 +219,4 @@ def test_a_file_with_other_scales_is_refused(text):
         Trees((text,), np.zeros(2), np.ones(2), *KNOWN)
     none = np.zeros(0, bool)
     with pytest.raises(ValueError, match="another number of inputs"):
-        Trees((text,), np.zeros(1), np.ones(1), KNOWN[0], KNOWN[1], none, KNOWN[3])
+        Trees((text,), np.zeros(1), np.ones(1), KNOWN[0], KNOWN[1], none)

@@ -104,8 +104,8 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         How often the folds of an int are drawn. Each repeat trains ``cv`` networks more, and makes the
         vectors less noisy.
     estimator : EmbeddingClassifier or EmbeddingRegressor, optional
-        The network, with its settings, such as roles and shared tables; None: one of
-        ``preset="fast"``. Its ``max_time`` is that of all folds together; less than 15 seconds are
+        The network, with its settings, such as roles and shared tables; None: one of four members
+        and at most 18 pairs. Its ``max_time`` is that of all folds together; less than 15 seconds are
         spent in one process.
     n_jobs : int, optional
         Folds that are fitted at the same time.
@@ -375,7 +375,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         """Return the estimator to fit on each fold, with the columns to encode as categorical."""
         default = EmbeddingRegressor if is_continuous else EmbeddingClassifier
         net: EmbeddingClassifier | EmbeddingRegressor = (
-            default(preset="fast") if self.estimator is None else clone(self.estimator)
+            default(n_members=4, n_pairs=18) if self.estimator is None else clone(self.estimator)
         )
         net.set_params(random_state=seed, roles=self._roles(frame, net.roles))
         return net

@@ -18,7 +18,7 @@ from tabemb.network.tables import table_dim
 from tabemb.training.threads import is_nested
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"n_members": 4, "n_pairs": 18},
+    "fast": {"trees": False, "n_members": 1, "n_pairs": 6, "hidden": (64, 64), "max_epochs": 8},
     "default": {},
     "best": {"hidden": (256, 256), "n_members": 8, "n_networks": 5, "d_number": 32},
 }

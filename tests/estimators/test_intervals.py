@@ -15,7 +15,7 @@ from tabemb.fitting.calibration import counts_of, level_counts
 
 BUCKETS = (0.5, 2.5, 9.5, 99.5)
 """Bounds of the counts: unseen, 1-2, 3-9, 10-99, 100 and more."""
-QUICK = {"hidden": (16,), "n_members": 2, "n_jobs": 1, "preset": "fast"}
+QUICK = {"hidden": (16,), "n_members": 2, "n_pairs": 18, "n_jobs": 1}
 
 
 def draw(n, seed):
@@ -145,7 +145,8 @@ def test_other_validation_rows_calibrate_too():
 
 def test_several_targets_have_intervals_each():
     X, y = draw(1500, 0)
-    targets = np.column_stack([y, 1000 * X["size"]])
+    noise = np.random.default_rng(0).normal(size=len(y))
+    targets = np.column_stack([y, 1000 * (X["size"] + noise)])
     model = EmbeddingRegressor(random_state=0, **QUICK).fit(X[:1000], targets[:1000])
     bounds = model.predict_interval(X[1000:])
     assert bounds.shape == (500, 2, 2)

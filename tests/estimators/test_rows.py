@@ -417,7 +417,7 @@ def test_a_preset_sets_what_was_left_at_its_default(shops):
     assert len(best.network_.networks) == 5
     assert best.transform(X).shape == (len(X), 5 * 16)  # the width of the user wins
     fast = EmbeddingRegressor(preset="fast", **few).fit(X, y)
-    assert fast.network_.head.weight.shape[0] == 4
+    assert fast.network_.head.weight.shape[0] == 1
     assert EmbeddingRegressor(**few).fit(X, y).network_.head.weight.shape[0] == 4
     assert EmbeddingRegressor(**few, trees=False).fit(X, y).network_.head.weight.shape[0] == 8
 

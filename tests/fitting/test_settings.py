@@ -106,7 +106,9 @@ def differences(**parameters):
 
 def test_a_preset_replaces_defaults_alone():
     assert differences(preset="default") == {}
-    assert differences(preset="fast") == {"n_members": 4, "n_pairs": 18}
+    one_network = {"n_members": 1, "n_pairs": 6, "hidden": (64, 64)}
+    fast = {"trees": False, "max_epochs": 8, **one_network}
+    assert differences(preset="fast") == fast
     best = {"hidden": (256, 256), "n_members": 8, "n_networks": 5, "d_number": 32}
     assert differences(preset="best") == best
     assert differences(preset="best", hidden=(16,), n_members=2) == {
@@ -114,12 +116,13 @@ def test_a_preset_replaces_defaults_alone():
         "hidden": (16,),
         "n_members": 2,
     }
-    assert differences(preset="fast", n_members=6, n_pairs=0) == {"n_members": 6, "n_pairs": 0}
+    more = {"n_members": 6, "n_pairs": 0}
+    assert differences(preset="fast", **more) == {**fast, **more}
 
 
 def test_a_preset_sees_the_defaults_of_each_class():
     event = EventRegressor(entity="who", time="at", preset="fast", n_pairs=3)
-    assert (RowSettings.of(event).n_members, RowSettings.of(event).n_pairs) == (4, 3)
+    assert (RowSettings.of(event).n_members, RowSettings.of(event).n_pairs) == (1, 3)
 
 
 def test_settings_are_a_copy_that_the_estimator_does_not_see():

@@ -112,7 +112,7 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
     early_stopping : bool or "auto", default="auto"
         Whether to hold out validation rows and keep the epoch with the smallest validation loss, not the
         last one. "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for
-        two thirds as many epochs more. Rows that are passed as ``eval_X`` are used in any case.
+        half as many epochs more. Rows that are passed as ``eval_X`` are used in any case.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that early stopping holds out. "auto": a tenth, from 10,000 rows on ten times
         their root.
@@ -369,7 +369,7 @@ class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
     early_stopping : bool or "auto", default="auto"
         Whether to hold out validation rows and keep the epoch with the smallest validation loss, not the
         last one. "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for
-        two thirds as many epochs more. Rows that are passed as ``eval_X`` are used in any case.
+        half as many epochs more. Rows that are passed as ``eval_X`` are used in any case.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that early stopping holds out. "auto": a tenth, from 10,000 rows on ten times
         their root.

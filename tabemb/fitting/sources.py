@@ -26,7 +26,7 @@ class RowSource:
     ----------
     smallest_batch, largest_batch : int
         Bounds of ``batch_size="auto"``.
-    refit_divisor : float
+    refit_divisor : int
         In the end all rows train for the best number of epochs divided by this.
     n_precise : int
         Up to this many rows are predicted in double precision, so that a row's prediction does not
@@ -44,7 +44,7 @@ class RowSource:
     """
 
     smallest_batch, largest_batch = 16, 256
-    refit_divisor: float = 1.5
+    refit_divisor = 2
     n_precise = 1024
     target_field: str | None = None
     has_sequences = False

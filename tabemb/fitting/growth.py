@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from tabemb.fitting.fitted import Fitted
+from tabemb.fitting.replay import KeptRows
 
 
 @dataclass(frozen=True)
@@ -18,10 +19,16 @@ class Growth:
         Epochs of a night: as many as the first fit took to its best one.
     ancestry : tuple of str
         The version of the model after the first fit and after each night.
+    kept : KeptRows, optional
+        A sample of the rows so far, which later fits replay; None: they train on their new rows alone.
+    n_large : int
+        Rows so far at the first fit, or at the last large night.
     """
 
     n_epochs: int
     ancestry: tuple[str, ...]
+    kept: KeptRows | None = None
+    n_large: int = 0
 
 
 def version_of(fitted: Fitted) -> str:

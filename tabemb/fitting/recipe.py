@@ -26,6 +26,7 @@ from tabemb.fitting.intervals import Intervals, fit_intervals
 from tabemb.fitting.objective import Objective
 from tabemb.fitting.placing import check_describable, likeness_by_input
 from tabemb.fitting.profiles import profiles_of, row_weights, vector_profiles_of
+from tabemb.fitting.replay import KeptRows
 from tabemb.fitting.responses import Reference, reference_rows, with_newest
 from tabemb.fitting.sets import ClassSets, fit_sets, most_rows_of
 from tabemb.fitting.settings import RowSettings
@@ -64,6 +65,8 @@ class Schedule:
     n_epochs: int | None = None
     rate: float = 1.0
     """Learning rate of all weights but the tables, in units of ``learning_rate``."""
+    table_rate: float = 1.0
+    """That of the tables, in units of theirs."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,16 @@ class Recipe:
         )
         return Fitted(**vars(parts), network=parts.new_network(n_rows))
 
+    def training_rows(
+        self,
+        batch: Batch,
+        holdout: Holdout,
+        out_of_fold: OutOfFold | None,
+        trees: OutOfFoldTrees | None,
+    ) -> TrainingRows:
+        """Return the rows that train, as a source of batches."""
+        return TrainingRows(batch, out_of_fold, trees)
+
     def trainers(
         self,
         fitted: Fitted,
@@ -232,9 +245,23 @@ class Recipe:
         """Return the number of all training rows, and the shares of missing values among them."""
         return n_rows, missing
 
-    def growth(self, fitted: Fitted, best_epoch: int) -> Growth:
+    def growth(
+        self,
+        fitted: Fitted,
+        best_epoch: int,
+        batch: Batch,
+        holdout: Holdout,
+        trees: OutOfFoldTrees | None,
+    ) -> Growth:
         """Return what later rows need to go on from this fit."""
-        return Growth(best_epoch + 1, (version_of(fitted),))
+        kept = self.kept_rows(batch, holdout, trees)
+        return Growth(best_epoch + 1, (version_of(fitted),), kept, len(batch))
+
+    def kept_rows(self, batch: Batch, holdout: Holdout, trees: OutOfFoldTrees | None) -> KeptRows | None:
+        """Return a sample of the rows, which later fits replay; None where they are events."""
+        if self.source.has_sequences:
+            return None
+        return KeptRows.of(holdout.rows, batch.inputs, trees).sample()
 
     def reference(self, encoder: Encoder, batch: Batch, holdout: Holdout) -> Reference:
         """Return a few training rows, in which the categories are compared."""
@@ -370,11 +397,11 @@ class Trainer:
     @cached_property
     def _optimizer(self) -> Optimizer:
         settings = self.fitted.settings
-        factor = self.schedule.rate
+        schedule = self.schedule
         rates = (
-            settings.learning_rate * factor,
+            settings.learning_rate * schedule.rate,
             settings.weight_decay,
-            settings.table_rate / factor,
+            settings.table_rate * schedule.table_rate / schedule.rate,
         )
         return Optimizer(self.network, *rates, LONG_WINDOW if self._is_long else WINDOW)
 

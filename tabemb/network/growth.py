@@ -14,7 +14,11 @@ from tabemb.network.tables import Tables
 
 @torch.no_grad()
 def take_over(
-    network: TabularNetwork, old: TabularNetwork, starts: Sequence[Tensor], outputs: Tensor
+    network: TabularNetwork,
+    old: TabularNetwork,
+    starts: Sequence[Tensor],
+    outputs: Tensor,
+    share_of_new: float = 0.0,
 ) -> None:
     """Write the weights of an older network into one that has more rows of tables, or more outputs.
 
@@ -28,6 +32,8 @@ def take_over(
         Vectors of the new categories, NaN in rows that start as the unknown one.
     outputs : int64 tensor of shape (n_outputs,)
         Position among the outputs of ``old`` of each output of ``network``, -1 for a new one.
+    share_of_new : float, default=0.0
+        Share of the present weights of ``network`` in those that it has in the end.
 
     Raises
     ------
@@ -36,6 +42,7 @@ def take_over(
     """
     device = next(network.parameters()).device
     outputs = outputs.to(device)
+    before = [weight.clone() for weight in network.parameters()] if share_of_new else []
     for table, start in enumerate(starts):
         _take_rows(network.tables, old.tables, table, start.to(device))
         if network.biases is not None and old.biases is not None:
@@ -49,6 +56,8 @@ def take_over(
     for name, weight in network.named_parameters():
         if id(weight) not in apart:
             _take(name, weight, known.get(name))
+    for weight, new in zip(network.parameters(), before):
+        weight.lerp_(new, share_of_new)
 
 
 def _weights_of(*modules: nn.Module | None) -> set[int]:

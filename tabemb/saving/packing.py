@@ -43,6 +43,7 @@ from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.growth import Growth
 from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.pretrained import given_vectors
+from tabemb.fitting.replay import KeptRows
 from tabemb.fitting.responses import Axes, Reference
 from tabemb.fitting.sets import ClassSets
 from tabemb.fitting.settings import check_parameters
@@ -107,6 +108,7 @@ PARTS = _by_name(
     Inputs,
     Intervals,
     Kept,
+    KeptRows,
     Levels,
     Lists,
     PairCodes,

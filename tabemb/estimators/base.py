@@ -214,7 +214,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             groups = recipe.source.groups(holdout.rows.frame)
             clustering = clustering_of(effects, batch.inputs, recipe.target, holdout.rows, groups)
             n_rows, missing = recipe.joined(len(rows), missing_shares(encoder, batch.inputs))
-            growth = recipe.growth(fitted, results[0].best_epoch, batch, holdout, trees)
+            growth = recipe.growth(fitted, results[0], batch, holdout, trees)
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 from tabemb.fitting.fitted import Fitted
@@ -23,12 +24,15 @@ class Growth:
         A sample of the rows so far, which later fits replay; None: they train on their new rows alone.
     n_large : int
         Rows so far at the first fit, or at the last large night.
+    loss : float
+        Loss on new rows that is to be expected: at first that on validation rows.
     """
 
     n_epochs: int
     ancestry: tuple[str, ...]
     kept: KeptRows | None = None
     n_large: int = 0
+    loss: float = math.inf
 
 
 def version_of(fitted: Fitted) -> str:

@@ -2,11 +2,12 @@
 
 All stages are those of a fit, each from where yesterday's model left off. Vocabularies and sums of
 effects count the new rows too. The network trains on the new rows and on those that the model has kept
-(experience replay: Rolnick et al. 2019), each of which counts as all rows that it stands for: the loss
+(experience replay: Rolnick et al. 2019), each of which counts as all rows that it stands for, so the loss
 is that over all rows so far. It trains as long as the first fit did for as many new rows: with more
-steps, rows that have been read every night would be learned by heart. When there is a quarter more rows,
-trees are grown anew, and the weights are first shrunken to those of a new network, from which they learn
-better than from those of fewer rows (Ash & Adams 2020).
+steps, rows that are read every night would be learned by heart. Where the new rows surprise the model,
+it trains longer. With a quarter more rows, trees are grown anew, and the training is that for all rows
+since the last such night. It starts from weights in which those of a new network have the share of these
+rows, as weights of a training on fewer rows learn worse than new ones (Ash & Adams 2020).
 
 A model without kept rows trains on the new ones alone. The prior of each level is then centred on its
 vector of yesterday, with the strength that its count has earned: a row is worth as much as the ordinary
@@ -15,8 +16,9 @@ prior divided by the rows that shrinkage adds to the level (online Laplace; Ritt
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -43,20 +45,19 @@ from tabemb.fitting.recipe import Recipe, Schedule, Trainer
 from tabemb.fitting.replay import KeptRows, Replayed
 from tabemb.fitting.responses import Reference, axes_of
 from tabemb.fitting.sets import ClassSets
+from tabemb.fitting.surprise import Surprise
 from tabemb.fitting.training_rows import TrainingRows
 from tabemb.fitting.trees import OutOfFoldTrees, Trees, fit_trees
 from tabemb.labels import codes_of
 from tabemb.network.dropout import base_rate
-from tabemb.network.growth import take_over
+from tabemb.network.growth import renew, take_over
 from tabemb.network.inputs import Batch
 from tabemb.network.tables import Tables
 from tabemb.targets import ClassTarget
-from tabemb.training.loop import Budget
+from tabemb.training.loop import Budget, Trained
 
 LARGE = 1.25
 """Rows so far, in units of those at the last large night, that make the next one."""
-SHRUNKEN = 0.5
-"""Share of a new network in the weights that a large night starts from."""
 RATE = 0.1
 """Learning rate of all weights but the tables, without kept rows, in units of ``learning_rate``."""
 HOLD = 0.1
@@ -85,6 +86,8 @@ class Night(Recipe):
     start: Start
     n_rows: int
     """Number of new rows."""
+    surprise: Surprise = field(default_factory=Surprise)
+    """How new the new rows are; measured before the training."""
 
     def prepare(self, rows: Rows) -> Rows:
         """Return the rows as the source reads them; the target has grown by them already."""
@@ -185,27 +188,39 @@ class Night(Recipe):
             for name, vocabulary in encoder.vocabularies_.items()
         ]
         for network, known in zip(fitted.network.networks, old.network.networks, strict=True):
-            share = SHRUNKEN if self._is_large else 0.0
-            take_over(network, known, starts, self._outputs, share_of_new=share)
+            take_over(network, known, starts, self._outputs)
             for tables in filter(None, (network.tables, network.biases)):
                 if self._kept is None:
                     tables.anchor(self._strengths(tables, encoder, n_rows))
         return fitted
 
+    def trainers(
+        self, fitted: Fitted, rows: TrainingRows, holdout: Holdout, budget: Budget
+    ) -> Iterator[Trainer]:
+        """Yield a trainer for each network, after a look at how new the new rows are."""
+        if self._kept is not None:
+            new_rows = rows.take(torch.arange(self.n_rows, device=rows.device))
+            self.surprise.measure(fitted, new_rows, rows.batch, self.start.growth.loss)
+        if self._is_large:
+            new = fitted.new_network(self.start.n_rows + self.n_rows)
+            renew(fitted.network, new, self._share_of_new)
+        yield from super().trainers(fitted, rows, holdout, budget)
+
     @property
     def schedule(self) -> Schedule:
         """As many steps at the full rate as the first fit took for as many new rows.
 
-        A large night does so for all rows since the last one. New classes need a whole training. Without
-        kept rows all epochs train at a low rate, lower with very few rows.
+        A large night does so for all rows since the last one. Where the model explains the new rows
+        worse than it should, as much of the training of the first fit is repeated as it has lost. New
+        classes need all of it. Without kept rows all epochs train at a low rate, lower with very few
+        rows.
         """
         n_epochs = self.start.growth.n_epochs
         if (self._outputs < 0).any():
             return Schedule(n_epochs)
         if self._kept is None:
             return Schedule(n_epochs, RATE * min(1.0, self.n_rows / self.source.smallest_batch))
-        n_before = self.start.growth.n_large if self._is_large else self.start.n_rows
-        passes = n_epochs * (1 - n_before / (self.start.n_rows + self.n_rows))
+        passes = n_epochs * max(self._share_of_new, self.surprise.lost)
         rounded = max(1, round(passes))
         rate = min(1.0, passes / rounded)
         return Schedule(rounded, rate, rate)
@@ -213,6 +228,12 @@ class Night(Recipe):
     @property
     def _kept(self) -> KeptRows | None:
         return self.start.growth.kept
+
+    @property
+    def _share_of_new(self) -> float:
+        """Share of new rows among all so far; on a large night, of those since the last one."""
+        n_before = self.start.growth.n_large if self._is_large else self.start.n_rows
+        return 1 - n_before / (self.start.n_rows + self.n_rows)
 
     @property
     def _is_large(self) -> bool:
@@ -267,7 +288,7 @@ class Night(Recipe):
     def growth(
         self,
         fitted: Fitted,
-        best_epoch: int,
+        trained: Trained,
         batch: Batch,
         holdout: Holdout,
         trees: OutOfFoldTrees | None,
@@ -280,6 +301,7 @@ class Night(Recipe):
             ancestry=(*before, version),
             kept=self.kept_rows(batch, holdout, trees),
             n_large=self.start.n_rows + self.n_rows if self._is_large else growth.n_large,
+            loss=self.surprise.expected,
         )
 
     def kept_rows(self, batch: Batch, holdout: Holdout, trees: OutOfFoldTrees | None) -> KeptRows | None:

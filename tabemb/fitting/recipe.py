@@ -38,7 +38,7 @@ from tabemb.network.model import TabularNetwork
 from tabemb.targets import NumberTarget, Target
 from tabemb.training.average import WINDOW
 from tabemb.training.checkpoints import NoCheckpoints
-from tabemb.training.loop import Budget, Training
+from tabemb.training.loop import Budget, Trained, Training
 from tabemb.training.optimizers import Optimizer
 
 N_STEPS = 1000
@@ -248,14 +248,22 @@ class Recipe:
     def growth(
         self,
         fitted: Fitted,
-        best_epoch: int,
+        trained: Trained,
         batch: Batch,
         holdout: Holdout,
         trees: OutOfFoldTrees | None,
     ) -> Growth:
         """Return what later rows need to go on from this fit."""
         kept = self.kept_rows(batch, holdout, trees)
-        return Growth(best_epoch + 1, (version_of(fitted),), kept, len(batch))
+        validation, training = (trained.curve[f"{name}_loss"] for name in ("eval", "train"))
+        loss = float(validation[trained.best_epoch])
+        return Growth(
+            n_epochs=trained.best_epoch + 1,
+            ancestry=(version_of(fitted),),
+            kept=kept,
+            n_large=len(batch),
+            loss=float(training[-1]) if math.isnan(loss) else loss,
+        )
 
     def kept_rows(self, batch: Batch, holdout: Holdout, trees: OutOfFoldTrees | None) -> KeptRows | None:
         """Return a sample of the rows, which later fits replay; None where they are events."""

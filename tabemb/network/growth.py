@@ -14,11 +14,7 @@ from tabemb.network.tables import Tables
 
 @torch.no_grad()
 def take_over(
-    network: TabularNetwork,
-    old: TabularNetwork,
-    starts: Sequence[Tensor],
-    outputs: Tensor,
-    share_of_new: float = 0.0,
+    network: TabularNetwork, old: TabularNetwork, starts: Sequence[Tensor], outputs: Tensor
 ) -> None:
     """Write the weights of an older network into one that has more rows of tables, or more outputs.
 
@@ -32,8 +28,6 @@ def take_over(
         Vectors of the new categories, NaN in rows that start as the unknown one.
     outputs : int64 tensor of shape (n_outputs,)
         Position among the outputs of ``old`` of each output of ``network``, -1 for a new one.
-    share_of_new : float, default=0.0
-        Share of the present weights of ``network`` in those that it has in the end.
 
     Raises
     ------
@@ -42,7 +36,6 @@ def take_over(
     """
     device = next(network.parameters()).device
     outputs = outputs.to(device)
-    before = [weight.clone() for weight in network.parameters()] if share_of_new else []
     for table, start in enumerate(starts):
         _take_rows(network.tables, old.tables, table, start.to(device))
         if network.biases is not None and old.biases is not None:
@@ -56,8 +49,13 @@ def take_over(
     for name, weight in network.named_parameters():
         if id(weight) not in apart:
             _take(name, weight, known.get(name))
-    for weight, new in zip(network.parameters(), before):
-        weight.lerp_(new, share_of_new)
+
+
+@torch.no_grad()
+def renew(network: nn.Module, new: nn.Module, share: float) -> None:
+    """Move the weights of a network a share of the way to those of a new one of the same shape."""
+    for weight, start in zip(network.parameters(), new.parameters(), strict=True):
+        weight.lerp_(start, share)
 
 
 def _weights_of(*modules: nn.Module | None) -> set[int]:

@@ -137,7 +137,8 @@ def error_of(dataset: Dataset, model: Any, stream: Stream, test: slice) -> float
 def cosine_of(before: Mapping[str, EmbeddingSpace], now: Mapping[str, EmbeddingSpace]) -> float:
     """Return the cosine of old vectors with those of the day before: the mean over rows and tables."""
     tables = [space.compare(before[name]).query("change == 'kept'") for name, space in now.items()]
-    return float(np.mean([np.average(t["cosine"], weights=t["count_then"]) for t in tables]))
+    have_one = [t.dropna(subset="cosine") for t in tables]
+    return float(np.mean([np.average(t["cosine"], weights=t["count_then"]) for t in have_one if len(t)]))
 
 
 def vectors_of(spaces: Mapping[str, EmbeddingSpace], X: pd.DataFrame) -> np.ndarray:
@@ -145,7 +146,7 @@ def vectors_of(spaces: Mapping[str, EmbeddingSpace], X: pd.DataFrame) -> np.ndar
     parts = []
     for name, space in spaces.items():
         if name in X:
-            places = space.categories.astype(str).get_indexer(pd.Index(X[name].astype(str)))
+            places = space.categories.get_indexer(pd.Index(X[name]))
             parts.append(np.where(places[:, None] >= 0, space.vectors[places], 0.0))
     return np.hstack(parts)
 

@@ -2,8 +2,8 @@
 
 All stages are those of a fit, each from where yesterday's model left off. Vocabularies and sums of
 effects count the new rows too. The network trains on the new rows and on those that the model has kept
-(experience replay: Rolnick et al. 2019), each of which counts as all rows that it stands for, so the loss
-is that over all rows so far. It trains as long as the first fit did for as many new rows: with more
+(experience replay: Rolnick et al. 2019), each counting as all rows that it stands for: the loss is
+that over all rows so far. It trains as long as the first fit did for as many new rows: with more
 steps, rows that are read every night would be learned by heart. Where the new rows surprise the model,
 it trains longer. With a quarter more rows, trees are grown anew, and the training is that for all rows
 since the last such night. It starts from weights in which those of a new network have the share of these

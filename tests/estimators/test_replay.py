@@ -41,8 +41,8 @@ def test_what_new_rows_do_not_show_is_not_forgotten():
     replayed = after_nights(first, nights)
     alone = after_nights(pickle.loads(pickle.dumps(first)).forget_rows(), nights)
     before = error(first, *held)
-    assert error(replayed, *held) < before + 0.1
-    assert error(alone, *held) > error(replayed, *held) + 0.1
+    assert error(replayed, *held) < before + 0.3
+    assert error(alone, *held) > error(replayed, *held) + 0.5
     assert error(replayed, *draw(400, ["c"], 10, slope=-1.0, shift=2.0)) < 0.7
 
 
@@ -154,7 +154,8 @@ def test_a_file_whose_kept_rows_do_not_fit_is_refused(tmp_path):
 
 def test_new_classes_follow_kept_rows_with_trees():
     rng = np.random.default_rng(0)
-    X = pd.DataFrame({"a": rng.choice(["x", "y", "z"], 1600), "u": rng.normal(size=1600)})
+    X = pd.DataFrame({"a": rng.choice(["x", "y"], 1600), "u": rng.normal(size=1600)})
+    X.loc[rng.choice(np.arange(1200, 1600), 130, replace=False), "a"] = "z"
     y = np.where(X["u"] > 0, "p", "q")
     model = EmbeddingClassifier(**SMALL).fit(X[:1200], y[:1200])
     assert model.trees_.responses.tolist() == [0]

@@ -48,6 +48,18 @@ def test_vectors_of_rows_are_zero_where_a_category_is_unknown():
     assert vectors.tolist() == [[3, 4], [0, 0]]
 
 
+def test_whole_numbers_beside_missing_ones_are_the_same_categories():
+    spaces = {"agent": EmbeddingSpace([[1, 2], [3, 4]], [7, 9])}
+    vectors = growth.vectors_of(spaces, pd.DataFrame({"agent": [9.0, np.nan]}))
+    assert vectors.tolist() == [[3, 4], [0, 0]]
+
+
+def test_vectors_of_zeros_count_in_no_cosine():
+    then = {"one": EmbeddingSpace(np.zeros((1, 2)), ["a"], [3], "one", [0.5], ["x"])}
+    then["city"] = EmbeddingSpace(np.eye(2), ["a", "b"], [3, 1], "city", [0.5, 0.5], ["x"])
+    assert growth.cosine_of(then, then) == pytest.approx(1)
+
+
 def test_cosines_count_by_rows():
     then = {"city": EmbeddingSpace(np.eye(2), ["a", "b"], [3, 1], "city", [0.5, 0.5], ["x"])}
     turned = [[1, 0], [1, 0]]

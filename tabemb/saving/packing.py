@@ -192,8 +192,9 @@ def _pack_array(value: Any, arrays: Arrays, name: str) -> Any:
             return {"$index": pack(as_objects(texts), arrays, name)}
         kind, value = "index", labels
     elif isinstance(value, np.ndarray) and value.dtype.kind in "OUS":
-        labels = [pack(item, arrays, name) for item in value.tolist()]
-        return {"$labels": labels, "dtype": value.dtype.str}
+        labels = [pack(item, arrays, name) for item in value.ravel().tolist()]
+        shape = {"shape": list(value.shape)} if value.ndim > 1 else {}
+        return {"$labels": labels, "dtype": value.dtype.str, **shape}
     elif isinstance(value, pa.Array):
         kind = "arrow"
     key = f"array{len(arrays)}"
@@ -255,7 +256,7 @@ def _unpack_labels(value: dict[str, Any], arrays: Arrays) -> np.ndarray:
         raise ValueError(f"labels have the dtype {dtype}.")
     if dtype.kind in "US" and dtype.itemsize * len(labels) > MOST_PADDING:
         dtype = np.dtype(dtype.kind)
-    return labels.astype(dtype)
+    return labels.astype(dtype).reshape(value.get("shape", -1))
 
 
 def _unpack_index(value: dict[str, Any], arrays: Arrays) -> pd.Index:

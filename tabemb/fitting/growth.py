@@ -17,7 +17,7 @@ class Growth:
     Parameters
     ----------
     n_epochs : int
-        Epochs of a night: as many as the first fit took to its best one.
+        Epochs that rows are to train, by the first fit.
     ancestry : tuple of str
         The version of the model after the first fit and after each night.
     kept : KeptRows, optional
@@ -26,6 +26,8 @@ class Growth:
         Rows so far at the first fit, or at the last large night.
     loss : float
         Loss on new rows that is to be expected: at first that on validation rows.
+    n_validation : int
+        Rows by which it was measured.
     """
 
     n_epochs: int
@@ -33,6 +35,7 @@ class Growth:
     kept: KeptRows | None = None
     n_large: int = 0
     loss: float = math.inf
+    n_validation: int = 1
 
 
 def version_of(fitted: Fitted) -> str:

@@ -200,7 +200,7 @@ class Night(Recipe):
         """Yield a trainer for each network, after a look at how new the new rows are."""
         if self._kept is not None:
             new_rows = rows.take(torch.arange(self.n_rows, device=rows.device))
-            self.surprise.measure(fitted, new_rows, rows.batch, self.start.growth.loss)
+            self.surprise.measure(fitted, new_rows, rows.batch, self.start.growth)
         if self._is_large:
             new = fitted.new_network(self.start.n_rows + self.n_rows)
             renew(fitted.network, new, self._share_of_new)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -54,6 +54,8 @@ LONG_WINDOW = 3.0
 
 Epochs are long then, and the loss of few validation rows differs by chance from one to the next.
 """
+HARDLY = 0.02
+"""Share of the smallest validation loss by which that of an epoch is hardly worse."""
 N_WIDE = 50_000
 """Rows from which the layers are wider: fewer rows cannot train so many weights."""
 
@@ -258,11 +260,12 @@ class Recipe:
         validation, training = (trained.curve[f"{name}_loss"] for name in ("eval", "train"))
         loss = float(validation[trained.best_epoch])
         return Growth(
-            n_epochs=trained.best_epoch + 1,
+            n_epochs=n_useful(validation),
             ancestry=(version_of(fitted),),
             kept=kept,
             n_large=len(batch),
             loss=float(training[-1]) if math.isnan(loss) else loss,
+            n_validation=holdout.n_validation or len(batch),
         )
 
     def kept_rows(self, batch: Batch, holdout: Holdout, trees: OutOfFoldTrees | None) -> KeptRows | None:
@@ -311,6 +314,24 @@ def _hidden(hidden: tuple[int, ...] | str, n_rows: int) -> tuple[int, ...]:
     if isinstance(hidden, str):
         return (256, 256) if n_rows >= N_WIDE else (128, 128)
     return tuple(hidden)
+
+
+def n_useful(losses: Sequence[float]) -> int:
+    """Return the epochs that later rows should train too, from the validation losses of a fit.
+
+    They are those up to the last that was hardly worse than the best, as the best one is one of many
+    by chance, and the epochs on all rows, which have no loss.
+
+    Examples
+    --------
+    >>> n_useful([0.5, 0.4, 0.404, 0.45, math.nan]), n_useful([math.nan] * 3)
+    (4, 3)
+    """
+    validated = np.array([loss for loss in losses if not math.isnan(loss)])
+    if not len(validated):
+        return len(losses)
+    good = np.flatnonzero(validated <= validated.min() + HARDLY * abs(validated.min()))
+    return int(good[-1]) + 1 + len(losses) - len(validated)
 
 
 def n_steps_of(n_rows: int, n_events: int) -> float:

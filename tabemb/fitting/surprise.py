@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from tabemb.fitting.fitted import Fitted
+from tabemb.fitting.growth import Growth
 from tabemb.network.inputs import Batch
 from tabemb.targets import Target
 
 FEWEST = 16
 """New rows from which a surprise is measured."""
 SURE = 2.0
-"""Standard errors by which the loss must be above the expected one."""
+"""Standard errors of the difference by which the loss must be above the expected one."""
 MEMORY = 0.9
 """Share of the last expectation in the next one: what no training changes is soon no surprise."""
 
@@ -36,7 +37,7 @@ class Surprise:
     lost: float = 0.0
     expected: float = math.inf
 
-    def measure(self, fitted: Fitted, rows: Batch, every: Batch, expected: float) -> None:
+    def measure(self, fitted: Fitted, rows: Batch, every: Batch, growth: Growth) -> None:
         """Measure the loss on new rows, against the expected one and that of a constant output.
 
         Parameters
@@ -47,9 +48,10 @@ class Surprise:
             The new rows, with out-of-fold effects.
         every : Batch
             All rows that train, without effects.
-        expected : float
+        growth : Growth
+            Has the expected loss.
         """
-        self.expected = expected
+        self.expected = expected = growth.loss
         if len(rows) < FEWEST:
             return
         target, network = fitted.target, fitted.network.networks[0].eval()
@@ -59,7 +61,8 @@ class Surprise:
         losses = _losses(target, outputs, rows)
         of_constant = _losses(target, target.bias.to(outputs).expand(len(every), 1, -1), every)
         explained = max(float(of_constant.mean()) - expected, 1e-12)
-        low = losses.mean() - SURE * losses.std(ddof=1) / math.sqrt(len(rows))
+        error = losses.std(ddof=1) * math.sqrt(1 / len(rows) + 1 / growth.n_validation)
+        low = losses.mean() - SURE * error
         self.lost = float(np.clip((low - expected) / explained, 0, 1))
         excess = float(np.clip((losses.mean() - expected) / explained, -1, 1))
         self.expected += (1 - MEMORY) * excess * explained

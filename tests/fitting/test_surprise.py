@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tabemb.fitting.growth import Growth
 from tabemb.fitting.surprise import MEMORY, Surprise
 from tabemb.network.inputs import Batch, RowInputs
 from tabemb.targets import NumberTarget
@@ -18,7 +19,7 @@ class Always(torch.nn.Module):
         return SimpleNamespace(outputs=inputs.numbers.unsqueeze(1))
 
 
-def measured(predictions, y, expected):
+def measured(predictions, y, expected, n_validation=10**6):
     n = len(y)
     inputs = RowInputs.of(torch.zeros(n, 0), torch.tensor(predictions).float().unsqueeze(1))
     rows = Batch(inputs, torch.tensor(y).float().unsqueeze(1), torch.ones(n))
@@ -27,7 +28,7 @@ def measured(predictions, y, expected):
     network = SimpleNamespace(networks=[Always()])
     fitted = SimpleNamespace(target=target, network=network, validation_pieces=lambda rows: [rows])
     surprise = Surprise()
-    surprise.measure(fitted, rows, every, expected)
+    surprise.measure(fitted, rows, every, Growth(1, (), None, 0, expected, n_validation))
     return surprise
 
 
@@ -52,6 +53,16 @@ def test_chance_is_no_surprise():
     small = [measured(0.5 * rng.normal(size=50), np.zeros(50), expected=0.25) for _ in range(200)]
     assert np.mean([s.lost > 0 for s in small]) < 0.05
     assert np.mean([s.lost > 0 for s in draws]) < 0.05
+
+
+def test_an_expectation_from_few_rows_is_no_sure_one():
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=(200, 550))
+    lost = [
+        [measured(d[50:], np.zeros(500), (0.9 * d[:50] ** 2).mean(), n).lost for d in draws]
+        for n in (10**6, 50)
+    ]
+    assert np.mean(np.array(lost[0]) > 0) > 0.3 > 0.15 > np.mean(np.array(lost[1]) > 0)
 
 
 def test_few_rows_are_not_measured():

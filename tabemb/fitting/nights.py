@@ -6,8 +6,7 @@ effects count the new rows too. The network trains on the new rows and on those 
 that over all rows so far. It trains as long as the first fit did for as many new rows: with more
 steps, rows that are read every night would be learned by heart. Where the new rows surprise the model,
 it trains longer. With a quarter more rows, trees are grown anew, and the training is that for all rows
-since the last such night. It starts from weights in which those of a new network have the share of these
-rows, as weights of a training on fewer rows learn worse than new ones (Ash & Adams 2020).
+since the last such night.
 
 A model without kept rows trains on the new ones alone. The prior of each level is then centred on its
 vector of yesterday, with the strength that its count has earned: a row is worth as much as the ordinary
@@ -50,7 +49,7 @@ from tabemb.fitting.training_rows import TrainingRows
 from tabemb.fitting.trees import OutOfFoldTrees, Trees, fit_trees
 from tabemb.labels import codes_of
 from tabemb.network.dropout import base_rate
-from tabemb.network.growth import renew, take_over
+from tabemb.network.growth import take_over
 from tabemb.network.inputs import Batch
 from tabemb.network.tables import Tables
 from tabemb.targets import ClassTarget
@@ -201,9 +200,6 @@ class Night(Recipe):
         if self._kept is not None:
             new_rows = rows.take(torch.arange(self.n_rows, device=rows.device))
             self.surprise.measure(fitted, new_rows, rows.batch, self.start.growth)
-        if self._is_large:
-            new = fitted.new_network(self.start.n_rows + self.n_rows)
-            renew(fitted.network, new, self._share_of_new)
         yield from super().trainers(fitted, rows, holdout, budget)
 
     @property

@@ -51,13 +51,6 @@ def take_over(
             _take(name, weight, known.get(name))
 
 
-@torch.no_grad()
-def renew(network: nn.Module, new: nn.Module, share: float) -> None:
-    """Move the weights of a network a share of the way to those of a new one of the same shape."""
-    for weight, start in zip(network.parameters(), new.parameters(), strict=True):
-        weight.lerp_(start, share)
-
-
 def _weights_of(*modules: nn.Module | None) -> set[int]:
     return {id(weight) for module in modules if module is not None for weight in module.parameters()}
 

@@ -2,8 +2,9 @@
 
 `python -m experiments.growth` fits a model to the first half of the rows, and lets it go on with the
 second half in twenty nights: by time where the data set has a time, else in random order. Test rows are
-those of the next night, or the last tenth (``test_share=0.1``), or a fifth of shuffled rows. A consumer, a linear model on the vectors of the
-first day, is fed with the vectors of later nights, and is not fitted again.
+those of the next night, or the last tenth (``test_share=0.1``), or a fifth of shuffled rows. A consumer,
+a linear model on the vectors of the first day, is fed with the vectors of later nights, and is not
+fitted again.
 """
 
 from __future__ import annotations

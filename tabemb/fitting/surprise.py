@@ -18,7 +18,7 @@ FEWEST = 16
 """New rows from which a surprise is measured."""
 SURE = 2.0
 """Standard errors of the difference by which the loss must be above the expected one."""
-MEMORY = 0.9
+MEMORY = 0.7
 """Share of the last expectation in the next one: what no training changes is soon no surprise."""
 
 

@@ -2,8 +2,9 @@
 
 `python -m experiments.growth` fits a model to the first half of the rows, and lets it go on with the
 second half in twenty nights: by time where the data set has a time, else in random order. Test rows are
-those of the next night, or a fifth of shuffled rows. A consumer, a linear model on the vectors of the
-first day, is fed with the vectors of later nights, and is not fitted again.
+those of the next night, or the last tenth (``test_share=0.1``), or a fifth of shuffled rows. A consumer,
+a linear model on the vectors of the first day, is fed with the vectors of later nights, and is not
+fitted again.
 """
 
 from __future__ import annotations
@@ -97,17 +98,18 @@ def nights_of(name: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]
 
 def stream_of(dataset: Dataset, settings: Mapping[str, Any]) -> Stream:
     """Return the rows in time, or shuffled where there is no time."""
-    n = len(dataset.y)
-    if dataset.time is None:
-        order = np.random.default_rng(settings["seed"]).permutation(n)[: settings["n_rows"]]
+    n_rows, generator = settings["n_rows"], np.random.default_rng(settings["seed"])
+    in_time, share = dataset.time is not None, settings.get("test_share", 0.0)
+    if dataset.time is not None:
+        newest = np.argsort(dataset.time.to_numpy(), kind="stable")
+        newest = newest[-settings.get("span", 1) * n_rows :]
+        order = newest[np.sort(generator.permutation(len(newest))[:n_rows])]
     else:
-        order = np.argsort(dataset.time.to_numpy(), kind="stable")[-settings["n_rows"] :]
-    X = dataset.X.iloc[order].reset_index(drop=True)
-    y = dataset.y.to_numpy()[order]
-    n_parts, n = settings["n_nights"] + 1, len(order)
-    if dataset.time is None:
-        n_train = round((1 - TEST_SHARE) * n)
-        ends = np.linspace(n_train / 2, n_train, n_parts).round().astype(int)
+        order, share = generator.permutation(len(dataset.y))[:n_rows], TEST_SHARE
+    X, y, n = dataset.X.iloc[order].reset_index(drop=True), dataset.y.to_numpy()[order], len(order)
+    n_parts, n_train = settings["n_nights"] + 1, round((1 - share) * n)
+    if share:
+        ends = np.linspace((n if in_time else n_train) / 2, n_train, n_parts).round().astype(int)
         return Stream(X, y, ends, [slice(n_train, n)] * n_parts)
     ends = np.linspace(n / 2, n, n_parts + 1).round().astype(int)
     return Stream(X, y, ends[:-1], [slice(*pair) for pair in pairwise(ends)])
@@ -137,7 +139,8 @@ def error_of(dataset: Dataset, model: Any, stream: Stream, test: slice) -> float
 def cosine_of(before: Mapping[str, EmbeddingSpace], now: Mapping[str, EmbeddingSpace]) -> float:
     """Return the cosine of old vectors with those of the day before: the mean over rows and tables."""
     tables = [space.compare(before[name]).query("change == 'kept'") for name, space in now.items()]
-    return float(np.mean([np.average(t["cosine"], weights=t["count_then"]) for t in tables]))
+    have_one = [t.dropna(subset="cosine") for t in tables]
+    return float(np.mean([np.average(t["cosine"], weights=t["count_then"]) for t in have_one if len(t)]))
 
 
 def vectors_of(spaces: Mapping[str, EmbeddingSpace], X: pd.DataFrame) -> np.ndarray:
@@ -145,7 +148,7 @@ def vectors_of(spaces: Mapping[str, EmbeddingSpace], X: pd.DataFrame) -> np.ndar
     parts = []
     for name, space in spaces.items():
         if name in X:
-            places = space.categories.astype(str).get_indexer(pd.Index(X[name].astype(str)))
+            places = space.categories.get_indexer(pd.Index(X[name]))
             parts.append(np.where(places[:, None] >= 0, space.vectors[places], 0.0))
     return np.hstack(parts)
 

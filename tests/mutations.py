@@ -57,6 +57,7 @@ WALKS = "tests/unsupervised/test_walks.py"
 PAIRS = "tests/unsupervised/test_pairs.py"
 DRIFT = "tests/test_drift.py"
 GROWTH = "tests/estimators/test_growth.py"
+REPLAY = "tests/estimators/test_replay.py tests/fitting/test_replay.py"
 CANDIDATES = "tests/estimators/test_candidates.py"
 ROWS = "tests/estimators/test_rows.py"
 WITHIN = "tests/data/test_within.py"
@@ -872,6 +873,48 @@ BREAKS = [
         "if not n or space.ancestry[:n] != older.ancestry or space.name != older.name:",
         "if False:",
         "tests/spaces/test_versions.py",
+    ),
+    Break(
+        "replay: a kept row counts as one row",
+        "fitting/replay.py",
+        "kept.weights * kept.n_stood_for",
+        "kept.weights",
+        REPLAY,
+    ),
+    Break(
+        "replay: new rows push out old ones",
+        "fitting/replay.py",
+        "np.sort(np.argpartition(self.priorities, n_most)[:n_most])",
+        "np.arange(n_most)",
+        REPLAY,
+    ),
+    Break(
+        "replay: effects of kept rows hold their targets",
+        "fitting/nights.py",
+        "rows.responses, rows.weights, texts=texts",
+        "rows.responses, 0 * rows.weights, texts=texts",
+        REPLAY,
+    ),
+    Break(
+        "replay: rows that surprise train no longer than others",
+        "fitting/nights.py",
+        "max(self._share_of_new, self.surprise.lost)",
+        "self._share_of_new",
+        REPLAY,
+    ),
+    Break(
+        "replay: trees stay those of the first fit",
+        "fitting/nights.py",
+        "if self._is_large and not self._has_new_outputs:",
+        "if False:",
+        REPLAY,
+    ),
+    Break(
+        "replay: the axes of spaces keep no scale",
+        "fitting/responses.py",
+        "return np.asarray(self.axes * slopes)",
+        "return self.axes",
+        "tests/fitting/test_responses.py",
     ),
     Break(
         "trees: training rows read the scores of trees that saw them",

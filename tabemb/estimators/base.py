@@ -52,7 +52,6 @@ from tabemb.fitting.settings import (
     whole,
 )
 from tabemb.fitting.sources import RowSource
-from tabemb.fitting.training_rows import TrainingRows
 from tabemb.fitting.trees import Trees
 from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.network.backbone import BACKBONES
@@ -210,7 +209,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             trees = recipe.fit_trees(batch, holdout, budget)
             effects, out_of_fold = recipe.fit_effects(encoder, batch, holdout, trees)
             fitted = recipe.build(encoder, effects, trees, len(batch))
-            training_rows = TrainingRows(batch, out_of_fold, trees)
+            training_rows = recipe.training_rows(batch, holdout, out_of_fold, trees)
             results = []
             for trainer in recipe.trainers(fitted, training_rows, holdout, budget):
                 trained = train(trainer.first())
@@ -226,7 +225,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             groups = recipe.source.groups(holdout.rows.frame)
             clustering = clustering_of(effects, batch.inputs, recipe.target, holdout.rows, groups)
             n_rows, missing = recipe.joined(len(rows), missing_shares(encoder, batch.inputs))
-            growth = recipe.growth(fitted, results[0].best_epoch)
+            growth = recipe.growth(fitted, results[0], batch, holdout, trees)
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tabemb.data.schema import near
 from tabemb.fitting.checks import Columns, check_target
+from tabemb.fitting.growth import Growth
 from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.nights import Start
 from tabemb.fitting.settings import RowSettings
@@ -76,6 +78,32 @@ class GrowingRows:
         """
         start = self if hasattr(self, "best_epoch_") else None
         self.fit(X, y, sample_weight=sample_weight, start=start, classes=classes)
+        return self
+
+    @available_if(can_grow)  # type: ignore[untyped-decorator]
+    def forget_rows(self) -> Self:
+        """Drop the training rows that the model keeps, so that no file and no copy of it holds any.
+
+        Predictions and spaces stay. Later fits that start from the model train on their new rows alone,
+        which makes them worse, and keep none either.
+
+        Returns
+        -------
+        self
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from tabemb import EmbeddingRegressor
+        >>> X = pd.DataFrame({"city": ["Bonn", "Rome"] * 100})
+        >>> model = EmbeddingRegressor(max_epochs=20, random_state=0).fit(X, [10.0, 20.0] * 100)
+        >>> len(model.growth_.kept)
+        200
+        >>> print(model.forget_rows().growth_.kept)
+        None
+        """
+        check_is_fitted(self, "growth_")
+        self.growth_: Growth = replace(self.growth_, kept=None)
         return self
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 from tabemb.fitting.fitted import Fitted
+from tabemb.fitting.replay import KeptRows
 
 
 @dataclass(frozen=True)
@@ -15,13 +17,25 @@ class Growth:
     Parameters
     ----------
     n_epochs : int
-        Epochs of a night: as many as the first fit took to its best one.
+        Epochs that rows are to train, by the first fit.
     ancestry : tuple of str
         The version of the model after the first fit and after each night.
+    kept : KeptRows, optional
+        A sample of the rows so far, which later fits replay; None: they train on their new rows alone.
+    n_large : int
+        Rows so far at the first fit, or at the last large night.
+    loss : float
+        Loss on new rows that is to be expected: at first that on validation rows.
+    n_validation : int
+        Rows by which it was measured.
     """
 
     n_epochs: int
     ancestry: tuple[str, ...]
+    kept: KeptRows | None = None
+    n_large: int = 0
+    loss: float = math.inf
+    n_validation: int = 1
 
 
 def version_of(fitted: Fitted) -> str:

@@ -40,6 +40,11 @@ class Holdout:
         train = np.arange(len(self.rows)) if self.train is None else self.train
         return np.setdiff1d(np.arange(len(self.rows)), train)
 
+    @property
+    def n_validation(self) -> int:
+        """Number of rows that validate."""
+        return len(self.rest) if self.validation is None else len(self.validation)
+
 
 def hold_out(
     rows: Rows,

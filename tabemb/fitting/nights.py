@@ -1,15 +1,23 @@
 """A night: a fitted model goes on with new rows, and stays near what it was.
 
 All stages are those of a fit, each from where yesterday's model left off. Vocabularies and sums of
-effects count the new rows too. The prior of each level is centred on its vector of yesterday, with the
-strength that its count has earned: a row is worth as much as the ordinary prior divided by the
-rows that shrinkage adds to the level (online Laplace; Ritter, Botev & Barber 2018).
+effects count the new rows too. The network trains on the new rows and on those that the model has kept
+(experience replay: Rolnick et al. 2019), each counting as all rows that it stands for: the loss is
+that over all rows so far. It trains as long as the first fit did for as many new rows: with more
+steps, rows that are read every night would be learned by heart. Where the new rows surprise the model,
+it trains longer. With a quarter more rows, trees are grown anew, and the training is that for all rows
+since the last such night.
+
+A model without kept rows trains on the new ones alone. The prior of each level is then centred on its
+vector of yesterday, with the strength that its count has earned: a row is worth as much as the ordinary
+prior divided by the rows that shrinkage adds to the level (online Laplace; Ritter, Botev & Barber 2018).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -33,19 +41,24 @@ from tabemb.fitting.placing import likeness_by_input
 from tabemb.fitting.pretrained import given_vectors, match_vectors
 from tabemb.fitting.profiles import grown_profiles
 from tabemb.fitting.recipe import Recipe, Schedule, Trainer
+from tabemb.fitting.replay import KeptRows, Replayed
 from tabemb.fitting.responses import Reference, axes_of
 from tabemb.fitting.sets import ClassSets
-from tabemb.fitting.trees import OutOfFoldTrees
+from tabemb.fitting.surprise import Surprise
+from tabemb.fitting.training_rows import TrainingRows
+from tabemb.fitting.trees import OutOfFoldTrees, Trees, fit_trees
 from tabemb.labels import codes_of
 from tabemb.network.dropout import base_rate
 from tabemb.network.growth import take_over
 from tabemb.network.inputs import Batch
 from tabemb.network.tables import Tables
 from tabemb.targets import ClassTarget
-from tabemb.training.loop import Budget
+from tabemb.training.loop import Budget, Trained
 
+LARGE = 1.25
+"""Rows so far, in units of those at the last large night, that make the next one."""
 RATE = 0.1
-"""Learning rate of all weights but the tables, in units of ``learning_rate``."""
+"""Learning rate of all weights but the tables, without kept rows, in units of ``learning_rate``."""
 HOLD = 0.1
 """How much an earlier row holds its levels, in units of the prior divided by the rows of shrinkage."""
 
@@ -72,6 +85,8 @@ class Night(Recipe):
     start: Start
     n_rows: int
     """Number of new rows."""
+    surprise: Surprise = field(default_factory=Surprise)
+    """How new the new rows are; measured before the training."""
 
     def prepare(self, rows: Rows) -> Rows:
         """Return the rows as the source reads them; the target has grown by them already."""
@@ -95,12 +110,29 @@ class Night(Recipe):
         return encoder
 
     def fit_trees(self, batch: Batch, holdout: Holdout, budget: Budget) -> OutOfFoldTrees | None:
-        """Let yesterday's trees score the rows, which they did not see."""
-        trees = self.start.fitted.trees
+        """Let yesterday's trees score the new rows, or grow new trees on a large night."""
+        trees, kept = self.start.fitted.trees, self._kept
         if trees is None:
             return None
-        return trees.on_new_rows(
-            *(t.numpy(force=True) for t in (batch.inputs.codes, batch.inputs.numbers))
+        trees = replace(trees, responses=self._responses_now(trees.responses))
+        if self._is_large and not self._has_new_outputs:
+            return self._new_trees(trees, self._replayed(batch, holdout), budget)
+        codes, numbers = (t.numpy(force=True) for t in (batch.inputs.codes, batch.inputs.numbers))
+        scored = trees.on_new_rows(codes, numbers)
+        return scored if kept is None else scored.followed_by(kept.scores)
+
+    def _new_trees(self, trees: Trees, rows: Replayed, budget: Budget) -> OutOfFoldTrees | None:
+        """Return trees of the new rows and the kept ones, for the responses of yesterday's trees."""
+        return fit_trees(
+            rows.codes,
+            rows.numbers,
+            rows.responses,
+            weights=rows.batch.weight.double().numpy(force=True),
+            are_shares=self.target.gives_shares,
+            seed=self.seed,
+            budget=budget.share(4),
+            show=self.settings.show,
+            always=trees.responses,
         )
 
     def fit_effects(
@@ -109,14 +141,31 @@ class Night(Recipe):
         """Add the rows to the sums of the effects; return these, and the effects of the rows."""
         if self.start.fitted.effects is None:
             return None, None
-        old, rows = copy(self.start.fitted.effects), holdout.rows
+        old = copy(self.start.fitted.effects)
         old.responses_ = self._responses_now(old.responses_)
-        codes, numbers = (t.numpy(force=True) for t in (batch.inputs.codes, batch.inputs.numbers))
-        weights = np.ones(len(rows)) if rows.weights is None else rows.weights
-        responses, texts = self.target.responses(rows.y), texts_of(encoder, batch.inputs)
         likeness = likeness_by_input(encoder) if old.expected_ else {}
-        effects = old.grown(codes, numbers, responses, weights, texts, likeness)
-        return effects, OutOfFold(effects, codes, numbers, responses, weights, texts=texts)
+        new = Replayed.of(batch, holdout.rows, None, self.target)
+        texts = texts_of(encoder, batch.inputs)
+        effects = old.grown(new.codes, new.numbers, new.responses, new.weights, texts, likeness)
+        rows = self._replayed(batch, holdout)
+        texts = texts_of(encoder, rows.batch.inputs)
+        out_of_fold = OutOfFold(
+            effects, rows.codes, rows.numbers, rows.responses, rows.weights, texts=texts
+        )
+        return effects, out_of_fold
+
+    def training_rows(
+        self,
+        batch: Batch,
+        holdout: Holdout,
+        out_of_fold: OutOfFold | None,
+        trees: OutOfFoldTrees | None,
+    ) -> TrainingRows:
+        """Return the new rows and those that are replayed."""
+        return TrainingRows(self._replayed(batch, holdout).batch, out_of_fold, trees)
+
+    def _replayed(self, batch: Batch, holdout: Holdout) -> Replayed:
+        return Replayed.of(batch, holdout.rows, self._kept, self.target)
 
     def build(
         self, encoder: Encoder, effects: Effects | None, trees: OutOfFoldTrees | None, n_rows: int
@@ -129,7 +178,7 @@ class Night(Recipe):
             target=self.target,
             encoder=encoder,
             effects=effects,
-            trees=old.trees,
+            trees=None if trees is None else trees.trees,
             hidden=old.hidden,
         )
         fitted = Fitted(**vars(parts), network=parts.new_network(self.start.n_rows + n_rows))
@@ -140,14 +189,53 @@ class Night(Recipe):
         for network, known in zip(fitted.network.networks, old.network.networks, strict=True):
             take_over(network, known, starts, self._outputs)
             for tables in filter(None, (network.tables, network.biases)):
-                tables.anchor(self._strengths(tables, encoder, n_rows))
+                if self._kept is None:
+                    tables.anchor(self._strengths(tables, encoder, n_rows))
         return fitted
+
+    def trainers(
+        self, fitted: Fitted, rows: TrainingRows, holdout: Holdout, budget: Budget
+    ) -> Iterator[Trainer]:
+        """Yield a trainer for each network, after a look at how new the new rows are."""
+        if self._kept is not None:
+            new_rows = rows.take(torch.arange(self.n_rows, device=rows.device))
+            self.surprise.measure(fitted, new_rows, rows.batch, self.start.growth)
+        yield from super().trainers(fitted, rows, holdout, budget)
 
     @property
     def schedule(self) -> Schedule:
-        """Epochs of the first fit; a low rate, lower with very few rows, but full for new classes."""
-        rate = RATE * min(1.0, self.n_rows / self.source.smallest_batch)
-        return Schedule(self.start.growth.n_epochs, 1.0 if (self._outputs < 0).any() else rate)
+        """As many steps at the full rate as the first fit took for as many new rows.
+
+        A large night does so for all rows since the last one. Where the model explains the new rows
+        worse than it should, as much of the training of the first fit is repeated as it has lost. New
+        classes need all of it. Without kept rows all epochs train at a low rate, lower with very few
+        rows.
+        """
+        n_epochs = self.start.growth.n_epochs
+        if (self._outputs < 0).any():
+            return Schedule(n_epochs)
+        if self._kept is None:
+            return Schedule(n_epochs, RATE * min(1.0, self.n_rows / self.source.smallest_batch))
+        passes = n_epochs * max(self._share_of_new, self.surprise.lost)
+        rounded = max(1, round(passes))
+        rate = min(1.0, passes / rounded)
+        return Schedule(rounded, rate, rate)
+
+    @property
+    def _kept(self) -> KeptRows | None:
+        return self.start.growth.kept
+
+    @property
+    def _share_of_new(self) -> float:
+        """Share of new rows among all so far; on a large night, of those since the last one."""
+        n_before = self.start.growth.n_large if self._is_large else self.start.n_rows
+        return 1 - n_before / (self.start.n_rows + self.n_rows)
+
+    @property
+    def _is_large(self) -> bool:
+        """Whether so many more rows are at hand than at the last large night that much can be gained."""
+        n_at_hand = 0 if self._kept is None else len(self._kept) + self.n_rows
+        return n_at_hand >= LARGE * self.start.growth.n_large
 
     def finish(self, fitted: Fitted, prepared: Rows) -> None:
         """Drop the anchors, and do what remains after training."""
@@ -193,11 +281,33 @@ class Night(Recipe):
         dependents = grown_dependents(earlier.dependents, batch.inputs, sizes)
         return Reference(earlier.rows, dependents, None if self._has_new_outputs else axes)
 
-    def growth(self, fitted: Fitted, best_epoch: int) -> Growth:
+    def growth(
+        self,
+        fitted: Fitted,
+        trained: Trained,
+        batch: Batch,
+        holdout: Holdout,
+        trees: OutOfFoldTrees | None,
+    ) -> Growth:
         """Return what the next night needs. New outputs start new spaces, without ancestors."""
         growth, version = self.start.growth, version_of(fitted)
         before = () if self._has_new_outputs else growth.ancestry
-        return replace(growth, ancestry=(*before, version))
+        return replace(
+            growth,
+            ancestry=(*before, version),
+            kept=self.kept_rows(batch, holdout, trees),
+            n_large=self.start.n_rows + self.n_rows if self._is_large else growth.n_large,
+            loss=self.surprise.expected,
+        )
+
+    def kept_rows(self, batch: Batch, holdout: Holdout, trees: OutOfFoldTrees | None) -> KeptRows | None:
+        """Return a sample of all rows so far; None where yesterday's model kept none."""
+        if self._kept is None:
+            return None
+        kept, new = self._kept, KeptRows.of(holdout.rows, batch.inputs, trees, self.start.n_rows)
+        if trees is not None:
+            kept = replace(kept, scores=trees.scores[len(new) :])
+        return new.followed_by(kept).sample()
 
     @property
     def _has_new_outputs(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -26,6 +26,7 @@ from tabemb.fitting.intervals import Intervals, fit_intervals
 from tabemb.fitting.objective import Objective
 from tabemb.fitting.placing import check_describable, likeness_by_input
 from tabemb.fitting.profiles import profiles_of, row_weights, vector_profiles_of
+from tabemb.fitting.replay import KeptRows
 from tabemb.fitting.responses import Reference, reference_rows, with_newest
 from tabemb.fitting.sets import ClassSets, fit_sets, most_rows_of
 from tabemb.fitting.settings import RowSettings
@@ -37,7 +38,7 @@ from tabemb.network.model import TabularNetwork
 from tabemb.targets import NumberTarget, Target
 from tabemb.training.average import WINDOW
 from tabemb.training.checkpoints import NoCheckpoints
-from tabemb.training.loop import Budget, Training
+from tabemb.training.loop import Budget, Trained, Training
 from tabemb.training.optimizers import Optimizer
 
 N_STEPS = 1000
@@ -53,6 +54,8 @@ LONG_WINDOW = 3.0
 
 Epochs are long then, and the loss of few validation rows differs by chance from one to the next.
 """
+HARDLY = 0.02
+"""Share of the smallest validation loss by which that of an epoch is hardly worse."""
 N_WIDE = 50_000
 """Rows from which the layers are wider: fewer rows cannot train so many weights."""
 
@@ -64,6 +67,8 @@ class Schedule:
     n_epochs: int | None = None
     rate: float = 1.0
     """Learning rate of all weights but the tables, in units of ``learning_rate``."""
+    table_rate: float = 1.0
+    """That of the tables, in units of theirs."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,16 @@ class Recipe:
         )
         return Fitted(**vars(parts), network=parts.new_network(n_rows))
 
+    def training_rows(
+        self,
+        batch: Batch,
+        holdout: Holdout,
+        out_of_fold: OutOfFold | None,
+        trees: OutOfFoldTrees | None,
+    ) -> TrainingRows:
+        """Return the rows that train, as a source of batches."""
+        return TrainingRows(batch, out_of_fold, trees)
+
     def trainers(
         self,
         fitted: Fitted,
@@ -232,9 +247,32 @@ class Recipe:
         """Return the number of all training rows, and the shares of missing values among them."""
         return n_rows, missing
 
-    def growth(self, fitted: Fitted, best_epoch: int) -> Growth:
+    def growth(
+        self,
+        fitted: Fitted,
+        trained: Trained,
+        batch: Batch,
+        holdout: Holdout,
+        trees: OutOfFoldTrees | None,
+    ) -> Growth:
         """Return what later rows need to go on from this fit."""
-        return Growth(best_epoch + 1, (version_of(fitted),))
+        kept = self.kept_rows(batch, holdout, trees)
+        validation, training = (trained.curve[f"{name}_loss"] for name in ("eval", "train"))
+        loss = float(validation[trained.best_epoch])
+        return Growth(
+            n_epochs=n_useful(validation),
+            ancestry=(version_of(fitted),),
+            kept=kept,
+            n_large=len(batch),
+            loss=float(training[-1]) if math.isnan(loss) else loss,
+            n_validation=holdout.n_validation or len(batch),
+        )
+
+    def kept_rows(self, batch: Batch, holdout: Holdout, trees: OutOfFoldTrees | None) -> KeptRows | None:
+        """Return a sample of the rows, which later fits replay; None where they are events."""
+        if self.source.has_sequences:
+            return None
+        return KeptRows.of(holdout.rows, batch.inputs, trees).sample()
 
     def reference(self, encoder: Encoder, batch: Batch, holdout: Holdout) -> Reference:
         """Return a few training rows, in which the categories are compared."""
@@ -276,6 +314,24 @@ def _hidden(hidden: tuple[int, ...] | str, n_rows: int) -> tuple[int, ...]:
     if isinstance(hidden, str):
         return (256, 256) if n_rows >= N_WIDE else (128, 128)
     return tuple(hidden)
+
+
+def n_useful(losses: Sequence[float]) -> int:
+    """Return the epochs that later rows should train too, from the validation losses of a fit.
+
+    They are those up to the last that was hardly worse than the best, as the best one is one of many
+    by chance, and the epochs on all rows, which have no loss.
+
+    Examples
+    --------
+    >>> n_useful([0.5, 0.4, 0.404, 0.45, math.nan]), n_useful([math.nan] * 3)
+    (4, 3)
+    """
+    validated = np.array([loss for loss in losses if not math.isnan(loss)])
+    if not len(validated):
+        return len(losses)
+    good = np.flatnonzero(validated <= validated.min() + HARDLY * abs(validated.min()))
+    return int(good[-1]) + 1 + len(losses) - len(validated)
 
 
 def n_steps_of(n_rows: int, n_events: int) -> float:
@@ -370,11 +426,11 @@ class Trainer:
     @cached_property
     def _optimizer(self) -> Optimizer:
         settings = self.fitted.settings
-        factor = self.schedule.rate
+        schedule = self.schedule
         rates = (
-            settings.learning_rate * factor,
+            settings.learning_rate * schedule.rate,
             settings.weight_decay,
-            settings.table_rate / factor,
+            settings.table_rate * schedule.table_rate / schedule.rate,
         )
         return Optimizer(self.network, *rates, LONG_WINDOW if self._is_long else WINDOW)
 

@@ -40,6 +40,12 @@ NEWEST = 20
 N_SAMPLE = 1000
 """Categories from which the axes are found."""
 MOST_AXES = 32
+SAME = 2.0
+"""Categories that count as having stayed, when the scale of an axis is measured anew."""
+FAR = 3.0
+"""Distance from which a category counts less in that, in units of the median one."""
+N_SLOPES = 5
+"""Rounds of weighting: a slope hardly changes after them."""
 SMALLEST_AXIS = 1e-4
 """Share of the variance below which an axis is left out."""
 MEMBER_SHARE = 0.25
@@ -61,11 +67,40 @@ class Axes:
         Of the mean that is subtracted; they sum to one. Later categories have none.
     axes : ndarray of shape (n_answers, d)
         Each is scaled by one over the root of the deviation along it.
+    vectors : ndarray of shape (n_categories, d), optional
+        Those of the first fit, along these axes; None: the axes stay as they are.
     """
 
     n_rows: int
     weights: np.ndarray
     axes: np.ndarray
+    vectors: np.ndarray | None = None
+
+    def following(self, means: np.ndarray) -> np.ndarray:
+        """Return the axes for responses of a later version of the model, (n_answers, d).
+
+        Each is multiplied by the slope of the first vectors on the present ones along it, over the
+        categories of the first fit: answers grow as a model becomes surer, and what was noise along an
+        axis is another noise now. The slope is pulled to one as by `SAME` categories that have stayed.
+        Categories that have moved far count less (Huber 1964), so that they do not move all others.
+
+        Parameters
+        ----------
+        means : ndarray of shape (n_categories, n_answers)
+            Present responses.
+        """
+        if self.vectors is None:
+            return self.axes
+        now = means[: len(self.vectors)] @ self.axes
+        stayed = SAME * np.square(self.weights).sum() * (self.weights @ np.square(self.vectors))
+        slopes = np.ones(now.shape[1])
+        for _ in range(N_SLOPES):
+            distance = np.abs(self.vectors - slopes * now)
+            near = FAR * np.median(distance, axis=0) / np.maximum(distance, 1e-300)
+            weights = self.weights[:, None] * np.minimum(near, 1)
+            products, squares = (weights * now * self.vectors).sum(0), (weights * now**2).sum(0)
+            slopes = (products + stayed) / np.maximum(squares + stayed, 1e-300)
+        return np.asarray(self.axes * slopes)
 
     def weights_of(self, n_categories: int) -> np.ndarray:
         """Return the weights of more categories."""
@@ -159,9 +194,13 @@ def spaces_of(
 
 
 def axes_of(fitted: Fitted, reference: Reference) -> dict[str, Axes]:
-    """Return the axes of the responses of each table that has some."""
+    """Return the axes of the responses of each table that has some, with the vectors along them."""
     tables = {name: responses_of(fitted, reference, name) for name in fitted.encoder.vocabularies_}
-    return {name: responses.axes for name, responses in tables.items() if responses is not None}
+    return {
+        name: replace(responses.axes, vectors=responses.vectors)
+        for name, responses in tables.items()
+        if responses is not None
+    }
 
 
 def responses_of(fitted: Fitted, reference: Reference, table: str) -> Responses | None:
@@ -362,8 +401,9 @@ def _reduced(
     """Return centred responses along the axes, and how far they are more than noise."""
     if not axes.axes.shape[1]:
         return Responses(np.zeros((len(means), 1), np.float32), np.zeros(len(means)), axes)
-    vectors = means @ axes.axes
-    noise = _noise(vectors, _variance(sample @ axes.axes), spread, counts, strength).sum(1)
+    along = axes.following(means)
+    vectors = means @ along
+    noise = _noise(vectors, _variance(sample @ along), spread, counts, strength).sum(1)
     lengths = np.square(vectors).sum(1)
     reliability = lengths / np.maximum(lengths + noise, 1e-300)
     return Responses(vectors.astype(np.float32), reliability, axes)

@@ -7,7 +7,7 @@ epochs. A training row reads the score of trees that did not see it (stacking: W
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -68,6 +68,8 @@ class Trees:
         Codes of each categorical input that the trees know: from this one on they are unknown.
     has_missing : bool ndarray of shape (n_categorical,)
         Whether training rows had missing values; else these are unknown too.
+    responses : ndarray of int, shape (n_ensembles,)
+        The response that each ensemble predicts.
     """
 
     texts: tuple[str, ...]
@@ -76,11 +78,13 @@ class Trees:
     decisive: np.ndarray
     n_codes: np.ndarray
     has_missing: np.ndarray
+    responses: np.ndarray
 
     def __post_init__(self) -> None:
         for text in self.texts:
             check_trees(text, len(self.decisive))
-        if not len(self.texts) == len(self.centers) == len(self.units):
+        n_ensembles = {len(self.texts), len(self.centers), len(self.units), len(self.responses)}
+        if len(n_ensembles) > 1:
             raise ValueError("the trees have another number of ensembles than of scales.")
         if len(self.n_codes) != len(self.has_missing) or len(self.n_codes) > len(self.decisive):
             raise ValueError("the trees have another number of inputs than of what they know of them.")
@@ -137,6 +141,11 @@ class OutOfFoldTrees:
     scores: np.ndarray
     predictions: np.ndarray
 
+    def followed_by(self, scores: np.ndarray) -> OutOfFoldTrees:
+        """Return the scores of these rows, and then those of others, whose folds are not known."""
+        folds = np.append(self.folds, np.full(len(scores), -1, np.int8))
+        return replace(self, folds=folds, scores=np.concatenate([self.scores, scores]))
+
     def of_rows(self, rows: np.ndarray, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Return the scores that these training rows would have with other codes and numbers.
 
@@ -166,6 +175,7 @@ def fit_trees(
     seed: int,
     budget: Budget,
     show: bool | None = False,
+    always: np.ndarray | None = None,
 ) -> OutOfFoldTrees | None:
     """Fit trees to each response; None where they explain none of them.
 
@@ -183,6 +193,8 @@ def fit_trees(
         Ends the growing of trees when it is spent.
     show : bool or None, default=False
         As in `progress`.
+    always : ndarray of int, optional
+        The responses that are predicted, whether trees explain them or not; None: those that they do.
     """
     matrix = _matrix(*with_hidden_cells(codes, numbers, np.random.default_rng(seed)))
     splits = list(KFold(N_FOLDS, shuffle=True, random_state=seed).split(matrix))
@@ -193,9 +205,11 @@ def fit_trees(
         "num_threads": torch.get_num_threads(),
     }
     predictions = np.tile(np.average(responses, axis=0, weights=weights), (len(responses), 1))
-    fitted = []
-    with progress(MOST_ROUNDS * responses.shape[1], "trees", show) as bar:
-        for r, response in enumerate(responses.T):
+    fitted: dict[int, _Grown] = {}
+    tried = range(responses.shape[1]) if always is None else always.tolist()
+    with progress(MOST_ROUNDS * len(tried), "trees", show) as bar:
+        for r in tried:
+            response = responses[:, r]
             data = _lightgbm().Dataset(
                 matrix,
                 response,
@@ -207,9 +221,9 @@ def fit_trees(
             boosters, n_rounds = _grow(settings, data, splits, budget, bar)
             scores = _held_scores(boosters, codes, numbers, splits)
             predicted = expit(scores) if are_shares else scores
-            if share_explained(response, predicted, weights) > MIN_GAIN:
+            if always is not None or share_explained(response, predicted, weights) > MIN_GAIN:
                 whole = _lightgbm().train(settings, data, n_rounds)
-                fitted.append(_Grown(boosters, scores, whole))
+                fitted[r] = _Grown(boosters, scores, whole)
                 predictions[:, r] = predicted
     return _side_by_side(fitted, splits, codes, predictions) if fitted else None
 
@@ -306,11 +320,12 @@ def _end_of(budget: Budget, bar: tqdm[Any]) -> Callable[[CallbackEnv], None]:
 
 
 def _side_by_side(
-    fitted: list[_Grown],
+    by_response: dict[int, _Grown],
     splits: list[tuple[np.ndarray, np.ndarray]],
     codes: np.ndarray,
     predictions: np.ndarray,
 ) -> OutOfFoldTrees:
+    fitted = list(by_response.values())
     scores = np.stack([grown.scores for grown in fitted], axis=1)
     trees = Trees(
         texts=tuple(grown.text for grown in fitted),
@@ -319,6 +334,7 @@ def _side_by_side(
         decisive=np.any([grown.shares >= DECISIVE for grown in fitted], axis=0),
         n_codes=codes.max(0, initial=0) + 1,
         has_missing=(codes == MISSING).any(0),
+        responses=np.array(list(by_response)),
     )
     folds = np.empty(len(scores), np.int8)
     for fold, (_, held) in enumerate(splits):

@@ -36,6 +36,9 @@ WEIGHTS = "network."
 def save(model: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator to one file.
 
+    The file of a classifier or regressor of rows holds up to 20,000 training rows with their targets,
+    for `partial_fit`; ``model.forget_rows()`` drops them.
+
     Parameters
     ----------
     model : fitted estimator

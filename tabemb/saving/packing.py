@@ -43,6 +43,7 @@ from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.growth import Growth
 from tabemb.fitting.intervals import Intervals
 from tabemb.fitting.pretrained import given_vectors
+from tabemb.fitting.replay import KeptRows
 from tabemb.fitting.responses import Axes, Reference
 from tabemb.fitting.sets import ClassSets
 from tabemb.fitting.settings import check_parameters
@@ -107,6 +108,7 @@ PARTS = _by_name(
     Inputs,
     Intervals,
     Kept,
+    KeptRows,
     Levels,
     Lists,
     PairCodes,
@@ -190,8 +192,9 @@ def _pack_array(value: Any, arrays: Arrays, name: str) -> Any:
             return {"$index": pack(as_objects(texts), arrays, name)}
         kind, value = "index", labels
     elif isinstance(value, np.ndarray) and value.dtype.kind in "OUS":
-        labels = [pack(item, arrays, name) for item in value.tolist()]
-        return {"$labels": labels, "dtype": value.dtype.str}
+        labels = [pack(item, arrays, name) for item in value.ravel().tolist()]
+        shape = {"shape": list(value.shape)} if value.ndim > 1 else {}
+        return {"$labels": labels, "dtype": value.dtype.str, **shape}
     elif isinstance(value, pa.Array):
         kind = "arrow"
     key = f"array{len(arrays)}"
@@ -253,7 +256,7 @@ def _unpack_labels(value: dict[str, Any], arrays: Arrays) -> np.ndarray:
         raise ValueError(f"labels have the dtype {dtype}.")
     if dtype.kind in "US" and dtype.itemsize * len(labels) > MOST_PADDING:
         dtype = np.dtype(dtype.kind)
-    return labels.astype(dtype)
+    return labels.astype(dtype).reshape(value.get("shape", -1))
 
 
 def _unpack_index(value: dict[str, Any], arrays: Arrays) -> pd.Index:

@@ -51,6 +51,7 @@ def try_out(model: Any) -> None:
         _check_finite(answers if isinstance(answers, list) else [answers], "predictions")
         _check_intervals(model, rows.codes.numpy(force=True))
         _check_sets(model, rows.codes.numpy(force=True))
+        _check_kept(model)
         _check_seen(fitted.source, fitted.target.n_outputs)
     else:
         rows = _rows(encoder, RowSource()).to(_device(model.network_))
@@ -78,6 +79,17 @@ def _check_sets(model: RowEstimator, codes: np.ndarray) -> None:
         raise ValueError("its sets are of another number of targets.")
     counts = counts_of(codes, level_counts(model._fitted))
     _check_finite([sets.thresholds(counts, SMALL_COVERAGE)], "sets")
+
+
+def _check_kept(model: RowEstimator) -> None:
+    """Check the training rows that a model keeps, where it keeps some."""
+    growth = getattr(model, "growth_", None)  # files of tabemb 0.2 have none
+    if growth is None or growth.kept is None:
+        return
+    fitted = model._fitted
+    kept, encoder = growth.kept, fitted.encoder
+    kept.check([*map(len, encoder.vocabularies_of(encoder.inputs_[0]))], fitted.trees)
+    fitted.target.encode(kept.y)
 
 
 def _check_seen(source: RowSource, n_classes: int) -> None:

@@ -41,7 +41,8 @@ class VersionedVectors(CategoryVectors):
         -------
         pandas.DataFrame
             One line a category, in the order of the space; those that only ``older`` has come last.
-            ``category``; ``change``: "kept", "new" or "gone"; ``cosine`` with the vector then;
+            ``category``; ``change``: "kept", "new" or "gone"; ``cosine`` with the vector then, missing
+            where one of them is zero;
             ``movement``: the distance in units of the expected one; ``count_then`` and ``count``;
             ``has_moved``: whether the movement is three times the expected one or more, and three times
             that of the median category. Missing where a category is new or gone.
@@ -113,10 +114,11 @@ def _moved(
     assert older.counts is not None
     assert older.reliability is not None
     cosine = (space.unit_vectors[now] * older.unit_vectors[then]).sum(axis=1)
+    has_direction = space.vectors[now].any(axis=1) & older.vectors[then].any(axis=1)
     distance = np.linalg.norm(space.vectors[now] - older.vectors[then], axis=1)
     reliability, count = older.reliability[then], older.counts[then]
     n_new = np.maximum(space.counts[now] - count, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = np.square(older.vectors[then]).sum(axis=1) * (1 - reliability) / reliability
         movement = distance / np.sqrt(noise * n_new / (count + n_new))
-    return cosine, np.where(np.isfinite(movement), movement, np.nan)
+    return np.where(has_direction, cosine, np.nan), np.where(np.isfinite(movement), movement, np.nan)

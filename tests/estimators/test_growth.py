@@ -11,6 +11,7 @@ from sklearn.base import clone
 import tabemb
 from tabemb import EmbeddingClassifier, EmbeddingRegressor, EventClassifier
 from tabemb.fitting import nights
+from tabemb.fitting.recipe import Schedule
 from tabemb.fitting.responses import responses_of
 
 SMALL = {"hidden": (16,), "n_members": 2, "max_epochs": 6, "random_state": 0, "n_jobs": 1}
@@ -36,6 +37,11 @@ def first():
 @pytest.fixture(scope="module")
 def grown(first):
     return EmbeddingRegressor(**SMALL).fit(X_NEW, Y_NEW, start=first)
+
+
+@pytest.fixture(scope="module")
+def without_rows(first):
+    return pickle.loads(pickle.dumps(first)).forget_rows()
 
 
 def raw_sums(model, term=0):
@@ -115,8 +121,9 @@ def test_saving_in_the_middle_changes_no_bit(first, grown, tmp_path):
     assert np.array_equal(loaded.spaces_["shop"].vectors, twice.spaces_["shop"].vectors)
 
 
-def test_a_table_row_without_new_rows_does_not_move(first, grown):
-    before, after = (model.spaces_.raw["shop"] for model in (first, grown))
+def test_a_table_row_without_new_rows_does_not_move_where_none_are_replayed(without_rows):
+    grown = EmbeddingRegressor(**SMALL).fit(X_NEW, Y_NEW, start=without_rows)
+    before, after = (model.spaces_.raw["shop"] for model in (without_rows, grown))
     for shop in ("east", "west"):
         assert np.array_equal(before[shop], after[shop])
     assert not np.array_equal(before["north"], after["north"])
@@ -131,7 +138,8 @@ def test_answers_for_categories_without_new_rows_stay(first):
     assert moved < 0.5 * (model.predict(south) - first.predict(south)).mean()
 
 
-def test_a_heavy_category_is_held_by_its_rows_and_a_new_one_is_free(first):
+def test_a_heavy_category_is_held_by_its_rows_and_a_new_one_is_free(without_rows):
+    first = without_rows
     recipe = first._recipe(
         tabemb.estimators.base.check_rows(X_NEW, Y_NEW, None, numeric=True, estimator=first),
         tabemb.estimators.growth.start_of(first, first),
@@ -275,15 +283,19 @@ def test_classes_of_the_first_call_may_come_later():
     assert model.predict_proba(X[:1])[0, 1] > 0.3
 
 
+def schedule_of(model, X, y):
+    rows = tabemb.estimators.base.check_rows(X, y, None, numeric=False, estimator=model)
+    return model._recipe(rows, tabemb.estimators.growth.start_of(model, model), None).schedule
+
+
 def test_a_night_trains_at_the_full_rate_for_a_class_that_comes_now_alone():
     X, y = pd.DataFrame({"shop": ["s", "t"] * 60}), np.array([0, 2] * 60)
     model = EmbeddingClassifier(**SMALL).partial_fit(X, y, classes=[0, 1, 2])
-    rates = []
-    for labels in (y, np.where(y == 2, 1, y)):
-        rows = tabemb.estimators.base.check_rows(X, labels, None, numeric=False, estimator=model)
-        night = model._recipe(rows, tabemb.estimators.growth.start_of(model, model), None)
-        rates.append(night.schedule.rate)
-    assert rates == [nights.RATE, 1.0]
+    comes_now = np.where(y == 2, 1, y)
+    assert schedule_of(model, X, comes_now) == Schedule(6, 1.0, 1.0)
+    model.forget_rows()
+    assert schedule_of(model, X, y) == Schedule(6, nights.RATE, 1.0)
+    assert schedule_of(model, X, comes_now) == Schedule(6, 1.0, 1.0)
 
 
 def test_balanced_classes_are_refused(two_classes):

@@ -36,6 +36,18 @@ def test_nights_in_time_are_tested_on_the_next_night():
     assert stream.tests[2] == slice(333, 400)
 
 
+def test_rows_of_a_longer_time_are_drawn_and_the_newest_test():
+    made_up = dataset(1000, in_time=True)
+    stream = growth.stream_of(made_up, SETTINGS | {"span": 2, "test_share": 0.1})
+    newest = np.sort(made_up.time.to_numpy())[-800:]
+    moments = made_up.time.to_numpy()[[int(np.flatnonzero(made_up.y == v)[0]) for v in stream.y]]
+    assert np.isin(moments, newest).all()
+    assert (np.diff(moments) > 0).all()
+    assert 300 < moments[200] - newest[0] < 500
+    assert stream.ends.tolist() == [200, 280, 360]
+    assert stream.tests == [slice(360, 400)] * 3
+
+
 def test_shuffled_nights_have_one_test():
     stream = growth.stream_of(dataset(), SETTINGS)
     assert stream.ends.tolist() == [160, 240, 320]
@@ -46,6 +58,18 @@ def test_vectors_of_rows_are_zero_where_a_category_is_unknown():
     spaces = {"city": EmbeddingSpace([[1, 2], [3, 4]], ["a", "b"])}
     vectors = growth.vectors_of(spaces, pd.DataFrame({"city": ["b", "z"]}))
     assert vectors.tolist() == [[3, 4], [0, 0]]
+
+
+def test_whole_numbers_beside_missing_ones_are_the_same_categories():
+    spaces = {"agent": EmbeddingSpace([[1, 2], [3, 4]], [7, 9])}
+    vectors = growth.vectors_of(spaces, pd.DataFrame({"agent": [9.0, np.nan]}))
+    assert vectors.tolist() == [[3, 4], [0, 0]]
+
+
+def test_vectors_of_zeros_count_in_no_cosine():
+    then = {"one": EmbeddingSpace(np.zeros((1, 2)), ["a"], [3], "one", [0.5], ["x"])}
+    then["city"] = EmbeddingSpace(np.eye(2), ["a", "b"], [3, 1], "city", [0.5, 0.5], ["x"])
+    assert growth.cosine_of(then, then) == pytest.approx(1)
 
 
 def test_cosines_count_by_rows():

@@ -201,3 +201,36 @@ def test_columns_of_events_have_responses_and_answers_the_rows_of_their_table():
     assert np.corrcoef(space.vectors[:, 0], known)[0, 1] > 0.9
     raw = model.spaces_.raw["earlier.answer"]
     np.testing.assert_array_equal(model.spaces_["earlier.answer"].vectors, raw.vectors)
+
+
+def axes_with(vectors, weights):
+    return responses.Axes(1, weights, np.eye(vectors.shape[1]), vectors)
+
+
+def test_the_scale_of_axes_is_that_of_the_first_fit():
+    first = np.random.default_rng(0).normal(size=(200, 3))
+    axes = axes_with(first, np.full(200, 1 / 200))
+    later = first * [2.0, 0.5, -1.0]
+    followed = later @ axes.following(later)
+    assert followed == pytest.approx(first * [1, 1, 1], rel=0.05)
+    assert responses.Axes(1, axes.weights, axes.axes).following(later) is axes.axes
+
+
+def test_one_category_that_has_moved_far_moves_no_other():
+    first = np.random.default_rng(0).normal(size=(40, 2))
+    later = first.copy()
+    later[3, 0] += 20
+    axes = axes_with(first, np.full(40, 1 / 40))
+    followed = later @ axes.following(later)
+    assert np.delete(followed, 3, axis=0) == pytest.approx(np.delete(first, 3, axis=0), rel=0.03)
+    assert followed[3, 0] - first[3, 0] > 18
+
+
+def test_an_axis_of_noise_shrinks_and_few_categories_may_change():
+    rng = np.random.default_rng(0)
+    first, noise = rng.normal(size=(2, 500, 1))
+    axes = axes_with(first, np.full(500, 1 / 500))
+    assert abs(axes.following(noise)[0, 0]) < 0.2
+    two = np.array([[1.0], [-1.0]])
+    slope = axes_with(two, np.full(2, 0.5)).following(3 * two)[0, 0]
+    assert slope == pytest.approx((2 * 3 + 2) / (2 * 9 + 2), rel=0.1)  # two more that have stayed

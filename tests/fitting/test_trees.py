@@ -216,7 +216,7 @@ KNOWN = (np.ones(2, bool), np.array([5]), np.zeros(1, bool))
 
 def test_a_file_with_other_scales_is_refused(text):
     with pytest.raises(ValueError, match="another number of ensembles"):
-        Trees((text,), np.zeros(2), np.ones(2), *KNOWN)
+        Trees((text,), np.zeros(2), np.ones(2), *KNOWN, np.zeros(1, int))
     none = np.zeros(0, bool)
     with pytest.raises(ValueError, match="another number of inputs"):
-        Trees((text,), np.zeros(1), np.ones(1), KNOWN[0], KNOWN[1], none)
+        Trees((text,), np.zeros(1), np.ones(1), KNOWN[0], KNOWN[1], none, np.zeros(1, int))

@@ -32,6 +32,16 @@ def test_movement_is_measured_by_the_standard_error_of_the_count():
     assert older.version == 0
 
 
+def test_a_vector_of_zeros_has_no_cosine():
+    then = np.eye(10)
+    now = then.copy()
+    now[0] = 0
+    table = space(now, ["a", "b"]).compare(space(then, ["a"]))
+    assert np.isnan(table["cosine"][0])
+    assert table["cosine"][1:].eq(1).all()
+    assert table["movement"][0] > 0
+
+
 def test_what_all_categories_do_is_no_movement_of_one():
     then = np.random.default_rng(0).normal(size=(10, 3))
     table = space(-5 * then, ["a", "b"]).compare(space(then, ["a"]))

@@ -113,9 +113,8 @@ def show(table: pd.DataFrame) -> None:
     """Print the error of each model, and the mean ratio to that of CatBoost where it was fitted."""
     wide = table.pivot_table(index=["dataset", "origin"], columns="model", values="error", sort=False)
     text = TextTable("data set", "origin", *wide.columns, title="Error on later rows (RMSE, log loss)")
-    for place, *errors in wide.reset_index(level="origin").itertuples():
-        origin, *errors = errors
-        text.add_row(str(place), f"{origin:g}", *(f"{error:.4f}" for error in errors))
+    for (dataset, origin), errors in zip(list(wide.index), wide.to_numpy()):
+        text.add_row(dataset, f"{origin:g}", *(f"{error:.4f}" for error in errors))
     if REFERENCE in wide:
         ratios = wide.div(wide[REFERENCE], axis=0)
         for words, numbers in (("mean", gmean(ratios)), ("largest", ratios.max())):

@@ -113,7 +113,7 @@ def show(table: pd.DataFrame) -> None:
     """Print the error of each model, and the mean ratio to that of CatBoost where it was fitted."""
     wide = table.pivot_table(index=["dataset", "origin"], columns="model", values="error", sort=False)
     text = TextTable("data set", "origin", *wide.columns, title="Error on later rows (RMSE, log loss)")
-    for (dataset, origin), errors in zip(list(wide.index), wide.to_numpy()):
+    for dataset, origin, *errors in wide.reset_index().itertuples(index=False):
         text.add_row(dataset, f"{origin:g}", *(f"{error:.4f}" for error in errors))
     if REFERENCE in wide:
         ratios = wide.div(wide[REFERENCE], axis=0)

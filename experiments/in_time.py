@@ -117,7 +117,8 @@ def show(table: pd.DataFrame) -> None:
         text.add_row(dataset, f"{origin:g}", *(f"{error:.4f}" for error in errors))
     if REFERENCE in wide:
         ratios = wide.div(wide[REFERENCE], axis=0)
-        for words, numbers in (("mean", gmean(ratios)), ("largest", ratios.max())):
+        for words, summary in (("mean", gmean), ("largest", np.max)):
+            numbers = summary(ratios.to_numpy(), axis=0)
             text.add_row(f"{words} ratio to {REFERENCE}", "", *(f"{ratio:.3f}" for ratio in numbers))
     wide_console().print(text)
 

@@ -919,8 +919,8 @@ BREAKS = [
     Break(
         "trees: training rows read the scores of trees that saw them",
         "fitting/trees.py",
-        "scores[held] = _scores([booster], matrix[held])[:, 0]",
-        "scores[held] = _scores([boosters[booster is boosters[0]]], matrix[held])[:, 0]",
+        "scores[held] = _scores([booster], _matrix(known, numbers[held]))[:, 0]",
+        "scores[held] = _scores([boosters[booster is boosters[0]]], _matrix(known, numbers[held]))[:, 0]",
         "tests/fitting/test_trees.py",
     ),
     Break(
@@ -929,6 +929,13 @@ BREAKS = [
         "MOST_HIDDEN, N_HIDDEN = 0.01, 0.02, 100",
         "MOST_HIDDEN, N_HIDDEN = 0.0, 0.0, 0",
         "tests/fitting/test_trees.py",
+    ),
+    Break(
+        "time: rows of one moment have several weights",
+        "fitting/recency.py",
+        'rankdata(moments, "max")',
+        'rankdata(moments, "ordinal")',
+        "tests/fitting/test_recency.py",
     ),
     Break(
         "combinations: chance decides",

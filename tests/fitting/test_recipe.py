@@ -47,7 +47,7 @@ def rows_in_effects(model):
 
 
 ESTIMATORS = [
-    (EmbeddingRegressor(random_state=0, n_jobs=1), 6),  # a third of 17
+    (EmbeddingRegressor(random_state=0, n_jobs=1), 9),  # half of 17
     (EventRegressor(entity="who", time="at", random_state=0, n_jobs=1), 3),  # an eighth of 17
 ]
 
@@ -147,7 +147,7 @@ def test_an_epoch_has_more_steps_where_histories_are_long(trainings, n_events, b
 
 
 @pytest.mark.parametrize(
-    ("n_events", "n_epochs", "window"), [(40, 6, 10.0), (100, 3, 3.0), (400, 2, 3.0)]
+    ("n_events", "n_epochs", "window"), [(40, 9, 10.0), (100, 5, 3.0), (400, 3, 3.0)]
 )
 def test_where_histories_are_long_the_end_is_short_and_the_average_of_weights_wide(
     trainings, n_events, n_epochs, window

@@ -283,7 +283,7 @@ class Encoder:
         Scales and bins of numbers stay: a number outside their range is in the outermost bin. A column
         that is missing or holds values of another kind is a ValueError.
         """
-        self._check_columns(frame)
+        self.check_columns(frame)
         within = next((name for inputs in self.inputs_ for name in inputs.within), None)
         if within is not None:
             raise ValueError(
@@ -360,7 +360,7 @@ class Encoder:
         ValueError
             A column is missing, holds values of another kind than in ``fit``, or an infinite number.
         """
-        self._check_columns(frame)
+        self.check_columns(frame)
         frame = with_words(frame, self.schema.texts)
         parts = [Events.single(frame), *(events for _, events in self._histories(frame))]
         (codes, numbers), *encoded = [
@@ -388,11 +388,11 @@ class Encoder:
 
     def _histories(self, frame: pa.Table) -> list[tuple[Schema, Events]]:
         return [
-            (schema, _events(frame, name, schema, self.max_events))
+            (schema, events_in(frame, name, schema, self.max_events))
             for name, schema in self.schema.histories.items()
         ]
 
-    def _check_columns(self, frame: pa.Table) -> None:
+    def check_columns(self, frame: pa.Table) -> None:
         present = set(frame.schema.names)
         missing = [name for name in self.schema.used if name not in present]
         if missing:
@@ -441,7 +441,7 @@ def _of_events(parts: Sequence[Events], weights: np.ndarray | None) -> list[np.n
     return [None if weights is None else np.repeat(weights, events.counts) for events in parts]
 
 
-def _events(frame: pa.Table, name: str, schema: Schema, max_events: int | None) -> Events:
+def events_in(frame: pa.Table, name: str, schema: Schema, max_events: int | None) -> Events:
     """Return events with the fields of the schema; a column without any event need not have them."""
     column = with_steps(lists_among(frame[name], frame.schema.field(name)), name, schema.in_steps)
     if pa.types.is_null(column.type):

@@ -1,0 +1,175 @@
+"""An ONNX graph that is built node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tabemb.extras import need
+
+OPSETS = {"": 18, "ai.onnx.ml": 4}
+"""Versions of the operators: those that onnxruntime 1.17 and later run."""
+IR_VERSION = 9
+NAN = np.float32(np.nan)
+
+
+class Graph:
+    """Nodes and constants; a value in the graph is its name.
+
+    Parameters
+    ----------
+    taken : iterable of str
+        Names of inputs, which no other value has.
+    """
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self.onnx = need("onnx", "onnx")
+        self.taken = set(taken)
+        self.prefix = "/"
+        while any(name.startswith(self.prefix) for name in self.taken):
+            self.prefix += "/"
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self.inputs: list[Any] = []
+        self.outputs: list[Any] = []
+        self._named: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._n_values = 0
+
+    def add(self, op: str, *inputs: str, n_outputs: int = 1, ml: bool = False, **attributes: Any) -> Any:
+        """Add a node, and return the name of its output, or a list of several names.
+
+        Parameters
+        ----------
+        op : str
+            Name of the operator.
+        inputs : str
+            Values; "" leaves one out.
+        n_outputs : int
+        ml : bool
+            Whether the operator is one of ``ai.onnx.ml``.
+        attributes : Any
+            An array becomes a tensor.
+        """
+        outputs = [self._new_name() for _ in range(n_outputs)]
+        domain = "ai.onnx.ml" if ml else ""
+        given = {
+            name: self._tensor(value) if isinstance(value, np.ndarray) else value
+            for name, value in attributes.items()
+        }
+        self.nodes.append(self.onnx.helper.make_node(op, inputs, outputs, domain=domain, **given))
+        return outputs if n_outputs > 1 else outputs[0]
+
+    def constant(self, values: Any, dtype: Any = None) -> str:
+        """Return a constant; equal ones are stored once."""
+        array = np.asarray(values, dtype)
+        if array.dtype.kind in "OU":
+            key = (str(array.tolist()), array.shape, b"")
+        else:
+            key = (str(array.dtype), array.shape, array.tobytes())
+        if key not in self._named:
+            self._named[key] = self._new_name()
+            self.constants.append(self._tensor(array, self._named[key]))
+        return self._named[key]
+
+    def input(self, name: str, dtype: Any, dims: Sequence[str | int]) -> str:
+        """Add an input of the graph."""
+        self.inputs.append(self._value_info(name, dtype, dims))
+        return name
+
+    def output(self, value: str, name: str, dtype: Any, dims: Sequence[str | int]) -> str:
+        """Add an output of the graph, and return its name, which is free."""
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        self.nodes.append(self.onnx.helper.make_node("Identity", [value], [name]))
+        self.outputs.append(self._value_info(name, dtype, dims))
+        return name
+
+    def model(self, description: str, metadata: dict[str, str]) -> Any:
+        """Return the model."""
+        helper = self.onnx.helper
+        graph = helper.make_graph(
+            self.nodes, "tabemb", self.inputs, self.outputs, self.constants, description
+        )
+        opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        model.producer_name = "tabemb"
+        helper.set_model_props(model, metadata)
+        return model
+
+    # Operations that several parts need
+
+    def cast(self, value: str, dtype: Any) -> str:
+        """Return values in another type."""
+        return str(self.add("Cast", value, to=self._element_type(dtype)))
+
+    def where(self, condition: str, yes: str, no: str) -> str:
+        """Return one value or the other by element."""
+        return str(self.add("Where", condition, yes, no))
+
+    def unsqueeze(self, value: str, axis: int) -> str:
+        """Return a value with one more axis of length one."""
+        return str(self.add("Unsqueeze", value, self.constant([axis], np.int64)))
+
+    def reshape(self, value: str, shape: Sequence[int]) -> str:
+        """Return a value in another shape: 0 keeps a length, -1 is what remains."""
+        return str(self.add("Reshape", value, self.constant(shape, np.int64)))
+
+    def concat(self, values: Sequence[str], axis: int) -> str:
+        """Return values side by side."""
+        return values[0] if len(values) == 1 else str(self.add("Concat", *values, axis=axis))
+
+    def stack(self, values: Sequence[str]) -> str:
+        """Return values of one shape along a new last axis."""
+        return self.concat([self.unsqueeze(value, -1) for value in values], -1)
+
+    def look_up(self, value: str, keys: np.ndarray, found: np.ndarray, default: int) -> str:
+        """Return the whole number that stands for each key, ``default`` where there is none."""
+        none = np.array([default], np.int64)
+        return str(
+            self.add(
+                "LabelEncoder",
+                value,
+                ml=True,
+                keys_tensor=keys,
+                values_tensor=found.astype(np.int64),
+                default_tensor=none,
+            )
+        )
+
+    def squash(self, value: str) -> str:
+        """Clip smoothly to (-3, 3), as `tabemb.network.numbers.squash`."""
+        third = self.add("Mul", value, self.constant(1 / 3, np.float32))
+        length = self.add("Add", self.add("Mul", third, third), self.constant(1, np.float32))
+        return str(self.add("Div", value, self.add("Sqrt", length)))
+
+    def clip(self, value: str, low: float, high: float, dtype: Any = np.float32) -> str:
+        """Return values between bounds; what becomes of NaN is left open."""
+        return str(self.add("Clip", value, self.constant(low, dtype), self.constant(high, dtype)))
+
+    def columns(self, value: str, positions: Sequence[int], n_columns: int, axis: int = 1) -> str:
+        """Return some columns, by position."""
+        if list(positions) == list(range(n_columns)):
+            return value
+        return str(self.add("Gather", value, self.constant(list(positions), np.int64), axis=axis))
+
+    def _new_name(self) -> str:
+        self._n_values += 1
+        return f"{self.prefix}{self._n_values}"
+
+    def _element_type(self, dtype: Any) -> int:
+        if dtype is str:
+            return int(self.onnx.TensorProto.STRING)
+        return int(self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def _value_info(self, name: str, dtype: Any, dims: Sequence[str | int]) -> Any:
+        return self.onnx.helper.make_tensor_value_info(name, self._element_type(dtype), list(dims))
+
+    def _tensor(self, array: np.ndarray, name: str = "") -> Any:
+        if array.dtype.kind in "OU":
+            texts = [str(text).encode() for text in array.ravel()]
+            strings = self.onnx.TensorProto.STRING
+            return self.onnx.helper.make_tensor(name, strings, array.shape, texts)
+        return self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)

@@ -1,0 +1,288 @@
+"""Histories in a graph: padded events of each row, and one vector for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from torch import nn
+
+from tabemb.data.encoding import Encoder, Inputs
+from tabemb.network.history import (
+    EVENT_SCALE,
+    AllStates,
+    Attention,
+    BagOfEvents,
+    ByCategory,
+    HistoryEncoder,
+    HistoryNetwork,
+    LastState,
+    MeanState,
+    Recurrent,
+)
+from tabemb.network.tables import Tables
+from tabemb.saving.onnx.columns import Columns, Encoding
+from tabemb.saving.onnx.graph import Graph
+from tabemb.saving.onnx.network import number_vectors, numpy_of, table_vectors
+
+LOWEST = np.finfo(np.float32).min
+
+
+class Padded:
+    """The events of rows side by side, (n, longest), the newest ones where there are too many.
+
+    Attributes
+    ----------
+    lengths : str
+        Events of each row, int64 (n,).
+    mask : str
+        Whether there is an event, float32 (n, longest, 1).
+    """
+
+    def __init__(self, graph: Graph, lengths: str, field: str, most: int | None) -> None:
+        self.graph = graph
+        longest = graph.add("Shape", field, start=1, end=2)
+        zero, one = (graph.constant(number, np.int64) for number in (0, 1))
+        self.lengths = graph.add("Max", graph.add("Min", lengths, longest), zero)
+        self.places = None
+        if most is not None:
+            at_most = graph.constant([most], np.int64)
+            before = graph.add("Max", graph.add("Sub", self.lengths, at_most), zero)
+            self.lengths = graph.add("Min", self.lengths, at_most)
+            kept = graph.add("Min", longest, at_most)
+            last = graph.add("Sub", longest, one)
+            self.places = graph.add("Add", graph.unsqueeze(before, 1), self._range(kept))
+            self.places = graph.add("Min", self.places, last)
+            longest = kept
+        positions = self._range(longest)
+        is_event = graph.add("Less", positions, graph.unsqueeze(self.lengths, 1))
+        self.mask = graph.unsqueeze(graph.cast(is_event, np.float32), 2)
+        final = graph.add("Max", graph.add("Sub", self.lengths, one), zero)
+        self.final = graph.unsqueeze(final, 1)  # (n, 1)
+        has = graph.add("Greater", self.lengths, zero)
+        self.has_events = graph.unsqueeze(graph.cast(has, np.float32), 1)  # (n, 1)
+
+    def _range(self, end: str) -> str:
+        zero, one = (self.graph.constant(number, np.int64) for number in (0, 1))
+        return str(self.graph.add("Range", zero, self.graph.reshape(end, []), one))
+
+    def newest(self, field: str) -> str:
+        """Return the newest events of a field, (n, longest)."""
+        if self.places is None:
+            return field
+        return str(self.graph.add("GatherElements", field, self.places, axis=1))
+
+    def since_previous(self, days: str) -> str:
+        """Return each event's difference to the one before, NaN of the first event."""
+        graph = self.graph
+        zero, one, last = (graph.constant([number], np.int64) for number in (0, 1, -1))
+        first = graph.add("Slice", days, zero, one, one)
+        nan = graph.add("Mul", first, graph.constant(np.nan, np.float64))
+        before = graph.concat([nan, graph.add("Slice", days, zero, last, one)], 1)
+        return str(graph.add("Sub", days, before))
+
+    def until_last(self, days: str) -> str:
+        """Return the difference of the last event of the row to each event."""
+        last = self.graph.add("GatherElements", days, self.final, axis=1)
+        return str(self.graph.add("Sub", last, days))
+
+    def zeroed(self, values: str) -> str:
+        """Return values (n, longest, d) with zeros where there is no event."""
+        return str(self.graph.add("Mul", values, self.mask))
+
+    def sum(self, values: str) -> str:
+        """Return the sum of values (n, longest, d) over the events, (n, d)."""
+        axis = self.graph.constant([1], np.int64)
+        return str(self.graph.add("ReduceSum", self.zeroed(values), axis, keepdims=0))
+
+    def mean(self, values: str) -> str:
+        """Return the mean of values over the events, zeros without any."""
+        count = self.graph.add("Max", self.counts(), self.graph.constant(1, np.float32))
+        return str(self.graph.add("Div", self.sum(values), count))
+
+    def max(self, values: str) -> str:
+        """Return the maximum of values over the events, zeros without any."""
+        graph = self.graph
+        present = graph.add("Greater", self.mask, graph.constant(0, np.float32))
+        values = graph.where(present, values, graph.constant(LOWEST))
+        highest = graph.add("ReduceMax", values, graph.constant([1], np.int64), keepdims=0)
+        return str(graph.add("Mul", highest, self.has_events))
+
+    def last(self, values: str) -> str:
+        """Return the values of the last event, zeros without any."""
+        graph = self.graph
+        found = graph.add("GatherND", values, self.final, batch_dims=1)
+        return str(graph.add("Mul", found, self.has_events))
+
+    def counts(self) -> str:
+        """Return the number of events, float32 (n, 1)."""
+        return self.graph.unsqueeze(self.graph.cast(self.lengths, np.float32), 1)
+
+    def log_counts(self) -> str:
+        """Return the logarithm of the number of events and one, (n, 1)."""
+        return log1p(self.graph, self.counts())
+
+
+def log1p(graph: Graph, values: str) -> str:
+    """Return the logarithm of values and one."""
+    return str(graph.add("Log", graph.add("Add", values, graph.constant(1, np.float32))))
+
+
+class EncodedEvents(NamedTuple):
+    """The padded events of a history, and their codes and numbers."""
+
+    padded: Padded
+    columns: Columns
+
+    @classmethod
+    def of(
+        cls, graph: Graph, encoder: Encoder, inputs: Inputs, name: str, raw: Mapping[str, str]
+    ) -> EncodedEvents:
+        """Encode the fields of a history.
+
+        Parameters
+        ----------
+        graph : Graph
+        encoder : Encoder
+        inputs : Inputs
+            Of the history.
+        name : str
+            Its name; the input of the lengths is called "{name}.length".
+        raw : mapping of field -> str
+            Values (n, length).
+        """
+        if inputs.schema.in_steps:
+            raise ValueError(
+                f"Column {name!r} holds events in steps, lists of lists, which to_onnx does not write; "
+                "fit on one list of events a row."
+            )
+        fields = {f.column for f in (*inputs.schema.categorical, *inputs.schema.numbers)}
+        values = {field: raw[field] for field in sorted(fields)}
+        lengths = raw[f"{name}.length"]
+        padded = Padded(graph, lengths, next(iter(values.values())), encoder.max_events)
+        values = {field: padded.newest(value) for field, value in values.items()}
+        clocks = {"gap": padded.since_previous, "ago": padded.until_last}
+        vocabularies = encoder.vocabularies_of(inputs)
+        return cls(padded, Encoding(graph, inputs, vocabularies, values, clocks).encode())
+
+    def any_infinite(self, graph: Graph) -> str | None:
+        """Return whether a number of an event of a row is infinite, int32 (n, 1)."""
+        if self.columns.is_infinite is None:
+            return None
+        number = self.padded.zeroed(graph.cast(self.columns.is_infinite, np.float32))
+        axes = graph.constant([1, 2], np.int64)
+        highest = graph.add("ReduceMax", number, axes, keepdims=0)
+        return graph.unsqueeze(graph.cast(highest, np.int32), 1)
+
+
+def history_vector(
+    graph: Graph, network: HistoryNetwork, tables: Tables, events: EncodedEvents
+) -> str:
+    """Return the vector of the events of each row, (n, dim), as `HistoryNetwork` computes it."""
+    padded = events.padded
+    vectors = event_vectors(graph, network, tables, events)
+    parts = [_encoded(graph, network.encoder, padded, vectors), padded.log_counts()]
+    if network.by_category is not None:
+        assert events.columns.codes is not None
+        parts.append(_by_category(graph, network.by_category, padded, vectors, events.columns.codes))
+    return graph.concat(parts, 1)
+
+
+def event_vectors(
+    graph: Graph, network: HistoryNetwork, tables: Tables, events: EncodedEvents
+) -> str:
+    """Return the vectors of events, (n, longest, d)."""
+    codes, numbers, _ = events.columns
+    parts = []
+    if codes is not None:
+        flat = graph.reshape(codes, [-1, len(network.columns.firsts)])
+        parts.append(table_vectors(graph, tables, flat, network.columns, EVENT_SCALE))
+    if numbers is not None:
+        n_numbers = graph.add("Shape", numbers, start=2)
+        shape = graph.concat([graph.constant([-1], np.int64), n_numbers], 0)
+        parts.append(number_vectors(graph, network.numbers, graph.add("Reshape", numbers, shape)))
+    lengths = graph.add("Shape", events.padded.mask, start=0, end=2)
+    shape = graph.concat([lengths, graph.constant([-1], np.int64)], 0)
+    return str(graph.add("Reshape", graph.concat(parts, 1), shape))
+
+
+def linear(graph: Graph, layer: nn.Linear, x: str) -> str:
+    """Return a linear layer of values (..., d_in)."""
+    product = graph.add("MatMul", x, graph.constant(numpy_of(layer.weight).T))
+    return str(graph.add("Add", product, graph.constant(numpy_of(layer.bias))))
+
+
+def _encoded(graph: Graph, encoder: HistoryEncoder, padded: Padded, vectors: str) -> str:
+    if isinstance(encoder, BagOfEvents):
+        hidden = graph.add("Relu", linear(graph, encoder.layer, vectors))
+        log_sum = log1p(graph, padded.sum(hidden))
+        parts = [padded.mean(hidden), padded.max(hidden), log_sum, padded.last(hidden)]
+        return graph.concat(parts, 1)
+    assert isinstance(encoder, Recurrent)
+    states = _states(graph, encoder, padded, vectors)
+    return _pooled(graph, encoder.pool, padded, states)
+
+
+def _states(graph: Graph, encoder: Recurrent, padded: Padded, vectors: str) -> str:
+    """Return the states after each event, (n, longest, d_history)."""
+    net = encoder.net
+    is_gru = isinstance(net, nn.GRU)
+    # the order of the gates in ONNX, by that in torch
+    order = [1, 0, 2] if is_gru else [0, 3, 1, 2]
+
+    def gates(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.split(values, len(order))[i] for i in order])
+
+    weights = [gates(numpy_of(w))[None] for w in (net.weight_ih_l0, net.weight_hh_l0)]
+    bias = np.concatenate([gates(numpy_of(b)) for b in (net.bias_ih_l0, net.bias_hh_l0)])[None]
+    one = graph.constant(1, np.int64)
+    lengths = graph.cast(graph.add("Max", padded.lengths, one), np.int32)
+    by_event = graph.add("Transpose", padded.zeroed(vectors), perm=[1, 0, 2])
+    more = {"linear_before_reset": 1} if is_gru else {}
+    states = graph.add(
+        "GRU" if is_gru else "LSTM",
+        by_event,
+        *(graph.constant(part) for part in (*weights, bias)),
+        lengths,
+        hidden_size=net.hidden_size,
+        **more,
+    )  # (longest, 1, n, d_history)
+    states = graph.add("Squeeze", states, graph.constant([1], np.int64))
+    return str(graph.add("Transpose", states, perm=[1, 0, 2]))
+
+
+def _pooled(graph: Graph, pool: LastState, padded: Padded, states: str) -> str:
+    if isinstance(pool, AllStates):
+        return graph.concat([padded.last(states), padded.mean(states), padded.max(states)], 1)
+    if isinstance(pool, MeanState):
+        return padded.mean(states)
+    if isinstance(pool, Attention):
+        tenth = graph.constant(0.1, np.float32)
+        score = graph.add("Tanh", graph.add("Mul", linear(graph, pool.score, states), tenth))
+        weight = graph.add("Exp", graph.add("Mul", score, graph.constant(10, np.float32)))
+        total = graph.add("Max", padded.sum(weight), graph.constant(1e-30, np.float32))
+        return str(graph.add("Div", padded.sum(graph.add("Mul", weight, states)), total))
+    return padded.last(states)
+
+
+def _by_category(
+    graph: Graph, by_category: ByCategory, padded: Padded, vectors: str, codes: str
+) -> str:
+    """Return what the categories of one field give, by comparing each event with each other one."""
+    field = graph.add("Gather", codes, graph.constant(by_category.field, np.int64), axis=2)
+    both = graph.add("Equal", graph.unsqueeze(field, 2), graph.unsqueeze(field, 1))
+    other = graph.add("Transpose", padded.mask, perm=[0, 2, 1])
+    same = graph.add("Mul", graph.cast(both, np.float32), other)  # (n, longest, longest)
+    axis, ahead = graph.constant([2], np.int64), graph.constant(1, np.int64)
+    count = graph.add("ReduceSum", same, axis, keepdims=1)
+    count = graph.add("Max", count, graph.constant(1, np.float32))
+    n_later = graph.add("ReduceSum", graph.add("Trilu", same, ahead, upper=1), axis, keepdims=1)
+    is_last = graph.add("Equal", n_later, graph.constant(0, np.float32))
+    hidden = graph.add("Relu", linear(graph, by_category.layer, vectors))
+    means = graph.add("Div", graph.add("MatMul", same, padded.zeroed(hidden)), count)
+    parts = [means, graph.add("Mul", means, log1p(graph, count)), hidden]
+    of_last = graph.add("Mul", graph.concat(parts, 2), graph.cast(is_last, np.float32))
+    tenth, ten = (graph.constant(number, np.float32) for number in (0.1, 10))
+    sums = graph.add("Mul", padded.sum(of_last), tenth)
+    return str(graph.add("Mul", graph.squash(sums), ten))

@@ -44,7 +44,7 @@ def _offset(graph: Graph, times: str, zone: str) -> str:
     before = 1e6 * moments - 1  # a change holds from its moment on
     found = steps(graph, values, [(0, before, offsets)])
     offset = graph.add("Mul", graph.cast(found, np.int64), graph.constant(10**6, np.int64))
-    return str(graph.add("Reshape", offset, graph.add("Shape", times)))
+    return graph.add("Reshape", offset, graph.add("Shape", times))
 
 
 def clock_changes(zone: str) -> tuple[np.ndarray, np.ndarray]:
@@ -104,18 +104,18 @@ class Calendar:
         return self.graph.constant(number, np.int64)
 
     def _over(self, value: str, number: int) -> str:
-        return str(self.graph.add("Div", value, self._whole(number)))
+        return self.graph.add("Div", value, self._whole(number))
 
     def _rest(self, value: str, number: int) -> str:
-        return str(self.graph.add("Mod", value, self._whole(number)))
+        return self.graph.add("Mod", value, self._whole(number))
 
     def _plus(self, value: str, number: int) -> str:
-        return str(self.graph.add("Add", value, self._whole(number)))
+        return self.graph.add("Add", value, self._whole(number))
 
     def _times(self, value: str, number: int) -> str:
-        return str(self.graph.add("Mul", value, self._whole(number)))
+        return self.graph.add("Mul", value, self._whole(number))
 
     def _sum(self, value: str, *others: tuple[int, str]) -> str:
         for factor, other in others:
-            value = str(self.graph.add("Add", value, self._times(other, factor)))
+            value = self.graph.add("Add", value, self._times(other, factor))
         return value

@@ -17,6 +17,7 @@ from tabemb.saving.onnx.calendar import calendar_part
 from tabemb.saving.onnx.graph import Graph
 from tabemb.saving.onnx.raw import KINDS, NO_INTEGER, markers
 
+
 class Columns(NamedTuple):
     """Codes, int64 (..., n_categorical), and numbers, float32 (..., n_numbers), NaN where missing.
 
@@ -33,7 +34,7 @@ class Columns(NamedTuple):
             return None
         axis = graph.constant([1], np.int64)
         flags = graph.cast(self.is_infinite, np.int32)
-        return str(graph.add("ReduceMax", flags, axis, keepdims=1))
+        return graph.add("ReduceMax", flags, axis, keepdims=1)
 
 
 class Encoding:
@@ -129,9 +130,7 @@ class Encoding:
             return scaled(graph, value, by_level)
         if feature.part is None:
             return value
-        since = graph.add(
-            "Sub", value, graph.constant(self.inputs.origins[feature.column], np.int64)
-        )
+        since = graph.add("Sub", value, graph.constant(self.inputs.origins[feature.column], np.int64))
         ticks = graph.constant(SECONDS_PER_DAY * 1e6, np.float64)
         days = graph.add("Div", graph.cast(since, np.float64), ticks)
         days = graph.where(self._no_time(value), graph.constant(np.nan, np.float64), days)

@@ -18,7 +18,7 @@ MOST_KEYS = 2**62
 
 
 class Term(NamedTuple):
-    """The levels of one term.
+    """The levels of one term, with features of each.
 
     Parameters
     ----------
@@ -26,7 +26,8 @@ class Term(NamedTuple):
         Positions among the levels of a row.
     keys : ndarray of int64, shape (n_levels,)
         As `tabemb.data.pairs.term_keys` makes them.
-    features : ndarray of float32, shape (n_levels, n_features)
+    features : ndarray of float32, shape (n_levels + 1, n_features)
+        The last ones are those of a level that is not among the keys.
     """
 
     inputs: tuple[int, ...]
@@ -34,9 +35,7 @@ class Term(NamedTuple):
     features: np.ndarray
 
 
-def effect_features(
-    graph: Graph, effects: Effects, sizes: Sequence[int], columns: Columns
-) -> str:
+def effect_features(graph: Graph, effects: Effects, sizes: Sequence[int], columns: Columns) -> str:
     """Return the effects of rows, float32 (n, n_terms, n_features), as `Effects.transform` gives them.
 
     Parameters
@@ -49,16 +48,28 @@ def effect_features(
     columns : Columns
     """
     levels, n_levels = _levels(graph, effects, sizes, columns)
-    terms = list(_terms(effects))
-    ends = np.cumsum([0, *(len(term.keys) for term in terms)])
+    return features_of(graph, list(_terms(effects)), levels, n_levels)
+
+
+def features_of(graph: Graph, terms: Sequence[Term], levels: str, n_levels: np.ndarray) -> str:
+    """Return the features of the levels of rows, float32 (n, n_terms, n_features).
+
+    Parameters
+    ----------
+    graph : Graph
+    terms : sequence of Term
+    levels : str
+        Whole numbers (n, n_inputs).
+    n_levels : ndarray of shape (n_inputs,)
+        How many levels each input has.
+    """
+    ends = np.cumsum([0, *(len(term.features) for term in terms)])
     features = np.concatenate([term.features for term in terms])
-    features = np.concatenate([features, np.zeros_like(features[:1])])  # of a level that is not known
     places = [
-        _places(graph, terms[i:j], levels, n_levels, ends[i:j], len(features) - 1)
-        for i, j in _groups(terms, n_levels)
+        _places(graph, terms[i:j], levels, n_levels, ends[i:j]) for i, j in _groups(terms, n_levels)
     ]
     found = graph.concat(places, 1)
-    return str(graph.add("Gather", graph.constant(features, np.float32), found, axis=0))
+    return graph.add("Gather", graph.constant(features, np.float32), found, axis=0)
 
 
 def _levels(
@@ -92,10 +103,10 @@ def _terms(effects: Effects) -> Iterator[Term]:
         span = effects.span(t)
         part = effects.sums_[span][None], effects.counts_[span][None]
         features = effects.features_of(*part, slice(t, t + 1))[:, 0]
-        yield Term(inputs, effects.keys_[span], features)
+        yield Term(inputs, effects.keys_[span], np.pad(features, ((0, 1), (0, 0))))
     for expected in effects.expected_:
         keys = effects.keys_[effects.span(expected.term)]
-        features = expected.of_levels(np.arange(len(keys)))
+        features = expected.of_levels(np.append(np.arange(len(keys)), -1))
         yield Term(effects.terms_[expected.term], keys, features)
 
 
@@ -126,9 +137,8 @@ def _places(
     levels: str,
     n_levels: np.ndarray,
     firsts: np.ndarray,
-    absent: int,
 ) -> str:
-    """Return the rows of the features of some terms, int64 (n, n_terms), ``absent`` of other levels.
+    """Return the rows of the features of some terms, int64 (n, n_terms).
 
     The level of a term is one number: those of its inputs are digits, and the numbers of all terms
     follow each other.
@@ -148,7 +158,10 @@ def _places(
     keys = graph.add("MatMul", levels, graph.constant(factors))
     keys = graph.add("Add", keys, graph.constant(starts))
     keys = _beyond(graph, terms, levels, n_levels, keys, starts)
-    return graph.look_up(keys, np.concatenate(known), np.concatenate(found), absent)
+    places = graph.look_up(keys, np.concatenate(known), np.concatenate(found), -1)
+    absent = np.array([first + len(term.keys) for term, first in zip(terms, firsts)], np.int64)
+    is_known = graph.add("GreaterOrEqual", places, graph.constant(0, np.int64))
+    return graph.where(is_known, places, graph.constant(absent))
 
 
 def _beyond(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,7 @@ class Forest:
         """Return the sums of the leaves that rows (n, n_columns) reach, float32 (n, n_targets)."""
         trees, nodes, modes, thresholds, columns, firsts, seconds, missing = zip(*self.nodes)
         leaf_trees, leaf_nodes, targets, weights = zip(*self.leaves)
+        numbers: dict[str, Any]
         if self.is_double:
             numbers = {
                 "nodes_values_as_tensor": np.array(thresholds),

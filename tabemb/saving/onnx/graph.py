@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from tabemb.extras import need
 OPSETS = {"": 18, "ai.onnx.ml": 4}
 """Versions of the operators: those that onnxruntime 1.17 and later run."""
 IR_VERSION = 9
-NAN = np.float32(np.nan)
 
 
 class Graph:
@@ -37,8 +36,8 @@ class Graph:
         self._named: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._n_values = 0
 
-    def add(self, op: str, *inputs: str, n_outputs: int = 1, ml: bool = False, **attributes: Any) -> Any:
-        """Add a node, and return the name of its output, or a list of several names.
+    def add(self, op: str, *inputs: str, ml: bool = False, **attributes: Any) -> str:
+        """Add a node, and return the name of its output.
 
         Parameters
         ----------
@@ -46,20 +45,33 @@ class Graph:
             Name of the operator.
         inputs : str
             Values; "" leaves one out.
-        n_outputs : int
         ml : bool
             Whether the operator is one of ``ai.onnx.ml``.
         attributes : Any
             An array becomes a tensor.
         """
+        return self._add(op, inputs, 1, "ai.onnx.ml" if ml else "", attributes)[0]
+
+    def split(self, value: str, sizes: Sequence[int], axis: int) -> list[str]:
+        """Return parts of so many columns each."""
+        lengths = self.constant(list(sizes), np.int64)
+        return self._add("Split", [value, lengths], len(sizes), "", {"axis": axis})
+
+    def _add(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        n_outputs: int,
+        domain: str,
+        attributes: Mapping[str, Any],
+    ) -> list[str]:
         outputs = [self._new_name() for _ in range(n_outputs)]
-        domain = "ai.onnx.ml" if ml else ""
         given = {
             name: self._tensor(value) if isinstance(value, np.ndarray) else value
             for name, value in attributes.items()
         }
         self.nodes.append(self.onnx.helper.make_node(op, inputs, outputs, domain=domain, **given))
-        return outputs if n_outputs > 1 else outputs[0]
+        return outputs
 
     def constant(self, values: Any, dtype: Any = None) -> str:
         """Return a constant; equal ones are stored once."""
@@ -103,23 +115,23 @@ class Graph:
 
     def cast(self, value: str, dtype: Any) -> str:
         """Return values in another type."""
-        return str(self.add("Cast", value, to=self._element_type(dtype)))
+        return self.add("Cast", value, to=self._element_type(dtype))
 
     def where(self, condition: str, yes: str, no: str) -> str:
         """Return one value or the other by element."""
-        return str(self.add("Where", condition, yes, no))
+        return self.add("Where", condition, yes, no)
 
     def unsqueeze(self, value: str, axis: int) -> str:
         """Return a value with one more axis of length one."""
-        return str(self.add("Unsqueeze", value, self.constant([axis], np.int64)))
+        return self.add("Unsqueeze", value, self.constant([axis], np.int64))
 
     def reshape(self, value: str, shape: Sequence[int]) -> str:
         """Return a value in another shape: 0 keeps a length, -1 is what remains."""
-        return str(self.add("Reshape", value, self.constant(shape, np.int64)))
+        return self.add("Reshape", value, self.constant(shape, np.int64))
 
     def concat(self, values: Sequence[str], axis: int) -> str:
         """Return values side by side."""
-        return values[0] if len(values) == 1 else str(self.add("Concat", *values, axis=axis))
+        return values[0] if len(values) == 1 else self.add("Concat", *values, axis=axis)
 
     def stack(self, values: Sequence[str]) -> str:
         """Return values of one shape along a new last axis."""
@@ -128,32 +140,30 @@ class Graph:
     def look_up(self, value: str, keys: np.ndarray, found: np.ndarray, default: int) -> str:
         """Return the whole number that stands for each key, ``default`` where there is none."""
         none = np.array([default], np.int64)
-        return str(
-            self.add(
-                "LabelEncoder",
-                value,
-                ml=True,
-                keys_tensor=keys,
-                values_tensor=found.astype(np.int64),
-                default_tensor=none,
-            )
+        return self.add(
+            "LabelEncoder",
+            value,
+            ml=True,
+            keys_tensor=keys,
+            values_tensor=found.astype(np.int64),
+            default_tensor=none,
         )
 
     def squash(self, value: str) -> str:
         """Clip smoothly to (-3, 3), as `tabemb.network.numbers.squash`."""
         third = self.add("Mul", value, self.constant(1 / 3, np.float32))
         length = self.add("Add", self.add("Mul", third, third), self.constant(1, np.float32))
-        return str(self.add("Div", value, self.add("Sqrt", length)))
+        return self.add("Div", value, self.add("Sqrt", length))
 
     def clip(self, value: str, low: float, high: float, dtype: Any = np.float32) -> str:
         """Return values between bounds; what becomes of NaN is left open."""
-        return str(self.add("Clip", value, self.constant(low, dtype), self.constant(high, dtype)))
+        return self.add("Clip", value, self.constant(low, dtype), self.constant(high, dtype))
 
     def columns(self, value: str, positions: Sequence[int], n_columns: int, axis: int = 1) -> str:
         """Return some columns, by position."""
         if list(positions) == list(range(n_columns)):
             return value
-        return str(self.add("Gather", value, self.constant(list(positions), np.int64), axis=axis))
+        return self.add("Gather", value, self.constant(list(positions), np.int64), axis=axis)
 
     def _new_name(self) -> str:
         self._n_values += 1
@@ -172,4 +182,4 @@ class Graph:
             texts = [str(text).encode() for text in array.ravel()]
             strings = self.onnx.TensorProto.STRING
             return self.onnx.helper.make_tensor(name, strings, array.shape, texts)
-        return self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return self.onnx.numpy_helper.from_array(np.asarray(array, order="C"), name)

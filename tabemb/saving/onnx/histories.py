@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -65,13 +65,13 @@ class Padded:
 
     def _range(self, end: str) -> str:
         zero, one = (self.graph.constant(number, np.int64) for number in (0, 1))
-        return str(self.graph.add("Range", zero, self.graph.reshape(end, []), one))
+        return self.graph.add("Range", zero, self.graph.reshape(end, []), one)
 
     def newest(self, field: str) -> str:
         """Return the newest events of a field, (n, longest)."""
         if self.places is None:
             return field
-        return str(self.graph.add("GatherElements", field, self.places, axis=1))
+        return self.graph.add("GatherElements", field, self.places, axis=1)
 
     def since_previous(self, days: str) -> str:
         """Return each event's difference to the one before, NaN of the first event."""
@@ -80,26 +80,26 @@ class Padded:
         first = graph.add("Slice", days, zero, one, one)
         nan = graph.add("Mul", first, graph.constant(np.nan, np.float64))
         before = graph.concat([nan, graph.add("Slice", days, zero, last, one)], 1)
-        return str(graph.add("Sub", days, before))
+        return graph.add("Sub", days, before)
 
     def until_last(self, days: str) -> str:
         """Return the difference of the last event of the row to each event."""
         last = self.graph.add("GatherElements", days, self.final, axis=1)
-        return str(self.graph.add("Sub", last, days))
+        return self.graph.add("Sub", last, days)
 
     def zeroed(self, values: str) -> str:
         """Return values (n, longest, d) with zeros where there is no event."""
-        return str(self.graph.add("Mul", values, self.mask))
+        return self.graph.add("Mul", values, self.mask)
 
     def sum(self, values: str) -> str:
         """Return the sum of values (n, longest, d) over the events, (n, d)."""
         axis = self.graph.constant([1], np.int64)
-        return str(self.graph.add("ReduceSum", self.zeroed(values), axis, keepdims=0))
+        return self.graph.add("ReduceSum", self.zeroed(values), axis, keepdims=0)
 
     def mean(self, values: str) -> str:
         """Return the mean of values over the events, zeros without any."""
         count = self.graph.add("Max", self.counts(), self.graph.constant(1, np.float32))
-        return str(self.graph.add("Div", self.sum(values), count))
+        return self.graph.add("Div", self.sum(values), count)
 
     def max(self, values: str) -> str:
         """Return the maximum of values over the events, zeros without any."""
@@ -107,13 +107,13 @@ class Padded:
         present = graph.add("Greater", self.mask, graph.constant(0, np.float32))
         values = graph.where(present, values, graph.constant(LOWEST))
         highest = graph.add("ReduceMax", values, graph.constant([1], np.int64), keepdims=0)
-        return str(graph.add("Mul", highest, self.has_events))
+        return graph.add("Mul", highest, self.has_events)
 
     def last(self, values: str) -> str:
         """Return the values of the last event, zeros without any."""
         graph = self.graph
         found = graph.add("GatherND", values, self.final, batch_dims=1)
-        return str(graph.add("Mul", found, self.has_events))
+        return graph.add("Mul", found, self.has_events)
 
     def counts(self) -> str:
         """Return the number of events, float32 (n, 1)."""
@@ -126,7 +126,7 @@ class Padded:
 
 def log1p(graph: Graph, values: str) -> str:
     """Return the logarithm of values and one."""
-    return str(graph.add("Log", graph.add("Add", values, graph.constant(1, np.float32))))
+    return graph.add("Log", graph.add("Add", values, graph.constant(1, np.float32)))
 
 
 class EncodedEvents(NamedTuple):
@@ -176,9 +176,7 @@ class EncodedEvents(NamedTuple):
         return graph.unsqueeze(graph.cast(highest, np.int32), 1)
 
 
-def history_vector(
-    graph: Graph, network: HistoryNetwork, tables: Tables, events: EncodedEvents
-) -> str:
+def history_vector(graph: Graph, network: HistoryNetwork, tables: Tables, events: EncodedEvents) -> str:
     """Return the vector of the events of each row, (n, dim), as `HistoryNetwork` computes it."""
     padded = events.padded
     vectors = event_vectors(graph, network, tables, events)
@@ -189,9 +187,7 @@ def history_vector(
     return graph.concat(parts, 1)
 
 
-def event_vectors(
-    graph: Graph, network: HistoryNetwork, tables: Tables, events: EncodedEvents
-) -> str:
+def event_vectors(graph: Graph, network: HistoryNetwork, tables: Tables, events: EncodedEvents) -> str:
     """Return the vectors of events, (n, longest, d)."""
     codes, numbers, _ = events.columns
     parts = []
@@ -204,13 +200,13 @@ def event_vectors(
         parts.append(number_vectors(graph, network.numbers, graph.add("Reshape", numbers, shape)))
     lengths = graph.add("Shape", events.padded.mask, start=0, end=2)
     shape = graph.concat([lengths, graph.constant([-1], np.int64)], 0)
-    return str(graph.add("Reshape", graph.concat(parts, 1), shape))
+    return graph.add("Reshape", graph.concat(parts, 1), shape)
 
 
 def linear(graph: Graph, layer: nn.Linear, x: str) -> str:
     """Return a linear layer of values (..., d_in)."""
     product = graph.add("MatMul", x, graph.constant(numpy_of(layer.weight).T))
-    return str(graph.add("Add", product, graph.constant(numpy_of(layer.bias))))
+    return graph.add("Add", product, graph.constant(numpy_of(layer.bias)))
 
 
 def _encoded(graph: Graph, encoder: HistoryEncoder, padded: Padded, vectors: str) -> str:
@@ -239,7 +235,7 @@ def _states(graph: Graph, encoder: Recurrent, padded: Padded, vectors: str) -> s
     one = graph.constant(1, np.int64)
     lengths = graph.cast(graph.add("Max", padded.lengths, one), np.int32)
     by_event = graph.add("Transpose", padded.zeroed(vectors), perm=[1, 0, 2])
-    more = {"linear_before_reset": 1} if is_gru else {}
+    more: dict[str, Any] = {"linear_before_reset": 1} if is_gru else {}
     states = graph.add(
         "GRU" if is_gru else "LSTM",
         by_event,
@@ -249,7 +245,7 @@ def _states(graph: Graph, encoder: Recurrent, padded: Padded, vectors: str) -> s
         **more,
     )  # (longest, 1, n, d_history)
     states = graph.add("Squeeze", states, graph.constant([1], np.int64))
-    return str(graph.add("Transpose", states, perm=[1, 0, 2]))
+    return graph.add("Transpose", states, perm=[1, 0, 2])
 
 
 def _pooled(graph: Graph, pool: LastState, padded: Padded, states: str) -> str:
@@ -262,13 +258,11 @@ def _pooled(graph: Graph, pool: LastState, padded: Padded, states: str) -> str:
         score = graph.add("Tanh", graph.add("Mul", linear(graph, pool.score, states), tenth))
         weight = graph.add("Exp", graph.add("Mul", score, graph.constant(10, np.float32)))
         total = graph.add("Max", padded.sum(weight), graph.constant(1e-30, np.float32))
-        return str(graph.add("Div", padded.sum(graph.add("Mul", weight, states)), total))
+        return graph.add("Div", padded.sum(graph.add("Mul", weight, states)), total)
     return padded.last(states)
 
 
-def _by_category(
-    graph: Graph, by_category: ByCategory, padded: Padded, vectors: str, codes: str
-) -> str:
+def _by_category(graph: Graph, by_category: ByCategory, padded: Padded, vectors: str, codes: str) -> str:
     """Return what the categories of one field give, by comparing each event with each other one."""
     field = graph.add("Gather", codes, graph.constant(by_category.field, np.int64), axis=2)
     both = graph.add("Equal", graph.unsqueeze(field, 2), graph.unsqueeze(field, 1))
@@ -285,4 +279,4 @@ def _by_category(
     of_last = graph.add("Mul", graph.concat(parts, 2), graph.cast(is_last, np.float32))
     tenth, ten = (graph.constant(number, np.float32) for number in (0.1, 10))
     sums = graph.add("Mul", padded.sum(of_last), tenth)
-    return str(graph.add("Mul", graph.squash(sums), ten))
+    return graph.add("Mul", graph.squash(sums), ten)

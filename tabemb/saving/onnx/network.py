@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from tabemb.network.backbone import MLP, Backbone, DeepFM, WideDeep
-from tabemb.network.history import EVENT_SCALE
 from tabemb.network.model import ClassVectors, MemberHeads, TabularNetwork
 from tabemb.network.numbers import (
     EmbeddedBins,
@@ -37,9 +36,9 @@ class NetworkInputs(NamedTuple):
     histories: Sequence[str]
 
 
-def numpy_of(weights: Tensor) -> np.ndarray:
+def numpy_of(weights: Any) -> np.ndarray:
     """Return weights as float32."""
-    return weights.detach().float().cpu().numpy()
+    return np.asarray(weights.detach().float().cpu())
 
 
 def network_outputs(graph: Graph, network: TabularNetwork, inputs: NetworkInputs) -> str:
@@ -83,8 +82,8 @@ def _as_read(group: TableGroup) -> np.ndarray:
     """Return the vectors of a group; those that are too long are cut when they are read."""
     with torch.no_grad():
         rows = torch.arange(len(group.weight), device=group.weight.device)
-        settings = {"max_norm": group.max_norm, "norm_type": group.norm_type}
-        return numpy_of(F.embedding(rows, group.weight.detach().clone(), **settings))
+        weight = group.weight.detach().clone()
+        return numpy_of(F.embedding(rows, weight, None, group.max_norm, group.norm_type))
 
 
 def number_vectors(graph: Graph, encoding: NumberEncoding, numbers: str) -> str:
@@ -105,9 +104,7 @@ def _cosines(graph: Graph, encoding: PeriodicNumbers, present: str) -> str:
     return graph.add("Cos", graph.add("Add", angle, graph.constant(numpy_of(encoding.phase))))
 
 
-def _embedded(
-    graph: Graph, encoding: EmbeddedNumbers, missing: str, present: str, terms: str
-) -> str:
+def _embedded(graph: Graph, encoding: EmbeddedNumbers, missing: str, present: str, terms: str) -> str:
     """Return the vectors of numbers from their terms, (n, n_numbers, n_terms)."""
     flags = graph.unsqueeze(missing, -1)
     terms = graph.concat([terms, graph.unsqueeze(graph.squash(present), -1)], 2)
@@ -176,7 +173,7 @@ def backbone_vectors(graph: Graph, backbone: Backbone, x: str) -> str:
 
 
 def _mlp(graph: Graph, backbone: MLP, x: str) -> str:
-    """The first layer of all members is one product: their scales are in its weights."""
+    # the first layer of all members is one product, with their scales in its weights
     first, *others = [layer for layer in backbone.layers if isinstance(layer, nn.Linear)]
     weights = backbone.first_weights()
     assert weights is not None
@@ -192,7 +189,7 @@ def _mlp(graph: Graph, backbone: MLP, x: str) -> str:
 
 def _beside(graph: Graph, backbone: WideDeep, x: str) -> str:
     repeats = graph.constant([1, backbone.n_members, 1], np.int64)
-    return str(graph.add("Tile", graph.unsqueeze(x, 1), repeats))
+    return graph.add("Tile", graph.unsqueeze(x, 1), repeats)
 
 
 def _products(graph: Graph, backbone: DeepFM, x: str) -> str:
@@ -209,7 +206,7 @@ def _member_heads(graph: Graph, heads: MemberHeads, hidden: str) -> str:
     by_member = graph.add("Transpose", hidden, perm=[1, 0, 2])
     outputs = graph.add("MatMul", by_member, graph.constant(numpy_of(heads.weight)))
     outputs = graph.add("Transpose", outputs, perm=[1, 0, 2])
-    return str(graph.add("Add", outputs, graph.constant(numpy_of(heads.bias))))
+    return graph.add("Add", outputs, graph.constant(numpy_of(heads.bias)))
 
 
 def _head(graph: Graph, head: MemberHeads | ClassVectors, hidden: str) -> str:

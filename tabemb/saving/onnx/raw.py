@@ -1,4 +1,4 @@
-"""The inputs of a graph: the columns of rows and the fields of events, as programs without Arrow have them."""
+"""The inputs of a graph: columns of rows and fields of events, in types of ONNX."""
 
 from __future__ import annotations
 
@@ -180,7 +180,9 @@ def _values(raw: RawInput, column: pa.ChunkedArray, field: pa.Field) -> np.ndarr
         return _filled(column.cast(pa.large_string()), raw.missing).astype(object)
     if raw.kind == "time":
         times = as_times(column, raw.name)
-        return _filled(times.cast(pa.timestamp("us", times.type.tz), safe=False).cast(pa.int64()), raw.missing)
+        return _filled(
+            times.cast(pa.timestamp("us", times.type.tz), safe=False).cast(pa.int64()), raw.missing
+        )
     return _of_numbers(raw, column)
 
 

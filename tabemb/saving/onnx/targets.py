@@ -39,9 +39,7 @@ def add_predictions(graph: Graph, target: Target, outputs: str, invalid: str | N
     if isinstance(target, ClassTarget):
         return _classes(graph, target, outputs, "")
     assert isinstance(target, MultioutputClassTarget)
-    sizes = graph.constant([part.n_outputs for part in target.targets], np.int64)
-    parts = graph.add("Split", outputs, sizes, axis=2, n_outputs=len(target.targets))
-    parts = parts if isinstance(parts, list) else [parts]
+    parts = graph.split(outputs, [part.n_outputs for part in target.targets], axis=2)
     named: dict[str, str] = {}
     for i, (part, of_part) in enumerate(zip(target.targets, parts)):
         named |= _classes(graph, part, of_part, f"_{i}")
@@ -68,7 +66,7 @@ def _numbers(graph: Graph, target: NumberTarget, outputs: str) -> str:
 
 def _exp(graph: Graph, logarithms: str) -> str:
     most = graph.constant(math.log(LARGEST), np.float64)
-    return str(graph.add("Exp", graph.add("Min", logarithms, most)))
+    return graph.add("Exp", graph.add("Min", logarithms, most))
 
 
 def _classes(graph: Graph, target: ClassTarget, outputs: str, ending: str) -> dict[str, str]:

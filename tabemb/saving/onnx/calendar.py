@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tabemb.data.times import SECONDS_PER_DAY
 from tabemb.saving.onnx.forest import steps
@@ -13,11 +14,10 @@ HOUR = 3600 * 10**6
 DAY = SECONDS_PER_DAY * 10**6
 DAYS_OF_ERA = 146_097
 """Days of 400 years, after which the calendar repeats itself."""
-FIRST_DAY = 719_468 + 100 * DAYS_OF_ERA
+FIRST_DAY = 719_468 + 1000 * DAYS_OF_ERA
 """Days from a first of March of a year that is a multiple of 400 to 1970; no time is before it."""
-EPOCH = pd.Timestamp(0, tz="UTC")
-YEARS = ("1880", "2120")
-"""Changes of clocks outside of these years are not known."""
+DAYS = -365 * 120, 365 * 150
+"""Days since 1970 between which changes of clocks are known."""
 
 
 def calendar_part(graph: Graph, times: str, part: str, zone: str | None) -> str:
@@ -52,11 +52,10 @@ def clock_changes(zone: str) -> tuple[np.ndarray, np.ndarray]:
 
     There is one offset more, in seconds; the first one holds before all changes.
     """
-    days = pd.date_range(*YEARS, freq="D", tz="UTC")
-    seconds = (days - EPOCH) // pd.Timedelta("1s")
-    offsets = _offsets_at(seconds.to_numpy(), zone)
+    seconds = SECONDS_PER_DAY * np.arange(*DAYS)
+    offsets = _offsets_at(seconds, zone)
     changed = np.flatnonzero(np.diff(offsets))
-    low, high = seconds.to_numpy()[changed], seconds.to_numpy()[changed + 1]
+    low, high = seconds[changed], seconds[changed + 1]
     while (high - low > 1).any():  # halve the days until a second is left
         middle = (low + high) // 2
         is_old = _offsets_at(middle, zone) == offsets[changed]
@@ -65,9 +64,10 @@ def clock_changes(zone: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _offsets_at(seconds: np.ndarray, zone: str) -> np.ndarray:
-    times = EPOCH + pd.to_timedelta(seconds, unit="s")
-    local = times.tz_convert(zone).tz_localize(None)
-    return np.asarray((local - times.tz_localize(None)) // pd.Timedelta("1s"))
+    """Return offsets as Arrow has them, which the calendar parts of training rows are from."""
+    local = pc.local_timestamp(pa.array(seconds, pa.timestamp("s", zone)))
+    offsets: np.ndarray = local.cast(pa.int64()).to_numpy() - seconds
+    return offsets
 
 
 class Calendar:
@@ -75,13 +75,14 @@ class Calendar:
 
     def __init__(self, graph: Graph, local: str) -> None:
         self.graph = graph
-        self.ticks = graph.add("Add", local, self._whole(FIRST_DAY * DAY))
-        self.days = self._over(self.ticks, DAY)
+        ticks = self._rest(local, DAY)  # of the day, also before 1970
+        self.hour = self._over(ticks, HOUR)
+        self.days = self._plus(self._over(graph.add("Sub", local, ticks), DAY), FIRST_DAY)
 
     def part(self, name: str) -> str:
         """Return one part."""
         if name == "hour":
-            return self._rest(self._over(self.ticks, HOUR), 24)
+            return self.hour
         if name == "weekday":  # Monday is 0; 1970 started on a Thursday
             return self._rest(self._plus(self.days, (3 - FIRST_DAY) % 7), 7)
         day_of_era = self._rest(self.days, DAYS_OF_ERA)

@@ -111,7 +111,9 @@ TARGETS = {
     "whole numbers": lambda y: 10 * np.digitize(y, np.quantile(y, [0.3, 0.6])),
     "booleans": lambda y: y > np.median(y),
     "floats": lambda y: np.where(y > np.median(y), 2.0, 1.0),
-    "dates": lambda y: np.where(y > np.median(y), np.datetime64("2020-01-01"), np.datetime64("2021-01-01")),
+    "dates": lambda y: np.where(
+        y > np.median(y), np.datetime64("2020-01-01"), np.datetime64("2021-01-01")
+    ),
     "labels": lambda y: np.stack([y > np.median(y), y > np.quantile(y, 0.9)], 1).astype(int),
     "two targets": lambda y: np.stack([np.where(y > 1, "a", "b"), np.where(y > 0, "c", "d")], 1),
     "many classes": lambda y: np.arange(len(y)) % 1100,
@@ -133,7 +135,9 @@ def test_a_graph_gives_probabilities_and_labels(kind, tmp_path):
     if kind == "dates":
         assert not found
         return
-    np.testing.assert_array_equal(found[0] if len(found) == 1 else np.stack(found, 1), model.predict(later))
+    np.testing.assert_array_equal(
+        found[0] if len(found) == 1 else np.stack(found, 1), model.predict(later)
+    )
 
 
 @pytest.mark.parametrize(
@@ -233,7 +237,11 @@ def test_a_graph_reads_numbers_that_are_scaled_within_a_category(tmp_path):
         {
             "events": [
                 [
-                    {"what": what, "value": float(rng.normal(*levels[what])), "dose": float(rng.normal())}
+                    {
+                        "what": what,
+                        "value": float(rng.normal(*levels[what])),
+                        "dose": float(rng.normal()),
+                    }
                     for what in rng.choice(list(levels), rng.integers(0, 12))
                 ]
                 for _ in range(300)
@@ -252,7 +260,9 @@ def test_a_graph_reads_numbers_that_are_scaled_within_a_category(tmp_path):
 def test_a_graph_gives_the_columns_of_an_encoder(kind, tmp_path):
     X, y = strange_rows()
     net = None if kind == "prediction" else EmbeddingRegressor(**SMALL, trees=False)
-    encoder = EmbeddingEncoder(kind=kind, columns=["city", "flag", "shop"], estimator=net, random_state=0)
+    encoder = EmbeddingEncoder(
+        kind=kind, columns=["city", "flag", "shop"], estimator=net, random_state=0
+    )
     encoder.fit(X, y)
     encoder.placings_ = []
     later = later_rows(X)

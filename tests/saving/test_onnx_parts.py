@@ -72,7 +72,12 @@ def test_scores_of_trees_are_those_of_lightgbm(n_levels, missing):
     nothing_new = np.ones(2, bool), np.ones(4, bool)
     sizes = [n_levels + 9, n_levels + 9]
     trees = Trees(
-        tuple(texts), np.array([-6.0, 0.5]), np.array([0.1, 2.0]), np.zeros(4, bool), np.array(sizes), *nothing_new
+        tuple(texts),
+        np.array([-6.0, 0.5]),
+        np.array([0.1, 2.0]),
+        np.zeros(4, bool),
+        np.array(sizes),
+        *nothing_new,
     )
     codes = np.concatenate([codes, rng.integers(0, n_levels + 9, (500, 2))])
     later = rng.normal(size=(500, 2)).astype(np.float32)

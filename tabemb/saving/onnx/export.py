@@ -5,28 +5,26 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from tabemb.estimators.encoder import EmbeddingEncoder
+from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.files.whole import replacing
 from tabemb.fitting.checks import align_columns
-from tabemb.fitting.fitted import Fitted
-from tabemb.saving.onnx.columns import Columns, Encoding, read_vectors
-from tabemb.saving.onnx.effects import effect_features
+from tabemb.fitting.event_source import EARLIER
+from tabemb.saving.onnx.earlier import earlier_inputs
 from tabemb.saving.onnx.encoder import encoder_features
 from tabemb.saving.onnx.graph import Graph
-from tabemb.saving.onnx.histories import EncodedEvents, history_vector
-from tabemb.saving.onnx.network import NetworkInputs, network_outputs
-from tabemb.saving.onnx.raw import DTYPES, frame_inputs, raw_inputs
+from tabemb.saving.onnx.raw import DTYPES, RawInput, frame_inputs, raw_inputs
+from tabemb.saving.onnx.rows import model_inputs, row_outputs
 from tabemb.saving.onnx.targets import add_predictions
-from tabemb.saving.onnx.trees import scores
 
-ESTIMATORS = (EmbeddingClassifier, EmbeddingRegressor, EmbeddingEncoder)
+ROWS, EVENTS = (EmbeddingClassifier, EmbeddingRegressor), (EventClassifier, EventRegressor)
+ESTIMATORS = (*ROWS, *EVENTS, EmbeddingEncoder)
 MOST_BYTES = 2**31 - 1
 """Largest file of ONNX."""
 
@@ -41,7 +39,8 @@ def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    model : fitted EmbeddingClassifier, EmbeddingRegressor or EmbeddingEncoder
+    model : fitted estimator
+        EmbeddingClassifier, EmbeddingRegressor, EventClassifier, EventRegressor or EmbeddingEncoder.
     path : str or path-like
         The file to write; nothing else is written.
 
@@ -72,7 +71,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     [10.0, 20.0]
     """
     _check_model(model)
-    raw = raw_inputs(model.encoder_)
+    raw = _raw_inputs(model)
     _warn_of_new(model)
     graph = Graph(one.name for one in raw)
     for one in raw:
@@ -84,7 +83,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
         name = graph.output(features, "features", np.float32, ["rows", len(names)])
         described |= {"outputs": {name: "features"}, "features": names}
     else:
-        outputs, invalid = _row_outputs(graph, model._fitted)
+        outputs, invalid = row_outputs(graph, model._fitted)
         described["outputs"] = add_predictions(graph, model.target_, outputs, invalid)
     written = graph.model(f"{type(model).__name__} of tabemb", {"tabemb": json.dumps(described)})
     if written.ByteSize() > MOST_BYTES:
@@ -96,7 +95,9 @@ def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
         file.write(written.SerializeToString())
 
 
-def onnx_inputs(model: Any, X: Any) -> dict[str, np.ndarray]:
+def onnx_inputs(
+    model: Any, X: Any, earlier_X: Any = None, earlier_y: Any = None
+) -> dict[str, np.ndarray]:
     """Return rows as the inputs of the file that `to_onnx` writes, say to compare both.
 
     Parameters
@@ -104,6 +105,10 @@ def onnx_inputs(model: Any, X: Any) -> dict[str, np.ndarray]:
     model : fitted estimator
         As in `to_onnx`.
     X : frame or array-like of shape (n_rows, n_columns)
+    earlier_X : frame of shape (n_events, n_columns), optional
+        Of an event estimator: the events before those of X, such as those of ``fit``.
+    earlier_y : array-like of shape (n_events,) or (n_events, n_targets), optional
+        Their targets.
 
     Returns
     -------
@@ -111,7 +116,26 @@ def onnx_inputs(model: Any, X: Any) -> dict[str, np.ndarray]:
         Missing values are what the metadata of the file say; histories are padded at their end.
     """
     _check_model(model)
-    return frame_inputs(model.encoder_, align_columns(model, X))
+    frame, raw = align_columns(model, X), _raw_inputs(model)
+    if not isinstance(model, EVENTS):
+        if earlier_X is not None or earlier_y is not None:
+            raise ValueError("earlier_X and earlier_y must be None for a model that reads no log.")
+        model.encoder_.check_columns(frame)
+        return frame_inputs(raw, model.encoder_, frame)
+    if (earlier_X is None) != (earlier_y is None):
+        raise ValueError("earlier_X and earlier_y must be passed together; one of them is None.")
+    of_row = [one for one in raw if one.history != EARLIER]
+    of_log = [one for one in raw if one.history == EARLIER]
+    model.source_.check_columns(frame, [one.name for one in of_row if one.history is None])
+    earlier = None if earlier_X is None else model._check_events(earlier_X, earlier_y)
+    inputs = frame_inputs(of_row, model.encoder_, frame)
+    return inputs | earlier_inputs(of_log, model.source_, model.target_, frame, earlier)
+
+
+def _raw_inputs(model: Any) -> list[RawInput]:
+    if isinstance(model, EmbeddingEncoder):
+        return raw_inputs(model.encoder_)
+    return model_inputs(model.source_, model.encoder_)
 
 
 def _check_model(model: Any) -> None:
@@ -137,49 +161,3 @@ def _warn_of_new(model: Any) -> None:
             UserWarning,
             stacklevel=3,
         )
-
-
-def _row_outputs(graph: Graph, fitted: Fitted) -> tuple[str, str | None]:
-    """Return the outputs of all members of all networks, and whether a row holds an infinite number."""
-    encoder, (rows, *_) = fitted.encoder, fitted.encoder.inputs_
-    raw = {one.name: one.name for one in raw_inputs(encoder)}
-    columns = Encoding(graph, rows, encoder.vocabularies_of(rows), raw).encode()
-    histories = [
-        EncodedEvents.of(graph, encoder, inputs, name, raw)
-        for name, inputs in zip(encoder.schema.histories, encoder.inputs_[1:])
-    ]
-    vectors = [
-        read_vectors(graph, raw[name], scale)
-        for name, scale in zip(encoder.schema.vectors, encoder.vectors_)
-    ]
-    effects = _effects(graph, fitted, columns)
-    outputs = []
-    for network in fitted.network.networks:
-        of_histories = [
-            history_vector(graph, part, network.tables, events)
-            for part, events in zip(network.histories, histories)
-        ]
-        inputs = NetworkInputs(columns.codes, columns.numbers, effects, vectors, of_histories)
-        outputs.append(network_outputs(graph, network, inputs))
-    infinite = [columns.any_infinite(graph), *(events.any_infinite(graph) for events in histories)]
-    return graph.concat(outputs, 1), _any(graph, infinite)
-
-
-def _effects(graph: Graph, fitted: Fitted, columns: Columns) -> str | None:
-    """Return effects and scores of trees, (n, n_terms, n_features); None where there are none."""
-    encoder, effects, parts = fitted.encoder, fitted.effects, []
-    sizes = [len(v) for v in encoder.vocabularies_of(encoder.inputs_[0])]
-    if effects is not None and effects.shape[0]:
-        parts.append(effect_features(graph, effects, sizes, columns))
-    if fitted.trees is not None:
-        of_trees = graph.unsqueeze(scores(graph, fitted.trees, sizes, columns), 2)
-        width = 1 if effects is None else effects.shape[1]
-        pads = graph.constant([0, 0, 0, 0, 0, width - 1], np.int64)
-        parts.append(graph.add("Pad", of_trees, pads))
-    return graph.concat(parts, 1) if parts else None
-
-
-def _any(graph: Graph, flags: Iterable[str | None]) -> str | None:
-    """Return whether one of several flags, int32 (n, 1), is set; None without any."""
-    given = [flag for flag in flags if flag is not None]
-    return graph.cast(graph.add("Max", *given), np.bool_) if given else None

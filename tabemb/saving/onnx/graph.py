@@ -9,7 +9,7 @@ import numpy as np
 
 from tabemb.extras import need
 
-OPSETS = {"": 18, "ai.onnx.ml": 4}
+OPSETS = {"": 19, "ai.onnx.ml": 4}
 """Versions of the operators: those that onnxruntime 1.17 and later run."""
 IR_VERSION = 9
 

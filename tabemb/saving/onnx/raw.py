@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple
@@ -139,7 +139,7 @@ def _unused(text: str, categories: set[Any]) -> str:
     return text if text not in categories else _unused(f"<{text}>", categories)
 
 
-def frame_inputs(encoder: Encoder, frame: pa.Table) -> dict[str, np.ndarray]:
+def frame_inputs(raw: Sequence[RawInput], encoder: Encoder, frame: pa.Table) -> dict[str, np.ndarray]:
     """Return the columns of a frame as inputs of a graph; histories are padded at their end.
 
     Raises
@@ -147,28 +147,29 @@ def frame_inputs(encoder: Encoder, frame: pa.Table) -> dict[str, np.ndarray]:
     ValueError
         A column or field is missing, or holds values of another kind than in ``fit``.
     """
-    encoder.check_columns(frame)
+    used = {one.history for one in raw}
     histories = {
         name: events_in(frame, name, schema, encoder.max_events)
         for name, schema in encoder.schema.histories.items()
+        if name in used
     }
     values = {}
-    for raw in raw_inputs(encoder):
-        if raw.kind == "length":
-            values[raw.name] = histories[str(raw.history)].counts
-        elif raw.kind == "vector":
-            field = frame.schema.field(raw.name)
-            values[raw.name] = read_vectors(frame[raw.name], field, raw.width).astype(np.float64)
-        elif raw.history is not None:
-            events = histories[raw.history]
-            of_events = _values(raw, events.frame[raw.name], events.frame.schema.field(raw.name))
-            values[raw.name] = _padded(of_events, events.counts)
+    for one in raw:
+        if one.kind == "length":
+            values[one.name] = histories[str(one.history)].counts
+        elif one.kind == "vector":
+            field = frame.schema.field(one.name)
+            values[one.name] = read_vectors(frame[one.name], field, one.width).astype(np.float64)
+        elif one.history is not None:
+            events = histories[one.history]
+            of_events = raw_values(one, events.frame[one.name], events.frame.schema.field(one.name))
+            values[one.name] = padded(of_events, events.counts)
         else:
-            values[raw.name] = _values(raw, frame[raw.name], frame.schema.field(raw.name))
+            values[one.name] = raw_values(one, frame[one.name], frame.schema.field(one.name))
     return values
 
 
-def _values(raw: RawInput, column: pa.ChunkedArray, field: pa.Field) -> np.ndarray:
+def raw_values(raw: RawInput, column: pa.ChunkedArray, field: pa.Field) -> np.ndarray:
     """Return the values of a column, (n,)."""
     if raw.kind == "number":
         return to_floats(column, raw.name, field, strict=False)
@@ -216,7 +217,7 @@ def _filled(column: pa.ChunkedArray, missing: Any) -> np.ndarray:
     return filled
 
 
-def _padded(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def padded(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return the values of events, laid end to end, as rows of equal length, of one at least."""
     longest = max(int(counts.max(initial=0)), 1)
     filler: Any = "" if values.dtype == object else values.dtype.type(0)

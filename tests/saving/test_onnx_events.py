@@ -105,6 +105,7 @@ def test_earlier_numbers_are_read_in_the_unit_of_the_target(loss, tmp_path):
     assert_same(EventRegressor(**SMALL, loss=loss).fit(X, y), X, y, tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:X has many categories")
 def test_events_that_update_has_read_are_read_from_the_log_too(tmp_path):
     X, y = log()
     first, second = X["at"] <= X["at"].median(), X["at"] > X["at"].median()

@@ -42,8 +42,8 @@ def _offset(graph: Graph, times: str, zone: str) -> str:
     moments, offsets = clock_changes(zone)
     values = graph.reshape(graph.cast(times, np.float64), [-1, 1])
     before = 1e6 * moments - 1  # a change holds from its moment on
-    found = steps(graph, values, [(0, before, offsets)])
-    offset = graph.add("Mul", graph.cast(found, np.int64), graph.constant(10**6, np.int64))
+    result = steps(graph, values, [(0, before, offsets)])
+    offset = graph.add("Mul", graph.cast(result, np.int64), graph.constant(10**6, np.int64))
     return graph.add("Reshape", offset, graph.add("Shape", times))
 
 

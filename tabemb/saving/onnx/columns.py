@@ -86,9 +86,9 @@ class Encoding:
         kind = KINDS[vocabulary.kind]
         if kind == "number":
             positive = graph.add("Add", value, graph.constant(0.0, np.float64))  # -0.0 is 0.0
-            found = graph.look_up(positive, keys, codes, UNKNOWN)
+            result = graph.look_up(positive, keys, codes, UNKNOWN)
             missing = graph.constant(MISSING, np.int64)
-            return graph.where(graph.add("IsNaN", value), missing, found)
+            return graph.where(graph.add("IsNaN", value), missing, result)
         marker = np.array([markers(kind, vocabulary)[0]], keys.dtype)
         keys, codes = np.concatenate([keys, marker]), np.append(codes, MISSING)
         return graph.look_up(value, keys, codes, UNKNOWN)
@@ -98,8 +98,8 @@ class Encoding:
         zone = (self.inputs.zones or {}).get(feature.column)
         part = calendar_part(graph, value, str(feature.part), zone)
         keys, codes = known_keys(vocabulary)
-        found = graph.look_up(part, keys, codes, UNKNOWN) if len(keys) else self._all_unknown(value)
-        return graph.where(self._no_time(value), graph.constant(MISSING, np.int64), found)
+        result = graph.look_up(part, keys, codes, UNKNOWN) if len(keys) else self._all_unknown(value)
+        return graph.where(self._no_time(value), graph.constant(MISSING, np.int64), result)
 
     def _all_unknown(self, value: str) -> str:
         return self.graph.add("Mul", value, self.graph.constant(0, np.int64))

@@ -68,8 +68,8 @@ def features_of(graph: Graph, terms: Sequence[Term], levels: str, n_levels: np.n
     places = [
         _places(graph, terms[i:j], levels, n_levels, ends[i:j]) for i, j in _groups(terms, n_levels)
     ]
-    found = graph.concat(places, 1)
-    return graph.add("Gather", graph.constant(features, np.float32), found, axis=0)
+    result = graph.concat(places, 1)
+    return graph.add("Gather", graph.constant(features, np.float32), result, axis=0)
 
 
 def _levels(
@@ -144,7 +144,7 @@ def _places(
     follow each other.
     """
     factors = np.zeros((len(n_levels), len(terms)), np.int64)
-    starts, known, found = np.zeros(len(terms), np.int64), [], []
+    starts, known, result = np.zeros(len(terms), np.int64), [], []
     start = 0
     for t, (term, first) in enumerate(zip(terms, firsts)):
         sizes = n_levels[list(term.inputs)]
@@ -153,12 +153,12 @@ def _places(
         starts[t], n_keys = start, _n_keys(term, n_levels)
         of_term = key_levels(term.keys, len(term.inputs)) @ digits
         known.append(start + np.where(term.keys < 0, n_keys - 1, of_term))
-        found.append(first + np.arange(len(term.keys)))
+        result.append(first + np.arange(len(term.keys)))
         start += n_keys
     keys = graph.add("MatMul", levels, graph.constant(factors))
     keys = graph.add("Add", keys, graph.constant(starts))
     keys = _beyond(graph, terms, levels, n_levels, keys, starts)
-    places = graph.look_up(keys, np.concatenate(known), np.concatenate(found), -1)
+    places = graph.look_up(keys, np.concatenate(known), np.concatenate(result), -1)
     absent = np.array([first + len(term.keys) for term, first in zip(terms, firsts)], np.int64)
     is_known = graph.add("GreaterOrEqual", places, graph.constant(0, np.int64))
     return graph.where(is_known, places, graph.constant(absent))

@@ -137,7 +137,7 @@ class Graph:
         """Return values of one shape along a new last axis."""
         return self.concat([self.unsqueeze(value, -1) for value in values], -1)
 
-    def look_up(self, value: str, keys: np.ndarray, found: np.ndarray, default: int) -> str:
+    def look_up(self, value: str, keys: np.ndarray, result: np.ndarray, default: int) -> str:
         """Return the whole number that stands for each key, ``default`` where there is none."""
         none = np.array([default], np.int64)
         return self.add(
@@ -145,7 +145,7 @@ class Graph:
             value,
             ml=True,
             keys_tensor=keys,
-            values_tensor=found.astype(np.int64),
+            values_tensor=result.astype(np.int64),
             default_tensor=none,
         )
 

@@ -97,8 +97,8 @@ class Padded:
     def last(self, values: str) -> str:
         """Return the values of the last event, zeros without any."""
         graph = self.graph
-        found = graph.add("GatherND", values, self.final, batch_dims=1)
-        return graph.add("Mul", found, self.has_events)
+        result = graph.add("GatherND", values, self.final, batch_dims=1)
+        return graph.add("Mul", result, self.has_events)
 
     def counts(self) -> str:
         """Return the number of events, float32 (n, 1)."""

@@ -87,18 +87,18 @@ def raw_inputs(encoder: Encoder) -> list[RawInput]:
         A column holds values that ONNX has no type for, or text whose words a graph cannot find.
     """
     schema = encoder.schema
-    found = {raw.name: raw for raw in _columns(encoder, encoder.inputs_[0], None)}
+    result = {raw.name: raw for raw in _columns(encoder, encoder.inputs_[0], None)}
     for name, scale in zip(schema.vectors, encoder.vectors_):
-        found[name] = RawInput(name, "vector", width=scale.width)
+        result[name] = RawInput(name, "vector", width=scale.width)
     for name, inputs in zip(schema.histories, encoder.inputs_[1:]):
         if name in schema.texts:
             raise ValueError(
                 f"Column {name!r} has the role 'text', and ONNX has no operator that finds its words; "
                 "split it into a column of lists of words, and fit on that."
             )
-        found |= {raw.name: raw for raw in _columns(encoder, inputs, name)}
-        found[f"{name}.length"] = RawInput(f"{name}.length", "length", history=name)
-    return list(found.values())
+        result |= {raw.name: raw for raw in _columns(encoder, inputs, name)}
+        result[f"{name}.length"] = RawInput(f"{name}.length", "length", history=name)
+    return list(result.values())
 
 
 def _columns(encoder: Encoder, inputs: Inputs, history: str | None) -> Iterator[RawInput]:

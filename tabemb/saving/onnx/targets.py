@@ -84,9 +84,9 @@ def _classes(graph: Graph, target: ClassTarget, outputs: str, ending: str) -> di
         return {name: "probabilities"}
     place = graph.add("ArgMax", probabilities, axis=1, keepdims=0)
     values = graph.constant(labels) if labels.dtype != object else graph.constant(labels, object)
-    found = graph.add("Gather", values, place, axis=0)
+    result = graph.add("Gather", values, place, axis=0)
     dtype: Any = str if labels.dtype == object else labels.dtype
-    return {name: "probabilities", graph.output(found, f"label{ending}", dtype, ["rows"]): "label"}
+    return {name: "probabilities", graph.output(result, f"label{ending}", dtype, ["rows"]): "label"}
 
 
 def _as_labels(classes: np.ndarray) -> np.ndarray | None:

@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tabemb.data.encoding import Encoder, Inputs, events_in
+from tabemb.data.encoding import Encoder, Inputs
+from tabemb.data.event_columns import events_in
 from tabemb.data.floats import to_floats
 from tabemb.data.times import as_times
 from tabemb.data.values import is_keys, python_values

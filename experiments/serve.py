@@ -1,9 +1,9 @@
 """Serve a model over HTTP, from the ONNX file of `tabemb.to_onnx`.
 
-`python -m experiments.serve model=m.onnx` answers rows as JSON on the loopback interface, at /predict a
-list of them and at /predict_row one. The metadata of the file say what a row must hold, which /docs
-shows; tabemb and torch are not imported. ``load=rows.json`` sends the rows of a file from several threads
-instead, and prints how long the answers take.
+`python -m experiments.serve path=m.onnx` answers rows as JSON on the loopback interface, at /predict a
+list of them and at /predict_row one. The metadata of the file say what a row must hold, which /docs has;
+tabemb and torch are not imported. With ``load=rows.json`` it sends the rows of a file from several
+threads instead, and prints how long the answers take.
 """
 
 import json
@@ -247,7 +247,7 @@ def load_test(
 @hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="serve")
 def main(config: DictConfig) -> None:
     limits = {"max_rows": config.max_rows, "max_bytes": config.max_bytes}
-    app = create_app(config.model, config.n_threads, **limits)
+    app = create_app(config.path, config.n_threads, **limits)
     if config.load is None:
         host, port = config.host, config.port
         uvicorn.run(app, host=host, port=port, limit_concurrency=config.max_requests)

@@ -219,7 +219,7 @@ def test_vectors_are_exported_into_duckdb(folder, model):
     duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed: pip install tabemb[duckdb]")
     main(["export", "m.tabemb", "spaces.duckdb", "a/b"])
     with duckdb.connect(str(folder / "spaces.duckdb")) as connection:
-        assert connection.sql('SELECT count(*) FROM "a/b"').fetchone() == (3,)
+        assert connection.sql('SELECT count(*) FROM "a/b"').fetchall() == [(3,)]
 
 
 def test_a_saved_model_is_exported_as_onnx(folder, model):

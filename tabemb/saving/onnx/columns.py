@@ -49,7 +49,7 @@ class Encoding:
     values : mapping of column -> str
         Raw values in the graph.
     clocks : mapping of part -> function, optional
-        From the days since the origin, NaN where missing, to "gap" and "ago" of events.
+        Of events: from the days since the origin, NaN where missing, to "gap" and "ago".
     """
 
     def __init__(
@@ -70,10 +70,11 @@ class Encoding:
         for feature, vocabulary in zip(schema.categorical, self.vocabularies):
             self.codes[feature.name] = self._code(feature, vocabulary)
         numbers = [self._number(feature) for feature in schema.numbers]
-        codes = self.graph.stack(list(self.codes.values())) if self.codes else None
+        n_axes = 2 if self.clocks else 1
+        codes = self.graph.stack(list(self.codes.values()), n_axes) if self.codes else None
         if not numbers:
             return Columns(codes, None, None)
-        raw = self.graph.stack(numbers)
+        raw = self.graph.stack(numbers, n_axes)
         return Columns(codes, self._scaled(raw), self.graph.add("IsInf", raw))
 
     def _code(self, feature: Feature, vocabulary: Vocabulary) -> str:

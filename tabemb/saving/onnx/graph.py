@@ -133,9 +133,14 @@ class Graph:
         """Return values side by side."""
         return values[0] if len(values) == 1 else self.add("Concat", *values, axis=axis)
 
-    def stack(self, values: Sequence[str]) -> str:
-        """Return values of one shape along a new last axis."""
-        return self.concat([self.unsqueeze(value, -1) for value in values], -1)
+    def stack(self, values: Sequence[str], n_axes: int) -> str:
+        """Return values of one shape, with so many axes, along a new last axis."""
+        if n_axes > 1:
+            return self.concat([self.unsqueeze(value, -1) for value in values], -1)
+        # one node for all columns instead of one for each
+        shape = self.concat([self.constant([len(values)], np.int64), self.add("Shape", values[0])], 0)
+        rows = self.add("Reshape", self.concat(values, 0), shape)
+        return self.add("Transpose", rows, perm=[1, 0])
 
     def look_up(self, value: str, keys: np.ndarray, result: np.ndarray, default: int) -> str:
         """Return the whole number that stands for each key, ``default`` where there is none."""

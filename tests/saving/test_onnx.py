@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -313,23 +312,87 @@ def test_a_row_with_an_infinite_number_has_no_prediction(tmp_path):
     assert np.isnan(session.run(None, feed)[0]).tolist() == [True, False, True]
 
 
-def test_new_categories_are_unknown_and_a_warning_names_the_column(tmp_path):
-    rng = np.random.default_rng(0)
+def titles(n=1500, seed=0):
+    """Rows with a title whose words decide, and a number."""
+    rng = np.random.default_rng(seed)
     words = ["senior", "junior", "chief"], ["engineer", "nurse", "driver"], [str(i) for i in range(12)]
-    titles = [f"{rank} {job} {i}" for rank in words[0] for job in words[1] for i in words[2]]
-    title = rng.choice(titles, 1500)
-    y = pd.Series(title).str.contains("senior") * 3.0 + pd.Series(title).str.contains("nurse")
-    X = pd.DataFrame({"title": title})
-    model = EmbeddingRegressor(**SMALL, trees=False).fit(X, y + rng.normal(scale=0.1, size=1500))
+    known = [f"{rank} {job} {i}" for rank in words[0] for job in words[1] for i in words[2]]
+    X = pd.DataFrame({"title": rng.choice(known, n), "x": rng.normal(size=n)})
+    y = X["title"].str.contains("senior") * 3.0 + X["title"].str.contains("nurse") + 0.1 * X["x"]
+    return X, (y + rng.normal(scale=0.1, size=n)).to_numpy()
+
+
+NEW_TITLES = ["senior nurse 99", "chief nurse", "Senior ENGINEER 3", "xyz", "junior driver x"]
+
+
+@pytest.mark.filterwarnings("ignore:X has many categories")
+def test_new_categories_are_unknown_and_a_warning_names_the_column(tmp_path):
+    X, y = titles()
+    model = EmbeddingRegressor(**SMALL, trees=False).fit(X, y)
     assert model.effects_.expected_
     with pytest.warns(UserWarning, match="new categories of 'title' as unknown"):
         tabemb.to_onnx(model, tmp_path / "m.onnx")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert_same_numbers(model, X, tmp_path, 1.0)  # known ones have what is expected of them
-        new = answers(model, pd.DataFrame({"title": ["senior nurse", "xyz"]}), tmp_path)["prediction"]
-    assert new[0] == new[1]
-    assert model.predict(pd.DataFrame({"title": ["senior nurse 99"]}))[0] > new[0] + 0.1
+    session = ort.InferenceSession(str(tmp_path / "m.onnx"))
+    known = session.run(None, tabemb.onnx_inputs(model, X))[0]  # they have what is expected of them
+    np.testing.assert_allclose(known, model.predict(X), rtol=0, atol=CLOSE)
+    new = pd.DataFrame({"title": NEW_TITLES, "x": 0.0})
+    given = session.run(None, tabemb.onnx_inputs(model, new))[0]
+    assert np.ptp(given) < 1e-6
+    assert model.predict(new)[0] > given[0] + 0.1
+
+
+@pytest.mark.filterwarnings("ignore:X has many categories")
+@pytest.mark.parametrize("trees", [False, True])
+def test_new_categories_that_are_named_are_read_as_the_model_reads_them(trees, tmp_path, recwarn):
+    X, y = titles()
+    model = EmbeddingRegressor(**SMALL, trees=trees).fit(X, y)
+    new = pd.DataFrame({"title": [*NEW_TITLES, "senior nurse 3", None], "x": 0.5})
+    tabemb.to_onnx(model, tmp_path / "m.onnx", new_categories={"title": [*NEW_TITLES, "senior nurse 3"]})
+    assert not recwarn.list
+    session = ort.InferenceSession(str(tmp_path / "m.onnx"))
+    for frame in (new, X):
+        given = session.run(None, tabemb.onnx_inputs(model, frame))[0]
+        np.testing.assert_allclose(given, model.predict(frame), rtol=0, atol=CLOSE)
+
+
+@pytest.mark.filterwarnings("ignore:X has many categories")
+def test_new_categories_with_a_description_are_read_as_the_model_reads_them(tmp_path, recwarn):
+    rng = np.random.default_rng(0)
+    labels = [f"shop {i}" for i in range(200)]
+    described = pd.DataFrame({"size": rng.normal(size=200)}, index=labels)
+    X = pd.DataFrame({"shop": rng.choice(labels[:150], 2000)})
+    y = described["size"].loc[X["shop"]].to_numpy() + rng.normal(scale=0.1, size=2000)
+    tables = {"t": Table(["shop"], describe=described)}
+    model = EmbeddingRegressor(**SMALL, trees=False, tables=tables).fit(X, y)
+    assert model.effects_.expected_
+    later = pd.DataFrame({"shop": [*labels, "shop 1000"]})
+    expected = model.predict(later)
+    recwarn.clear()
+    assert_same_numbers(model, later, tmp_path)
+    assert not [one for one in recwarn.list if "unknown ones" in str(one.message)]
+    assert np.std(expected[150:200]) > 0.01
+
+
+def test_an_encoder_reads_named_new_categories(tmp_path):
+    X, y = titles()
+    encoder = EmbeddingEncoder(kind="prediction", columns=["title"], random_state=0).fit(X, y)
+    assert encoder.placings_
+    new = pd.DataFrame({"title": [*NEW_TITLES, None, "senior nurse 3"]})
+    tabemb.to_onnx(encoder, tmp_path / "m.onnx", new_categories={"title": NEW_TITLES})
+    session = ort.InferenceSession(str(tmp_path / "m.onnx"))
+    given = session.run(None, tabemb.onnx_inputs(encoder, new))[0]
+    expected = encoder.transform(new.assign(x=0.0))[["title_effect"]]
+    np.testing.assert_allclose(given, expected, rtol=0, atol=CLOSE)
+    assert np.std(given[:5]) > 0
+
+
+def test_named_new_categories_are_those_of_columns_that_compare_them(tmp_path):
+    X, y = titles()
+    model = EmbeddingRegressor(**SMALL, trees=False).fit(X.assign(flag=X.x > 0), y)
+    with pytest.raises(ValueError, match="known ones, which are 'title'; got 'flag'"):
+        tabemb.to_onnx(model, tmp_path / "m.onnx", new_categories={"flag": [3]})
+    with pytest.raises(ValueError, match=r"must hold text values for column 'title'.*; got 7"):
+        tabemb.to_onnx(model, tmp_path / "m.onnx", new_categories={"title": [7]})
 
 
 def test_inputs_and_outputs_have_names_that_are_free(tmp_path):

@@ -130,7 +130,7 @@ def test_effects_of_combinations_are_found_by_one_number(bits, most_keys, monkey
     graph = Graph(["c", "x"])
     graph.input("c", np.int64, ["rows", 3])
     graph.input("x", np.float32, ["rows", 2])
-    found = effect_features(graph, fitted, [9, 9, 9], Columns("c", "x", None))
+    found = effect_features(graph, fitted, [9, 9, 9], Columns("c", "x", None), {})
     given = run(graph, found, np.float32, ["rows", *fitted.shape], c=later, x=later_numbers)
     np.testing.assert_array_equal(given, fitted.transform(later, later_numbers))
 

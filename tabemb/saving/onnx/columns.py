@@ -15,18 +15,21 @@ from tabemb.data.vectors import LARGEST, VectorScale
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.saving.onnx.calendar import calendar_part
 from tabemb.saving.onnx.graph import Graph
+from tabemb.saving.onnx.newcomers import Newcomers
 from tabemb.saving.onnx.raw import KINDS, NO_INTEGER, markers
 
 
 class Columns(NamedTuple):
     """Codes, int64 (..., n_categorical), and numbers, float32 (..., n_numbers), NaN where missing.
 
-    ``is_infinite`` says of each number whether it is infinite, bool (..., n_numbers).
+    ``is_infinite`` says of each number whether it is infinite, bool (..., n_numbers). ``extended`` has
+    the codes of columns with known new categories, (n,) by position, which follow the vocabulary's.
     """
 
     codes: str | None
     numbers: str | None
     is_infinite: str | None
+    extended: Mapping[int, str] = {}
 
     def any_infinite(self, graph: Graph) -> str | None:
         """Return whether a number of a row is infinite, int32 (n, 1); None without numbers."""
@@ -50,6 +53,8 @@ class Encoding:
         Raw values in the graph.
     clocks : mapping of part -> function, optional
         Of events: from the days since the origin, NaN where missing, to "gap" and "ago".
+    newcomers : mapping of int -> Newcomers, optional
+        New categories that the graph knows, by the position of the column.
     """
 
     def __init__(
@@ -59,32 +64,45 @@ class Encoding:
         vocabularies: Sequence[Vocabulary],
         values: Mapping[str, str],
         clocks: Mapping[str, Callable[[str], str]] | None = None,
+        newcomers: Mapping[int, Newcomers] | None = None,
     ) -> None:
         self.graph, self.inputs, self.vocabularies = graph, inputs, vocabularies
         self.values, self.clocks = values, clocks or {}
+        self.newcomers = newcomers or {}
         self.codes: dict[str, str] = {}
+        self.extended: dict[int, str] = {}
 
     def encode(self) -> Columns:
         """Return codes and numbers, as `Inputs.encode` gives them."""
         schema = self.inputs.schema
-        for feature, vocabulary in zip(schema.categorical, self.vocabularies):
-            self.codes[feature.name] = self._code(feature, vocabulary)
+        for i, (feature, vocabulary) in enumerate(zip(schema.categorical, self.vocabularies)):
+            self.codes[feature.name] = self._code(i, feature, vocabulary)
         numbers = [self._number(feature) for feature in schema.numbers]
         n_axes = 2 if self.clocks else 1
         codes = self.graph.stack(list(self.codes.values()), n_axes) if self.codes else None
         if not numbers:
-            return Columns(codes, None, None)
+            return Columns(codes, None, None, self.extended)
         raw = self.graph.stack(numbers, n_axes)
-        return Columns(codes, self._scaled(raw), self.graph.add("IsInf", raw))
+        is_infinite = self.graph.add("IsInf", raw)
+        return Columns(codes, self._scaled(raw), is_infinite, self.extended)
 
-    def _code(self, feature: Feature, vocabulary: Vocabulary) -> str:
+    def _code(self, place: int, feature: Feature, vocabulary: Vocabulary) -> str:
         graph, value = self.graph, self.values[feature.column]
         if feature.part == BINS:
             return self._bin_code(feature)
         if feature.part is not None:
             return self._calendar_code(feature, vocabulary)
-        keys, codes = known_keys(vocabulary)
-        kind = KINDS[vocabulary.kind]
+        new = self.newcomers.get(place)
+        if new is None:
+            return self._looked_up(value, vocabulary, *known_keys(vocabulary))
+        keys, codes = map(np.concatenate, zip(known_keys(vocabulary), (new.keys, new.codes)))
+        extended = self.extended[place] = self._looked_up(value, vocabulary, keys, codes)
+        is_known = graph.add("Less", extended, graph.constant(new.n_known, np.int64))
+        return graph.where(is_known, extended, graph.constant(UNKNOWN, np.int64))
+
+    def _looked_up(self, value: str, vocabulary: Vocabulary, keys: np.ndarray, codes: np.ndarray) -> str:
+        """Return the codes of raw values."""
+        graph, kind = self.graph, KINDS[vocabulary.kind]
         if kind == "number":
             positive = graph.add("Add", value, graph.constant(0.0, np.float64))  # -0.0 is 0.0
             result = graph.look_up(positive, keys, codes, UNKNOWN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from tabemb.data.pairs import key_bits, key_levels
 from tabemb.saving.onnx.columns import Columns
 from tabemb.saving.onnx.forest import steps
 from tabemb.saving.onnx.graph import Graph
+from tabemb.saving.onnx.newcomers import Newcomers
 
 MOST_KEYS = 2**62
 """Largest key of a look-up."""
@@ -35,7 +36,13 @@ class Term(NamedTuple):
     features: np.ndarray
 
 
-def effect_features(graph: Graph, effects: Effects, sizes: Sequence[int], columns: Columns) -> str:
+def effect_features(
+    graph: Graph,
+    effects: Effects,
+    sizes: Sequence[int],
+    columns: Columns,
+    newcomers: Mapping[int, Newcomers],
+) -> str:
     """Return the effects of rows, float32 (n, n_terms, n_features), as `Effects.transform` gives them.
 
     Parameters
@@ -46,9 +53,18 @@ def effect_features(graph: Graph, effects: Effects, sizes: Sequence[int], column
     sizes : sequence of int
         Number of codes of each categorical input.
     columns : Columns
+    newcomers : mapping of int -> Newcomers
+        New categories with expected effects, by the position of the column.
     """
     levels, n_levels = _levels(graph, effects, sizes, columns)
-    return features_of(graph, list(_terms(effects)), levels, n_levels)
+    extended = {place: len(n_levels) + i for i, place in enumerate(columns.extended)}
+    if extended:
+        more = [graph.unsqueeze(codes, 1) for codes in columns.extended.values()]
+        levels = graph.concat([levels, *more], 1)
+        new = [newcomers[place] for place in extended]
+        n_levels = np.append(n_levels, [one.n_known + len(one.values) for one in new])
+    terms = [*_terms(effects), *_expected_terms(effects, newcomers, extended)]
+    return features_of(graph, terms, levels, n_levels)
 
 
 def features_of(graph: Graph, terms: Sequence[Term], levels: str, n_levels: np.ndarray) -> str:
@@ -98,16 +114,27 @@ def rounded_down(bounds: np.ndarray) -> np.ndarray:
 
 
 def _terms(effects: Effects) -> Iterator[Term]:
-    """Yield the terms of effects in their order, then those of expected effects."""
+    """Yield the terms of effects in their order."""
     for t, inputs in enumerate(effects.terms_):
         span = effects.span(t)
         part = effects.sums_[span][None], effects.counts_[span][None]
         features = effects.features_of(*part, slice(t, t + 1))[:, 0]
         yield Term(inputs, effects.keys_[span], np.pad(features, ((0, 1), (0, 0))))
+
+
+def _expected_terms(
+    effects: Effects, newcomers: Mapping[int, Newcomers], extended: Mapping[int, int]
+) -> Iterator[Term]:
+    """Yield the terms of expected effects, which read the codes of new categories too."""
     for expected in effects.expected_:
-        keys = effects.keys_[effects.span(expected.term)]
+        inputs, keys = effects.terms_[expected.term], effects.keys_[effects.span(expected.term)]
         features = expected.of_levels(np.append(np.arange(len(keys)), -1))
-        yield Term(effects.terms_[expected.term], keys, features)
+        if inputs[0] in extended:
+            new = newcomers[inputs[0]]
+            inputs = (extended[inputs[0]],)
+            keys = np.append(keys, new.n_known + np.arange(len(new.values)))
+            features = np.concatenate([features[:-1], new.values, features[-1:]])
+        yield Term(inputs, keys, features)
 
 
 def _n_keys(term: Term, n_levels: np.ndarray) -> int:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.saving.onnx.columns import Encoding
 from tabemb.saving.onnx.effects import Term, features_of
 from tabemb.saving.onnx.graph import Graph
+from tabemb.saving.onnx.newcomers import Newcomers
 
 
-def encoder_features(graph: Graph, model: EmbeddingEncoder) -> str:
+def encoder_features(graph: Graph, model: EmbeddingEncoder, newcomers: Mapping[int, Newcomers]) -> str:
     """Return the new columns of rows, float32 (n, n_features), as `transform` gives them."""
     encoder, (rows, *_) = model.encoder_, model.encoder_.inputs_
     vocabularies, n_columns = encoder.vocabularies_of(rows), len(model.columns_)
-    codes = Encoding(graph, rows, vocabularies, {name: name for name in model.columns_}).encode().codes
-    assert codes is not None
+    raw = {name: name for name in model.columns_}
+    columns = Encoding(graph, rows, vocabularies, raw, newcomers=newcomers).encode()
+    assert columns.codes is not None
+    codes = columns.codes
     parts = []
     for i, values in enumerate(model.by_code_[:n_columns]):
-        code = graph.add("Gather", codes, graph.constant(i, np.int64), axis=1)
+        if i in columns.extended:
+            code, values = columns.extended[i], np.concatenate([values, newcomers[i].values])
+        else:
+            code = graph.add("Gather", codes, graph.constant(i, np.int64), axis=1)
         parts.append(graph.add("Gather", graph.constant(values, np.float32), code, axis=0))
     pairs = model.pair_codes_
     if pairs.pairs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from tabemb.fitting.event_source import EARLIER
 from tabemb.saving.onnx.earlier import earlier_inputs
 from tabemb.saving.onnx.encoder import encoder_features
 from tabemb.saving.onnx.graph import Graph
+from tabemb.saving.onnx.newcomers import compared_columns, newcomers_of
 from tabemb.saving.onnx.raw import DTYPES, RawInput, frame_inputs, raw_inputs
 from tabemb.saving.onnx.rows import model_inputs, row_outputs
 from tabemb.saving.onnx.targets import add_predictions
@@ -29,7 +31,11 @@ MOST_BYTES = 2**31 - 1
 """Largest file of ONNX."""
 
 
-def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
+def to_onnx(
+    model: Any,
+    path: str | os.PathLike[str],
+    new_categories: Mapping[str, Sequence[Any]] | None = None,
+) -> None:
     """Write a fitted estimator as an ONNX file, which answers without tabemb, torch or Python.
 
     The graph takes the values of columns as they are, one input for each: text, whole numbers, numbers,
@@ -43,6 +49,10 @@ def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
         EmbeddingClassifier, EmbeddingRegressor, EventClassifier, EventRegressor or EmbeddingEncoder.
     path : str or path-like
         The file to write; nothing else is written.
+    new_categories : mapping of column -> sequence, optional
+        Categories that training did not have, such as those of a catalogue, which the graph is to read
+        as the model does, by the known ones that they resemble; others are unknown ones. Categories with
+        a description (``Table(describe=frame)``) need not be named.
 
     Raises
     ------
@@ -56,8 +66,8 @@ def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     Warns
     -----
     UserWarning
-        The model compares new categories with known ones by their text, and the graph reads them as
-        unknown.
+        The model compares new categories with known ones by their text, and the graph reads those that
+        are not named as unknown.
 
     Examples
     --------
@@ -72,18 +82,20 @@ def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     """
     _check_model(model)
     raw = _raw_inputs(model)
-    _warn_of_new(model)
+    named = {name: list(labels) for name, labels in (new_categories or {}).items()}
+    newcomers = newcomers_of(model, named)
+    _warn_of_new(model, named)
     graph = Graph(one.name for one in raw)
     for one in raw:
         graph.input(one.name, DTYPES[one.kind], one.dims)
     described: dict[str, Any] = {"inputs": [one.described() for one in raw]}
     if isinstance(model, EmbeddingEncoder):
         names = model.get_feature_names_out().tolist()[len(model.kept_columns_) :]
-        features = encoder_features(graph, model)
+        features = encoder_features(graph, model, newcomers)
         name = graph.output(features, "features", np.float32, ["rows", len(names)])
         described |= {"outputs": {name: "features"}, "features": names}
     else:
-        outputs, invalid = row_outputs(graph, model._fitted)
+        outputs, invalid = row_outputs(graph, model._fitted, newcomers)
         described["outputs"] = add_predictions(graph, model.target_, outputs, invalid)
     written = graph.model(f"{type(model).__name__} of tabemb", {"tabemb": json.dumps(described)})
     if written.ByteSize() > MOST_BYTES:
@@ -145,19 +157,14 @@ def _check_model(model: Any) -> None:
     check_is_fitted(model)
 
 
-def _warn_of_new(model: Any) -> None:
+def _warn_of_new(model: Any, named: Mapping[str, Sequence[Any]]) -> None:
     """Warn where new categories are not read as `predict` or `transform` reads them."""
-    if isinstance(model, EmbeddingEncoder):
-        places = [placing.input for placing in getattr(model, "placings_", [])]
-    else:
-        effects = model.effects_
-        expected = [] if effects is None else effects.expected_
-        places = [effects.terms_[one.term][0] for one in expected]
-    names = [model.encoder_.schema.categorical[place].name for place in places]
+    names = [one.name for one in compared_columns(model) if one.is_open and one.name not in named]
     if names:
         warnings.warn(
             f"The graph reads new categories of {', '.join(map(repr, names))} as unknown ones; the "
-            "model compares them with known ones, for which ONNX has no operator.",
+            "model compares them with known ones, for which ONNX has no operator. Name those that may "
+            "come in new_categories.",
             UserWarning,
             stacklevel=3,
         )

@@ -97,7 +97,7 @@ def history_vector(graph: Graph, network: HistoryNetwork, tables: Tables, events
 
 def event_vectors(graph: Graph, network: HistoryNetwork, tables: Tables, events: EncodedEvents) -> str:
     """Return the vectors of events, (n, longest, d)."""
-    codes, numbers, _ = events.columns
+    codes, numbers = events.columns.codes, events.columns.numbers
     parts = []
     if codes is not None:
         flat = graph.reshape(codes, [-1, len(network.columns.firsts)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from tabemb.saving.onnx.graph import Graph
 from tabemb.saving.onnx.histories import EncodedEvents, history_vector
 from tabemb.saving.onnx.log import Log, log_inputs
 from tabemb.saving.onnx.network import NetworkInputs, network_outputs
+from tabemb.saving.onnx.newcomers import Newcomers
 from tabemb.saving.onnx.padded import Padded
 from tabemb.saving.onnx.raw import RawInput, raw_inputs
 from tabemb.saving.onnx.trees import scores
@@ -27,7 +28,9 @@ def model_inputs(source: RowSource, encoder: Encoder) -> list[RawInput]:
     return log_inputs(source, raw) if isinstance(source, EventSource) else raw
 
 
-def row_outputs(graph: Graph, fitted: Fitted) -> tuple[str, str | None]:
+def row_outputs(
+    graph: Graph, fitted: Fitted, newcomers: Mapping[int, Newcomers]
+) -> tuple[str, str | None]:
     """Return the outputs of all members of all networks, and whether a row holds an infinite number."""
     encoder, (rows, *_) = fitted.encoder, fitted.encoder.inputs_
     given = model_inputs(fitted.source, encoder)
@@ -37,7 +40,8 @@ def row_outputs(graph: Graph, fitted: Fitted) -> tuple[str, str | None]:
         log = Log(graph, fitted.source, fitted.target, raw, {one.name: one.kind for one in given})
         raw |= log.values()
         read_whole[EARLIER] = log.padded
-    columns = Encoding(graph, rows, encoder.vocabularies_of(rows), raw).encode()
+    vocabularies = encoder.vocabularies_of(rows)
+    columns = Encoding(graph, rows, vocabularies, raw, newcomers=newcomers).encode()
     histories = [
         EncodedEvents.of(graph, encoder, inputs, name, raw, read_whole.get(name))
         for name, inputs in zip(encoder.schema.histories, encoder.inputs_[1:])
@@ -46,7 +50,7 @@ def row_outputs(graph: Graph, fitted: Fitted) -> tuple[str, str | None]:
         read_vectors(graph, raw[name], scale)
         for name, scale in zip(encoder.schema.vectors, encoder.vectors_)
     ]
-    effects = _effects(graph, fitted, columns)
+    effects = _effects(graph, fitted, columns, newcomers)
     outputs = []
     for network in fitted.network.networks:
         of_histories = [
@@ -59,12 +63,14 @@ def row_outputs(graph: Graph, fitted: Fitted) -> tuple[str, str | None]:
     return graph.concat(outputs, 1), _any(graph, infinite)
 
 
-def _effects(graph: Graph, fitted: Fitted, columns: Columns) -> str | None:
+def _effects(
+    graph: Graph, fitted: Fitted, columns: Columns, newcomers: Mapping[int, Newcomers]
+) -> str | None:
     """Return effects and scores of trees, (n, n_terms, n_features); None where there are none."""
     encoder, effects, parts = fitted.encoder, fitted.effects, []
     sizes = [len(v) for v in encoder.vocabularies_of(encoder.inputs_[0])]
     if effects is not None and effects.shape[0]:
-        parts.append(effect_features(graph, effects, sizes, columns))
+        parts.append(effect_features(graph, effects, sizes, columns, newcomers))
     if fitted.trees is not None:
         of_trees = graph.unsqueeze(scores(graph, fitted.trees, sizes, columns), 2)
         width = 1 if effects is None else effects.shape[1]

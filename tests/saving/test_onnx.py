@@ -209,6 +209,45 @@ def test_a_graph_reads_padded_histories_and_vectors(settings, tmp_path):
     assert_same_numbers(model, X, tmp_path)
 
 
+def rows_with_steps(n=300, seed=0):
+    """Visits, each with events of one time; some visits and some rows have no event."""
+    rng = np.random.default_rng(seed)
+    start = pd.Timestamp("2021-01-01")
+
+    def event(hour):
+        at = None if rng.random() < 0.1 else start + pd.Timedelta(hours=int(hour))
+        return {"code": str(rng.choice(["p", "q", "r"])), "value": float(rng.normal()), "at": at}
+
+    visits = [
+        [[event(hour) for _ in range(rng.integers(0, 4))] for hour in np.sort(rng.integers(0, 9000, k))]
+        for k in rng.integers(0, 6, n)
+    ]
+    X = pd.DataFrame({"city": rng.choice(["a", "b"], n), "visits": visits})
+    y = [sum(event["value"] for visit in row for event in visit) for row in visits]
+    return X, np.array(y)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"max_events": 2}, {"history": "mean"}, {"history": "lstm", "pooling": "last"}],
+    ids=str,
+)
+def test_a_graph_reads_events_in_steps(settings, tmp_path):
+    X, y = rows_with_steps()
+    model = EmbeddingRegressor(**SMALL, **settings, d_history=8).fit(X, y)
+    assert model.network_.histories[0].pool is not None
+    assert_same_numbers(model, X, tmp_path)
+
+
+def test_steps_before_the_newest_change_nothing(tmp_path):
+    X, y = rows_with_steps()
+    model = EmbeddingRegressor(**SMALL, max_events=2, d_history=8).fit(X, y)
+    whole = EmbeddingRegressor(**SMALL, max_events=None, d_history=8).fit(X, y)
+    session = session_of(model, tmp_path / "m.onnx")
+    given = session.run(None, tabemb.onnx_inputs(whole, X))[0]  # all steps
+    np.testing.assert_allclose(given, model.predict(X), rtol=0, atol=CLOSE)
+
+
 def test_padding_and_events_before_the_newest_change_nothing(tmp_path):
     X, y = rows_with_histories()
     model = EmbeddingRegressor(**SMALL, max_events=3, d_history=8).fit(X[["city", "orders"]], y)
@@ -424,7 +463,11 @@ def test_the_metadata_say_how_each_column_is_passed(tmp_path):
 REFUSED = {
     "words": ({"note": ["a b", "c"] * 40}, {"note": "text"}, "'note' has the role 'text'"),
     "python values": ({"key": [(1, 2), (3, 4)] * 40}, {}, "'key' holds object values"),
-    "steps": ({"visits": [[["a", "b"], ["c"]], []] * 40}, {}, "'visits' holds events in steps"),
+    "two inputs of one name": (
+        {"a.length": ["x", "y"] * 40, "a": [["u"], []] * 40},
+        {},
+        "two inputs of the name 'a.length'",
+    ),
 }
 
 

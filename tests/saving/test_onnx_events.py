@@ -66,6 +66,8 @@ def assert_same(model, X, y, folder):
         {"ties": "order", "history": "lstm", "example_age": True},
         {"history": "mean", "n_networks": 2},
         {"encounters": False},
+        {"ties": "merge"},
+        {"ties": "merge", "history": "mean", "n_networks": 2},
     ],
     ids=str,
 )
@@ -111,13 +113,6 @@ def test_events_that_update_has_read_are_read_from_the_log_too(tmp_path):
     first, second = X["at"] <= X["at"].median(), X["at"] > X["at"].median()
     model = EventRegressor(**SMALL).fit(X[first], y[first]).update(X[second], y[second])
     assert_same(model, X, y, tmp_path)
-
-
-def test_a_log_whose_ties_are_merged_is_refused(tmp_path):
-    X, y = log()
-    model = EventRegressor(**SMALL, ties="merge").fit(X, y)
-    with pytest.raises(ValueError, match="must have ties='hidden' or 'order'"):
-        tabemb.to_onnx(model, tmp_path / "m.onnx")
 
 
 def test_earlier_events_come_with_their_targets_and_for_a_log_alone():

@@ -20,19 +20,24 @@ from tabemb.network.history import (
     LastState,
     MeanState,
     Recurrent,
+    SequenceNetwork,
 )
 from tabemb.network.tables import Tables
 from tabemb.saving.onnx.columns import Columns, Encoding
 from tabemb.saving.onnx.graph import Graph
-from tabemb.saving.onnx.network import number_vectors, numpy_of, table_vectors
+from tabemb.saving.onnx.log import Log
+from tabemb.saving.onnx.network import linear, number_vectors, numpy_of, table_vectors
 from tabemb.saving.onnx.padded import Padded, log1p
+from tabemb.saving.onnx.raw import LENGTH, N_STEPS, STEP
+from tabemb.saving.onnx.steps import Steps
 
 
 class EncodedEvents(NamedTuple):
-    """The padded events of a history, and their codes and numbers."""
+    """The padded events of a history, their codes and numbers, and their steps if they come in steps."""
 
     padded: Padded
     columns: Columns
+    steps: Steps | None = None
 
     @classmethod
     def of(
@@ -42,7 +47,7 @@ class EncodedEvents(NamedTuple):
         inputs: Inputs,
         name: str,
         raw: Mapping[str, str],
-        padded: Padded | None = None,
+        log: Log | None = None,
     ) -> EncodedEvents:
         """Encode the fields of a history.
 
@@ -53,26 +58,29 @@ class EncodedEvents(NamedTuple):
         inputs : Inputs
             Of the history.
         name : str
-            Its name; the input of the lengths is called "{name}.length".
+            Its name.
         raw : mapping of field -> str
             Values (n, length).
-        padded : Padded, optional
-            Where all events are read; the newest ones by default.
+        log : Log, optional
+            What has the events already, where they are those of a log, which are all read.
         """
-        if inputs.schema.in_steps:
-            raise ValueError(
-                f"Column {name!r} holds events in steps, lists of lists, which to_onnx does not write; "
-                "fit on one list of events a row."
-            )
         fields = {f.column for f in (*inputs.schema.categorical, *inputs.schema.numbers)}
         values = {field: raw[field] for field in sorted(fields)}
-        if padded is None:
-            first, lengths = next(iter(values.values())), raw[f"{name}.length"]
-            padded = Padded(graph, lengths, first, encoder.max_events)
+        length, step, n_steps = (f"{name}.{part}" for part in (LENGTH, STEP, N_STEPS))
+        most, steps = encoder.max_events, None
+        if log is not None:
+            padded, steps = log.padded, log.steps()
+        elif inputs.schema.in_steps:
+            every = Padded.of(graph, raw[length], raw[step])
+            steps = Steps(graph, every, raw[step], raw[n_steps], most)
+            padded = steps.events
+        else:
+            padded = Padded.of(graph, raw[length], next(iter(values.values())), most)
         values = {field: padded.newest(value) for field, value in values.items()}
-        clocks = {"gap": padded.since_previous, "ago": padded.until_last}
+        by_time = steps if inputs.schema.in_steps and steps is not None else padded
+        clocks = {"gap": by_time.since_previous, "ago": by_time.until_last}
         vocabularies = encoder.vocabularies_of(inputs)
-        return cls(padded, Encoding(graph, inputs, vocabularies, values, clocks).encode())
+        return cls(padded, Encoding(graph, inputs, vocabularies, values, clocks).encode(), steps)
 
     def any_infinite(self, graph: Graph) -> str | None:
         """Return whether a number of an event of a row is infinite, int32 (n, 1)."""
@@ -86,9 +94,16 @@ class EncodedEvents(NamedTuple):
 
 def history_vector(graph: Graph, network: HistoryNetwork, tables: Tables, events: EncodedEvents) -> str:
     """Return the vector of the events of each row, (n, dim), as `HistoryNetwork` computes it."""
-    padded = events.padded
+    padded, steps = events.padded, events.steps
     vectors = event_vectors(graph, network, tables, events)
-    parts = [_encoded(graph, network.encoder, padded, vectors), padded.log_counts()]
+    if network.pool is None or steps is None:
+        encoded, n_steps = _encoded(graph, network.encoder, padded, vectors), padded
+    else:
+        pooled = steps.pool(network.pool, vectors)
+        encoded, n_steps = _encoded(graph, network.encoder, steps.padded, pooled), steps.padded
+    if isinstance(network, SequenceNetwork):  # counts the events of a log, not its steps
+        n_steps = padded
+    parts = [encoded, n_steps.log_counts()]
     if network.by_category is not None:
         assert events.columns.codes is not None
         parts.append(_by_category(graph, network.by_category, padded, vectors, events.columns.codes))
@@ -109,12 +124,6 @@ def event_vectors(graph: Graph, network: HistoryNetwork, tables: Tables, events:
     lengths = graph.add("Shape", events.padded.mask, start=0, end=2)
     shape = graph.concat([lengths, graph.constant([-1], np.int64)], 0)
     return graph.add("Reshape", graph.concat(parts, 1), shape)
-
-
-def linear(graph: Graph, layer: nn.Linear, x: str) -> str:
-    """Return a linear layer of values (..., d_in)."""
-    product = graph.add("MatMul", x, graph.constant(numpy_of(layer.weight).T))
-    return graph.add("Add", product, graph.constant(numpy_of(layer.bias)))
 
 
 def _encoded(graph: Graph, encoder: HistoryEncoder, padded: Padded, vectors: str) -> str:

@@ -13,6 +13,7 @@ from tabemb.fitting.target_values import label_column
 from tabemb.saving.onnx.graph import Graph
 from tabemb.saving.onnx.padded import Padded
 from tabemb.saving.onnx.raw import NO_INTEGER, RawInput, raw_values
+from tabemb.saving.onnx.steps import Steps
 from tabemb.targets import ClassTarget, MultilabelTarget, MultioutputClassTarget, Target
 from tabemb.targets.numbers import LIMIT, NumberTarget, RelativeTarget
 
@@ -24,17 +25,7 @@ def log_inputs(source: EventSource, rows: Sequence[RawInput]) -> list[RawInput]:
     """Return the inputs of an event and of the events before it, from those of the encoder.
 
     Numbers that follow from the earlier events are left out: the graph computes them.
-
-    Raises
-    ------
-    ValueError
-        Events of one time are one step.
     """
-    if source.merge_ties:
-        raise ValueError(
-            "The model must have ties='hidden' or 'order' to be written as ONNX; got 'merge', which "
-            "pools the events of one time."
-        )
     computed = {GAP, *_counted_names(source)}
     is_time = source.time_axis.unit is not None
     kind, missing = ("time", NO_INTEGER) if is_time else ("number", None)
@@ -78,7 +69,7 @@ class Log:
     ) -> None:
         self.graph, self.source, self.target, self.raw, self.kinds = graph, source, target, raw, kinds
         self.times = raw[f"{EARLIER}.{source.time}"]
-        self.padded = Padded(graph, raw[LENGTH], self.times, None)
+        self.padded = Padded.of(graph, raw[LENGTH], self.times)
         self.now = graph.unsqueeze(raw[source.time], 1)  # (n, 1)
 
     def values(self) -> dict[str, str]:
@@ -116,22 +107,23 @@ class Log:
 
     def _gaps(self) -> str:
         """Return the time of each event since the one before, of a run of ties that of its first."""
-        graph, padded = self.graph, self.padded
-        is_first = graph.add("Equal", padded.positions, graph.constant(0, np.int64))
-        origin = graph.constant(0, np.float64 if self.source.time_axis.unit is None else np.int64)
-        gaps = padded.since_previous(self._days(self.times, origin))
+        origin = self.graph.constant(0, np.float64 if self.source.time_axis.unit is None else np.int64)
+        gaps = self.padded.since_previous(self._days(self.times, origin))
         if not self.source.hide_ties:
             return gaps
-        before = padded.previous(self.times)
-        is_new = graph.add("Or", is_first, graph.add("Not", graph.add("Equal", self.times, before)))
-        one = graph.constant(1, np.int64)
-        heads = graph.cast(is_new, np.int64)
-        runs = graph.add("Sub", graph.add("CumSum", heads, graph.constant(1, np.int64)), one)
-        places = graph.add("Mul", heads, padded.positions)
-        none = graph.add("Mul", runs, graph.constant(0, np.int64))
-        firsts = graph.add("ScatterElements", none, runs, places, axis=1, reduction="max")
-        firsts = graph.add("GatherElements", firsts, runs, axis=1)
-        return graph.add("GatherElements", gaps, firsts, axis=1)
+        return self.graph.add("GatherElements", gaps, self.padded.firsts(self.times), axis=1)
+
+    def steps(self) -> Steps | None:
+        """Return the events of one time as steps, where they are one."""
+        if not self.source.merge_ties:
+            return None
+        graph, one = self.graph, self.graph.constant(1, np.int64)
+        heads = graph.add("Equal", self.padded.firsts(self.times), self.padded.positions)
+        numbers = graph.add("CumSum", graph.cast(heads, np.int64), one)
+        last = graph.add("GatherElements", numbers, self.padded.final, axis=1)
+        n_steps = graph.add("Mul", last, graph.cast(self.padded.is_filled, np.int64))
+        numbers = graph.add("Sub", numbers, one)
+        return Steps(graph, self.padded, numbers, graph.reshape(n_steps, [-1]))
 
     def _encounters(self, field: str, answers: Sequence[str]) -> dict[str, str]:
         """Return the numbers of `tabemb.data.encounters.Encounters` for one field."""

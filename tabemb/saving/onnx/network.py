@@ -218,3 +218,9 @@ def _head(graph: Graph, head: MemberHeads | ClassVectors, hidden: str) -> str:
         vectors = graph.constant(numpy_of(head.compared()).T)
     bias = graph.constant(numpy_of(head.bias).T)
     return graph.unsqueeze(graph.add("Add", graph.add("MatMul", query, vectors), bias), 1)
+
+
+def linear(graph: Graph, layer: nn.Linear, x: str) -> str:
+    """Return a linear layer of values (..., d_in)."""
+    product = graph.add("MatMul", x, graph.constant(numpy_of(layer.weight).T))
+    return graph.add("Add", product, graph.constant(numpy_of(layer.bias)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
 from tabemb.saving.onnx.graph import Graph
@@ -20,28 +22,53 @@ class Padded:
         Whether there is an event, float32 (n, longest, 1).
     """
 
-    def __init__(self, graph: Graph, lengths: str, field: str, most: int | None) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, lengths: str, longest: str, places: str | None = None) -> None:
+        self.graph, self.lengths, self.longest, self.places = graph, lengths, longest, places
+        zero, one = (graph.constant(number, np.int64) for number in (0, 1))
+        self.positions = self._range(longest)
+        self._mark(graph.add("Less", self.positions, graph.unsqueeze(lengths, 1)))
+        final = graph.add("Max", graph.add("Sub", lengths, one), zero)
+        self.final = graph.unsqueeze(final, 1)  # (n, 1)
+        self.is_filled = graph.unsqueeze(graph.add("Greater", lengths, zero), 1)  # (n, 1)
+        self.has_events = graph.cast(self.is_filled, np.float32)
+
+    @classmethod
+    def of(cls, graph: Graph, lengths: str, field: str, most: int | None = None) -> Padded:
+        """Return the newest events of rows, ``most`` of each, from their number and a field."""
         longest = graph.add("Shape", field, start=1, end=2)
         zero, one = (graph.constant(number, np.int64) for number in (0, 1))
-        self.lengths = graph.add("Max", graph.add("Min", lengths, longest), zero)
-        self.places = None
-        if most is not None:
-            at_most = graph.constant([most], np.int64)
-            before = graph.add("Max", graph.add("Sub", self.lengths, at_most), zero)
-            self.lengths = graph.add("Min", self.lengths, at_most)
-            kept = graph.add("Min", longest, at_most)
-            last = graph.add("Sub", longest, one)
-            self.places = graph.add("Add", graph.unsqueeze(before, 1), self._range(kept))
-            self.places = graph.add("Min", self.places, last)
-            longest = kept
-        self.positions = self._range(longest)
-        self.is_event = graph.add("Less", self.positions, graph.unsqueeze(self.lengths, 1))
-        self.mask = graph.unsqueeze(graph.cast(self.is_event, np.float32), 2)
-        final = graph.add("Max", graph.add("Sub", self.lengths, one), zero)
-        self.final = graph.unsqueeze(final, 1)  # (n, 1)
-        self.is_filled = graph.unsqueeze(graph.add("Greater", self.lengths, zero), 1)  # (n, 1)
-        self.has_events = graph.cast(self.is_filled, np.float32)
+        lengths = graph.add("Max", graph.add("Min", lengths, longest), zero)
+        if most is None:
+            return cls(graph, lengths, longest)
+        at_most = graph.constant([most], np.int64)
+        before = graph.add("Max", graph.add("Sub", lengths, at_most), zero)
+        kept = graph.add("Min", longest, at_most)
+        positions = graph.add("Range", zero, graph.reshape(kept, []), one)
+        places = graph.add("Add", graph.unsqueeze(before, 1), positions)
+        places = graph.add("Min", places, graph.add("Sub", longest, one))
+        return cls(graph, graph.add("Min", lengths, at_most), kept, places)
+
+    def only(self, chosen: str) -> Padded:
+        """Return the same rows with some of the events, bool (n, longest)."""
+        fewer = copy(self)
+        fewer._mark(self.graph.add("And", self.is_event, chosen))
+        return fewer
+
+    def _mark(self, is_event: str) -> None:
+        self.is_event = is_event
+        self.mask = self.graph.unsqueeze(self.graph.cast(is_event, np.float32), 2)
+
+    def firsts(self, values: str) -> str:
+        """Return the position of the first event of each run of equal values, (n, longest)."""
+        graph, one = self.graph, self.graph.constant(1, np.int64)
+        is_first = graph.add("Equal", self.positions, graph.constant(0, np.int64))
+        is_other = graph.add("Not", graph.add("Equal", values, self.previous(values)))
+        heads = graph.cast(graph.add("Or", is_first, is_other), np.int64)
+        runs = graph.add("Sub", graph.add("CumSum", heads, one), one)
+        places = graph.add("Mul", heads, self.positions)
+        none = graph.add("Mul", runs, graph.constant(0, np.int64))
+        firsts = graph.add("ScatterElements", none, runs, places, axis=1, reduction="max")
+        return graph.add("GatherElements", firsts, runs, axis=1)
 
     def _range(self, end: str) -> str:
         zero, one = (self.graph.constant(number, np.int64) for number in (0, 1))

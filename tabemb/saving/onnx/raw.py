@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple
@@ -15,11 +15,14 @@ import pyarrow.compute as pc
 from tabemb.data.encoding import Encoder, Inputs
 from tabemb.data.event_columns import events_in
 from tabemb.data.floats import to_floats
+from tabemb.data.histories import Events
 from tabemb.data.times import as_times
 from tabemb.data.values import is_keys, python_values
 from tabemb.data.vectors import read_vectors
 from tabemb.data.vocabulary import Vocabulary
 
+LENGTH, STEP, N_STEPS = "length", "step", "steps"
+"""Names of the inputs of a history beside its fields: its events, the step of each, and its steps."""
 NO_INTEGER = -(2**63)
 """Stands for a missing whole number or time, where no category has it."""
 DTYPES: dict[str, Any] = {
@@ -29,6 +32,8 @@ DTYPES: dict[str, Any] = {
     "time": np.int64,
     "vector": np.float64,
     "length": np.int64,
+    "step": np.int64,
+    "steps": np.int64,
 }
 """Type of the values of each kind of input."""
 KINDS = {
@@ -71,7 +76,9 @@ class RawInput(NamedTuple):
     @property
     def dims(self) -> list[str | int]:
         """The axes: rows, events of a history, coordinates of a vector."""
-        events = [] if self.history is None or self.kind == "length" else [f"{self.history} length"]
+        events = (
+            [] if self.history is None or self.kind in (LENGTH, N_STEPS) else [f"{self.history} length"]
+        )
         return ["rows", *events, *([] if self.width is None else [self.width])]
 
     def described(self) -> dict[str, Any]:
@@ -97,9 +104,22 @@ def raw_inputs(encoder: Encoder) -> list[RawInput]:
                 f"Column {name!r} has the role 'text', and ONNX has no operator that finds its words; "
                 "split it into a column of lists of words, and fit on that."
             )
-        result |= {raw.name: raw for raw in _columns(encoder, inputs, name)}
-        result[f"{name}.length"] = RawInput(f"{name}.length", "length", history=name)
+        fields = {raw.name: raw for raw in _columns(encoder, inputs, name)}
+        for kind in [LENGTH, STEP, N_STEPS] if inputs.schema.in_steps else [LENGTH]:
+            _check_free(f"{name}.{kind}", fields)
+            fields[f"{name}.{kind}"] = RawInput(f"{name}.{kind}", kind, history=name)
+        for field in fields:
+            _check_free(field, result)
+        result |= fields
     return list(result.values())
+
+
+def _check_free(name: str, taken: Mapping[str, RawInput]) -> None:
+    if name in taken:
+        raise ValueError(
+            f"The graph needs two inputs of the name {name!r}, for a column and for the events of a "
+            "history; rename the column, or the field of the events, and fit again."
+        )
 
 
 def _columns(encoder: Encoder, inputs: Inputs, history: str | None) -> Iterator[RawInput]:
@@ -156,8 +176,8 @@ def frame_inputs(raw: Sequence[RawInput], encoder: Encoder, frame: pa.Table) -> 
     }
     values = {}
     for one in raw:
-        if one.kind == "length":
-            values[one.name] = histories[str(one.history)].counts
+        if one.kind in (LENGTH, STEP, N_STEPS):
+            values[one.name] = _sizes(histories[str(one.history)], one.kind)
         elif one.kind == "vector":
             field = frame.schema.field(one.name)
             values[one.name] = read_vectors(frame[one.name], field, one.width).astype(np.float64)
@@ -168,6 +188,16 @@ def frame_inputs(raw: Sequence[RawInput], encoder: Encoder, frame: pa.Table) -> 
         else:
             values[one.name] = raw_values(one, frame[one.name], frame.schema.field(one.name))
     return values
+
+
+def _sizes(events: Events, kind: str) -> np.ndarray:
+    """Return the number of events or of steps of each row, or the step of each event."""
+    n_steps = np.diff(events.offsets)
+    if kind != STEP:
+        return events.counts if kind == LENGTH else n_steps
+    assert events.step_offsets is not None
+    places = np.arange(events.offsets[-1]) - np.repeat(events.offsets[:-1], n_steps)
+    return padded(np.repeat(places, np.diff(events.step_offsets)), events.counts)
 
 
 def raw_values(raw: RawInput, column: pa.ChunkedArray, field: pa.Field) -> np.ndarray:

@@ -17,7 +17,6 @@ from tabemb.saving.onnx.histories import EncodedEvents, history_vector
 from tabemb.saving.onnx.log import Log, log_inputs
 from tabemb.saving.onnx.network import NetworkInputs, network_outputs
 from tabemb.saving.onnx.newcomers import Newcomers
-from tabemb.saving.onnx.padded import Padded
 from tabemb.saving.onnx.raw import RawInput, raw_inputs
 from tabemb.saving.onnx.trees import scores
 
@@ -35,15 +34,15 @@ def row_outputs(
     encoder, (rows, *_) = fitted.encoder, fitted.encoder.inputs_
     given = model_inputs(fitted.source, encoder)
     raw = {one.name: one.name for one in given}
-    read_whole: dict[str, Padded] = {}
+    logs: dict[str, Log] = {}
     if isinstance(fitted.source, EventSource):
         log = Log(graph, fitted.source, fitted.target, raw, {one.name: one.kind for one in given})
         raw |= log.values()
-        read_whole[EARLIER] = log.padded
+        logs[EARLIER] = log
     vocabularies = encoder.vocabularies_of(rows)
     columns = Encoding(graph, rows, vocabularies, raw, newcomers=newcomers).encode()
     histories = [
-        EncodedEvents.of(graph, encoder, inputs, name, raw, read_whole.get(name))
+        EncodedEvents.of(graph, encoder, inputs, name, raw, logs.get(name))
         for name, inputs in zip(encoder.schema.histories, encoder.inputs_[1:])
     ]
     vectors = [

@@ -63,6 +63,8 @@ class Model:
         self.title = metadata.graph_description
         self.described = json.loads(metadata.custom_metadata_map["tabemb"])
         self.inputs: list[dict[str, Any]] = self.described["inputs"]
+        if any(one["kind"] == "steps" for one in self.inputs):
+            raise ValueError(f"{path!r} reads events in steps, which this server does not take.")
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def predict(self, rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:

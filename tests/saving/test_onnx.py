@@ -248,6 +248,46 @@ def test_steps_before_the_newest_change_nothing(tmp_path):
     np.testing.assert_allclose(given, model.predict(X), rtol=0, atol=CLOSE)
 
 
+def notes(n=600, seed=0):
+    """Texts with words and pairs of neighbours that decide, words that come twice, and none at all."""
+    rng = np.random.default_rng(seed)
+    words = np.array(["good", "bad", "not", "very", "the", "room", "it's", "Größe"])
+    texts = [" ".join(rng.choice(words, k)) for k in rng.integers(0, 9, n)]
+    good = pd.Series(texts).str.count("good") > 0
+    swapped = pd.Series(texts).str.contains("not good")
+    X = pd.DataFrame({"note": texts, "city": rng.choice(["a", "b"], n), "x": rng.normal(size=n)})
+    y = 2.0 * good - 4.0 * swapped + (X["city"] == "a") + 0.1 * rng.normal(size=n)
+    X.loc[:5, "note"] = None
+    return X, y.to_numpy()
+
+
+@pytest.mark.parametrize("columns", [["note"], ["note", "city", "x"]], ids=str)
+def test_a_graph_reads_the_words_of_texts(columns, tmp_path):
+    X, y = notes()
+    model = EmbeddingRegressor(**SMALL, roles={"note": "text"}, d_history=8).fit(X[columns], y)
+    assert {words.length for words in model.effects_.words_} == {1, 2}
+    later = X.assign(note=X["note"].str.upper() + ", unseen?! good good")
+    for rows in (X, later):
+        assert_same_numbers(model, rows[columns], tmp_path)
+    words = tabemb.onnx_inputs(model, later)["note"]
+    assert words[20].tolist()[: len(str(later["note"][20]).split())][-3:] == ["unseen", "good", "good"]
+
+
+@pytest.mark.filterwarnings("ignore:X has many categories")
+def test_words_stand_between_effects_and_expected_effects(tmp_path):
+    X, y = titles()
+    X["note"] = np.where(X["x"] > 0, "high above", "far below")
+    model = EmbeddingRegressor(**SMALL, trees=False, roles={"note": "text"}, d_history=8)
+    model.fit(X, y + (X["x"] > 0))
+    assert model.effects_.expected_
+    assert model.effects_.words_
+    tabemb.to_onnx(model, tmp_path / "m.onnx", new_categories={"title": NEW_TITLES})
+    session = ort.InferenceSession(str(tmp_path / "m.onnx"))
+    new = X.head(5).assign(title=NEW_TITLES)
+    given = session.run(None, tabemb.onnx_inputs(model, new))[0]
+    np.testing.assert_allclose(given, model.predict(new), rtol=0, atol=CLOSE)
+
+
 def test_padding_and_events_before_the_newest_change_nothing(tmp_path):
     X, y = rows_with_histories()
     model = EmbeddingRegressor(**SMALL, max_events=3, d_history=8).fit(X[["city", "orders"]], y)
@@ -461,7 +501,6 @@ def test_the_metadata_say_how_each_column_is_passed(tmp_path):
 
 
 REFUSED = {
-    "words": ({"note": ["a b", "c"] * 40}, {"note": "text"}, "'note' has the role 'text'"),
     "python values": ({"key": [(1, 2), (3, 4)] * 40}, {}, "'key' holds object values"),
     "two inputs of one name": (
         {"a.length": ["x", "y"] * 40, "a": [["u"], []] * 40},

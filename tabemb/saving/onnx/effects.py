@@ -42,6 +42,7 @@ def effect_features(
     sizes: Sequence[int],
     columns: Columns,
     newcomers: Mapping[int, Newcomers],
+    words: Sequence[str] = (),
 ) -> str:
     """Return the effects of rows, float32 (n, n_terms, n_features), as `Effects.transform` gives them.
 
@@ -49,13 +50,17 @@ def effect_features(
     ----------
     graph : Graph
     effects : Effects
-        Without words.
     sizes : sequence of int
         Number of codes of each categorical input.
     columns : Columns
     newcomers : mapping of int -> Newcomers
         New categories with expected effects, by the position of the column.
+    words : sequence of str
+        The features of texts, (n, n_features) each, which stand between the others.
     """
+    between = [graph.unsqueeze(features, 1) for features in words]
+    if not effects.terms_:
+        return graph.concat(between, 1)
     levels, n_levels = _levels(graph, effects, sizes, columns)
     extended = {place: len(n_levels) + i for i, place in enumerate(columns.extended)}
     if extended:
@@ -63,8 +68,13 @@ def effect_features(
         levels = graph.concat([levels, *more], 1)
         new = [newcomers[place] for place in extended]
         n_levels = np.append(n_levels, [one.n_known + len(one.values) for one in new])
-    terms = [*_terms(effects), *_expected_terms(effects, newcomers, extended)]
-    return features_of(graph, terms, levels, n_levels)
+    of_columns, expected = list(_terms(effects)), list(_expected_terms(effects, newcomers, extended))
+    if not between:
+        return features_of(graph, of_columns + expected, levels, n_levels)
+    parts = [features_of(graph, of_columns, levels, n_levels), *between]
+    if expected:
+        parts.append(features_of(graph, expected, levels, n_levels))
+    return graph.concat(parts, 1)
 
 
 def features_of(graph: Graph, terms: Sequence[Term], levels: str, n_levels: np.ndarray) -> str:

@@ -14,6 +14,7 @@ from tabemb.network.history import (
     AllStates,
     Attention,
     BagOfEvents,
+    BagOfWords,
     ByCategory,
     HistoryEncoder,
     HistoryNetwork,
@@ -130,7 +131,9 @@ def _encoded(graph: Graph, encoder: HistoryEncoder, padded: Padded, vectors: str
     if isinstance(encoder, BagOfEvents):
         hidden = graph.add("Relu", linear(graph, encoder.layer, vectors))
         log_sum = log1p(graph, padded.sum(hidden))
-        parts = [padded.mean(hidden), padded.max(hidden), log_sum, padded.last(hidden)]
+        parts = [padded.mean(hidden), padded.max(hidden), log_sum]
+        if not isinstance(encoder, BagOfWords):
+            parts.append(padded.last(hidden))
         return graph.concat(parts, 1)
     assert isinstance(encoder, Recurrent)
     states = _states(graph, encoder, padded, vectors)

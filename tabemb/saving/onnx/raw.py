@@ -16,6 +16,7 @@ from tabemb.data.encoding import Encoder, Inputs
 from tabemb.data.event_columns import events_in
 from tabemb.data.floats import to_floats
 from tabemb.data.histories import Events
+from tabemb.data.text import with_words
 from tabemb.data.times import as_times
 from tabemb.data.values import is_keys, python_values
 from tabemb.data.vectors import read_vectors
@@ -92,18 +93,13 @@ def raw_inputs(encoder: Encoder) -> list[RawInput]:
     Raises
     ------
     ValueError
-        A column holds values that ONNX has no type for, or text whose words a graph cannot find.
+        A column holds values that ONNX has no type for, or two inputs would have one name.
     """
     schema = encoder.schema
     result = {raw.name: raw for raw in _columns(encoder, encoder.inputs_[0], None)}
     for name, scale in zip(schema.vectors, encoder.vectors_):
         result[name] = RawInput(name, "vector", width=scale.width)
     for name, inputs in zip(schema.histories, encoder.inputs_[1:]):
-        if name in schema.texts:
-            raise ValueError(
-                f"Column {name!r} has the role 'text', and ONNX has no operator that finds its words; "
-                "split it into a column of lists of words, and fit on that."
-            )
         fields = {raw.name: raw for raw in _columns(encoder, inputs, name)}
         for kind in [LENGTH, STEP, N_STEPS] if inputs.schema.in_steps else [LENGTH]:
             _check_free(f"{name}.{kind}", fields)
@@ -168,6 +164,7 @@ def frame_inputs(raw: Sequence[RawInput], encoder: Encoder, frame: pa.Table) -> 
     ValueError
         A column or field is missing, or holds values of another kind than in ``fit``.
     """
+    frame = with_words(frame, encoder.schema.texts)
     used = {one.history for one in raw}
     histories = {
         name: events_in(frame, name, schema, encoder.max_events)

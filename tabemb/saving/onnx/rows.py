@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from tabemb.saving.onnx.network import NetworkInputs, network_outputs
 from tabemb.saving.onnx.newcomers import Newcomers
 from tabemb.saving.onnx.raw import RawInput, raw_inputs
 from tabemb.saving.onnx.trees import scores
+from tabemb.saving.onnx.words import word_features
 
 
 def model_inputs(source: RowSource, encoder: Encoder) -> list[RawInput]:
@@ -49,7 +50,9 @@ def row_outputs(
         read_vectors(graph, raw[name], scale)
         for name, scale in zip(encoder.schema.vectors, encoder.vectors_)
     ]
-    effects = _effects(graph, fitted, columns, newcomers)
+    by_name = dict(zip(encoder.schema.histories, histories))
+    texts = [by_name[name] for name in encoder.schema.texts]
+    effects = _effects(graph, fitted, columns, newcomers, texts)
     outputs = []
     for network in fitted.network.networks:
         of_histories = [
@@ -63,13 +66,18 @@ def row_outputs(
 
 
 def _effects(
-    graph: Graph, fitted: Fitted, columns: Columns, newcomers: Mapping[int, Newcomers]
+    graph: Graph,
+    fitted: Fitted,
+    columns: Columns,
+    newcomers: Mapping[int, Newcomers],
+    texts: Sequence[EncodedEvents],
 ) -> str | None:
     """Return effects and scores of trees, (n, n_terms, n_features); None where there are none."""
     encoder, effects, parts = fitted.encoder, fitted.effects, []
     sizes = [len(v) for v in encoder.vocabularies_of(encoder.inputs_[0])]
     if effects is not None and effects.shape[0]:
-        parts.append(effect_features(graph, effects, sizes, columns, newcomers))
+        words = [word_features(graph, w, effects.link, texts[w.text]) for w in effects.words_]
+        parts.append(effect_features(graph, effects, sizes, columns, newcomers, words))
     if fitted.trees is not None:
         of_trees = graph.unsqueeze(scores(graph, fitted.trees, sizes, columns), 2)
         width = 1 if effects is None else effects.shape[1]

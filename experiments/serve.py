@@ -8,6 +8,8 @@ threads instead, and prints how long the answers take.
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -170,7 +172,7 @@ def create_app(path: str, n_threads: int = 1, max_rows: int = 1000, max_bytes: i
         return model.predict([row.model_dump(by_alias=True) for row in request.rows])  # type: ignore[attr-defined]
 
     @app.post("/predict_row")
-    def predict_row(row: Row) -> dict[str, Any]:  # type: ignore[valid-type]
+    async def predict_row(row: Row) -> dict[str, Any]:  # type: ignore[valid-type]
         answers = model.predict([row.model_dump(by_alias=True)])  # type: ignore[attr-defined]
         return {name: values[0] for name, values in answers.items()}
 
@@ -196,6 +198,34 @@ def serving(app: Any, max_requests: int = 64) -> Iterator[int]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+@contextmanager
+def started(settings: Sequence[str]) -> Iterator[int]:
+    """Serve in a process of its own, so that clients in this one do not wait for it; yield the port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "experiments.serve", *settings, f"port={port}", "host=127.0.0.1"]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **quiet) as process:
+        try:
+            while process.poll() is None and not _is_up(port):
+                time.sleep(0.05)
+            yield port
+        finally:
+            process.terminate()
+
+
+def _is_up(port: int) -> bool:
+    connection = HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def post(connection: HTTPConnection, path: str, body: Any) -> tuple[int, Any]:
@@ -248,14 +278,14 @@ def load_test(
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="serve")
 def main(config: DictConfig) -> None:
-    limits = {"max_rows": config.max_rows, "max_bytes": config.max_bytes}
-    app = create_app(config.path, config.n_threads, **limits)
     if config.load is None:
-        host, port = config.host, config.port
-        uvicorn.run(app, host=host, port=port, limit_concurrency=config.max_requests)
+        app = create_app(config.path, config.n_threads, config.max_rows, config.max_bytes)
+        address = {"host": config.host, "port": config.port}
+        uvicorn.run(app, **address, limit_concurrency=config.max_requests, access_log=False)
         return
     rows = json.loads(Path(config.load).read_text())
-    with serving(app, config.max_requests) as port:
+    names = ("path", "n_threads", "max_rows", "max_bytes", "max_requests")
+    with started([f"{name}={config[name]}" for name in names]) as port:
         for line in load_test(port, rows, config.n_requests, config.n_clients, config.n_batch):
             print(line)
 

@@ -134,6 +134,14 @@ def test_the_load_test_gives_percentiles(port, rows):
     assert "p99" in batches
 
 
+def test_the_command_starts_a_server_and_ends_it(path, rows):
+    with serve.started([f"path={path}", "max_rows=20"]) as port:
+        (line, _) = serve.load_test(port, as_json(rows), n_requests=20, n_clients=2, n_batch=10)
+    assert "p99" in line
+    with pytest.raises(ConnectionRefusedError):
+        serve.post(HTTPConnection("127.0.0.1", port), "/predict", {"rows": []})
+
+
 def test_a_failed_request_ends_the_load_test(port):
     with pytest.raises(RuntimeError, match="refused a request: 422"):
         list(serve.load_test(port, [{"city": "a"}], n_requests=4, n_clients=2, n_batch=1))

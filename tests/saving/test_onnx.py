@@ -435,16 +435,18 @@ def test_new_categories_that_are_named_are_read_as_the_model_reads_them(trees, t
 
 
 @pytest.mark.filterwarnings("ignore:X has many categories")
-def test_new_categories_with_a_description_are_read_as_the_model_reads_them(tmp_path, recwarn):
+@pytest.mark.parametrize("kind", ["text", "whole numbers"])
+def test_new_categories_with_a_description_are_read_as_the_model_reads_them(kind, tmp_path, recwarn):
     rng = np.random.default_rng(0)
-    labels = [f"shop {i}" for i in range(200)]
+    labels = [f"shop {i}" for i in range(200)] if kind == "text" else list(range(200))
     described = pd.DataFrame({"size": rng.normal(size=200)}, index=labels)
     X = pd.DataFrame({"shop": rng.choice(labels[:150], 2000)})
     y = described["size"].loc[X["shop"]].to_numpy() + rng.normal(scale=0.1, size=2000)
     tables = {"t": Table(["shop"], describe=described)}
-    model = EmbeddingRegressor(**SMALL, trees=False, tables=tables).fit(X, y)
+    roles = {"shop": "categorical"}
+    model = EmbeddingRegressor(**SMALL, trees=False, tables=tables, roles=roles).fit(X, y)
     assert model.effects_.expected_
-    later = pd.DataFrame({"shop": [*labels, "shop 1000"]})
+    later = pd.DataFrame({"shop": [*labels, "shop 1000" if kind == "text" else 1000]})
     expected = model.predict(later)
     recwarn.clear()
     assert_same_numbers(model, later, tmp_path)
@@ -472,6 +474,8 @@ def test_named_new_categories_are_those_of_columns_that_compare_them(tmp_path):
         tabemb.to_onnx(model, tmp_path / "m.onnx", new_categories={"flag": [3]})
     with pytest.raises(ValueError, match=r"must hold text values for column 'title'.*; got 7"):
         tabemb.to_onnx(model, tmp_path / "m.onnx", new_categories={"title": [7]})
+    with pytest.raises(ValueError, match="not '<missing>', which is missing"):
+        tabemb.to_onnx(model, tmp_path / "m.onnx", new_categories={"title": ["<missing>"]})
 
 
 def test_inputs_and_outputs_have_names_that_are_free(tmp_path):

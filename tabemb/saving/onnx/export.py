@@ -25,8 +25,8 @@ from tabemb.saving.onnx.raw import DTYPES, RawInput, frame_inputs, raw_inputs
 from tabemb.saving.onnx.rows import model_inputs, row_outputs
 from tabemb.saving.onnx.targets import add_predictions
 
-ROWS, EVENTS = (EmbeddingClassifier, EmbeddingRegressor), (EventClassifier, EventRegressor)
-ESTIMATORS = (*ROWS, *EVENTS, EmbeddingEncoder)
+EVENTS = (EventClassifier, EventRegressor)
+ESTIMATORS = (EmbeddingClassifier, EmbeddingRegressor, *EVENTS, EmbeddingEncoder)
 MOST_BYTES = 2**31 - 1
 """Largest file of ONNX."""
 
@@ -59,8 +59,8 @@ def to_onnx(
     TypeError
         Another kind of model.
     ValueError
-        The model reads something that ONNX has no operator for, such as text by its words; or the file
-        would be larger than 2 GiB, ONNX's limit.
+        Categories are neither text nor numbers nor times, two inputs would have one name, or the file
+        would be larger than 2 GiB, ONNX's limit; or ``new_categories`` breaks its rule.
     sklearn.exceptions.NotFittedError
 
     Warns

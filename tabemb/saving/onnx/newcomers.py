@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +15,10 @@ from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.fitting.placing import likeness_of
 from tabemb.likeness.descriptions import Descriptions
 from tabemb.likeness.nearest import Likeness
-from tabemb.saving.onnx.raw import KINDS
+from tabemb.saving.onnx.raw import KINDS, markers
 
 DTYPES: dict[str, Any] = {"text": object, "integer": np.int64, "number": np.float64}
-PYTHON = {"text": str, "integer": int, "number": float}
+"""Types of the keys of new categories, by the kind of input; others cannot be named."""
 
 
 class Newcomers(NamedTuple):
@@ -44,6 +46,8 @@ class Compared(NamedTuple):
 
     Parameters
     ----------
+    order : int
+        Position among the expected effects of the model, or the placings of the encoder.
     place : int
         Position among the categorical columns.
     name : str
@@ -51,40 +55,58 @@ class Compared(NamedTuple):
     vocabulary : Vocabulary
     """
 
+    order: int
     place: int
     name: str
     alike: Likeness
     vocabulary: Vocabulary
 
     @property
+    def kind(self) -> str:
+        """Kind of the input."""
+        return KINDS.get(self.vocabulary.kind, self.vocabulary.kind)
+
+    @property
     def is_open(self) -> bool:
-        """Whether any new category can be compared, and not those alone that have a description."""
-        return not isinstance(self.alike, Descriptions)
+        """Whether the model compares categories that the graph knows only if they are named."""
+        return not isinstance(self.alike, Descriptions) or self.kind not in DTYPES
 
     def labels(self, named: Sequence[Any]) -> list[Any]:
-        """Return the new categories: those with a description, and those that are named.
+        """Return the new categories: those that are named, and those with a description.
 
         Raises
         ------
         ValueError
-            A category is of another kind than those of the column.
+            A category is of another kind than those of the column, or stands for a missing value.
         """
         known = set(self.vocabulary.labels().tolist())
-        kind = PYTHON[KINDS[self.vocabulary.kind]]
+        missing = markers(self.kind, self.vocabulary)[0]
         for label in named:
-            if not isinstance(label, kind):
+            if _as_kind(self.kind, label) is None or label == missing:
                 raise ValueError(
                     f"new_categories must hold {self.vocabulary.kind} values for column {self.name!r}, "
-                    f"as its categories are; got {label!r:.60}."
+                    f"as its categories are, and not {missing!r}, which is missing; got {label!r:.60}."
                 )
         described = self.alike.labels.tolist() if isinstance(self.alike, Descriptions) else []
-        described = [label for label in described if isinstance(label, kind)]
-        return [label for label in dict.fromkeys([*named, *described]) if label not in known]
+        labels = [_as_kind(self.kind, label) for label in (*named, *described)]
+        gone = {None, missing, *known}
+        return [label for label in dict.fromkeys(labels) if label not in gone]
 
     def newcomers(self, labels: list[Any], codes: np.ndarray, values: np.ndarray) -> Newcomers:
         """Return new categories with their codes."""
-        keys = np.array(labels, DTYPES[KINDS[self.vocabulary.kind]])
+        keys = np.array(labels, DTYPES[self.kind])
         return Newcomers(keys, codes, len(self.vocabulary), values)
+
+
+def _as_kind(kind: str, label: Any) -> Any:
+    """Return a label as a value of a kind of input; None where it is none."""
+    if kind == "text":
+        return label if isinstance(label, str) else None
+    if kind not in DTYPES or not isinstance(label, Real) or label != label:
+        return None
+    if kind == "number":
+        return float(label)
+    return math.floor(label) if math.floor(label) == label else None
 
 
 def compared_columns(model: Any) -> list[Compared]:
@@ -96,13 +118,13 @@ def compared_columns(model: Any) -> list[Compared]:
         expected = [] if model.effects_ is None else model.effects_.expected_
         places = [model.effects_.terms_[one.term][0] for one in expected]
     compared = []
-    for place in places:
+    for order, place in enumerate(places):
         table = encoder.schema.table_names[place]
         vocabulary = encoder.vocabularies_[table]
         alike = likeness_of(table, encoder.schema.tables[table], vocabulary)
-        if alike is not None and vocabulary.kind in KINDS:
+        if alike is not None:
             name = encoder.schema.categorical[place].name
-            compared.append(Compared(place, name, alike, vocabulary))
+            compared.append(Compared(order, place, name, alike, vocabulary))
     return compared
 
 
@@ -130,18 +152,22 @@ def newcomers_of(model: Any, named: Mapping[str, Sequence[Any]]) -> dict[int, Ne
                 f"ones, which are {listed}; got {name!r}."
             )
     newcomers = {}
-    for i, one in enumerate(compared):
+    for one in compared:
         labels = one.labels(list(named.get(one.name, [])))
         if not labels:
             continue
         is_encoder = isinstance(model, EmbeddingEncoder)
-        newcomers[one.place] = (_new_columns if is_encoder else _expected)(model, i, one, labels)
+        newcomers[one.place] = (_new_columns if is_encoder else _expected)(model, one, labels)
     return newcomers
 
 
-def _expected(model: Any, i: int, compared: Compared, labels: list[Any]) -> Newcomers:
+def _expected(model: Any, compared: Compared, labels: list[Any]) -> Newcomers:
     """Return labels with the features of their expected effects, as `NewCategories` reads them."""
-    expected, alike, n_known = model.effects_.expected_[i], compared.alike, len(compared.vocabulary)
+    expected, alike, n_known = (
+        model.effects_.expected_[compared.order],
+        compared.alike,
+        len(compared.vocabulary),
+    )
     same = alike.same(labels)
     is_new = alike.has(labels) & (same < 0)
     new = [label for label, flag in zip(labels, is_new) if flag]
@@ -154,9 +180,9 @@ def _expected(model: Any, i: int, compared: Compared, labels: list[Any]) -> Newc
     return compared.newcomers(kept, codes[is_new | (same >= 0)], features)
 
 
-def _new_columns(model: EmbeddingEncoder, i: int, compared: Compared, labels: list[Any]) -> Newcomers:
+def _new_columns(model: EmbeddingEncoder, compared: Compared, labels: list[Any]) -> Newcomers:
     """Return labels with the new columns of `EmbeddingEncoder.transform`."""
-    placing = Placer(model.encoder_, model.placings_).placings[i]
+    placing = Placer(model.encoder_, model.placings_).placings[compared.order]
     known = model.by_code_[placing.input]
     values = values_of_new(known, compared.alike, labels, placing.share)
     codes = len(compared.vocabulary) + np.arange(len(labels))

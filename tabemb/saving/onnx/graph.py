@@ -70,7 +70,8 @@ class Graph:
             name: self._tensor(value) if isinstance(value, np.ndarray) else value
             for name, value in attributes.items()
         }
-        self.nodes.append(self.onnx.helper.make_node(op, inputs, outputs, domain=domain, **given))
+        node = self.onnx.helper.make_node(op, inputs, outputs, name=outputs[0], domain=domain, **given)
+        self.nodes.append(node)  # onnxruntime names the nodes that it makes after those that it joins
         return outputs
 
     def constant(self, values: Any, dtype: Any = None) -> str:
@@ -95,7 +96,7 @@ class Graph:
         while name in self.taken:
             name += "_"
         self.taken.add(name)
-        self.nodes.append(self.onnx.helper.make_node("Identity", [value], [name]))
+        self.nodes.append(self.onnx.helper.make_node("Identity", [value], [name], name=name))
         self.outputs.append(self._value_info(name, dtype, dims))
         return name
 

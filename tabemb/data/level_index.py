@@ -8,9 +8,10 @@ import numpy as np
 
 from tabemb.data.pairs import Term, find_keys, key_levels, term_keys
 
-MOST_KEYS = 2**62
-"""Largest number; where terms have more levels than that, each is searched by its keys."""
-AT_ONCE = 4096
+MOST_KEYS = 2**53
+"""Largest number, which floats hold exactly: their products of matrices are fast. Where terms have more
+levels, each is searched by its keys."""
+AT_ONCE = 1024
 """Rows that are searched at a time."""
 
 
@@ -46,8 +47,8 @@ class LevelIndex:
         for of_term, of_levels in zip(places, levels):
             highest = of_levels.max(0, initial=0) + 2
             sizes[of_term] = np.maximum(sizes[of_term], highest)
-        self._factors = np.zeros((len(self.terms), len(self.inputs)), np.int64)
-        self._starts = np.zeros((len(self.terms), 1), np.int64)
+        self._factors = np.zeros((len(self.terms), len(self.inputs)))
+        self._starts = np.zeros((len(self.terms), 1))
         numbers, start = [], 0
         for t, (of_term, of_levels) in enumerate(zip(places, levels)):
             radices = [int(size) for size in sizes[of_term]]
@@ -58,7 +59,7 @@ class LevelIndex:
             self._factors[t, of_term], self._starts[t] = digits, start
             numbers.append(start + of_levels @ np.array(digits, np.int64))
             start = end
-        self._most, self._numbers = sizes[:, None] - 1, np.concatenate(numbers)
+        self._most, self._numbers = sizes[:, None] - 1, np.concatenate(numbers).astype(np.float64)
 
     def positions(self, levels: Sequence[np.ndarray]) -> np.ndarray:
         """Return the position in ``keys`` of each term's level of each row, ``len(keys)`` of others.
@@ -84,7 +85,7 @@ class LevelIndex:
     def _search(self, levels: Sequence[np.ndarray]) -> np.ndarray:
         if self._numbers is None:
             return self._search_by_term(levels)
-        digits = np.minimum(np.stack(levels).astype(np.int64, copy=False), self._most)
+        digits = np.minimum(np.stack(levels), self._most).astype(np.float64)
         return find_keys(self._numbers, self._factors @ digits + self._starts)
 
     def _search_by_term(self, levels: Sequence[np.ndarray]) -> np.ndarray:

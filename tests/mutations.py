@@ -906,8 +906,8 @@ BREAKS = [
     Break(
         "an ONNX file reads the first event of a row as the last one",
         "saving/onnx/padded.py",
-        'final = graph.add("Max", graph.add("Sub", self.lengths, one), zero)',
-        'final = graph.add("Min", graph.add("Sub", self.lengths, one), zero)',
+        'final = graph.add("Max", graph.add("Sub", lengths, one), zero)',
+        'final = graph.add("Min", graph.add("Sub", lengths, one), zero)',
         f"{ONNX}::test_a_graph_reads_padded_histories_and_vectors",
     ),
     Break(

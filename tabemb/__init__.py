@@ -10,6 +10,7 @@ from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.saving.native import load, save
+from tabemb.saving.onnx.export import onnx_inputs, to_onnx
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.training.loop import keep_on_interrupt
 from tabemb.unsupervised.items import ItemEmbedder
@@ -35,7 +36,9 @@ __all__ = [
     "Table",
     "keep_on_interrupt",
     "load",
+    "onnx_inputs",
     "random_walks",
     "save",
+    "to_onnx",
     "tune_items",
 ]

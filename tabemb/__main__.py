@@ -1,10 +1,11 @@
-"""The command `tabemb`: compare models on a table, and draw the vectors of a saved model as a page."""
+"""The command `tabemb`: compare models on a table, draw and export what a saved model has learned."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import tabemb
 from tabemb.compare import command
@@ -16,6 +17,7 @@ usage: tabemb COMMAND ...
 commands:
   compare   compare models on a table: tabemb compare my.csv --target y
   atlas     draw the vectors of a saved model as a page: tabemb atlas model.tabemb city
+  export    write a saved model as ONNX, or its vectors: tabemb export model.tabemb model.onnx
 
 tabemb COMMAND --help shows the arguments of a command, and tabemb --version the version."""
 
@@ -33,13 +35,48 @@ def atlas(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--output", metavar="FILE", help="the page to write (default: SPACE.html)")
     given = parser.parse_args(arguments)
-    if not Path(given.model).is_file():
-        raise FileNotFoundError(f"model: there is no file {given.model!r}.")
-    spaces = getattr(tabemb.load(given.model), "spaces_", {})
+    spaces = getattr(_loaded(given.model), "spaces_", {})
     name = _space_name(list(spaces), given.space, given.model)
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
     page = spaces[name].atlas(given.output or f"{safe}.html")
     print(f"page: {page}", file=sys.stderr)
+
+
+def export(arguments: Sequence[str]) -> None:
+    """Write a saved model as an ONNX file, or the vectors of one column as Parquet or into DuckDB."""
+    parser = command.Parser(
+        prog="tabemb export",
+        description="Write a saved model as an ONNX file, which answers without tabemb, or the vectors "
+        "of one column as a Parquet file or as a table of a DuckDB database.",
+    )
+    parser.add_argument("model", help="a file written by tabemb.save")
+    parser.add_argument("output", help="a file ending in .onnx, .parquet or .duckdb")
+    parser.add_argument(
+        "space", nargs="?", help="the column; it may be left out where the model has one"
+    )
+    given = parser.parse_args(arguments)
+    ending = Path(given.output).suffix
+    if ending not in (".onnx", ".parquet", ".duckdb"):
+        raise command.UsageError(f"output must end in .onnx, .parquet or .duckdb; got {given.output!r}.")
+    if ending == ".onnx" and given.space is not None:
+        raise command.UsageError(f"space must be left out for an ONNX file; got {given.space!r}.")
+    model = _loaded(given.model)
+    if ending == ".onnx":
+        tabemb.to_onnx(model, given.output)
+    else:
+        spaces = getattr(model, "spaces_", {})
+        name = _space_name(list(spaces), given.space, given.model)
+        if ending == ".parquet":
+            spaces[name].to_parquet(given.output)
+        else:
+            spaces[name].to_duckdb(given.output, name)
+    print(f"written: {given.output}", file=sys.stderr)
+
+
+def _loaded(path: str) -> Any:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"model: there is no file {path!r}.")
+    return tabemb.load(path)
 
 
 def _space_name(names: list[str], wanted: str | None, model: str) -> str:
@@ -56,7 +93,11 @@ def _space_name(names: list[str], wanted: str | None, model: str) -> str:
     )
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"compare": command.main, "atlas": atlas}
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "compare": command.main,
+    "atlas": atlas,
+    "export": export,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,18 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import logit
 
 from tabemb.data.combinations import Candidates, choose_combinations
 from tabemb.data.expected import MOST_LEVELS, ExpectedEffects
+from tabemb.data.level_index import LevelIndex
 from tabemb.data.levels import Levels
 from tabemb.data.pairs import (
     MIN_GAIN,
     Term,
     choose_pairs,
-    find_keys,
     key_levels,
     term_keys,
     tried_rows,
@@ -109,6 +110,8 @@ class Effects:
     gains_: np.ndarray
     words_: Sequence[WordEffects] = ()  # in files without texts
     expected_: Sequence[ExpectedEffects] = ()  # in files of tabemb 0.2
+    _index: LevelIndex | None = None
+    """Finds levels; made when it is first needed, and no part of a file."""
 
     def __init__(self, n_pairs: int, are_shares: bool) -> None:
         self.n_pairs = n_pairs
@@ -177,6 +180,9 @@ class Effects:
         self._fit_expected(likeness or {}, sums)
         self._fit_words(texts, centered, weights)
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_index"}
 
     def _fit_center(self, responses: np.ndarray, weights: np.ndarray) -> None:
         """Choose the responses, with their mean and unit."""
@@ -337,15 +343,10 @@ class Effects:
         -------
         ndarray of shape (n_terms, n_rows)
         """
-        levels = self.levels_(codes, numbers)
-        # the array is large, so int32 where it is wide enough
-        dtype = np.int32 if len(self.counts_) < 2**31 else np.int64
-        positions = np.empty((len(self.terms_), len(codes)), dtype)
-        for t, term in enumerate(self.terms_):
-            known = self.keys_[self.span(t)]
-            in_term = find_keys(known, term_keys(levels, term))
-            positions[t] = np.where(in_term < len(known), in_term + self.ends_[t], len(self.keys_))
-        return positions
+        if self._index is None or self._index.keys is not self.keys_:
+            self._index = LevelIndex(self.terms_, self.keys_, self.ends_)
+        levels = self.levels_.of_inputs(codes, numbers, self._index.inputs)
+        return self._index.positions(levels) if self.terms_ else np.zeros((0, len(codes)), np.int32)
 
     def levels_at(self, codes: np.ndarray, numbers: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the place of each row's level in `levels_of`, (n_rows,) for each term; -1 if unseen."""

@@ -13,9 +13,10 @@ import pandas as pd
 import pyarrow as pa
 
 from tabemb.data.dates import check_python_times
+from tabemb.data.event_columns import events_in
 from tabemb.data.floats import to_floats
-from tabemb.data.histories import Events, events_frame, lists_among, with_steps
-from tabemb.data.scales import Scale
+from tabemb.data.histories import Events
+from tabemb.data.scales import Scale, apply_scales
 from tabemb.data.schema import BINS, WITHIN, Feature, Schema, Table, near, with_parts
 from tabemb.data.text import with_words
 from tabemb.data.times import (
@@ -26,10 +27,13 @@ from tabemb.data.times import (
     in_zones,
     zones_of,
 )
-from tabemb.data.values import column_of, events_column, is_keys, python_values
+from tabemb.data.values import column_of, is_keys, python_values
 from tabemb.data.vectors import VectorScale, read_vectors
 from tabemb.data.vocabulary import Vocabulary
 from tabemb.data.within import Within, find_within
+
+AT_ONCE = 2**16
+"""Numbers that are scaled at a time."""
 
 
 class EncodedHistory(NamedTuple):
@@ -163,13 +167,23 @@ class Inputs:
             else:
                 codes[:, i] = vocabulary.codes(*_categories(feature, events.frame))
                 levels[feature.name] = codes[:, i]
-        for i, (feature, scale) in enumerate(zip(self.schema.numbers, self.scales)):
-            values = self._number(feature, events, strict=False)
-            if feature.part == WITHIN:
-                within = self.within[feature.column]
-                values = within.scaled(levels[within.by], values)
-            numbers[:, i] = scale.apply(values)
+        columns = max(1, AT_ONCE // len(events))  # few rows are scaled at once, many column by column
+        for start in range(0, len(self.scales), columns):
+            part = slice(start, start + columns)
+            features = self.schema.numbers[part]
+            unscaled = [self._unscaled(feature, events, levels) for feature in features]
+            numbers[:, part] = apply_scales(self.scales[part], np.stack(unscaled, axis=1))
         return codes, numbers
+
+    def _unscaled(
+        self, feature: Feature, events: Events, levels: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        """Return a number as its scale reads it, which may be its value within a level."""
+        values = self._number(feature, events, strict=False)
+        if feature.part != WITHIN:
+            return values
+        within = self.within[feature.column]
+        return within.scaled(levels[within.by], values)
 
     def aligned(self, events: Events) -> Events:
         """Return later events with times as they were in ``fit``: in their time zone, and no text."""
@@ -283,7 +297,7 @@ class Encoder:
         Scales and bins of numbers stay: a number outside their range is in the outermost bin. A column
         that is missing or holds values of another kind is a ValueError.
         """
-        self._check_columns(frame)
+        self.check_columns(frame)
         within = next((name for inputs in self.inputs_ for name in inputs.within), None)
         if within is not None:
             raise ValueError(
@@ -360,7 +374,7 @@ class Encoder:
         ValueError
             A column is missing, holds values of another kind than in ``fit``, or an infinite number.
         """
-        self._check_columns(frame)
+        self.check_columns(frame)
         frame = with_words(frame, self.schema.texts)
         parts = [Events.single(frame), *(events for _, events in self._histories(frame))]
         (codes, numbers), *encoded = [
@@ -388,11 +402,11 @@ class Encoder:
 
     def _histories(self, frame: pa.Table) -> list[tuple[Schema, Events]]:
         return [
-            (schema, _events(frame, name, schema, self.max_events))
+            (schema, events_in(frame, name, schema, self.max_events))
             for name, schema in self.schema.histories.items()
         ]
 
-    def _check_columns(self, frame: pa.Table) -> None:
+    def check_columns(self, frame: pa.Table) -> None:
         present = set(frame.schema.names)
         missing = [name for name in self.schema.used if name not in present]
         if missing:
@@ -439,39 +453,6 @@ class Encoder:
 def _of_events(parts: Sequence[Events], weights: np.ndarray | None) -> list[np.ndarray | None]:
     """Return the weights of events, each that of its row, for the rows and each history."""
     return [None if weights is None else np.repeat(weights, events.counts) for events in parts]
-
-
-def _events(frame: pa.Table, name: str, schema: Schema, max_events: int | None) -> Events:
-    """Return events with the fields of the schema; a column without any event need not have them."""
-    column = with_steps(lists_among(frame[name], frame.schema.field(name)), name, schema.in_steps)
-    if pa.types.is_null(column.type):
-        no_steps = np.zeros(1, np.int64) if schema.in_steps else None
-        events = Events(np.zeros(len(column) + 1, np.int64), pa.table({}), no_steps)
-    elif name in schema.roles:  # plain values
-        events = Events.of(column, name, max_events, spread=False)
-    else:
-        events = _structs_among(Events.of(column, name, max_events), name)
-    missing = [used for used in schema.used if used not in events.frame.schema.names]
-    if missing and events.frame.num_rows:
-        raise ValueError(
-            f"Column {name!r} lacks the field {missing[0].removeprefix(name + '.')!r} in its events."
-        )
-    columns = [*events.frame.columns, *(pa.nulls(len(events)) for _ in missing)]
-    fields = [*events.frame.schema, *(pa.field(name, pa.null()) for name in missing)]
-    return replace(events, frame=pa.table(columns, schema=pa.schema(fields)))
-
-
-def _structs_among(events: Events, name: str) -> Events:
-    """Return events as structs where they came as values of several kinds; a missing event otherwise."""
-    source = events.frame.schema.field(name) if name in events.frame.schema.names else None
-    if source is None or not (is_keys(source) or pa.types.is_null(source.type)):
-        return events
-    values = python_values(events.frame[name], source)
-    dicts = [value if isinstance(value, dict) else None for value in values]
-    if not any(dicts):
-        return replace(events, frame=pa.table({})) if pa.types.is_null(source.type) else events
-    column = events_column(dicts, name)
-    return replace(events, frame=events_frame(column.array, column.field(name)))
 
 
 def _times_among(

@@ -67,6 +67,9 @@ def _cast(column: pa.ChunkedArray) -> np.ndarray | None:
     try:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
+        if pa.types.is_integer(column.type):  # for one row, a cast takes longer than all else
+            whole: np.ndarray = column.to_numpy().astype(float)
+            return whole
         if pa.types.is_duration(column.type):
             if column.type.unit == "ns":
                 column = column.cast(pa.duration("us"), safe=False)

@@ -168,20 +168,24 @@ def _from_pandas(X: pd.DataFrame) -> pa.Table:
 
 def _from_series(series: pd.Series, name: str) -> Column:
     """Return a pandas column as Arrow; values without an Arrow type become keys."""
-    if series.dtype.kind == "c":
+    dtype = series.dtype
+    if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
+        return Column(pa.array(series.to_numpy(), from_pandas=True))
+    if dtype.kind == "c":
         raise ValueError(f"Complex data not supported; column {name!r} holds complex numbers.")
-    if isinstance(series.dtype, pd.IntervalDtype):
-        series = series.astype("category")
-    if isinstance(series.dtype, pd.CategoricalDtype):
+    if isinstance(dtype, pd.IntervalDtype):
+        return _from_categories(series.astype("category"), name)
+    if isinstance(dtype, pd.CategoricalDtype):
         return _from_categories(series, name)
-    if isinstance(series.dtype, pd.PeriodDtype):
+    if isinstance(dtype, pd.SparseDtype):
+        return _from_series(pd.Series(series.to_numpy(), name=series.name), name)
+    if isinstance(dtype, pd.PeriodDtype):
         series = series.dt.to_timestamp()
-    elif isinstance(series.dtype, pd.SparseDtype):
-        series = pd.Series(series.to_numpy(), name=series.name)
-    if series.dtype == object:
+    if isinstance(dtype, np.dtype) and dtype.kind == "O":
         return column_of(series, name)
     try:
-        return Column(pa.Array.from_pandas(series))
+        is_text = isinstance(dtype, pd.StringDtype)  # whose array is quicker to read than its series
+        return Column(pa.Array.from_pandas(series.array if is_text else series))
     except UnicodeEncodeError:  # text with half a character
         return column_of(series.astype(object), name)
 

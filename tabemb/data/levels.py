@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,9 +43,20 @@ class Levels:
 
     def __call__(self, codes: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
         """Return the levels (n_rows,) of categorical inputs, of numbers, and of numbers in wide bins."""
-        narrow = [_bin(column, bounds) for column, bounds in zip(numbers.T, self.bounds)]
-        wide = [_bin(column, bounds) for column, bounds in zip(numbers.T, self.wide_bounds)]
-        return [*codes.T, *narrow, *wide]
+        n_inputs = codes.shape[1] + len(self.bounds) + len(self.wide_bounds)
+        return self.of_inputs(codes, numbers, range(n_inputs))
+
+    def of_inputs(
+        self, codes: np.ndarray, numbers: np.ndarray, inputs: Sequence[int]
+    ) -> list[np.ndarray]:
+        """Return the levels of some of these inputs."""
+        n_codes, n_numbers, bounds = codes.shape[1], len(self.bounds), [*self.bounds, *self.wide_bounds]
+        return [
+            codes[:, i]
+            if i < n_codes
+            else _bin(numbers[:, (i - n_codes) % n_numbers], bounds[i - n_codes])
+            for i in inputs
+        ]
 
 
 def _bounds(
@@ -60,6 +72,6 @@ def _bounds(
 
 
 def _bin(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    # values above the last bound are in the last bin
-    bins = np.minimum(np.searchsorted(bounds, values), max(len(bounds) - 1, 0))
-    return np.where(np.isnan(values), 0, bins + 1).astype(np.int16)
+    bins = np.searchsorted(bounds[:-1], values) + 1  # values above the last bound are in the last bin
+    bins[np.isnan(values)] = 0
+    return bins.astype(np.int16)

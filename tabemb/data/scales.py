@@ -52,6 +52,12 @@ class Scale:
         return scaled(values, self.center, self.unit)
 
 
+def apply_scales(scales: Sequence[Scale], values: np.ndarray) -> np.ndarray:
+    """Return the scaled values of several numbers, (n_rows, n_numbers), as `Scale.apply` gives them."""
+    center, unit = np.array([scale.center for scale in scales]), np.array([s.unit for s in scales])
+    return scaled(values, center, unit)
+
+
 def scaled(values: np.ndarray, center: float | np.ndarray, unit: float | np.ndarray) -> np.ndarray:
     """Return (values - center) / unit within +-``LIMIT``; center and unit are one each, or by value."""
     with np.errstate(over="ignore"):  # what overflows is clipped

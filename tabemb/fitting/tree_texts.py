@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-IS_CATEGORICAL = 1
-"""The bit of a decision that compares categories."""
+IS_CATEGORICAL, DEFAULT_LEFT, MISSING_IS_NAN = 1, 2, 8
+"""The bits of a decision: it compares categories; missing values go left; NaN is a missing value."""
 
 
 def without_sizes(text: str) -> str:
@@ -34,11 +34,18 @@ def check_trees(text: str, n_inputs: int) -> None:
     if {name: fields.get(name) for name in expected} != expected or "tree_sizes" in fields:
         raise ValueError(f"the trees do not read {n_inputs} columns, or have several outputs.")
     for place, tree in enumerate(trees):
-        if not _Tree.read(tree).is_sound(n_inputs):
+        if not TreeText.read(tree).is_sound(n_inputs):
             raise ValueError(f"tree {place} has nodes that do not fit together.")
 
 
-class _Tree(NamedTuple):
+def read_trees(text: str) -> list[TreeText]:
+    """Return the trees of a text that `check_trees` has passed."""
+    return [TreeText.read(tree) for tree in text.split("\nTree=")[1:]]
+
+
+class TreeText(NamedTuple):
+    """One tree: its nodes by number, with a negative number ~i for the child that is leaf i."""
+
     n_leaves: int
     columns: np.ndarray
     decisions: np.ndarray
@@ -51,7 +58,8 @@ class _Tree(NamedTuple):
     is_linear: bool
 
     @classmethod
-    def read(cls, text: str) -> _Tree:
+    def read(cls, text: str) -> TreeText:
+        """Return the tree of one part of LightGBM's text."""
         fields = _fields(text.split("\nend of trees")[0])
 
         def numbers(name: str, dtype: type = int) -> np.ndarray:
@@ -69,6 +77,12 @@ class _Tree(NamedTuple):
             bits=numbers("cat_threshold"),
             is_linear=fields.get("is_linear", "0") != "0",
         )
+
+    def members(self, node: int) -> np.ndarray:
+        """Return the categories that a node sends to its left child, ascending."""
+        place = int(self.thresholds[node])
+        words = self.bits[self.bounds[place] : self.bounds[place + 1]].astype(np.uint32)
+        return np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little"))
 
     def is_sound(self, n_inputs: int) -> bool:
         """Whether all nodes read columns, children and sets of categories that exist."""

@@ -55,7 +55,7 @@ class ScaledNumbers(NumberEncoding):
         return torch.cat([squash(numbers.masked_fill(missing, 0.0)), missing.float()], dim=1)
 
 
-class _EmbeddedNumbers(NumberEncoding):
+class EmbeddedNumbers(NumberEncoding):
     """A learned vector for each number: a linear map of terms, the value and a missing flag.
 
     Every number has such a map; subclasses define the terms, which are functions of the value.
@@ -87,7 +87,7 @@ MANY_ROWS = 1024
 """Rows, of events mostly, above which the vectors of bins are looked up."""
 
 
-class _EmbeddedBins(_EmbeddedNumbers):
+class EmbeddedBins(EmbeddedNumbers):
     """Learned vectors whose terms are the covered shares of the number's bins.
 
     Bins are covered one after the other, so a vector is the sum over the bins below the value, which a
@@ -166,7 +166,7 @@ class PiecewiseLinearNumbers(NumberEncoding):
         is_long = np.array([len(e) - 1 > d_number for e in edges])
         self.register_buffer("long", torch.from_numpy(np.flatnonzero(is_long)))
         self.register_buffer("short", torch.from_numpy(np.flatnonzero(~is_long)))
-        self.embedded = _EmbeddedBins([edges[i] for i in self.long], d_number)
+        self.embedded = EmbeddedBins([edges[i] for i in self.long], d_number)
         # The bins of all short numbers lie end to end; short_of_bin holds the number of each bin.
         bins = [_bins(edges[i]) for i in self.short]
         self.register_buffer("low", torch.cat([torch.zeros(0), *(low for low, _ in bins)]))
@@ -183,7 +183,7 @@ class PiecewiseLinearNumbers(NumberEncoding):
         return torch.cat([vectors, shares, missing], dim=1)
 
 
-class PeriodicNumbers(_EmbeddedNumbers):
+class PeriodicNumbers(EmbeddedNumbers):
     """Learned vectors whose terms are cosines of the value, as in RealMLP (after Gorishniy et al. 2022).
 
     Parameters

@@ -115,7 +115,10 @@ def test_all_columns_can_be_categories_and_a_named_data_set_be_changed():
      (["compare", "dataset=fertility", "--target", "birth"], 1, "no column 'birth' (did you mean"),
      (["compare", "dataset=fertility", "seeds=[a]"], 1, "seeds must be a list of one"),
      (["atlas"], 2, "the following arguments are required: model; tabemb atlas --help"),
-     (["atlas", "no.tabemb", "city"], 1, "model: there is no file 'no.tabemb'.")],
+     (["atlas", "no.tabemb", "city"], 1, "model: there is no file 'no.tabemb'."),
+     (["export", "no.tabemb", "m.onnx"], 1, "model: there is no file 'no.tabemb'."),
+     (["export", "no.tabemb", "m.pkl"], 2, "output must end in .onnx, .parquet or .duckdb;"),
+     (["export", "m.tabemb", "m.onnx", "city"], 2, "space must be left out for an ONNX file;")],
 )  # fmt: skip
 def test_an_error_is_one_line_with_its_exit_code(folder, capsys, arguments, code, message):
     found, shown = errors(capsys, *arguments)
@@ -155,7 +158,8 @@ def test_help_names_commands_options_and_models(capsys):
     main([])
     assert "tabemb compare my.csv --target y" in capsys.readouterr().out
     for command, expected in (("compare", ("--categorical", "lightgbm_td", "kfold", "seeds=[0,1]")),
-                              ("atlas", ("--output", "SPACE.html"))):  # fmt: skip
+                              ("atlas", ("--output", "SPACE.html")),
+                              ("export", (".onnx", ".parquet", ".duckdb"))):  # fmt: skip
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0
@@ -200,3 +204,27 @@ def test_an_atlas_of_a_saved_model_is_written(folder, model, capsys):
     assert errors(capsys, "atlas", "m.tabemb") == (2, several)
     code, message = errors(capsys, "atlas", "sales.parquet", "city")
     assert (code, message.count("\n")) == (1, 1)
+
+
+def test_a_saved_model_and_its_vectors_are_exported(folder, model, capsys):
+    main(["export", "m.tabemb", "city.parquet", "city"])
+    assert capsys.readouterr().err == "written: city.parquet\n"
+    vectors = tabemb.EmbeddingSpace.from_parquet(folder / "city.parquet")
+    np.testing.assert_array_equal(vectors.vectors, tabemb.load(model).spaces_["city"].vectors)
+    several = "error: space must name one of 'city', 'a/b'; got none.\n"
+    assert errors(capsys, "export", "m.tabemb", "x.parquet") == (2, several)
+
+
+def test_vectors_are_exported_into_duckdb(folder, model):
+    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed: pip install tabemb[duckdb]")
+    main(["export", "m.tabemb", "spaces.duckdb", "a/b"])
+    with duckdb.connect(str(folder / "spaces.duckdb")) as connection:
+        assert connection.sql('SELECT count(*) FROM "a/b"').fetchall() == [(3,)]
+
+
+def test_a_saved_model_is_exported_as_onnx(folder, model):
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: tabemb[onnx]")
+    pytest.importorskip("onnx", reason="onnx is not installed: pip install tabemb[onnx]")
+    main(["export", "m.tabemb", "m.onnx"])
+    session = runtime.InferenceSession(str(folder / "m.onnx"))
+    assert [one.name for one in session.get_inputs()] == ["city", "a/b"]

@@ -1,6 +1,7 @@
 """Fits and predictions beside others: after a fork, in threads, in a container without folders."""
 
 import contextlib
+import gc
 import itertools
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -438,3 +440,24 @@ def test_max_time_is_that_of_all_networks_together(kind):
     start = time.perf_counter()
     model.fit(X, y)
     assert 1 < time.perf_counter() - start < 4
+
+
+def test_many_single_rows_leave_no_memory_behind(shops, small):
+    X, y = shops
+    model = EmbeddingRegressor(**small | {"max_epochs": 1}).fit(X, y)
+    rows = X.head(50).to_dict("records")
+
+    def answer_all():
+        for row in rows:
+            model.predict(pd.DataFrame([row]))
+
+    tracemalloc.start()
+    try:
+        sizes = []
+        for _ in range(8):
+            answer_all()
+            gc.collect()
+            sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert sizes[-1] - sizes[2] < 20_000  # 250 rows; a kept row of one number alone would be as much

@@ -172,8 +172,8 @@ class RowSettings:
         values = {field.name: getattr(estimator, field.name) for field in fields(cls)}
         estimator_class: Any = type(estimator)
         defaults = _defaults(estimator_class)
-        own = {name: value for name, value in preset.items() if name in defaults}
-        chosen = {name: value for name, value in own.items() if values[name] == defaults[name]}
+        available = {name: value for name, value in preset.items() if name in defaults}
+        chosen = {name: value for name, value in available.items() if values[name] == defaults[name]}
         return cls(**values | chosen)
 
     @property

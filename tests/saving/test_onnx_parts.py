@@ -69,7 +69,7 @@ def test_scores_of_trees_are_those_of_lightgbm(n_levels, missing):
     for target in (y, numbers[:, 0] > codes[:, 1] % 3):
         data = lgb.Dataset(matrix, target, categorical_feature=[0, 1])
         texts.append(without_sizes(lgb.train(settings, data, 60).model_to_string()))
-    nothing_new = np.ones(2, bool), np.ones(4, bool)
+    known = np.ones(2, bool), np.arange(2)
     sizes = [n_levels + 9, n_levels + 9]
     trees = Trees(
         tuple(texts),
@@ -77,7 +77,7 @@ def test_scores_of_trees_are_those_of_lightgbm(n_levels, missing):
         np.array([0.1, 2.0]),
         np.zeros(4, bool),
         np.array(sizes),
-        *nothing_new,
+        *known,
     )
     codes = np.concatenate([codes, rng.integers(0, n_levels + 9, (500, 2))])
     later = rng.normal(size=(500, 2)).astype(np.float32)
@@ -91,23 +91,26 @@ def test_scores_of_trees_are_those_of_lightgbm(n_levels, missing):
     np.testing.assert_allclose(given, trees(codes, numbers), rtol=1e-6, atol=1e-6)
 
 
-def test_rows_with_something_decisive_that_training_lacked_have_the_score_zero():
+def test_trees_read_what_no_training_row_held_as_unknown():
     rng = np.random.default_rng(0)
     codes, numbers = rng.integers(2, 5, (300, 1)), rng.normal(size=(300, 1)).astype(np.float32)
+    codes[:50] = 0
     matrix = np.concatenate([codes, numbers], axis=1, dtype=np.float64)
     data = lgb.Dataset(matrix, numbers[:, 0] + codes[:, 0], categorical_feature=[0])
-    text = without_sizes(lgb.train({"verbose": -1, "num_threads": 1}, data, 5).model_to_string())
-    never = np.zeros(1, bool), np.zeros(2, bool)
-    trees = Trees((text,), np.zeros(1), np.ones(1), np.ones(2, bool), np.array([5]), *never)
-    codes = np.array([[2], [0], [1], [5], [3]])
-    numbers = np.array([[0.5], [0.5], [0.5], [0.5], [np.nan]], np.float32)
+    settings = {"verbose": -1, "num_threads": 1, "min_data_per_group": 5}
+    text = without_sizes(lgb.train(settings, data, 5).model_to_string())
+    known = np.array([4]), np.zeros(1, bool), np.zeros(1, int)
+    trees = Trees((text,), np.zeros(1), np.ones(1), np.ones(2, bool), *known)
+    codes = np.array([[2], [0], [1], [4], [5]])
+    numbers = np.full((5, 1), 0.5, np.float32)
     graph = Graph(["c", "x"])
     graph.input("c", np.int64, ["rows", 1])
     graph.input("x", np.float32, ["rows", 1])
     found = scores(graph, trees, [6], Columns("c", "x", None))
-    given = run(graph, found, np.float32, ["rows", 1], c=codes, x=numbers)
-    np.testing.assert_array_equal(given == 0, [[False], [True], [True], [True], [True]])
-    np.testing.assert_allclose(given, trees(codes, numbers), rtol=1e-6)
+    given = run(graph, found, np.float32, ["rows", 1], c=codes, x=numbers)[:, 0]
+    assert given[0] != given[1]
+    assert (given[1:] == given[1]).all()
+    np.testing.assert_allclose(given, trees(codes, numbers)[:, 0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("bits", [21, 2])

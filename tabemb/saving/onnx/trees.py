@@ -102,7 +102,8 @@ def scores(graph: Graph, trees: Trees, sizes: Sequence[int], columns: Columns) -
     for i, column in enumerate(recoded):
         if column.values.shape[1]:
             codes = graph.add("Gather", str(columns.codes), graph.constant(i, np.int64), axis=1)
-            parts.append(graph.add("Gather", graph.constant(column.values), codes, axis=0))
+            values = _known(column.values, int(trees.n_codes[i]), bool(trees.has_missing[i]))
+            parts.append(graph.add("Gather", graph.constant(values), codes, axis=0))
         firsts.append(firsts[-1] + column.values.shape[1])
     if columns.numbers is not None:
         parts.append(graph.cast(columns.numbers, np.float64))
@@ -113,9 +114,7 @@ def scores(graph: Graph, trees: Trees, sizes: Sequence[int], columns: Columns) -
             forest.start()
             _add_tree(forest, tree, target, float(unit), sets, firsts)
     base = -trees.centers / trees.units
-    scaled = forest.value(graph, graph.concat(parts, 1), base.tolist())
-    new = _is_new(graph, trees, columns)
-    return scaled if new is None else graph.where(new, graph.constant(0, np.float32), scaled)
+    return forest.value(graph, graph.concat(parts, 1), base.tolist())
 
 
 def _recoded(trees: Sequence[TreeText], sizes: Sequence[int]) -> list[Recoded]:
@@ -125,6 +124,15 @@ def _recoded(trees: Sequence[TreeText], sizes: Sequence[int]) -> list[Recoded]:
         for node in np.flatnonzero(tree.decisions & IS_CATEGORICAL).tolist():
             sets[tree.columns[node]].append(tree.members(node))
     return [Recoded.of(of_column, n_codes) for of_column, n_codes in zip(sets, sizes)]
+
+
+def _known(values: np.ndarray, n_known: int, has_missing: bool) -> np.ndarray:
+    """Return the numbers of codes, (n_codes, n_columns), of which unknown ones have that of UNKNOWN."""
+    values = values.copy()
+    values[n_known:] = values[UNKNOWN]
+    if not has_missing:
+        values[MISSING] = values[UNKNOWN]
+    return values
 
 
 def _add_tree(
@@ -182,31 +190,3 @@ def _split_by_set(
         following = second if i == len(comparisons) - 1 else forest.place()
         forest.split(node, column, value, (first, following), equal=True)
         node = following
-
-
-def _is_new(graph: Graph, trees: Trees, columns: Columns) -> str | None:
-    """Return whether rows hold something decisive that no training row held, bool (n, 1), or None."""
-    n = len(trees.n_codes)
-    flags = []
-    at = np.flatnonzero(trees.decisive[:n]).tolist()
-    if at:
-        chosen = graph.columns(str(columns.codes), at, n)
-        ends = graph.constant(trees.n_codes[at], np.int64)
-        flags.append(graph.add("GreaterOrEqual", chosen, ends))
-        for code, has in ((UNKNOWN, trees.has_unknown), (MISSING, trees.has_missing[:n])):
-            # -1 is no code: a code that training rows held is not new
-            never = graph.constant(np.where(has[at], -1, code), np.int64)
-            flags.append(graph.add("Equal", chosen, never))
-    at = [
-        i
-        for i in range(len(trees.decisive) - n)
-        if trees.decisive[n + i] and not trees.has_missing[n + i]
-    ]
-    if at:
-        chosen = graph.columns(str(columns.numbers), at, len(trees.decisive) - n)
-        flags.append(graph.add("IsNaN", chosen))
-    if not flags:
-        return None
-    either = graph.cast(graph.concat(flags, 1), np.int32)
-    highest = graph.add("ReduceMax", either, graph.constant([1], np.int64), keepdims=1)
-    return graph.cast(highest, np.bool_)

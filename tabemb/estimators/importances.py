@@ -28,20 +28,26 @@ def explained_shares(encoder: Encoder, effects: Effects | None) -> dict[str, flo
 
 
 def pair_shares(effects: Effects) -> dict[int, float]:
-    """Return, by the position of a term of several inputs, what it explains beyond each alone."""
-    singles = np.maximum(effects.input_gains_, 0)
-    return {
-        t: max(float(effects.gains_[t] - singles[effects.inputs_of(term)].sum()), 0.0)
-        for t, term in enumerate(effects.terms_)
-        if len(term) > 1
-    }
+    """Return, by the position of a term of several inputs, what it explains beyond its parts.
+
+    Parts are each input alone, and other terms of some of its inputs.
+    """
+    alone = np.maximum(effects.input_gains_, 0)
+    inputs = [frozenset(effects.inputs_of(term)) for term in effects.terms_]
+    beyond: dict[int, float] = {}
+    for t in sorted(range(len(inputs)), key=lambda t: len(inputs[t])):
+        if len(inputs[t]) > 1:
+            of_parts = sum(share for s, share in beyond.items() if inputs[s] < inputs[t])
+            rest = float(effects.gains_[t]) - alone[list(inputs[t])].sum() - of_parts
+            beyond[t] = max(rest, 0.0)
+    return beyond
 
 
 def stored_importances(encoder: Encoder, effects: Effects) -> dict[str, float]:
     """Return the importance of each column of rows; they sum to one, or are zero where nothing counts.
 
     A column has the share that its effects explain, and of what each of its combinations explains beyond
-    the effects of the columns an equal part.
+    its parts an equal share.
     """
     shares = explained_shares(encoder, effects) or {}
     columns = _columns_of_inputs(encoder)

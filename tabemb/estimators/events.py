@@ -65,7 +65,7 @@ class EventClassifier(CandidateEstimator, EmbeddingClassifier):
         `user_vectors`, ``class_space_``, `recommend`. "auto": with more than a thousand classes.
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" averages five wider networks, in some ten times the seconds; "fast"
-        trains one small network for eight epochs, without trees and validation rows, in a quarter of them.
+        trains one small network for eight epochs, without trees and validation rows, in a quarter.
         A preset sets only parameters that are left at their defaults.
     roles : dict of column -> str, optional
         "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored",
@@ -289,7 +289,7 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
         (``roles={"at": "ignored"}``).
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" averages five wider networks, in some ten times the seconds; "fast"
-        trains one small network for eight epochs, without trees and validation rows, in a quarter of them.
+        trains one small network for eight epochs, without trees and validation rows, in a quarter.
         A preset sets only parameters that are left at their defaults.
     roles : dict of column -> str, optional
         "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored",

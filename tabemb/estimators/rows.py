@@ -34,7 +34,7 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
     ----------
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" averages five wider networks, in some ten times the seconds; "fast"
-        trains one small network for eight epochs, without trees and validation rows, in a quarter of them.
+        trains one small network for eight epochs, without trees and validation rows, in a quarter.
         A preset sets only parameters that are left at their defaults.
     roles : dict of column -> str, optional
         "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored",
@@ -288,7 +288,7 @@ class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
     ----------
     preset : {"fast", "default", "best"}, default="default"
         How much to compute. "best" averages five wider networks, in some ten times the seconds; "fast"
-        trains one small network for eight epochs, without trees and validation rows, in a quarter of them.
+        trains one small network for eight epochs, without trees and validation rows, in a quarter.
         A preset sets only parameters that are left at their defaults.
     roles : dict of column -> str, optional
         "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import tabemb
 from tabemb.compare import command
 from tabemb.compare.hints import did_you_mean
+from tabemb.spaces.space import EmbeddingSpace
 
 _HELP = """\
 usage: tabemb COMMAND ...
@@ -30,15 +32,12 @@ def atlas(arguments: Sequence[str]) -> None:
         "them: a map, search, and the nearest categories. The page needs no network.",
     )
     parser.add_argument("model", help="a file written by tabemb.save")
-    parser.add_argument(
-        "space", nargs="?", help="the column; it may be left out where the model has one"
-    )
+    _add_space(parser)
     parser.add_argument("--output", metavar="FILE", help="the page to write (default: SPACE.html)")
     given = parser.parse_args(arguments)
-    spaces = getattr(_loaded(given.model), "spaces_", {})
-    name = _space_name(list(spaces), given.space, given.model)
+    name, space = _chosen_space(_loaded(given.model), given)
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-    page = spaces[name].atlas(given.output or f"{safe}.html")
+    page = space.atlas(given.output or f"{safe}.html")
     print(f"page: {page}", file=sys.stderr)
 
 
@@ -51,9 +50,7 @@ def export(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("model", help="a file written by tabemb.save")
     parser.add_argument("output", help="a file ending in .onnx, .parquet or .duckdb")
-    parser.add_argument(
-        "space", nargs="?", help="the column; it may be left out where the model has one"
-    )
+    _add_space(parser)
     given = parser.parse_args(arguments)
     ending = Path(given.output).suffix
     if ending not in (".onnx", ".parquet", ".duckdb"):
@@ -64,13 +61,25 @@ def export(arguments: Sequence[str]) -> None:
     if ending == ".onnx":
         tabemb.to_onnx(model, given.output)
     else:
-        spaces = getattr(model, "spaces_", {})
-        name = _space_name(list(spaces), given.space, given.model)
+        name, space = _chosen_space(model, given)
         if ending == ".parquet":
-            spaces[name].to_parquet(given.output)
+            space.to_parquet(given.output)
         else:
-            spaces[name].to_duckdb(given.output, name)
+            space.to_duckdb(given.output, name)
     print(f"written: {given.output}", file=sys.stderr)
+
+
+def _add_space(parser: command.Parser) -> None:
+    parser.add_argument(
+        "space", nargs="?", help="the column; it may be left out where the model has one"
+    )
+
+
+def _chosen_space(model: Any, given: Namespace) -> tuple[str, EmbeddingSpace]:
+    """Return the name and the vectors of the column that the arguments choose."""
+    spaces = getattr(model, "spaces_", {})
+    name = _space_name(list(spaces), given.space, given.model)
+    return name, spaces[name]
 
 
 def _loaded(path: str) -> Any:

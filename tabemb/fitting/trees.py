@@ -103,9 +103,12 @@ class Trees:
 
         A category that no training row held is read as the unknown one.
         """
+        return self.scaled(_scores(self._boosters, _matrix(self.known(codes), numbers)))
+
+    def known(self, codes: np.ndarray) -> np.ndarray:
+        """Return codes (n_rows, n_categorical), of which those that no training row held are UNKNOWN."""
         is_new = (codes >= self.n_codes) | ((codes == MISSING) & ~self.has_missing)
-        known = np.where(is_new, UNKNOWN, codes)
-        return self.scaled(_scores(self._boosters, _matrix(known, numbers)))
+        return np.where(is_new, UNKNOWN, codes)
 
     def on_new_rows(self, codes: np.ndarray, numbers: np.ndarray) -> OutOfFoldTrees:
         """Return the scores of training rows that these trees did not see."""
@@ -196,7 +199,7 @@ def fit_trees(
     always : ndarray of int, optional
         The responses that are predicted, whether trees explain them or not; None: those that they do.
     """
-    matrix = _matrix(*with_hidden_cells(codes, numbers, np.random.default_rng(seed)))
+    matrix = _matrix(*_with_hidden_cells(codes, numbers, np.random.default_rng(seed)))
     splits = list(KFold(N_FOLDS, shuffle=True, random_state=seed).split(matrix))
     settings: dict[str, Any] = SETTINGS | {
         "objective": "binary" if are_shares else "regression",
@@ -272,7 +275,7 @@ def _grow(
     return grown.boosters, max(grown.best_iteration, 1)
 
 
-def with_hidden_cells(
+def _with_hidden_cells(
     codes: np.ndarray, numbers: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return inputs of which some cells are unknown, or missing numbers, so that trees know these too.

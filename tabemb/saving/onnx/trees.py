@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tabemb.data.vocabulary import MISSING, UNKNOWN
 from tabemb.fitting.tree_texts import (
     DEFAULT_LEFT,
     IS_CATEGORICAL,
@@ -102,8 +101,8 @@ def scores(graph: Graph, trees: Trees, sizes: Sequence[int], columns: Columns) -
     for i, column in enumerate(recoded):
         if column.values.shape[1]:
             codes = graph.add("Gather", str(columns.codes), graph.constant(i, np.int64), axis=1)
-            values = _known(column.values, int(trees.n_codes[i]), bool(trees.has_missing[i]))
-            parts.append(graph.add("Gather", graph.constant(values), codes, axis=0))
+            known = trees.known(np.arange(len(column.values))[:, None])[:, i]
+            parts.append(graph.add("Gather", graph.constant(column.values[known]), codes, axis=0))
         firsts.append(firsts[-1] + column.values.shape[1])
     if columns.numbers is not None:
         parts.append(graph.cast(columns.numbers, np.float64))
@@ -124,15 +123,6 @@ def _recoded(trees: Sequence[TreeText], sizes: Sequence[int]) -> list[Recoded]:
         for node in np.flatnonzero(tree.decisions & IS_CATEGORICAL).tolist():
             sets[tree.columns[node]].append(tree.members(node))
     return [Recoded.of(of_column, n_codes) for of_column, n_codes in zip(sets, sizes)]
-
-
-def _known(values: np.ndarray, n_known: int, has_missing: bool) -> np.ndarray:
-    """Return the numbers of codes, (n_codes, n_columns), of which unknown ones have that of UNKNOWN."""
-    values = values.copy()
-    values[n_known:] = values[UNKNOWN]
-    if not has_missing:
-        values[MISSING] = values[UNKNOWN]
-    return values
 
 
 def _add_tree(

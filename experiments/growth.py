@@ -23,11 +23,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from experiments.shared.published import load_named
+from experiments.shared.published import error_on, load_named
 from experiments.shared.settings import CONFIG_FOLDER, RESULTS, data_folder, read_settings
 from tabemb import EmbeddingClassifier, EmbeddingRegressor, EmbeddingSpace
 from tabemb.compare import Dataset
-from tabemb.compare.metrics import SMALLEST_PROBABILITY, score
 from tabemb.compare.table import wide_console
 from tabemb.files.csv_cells import write_csv
 
@@ -133,7 +132,7 @@ def fitted(
 
 def error_of(dataset: Dataset, model: Any, stream: Stream, test: slice) -> float:
     """Return the RMSE or log loss of a model on test rows."""
-    return _error(dataset, model, stream.X[test], stream.y[test])
+    return error_on(dataset, model, stream.X[test], stream.y[test])
 
 
 def cosine_of(before: Mapping[str, EmbeddingSpace], now: Mapping[str, EmbeddingSpace]) -> float:
@@ -169,14 +168,7 @@ def consumer_error(
     test: slice,
 ) -> float:
     """Return the error of a consumer that is fed with the vectors of these spaces."""
-    return _error(dataset, consumer, vectors_of(spaces, stream.X[test]), stream.y[test])
-
-
-def _error(dataset: Dataset, model: Any, X: Any, y: np.ndarray) -> float:
-    if dataset.task == "regression":
-        return score(dataset.task, y, model.predict(X))["rmse"]
-    probability = np.maximum(model.predict_proba(X), SMALLEST_PROBABILITY)
-    return score(dataset.task, y, probability, model.classes_)["log_loss"]
+    return error_on(dataset, consumer, vectors_of(spaces, stream.X[test]), stream.y[test])
 
 
 def show(table: pd.DataFrame) -> None:

@@ -17,10 +17,9 @@ from omegaconf import DictConfig
 from rich.table import Table as TextTable
 from scipy.stats import gmean
 
-from experiments.shared.published import load_named
+from experiments.shared.published import error_on, load_named
 from experiments.shared.settings import CONFIG_FOLDER, RESULTS, data_folder, read_settings
 from tabemb.compare import Dataset, ModelSpec, build_model
-from tabemb.compare.metrics import MAIN_METRIC, score
 from tabemb.compare.table import wide_console
 from tabemb.files.csv_cells import write_csv
 
@@ -89,11 +88,7 @@ def fit(
     start = process_time()
     estimator.fit(split.X, split.y, **arguments)
     seconds = process_time() - start
-    is_number = dataset.task == "regression"
-    predictions = estimator.predict(split.X_test) if is_number else estimator.predict_proba(split.X_test)
-    classes = None if is_number else estimator.classes_
-    scores = score(dataset.task, split.y_test, predictions, classes)
-    return scores["rmse" if is_number else MAIN_METRIC[dataset.task]], seconds
+    return error_on(dataset, estimator, split.X_test, split.y_test), seconds
 
 
 def line_of(

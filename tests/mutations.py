@@ -338,7 +338,7 @@ BREAKS = [
     Break(
         "weights have no part in the effects",
         "fitting/recipe.py",
-        "weights = np.ones(len(rows)) if rows.weights is None else rows.weights\n",
+        "weights = rows.all_weights\n",
         "weights = np.ones(len(rows))\n",
         RECIPE,
     ),

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from experiments.shared.settings import data_folder
 from tabemb.compare import Dataset, ModelSpec, Protocol, named_dataset, read_cells, run, select
+from tabemb.compare.metrics import SMALLEST_PROBABILITY, score
 
 COLUMNS = ["dataset", "fold", "seed", "model", "fit_seconds", "fit_cpu_seconds", "predict_seconds"]
 
@@ -20,6 +22,14 @@ def load_named(name: str) -> Dataset:
         return named_dataset(name)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
+
+
+def error_on(dataset: Dataset, model: Any, X: Any, y: np.ndarray) -> float:
+    """Return the error of a fitted model on rows: RMSE, or log loss."""
+    if dataset.task == "regression":
+        return score(dataset.task, y, model.predict(X))["rmse"]
+    probability = np.maximum(model.predict_proba(X), SMALLEST_PROBABILITY)
+    return score(dataset.task, y, probability, model.classes_)["log_loss"]
 
 
 def measure(specs: Sequence[ModelSpec], settings: Mapping[str, Any]) -> pd.DataFrame:

@@ -367,7 +367,7 @@ def fit_effects(
         Gives effects to categories without rows outside a fold.
     """
     responses, names = _responses(rows, is_continuous)
-    weights = _weights(rows)
+    weights = rows.all_weights
     tried = tried_rows(len(codes), generator)
     centered = responses[tried] - np.average(responses, axis=0, weights=weights)
     pairs = choose_pairs([*codes[tried].T], centered, weights[tried], n_pairs)
@@ -432,11 +432,7 @@ def new_names(
 
 def answers_of_rows(rows: Rows, is_continuous: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return numbers or indicators of classes, (n_rows, n_responses), and the weights of the rows."""
-    return _responses(rows, is_continuous)[0], _weights(rows)
-
-
-def _weights(rows: Rows) -> np.ndarray:
-    return np.ones(len(rows)) if rows.weights is None else rows.weights
+    return _responses(rows, is_continuous)[0], rows.all_weights
 
 
 def _responses(rows: Rows, is_continuous: bool) -> tuple[np.ndarray, list[str]]:

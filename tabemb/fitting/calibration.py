@@ -170,7 +170,7 @@ def _columns_of_most_levels(by_code: Sequence[np.ndarray]) -> tuple[int, ...]:
 def _counts_that_train(fitted: Fitted, training: Batch, holdout: Holdout) -> list[np.ndarray]:
     """Return the count by code of each categorical column in the rows that train first."""
     rest = holdout.rest
-    weights = np.ones(len(holdout.rows)) if holdout.rows.weights is None else holdout.rows.weights
+    weights = holdout.rows.all_weights
     codes = training.inputs.codes.numpy(force=True)[rest]
     tables = fitted.encoder.schema.tables_of(fitted.encoder.inputs_[0].schema.categorical)
     by_table = dict(zip(tables, level_counts(fitted)))

@@ -42,6 +42,11 @@ class Rows:
         weights = None if self.weights is None else self.weights[rows]
         return Rows(self.frame.take(pa.array(rows)), self.y[rows], weights)
 
+    @property
+    def all_weights(self) -> np.ndarray:
+        """The weight of each row, also where all are one."""
+        return np.ones(len(self)) if self.weights is None else self.weights
+
     def with_weight(self) -> Rows:
         """Return the rows whose weight is not zero, as if the others had not been passed."""
         if self.weights is None or self.weights.all():

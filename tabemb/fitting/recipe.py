@@ -127,7 +127,7 @@ class Recipe:
             return None, None
         rows, train = holdout.rows, holdout.train
         codes, numbers = (t.numpy(force=True) for t in (batch.inputs.codes, batch.inputs.numbers))
-        weights = np.ones(len(rows)) if rows.weights is None else rows.weights
+        weights = rows.all_weights
         responses = self.target.responses(rows.y)
         effects = Effects(self.settings.n_pairs, self.target.gives_shares)
         generator, texts = np.random.default_rng(self.seed), texts_of(encoder, batch.inputs)
@@ -154,7 +154,7 @@ class Recipe:
             codes,
             numbers,
             self.target.responses(rows.y),
-            weights=np.ones(len(rows)) if rows.weights is None else rows.weights,
+            weights=rows.all_weights,
             are_shares=self.target.gives_shares,
             seed=self.seed,
             budget=budget.share(4),

@@ -57,7 +57,7 @@ class KeptRows:
         """Return all of some training rows, which ``n_before`` others came before."""
         n = len(rows)
         scores = np.zeros((n, 0), np.float32) if trees is None else trees.scores[:n]
-        weights, priorities = row_weights_of(rows), priorities_of(n_before, n)
+        weights, priorities = rows.all_weights, priorities_of(n_before, n)
         inputs = replace(inputs, effects=inputs.numbers.new_zeros(n, 0, 1)).to(torch.device("cpu"))
         return cls(inputs, rows.y, weights, scores, priorities, float(weights.sum()))
 
@@ -146,7 +146,7 @@ class Replayed:
     @classmethod
     def of(cls, batch: Batch, rows: Rows, kept: KeptRows | None, target: Target) -> Replayed:
         """Join encoded new rows with kept ones, if there are some."""
-        weights = row_weights_of(rows)
+        weights = rows.all_weights
         if kept is None:
             return cls(batch, target.responses(rows.y), weights)
         stands_for = np.concatenate([weights, kept.weights * kept.n_stood_for])
@@ -157,11 +157,6 @@ class Replayed:
         return cls(
             Batch(inputs, y, weight.to(batch.device)), responses, np.append(weights, kept.weights)
         )
-
-
-def row_weights_of(rows: Rows) -> np.ndarray:
-    """Return the weight of each row."""
-    return np.ones(len(rows)) if rows.weights is None else rows.weights
 
 
 def priorities_of(n_before: int, n_rows: int) -> np.ndarray:

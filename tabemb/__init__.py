@@ -4,6 +4,7 @@ from tabemb.data.aggregates import AggregateJoiner
 from tabemb.data.joins import HistoryJoiner
 from tabemb.data.notes import InputNote
 from tabemb.data.schema import Table
+from tabemb.data.streams import Stream
 from tabemb.drift.report import DriftReport
 from tabemb.estimators.encoder import EmbeddingEncoder
 from tabemb.estimators.events import EventClassifier, EventRegressor
@@ -33,6 +34,7 @@ __all__ = [
     "ItemEmbedder",
     "PairEmbedder",
     "SequenceEncoder",
+    "Stream",
     "Table",
     "keep_on_interrupt",
     "load",

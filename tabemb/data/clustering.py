@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tabemb.data.effects import Effects, TermLevels
+from tabemb.data.effects import Effects
+from tabemb.data.term_levels import TermLevels
 
 
 @dataclass

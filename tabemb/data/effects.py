@@ -8,9 +8,8 @@ TargetEncoder does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,10 @@ from tabemb.data.pairs import (
     term_keys,
     tried_rows,
 )
+from tabemb.data.sampling import MOST_ROWS, slices
 from tabemb.data.shrinkage import LevelSums, merged_sums
+from tabemb.data.term_levels import EffectRows, TermLevels
+from tabemb.data.term_sums import Grid, TermSums
 from tabemb.data.vocabulary import N_SPECIAL
 from tabemb.data.words import LENGTHS, Text, WordEffects
 from tabemb.likeness.nearest import Likeness
@@ -39,34 +41,6 @@ N_FREE = 10
 """Fewest rows beyond one a level by which the variance within levels is measured."""
 MAX_RESPONSES = 16
 """Largest number of responses with effects; of more (many classes), those of largest variance."""
-
-
-@dataclass(frozen=True)
-class TermLevels:
-    """The levels of one term in the training rows, in the unit of the responses of `Effects.center`.
-
-    Parameters
-    ----------
-    levels : ndarray of int64, shape (n_levels, n_inputs of the term)
-        Code or bin of each input.
-    counts : ndarray of shape (n_levels,)
-        Sum of the weights of their rows.
-    means : ndarray of shape (n_levels, n_responses)
-        Mean minus the mean of all rows.
-    effects : ndarray of shape (n_levels, n_responses)
-        That difference, shrunken.
-    errors : ndarray of shape (n_levels, n_responses)
-        Standard errors of ``effects``.
-    strength : float
-        Rows at the mean of all rows that the shrinkage adds to each level.
-    """
-
-    levels: np.ndarray
-    counts: np.ndarray
-    means: np.ndarray
-    effects: np.ndarray
-    errors: np.ndarray
-    strength: float
 
 
 class Effects:
@@ -112,6 +86,8 @@ class Effects:
     expected_: Sequence[ExpectedEffects] = ()  # in files of tabemb 0.2
     _index: LevelIndex | None = None
     """Finds levels; made when it is first needed, and no part of a file."""
+    _grid: Grid | None = None
+    """What responses are rounded to while rows are summed; no part of a file."""
 
     def __init__(self, n_pairs: int, are_shares: bool) -> None:
         self.n_pairs = n_pairs
@@ -152,11 +128,35 @@ class Effects:
         -------
         self
         """
+        rows = EffectRows(codes, numbers, responses, weights)
+        self.choose(rows, generator, explained)
+        self.sum_up([rows], likeness)
+        self.fit_words(texts, responses, weights)
+        return self
+
+    def choose(
+        self,
+        rows: EffectRows,
+        generator: np.random.Generator,
+        explained: np.ndarray | None = None,
+        n_rows: int | None = None,
+    ) -> None:
+        """Choose the terms by training rows, or by a sample of them.
+
+        Parameters
+        ----------
+        rows : EffectRows
+        generator, explained : as in `fit`
+        n_rows : int, optional
+            Number of all rows, where ``rows`` are a sample.
+        """
+        codes, numbers, responses, weights = rows
         self.n_columns_ = codes.shape[1] + numbers.shape[1]
         self.levels_ = Levels.from_numbers(numbers, weights, has_wide=explained is not None)
         self._fit_center(responses, weights)
+        self._grid = Grid.of(self.center(responses), n_rows or len(codes))
         levels, centered = self.levels_(codes, numbers), self.center(responses)
-        # a sample of the rows is enough to choose the terms; their sums are over all rows
+        # fewer rows are enough to choose the terms; their sums are over all rows
         tried = tried_rows(len(codes), generator)
         tried_levels, tried_centered = [level[tried] for level in levels], centered[tried]
         best = [
@@ -176,13 +176,10 @@ class Effects:
             combined = choose_combinations(candidates, range(n_categorical), wide, self.n_pairs)
             pairs += [term for term in combined if term not in pairs]
         self.terms_ = [*singles, *pairs]
-        sums = self._fit_sums(levels, centered, weights)
-        self._fit_expected(likeness or {}, sums)
-        self._fit_words(texts, centered, weights)
-        return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_index"}
+        transient = {"_index", "_grid"}
+        return {name: value for name, value in vars(self).items() if name not in transient}
 
     def _fit_center(self, responses: np.ndarray, weights: np.ndarray) -> None:
         """Choose the responses, with their mean and unit."""
@@ -196,27 +193,39 @@ class Effects:
     def center(self, responses: np.ndarray) -> np.ndarray:
         """Return responses minus their overall mean, in their unit: (n_rows, n_used_responses)."""
         centered: np.ndarray = (responses[:, self.responses_] - self.mean_) / self.unit_
-        return centered
+        return centered if self._grid is None else self._grid.round(centered)
 
-    def _fit_sums(
-        self, levels: list[np.ndarray], centered: np.ndarray, weights: np.ndarray
-    ) -> list[LevelSums]:
-        """Sum the responses by level, all terms end to end; a last row of zeros is for unseen levels."""
-        keys, sums = [], []
-        for term in self.terms_:
-            term_levels, ids = np.unique(term_keys(levels, term), return_inverse=True)
-            keys.append(term_levels)
-            sums.append(LevelSums.from_rows(ids, centered, weights))
+    def sum_up(
+        self, parts: Iterable[EffectRows], likeness: Mapping[int, Likeness] | None = None
+    ) -> None:
+        """Sum the responses by level of the chosen terms, over all training rows.
+
+        A last row of zeros is for unseen levels.
+
+        Parameters
+        ----------
+        parts : iterable of EffectRows
+            In any order.
+        likeness : as in `fit`
+        """
+        assert self._grid is not None
+        by_term = [TermSums(len(self.responses_)) for _ in self.terms_]
+        for codes, numbers, responses, weights in parts:
+            levels, centered = self.levels_(codes, numbers), self.center(responses)
+            squares = self._grid.squares(centered)
+            for term, sums in zip(self.terms_, by_term):
+                sums.add(term_keys(levels, term), centered, weights, squares)
+        keys, of_terms = zip(*(sums.result() for sums in by_term)) if by_term else ((), ())
         self.ends_ = np.cumsum([0, *map(len, keys)])
         self.keys_ = np.concatenate([*keys, np.zeros(0, np.int64)])
-        self.counts_ = np.concatenate([*(s.counts for s in sums), np.zeros(1)])
-        self.sums_ = np.concatenate([*(s.sums for s in sums), np.zeros((1, len(self.responses_)))])
-        best = [s.best_strength() for s in sums]
+        self.counts_ = np.concatenate([*(s.counts for s in of_terms), np.zeros(1)])
+        self.sums_ = np.concatenate([*(s.sums for s in of_terms), np.zeros((1, len(self.responses_)))])
+        best = [s.best_strength() for s in of_terms]
         self.strength_, self.gains_ = np.array(best).reshape(-1, 2).T
         self._fit_units()
-        return sums
+        self._fit_expected(likeness or {}, of_terms)
 
-    def _fit_expected(self, likeness: Mapping[int, Likeness], sums: list[LevelSums]) -> None:
+    def _fit_expected(self, likeness: Mapping[int, Likeness], sums: Sequence[LevelSums]) -> None:
         self.expected_ = []
         for t, term in enumerate(self.terms_):
             labels = self.keys_[self.span(t)] - N_SPECIAL
@@ -226,9 +235,11 @@ class Effects:
             expected = ExpectedEffects.fit(t, likeness[term[0]], labels, sums[t], strength)
             self.expected_ += [] if expected is None else [expected]
 
-    def _fit_words(self, texts: Sequence[Text], centered: np.ndarray, weights: np.ndarray) -> None:
-        if not len(self.responses_):
+    def fit_words(self, texts: Sequence[Text], responses: np.ndarray, weights: np.ndarray) -> None:
+        """Fit the effects of words, with all training rows as in `fit`."""
+        if not len(self.responses_) or not texts:
             return
+        centered = self.center(responses)
         fitted = [
             WordEffects.fit(i, length, text, centered, weights, self.link)
             for i, text in enumerate(texts)
@@ -366,9 +377,16 @@ class Effects:
             From `center`.
         weights : ndarray of shape (n_rows,)
         """
-        for t, in_sums in enumerate(positions):
-            sums = LevelSums.from_rows(in_sums - self.ends_[t], centered, weights)
-            self.counts_[self.span(t)], self.sums_[self.span(t)] = sums.counts, sums.sums
+        self.counts_, self.sums_ = np.zeros_like(self.counts_), np.zeros_like(self.sums_)
+        for start, stop in slices(len(weights), MOST_ROWS):
+            part, of_part = slice(start, stop), weights[start:stop]
+            weighted = of_part[:, None] * centered[part]
+            for t, of_term in enumerate(positions):
+                span, levels = self.span(t), of_term[part] - self.ends_[t]
+                n_levels = span.stop - span.start
+                self.counts_[span] += np.bincount(levels, of_part, n_levels)
+                for r, column in enumerate(weighted.T):
+                    self.sums_[span, r] += np.bincount(levels, column, n_levels)
         for expected in self.expected_:
             span = self.span(expected.term)
             expected.refit(self.sums_[span], self.counts_[span])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from tabemb.data.counted import Counted, has_missing
 from tabemb.data.dates import check_python_times
 from tabemb.data.event_columns import events_in
 from tabemb.data.floats import to_floats
 from tabemb.data.histories import Events
+from tabemb.data.sampling import sampled_rows
 from tabemb.data.scales import Scale, apply_scales
 from tabemb.data.schema import BINS, WITHIN, Feature, Schema, Table, near, with_parts
 from tabemb.data.text import with_words
@@ -276,10 +278,20 @@ class Encoder:
         -------
         self
         """
+        chosen = None if self.schema.histories else sampled_rows(frame.num_rows)
+        if chosen is None:
+            return self.measure(frame, weights)
+        self.measure(frame.take(pa.array(chosen)), None if weights is None else weights[chosen])
+        missing = {feature.column for feature in self.schema.numbers}
+        missing = {name for name in missing if has_missing(frame[name])}
+        return self.count(counted_of([(self.schema, Events.single(frame))], [weights]), missing)
+
+    def measure(self, frame: pa.Table, weights: np.ndarray | None) -> Encoder:
+        """Fit everything on these rows, which may be a sample."""
         frame = with_words(frame, self.schema.texts)
         parts = [(self.schema, Events.single(frame)), *self._histories(frame)]
         part_weights = _of_events([events for _, events in parts], weights)
-        self.vocabularies_ = self._vocabularies(parts, part_weights, {})
+        self.vocabularies_ = self._vocabularies(counted_of(parts, part_weights), {})
         self.inputs_ = [
             Inputs(schema).fit(events, w, self.n_bins)
             for (schema, events), w in zip(parts, part_weights)
@@ -289,6 +301,20 @@ class Encoder:
             VectorScale.fit(read_vectors(frame[name], frame.schema.field(name)), weights)
             for name in self.schema.vectors
         ]
+        return self
+
+    def count(self, columns: Mapping[str, Counted], missing: Container[str]) -> Encoder:
+        """Count the categories of all rows, after a sample was measured.
+
+        Parameters
+        ----------
+        columns : mapping of categorical feature -> Counted
+        missing : container of str
+            The columns with missing values.
+        """
+        self.vocabularies_ = self._vocabularies(columns, {})
+        for feature, scale in zip(self.schema.numbers, self.scales_):
+            scale.has_missing |= feature.column in missing
         return self
 
     def grown(self, frame: pa.Table, weights: np.ndarray | None = None) -> Encoder:
@@ -309,7 +335,7 @@ class Encoder:
         parts = [(inputs.schema, inputs.aligned(e)) for inputs, e in zip(self.inputs_, all_events)]
         encoder = copy(self)
         part_weights = _of_events(all_events, weights)
-        encoder.vocabularies_ = self._vocabularies(parts, part_weights, self.vocabularies_)
+        encoder.vocabularies_ = self._vocabularies(counted_of(parts, part_weights), self.vocabularies_)
         return encoder
 
     def _fit_within(self, parts: list[Events], weights: list[np.ndarray | None]) -> None:
@@ -414,40 +440,39 @@ class Encoder:
             raise ValueError(f"X lacks column {listed}, which the model was fitted with.")
 
     def _vocabularies(
-        self,
-        parts: Sequence[tuple[Schema, Events]],
-        weights: Sequence[np.ndarray | None],
-        known: Mapping[str, Vocabulary],
+        self, columns: Mapping[str, Counted], known: Mapping[str, Vocabulary]
     ) -> dict[str, Vocabulary]:
         """Return the vocabulary of each table, grown from the known one where there is one."""
-        features = [{f.name: f for f in schema.categorical} for schema, _ in parts]
-        encoded = list(zip(features, [events for _, events in parts], weights))
         return {
-            name: self._vocabulary(name, table, encoded, known.get(name))
+            name: self._vocabulary(name, table, columns, known.get(name))
             for name, table in self.schema.tables.items()
         }
 
     def _vocabulary(
-        self,
-        name: str,
-        table: Table,
-        parts: Sequence[tuple[dict[str, Feature], Events, np.ndarray | None]],
-        known: Vocabulary | None,
+        self, name: str, table: Table, columns: Mapping[str, Counted], known: Vocabulary | None
     ) -> Vocabulary:
         """Return the vocabulary of one table, whose columns may be of rows and of events."""
-        columns: dict[str, tuple[pa.ChunkedArray, pa.Field]] = {}
-        weights: dict[str, np.ndarray | None] = {}
-        for features, events, w in parts:
-            names = [name for name in table.columns if name in features]
-            columns |= {name: _categories(features[name], events.frame) for name in names}
-            weights |= dict.fromkeys(names, w)
+        of_table = {column: columns[column] for column in table.columns if column in columns}
         min_count = self.min_count if table.min_count is None else table.min_count
+        values = {column: (counted.values, counted.field) for column, counted in of_table.items()}
+        weights = {column: counted.weights for column, counted in of_table.items()}
         try:
             fit = Vocabulary.from_columns if known is None else known.grown
-            return fit(columns, weights, min_count)
+            return fit(values, weights, min_count)
         except ValueError as error:
             reason = str(error).removesuffix(".")
             raise ValueError(f"Table {name!r}: {reason}.") from error
+
+
+def counted_of(
+    parts: Sequence[tuple[Schema, Events]], weights: Sequence[np.ndarray | None]
+) -> dict[str, Counted]:
+    """Return the values of each categorical feature of rows and of events."""
+    return {
+        feature.name: Counted(*_categories(feature, events.frame), w)
+        for (schema, events), w in zip(parts, weights)
+        for feature in schema.categorical
+    }
 
 
 def _of_events(parts: Sequence[Events], weights: np.ndarray | None) -> list[np.ndarray | None]:

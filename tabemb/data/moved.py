@@ -15,7 +15,8 @@ import numpy as np
 from scipy import stats
 from scipy.special import expit, logit
 
-from tabemb.data.effects import SHARES, TermLevels
+from tabemb.data.effects import SHARES
+from tabemb.data.term_levels import TermLevels
 
 MIN_ROWS = 10
 """Later rows that a level needs to be looked at."""

@@ -8,6 +8,8 @@ import numpy as np
 
 from tabemb.data.effects import Effects
 from tabemb.data.expected import ExpectedEffects
+from tabemb.data.sampling import MOST_ROWS, slices
+from tabemb.data.storage import IN_MEMORY, Storage
 from tabemb.data.words import Text
 
 N_FOLDS = 10
@@ -30,6 +32,8 @@ class OutOfFold:
         zero then).
     texts : sequence of Text
         As in :meth:`Effects.fit`.
+    storage : Storage, optional
+        Where the levels and responses of all rows lie; in memory by default.
     """
 
     def __init__(
@@ -41,11 +45,19 @@ class OutOfFold:
         weights: np.ndarray,
         rows: np.ndarray | None = None,
         texts: Sequence[Text] = (),
+        storage: Storage = IN_MEMORY,
     ) -> None:
         self.effects, self.all_weights, self.rows = effects, weights, rows
-        self.positions = effects.positions(codes, numbers)
+        self.storage, n_rows = storage, len(codes)
+        dtype = np.int32 if len(effects.keys_) < 2**31 - 1 else np.int64
+        self.positions = storage.empty("levels", (len(effects.terms_), n_rows), dtype)
+        self.centered = storage.empty("responses", (n_rows, len(effects.responses_)), np.float64)
+        for start, stop in slices(n_rows, MOST_ROWS):
+            part = slice(start, stop)
+            self.positions[:, part] = effects.positions(codes[part], numbers[part])
+            self.centered[part] = effects.center(responses[part])
+            storage.release()
         self.held = [words.held(texts[words.text]) for words in effects.words_]
-        self.centered = effects.center(responses)
         self.weights = weights_of(rows, weights)
 
     def use_rows(self, rows: np.ndarray | None) -> None:
@@ -56,6 +68,7 @@ class OutOfFold:
         self.effects.refit_sums(self.positions, self.centered, self.weights)
         for words, held in zip(self.effects.words_, self.held):
             words.refit_sums(held, self.centered, self.weights)
+        self.storage.release()
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Return the out-of-fold effects and counts of these rows.

@@ -17,6 +17,7 @@ from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table
+from tabemb.data.streams import OpenStream
 from tabemb.estimators.checked import CheckedRows
 from tabemb.estimators.columns import missing_shares
 from tabemb.estimators.explained import ExplainedRows
@@ -31,6 +32,7 @@ from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.nights import Night, Start
 from tabemb.fitting.placing import NewCategories
 from tabemb.fitting.profiles import clustering_of
+from tabemb.fitting.reading import check_stream, read_validation, reads_streams
 from tabemb.fitting.recency import HALF_LIFE
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.responses import Reference, spaces_of
@@ -52,6 +54,7 @@ from tabemb.fitting.settings import (
     whole,
 )
 from tabemb.fitting.sources import RowSource
+from tabemb.fitting.stream_recipe import Scratch, StreamRecipe, StreamRows
 from tabemb.fitting.trees import Trees
 from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.network.backbone import BACKBONES
@@ -111,6 +114,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
     }
     _numeric_target: ClassVar[bool]
     _grows: ClassVar[bool] = False
+    _reads_long_streams: ClassVar[bool] = False
 
     roles: Mapping[str | int, str] | None
     tables: Mapping[str, Table] | None
@@ -137,6 +141,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
     growth_: Growth
     _new_categories: NewCategories | None = None
 
+    @reads_streams
     def fit(
         self,
         X: Any,
@@ -156,9 +161,11 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
 
         Parameters
         ----------
-        X : frame or array-like of shape (n_rows, n_columns)
-            Missing values are welcome; infinite numbers are not.
-        y : array-like of shape (n_rows,) or (n_rows, n_targets)
+        X : frame or array-like of shape (n_rows, n_columns), or a stream
+            Missing values are welcome; infinite numbers are not. A stream is the path or pattern of
+            files ("orders/*.parquet"), a pyarrow Dataset, a DuckDB relation, a Polars LazyFrame or a
+            `Stream`: it need not fit into memory, and y and sample_weight name columns of it.
+        y : array-like of shape (n_rows,) or (n_rows, n_targets), or str
         sample_weight : array-like of shape (n_rows,), optional
             A row of weight two counts as two rows; a row of weight zero is left out.
             Weights that sum to less than two are scaled to a mean of one.
@@ -206,8 +213,9 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             if start is None:
                 note_doubts(rows.frame, self.roles, self.tables, recipe.source.keys)
             batch = recipe.encode(encoder, holdout.rows)
-            trees = recipe.fit_trees(batch, holdout, budget)
-            effects, out_of_fold = recipe.fit_effects(encoder, batch, holdout, trees)
+            sample = recipe.fit_trees(recipe.sample(batch, holdout), budget)
+            trees = recipe.scored(batch, sample)
+            effects, out_of_fold = recipe.fit_effects(encoder, batch, holdout, sample)
             fitted = recipe.build(encoder, effects, trees, len(batch))
             training_rows = recipe.training_rows(batch, holdout, out_of_fold, trees)
             results = []
@@ -219,13 +227,14 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
                 results.append(trained)
             intervals, sets = recipe.calibrated(trainer)
             recipe.finish(fitted, prepared)
-            reference = recipe.reference(encoder, batch, holdout)
-            profiles = recipe.profiles(encoder, batch, holdout)
-            of_vectors = recipe.vector_profiles(encoder, batch, holdout)
-            groups = recipe.source.groups(holdout.rows.frame)
-            clustering = clustering_of(effects, batch.inputs, recipe.target, holdout.rows, groups)
-            n_rows, missing = recipe.joined(len(rows), missing_shares(encoder, batch.inputs))
-            growth = recipe.growth(fitted, results[0], batch, holdout, trees)
+            some, of_some = sample.batch, sample.holdout
+            reference = recipe.reference(encoder, some, of_some)
+            profiles = recipe.profiles(encoder, some, of_some)
+            of_vectors = recipe.vector_profiles(encoder, some, of_some)
+            groups = recipe.source.groups(of_some.rows.frame)
+            clustering = clustering_of(effects, some.inputs, recipe.target, of_some.rows, groups)
+            n_rows, missing = recipe.joined(len(rows), missing_shares(encoder, some.inputs))
+            growth = recipe.growth(fitted, results[0], holdout, sample)
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)
@@ -254,10 +263,16 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         ``columns`` are those of an earlier fit, which X must have; ``ages`` as in `check_rows`.
         """
         numeric = self._numeric_target
-        rows = check_rows(X, y, sample_weight, numeric=numeric, estimator=self, columns=columns, **ages)
+        eval_X, eval_y = read_validation(eval_X, eval_y)
+        if isinstance(X, OpenStream):
+            rows: Rows = check_stream(X, y, sample_weight, numeric=numeric, **ages)
+        else:
+            rows = check_rows(
+                X, y, sample_weight, numeric=numeric, estimator=self, columns=columns, **ages
+            )
         rows = self._reweighted(rows)
         if columns is None:
-            columns = Columns.of(X, rows.frame)
+            columns = Columns.of(rows.frame if isinstance(X, OpenStream) else X, rows.frame)
         check_columns(columns, rows.frame)
         if (eval_X is None) != (eval_y is None):
             raise ValueError("eval_X and eval_y must be passed together; one of them is None.")
@@ -276,6 +291,12 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         settings, stratify = RowSettings.of(self), not self._numeric_target
         if start is None:
             target = self._new_target(rows.y, classes)
+            if isinstance(rows, StreamRows):
+                files = Scratch(rows.stream.scratch)
+                source = self._new_source()
+                return StreamRecipe(
+                    settings, source, target, stratify, seed, storage=files, labels=rows.labels
+                )
             return Recipe(settings, self._new_source(), target, stratify, seed)
         target = start.fitted.target.grown(rows.y, rows.weights, classes)
         return Night(settings, self._new_source(), target, stratify, seed, start, len(rows))

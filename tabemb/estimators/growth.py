@@ -34,6 +34,7 @@ class GrowingRows:
     """Mixin of the estimators of single rows: `partial_fit`."""
 
     _grows: ClassVar[bool] = True
+    _reads_long_streams: ClassVar[bool] = True
 
     if TYPE_CHECKING:
         fit: Callable[..., Self]

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from tabemb.data.clustering import Clustering
-from tabemb.data.effects import Effects, TermLevels
+from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.moved import Moved, moved_levels
+from tabemb.data.term_levels import TermLevels
 from tabemb.drift.shifts import holm
 from tabemb.estimators.effect_levels import KEYS, Answers, effects_frame, term_names
 from tabemb.targets import Target

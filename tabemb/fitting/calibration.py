@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tabemb.data.sampling import sampled_rows
 from tabemb.data.vocabulary import N_SPECIAL, UNKNOWN
 from tabemb.fitting.fitted import Fitted, FittedParts
 from tabemb.fitting.holdout import Holdout
@@ -134,8 +135,7 @@ def calibration_of(
     pieces, rows = fitted.validation_pieces(validation), np.arange(len(kept))
     parts = [(rows, weights, codes)]
     if not any(isinstance(history, Prefixes) for history in validation.inputs.histories):
-        train = slice(None) if holdout.train is None else holdout.train
-        seen = training.batch.inputs.codes.numpy(force=True)[train]
+        seen = _codes_that_train(training.batch, holdout)
         copies_by_column = (_hidden(codes, weights, by_code, column, seen) for column in columns)
         parts += [part for part in copies_by_column if len(part[0])]
         for copied, _, new_codes in parts[1:]:
@@ -160,6 +160,14 @@ def calibration_of(
         copies=copies,
         share=_share_that_trains(holdout),
     )
+
+
+def _codes_that_train(batch: Batch, holdout: Holdout) -> np.ndarray:
+    """Return the codes of the rows that train first, or of a sample of very many."""
+    codes = batch.inputs.codes.numpy(force=True)
+    train = np.arange(len(codes)) if holdout.train is None else holdout.train
+    chosen = sampled_rows(len(train))
+    return codes[train if chosen is None else train[chosen]]
 
 
 def _columns_of_most_levels(by_code: Sequence[np.ndarray]) -> tuple[int, ...]:

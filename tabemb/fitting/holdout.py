@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 
+from tabemb.data.sampling import MOST_ROWS, largest
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.settings import RowSettings
 from tabemb.labels import distinct, readable
@@ -37,8 +38,19 @@ class Holdout:
     @property
     def rest(self) -> np.ndarray:
         """Positions in ``rows`` of those that validate at first and train in the end."""
-        train = np.arange(len(self.rows)) if self.train is None else self.train
-        return np.setdiff1d(np.arange(len(self.rows)), train)
+        validates = np.zeros(len(self.rows), bool)
+        if self.train is not None:
+            validates[:] = True
+            validates[self.train] = False
+        return np.flatnonzero(validates)
+
+    def sample(self, positions: np.ndarray) -> Holdout:
+        """Return the hold-out of some of the rows."""
+        if self.train is None:
+            return Holdout(self.rows.take(positions), self.validation)
+        trains = np.zeros(len(self.rows), bool)
+        trains[self.train] = True
+        return Holdout(self.rows.take(positions), train=np.flatnonzero(trains[positions]))
 
     @property
     def n_validation(self) -> int:
@@ -73,16 +85,42 @@ def hold_out(
     """
     if validation is not None:
         return Holdout(rows, validation)
-    splitter = _splitter(rows.y, settings, groups, stratify, seed)
     if settings.early_stopping is True and len(rows) >= 2:
-        train, rest = next(splitter.split(np.zeros(len(rows)), readable(rows.y), groups))
+        train, rest = _split(rows.y, settings, groups, stratify, seed)
         return Holdout(rows.take(np.sort(train)), rows.take(np.sort(rest)))
-    is_auto = settings.early_stopping == "auto" and settings.max_epochs == "auto"
     has_several_groups = groups is None or len(np.unique(groups)) > 1
-    if is_auto and has_several_groups and len(rows) >= MIN_ROWS:
-        train, _ = next(splitter.split(np.zeros(len(rows)), readable(rows.y), groups))
+    if validates_by_itself(settings, len(rows)) and has_several_groups:
+        train, _ = _split(rows.y, settings, groups, stratify, seed)
         return Holdout(rows, train=train)
     return Holdout(rows)
+
+
+def validates_by_itself(settings: RowSettings, n_rows: int) -> bool:
+    """Whether ``early_stopping="auto"`` holds rows out, which train in the end."""
+    is_auto = settings.early_stopping == "auto" and settings.max_epochs == "auto"
+    return is_auto and n_rows >= MIN_ROWS
+
+
+def _split(
+    y: np.ndarray, settings: RowSettings, groups: np.ndarray | None, stratify: bool, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of the rows that train and of those that validate."""
+    if groups is None and len(y) > MOST_ROWS:
+        return split_many(len(y), settings.validation_fraction)
+    splitter = _splitter(y, settings, groups, stratify, seed)
+    train, rest = next(splitter.split(np.zeros(len(y)), readable(y), groups))
+    return train, rest
+
+
+def split_many(n_rows: int, fraction: float | str) -> tuple[np.ndarray, np.ndarray]:
+    """Let the rows of the largest keys validate: of very many rows, each class has some."""
+    rest = largest(n_rows, n_of_many(n_rows, fraction))
+    return np.delete(np.arange(n_rows), rest), rest
+
+
+def n_of_many(n_rows: int, fraction: float | str) -> int:
+    """Return the number of rows that validate."""
+    return max(1, round(n_rows * _validation_share(fraction, n_rows)))
 
 
 def _splitter(

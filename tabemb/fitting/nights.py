@@ -43,6 +43,7 @@ from tabemb.fitting.profiles import grown_profiles
 from tabemb.fitting.recipe import Recipe, Schedule, Trainer
 from tabemb.fitting.replay import KeptRows, Replayed
 from tabemb.fitting.responses import Reference, axes_of
+from tabemb.fitting.samples import RowSample
 from tabemb.fitting.sets import ClassSets
 from tabemb.fitting.surprise import Surprise
 from tabemb.fitting.training_rows import TrainingRows
@@ -109,17 +110,22 @@ class Night(Recipe):
         encoder.schema = replace(encoder.schema, tables=widths)
         return encoder
 
-    def fit_trees(self, batch: Batch, holdout: Holdout, budget: Budget) -> OutOfFoldTrees | None:
+    def sample(self, batch: Batch, holdout: Holdout) -> RowSample:
+        """Return all new rows."""
+        return RowSample.of(batch, holdout, None)
+
+    def fit_trees(self, sample: RowSample, budget: Budget) -> RowSample:
         """Let yesterday's trees score the new rows, or grow new trees on a large night."""
         trees, kept = self.start.fitted.trees, self._kept
         if trees is None:
-            return None
+            return sample
         trees = replace(trees, responses=self._responses_now(trees.responses))
         if self._is_large and not self._has_new_outputs:
-            return self._new_trees(trees, self._replayed(batch, holdout), budget)
-        codes, numbers = (t.numpy(force=True) for t in (batch.inputs.codes, batch.inputs.numbers))
-        scored = trees.on_new_rows(codes, numbers)
-        return scored if kept is None else scored.followed_by(kept.scores)
+            replayed = self._replayed(sample.batch, sample.holdout)
+            return replace(sample, trees=self._new_trees(trees, replayed, budget))
+        inputs = sample.batch.inputs
+        scored = trees.on_new_rows(*(t.numpy(force=True) for t in (inputs.codes, inputs.numbers)))
+        return replace(sample, trees=scored if kept is None else scored.followed_by(kept.scores))
 
     def _new_trees(self, trees: Trees, rows: Replayed, budget: Budget) -> OutOfFoldTrees | None:
         """Return trees of the new rows and the kept ones, for the responses of yesterday's trees."""
@@ -136,7 +142,7 @@ class Night(Recipe):
         )
 
     def fit_effects(
-        self, encoder: Encoder, batch: Batch, holdout: Holdout, trees: OutOfFoldTrees | None
+        self, encoder: Encoder, batch: Batch, holdout: Holdout, sample: RowSample
     ) -> tuple[Effects | None, OutOfFold | None]:
         """Add the rows to the sums of the effects; return these, and the effects of the rows."""
         if self.start.fitted.effects is None:
@@ -285,9 +291,8 @@ class Night(Recipe):
         self,
         fitted: Fitted,
         trained: Trained,
-        batch: Batch,
         holdout: Holdout,
-        trees: OutOfFoldTrees | None,
+        sample: RowSample,
     ) -> Growth:
         """Return what the next night needs. New outputs start new spaces, without ancestors."""
         growth, version = self.start.growth, version_of(fitted)
@@ -295,16 +300,17 @@ class Night(Recipe):
         return replace(
             growth,
             ancestry=(*before, version),
-            kept=self.kept_rows(batch, holdout, trees),
+            kept=self.kept_rows(sample),
             n_large=self.start.n_rows + self.n_rows if self._is_large else growth.n_large,
             loss=self.surprise.expected,
         )
 
-    def kept_rows(self, batch: Batch, holdout: Holdout, trees: OutOfFoldTrees | None) -> KeptRows | None:
+    def kept_rows(self, sample: RowSample) -> KeptRows | None:
         """Return a sample of all rows so far; None where yesterday's model kept none."""
         if self._kept is None:
             return None
-        kept, new = self._kept, KeptRows.of(holdout.rows, batch.inputs, trees, self.start.n_rows)
+        kept, trees, rows = self._kept, sample.trees, sample.holdout.rows
+        new = KeptRows.of(rows, sample.batch.inputs, trees, self.start.n_rows)
         if trees is not None:
             kept = replace(kept, scores=trees.scores[len(new) :])
         return new.followed_by(kept).sample()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.out_of_fold import OutOfFold, weights_of
+from tabemb.data.sampling import sampled_rows
+from tabemb.data.storage import IN_MEMORY, Storage
+from tabemb.data.term_levels import EffectRows
 from tabemb.drift.profiles import Profile
 from tabemb.drift.vectors import VectorProfile
 from tabemb.fitting.calibration import Calibration, calibration_of
@@ -28,6 +32,7 @@ from tabemb.fitting.placing import check_describable, likeness_by_input
 from tabemb.fitting.profiles import profiles_of, row_weights, vector_profiles_of
 from tabemb.fitting.replay import KeptRows
 from tabemb.fitting.responses import Reference, reference_rows, with_newest
+from tabemb.fitting.samples import RowSample
 from tabemb.fitting.sets import ClassSets, fit_sets, most_rows_of
 from tabemb.fitting.settings import RowSettings
 from tabemb.fitting.sources import RowSource
@@ -87,6 +92,8 @@ class Recipe:
     stratify: bool
     """Whether the hold-out keeps the shares of the classes."""
     seed: int
+    storage: Storage = field(default=IN_MEMORY, kw_only=True)
+    """Where arrays of the length of all rows lie."""
 
     def prepare(self, rows: Rows) -> Rows:
         """Fit the target, and return the rows as the source reads them."""
@@ -105,7 +112,11 @@ class Recipe:
     def fit_encoder(self, rows: Rows) -> Encoder:
         """Infer the roles of the columns, and fit vocabularies and scales."""
         settings = self.settings
-        schema = self.source.schema(rows.frame, settings.roles, settings.tables, self.target)
+        frame = rows.frame
+        chosen = sampled_rows(len(rows))
+        if chosen is not None:
+            frame = frame.take(pa.array(chosen))
+        schema = self.source.schema(frame, settings.roles, settings.tables, self.target)
         limits = (settings.n_bins, settings.min_count, settings.max_events)
         encoder = Encoder(schema, *limits, earlier=self.source.earlier, clocks=self.source.clocks)
         return encoder.fit(rows.frame, rows.weights)
@@ -117,40 +128,18 @@ class Recipe:
         inputs = self.source.encode(encoder, rows.frame)
         return Batch(inputs, self.target.encode(rows.y), weight).to(self.settings.torch_device)
 
-    def fit_effects(
-        self, encoder: Encoder, batch: Batch, holdout: Holdout, trees: OutOfFoldTrees | None
-    ) -> tuple[Effects | None, OutOfFold | None]:
-        """Fit effects on the rows that train first; return them, and the effects of training rows."""
-        has_sequences = self.source.has_sequences
-        check_describable(encoder.schema, not has_sequences, self.settings.effects)
-        if not self.settings.effects:
-            return None, None
-        rows, train = holdout.rows, holdout.train
-        codes, numbers = (t.numpy(force=True) for t in (batch.inputs.codes, batch.inputs.numbers))
-        weights = rows.all_weights
-        responses = self.target.responses(rows.y)
-        effects = Effects(self.settings.n_pairs, self.target.gives_shares)
-        generator, texts = np.random.default_rng(self.seed), texts_of(encoder, batch.inputs)
-        effects.fit(
-            codes,
-            numbers,
-            responses,
-            weights_of(train, weights),
-            generator,
-            texts,
-            explained=None if trees is None else trees.predictions,
-            likeness={} if has_sequences else likeness_by_input(encoder),
-        )
-        return effects, OutOfFold(effects, codes, numbers, responses, weights, train, texts)
+    def sample(self, batch: Batch, holdout: Holdout) -> RowSample:
+        """Return a sample of very many rows, or else all."""
+        return RowSample.of(batch, holdout, sampled_rows(len(batch)))
 
-    def fit_trees(self, batch: Batch, holdout: Holdout, budget: Budget) -> OutOfFoldTrees | None:
-        """Fit trees on all rows; events are not rows of trees."""
-        rows, source = holdout.rows, self.source
-        codes, numbers = (t.numpy(force=True) for t in (batch.inputs.codes, batch.inputs.numbers))
+    def fit_trees(self, sample: RowSample, budget: Budget) -> RowSample:
+        """Return the sample with trees that were fitted on it; events are not rows of trees."""
+        rows, source = sample.holdout.rows, self.source
+        codes, numbers = _arrays(sample.batch)
         has_inputs = codes.shape[1] + numbers.shape[1] > 0
         if not self.settings.trees or source.has_sequences or not has_inputs or len(rows) < MIN_ROWS:
-            return None
-        return fit_trees(
+            return sample
+        trees = fit_trees(
             codes,
             numbers,
             self.target.responses(rows.y),
@@ -160,6 +149,41 @@ class Recipe:
             budget=budget.share(4),
             show=self.settings.show,
         )
+        return replace(sample, trees=trees)
+
+    def scored(self, batch: Batch, sample: RowSample) -> OutOfFoldTrees | None:
+        """Return the scores of all rows, each of trees that did not see it."""
+        if sample.trees is None or sample.positions is None:
+            return sample.trees
+        return sample.trees.spread(sample.positions, *_arrays(batch), self.storage)
+
+    def fit_effects(
+        self, encoder: Encoder, batch: Batch, holdout: Holdout, sample: RowSample
+    ) -> tuple[Effects | None, OutOfFold | None]:
+        """Fit effects on the rows that train first; return them, and the effects of training rows."""
+        has_sequences = self.source.has_sequences
+        check_describable(encoder.schema, not has_sequences, self.settings.effects)
+        if not self.settings.effects:
+            return None, None
+        effects = Effects(self.settings.n_pairs, self.target.gives_shares)
+        explained = None if sample.trees is None else sample.trees.predictions
+        generator = np.random.default_rng(self.seed)
+        effects.choose(self._effect_rows(sample.batch, sample.holdout), generator, explained, len(batch))
+        rows, likeness = self._effect_rows(batch, holdout), likeness_by_input(encoder)
+        effects.sum_up(rows.parts(), {} if has_sequences else likeness)
+        texts = texts_of(encoder, batch.inputs)
+        effects.fit_words(texts, rows.responses, rows.weights)
+        rows = rows._replace(weights=holdout.rows.all_weights)
+        return effects, OutOfFold(effects, *rows, holdout.train, texts, self.storage)
+
+    def _effect_rows(self, batch: Batch, holdout: Holdout) -> EffectRows:
+        """Return rows as effects read them; those that validate first have a weight of zero."""
+        weights = weights_of(holdout.train, holdout.rows.all_weights)
+        return EffectRows(*_arrays(batch), self.responses(holdout.rows), weights)
+
+    def responses(self, rows: Rows) -> np.ndarray:
+        """Return the targets of rows as effects read them."""
+        return self.target.responses(rows.y)
 
     def build(
         self, encoder: Encoder, effects: Effects | None, trees: OutOfFoldTrees | None, n_rows: int
@@ -251,28 +275,28 @@ class Recipe:
         self,
         fitted: Fitted,
         trained: Trained,
-        batch: Batch,
         holdout: Holdout,
-        trees: OutOfFoldTrees | None,
+        sample: RowSample,
     ) -> Growth:
         """Return what later rows need to go on from this fit."""
-        kept = self.kept_rows(batch, holdout, trees)
+        kept = self.kept_rows(sample)
         validation, training = (trained.curve[f"{name}_loss"] for name in ("eval", "train"))
         loss = float(validation[trained.best_epoch])
         return Growth(
             n_epochs=n_useful(validation),
             ancestry=(version_of(fitted),),
             kept=kept,
-            n_large=len(batch),
+            n_large=sample.n_rows,
             loss=float(training[-1]) if math.isnan(loss) else loss,
-            n_validation=holdout.n_validation or len(batch),
+            n_validation=holdout.n_validation or sample.n_rows,
         )
 
-    def kept_rows(self, batch: Batch, holdout: Holdout, trees: OutOfFoldTrees | None) -> KeptRows | None:
+    def kept_rows(self, sample: RowSample) -> KeptRows | None:
         """Return a sample of the rows, which later fits replay; None where they are events."""
         if self.source.has_sequences:
             return None
-        return KeptRows.of(holdout.rows, batch.inputs, trees).sample()
+        kept = KeptRows.of(sample.holdout.rows, sample.batch.inputs, sample.trees)
+        return kept.standing_for(sample.n_rows).sample()
 
     def reference(self, encoder: Encoder, batch: Batch, holdout: Holdout) -> Reference:
         """Return a few training rows, in which the categories are compared."""
@@ -308,6 +332,12 @@ class Recipe:
             return None
         batch = self.encode(fitted.encoder, holdout.validation)
         return batch.with_inputs(fitted.with_effects(batch.inputs))
+
+
+def _arrays(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Return the codes and the numbers of rows."""
+    codes, numbers = batch.inputs.codes, batch.inputs.numbers
+    return codes.numpy(force=True), numbers.numpy(force=True)
 
 
 def _hidden(hidden: tuple[int, ...] | str, n_rows: int) -> tuple[int, ...]:

@@ -70,6 +70,11 @@ class KeptRows:
         """How many rows each of them stands for."""
         return self.total / float(self.weights.sum())
 
+    def standing_for(self, n_rows: int) -> KeptRows:
+        """Return these rows as a random sample of so many."""
+        share = len(self) / n_rows
+        return replace(self, priorities=self.priorities * share, total=self.total / share)
+
     def check(self, sizes: Sequence[int], trees: Trees | None) -> None:
         """Raise ValueError unless codes are below these sizes, and scores are those of the trees."""
         n_scores = 0 if trees is None else trees.width

@@ -110,8 +110,7 @@ class RowSource:
         rows : Tensor of shape (n,), optional
             Positions of the rows to train on; all when None.
         """
-        lengths = training_rows.batch.inputs.lengths
-        return Batches(training_rows, batch_size, generator, rows, lengths=lengths)
+        return training_rows.batches(batch_size, generator, rows)
 
     def piece_sizes(self, inputs: RowInputs, largest: int) -> list[int]:
         """Return the sizes of consecutive pieces of rows that are predicted at a time."""

@@ -9,9 +9,14 @@ import torch
 from torch import Tensor
 
 from tabemb.data.out_of_fold import OutOfFold
+from tabemb.data.sampling import MOST_ROWS, slices
+from tabemb.data.storage import IN_MEMORY, Storage
 from tabemb.data.vocabulary import UNKNOWN
 from tabemb.fitting.trees import OutOfFoldTrees
 from tabemb.network.inputs import Batch, History, Prefixes, Ragged, RowInputs
+from tabemb.training.batches import Batches, BlockedBatches
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,12 @@ class TrainingRows:
             inputs = inputs.with_scores(torch.from_numpy(self.trees.scores[positions]))
         return batch.with_inputs(inputs)
 
+    def batches(
+        self, batch_size: int, generator: torch.Generator, rows: Tensor | None
+    ) -> Batches[Batch]:
+        """Return random batches; rows with histories beside rows of similar lengths."""
+        return Batches(self, batch_size, generator, rows, lengths=self.batch.inputs.lengths)
+
     def with_history(self, history: History) -> TrainingRows:
         """Return the same rows with this history in the place of their last one."""
         inputs = self.batch.inputs.with_history(history)
@@ -59,18 +70,47 @@ class TrainingRows:
 
         Categories that no training row has are read as unknown.
         """
-        rest = np.setdiff1d(np.arange(len(self)), train)
+        is_trained = np.zeros(len(self), bool)
+        is_trained[train] = True
+        rest = np.flatnonzero(~is_trained)
         validation = self.take(torch.from_numpy(rest).to(self.device))
-        seen = self.batch.inputs.take(torch.from_numpy(train).to(self.device))
-        _hide_unseen(validation.inputs, seen)
+        _hide_unseen(validation.inputs, self.batch.inputs, is_trained)
         return validation
 
 
-def _hide_unseen(inputs: RowInputs, seen: RowInputs) -> None:
-    """Write the unknown code over codes that ``seen`` does not have; `take` has copied them before."""
-    _hide_codes(inputs.codes, seen.codes)
-    for history, seen_history in zip(inputs.histories, seen.histories):
-        _hide_codes(_event_codes(history), _event_codes(seen_history))
+@dataclass(frozen=True)
+class RowsOnDisk(TrainingRows):
+    """Training rows whose arrays are files; those that are taken are copied to the device."""
+
+    storage: Storage = IN_MEMORY
+    target_device: torch.device = CPU
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows that are taken lie."""
+        return self.target_device
+
+    def take(self, rows: Tensor) -> Batch:
+        """Return the given rows, as `TrainingRows.take`; the files' pages are given back."""
+        taken = super().take(rows.cpu()).to(self.target_device)
+        self.storage.release()
+        return taken
+
+    def batches(
+        self, batch_size: int, generator: torch.Generator, rows: Tensor | None
+    ) -> Batches[Batch]:
+        """Return batches of neighbours on disk, which lie there in random order."""
+        return BlockedBatches(self, batch_size, generator, rows)
+
+
+def _hide_unseen(inputs: RowInputs, all_inputs: RowInputs, is_trained: np.ndarray) -> None:
+    """Write the unknown code over codes that no trained row has; `take` has copied them before."""
+    _hide_codes(inputs.codes, all_inputs.codes, is_trained)
+    rows = torch.from_numpy(np.flatnonzero(is_trained)) if inputs.histories else None
+    for history, of_all in zip(inputs.histories, all_inputs.histories):
+        assert rows is not None
+        seen = _event_codes(of_all.take(rows.to(of_all.device)))
+        _hide_codes(_event_codes(history), seen, np.ones(len(seen), bool))
 
 
 def _event_codes(history: History) -> Tensor:
@@ -79,6 +119,13 @@ def _event_codes(history: History) -> Tensor:
     return events.codes
 
 
-def _hide_codes(codes: Tensor, seen: Tensor) -> None:
-    for column, seen_column in zip(codes.T, seen.T):
-        column[~torch.isin(column, seen_column)] = UNKNOWN
+def _hide_codes(codes: Tensor, all_codes: Tensor, is_trained: np.ndarray) -> None:
+    n_codes = max(int(codes.max()), 0) + 1 if codes.numel() else 0
+    seen = torch.zeros(codes.shape[1], n_codes, dtype=torch.bool, device=codes.device)
+    for start, stop in slices(len(all_codes), MOST_ROWS):
+        trained = torch.from_numpy(is_trained[start:stop]).to(codes.device)
+        for of_column, column in zip(seen, all_codes[start:stop].T):
+            read = column[trained].long()
+            of_column[read[read < n_codes]] = True
+    for of_column, column in zip(seen, codes.T):
+        column[~of_column[column.long()]] = UNKNOWN

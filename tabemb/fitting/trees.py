@@ -17,6 +17,8 @@ from scipy.special import expit
 from sklearn.model_selection import KFold
 from tqdm import tqdm
 
+from tabemb.data.sampling import slices
+from tabemb.data.storage import Storage
 from tabemb.data.vocabulary import MISSING, UNKNOWN
 from tabemb.fitting.tree_texts import check_trees, without_sizes
 from tabemb.progress import progress
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     import lightgbm as lgb
     from lightgbm.callback import CallbackEnv
 
+AT_ONCE = 2**18
+"""Rows that are scored at a time."""
 MIN_ROWS = 1000
 """Rows from which there are trees: fewer train a network in seconds, and trees add little."""
 N_FOLDS = 5
@@ -149,6 +153,20 @@ class OutOfFoldTrees:
         folds = np.append(self.folds, np.full(len(scores), -1, np.int8))
         return replace(self, folds=folds, scores=np.concatenate([self.scores, scores]))
 
+    def spread(
+        self, positions: np.ndarray, codes: np.ndarray, numbers: np.ndarray, storage: Storage
+    ) -> OutOfFoldTrees:
+        """Return the scores of all rows, of which the trees were fitted on those at ``positions``."""
+        scores = storage.empty("scores", (len(codes), self.trees.width), np.float32)
+        for start, stop in slices(len(codes), AT_ONCE):
+            part = slice(start, stop)
+            scores[part] = self.trees(codes[part], numbers[part])
+            storage.release()
+        scores[positions] = self.scores
+        folds = np.full(len(codes), -1, np.int8)
+        folds[positions] = self.folds
+        return replace(self, folds=folds, scores=scores)
+
     def of_rows(self, rows: np.ndarray, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Return the scores that these training rows would have with other codes and numbers.
 
@@ -165,6 +183,9 @@ class OutOfFoldTrees:
             held = folds == fold
             raw = _scores(boosters, matrix[held])
             scores[held] = self.trees.scaled(raw)
+        others = folds < 0  # which no tree has seen
+        if others.any():
+            scores[others] = self.trees(codes[others], numbers[others])
         return scores
 
 

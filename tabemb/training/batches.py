@@ -17,6 +17,8 @@ N_SORTED = 16
 """Batches, at least, whose rows are sorted by length together."""
 SIZE_NOISE = 0.5
 """Groups whose sizes differ by no more than this share may stand in one batch."""
+BLOCK, N_BLOCKS = 2**11, 2**7
+"""Rows that lie together on disk, and blocks of them that are in memory at a time."""
 KEPT = 31 << 20
 """Bytes; glibc adapts to the largest block freed, up to 32 MiB, and returns less memory to the system
 at every turn."""
@@ -124,6 +126,54 @@ class Batches(Generic[T]):
         rows = torch.cat(list(batches))
         ordered = rows[self.lengths[rows].argsort(stable=True)].split([len(batch) for batch in batches])
         return [ordered[i] for i in torch.randperm(len(ordered), generator=self.generator).tolist()]
+
+
+class BlockedBatches(Batches[T]):
+    """Iterate over batches of rows that lie on disk in random order, neighbours together.
+
+    An epoch takes blocks of neighbours in random order; many of them at a time are in memory, where
+    their rows are shuffled.
+
+    Parameters
+    ----------
+    source : Source
+    batch_size : int
+    generator : torch.Generator
+    rows : Tensor of shape (n,), int64, optional
+        The rows to take, ascending; all of them when None.
+
+    Examples
+    --------
+    >>> from tabemb.network.inputs import Kept
+    >>> rows = Kept(torch.zeros(5, 1), torch.arange(5))
+    >>> batches = BlockedBatches(rows, 2, torch.Generator().manual_seed(0))
+    >>> len(batches), sorted(torch.cat([batch.counts for batch in batches]).tolist())
+    (3, [0, 1, 2, 3, 4])
+    """
+
+    def __init__(
+        self, source: Source[T], batch_size: int, generator: torch.Generator, rows: Tensor | None = None
+    ) -> None:
+        self.source, self.batch_size, self.generator = source, batch_size, generator
+        self.chosen, self.n_rows = rows, len(source) if rows is None else len(rows)
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        full, rest = divmod(self.n_rows, BLOCK * N_BLOCKS)
+        return full * -(-BLOCK * N_BLOCKS // self.batch_size) + -(-rest // self.batch_size)
+
+    def __iter__(self) -> Iterator[T]:
+        n_full = self.n_rows // BLOCK
+        blocks = torch.randperm(n_full, generator=self.generator)
+        if n_full * BLOCK < self.n_rows:  # the last, smaller block comes last
+            blocks = torch.cat([blocks, torch.tensor([n_full])])
+        for together in blocks.split(N_BLOCKS):
+            rows = (together[:, None] * BLOCK + torch.arange(BLOCK)).flatten()
+            rows = rows[rows < self.n_rows]
+            rows = rows[torch.randperm(len(rows), generator=self.generator)]
+            rows = rows if self.chosen is None else self.chosen[rows]
+            sizes = [len(part) for part in rows.tensor_split(-(-len(rows) // self.batch_size))]
+            yield from self.source.take(rows).split(sizes)
 
 
 def pieces_of(rows: T, sizes: Sequence[int]) -> Sequence[T]:

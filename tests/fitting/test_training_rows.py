@@ -34,7 +34,9 @@ def prepared(rows, train=None, **parameters):
     rows = recipe.prepare(rows)
     encoder = recipe.fit_encoder(rows)
     batch = recipe.encode(encoder, rows)
-    effects, out_of_fold = recipe.fit_effects(encoder, batch, Holdout(rows, train=train), None)
+    holdout = Holdout(rows, train=train)
+    sample = recipe.sample(batch, holdout)
+    effects, out_of_fold = recipe.fit_effects(encoder, batch, holdout, sample)
     return TrainingRows(batch, out_of_fold), effects
 
 

@@ -1,0 +1,22 @@
+"""Values of a column with how often they occur."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+class Counted(NamedTuple):
+    """Values of a categorical feature with their weights; None: one each."""
+
+    values: pa.ChunkedArray
+    field: pa.Field
+    weights: np.ndarray | None
+
+
+def has_missing(column: pa.ChunkedArray) -> bool:
+    """Return whether a value of a column is missing."""
+    return bool(column.null_count) or bool(pc.any(column.is_null(nan_is_null=True)).as_py())

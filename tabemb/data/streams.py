@@ -1,0 +1,365 @@
+"""Rows that are read in parts, for tables larger than memory: Parquet files and what becomes one.
+
+Rows are read in their order by Arrow; categories are counted by DuckDB, which spills to disk.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+from pyarrow.parquet import ParquetWriter
+
+from tabemb.data.counted import Counted, has_missing
+from tabemb.data.frames import to_arrow
+from tabemb.data.sampling import MOST_ROWS
+from tabemb.extras import need
+from tabemb.files.lock import locked
+from tabemb.hints import similar
+
+FORMATS = {".parquet": "parquet", ".pq": "parquet", ".arrow": "ipc", ".feather": "ipc", ".csv": "csv"}
+AT_ONCE = 2**16
+"""Rows that are read at a time."""
+AHEAD = 2
+"""Parts, and files, that Arrow reads ahead of those that are asked for."""
+N_DIGITS = 24
+"""Digits of a fingerprint."""
+
+
+class Stream:
+    """Rows of a table that is larger than memory, as the ``X`` of ``fit``.
+
+    ``fit`` also takes the source alone, ``fit("orders/*.parquet", y="late")``; a stream says where the
+    encoded rows are kept, too.
+
+    Parameters
+    ----------
+    source : str, path-like, list of these, pyarrow Dataset, DuckDB relation or Polars LazyFrame
+        Paths are files (Parquet, Arrow, CSV), folders of Parquet files or patterns such as
+        "orders/*.parquet"; the files of a pattern follow each other by name. Relations and lazy frames
+        are written to a Parquet file in the cache first.
+    cache : str or path-like, optional
+        Folder for the encoded rows, about as large as the source, made if need be. A later fit on the
+        same rows uses them again, and one that was killed goes on. None: a temporary folder, which is
+        removed after the fit.
+    in_memory : int, default=2**20
+        Up to so many rows are read as one frame.
+    memory_limit : str, default="1GB"
+        What DuckDB may take to count categories; beyond, it spills into the cache folder.
+
+    Examples
+    --------
+    >>> import tempfile, pyarrow.parquet as pq
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pq.write_table(pa.table({"city": ["Bonn", "Rome"]}), f"{folder}/a.parquet")
+    ...     with Stream(f"{folder}/*.parquet").opened() as rows:
+    ...         rows.n_rows, rows.names
+    (2, ['city'])
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        *,
+        cache: str | os.PathLike[str] | None = None,
+        in_memory: int = MOST_ROWS,
+        memory_limit: str = "1GB",
+    ) -> None:
+        self.source, self.cache = source, cache
+        self.in_memory, self.memory_limit = in_memory, memory_limit
+
+    @contextmanager
+    def opened(self) -> Iterator[OpenStream]:
+        """Open the source; the temporary folder is there within the context."""
+        with _folder(self.cache) as folder:
+            dataset, signature = _dataset(self.source, folder)
+            names = dataset.schema.names
+            if len(set(names)) < len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise ValueError(f"X has two columns {twice!r}; give each column a name of its own.")
+            with _scratch(folder) as scratch:
+                yield OpenStream(dataset, signature, folder, scratch, self.memory_limit)
+
+
+def is_source(X: Any) -> bool:
+    """Return whether X is, or names, rows that are read in parts."""
+    return isinstance(X, Stream | str | os.PathLike | pads.Dataset) or _is_relation(X) or _is_lazy(X)
+
+
+def as_stream(X: Any) -> Stream:
+    """Return X as a stream with the default settings, if it is none yet."""
+    return X if isinstance(X, Stream) else Stream(X)
+
+
+@dataclass(frozen=True)
+class OpenStream:
+    """The rows of a stream, in their order.
+
+    Parameters
+    ----------
+    dataset : pyarrow.dataset.Dataset
+    signature : str
+        Differs where the rows differ.
+    folder : Path
+        The cache.
+    scratch : Path
+        Folder for what one fit needs, which is removed after it.
+    memory_limit : str
+    weight : str, optional
+        A column; rows where it is zero are left out.
+    """
+
+    dataset: pads.Dataset
+    signature: str
+    folder: Path
+    scratch: Path
+    memory_limit: str
+    weight: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns."""
+        return list(self.dataset.schema.names)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return int(self.dataset.count_rows(filter=self._filter))
+
+    @property
+    def _filter(self) -> pc.Expression | None:
+        if self.weight is None:
+            return None
+        weight = pc.field(self.weight)
+        return (weight != 0) | weight.is_null()
+
+    def check_columns(self, names: Sequence[str], argument: str) -> None:
+        """Raise ValueError unless there are columns of these names."""
+        for name in names:
+            if name not in self.names:
+                near = similar(name, self.names)
+                hint = f"; did you mean {near!r}?" if near else "."
+                raise ValueError(
+                    f"{argument} must name a column of the source, which has no {name!r}{hint}"
+                )
+
+    def table(self, names: Sequence[str]) -> pa.Table:
+        """Return these columns of all rows, in memory."""
+        return to_arrow(self.dataset.to_table(list(names), filter=self._filter))
+
+    def parts(self, names: Sequence[str], size: int = AT_ONCE) -> Iterator[pa.Table]:
+        """Yield these columns in parts of ``size`` rows, of which the last may be smaller."""
+        batches = self.dataset.to_batches(
+            columns=list(names),
+            filter=self._filter,
+            batch_size=size,
+            batch_readahead=AHEAD,
+            fragment_readahead=1,
+        )
+        waiting, n_waiting = [], 0
+        for batch in batches:
+            waiting.append(batch)
+            n_waiting += batch.num_rows
+            while n_waiting >= size:
+                rows = pa.Table.from_batches(waiting)
+                yield to_arrow(rows.slice(0, size))
+                waiting = rows.slice(size).to_batches()
+                n_waiting -= size
+        if n_waiting:
+            yield to_arrow(pa.Table.from_batches(waiting))
+
+    def sample(self, names: Sequence[str], positions: np.ndarray) -> tuple[pa.Table, set[str]]:
+        """Return these columns of the rows at some positions, and the columns with missing values.
+
+        The positions ascend; the missing values are those of all rows.
+        """
+        taken, missing, start = [], set[str](), 0
+        for part in self.parts(names):
+            first, last = np.searchsorted(positions, [start, start + part.num_rows])
+            taken.append(part.take(pa.array(positions[first:last] - start)))
+            missing |= {name for name in names if name not in missing and has_missing(part[name])}
+            start += part.num_rows
+        table = pa.concat_tables(taken, promote_options="permissive").combine_chunks()
+        return to_arrow(table), missing
+
+    def counted(self, name: str, weights: np.ndarray | None = None) -> Counted:
+        """Return the distinct values of a column and the count of each, or the sum of its weights."""
+        counted = self._counts(name) if weights is None else self._sums(name, weights)
+        field = self.dataset.schema.field(name)
+        field = field.with_type(_plain(field.type))
+        values = counted["value"]
+        values = values if values.type == field.type else values.cast(field.type)
+        column = to_arrow(pa.table([values], schema=pa.schema([field])))
+        return Counted(column[name], column.schema.field(name), counted["n"].to_numpy().astype(float))
+
+    def _counts(self, name: str) -> pa.Table:
+        duckdb = need("duckdb", "duckdb")
+        where = ""
+        if self.weight is not None:
+            where = f"WHERE {_quoted(self.weight)} <> 0 OR {_quoted(self.weight)} IS NULL"
+        with duckdb.connect() as connection:
+            connection.execute(f"SET memory_limit = '{self.memory_limit}'")
+            connection.execute(f"SET temp_directory = '{_escaped(self.scratch / 'spilled')}'")
+            connection.register("source", self.dataset)
+            query = f"SELECT {_quoted(name)} AS value, count(*) AS n FROM source {where} GROUP BY 1"
+            return connection.execute(query).to_arrow_table()
+
+    def _sums(self, name: str, weights: np.ndarray) -> pa.Table:
+        sums, start = pa.table({"value": pa.nulls(0), "n": pa.array([], pa.float64())}), 0
+        parts = self.parts([name], MOST_ROWS)
+        for part in parts:
+            stop = start + part.num_rows
+            values = part[name].cast(_plain(part[name].type))
+            more = pa.table({"value": values, "n": weights[start:stop]})
+            both = pa.concat_tables([sums, more], promote_options="permissive")
+            sums = both.group_by("value").aggregate([("n", "sum")]).rename_columns({"n_sum": "n"})
+            start = stop
+        return sums
+
+
+@contextmanager
+def _folder(cache: str | os.PathLike[str] | None) -> Iterator[Path]:
+    if cache is None:
+        with tempfile.TemporaryDirectory(prefix="tabemb-") as folder:
+            yield Path(folder)
+        return
+    folder_path = Path(cache)
+    try:
+        folder_path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder_path):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"cache must name a folder that can be written to; {str(cache)!r} cannot be: "
+            f"{error.strerror}."
+        ) from error
+    yield folder_path
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Make a folder for one fit, and remove those of processes that were killed."""
+    for leftover in folder.glob("fit-*"):
+        with locked(leftover, waits=False) as is_free:
+            if is_free:
+                shutil.rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="fit-") as own, locked(Path(own)):
+        yield Path(own)
+
+
+def _plain(dtype: pa.DataType) -> pa.DataType:
+    """Return the type of the values, where a dictionary holds them."""
+    return dtype.value_type if pa.types.is_dictionary(dtype) else dtype
+
+
+def _dataset(source: Any, folder: Path) -> tuple[pads.Dataset, str]:
+    """Return a source as a dataset of files, and its signature."""
+    if isinstance(source, pads.FileSystemDataset) and not source._scan_options:
+        found = source.filesystem.get_file_info(source.files)
+        return source, _signature_of([info.path, info.size, info.mtime_ns] for info in found)
+    if _is_relation(source):
+        return _written(folder, lambda path: source.write_parquet(str(path)))
+    if _is_lazy(source):
+        return _written(folder, lambda path: source.sink_parquet(str(path)))
+    if isinstance(source, pads.Dataset):
+        return _written(folder, lambda path: _write(source, path))
+    paths = _paths(source)
+    suffixes = {_suffix(path) for path in paths}
+    if len(suffixes) > 1:
+        raise ValueError(
+            f"X names files of several kinds, {', '.join(sorted(suffixes))}; pass one kind."
+        )
+    try:
+        dataset = pads.dataset([str(path) for path in paths], format=FORMATS[suffixes.pop()])
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"X names files that cannot be read as rows of one table: {error}.") from error
+    return dataset, _signature_of(map(_status, paths))
+
+
+def _paths(source: Any) -> list[Path]:
+    """Return the files that a path, a pattern, a folder or a list of these names."""
+    sources = source if isinstance(source, list | tuple) else [source]
+    paths: list[Path] = []
+    for one in sources:
+        if not isinstance(one, str | os.PathLike):
+            raise TypeError(
+                "A stream must be paths, a pyarrow Dataset, a DuckDB relation or a Polars LazyFrame; "
+                f"got a {type(one).__name__}."
+            )
+        path = Path(one)
+        if path.is_dir():
+            found = sorted(path.rglob("*.parquet"))
+        elif path.is_file():
+            found = [path]
+        else:
+            found = sorted(Path(name) for name in glob.glob(os.fspath(one), recursive=True))
+        if not found:
+            raise FileNotFoundError(f"X names no file: there is none at {os.fspath(one)!r}.")
+        paths += found
+    return paths
+
+
+def _suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise ValueError(f"X must name files that end in {', '.join(FORMATS)}; got {path.name!r}.")
+    return suffix
+
+
+def _status(path: str | Path) -> list[Any]:
+    status = os.stat(path)
+    return [str(Path(path).resolve()), status.st_size, status.st_mtime_ns]
+
+
+def _signature_of(statuses: Any) -> str:
+    return hashlib.sha256(json.dumps(list(statuses)).encode()).hexdigest()[:N_DIGITS]
+
+
+def _written(folder: Path, write: Any) -> tuple[pads.Dataset, str]:
+    """Write a source to a Parquet file of the cache, whose name is a checksum of what it holds."""
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
+        part = Path(file.name)
+    try:
+        write(part)
+        with open(part, "rb") as written:
+            signature = hashlib.file_digest(written, "sha256").hexdigest()[:N_DIGITS]
+        target = folder / f"source-{signature}.parquet"
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    return pads.dataset(target), signature
+
+
+def _write(dataset: pads.Dataset, path: Path) -> None:
+    with ParquetWriter(path, dataset.schema) as writer:
+        for batch in dataset.to_batches(batch_readahead=AHEAD, fragment_readahead=1):
+            writer.write_batch(batch)
+
+
+def _is_relation(X: Any) -> bool:
+    return type(X).__name__ == "DuckDBPyRelation"
+
+
+def _is_lazy(X: Any) -> bool:
+    return type(X).__name__ == "LazyFrame" and type(X).__module__.startswith("polars")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("'", "''")

@@ -1,0 +1,171 @@
+"""From a stream that a user passes to rows: few in memory, many as they are read in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import pyarrow as pa
+
+from tabemb.data.sampling import MOST_ROWS, smallest
+from tabemb.data.streams import OpenStream, as_stream, is_source
+from tabemb.data.vocabulary import MISSING, N_SPECIAL, Vocabulary
+from tabemb.fitting.checks import check_target
+from tabemb.fitting.recency import recency_weights, with_recency
+from tabemb.fitting.stream_recipe import StreamRows
+from tabemb.fitting.weights import check_weights
+from tabemb.labels import distinct
+
+MethodT = TypeVar("MethodT", bound=Callable[..., Any])
+
+
+def reads_streams(method: MethodT) -> MethodT:
+    """Let a method take a stream as its first argument, and the names of columns as the others.
+
+    A stream of few rows is read as a frame. One of many reaches the method as an `OpenStream` where the
+    estimator reads those, and else is read as a frame too.
+    """
+
+    @wraps(method)
+    def reading(self: Any, X: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if not is_source(X):
+            return method(self, X, y, *args, **kwargs)
+        stream = as_stream(X)
+        weight = kwargs.get("sample_weight", args[0] if args else None)
+        check_names(y, "y")
+        check_names(weight, "sample_weight")
+        with stream.opened() as rows:
+            names = [*_listed(y), *_listed(weight)]
+            rows.check_columns(_listed(y), "y")
+            rows.check_columns(_listed(weight), "sample_weight")
+            if getattr(self, "_reads_long_streams", False) and rows.n_rows > stream.in_memory:
+                return method(self, rows, y, *args, **kwargs)
+            table = rows.table(rows.names)
+            if weight is not None:
+                args, kwargs = _with_weight(table[weight], args, kwargs)
+            target = None if y is None else table[y] if isinstance(y, str) else table.select(y)
+            return method(self, table.drop_columns(names), target, *args, **kwargs)
+
+    return cast(MethodT, reading)
+
+
+def check_names(names: Any, argument: str) -> None:
+    """Raise ValueError unless an argument names columns, or is None."""
+    are_names = isinstance(names, str) or (
+        isinstance(names, list) and argument == "y" and all(isinstance(name, str) for name in names)
+    )
+    if names is not None and not are_names:
+        raise ValueError(
+            f"{argument} must name a column of the source where X is a stream; got a "
+            f"{type(names).__name__}."
+        )
+
+
+def _listed(names: str | Sequence[str] | None) -> list[str]:
+    return [] if names is None else [names] if isinstance(names, str) else list(names)
+
+
+def _with_weight(
+    weight: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if "sample_weight" in kwargs:
+        return args, {**kwargs, "sample_weight": weight}
+    return (weight, *args[1:]), kwargs
+
+
+def read_validation(X: Any, y: Any) -> tuple[Any, Any]:
+    """Return validation rows as a frame with its targets, where they are a stream."""
+    if X is None or not is_source(X):
+        return X, y
+    check_names(y, "eval_y")
+    with as_stream(X).opened() as rows:
+        rows.check_columns(_listed(y), "eval_y")
+        table = rows.table(rows.names)
+        return table.drop_columns(_listed(y)), table[y] if isinstance(y, str) else table.select(y)
+
+
+def check_stream(
+    stream: OpenStream,
+    y: str | list[str] | None,
+    sample_weight: str | None,
+    *,
+    numeric: bool,
+    time: Any,
+    half_life: float | None,
+) -> StreamRows:
+    """Return the rows of a long stream, with their targets and weights in memory.
+
+    Parameters
+    ----------
+    stream : OpenStream
+    y, sample_weight : str or list of str
+        Names of columns.
+    numeric : bool
+        Whether the target must be numbers.
+    time, half_life : as in `recency_weights`; ``time`` names a column of X.
+    """
+    if y is None:
+        raise ValueError("This estimator requires y to be passed, but the target y is None.")
+    stream = replace(stream, weight=sample_weight)
+    columns = [name for name in stream.names if name not in (*_listed(y), sample_weight)]
+    labels = None
+    if numeric:
+        target = check_target(_target(stream.table(_listed(y)), y), "y", numeric=True)
+    else:
+        target, labels = _classes(stream, y)
+    weights = None
+    if sample_weight is not None:
+        weights = check_weights(stream.table([sample_weight])[sample_weight], len(target))
+    if time is not None:
+        weights = with_recency(weights, _recency(stream, time, half_life, columns))
+    chosen = smallest(len(target), min(len(target), MOST_ROWS))
+    frame, missing = stream.sample(columns, chosen)
+    return StreamRows(frame, target, weights, stream, columns, frozenset(missing), labels)
+
+
+def _target(table: pa.Table, y: str | list[str]) -> Any:
+    return table[y] if isinstance(y, str) else table.select(y)
+
+
+def _recency(
+    stream: OpenStream, time: Any, half_life: float | None, columns: list[str]
+) -> np.ndarray | None:
+    if not isinstance(time, str):
+        raise ValueError(
+            f"time must name a column of the source where X is a stream; got a {type(time).__name__}."
+        )
+    frame = stream.table([time]) if time in columns else pa.table({name: [] for name in columns})
+    return recency_weights(time, half_life, frame)
+
+
+def _classes(stream: OpenStream, y: str | list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the code of each row's class, int32 (n_rows,), and the classes."""
+    if not isinstance(y, str):
+        raise ValueError(
+            "y must name one column for a classifier of a long stream; got "
+            f"{len(y)}. Fit several targets on rows in memory."
+        )
+    counted = stream.counted(y)
+    vocabulary = Vocabulary.from_columns({y: (counted.values, counted.field)})
+    if len(vocabulary) == N_SPECIAL:
+        raise ValueError(f"y must hold classes; column {y!r} of the source holds missing values alone.")
+    present = counted.values.drop_null()
+    present = present.filter(pa.array(~np.asarray(present.is_null(nan_is_null=True))))
+    labels, code_of_value = distinct(check_target(present, "y", numeric=False))
+    codes = np.zeros(len(vocabulary), np.int32)
+    codes[vocabulary.codes(present, counted.field)] = code_of_value
+    of_rows: list[np.ndarray] = []
+    start = 0
+    for part in stream.parts([y]):
+        read = vocabulary.codes(part[y], part.schema.field(y))
+        if (read == MISSING).any():
+            raise ValueError(
+                "y must not hold missing or infinite values (NaN, inf); the first is in row "
+                f"{start + int(np.argmax(read == MISSING))}; leave such rows out before fit."
+            )
+        of_rows.append(codes[read])
+        start += part.num_rows
+    return np.concatenate(of_rows), labels

@@ -1,0 +1,263 @@
+"""The stages of a fit on rows that are read in parts and lie encoded on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from tabemb.data.counted import Counted
+from tabemb.data.encoding import Encoder, counted_of
+from tabemb.data.histories import Events
+from tabemb.data.out_of_fold import OutOfFold
+from tabemb.data.sampling import MOST_ROWS, smallest
+from tabemb.data.schema import Schema
+from tabemb.data.storage import Folder
+from tabemb.data.streams import OpenStream
+from tabemb.fitting.checks import Rows
+from tabemb.fitting.encoded_rows import EncodedRows, encoded_rows
+from tabemb.fitting.fitted import Fitted
+from tabemb.fitting.holdout import Holdout, n_of_many, validates_by_itself
+from tabemb.fitting.recipe import Recipe
+from tabemb.fitting.replay import KeptRows
+from tabemb.fitting.samples import RowSample
+from tabemb.fitting.training_rows import RowsOnDisk, TrainingRows
+from tabemb.fitting.trees import OutOfFoldTrees
+from tabemb.network.inputs import Batch, RowInputs
+from tabemb.targets import Target
+
+
+@dataclass(frozen=True)
+class StreamRows(Rows):
+    """Rows of a stream in their order; y and weights are in memory, of X a sample, in ``frame``.
+
+    Parameters
+    ----------
+    stream : OpenStream
+    columns : list of str
+        Those of X.
+    missing : set of str
+        Those with missing values.
+    labels : ndarray, optional
+        The classes, in the order of their codes, where y holds codes.
+    """
+
+    stream: OpenStream
+    columns: list[str]
+    missing: frozenset[str]
+    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class RowsInFiles(Rows):
+    """Encoded rows in the order of their random keys; ``frame`` holds none of their columns.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    encoded : EncodedRows
+    """
+
+    encoder: Encoder
+    encoded: EncodedRows
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Return the targets and weights of some rows."""
+        weights = None if self.weights is None else np.asarray(self.weights[rows])
+        return Rows(pa.table({}), np.asarray(self.y[rows]), weights)
+
+    @property
+    def all_weights(self) -> np.ndarray:
+        """The weight of each row; ones take no memory."""
+        return np.broadcast_to(1.0, len(self)) if self.weights is None else self.weights
+
+    @property
+    def in_source_order(self) -> np.ndarray:
+        """Positions of the first rows, a random sample, in the order of the source."""
+        return np.argsort(self.encoded.origins, kind="stable")
+
+
+class Responses:
+    """The targets of rows in files as effects read them, computed when they are asked for."""
+
+    def __init__(self, target: Target, y: np.ndarray) -> None:
+        self.target, self.y = target, y
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.y)
+
+    def __getitem__(self, rows: Any) -> Any:
+        """Return some rows: their responses, (n, n_responses), or a view of them for a slice."""
+        return self.target.responses(np.asarray(self.y[rows]))
+
+
+class Scratch(Folder):
+    """Arrays that one fit needs, released together with those of its rows."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.others: list[Folder] = []
+
+    def release(self) -> None:
+        """Give back the pages of all arrays."""
+        super().release()
+        for other in self.others:
+            other.release()
+
+
+@dataclass(frozen=True)
+class StreamRecipe(Recipe):
+    """The stages of a fit on a stream.
+
+    Scales, bins, trees and terms are fitted on a sample, categories are counted and effects summed over
+    all rows, as in a fit on as many rows in memory. What has the length of all rows lies in files.
+    """
+
+    labels: np.ndarray | None = None
+    """The classes, where the target of the rows is their codes."""
+
+    def prepare(self, rows: Rows) -> Rows:
+        """Fit the target and the encoder, and encode the rows into files."""
+        assert isinstance(rows, StreamRows)
+        self.target.fit(rows.y, rows.weights)
+        encoder = self._encoder_of(rows)
+        encoded, folder = encoded_rows(rows.stream, encoder, rows.y, rows.weights, self.settings.show)
+        assert isinstance(self.storage, Scratch)
+        self.storage.others.append(folder)
+        return RowsInFiles(pa.table({}), encoded.y, encoded.weights, encoder, encoded)
+
+    def _encoder_of(self, rows: StreamRows) -> Encoder:
+        stream, settings = rows.stream, self.settings
+        schema = self.source.schema(rows.frame, settings.roles, settings.tables, self.target)
+        for name, role in schema.roles.items():
+            if role in ("history", "text"):
+                raise ValueError(
+                    f"Column {name!r} has the role {role!r}, which fit reads from rows in memory alone; "
+                    "pass a frame, or give the column the role 'ignored'."
+                )
+        encoder = Encoder(schema, settings.n_bins, settings.min_count)
+        chosen = smallest(len(rows), rows.frame.num_rows)
+        encoder.measure(rows.frame, None if rows.weights is None else rows.weights[chosen])
+        return encoder.count(_counted(stream, schema, rows.weights), rows.missing)
+
+    def hold_out(self, rows: Rows, validation: Rows | None) -> Holdout:
+        """Let the last rows in the files validate: they are a random sample."""
+        assert isinstance(rows, RowsInFiles)
+        if validation is not None:
+            return Holdout(rows, self.source.prepare_validation(validation, self.target))
+        if self.settings.early_stopping is True:
+            raise ValueError(
+                "early_stopping=True leaves validation rows out of the vocabularies, which a stream "
+                "cannot; pass eval_X and eval_y, or early_stopping='auto'."
+            )
+        if not validates_by_itself(self.settings, len(rows)):
+            return Holdout(rows)
+        if len(rows) > MOST_ROWS:
+            n_validation = n_of_many(len(rows), self.settings.validation_fraction)
+            return Holdout(rows, train=np.arange(len(rows) - n_validation))
+        order = rows.in_source_order
+        held = super().hold_out(rows.take(order), None)
+        return Holdout(rows, train=None if held.train is None else np.sort(order[held.train]))
+
+    def fit_encoder(self, rows: Rows) -> Encoder:
+        """Return the encoder, which is fitted."""
+        assert isinstance(rows, RowsInFiles)
+        return rows.encoder
+
+    def encode(self, encoder: Encoder, rows: Rows) -> Batch:
+        """Return the rows in the files as tensors, or rows in memory as `Recipe.encode`."""
+        if not isinstance(rows, RowsInFiles):
+            return super().encode(encoder, rows)
+        encoded = rows.encoded
+        tensors = map(torch.from_numpy, encoded.vectors)
+        inputs = RowInputs.of(
+            torch.from_numpy(encoded.codes), torch.from_numpy(encoded.numbers), (), tensors
+        )
+        weight = torch.ones(1).expand(len(rows))
+        if rows.weights is not None:
+            mean = float(rows.weights.mean())
+            weight = self._by_part("weight", rows.weights, lambda w: torch.as_tensor(w / mean).float())
+        return Batch(inputs, self._by_part("y", rows.y, self.target.encode), weight)
+
+    def _by_part(self, name: str, values: np.ndarray, function: Any) -> Tensor:
+        """Return a function of each row's value, computed in parts, in a file."""
+        result: np.ndarray | None = None
+        for start in range(0, len(values), MOST_ROWS):
+            part = function(np.asarray(values[start : start + MOST_ROWS])).numpy()
+            if result is None:
+                result = self.storage.empty(f"batch_{name}", (len(values), *part.shape[1:]), part.dtype)
+            result[start : start + len(part)] = part
+            self.storage.release()
+        return torch.from_numpy(result)
+
+    def sample(self, batch: Batch, holdout: Holdout) -> RowSample:
+        """Return the first rows in the files, in the order in which they came."""
+        assert isinstance(holdout.rows, RowsInFiles)
+        return RowSample.of(batch, holdout, holdout.rows.in_source_order)
+
+    def responses(self, rows: Rows) -> np.ndarray:
+        """Return the targets of rows as effects read them; those in files when they are asked for."""
+        if isinstance(rows, RowsInFiles):
+            return Responses(self.target, rows.y)  # type: ignore[return-value]
+        return super().responses(rows)
+
+    def kept_rows(self, sample: RowSample) -> KeptRows | None:
+        """Return a sample of the rows with their labels, in the place of the codes of these."""
+        kept = super().kept_rows(sample)
+        if kept is None or self.labels is None:
+            return kept
+        return replace(kept, y=self.labels[kept.y])
+
+    def finish(self, fitted: Fitted, prepared: Rows) -> None:
+        """Give the target its labels: the rows had their codes."""
+        super().finish(fitted, prepared)
+        if self.labels is not None:
+            self.target.classes_ = self.labels
+
+    def training_rows(
+        self,
+        batch: Batch,
+        holdout: Holdout,
+        out_of_fold: OutOfFold | None,
+        trees: OutOfFoldTrees | None,
+    ) -> TrainingRows:
+        """Return the rows in the files as a source of batches."""
+        return RowsOnDisk(
+            batch,
+            out_of_fold,
+            trees,
+            storage=self.storage,
+            target_device=self.settings.torch_device,
+        )
+
+
+def _counted(stream: OpenStream, schema: Schema, weights: np.ndarray | None) -> dict[str, Counted]:
+    """Return the distinct values of each categorical feature of all rows, with their counts."""
+    plain = [feature for feature in schema.categorical if feature.part is None]
+    columns = {feature.name: stream.counted(feature.column, weights) for feature in plain}
+    calendar = [feature for feature in schema.categorical if feature.part is not None]
+    if not calendar:
+        return columns
+    parts_only = replace(schema, categorical=calendar)
+    sums: dict[str, pa.Table] = {}
+    fields: dict[str, pa.Field] = {}
+    start = 0
+    for part in stream.parts(list({feature.column for feature in calendar})):
+        of_part = None if weights is None else weights[start : start + part.num_rows]
+        for name, counted in counted_of([(parts_only, Events.single(part))], [of_part]).items():
+            n = np.ones(part.num_rows) if of_part is None else of_part
+            table = pa.table({"value": counted.values, "n": n})
+            both = pa.concat_tables([sums[name], table]) if name in sums else table
+            grouped = both.group_by("value").aggregate([("n", "sum")])
+            sums[name], fields[name] = grouped.rename_columns({"n_sum": "n"}), counted.field
+        start += part.num_rows
+    return columns | {
+        name: Counted(table["value"], fields[name], table["n"].to_numpy())
+        for name, table in sums.items()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,10 @@ MOST_KEYS = 2**53
 levels, each is searched by its keys."""
 AT_ONCE = 1024
 """Rows that are searched at a time."""
+MANY = 2**14
+"""Rows from which each term is searched by itself: columns by a table of their levels."""
+MOST_DIRECT = 2**26
+"""Levels of a column up to which there is such a table."""
 
 
 class LevelIndex:
@@ -33,6 +38,7 @@ class LevelIndex:
     def __init__(self, terms: Sequence[Term], keys: np.ndarray, ends: np.ndarray) -> None:
         self.terms, self.keys, self.ends = list(terms), keys, ends
         self.inputs = sorted({i for term in terms for i in term})
+        self._tables: dict[int, np.ndarray] = {}
         self._numbers: np.ndarray | None = None
         levels = [key_levels(self._of_term(t), len(term)) for t, term in enumerate(self.terms)]
         if len(keys) and keys.min() >= 0:  # -1 stands for several levels
@@ -74,9 +80,9 @@ class LevelIndex:
         ndarray of shape (n_terms, n_rows)
         """
         n_rows = len(levels[0]) if levels else 0
-        # the array is large, so int32 where it is wide enough
-        dtype = np.int32 if len(self.keys) < 2**31 - 1 else np.int64
-        positions = np.empty((len(self.terms), n_rows), dtype)
+        if n_rows >= MANY:
+            return self._search_by_term(levels)
+        positions = np.empty((len(self.terms), n_rows), self._dtype)
         for start in range(0, n_rows, AT_ONCE):
             part = [of_input[start : start + AT_ONCE] for of_input in levels]
             positions[:, start : start + AT_ONCE] = self._search(part)
@@ -90,10 +96,26 @@ class LevelIndex:
 
     def _search_by_term(self, levels: Sequence[np.ndarray]) -> np.ndarray:
         by_input = dict(zip(self.inputs, levels))
-        positions = []
+        positions = np.empty((len(self.terms), len(levels[0])), self._dtype)
         for t, term in enumerate(self.terms):
             known = self._of_term(t)
+            if len(term) == 1 and len(known) and known[0] >= 0 and known[-1] < MOST_DIRECT:
+                positions[t] = self._direct(t, known)[np.minimum(by_input[term[0]], known[-1] + 1)]
+                continue
             keys = term_keys([by_input[i] for i in term], tuple(range(len(term))))
             in_term = find_keys(known, keys)
-            positions.append(np.where(in_term < len(known), in_term + self.ends[t], len(self.keys)))
-        return np.stack(positions)
+            positions[t] = np.where(in_term < len(known), in_term + self.ends[t], len(self.keys))
+        return positions
+
+    def _direct(self, t: int, known: np.ndarray) -> np.ndarray:
+        """Return the position of each level of a column, and after them that of unknown ones."""
+        if t not in self._tables:
+            table = np.full(known[-1] + 2, len(self.keys), self._dtype)
+            table[known] = self.ends[t] + np.arange(len(known))
+            self._tables[t] = table
+        return self._tables[t]
+
+    @property
+    def _dtype(self) -> type[np.signedinteger[Any]]:
+        """The array is large, so int32 where it is wide enough."""
+        return np.int32 if len(self.keys) < 2**31 - 1 else np.int64

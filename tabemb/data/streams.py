@@ -26,9 +26,9 @@ from pyarrow.parquet import ParquetWriter
 from tabemb.data.counted import Counted, has_missing
 from tabemb.data.frames import to_arrow
 from tabemb.data.sampling import MOST_ROWS
+from tabemb.data.schema import near
 from tabemb.extras import need
 from tabemb.files.lock import locked
-from tabemb.hints import similar
 
 FORMATS = {".parquet": "parquet", ".pq": "parquet", ".arrow": "ipc", ".feather": "ipc", ".csv": "csv"}
 AT_ONCE = 2**16
@@ -80,6 +80,11 @@ class Stream:
     ) -> None:
         self.source, self.cache = source, cache
         self.in_memory, self.memory_limit = in_memory, memory_limit
+
+    @property
+    def is_of_files(self) -> bool:
+        """Whether the rows lie in files, which can be read again and again."""
+        return not (_is_relation(self.source) or _is_lazy(self.source))
 
     @contextmanager
     def opened(self) -> Iterator[OpenStream]:
@@ -150,10 +155,9 @@ class OpenStream:
         """Raise ValueError unless there are columns of these names."""
         for name in names:
             if name not in self.names:
-                near = similar(name, self.names)
-                hint = f"; did you mean {near!r}?" if near else "."
                 raise ValueError(
-                    f"{argument} must name a column of the source, which has no {name!r}{hint}"
+                    f"{argument} must name a column of the source, which has no {name!r}"
+                    f"{near(name, self.names)}."
                 )
 
     def table(self, names: Sequence[str]) -> pa.Table:
@@ -215,7 +219,7 @@ class OpenStream:
             connection.execute(f"SET temp_directory = '{_escaped(self.scratch / 'spilled')}'")
             connection.register("source", self.dataset)
             query = f"SELECT {_quoted(name)} AS value, count(*) AS n FROM source {where} GROUP BY 1"
-            return connection.execute(query).to_arrow_table()
+            return connection.sql(query).to_arrow_table()
 
     def _sums(self, name: str, weights: np.ndarray) -> pa.Table:
         sums, start = pa.table({"value": pa.nulls(0), "n": pa.array([], pa.float64())}), 0

@@ -47,6 +47,7 @@ from tabemb.fitting.checks import Columns, Rows, align_columns, check_groups, ch
 from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.networks import space_of
 from tabemb.fitting.placing import with_descriptions
+from tabemb.fitting.reading import reads_streams
 from tabemb.fitting.settings import N_JOBS, Rule, check_parameters, one_of, real, store, whole
 from tabemb.fitting.target_values import is_quantity
 from tabemb.fitting.weights import check_weights
@@ -197,6 +198,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         store(self, locals())
 
     @memory_checked
+    @reads_streams
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, **unknown: Never
     ) -> Self:
@@ -206,8 +208,9 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
 
         Parameters
         ----------
-        X : frame or array-like of shape (n_rows, n_columns)
-        y : array-like of shape (n_rows,) or (n_rows, n_targets)
+        X : frame or array-like of shape (n_rows, n_columns), or a stream
+            A stream, as `EmbeddingClassifier.fit` takes it, is read as a frame.
+        y : array-like of shape (n_rows,) or (n_rows, n_targets), or str
         sample_weight : array-like of shape (n_rows,), optional
         groups : array-like of shape (n_rows,), optional
             Groups that a ``cv`` such as `GroupKFold` holds out as a whole. A pipeline passes them on
@@ -222,6 +225,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         return self
 
     @memory_checked
+    @reads_streams
     def fit_transform(
         self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, **unknown: Never
     ) -> Any:

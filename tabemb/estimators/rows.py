@@ -18,7 +18,7 @@ from tabemb.estimators.sets import PredictsSets
 from tabemb.fitting.checks import Rows
 from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.settings import Rule, one_of, real, store
-from tabemb.fitting.weights import with_class_weight
+from tabemb.fitting.weights import by_code, with_class_weight
 from tabemb.labels import side_by_side
 from tabemb.targets import NUMBER_TARGETS, QuantileTarget, Target, class_target
 
@@ -101,7 +101,8 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
         Precision of matrix products in training; weights and losses are always float32. "auto" takes
         bfloat16 where the processor multiplies it faster (AMX, AVX-512 BF16, recent GPUs).
     batch_size : int or "auto", default="auto"
-        Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256.
+        Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256,
+        and 1024 from a million rows on.
     learning_rate : float, default=0.003
         Learning rate of AdamW. It is constant; the weights that are kept are an average over the last
         tenth of the steps.
@@ -230,7 +231,8 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
             return rows
         if not isinstance(self.class_weight, Mapping):
             one_of(("balanced",)).check("class_weight", self.class_weight)
-        weights = with_class_weight(self.class_weight, rows.y, rows.weights)
+        given = by_code(self.class_weight, getattr(rows, "labels", None))
+        weights = with_class_weight(given, rows.y, rows.weights)
         return replace(rows, weights=weights).with_weight()
 
     @memory_checked
@@ -358,7 +360,8 @@ class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
         Precision of matrix products in training; weights and losses are always float32. "auto" takes
         bfloat16 where the processor multiplies it faster (AMX, AVX-512 BF16, recent GPUs).
     batch_size : int or "auto", default="auto"
-        Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256.
+        Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256,
+        and 1024 from a million rows on.
     learning_rate : float, default=0.003
         Learning rate of AdamW. It is constant; the weights that are kept are an average over the last
         tenth of the steps.

@@ -43,7 +43,8 @@ def reads_streams(method: MethodT) -> MethodT:
             rows.check_columns(_listed(weight), "sample_weight")
             if getattr(self, "_reads_long_streams", False) and rows.n_rows > stream.in_memory:
                 return method(self, rows, y, *args, **kwargs)
-            table = rows.table(rows.names)
+            needed = getattr(self, "_columns_read", None)
+            table = rows.table(rows.names if needed is None else [*needed, *names])
             if weight is not None:
                 args, kwargs = _with_weight(table[weight], args, kwargs)
             target = None if y is None else table[y] if isinstance(y, str) else table.select(y)
@@ -109,7 +110,7 @@ def check_stream(
     """
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
-    stream = replace(stream, weight=sample_weight)
+    whole, stream = stream, replace(stream, weight=sample_weight)
     columns = [name for name in stream.names if name not in (*_listed(y), sample_weight)]
     labels = None
     if numeric:
@@ -118,9 +119,11 @@ def check_stream(
         target, labels = _classes(stream, y)
     weights = None
     if sample_weight is not None:
-        weights = check_weights(stream.table([sample_weight])[sample_weight], len(target))
+        weights = check_weights(whole.table([sample_weight])[sample_weight], whole.n_rows)
     if time is not None:
-        weights = with_recency(weights, _recency(stream, time, half_life, columns))
+        weights = with_recency(weights, _recency(whole, time, half_life, columns))
+    if weights is not None:
+        weights = weights[weights > 0]
     chosen = smallest(len(target), min(len(target), MOST_ROWS))
     frame, missing = stream.sample(columns, chosen)
     return StreamRows(frame, target, weights, stream, columns, frozenset(missing), labels)

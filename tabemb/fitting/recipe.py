@@ -14,7 +14,7 @@ import torch
 from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.out_of_fold import OutOfFold, weights_of
-from tabemb.data.sampling import sampled_rows
+from tabemb.data.sampling import MOST_ROWS, sampled_rows
 from tabemb.data.storage import IN_MEMORY, Storage
 from tabemb.data.term_levels import EffectRows
 from tabemb.drift.profiles import Profile
@@ -487,7 +487,9 @@ class Trainer:
         if settings.batch_size != "auto":
             return int(settings.batch_size)
         size = 2 ** round(np.log2(len(self.rows) / self._n_steps))
-        return int(np.clip(size, source.smallest_batch, source.largest_batch))
+        are_many = len(self.rows) > MOST_ROWS
+        largest = source.very_large_batch if are_many else source.largest_batch
+        return int(np.clip(size, source.smallest_batch, largest))
 
     def _max_epochs(self, n_batches: int) -> int:
         max_epochs = self.fitted.settings.max_epochs

@@ -26,6 +26,8 @@ class RowSource:
     ----------
     smallest_batch, largest_batch : int
         Bounds of ``batch_size="auto"``.
+    very_large_batch : int
+        The upper bound from a million rows on.
     refit_divisor : int
         In the end all rows train for the best number of epochs divided by this.
     n_precise : int
@@ -43,7 +45,7 @@ class RowSource:
         Whether the events of a sequence at one time are one step.
     """
 
-    smallest_batch, largest_batch = 16, 256
+    smallest_batch, largest_batch, very_large_batch = 16, 256, 1024
     refit_divisor = 2
     n_precise = 1024
     target_field: str | None = None

@@ -52,6 +52,15 @@ class StreamRows(Rows):
     missing: frozenset[str]
     labels: np.ndarray | None = None
 
+    def with_weight(self) -> Rows:
+        """Return the rows; those without weight are left out when they are read."""
+        if self.weights is not None and not self.weights.all():
+            raise ValueError(
+                "class_weight must be above zero for each class of a long stream; leave the rows of the "
+                "other classes out of the source."
+            )
+        return self
+
 
 @dataclass(frozen=True)
 class RowsInFiles(Rows):

@@ -102,6 +102,21 @@ def with_class_weight(
     return bounded(by_row)
 
 
+def by_code(
+    class_weight: Mapping[Any, float] | str, labels: np.ndarray | None
+) -> Mapping[Any, float] | str:
+    """Return weights of classes by the codes of their labels, where y holds codes."""
+    if labels is None or not isinstance(class_weight, Mapping):
+        return class_weight
+    codes = {
+        label: int(codes_of(labels, np.fromiter([label], dtype=object))[0]) for label in class_weight
+    }
+    for label, code in codes.items():
+        if code < 0:
+            raise ValueError(f"class_weight names class {label!r}, which y does not hold.")
+    return {code: class_weight[label] for label, code in codes.items()}
+
+
 def _balanced(y: np.ndarray) -> np.ndarray:
     classes, codes = distinct(y)
     by_class = len(y) / (len(classes) * np.bincount(codes))

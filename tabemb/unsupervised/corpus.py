@@ -12,7 +12,7 @@ import pyarrow as pa
 from tabemb.data.values import OBJECT
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.unsupervised.item_lists import ItemLists
-from tabemb.unsupervised.item_sources import ITEM, ParquetSource, RawLists, Source
+from tabemb.unsupervised.item_sources import ITEM, RawLists, Source, StreamSource
 
 MOST_PARTS = 32
 """Vocabularies of parts of a file that are kept before they are merged."""
@@ -24,7 +24,7 @@ class Corpus:
 
     Parameters
     ----------
-    source : Source or ParquetSource
+    source : Source or StreamSource
     vocabulary : Vocabulary
         The items that have a vector.
     ranks : ndarray of int32, shape (n_codes,)
@@ -35,7 +35,7 @@ class Corpus:
         What was read, and what was left out.
     """
 
-    source: Source | ParquetSource
+    source: Source | StreamSource
     vocabulary: Vocabulary
     ranks: np.ndarray
     sets: bool
@@ -80,12 +80,12 @@ class KeptCorpus:
         yield from self.lists
 
 
-def read_corpus(source: Source | ParquetSource, sets: bool, min_count: float) -> Corpus:
+def read_corpus(source: Source | StreamSource, sets: bool, min_count: float) -> Corpus:
     """Read the items of all lists once, and count them.
 
     Parameters
     ----------
-    source : Source or ParquetSource
+    source : Source or StreamSource
     sets : bool
         Whether an item counts once in each list.
     min_count : float

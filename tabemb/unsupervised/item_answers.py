@@ -15,7 +15,7 @@ from tabemb.fitting.settings import FLAG, whole
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.unsupervised.item_lists import ItemLists, last_items, means_of
 from tabemb.unsupervised.item_quality import HIT_RATE, Pairs, adjacent_pairs, best, joined, quality
-from tabemb.unsupervised.item_sources import Names, ParquetSource, Source, open_source
+from tabemb.unsupervised.item_sources import Names, Source, StreamSource, open_source
 
 
 class ItemAnswers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -162,7 +162,7 @@ class ItemAnswers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         none = np.zeros((N_SPECIAL, self._n_features_out), np.float32)
         return np.concatenate([none, self.space_.vectors])
 
-    def _source(self, X: Any, names: Names) -> Source | ParquetSource:
+    def _source(self, X: Any, names: Names) -> Source | StreamSource:
         return open_source(X, names, ordered=not self._is_set)
 
     def _lists(self, X: Any) -> Iterator[tuple[ItemLists, pd.Index | None]]:

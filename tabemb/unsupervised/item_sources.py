@@ -1,30 +1,28 @@
-"""Where lists of items come from: lists of Python, columns of lists, logs, and Parquet files."""
+"""Where lists of items come from: lists of Python, columns of lists, logs, and streams."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tabemb.data.frames import is_frame, to_arrow
 from tabemb.data.histories import Events, is_list
 from tabemb.data.keys import key_of
 from tabemb.data.schema import check_column
+from tabemb.data.streams import Stream, as_stream, is_source
 from tabemb.data.times import TimeAxis, time_column
 from tabemb.data.values import column_of, settled
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
 from tabemb.progress import progress
 
 ROWS = 65_536
-"""Rows of a Parquet file that are read at a time."""
+"""Rows of a stream that are read at a time."""
 ITEM = "item"
 """Name of the items of an input without column names."""
 
@@ -76,39 +74,39 @@ class Source:
 
 
 @dataclass(frozen=True)
-class ParquetSource:
-    """A Parquet file with a column of lists, of which some rows at a time are in memory."""
+class StreamSource:
+    """A stream with a column of lists, of which some rows at a time are in memory."""
 
-    path: str
+    stream: Stream
     names: Names
     in_memory: bool = field(default=False, init=False)
 
     def pieces(self) -> Iterator[RawLists]:
         """Yield the lists of successive rows."""
-        with pq.ParquetFile(self.path) as file:
-            schema = file.schema_arrow
+        with self.stream.opened() as rows:
+            schema = rows.dataset.schema
             columns = [_list_column(schema, self.names.item), *filter(None, [self.names.goal])]
             for name in columns:
-                _check_name(schema, name, f"The file {self.path!r}")
-            with progress(file.metadata.num_rows, "rows") as bar:
-                for batch in file.iter_batches(ROWS, columns=columns):
-                    yield _of_lists(pa.Table.from_batches([batch]), self.names)
-                    bar.update(len(batch))
+                _check_name(schema, name, "The stream")
+            with progress(rows.n_rows, "rows") as bar:
+                for part in rows.parts(columns, ROWS):
+                    yield _of_lists(part, self.names)
+                    bar.update(part.num_rows)
 
 
-def open_source(X: Any, names: Names, ordered: bool) -> Source | ParquetSource:
+def open_source(X: Any, names: Names, ordered: bool) -> Source | StreamSource:
     """Return the source of the lists of an input.
 
     Parameters
     ----------
-    X : path, frame or sequence of lists
+    X : stream, frame or sequence of lists
         `ItemEmbedder.fit` describes the forms.
     names : Names
     ordered : bool
         Whether the order of a list's items counts, so that Python's sets are refused.
     """
-    if isinstance(X, str | os.PathLike):
-        return _open_file(os.fspath(X), names)
+    if is_source(X):
+        return _open_stream(as_stream(X), names)
     if names.entity is not None:
         if not is_frame(X):
             raise ValueError(
@@ -124,16 +122,17 @@ def open_source(X: Any, names: Names, ordered: bool) -> Source | ParquetSource:
     return Source(_of_lists(_table_of_lists(X, name, ordered), names._replace(item=name)))
 
 
-def _open_file(path: str, names: Names) -> Source | ParquetSource:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"X is the path {path!r}, which is not a file.")
-    if names.entity is None:
-        return ParquetSource(path, names)
-    columns = [name for name in (names.entity, names.time, names.item, names.goal) if name is not None]
-    schema = pq.read_schema(path)
-    for name in columns:
-        _check_name(schema, name, f"The file {path!r}")
-    return Source(_of_log(to_arrow(pq.read_table(path, columns=list(dict.fromkeys(columns)))), names))
+def _open_stream(stream: Stream, names: Names) -> Source | StreamSource:
+    if names.entity is None and stream.is_of_files:
+        return StreamSource(stream, names)
+    with stream.opened() as rows:
+        if names.entity is None:
+            return Source(_of_lists(rows.table(rows.names), names))
+        needed = [names.entity, names.time, names.item, names.goal]
+        columns = list(dict.fromkeys(name for name in needed if name is not None))
+        for name in columns:
+            _check_name(rows.dataset.schema, name, "The stream")
+        return Source(_of_log(rows.table(columns), names))
 
 
 def _check_name(schema: pa.Schema, name: str, owner: str) -> None:

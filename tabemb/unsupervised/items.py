@@ -220,11 +220,12 @@ class ItemEmbedder(NamesMisspelt, ItemAnswers):
 
         Parameters
         ----------
-        X : sequence of lists, frame, or path of a Parquet file
+        X : sequence of lists, frame, or stream
             Lists of items; a frame with a column of lists; or, where ``entity`` is given, a log with
-            one item a row. A Parquet file with a column of lists is read some rows at a time, in each
-            epoch; of a file with a log, the columns that are needed are read at once. In a file, the
-            order of the rows, though not of a set's items, changes the vectors.
+            one item a row. A stream is the path or pattern of files, a pyarrow Dataset, a DuckDB
+            relation, a Polars LazyFrame or a `Stream`. Files with a column of lists are read some rows
+            at a time, in each epoch; of a log, the columns that are needed are read at once. In files,
+            the order of the rows, though not of a set's items, changes the vectors.
         y : None
             Not used.
 

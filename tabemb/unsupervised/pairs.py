@@ -16,6 +16,7 @@ from tabemb.data.frames import to_arrow
 from tabemb.data.schema import Table
 from tabemb.fitting.checks import check_target
 from tabemb.fitting.memory import memory_needed
+from tabemb.fitting.reading import reads_streams
 from tabemb.fitting.settings import (
     FLAG,
     MAPPING,
@@ -287,6 +288,12 @@ class PairEmbedder(FactorRecommender):
     ) -> None:
         store(self, locals())
 
+    @property
+    def _columns_read(self) -> list[str] | None:
+        """The columns of a stream that are read into memory; None: all."""
+        return None if self.user is None or self.item is None else [self.user, self.item]
+
+    @reads_streams
     def fit(
         self,
         X: Any,
@@ -304,8 +311,9 @@ class PairEmbedder(FactorRecommender):
 
         Parameters
         ----------
-        X : frame or array-like of shape (n_rows, n_columns)
-            A pair in each row; only its two columns are read.
+        X : frame or array-like of shape (n_rows, n_columns), or a stream
+            A pair in each row; only its two columns are read. Of a stream, as `EmbeddingClassifier.fit`
+            takes it, they are read into memory.
         y : array-like of shape (n_rows,), optional
             A number for each pair, such as a rating. None: all pairs are positive ones.
         sample_weight : array-like of shape (n_rows,), optional

@@ -25,10 +25,11 @@ def one_by_one(levels, keys):
     return np.stack(positions)
 
 
-@pytest.mark.parametrize("most_keys", [2**62, 10])
+@pytest.mark.parametrize(("most_keys", "many"), [(2**62, 2**14), (10, 2**14), (2**62, 900)])
 @pytest.mark.parametrize("highest", [4, 2**16])  # four levels of 16 bits have no room in a key
-def test_levels_have_the_positions_of_a_search_for_each_term(highest, most_keys, monkeypatch):
+def test_levels_have_the_positions_of_a_search_for_each_term(highest, most_keys, many, monkeypatch):
     monkeypatch.setattr(level_index, "MOST_KEYS", most_keys)
+    monkeypatch.setattr(level_index, "MANY", many)
     monkeypatch.setattr(level_index, "AT_ONCE", 100)
     rng = np.random.default_rng(0)
     levels = list(rng.choice([0, 1, 2, highest], (4, 300)))

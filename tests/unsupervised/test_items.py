@@ -375,7 +375,7 @@ REFUSED = {
         {"entity": "e"},
         r"item must name the column of items",
     ),
-    "no such file": ("no.parquet", {}, r"X is the path 'no.parquet', which is not a file\."),
+    "no such file": ("no.parquet", {}, r"X names no file: there is none at 'no.parquet'\."),
     "a mode": ([["a"]], {"mode": "bag"}, r"mode must be one of 'sequence', 'set'; got 'bag'\."),
     "goal with cbow": (
         pa.table({"a": [["x", "y"]], "g": ["y"]}),

@@ -3,21 +3,34 @@
 `python -m experiments.scale` writes Parquet files with a planted truth, fits them as streams, each in a
 process of its own, and prints a line for each. Twelve columns, eight of them categories whose levels
 occur as Zipf's law has it, the largest of five million levels; the error of the true mean is known.
+``peers=[xgboost]`` fits XGBoost's external memory on the same files (``pip install xgboost-cpu``).
 """
 
+import json
 import os
 import resource
+import subprocess
+import sys
+import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import hydra
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 import tabemb
+from tabemb.network.tables import Tables, TableSpec
+from tabemb.training.optimizers import Optimizer
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "conf"
 LEVELS = {
@@ -34,22 +47,22 @@ LEVELS = {
 NUMBERS = ("price", "age", "distance", "discount")
 SPREAD = 0.5
 """Standard deviation of the effects of a column."""
-NOISE = 1.0
-"""Standard deviation of what nothing explains: the error of the truth."""
 AT_ONCE = 2**20
-"""Rows that are written, or scored, at a time."""
+"""Rows that are written at a time."""
 N_TEST = 200_000
 GIB = 2**30
+SIZES = (10**4, 10**7)
+"""Rows of the tables whose steps are compared."""
 
 
 class Truth:
-    """The planted table: draws rows, and knows the mean of each."""
+    """The planted table: draws rows, and knows the mean of each; noise of one is added to it."""
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
-        self.effects = {name: rng.normal(0, SPREAD, n).astype(np.float32) for name, n in LEVELS.items()}
-        shape = LEVELS["brand"], LEVELS["hour"]
-        self.together = rng.normal(0, SPREAD, shape).astype(np.float32)
+        draw = {name: rng.normal(0, SPREAD, n) for name, n in LEVELS.items()}
+        self.effects = {name: effects.astype(np.float32) for name, effects in draw.items()}
+        self.together = rng.normal(0, SPREAD, (LEVELS["brand"], LEVELS["hour"])).astype(np.float32)
 
     def rows(self, n: int, seed: int) -> pa.Table:
         """Return ``n`` rows, with their mean and their y."""
@@ -59,28 +72,26 @@ class Truth:
         mean = sum(self.effects[name][of_rows] for name, of_rows in codes.items())
         mean = mean + self.together[codes["brand"], codes["hour"]]
         mean = mean + np.sin(2 * numbers["price"]) + np.abs(numbers["age"])
-        y = mean + NOISE * rng.normal(size=n)
-        columns: dict[str, Any] = {
-            name: pa.DictionaryArray.from_arrays(*_dictionary(of_rows, name)).cast(pa.string())
-            for name, of_rows in codes.items()
-        }
-        return pa.table({**columns, **numbers, "mean": mean, "y": y})
+        texts = {name: _texts(of_rows, name) for name, of_rows in codes.items()}
+        return pa.table({**texts, **numbers, "mean": mean, "y": mean + rng.normal(size=n)})
 
 
 def zipf(rng: np.random.Generator, n: int, n_levels: int) -> np.ndarray:
     """Return levels whose share falls as one over their rank, int64 (n,)."""
     drawn = np.exp(rng.random(n) * np.log(n_levels + 1)).astype(np.int64) - 1
-    return np.minimum(drawn, n_levels - 1)
+    return np.asarray(np.minimum(drawn, n_levels - 1))
 
 
-def _dictionary(codes: np.ndarray, name: str) -> tuple[pa.Array, pa.Array]:
-    levels, indices = np.unique(codes, return_inverse=True)
-    return pa.array(indices.astype(np.int32)), pa.array([f"{name} {level}" for level in levels.tolist()])
+def _texts(codes: np.ndarray, name: str) -> pa.Array:
+    levels, places = np.unique(codes, return_inverse=True)
+    texts = pa.array([f"{name} {level}" for level in levels.tolist()])
+    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), texts).cast(pa.string())
 
 
-def write(folder: Path, n_rows: int, truth: Truth) -> None:
+def write(folder: Path, n_rows: int) -> None:
     """Write the rows to files of a million rows each, where they are not there."""
     folder.mkdir(parents=True, exist_ok=True)
+    truth = Truth()
     for i, start in enumerate(range(0, n_rows, AT_ONCE)):
         path = folder / f"{i:04}.parquet"
         if not path.exists():
@@ -89,66 +100,163 @@ def write(folder: Path, n_rows: int, truth: Truth) -> None:
             os.replace(part, path)
 
 
-class Memory:
-    """The peak of this process: of all its pages, and of those that no file holds, in bytes."""
+class Peak:
+    """The peak memory of this process, in bytes: of all its pages, and of those that no file holds."""
 
     def __init__(self) -> None:
-        self.anonymous, self._stop = 0, threading.Event()
+        self.anonymous, self._ended = 0, threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.05):
-            self.anonymous = max(self.anonymous, self._now("RssAnon"))
+        while not self._ended.wait(0.05):
+            lines = Path("/proc/self/status").read_text().splitlines()
+            now = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+            self.anonymous = max(self.anonymous, 1024 * now)
 
-    @staticmethod
-    def _now(name: str) -> int:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
-
-    def stop(self) -> tuple[int, int]:
-        """Return the peaks of all pages and of those that no file holds."""
-        self._stop.set()
-        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, self.anonymous
+    def end(self) -> dict[str, float]:
+        """Return both peaks in GiB."""
+        self._ended.set()
+        pages = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return {"peak": pages / GIB, "anonymous": self.anonymous / GIB}
 
 
-@dataclass
-class Result:
-    """What a fit took, and how good it is."""
-
-    model: str
-    n_rows: int
-    seconds: float
-    encode_seconds: float
-    train_rows_per_second: float
-    peak: float
-    anonymous: float
-    weights: float
-    rmse: float
-    floor: float
-
-    def line(self) -> str:
-        """Return the result in words."""
-        return (
-            f"{self.model}: {self.n_rows:,} rows, {self.seconds:.0f} s, of which "
-            f"{self.encode_seconds:.0f} s before training; {self.train_rows_per_second:,.0f} rows/s of "
-            f"training; peak {self.peak:.2f} GiB ({self.anonymous:.2f} GiB that no file holds), weights "
-            f"{self.weights:.2f} GiB; RMSE {self.rmse:.4f} (truth {self.floor:.4f})"
-        )
+Predict = Callable[[pa.Table], np.ndarray]
 
 
-def fit(folder: Path, n_rows: int, cache: Path | None, parameters: dict[str, Any]) -> Result:
-    """Fit a stream, and score it on new rows."""
-    memory, start = Memory(), time.perf_counter()
-    stream = tabemb.Stream(f"{folder}/*.parquet", cache=cache)
-    model = tabemb.EmbeddingRegressor(**parameters).fit(stream, "y")
-    seconds = time.perf_counter() - start
-    peak, anonymous = memory.stop()
-    training = model.learning_curve_["seconds"][-1] - model.training_starts_ if False else 0.0
-    test = Truth().rows(N_TEST, seed=10**6)
-    X = test.drop_columns(["mean", "y"])
-    errors = [np.asarray(test["y"]) - p for p in (model.predict(X), np.asarray(test["mean"]))]
-    rmse, floor = (float(np.sqrt(np.mean(np.square(e)))) for e in errors)
+def fit_tabemb(paths: list[str], parameters: dict[str, Any]) -> tuple[Predict, dict[str, float]]:
+    """Fit a stream; return its predictions, and what there is to say of the training."""
+    model = tabemb.EmbeddingRegressor(**parameters).fit(tabemb.Stream(paths), "y")
+    curve = model.learning_curve_
     weights = sum(p.numel() * p.element_size() for p in model.network_.parameters())
-    return Result(
-        "tabemb", n_rows, seconds, 0.0, training, peak / GIB, anonymous / GIB, weights / GIB, rmse, floor
+    rate = model.n_rows_ * len(curve["epoch"]) / curve["seconds"][-1]
+    return model.predict, {"weights": weights / GIB, "train_rows_per_second": rate}
+
+
+def fit_xgboost(paths: list[str], parameters: dict[str, Any]) -> tuple[Predict, dict[str, float]]:
+    """Fit XGBoost from external memory; a category is its number, as there are too many to name."""
+    import xgboost  # a peer, and no dependency
+
+    def matrix(table: pa.Table) -> np.ndarray:
+        codes = [_numbers(table[name]) for name in LEVELS]
+        return np.column_stack([*codes, *(table[name].to_numpy() for name in NUMBERS)])
+
+    class Files(xgboost.DataIter):
+        def __init__(self, folder: str) -> None:
+            self.at = 0
+            super().__init__(cache_prefix=str(Path(folder) / "cache"))
+
+        def next(self, input_data: Any) -> bool:
+            if self.at == len(paths):
+                return False
+            table = pq.read_table(paths[self.at])
+            input_data(data=matrix(table), label=table["y"].to_numpy())
+            self.at += 1
+            return True
+
+        def reset(self) -> None:
+            self.at = 0
+
+    with tempfile.TemporaryDirectory() as folder:
+        data = xgboost.ExtMemQuantileDMatrix(Files(folder), max_bin=256)
+        settings = {"tree_method": "hist", "max_depth": 8, "eta": 0.1}
+        booster = xgboost.train(settings, data, num_boost_round=200)
+    return lambda X: booster.predict(xgboost.DMatrix(matrix(X))), {}
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """Return the number at the end of each text, which orders levels by how often they occur."""
+    coded = column.combine_chunks().dictionary_encode()
+    numbers = np.array([int(text.rsplit(" ")[-1]) for text in coded.dictionary.to_pylist()], np.float32)
+    return np.asarray(numbers[coded.indices.to_numpy()])
+
+
+MODELS = {"tabemb": fit_tabemb, "xgboost": fit_xgboost}
+
+
+def measure(model: str, paths: list[str], parameters: dict[str, Any]) -> dict[str, Any]:
+    """Fit one model in this process, and score it on new rows."""
+    peak, start = Peak(), time.perf_counter()
+    predict, said = MODELS[model](paths, parameters)
+    result = {"model": model, "seconds": time.perf_counter() - start, **peak.end(), **said}
+    result["n_rows"] = pads.dataset(paths).count_rows()
+    test = Truth().rows(N_TEST, seed=10**6)
+    y = test["y"].to_numpy()
+    result["rmse"] = rmse(y - predict(test.drop_columns(["mean", "y"])))
+    return result | {"truth": rmse(y - test["mean"].to_numpy())}
+
+
+def rmse(errors: np.ndarray) -> float:
+    """Return the root of the mean squared error."""
+    return float(np.sqrt(np.mean(np.square(errors))))
+
+
+def in_words(result: dict[str, Any]) -> str:
+    """Return a result in words."""
+    said = (
+        f"{result['model']}: {result['n_rows']:,} rows, {result['seconds']:.0f} s, peak "
+        f"{result['peak']:.2f} GiB ({result['anonymous']:.2f} that no file holds), RMSE "
+        f"{result['rmse']:.4f} (truth {result['truth']:.4f})"
     )
+    if "weights" in result:
+        rate = result["train_rows_per_second"]
+        said += f"; weights {result['weights']:.2f} GiB, training {rate:,.0f} rows/s"
+    return said
+
+
+def step_seconds(n_rows: int, n_steps: int = 200, batch_size: int = 1024) -> float:
+    """Return the median seconds of a step of a network with one table of so many rows."""
+    generator = torch.Generator().manual_seed(0)
+    tables = Tables([TableSpec(n_rows, 16, np.zeros(n_rows, np.float32))], [0], generator)
+    network = nn.ModuleDict({"tables": tables, "head": nn.Linear(16, 1)})
+    optimizer, taken = Optimizer(network, 3e-3, 0.0), []
+    for _ in range(n_steps):
+        codes = torch.randint(n_rows, (batch_size, 1), generator=generator)
+        start = time.perf_counter()
+        vectors, penalty = tables(codes)
+        optimizer.step(network["head"](vectors).square().mean() + penalty.mean())
+        taken.append(time.perf_counter() - start)
+    return float(np.median(taken[n_steps // 4 :]))
+
+
+@contextmanager
+def folder_of(path: str | None) -> Iterator[Path]:
+    """Yield the folder of the rows: a temporary one, unless it is named."""
+    if path is not None:
+        yield Path(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="tabemb-scale-") as folder:
+        yield Path(folder)
+
+
+def in_own_process(model: str, paths: list[str], parameters: dict[str, Any]) -> dict[str, Any]:
+    """Measure a model in a process of its own."""
+    task = json.dumps({"model": model, "paths": paths, "parameters": parameters})
+    command = [sys.executable, "-m", "experiments.scale", f"task='{task}'"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="scale")
+def main(config: DictConfig) -> None:
+    if config.task is not None:
+        print(json.dumps(measure(**json.loads(config.task))))
+        return
+    if config.steps:
+        small, large = (step_seconds(n) for n in SIZES)
+        print(
+            f"a step with a table of {SIZES[0]:,} rows {1e3 * small:.2f} ms, of {SIZES[1]:,} rows "
+            f"{1e3 * large:.2f} ms: {large / small:.2f} x",
+            flush=True,
+        )
+    parameters: Any = OmegaConf.to_container(config.parameters)
+    with folder_of(config.folder) as folder:
+        for n_rows in config.rows:
+            write(folder, n_rows)
+            paths = [str(path) for path in sorted(folder.glob("*.parquet"))[: -(-n_rows // AT_ONCE)]]
+            for model in ["tabemb", *config.peers]:
+                print(in_words(in_own_process(model, paths, parameters)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

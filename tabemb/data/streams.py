@@ -260,8 +260,8 @@ def _scratch(folder: Path) -> Iterator[Path]:
         with locked(leftover, waits=False) as is_free:
             if is_free:
                 shutil.rmtree(leftover, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="fit-") as own, locked(Path(own)):
-        yield Path(own)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="fit-") as path, locked(Path(path)):
+        yield Path(path)
 
 
 def _plain(dtype: pa.DataType) -> pa.DataType:
@@ -272,8 +272,8 @@ def _plain(dtype: pa.DataType) -> pa.DataType:
 def _dataset(source: Any, folder: Path) -> tuple[pads.Dataset, str]:
     """Return a source as a dataset of files, and its signature."""
     if isinstance(source, pads.FileSystemDataset) and not source._scan_options:
-        found = source.filesystem.get_file_info(source.files)
-        return source, _signature_of([info.path, info.size, info.mtime_ns] for info in found)
+        infos = source.filesystem.get_file_info(source.files)
+        return source, _signature_of([info.path, info.size, info.mtime_ns] for info in infos)
     if _is_relation(source):
         return _written(folder, lambda path: source.write_parquet(str(path)))
     if _is_lazy(source):
@@ -283,14 +283,27 @@ def _dataset(source: Any, folder: Path) -> tuple[pads.Dataset, str]:
     paths = _paths(source)
     suffixes = {_suffix(path) for path in paths}
     if len(suffixes) > 1:
-        raise ValueError(
-            f"X names files of several kinds, {', '.join(sorted(suffixes))}; pass one kind."
-        )
+        raise ValueError(f"X must name files of one kind; got {', '.join(sorted(suffixes))}.")
     try:
         dataset = pads.dataset([str(path) for path in paths], format=FORMATS[suffixes.pop()])
     except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"X names files that cannot be read as rows of one table: {error}.") from error
+        raise ValueError(f"X names a file that cannot be read: {error}.") from error
+    _check_alike(dataset)
     return dataset, _signature_of(map(_status, paths))
+
+
+def _check_alike(dataset: pads.FileSystemDataset) -> None:
+    """Raise ValueError unless all files have the columns and types of the first one."""
+    first = {field.name: _plain(field.type) for field in dataset.schema}
+    for fragment in dataset.get_fragments():
+        columns = {field.name: _plain(field.type) for field in fragment.physical_schema}
+        for name in {**first, **columns}:
+            kinds = [of_file.get(name, "no such column") for of_file in (first, columns)]
+            if kinds[0] != kinds[1] and pa.null() not in kinds:
+                raise ValueError(
+                    f"X must name files of the same columns; of column {name!r}, the first file has "
+                    f"{kinds[0]} and {Path(fragment.path).name!r} has {kinds[1]}."
+                )
 
 
 def _paths(source: Any) -> list[Path]:
@@ -305,14 +318,14 @@ def _paths(source: Any) -> list[Path]:
             )
         path = Path(one)
         if path.is_dir():
-            found = sorted(path.rglob("*.parquet"))
+            files = sorted(path.rglob("*.parquet"))
         elif path.is_file():
-            found = [path]
+            files = [path]
         else:
-            found = sorted(Path(name) for name in glob.glob(os.fspath(one), recursive=True))
-        if not found:
+            files = sorted(Path(name) for name in glob.glob(os.fspath(one), recursive=True))
+        if not files:
             raise FileNotFoundError(f"X names no file: there is none at {os.fspath(one)!r}.")
-        paths += found
+        paths += files
     return paths
 
 

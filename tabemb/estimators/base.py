@@ -17,7 +17,7 @@ from tabemb.data.effects import Effects
 from tabemb.data.encoding import Encoder
 from tabemb.data.notes import note_doubts
 from tabemb.data.schema import Table
-from tabemb.data.streams import OpenStream
+from tabemb.data.streams import OpenStream, is_source
 from tabemb.estimators.checked import CheckedRows
 from tabemb.estimators.columns import missing_shares
 from tabemb.estimators.explained import ExplainedRows
@@ -32,7 +32,7 @@ from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.nights import Night, Start
 from tabemb.fitting.placing import NewCategories
 from tabemb.fitting.profiles import clustering_of
-from tabemb.fitting.reading import check_stream, read_validation, reads_streams
+from tabemb.fitting.reading import check_stream, on_stream, read_validation
 from tabemb.fitting.recency import HALF_LIFE
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.responses import Reference, spaces_of
@@ -141,7 +141,6 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
     growth_: Growth
     _new_categories: NewCategories | None = None
 
-    @reads_streams
     def fit(
         self,
         X: Any,
@@ -196,13 +195,17 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             Memory ran out, in this process or on the device.
         """
         refuse_unknown(self, "fit", unknown)
+        ages = {"time": time, "half_life": half_life}
+        if is_source(X):
+            other = {"eval_X": eval_X, "eval_y": eval_y, "start": start, "classes": classes}
+            done: Self = on_stream(self.fit, self, X, y, sample_weight=sample_weight, **other, **ages)
+            return done
         budget = Budget(self.max_time)
         check_parameters(self, self.rules)
         check_repeatable(self.checkpoint, self.random_state)
         check_no_time(time, start)
         earlier = None if start is None else start_of(start, self)
         known = None if start is None else Columns.seen_by(start)
-        ages = {"time": time, "half_life": half_life}
         columns, rows, validation = self._check_rows(X, y, sample_weight, eval_X, eval_y, known, **ages)
         recipe = self._recipe(rows, earlier, checked_classes(classes, self._numeric_target))
         memory = memory_needed(len(rows), recipe.settings.batch_size, self.device)
@@ -227,14 +230,14 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
                 results.append(trained)
             intervals, sets = recipe.calibrated(trainer)
             recipe.finish(fitted, prepared)
-            some, of_some = sample.batch, sample.holdout
-            reference = recipe.reference(encoder, some, of_some)
-            profiles = recipe.profiles(encoder, some, of_some)
-            of_vectors = recipe.vector_profiles(encoder, some, of_some)
-            groups = recipe.source.groups(of_some.rows.frame)
-            clustering = clustering_of(effects, some.inputs, recipe.target, of_some.rows, groups)
-            n_rows, missing = recipe.joined(len(rows), missing_shares(encoder, some.inputs))
             growth = recipe.growth(fitted, results[0], holdout, sample)
+            batch, holdout = sample.batch, sample.holdout
+            reference = recipe.reference(encoder, batch, holdout)
+            profiles = recipe.profiles(encoder, batch, holdout)
+            of_vectors = recipe.vector_profiles(encoder, batch, holdout)
+            groups = recipe.source.groups(holdout.rows.frame)
+            clustering = clustering_of(effects, batch.inputs, recipe.target, holdout.rows, groups)
+            n_rows, missing = recipe.joined(len(rows), missing_shares(encoder, batch.inputs))
         after = copy(self)
         columns.remember(after)
         after._remember(fitted)
@@ -265,6 +268,10 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         numeric = self._numeric_target
         eval_X, eval_y = read_validation(eval_X, eval_y)
         if isinstance(X, OpenStream):
+            if columns is not None:
+                raise ValueError(
+                    "start goes on with rows in memory; call partial_fit on parts of a long stream."
+                )
             rows: Rows = check_stream(X, y, sample_weight, numeric=numeric, **ages)
         else:
             rows = check_rows(

@@ -101,8 +101,8 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
         Precision of matrix products in training; weights and losses are always float32. "auto" takes
         bfloat16 where the processor multiplies it faster (AMX, AVX-512 BF16, recent GPUs).
     batch_size : int or "auto", default="auto"
-        Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256,
-        and 1024 from a million rows on.
+        Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256
+        (1024 from a million rows on).
     learning_rate : float, default=0.003
         Learning rate of AdamW. It is constant; the weights that are kept are an average over the last
         tenth of the steps.
@@ -231,8 +231,7 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
             return rows
         if not isinstance(self.class_weight, Mapping):
             one_of(("balanced",)).check("class_weight", self.class_weight)
-        given = by_code(self.class_weight, getattr(rows, "labels", None))
-        weights = with_class_weight(given, rows.y, rows.weights)
+        weights = with_class_weight(by_code(self.class_weight, rows), rows.y, rows.weights)
         return replace(rows, weights=weights).with_weight()
 
     @memory_checked
@@ -360,8 +359,8 @@ class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
         Precision of matrix products in training; weights and losses are always float32. "auto" takes
         bfloat16 where the processor multiplies it faster (AMX, AVX-512 BF16, recent GPUs).
     batch_size : int or "auto", default="auto"
-        Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256,
-        and 1024 from a million rows on.
+        Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256
+        (1024 from a million rows on).
     learning_rate : float, default=0.003
         Learning rate of AdamW. It is constant; the weights that are kept are an average over the last
         tenth of the steps.

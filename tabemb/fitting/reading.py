@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -23,34 +23,43 @@ MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 
 def reads_streams(method: MethodT) -> MethodT:
-    """Let a method take a stream as its first argument, and the names of columns as the others.
-
-    A stream of few rows is read as a frame. One of many reaches the method as an `OpenStream` where the
-    estimator reads those, and else is read as a frame too.
-    """
+    """Let a method take a stream as its first argument, as `on_stream` describes."""
 
     @wraps(method)
     def reading(self: Any, X: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         if not is_source(X):
             return method(self, X, y, *args, **kwargs)
-        stream = as_stream(X)
-        weight = kwargs.get("sample_weight", args[0] if args else None)
-        check_names(y, "y")
-        check_names(weight, "sample_weight")
-        with stream.opened() as rows:
-            names = [*_listed(y), *_listed(weight)]
-            rows.check_columns(_listed(y), "y")
-            rows.check_columns(_listed(weight), "sample_weight")
-            if getattr(self, "_reads_long_streams", False) and rows.n_rows > stream.in_memory:
-                return method(self, rows, y, *args, **kwargs)
-            needed = getattr(self, "_columns_read", None)
-            table = rows.table(rows.names if needed is None else [*needed, *names])
-            if weight is not None:
-                args, kwargs = _with_weight(table[weight], args, kwargs)
-            target = None if y is None else table[y] if isinstance(y, str) else table.select(y)
-            return method(self, table.drop_columns(names), target, *args, **kwargs)
+        if args:
+            args, kwargs = args[1:], {"sample_weight": args[0], **kwargs}
+        return on_stream(partial(method, self), self, X, y, *args, **kwargs)
 
     return cast(MethodT, reading)
+
+
+def on_stream(
+    method: Callable[..., Any], estimator: Any, X: Any, y: Any, *args: Any, **kwargs: Any
+) -> Any:
+    """Call a method with the rows of a stream, whose y and ``sample_weight`` are names of columns.
+
+    A stream of few rows is read as a frame. One of many reaches the method as an `OpenStream` where the
+    estimator reads those, and else is read as a frame too.
+    """
+    stream, weight = as_stream(X), kwargs.get("sample_weight")
+    check_names(y, "y")
+    check_names(weight, "sample_weight")
+    with stream.opened() as rows:
+        rows.check_columns(_listed(y), "y")
+        rows.check_columns(_listed(weight), "sample_weight")
+        reads_long = getattr(estimator, "_reads_long_streams", False)
+        if reads_long and rows.n_rows > stream.in_memory:
+            return method(rows, y, *args, **kwargs)
+        needed = getattr(estimator, "_columns_read", None)
+        names = [*_listed(y), *_listed(weight)]
+        table = rows.table(rows.names if needed is None else [*needed, *names])
+        if weight is not None:
+            kwargs["sample_weight"] = table[weight]
+        target = None if y is None else _target(table, y)
+        return method(table.drop_columns(names), target, *args, **kwargs)
 
 
 def check_names(names: Any, argument: str) -> None:
@@ -69,14 +78,6 @@ def _listed(names: str | Sequence[str] | None) -> list[str]:
     return [] if names is None else [names] if isinstance(names, str) else list(names)
 
 
-def _with_weight(
-    weight: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if "sample_weight" in kwargs:
-        return args, {**kwargs, "sample_weight": weight}
-    return (weight, *args[1:]), kwargs
-
-
 def read_validation(X: Any, y: Any) -> tuple[Any, Any]:
     """Return validation rows as a frame with its targets, where they are a stream."""
     if X is None or not is_source(X):
@@ -85,7 +86,7 @@ def read_validation(X: Any, y: Any) -> tuple[Any, Any]:
     with as_stream(X).opened() as rows:
         rows.check_columns(_listed(y), "eval_y")
         table = rows.table(rows.names)
-        return table.drop_columns(_listed(y)), table[y] if isinstance(y, str) else table.select(y)
+        return table.drop_columns(_listed(y)), _target(table, y)
 
 
 def check_stream(

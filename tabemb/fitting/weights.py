@@ -102,10 +102,9 @@ def with_class_weight(
     return bounded(by_row)
 
 
-def by_code(
-    class_weight: Mapping[Any, float] | str, labels: np.ndarray | None
-) -> Mapping[Any, float] | str:
-    """Return weights of classes by the codes of their labels, where y holds codes."""
+def by_code(class_weight: Mapping[Any, float] | str, rows: Any) -> Mapping[Any, float] | str:
+    """Return weights of classes by the codes of their labels, where y of the rows holds codes."""
+    labels = getattr(rows, "labels", None)
     if labels is None or not isinstance(class_weight, Mapping):
         return class_weight
     codes = {

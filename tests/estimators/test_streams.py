@@ -314,3 +314,8 @@ def test_a_source_that_is_not_there_is_refused(tmp_path):
         tabemb.EmbeddingRegressor().fit(
             tabemb.Stream(tmp_path / "orders.xls", cache=tmp_path / "orders.xls"), "y"
         )
+    pq.write_table(pa.table({"a": [1], "y": [1.0]}), tmp_path / "1.parquet")
+    for other, kinds in (({"a": ["x"], "y": [1.0]}, "int64 .* string"), ({"y": [1.0]}, "int64 .* no")):
+        pq.write_table(pa.table(other), tmp_path / "2.parquet")
+        with pytest.raises(ValueError, match=rf"of column 'a', the first file has {kinds}"):
+            tabemb.EmbeddingRegressor().fit(str(tmp_path / "[12].parquet"), "y")

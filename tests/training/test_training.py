@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from tabemb.network.inputs import Kept
 from tabemb.network.randomness import Building, Random, drawing_from
+from tabemb.training import batches as batches_module
 from tabemb.training.average import WINDOW, WeightAverage
-from tabemb.training.batches import Batches, equal_sizes
+from tabemb.training.batches import Batches, BlockedBatches, equal_sizes
 from tabemb.training.best import TOLERANCE, BestWeights
 from tabemb.training.loop import Budget, Training, train
 from tabemb.training.optimizers import Optimizer
@@ -282,3 +284,22 @@ def test_a_joblib_worker_takes_one_thread():
     assert inside == [1, 1]
     assert n_threads(-1) == joblib.cpu_count()
     assert not math.isnan(Budget().seconds)
+
+
+@pytest.mark.parametrize("chosen", [None, torch.arange(3, 990)])
+@pytest.mark.parametrize("batch_size", [7, 64, 2000])
+def test_batches_of_blocks_hold_each_row_once_in_new_orders(chosen, batch_size, monkeypatch):
+    monkeypatch.setattr(batches_module, "BLOCK", 10)
+    monkeypatch.setattr(batches_module, "N_BLOCKS", 4)
+    source = Kept(torch.zeros(1003, 1), torch.arange(1003))
+    batches = BlockedBatches(source, batch_size, torch.Generator().manual_seed(0), chosen)
+    first, second = ([batch.counts for batch in batches] for _ in range(2))
+    expected = torch.arange(1003) if chosen is None else chosen
+    for epoch in (first, second):
+        assert torch.equal(torch.cat(epoch).sort().values, expected)
+        assert len(epoch) == len(batches)
+        assert max(map(len, epoch)) <= batch_size
+    assert not torch.equal(torch.cat(first), torch.cat(second))
+    part = torch.cat(first)[:40]  # of four blocks of ten neighbours, shuffled together
+    assert len({int(row - expected[0]) // 10 for row in part}) == 4
+    assert not torch.equal(part, part.sort().values)

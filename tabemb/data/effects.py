@@ -29,6 +29,7 @@ from tabemb.data.pairs import (
 )
 from tabemb.data.sampling import MOST_ROWS, slices
 from tabemb.data.shrinkage import LevelSums, merged_sums
+from tabemb.data.storage import IN_MEMORY, Storage
 from tabemb.data.term_levels import EffectRows, TermLevels
 from tabemb.data.term_sums import Grid, TermSums
 from tabemb.data.vocabulary import N_SPECIAL
@@ -366,7 +367,13 @@ class Effects:
             places = np.append(np.where(present, np.cumsum(present) - 1, -1), -1)
             yield places[np.minimum(positions - self.ends_[t], len(present))]
 
-    def refit_sums(self, positions: np.ndarray, centered: np.ndarray, weights: np.ndarray) -> None:
+    def refit_sums(
+        self,
+        positions: np.ndarray,
+        centered: np.ndarray,
+        weights: np.ndarray,
+        storage: Storage = IN_MEMORY,
+    ) -> None:
         """Compute counts and sums of the levels again; the terms, strengths and units stay.
 
         Parameters
@@ -376,6 +383,8 @@ class Effects:
         centered : ndarray of shape (n_rows, n_responses)
             From `center`.
         weights : ndarray of shape (n_rows,)
+        storage : Storage, optional
+            Where these arrays lie.
         """
         self.counts_, self.sums_ = np.zeros_like(self.counts_), np.zeros_like(self.sums_)
         for start, stop in slices(len(weights), MOST_ROWS):
@@ -387,6 +396,7 @@ class Effects:
                 self.counts_[span] += np.bincount(levels, of_part, n_levels)
                 for r, column in enumerate(weighted.T):
                     self.sums_[span, r] += np.bincount(levels, column, n_levels)
+            storage.release()
         for expected in self.expected_:
             span = self.span(expected.term)
             expected.refit(self.sums_[span], self.counts_[span])

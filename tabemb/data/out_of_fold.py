@@ -65,10 +65,9 @@ class OutOfFold:
         if rows is self.rows:  # nothing changes, and the sums over all terms take long
             return
         self.rows, self.weights = rows, weights_of(rows, self.all_weights)
-        self.effects.refit_sums(self.positions, self.centered, self.weights)
+        self.effects.refit_sums(self.positions, self.centered, self.weights, self.storage)
         for words, held in zip(self.effects.words_, self.held):
             words.refit_sums(held, self.centered, self.weights)
-        self.storage.release()
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Return the out-of-fold effects and counts of these rows.

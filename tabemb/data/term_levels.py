@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tabemb.data.sampling import MOST_ROWS, slices
+from tabemb.data.storage import Storage
 
 
 class EffectRows(NamedTuple):
@@ -19,10 +20,11 @@ class EffectRows(NamedTuple):
     responses: np.ndarray
     weights: np.ndarray
 
-    def parts(self) -> Iterator[EffectRows]:
-        """Yield the rows in parts."""
+    def parts(self, storage: Storage) -> Iterator[EffectRows]:
+        """Yield the rows in parts, and let the storage that they lie in release each."""
         for start, stop in slices(len(self.codes), MOST_ROWS):
             yield EffectRows(*(array[start:stop] for array in self))
+            storage.release()
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.nights import Night, Start
 from tabemb.fitting.placing import NewCategories
 from tabemb.fitting.profiles import clustering_of
-from tabemb.fitting.reading import check_stream, on_stream, read_validation
+from tabemb.fitting.reading import check_first, check_stream, on_stream, read_validation
 from tabemb.fitting.recency import HALF_LIFE
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.responses import Reference, spaces_of
@@ -54,7 +54,7 @@ from tabemb.fitting.settings import (
     whole,
 )
 from tabemb.fitting.sources import RowSource
-from tabemb.fitting.stream_recipe import Scratch, StreamRecipe, StreamRows
+from tabemb.fitting.stream_recipe import StreamRows, recipe_of
 from tabemb.fitting.trees import Trees
 from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.network.backbone import BACKBONES
@@ -206,6 +206,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         check_no_time(time, start)
         earlier = None if start is None else start_of(start, self)
         known = None if start is None else Columns.seen_by(start)
+        check_first(X, start, classes)
         columns, rows, validation = self._check_rows(X, y, sample_weight, eval_X, eval_y, known, **ages)
         recipe = self._recipe(rows, earlier, checked_classes(classes, self._numeric_target))
         memory = memory_needed(len(rows), recipe.settings.batch_size, self.device)
@@ -268,10 +269,6 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         numeric = self._numeric_target
         eval_X, eval_y = read_validation(eval_X, eval_y)
         if isinstance(X, OpenStream):
-            if columns is not None:
-                raise ValueError(
-                    "start goes on with rows in memory; call partial_fit on parts of a long stream."
-                )
             rows: Rows = check_stream(X, y, sample_weight, numeric=numeric, **ages)
         else:
             rows = check_rows(
@@ -298,13 +295,8 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         settings, stratify = RowSettings.of(self), not self._numeric_target
         if start is None:
             target = self._new_target(rows.y, classes)
-            if isinstance(rows, StreamRows):
-                files = Scratch(rows.stream.scratch)
-                source = self._new_source()
-                return StreamRecipe(
-                    settings, source, target, stratify, seed, storage=files, labels=rows.labels
-                )
-            return Recipe(settings, self._new_source(), target, stratify, seed)
+            stages = settings, self._new_source(), target, stratify, seed
+            return Recipe(*stages) if not isinstance(rows, StreamRows) else recipe_of(rows, *stages)
         target = start.fitted.target.grown(rows.y, rows.weights, classes)
         return Night(settings, self._new_source(), target, stratify, seed, start, len(rows))
 

@@ -89,6 +89,15 @@ def read_validation(X: Any, y: Any) -> tuple[Any, Any]:
         return table.drop_columns(_listed(y)), _target(table, y)
 
 
+def check_first(X: Any, start: Any, classes: Any) -> None:
+    """Raise ValueError where a long stream comes with what only rows in memory can."""
+    for name, value in (("start", start), ("classes", classes)):
+        if isinstance(X, OpenStream) and value is not None:
+            raise ValueError(
+                f"{name} goes with rows in memory; pass parts of a long stream to partial_fit."
+            )
+
+
 def check_stream(
     stream: OpenStream,
     y: str | list[str] | None,

@@ -170,7 +170,7 @@ class Recipe:
         generator = np.random.default_rng(self.seed)
         effects.choose(self._effect_rows(sample.batch, sample.holdout), generator, explained, len(batch))
         rows, likeness = self._effect_rows(batch, holdout), likeness_by_input(encoder)
-        effects.sum_up(rows.parts(), {} if has_sequences else likeness)
+        effects.sum_up(rows.parts(self.storage), {} if has_sequences else likeness)
         texts = texts_of(encoder, batch.inputs)
         effects.fit_words(texts, rows.responses, rows.weights)
         rows = rows._replace(weights=holdout.rows.all_weights)

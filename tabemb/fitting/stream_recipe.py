@@ -26,8 +26,11 @@ from tabemb.fitting.holdout import Holdout, n_of_many, validates_by_itself
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.replay import KeptRows
 from tabemb.fitting.samples import RowSample
+from tabemb.fitting.settings import RowSettings
+from tabemb.fitting.sources import RowSource
 from tabemb.fitting.training_rows import RowsOnDisk, TrainingRows
 from tabemb.fitting.trees import OutOfFoldTrees
+from tabemb.labels import codes_of
 from tabemb.network.inputs import Batch, RowInputs
 from tabemb.targets import Target
 
@@ -159,7 +162,7 @@ class StreamRecipe(Recipe):
         """Let the last rows in the files validate: they are a random sample."""
         assert isinstance(rows, RowsInFiles)
         if validation is not None:
-            return Holdout(rows, self.source.prepare_validation(validation, self.target))
+            return Holdout(rows, self._coded(validation))
         if self.settings.early_stopping is True:
             raise ValueError(
                 "early_stopping=True leaves validation rows out of the vocabularies, which a stream "
@@ -173,6 +176,20 @@ class StreamRecipe(Recipe):
         order = rows.in_source_order
         held = super().hold_out(rows.take(order), None)
         return Holdout(rows, train=None if held.train is None else np.sort(order[held.train]))
+
+    def _coded(self, validation: Rows) -> Rows:
+        """Return validation rows with the codes of their classes, as the training rows have them."""
+        if self.labels is None:
+            return validation
+        codes = codes_of(self.labels, validation.y)
+        if (codes < 0).any():
+            row = int(np.argmax(codes < 0))
+            label = validation.y[row : row + 1].tolist()[0]
+            raise ValueError(
+                f"eval_y holds class {label!r}, which y does not hold, in row {row}; the "
+                "classes of eval_y must be among those of y."
+            )
+        return replace(validation, y=codes)
 
     def fit_encoder(self, rows: Rows) -> Encoder:
         """Return the encoder, which is fitted."""
@@ -244,6 +261,19 @@ class StreamRecipe(Recipe):
             storage=self.storage,
             target_device=self.settings.torch_device,
         )
+
+
+def recipe_of(
+    rows: StreamRows,
+    settings: RowSettings,
+    source: RowSource,
+    target: Target,
+    stratify: bool,
+    seed: int,
+) -> StreamRecipe:
+    """Return the recipe for the rows of a stream, with its arrays in the folder of the fit."""
+    files = Scratch(rows.stream.scratch)
+    return StreamRecipe(settings, source, target, stratify, seed, storage=files, labels=rows.labels)
 
 
 def _counted(stream: OpenStream, schema: Schema, weights: np.ndarray | None) -> dict[str, Counted]:

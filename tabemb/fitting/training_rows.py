@@ -29,6 +29,8 @@ class TrainingRows:
     """Gives the effects of training rows; None where the network has none."""
     trees: OutOfFoldTrees | None = None
     """Gives the scores of trees for training rows; None where there are none."""
+    storage: Storage = IN_MEMORY
+    """Where the arrays of all rows lie."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -74,7 +76,7 @@ class TrainingRows:
         is_trained[train] = True
         rest = np.flatnonzero(~is_trained)
         validation = self.take(torch.from_numpy(rest).to(self.device))
-        _hide_unseen(validation.inputs, self.batch.inputs, is_trained)
+        _hide_unseen(validation.inputs, self.batch.inputs, is_trained, self.storage)
         return validation
 
 
@@ -82,7 +84,6 @@ class TrainingRows:
 class RowsOnDisk(TrainingRows):
     """Training rows whose arrays are files; those that are taken are copied to the device."""
 
-    storage: Storage = IN_MEMORY
     target_device: torch.device = CPU
 
     @property
@@ -103,14 +104,16 @@ class RowsOnDisk(TrainingRows):
         return BlockedBatches(self, batch_size, generator, rows)
 
 
-def _hide_unseen(inputs: RowInputs, all_inputs: RowInputs, is_trained: np.ndarray) -> None:
+def _hide_unseen(
+    inputs: RowInputs, all_inputs: RowInputs, is_trained: np.ndarray, storage: Storage
+) -> None:
     """Write the unknown code over codes that no trained row has; `take` has copied them before."""
-    _hide_codes(inputs.codes, all_inputs.codes, is_trained)
+    _hide_codes(inputs.codes, all_inputs.codes, is_trained, storage)
     rows = torch.from_numpy(np.flatnonzero(is_trained)) if inputs.histories else None
     for history, of_all in zip(inputs.histories, all_inputs.histories):
         assert rows is not None
         seen = _event_codes(of_all.take(rows.to(of_all.device)))
-        _hide_codes(_event_codes(history), seen, np.ones(len(seen), bool))
+        _hide_codes(_event_codes(history), seen, np.ones(len(seen), bool), storage)
 
 
 def _event_codes(history: History) -> Tensor:
@@ -119,7 +122,7 @@ def _event_codes(history: History) -> Tensor:
     return events.codes
 
 
-def _hide_codes(codes: Tensor, all_codes: Tensor, is_trained: np.ndarray) -> None:
+def _hide_codes(codes: Tensor, all_codes: Tensor, is_trained: np.ndarray, storage: Storage) -> None:
     n_codes = max(int(codes.max()), 0) + 1 if codes.numel() else 0
     seen = torch.zeros(codes.shape[1], n_codes, dtype=torch.bool, device=codes.device)
     for start, stop in slices(len(all_codes), MOST_ROWS):
@@ -127,5 +130,6 @@ def _hide_codes(codes: Tensor, all_codes: Tensor, is_trained: np.ndarray) -> Non
         for of_column, column in zip(seen, all_codes[start:stop].T):
             read = column[trained].long()
             of_column[read[read < n_codes]] = True
+        storage.release()
     for of_column, column in zip(seen, codes.T):
         column[~of_column[column.long()]] = UNKNOWN

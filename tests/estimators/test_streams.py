@@ -255,6 +255,19 @@ def test_validation_rows_may_be_a_stream(folder):
     assert np.isfinite(model.learning_curve_["eval_loss"]).all()
 
 
+def test_validation_rows_of_a_long_stream_have_labels(folder):
+    path, (X, y) = only(folder, "label"), orders()
+    labels = np.where(y > 0, "late", "early")
+    stream = tabemb.Stream(path, in_memory=0)
+    model = tabemb.EmbeddingClassifier(**FAST).fit(stream, "label", eval_X=X[:200], eval_y=labels[:200])
+    assert model.learning_curve_["eval_loss"][-1] < 0.69
+    with pytest.raises(ValueError, match=r"eval_y holds class 'soon', which y does not hold, in row 1"):
+        tabemb.EmbeddingClassifier(**FAST).fit(stream, "label", eval_X=X[:2], eval_y=["late", "soon"])
+    for name, value in (("start", model), ("classes", ["early", "late", "soon"])):
+        with pytest.raises(ValueError, match=rf"{name} goes with rows in memory; pass parts"):
+            tabemb.EmbeddingClassifier(**FAST).fit(stream, "label", **{name: value})
+
+
 def test_the_encoder_and_pairs_read_streams(folder):
     path = only(folder, "y")
     X, y = orders()

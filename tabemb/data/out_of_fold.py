@@ -11,6 +11,7 @@ from tabemb.data.expected import ExpectedEffects
 from tabemb.data.sampling import MOST_ROWS, slices
 from tabemb.data.storage import IN_MEMORY, Storage
 from tabemb.data.words import Text
+from tabemb.progress import progress
 
 N_FOLDS = 10
 
@@ -34,6 +35,8 @@ class OutOfFold:
         As in :meth:`Effects.fit`.
     storage : Storage, optional
         Where the levels and responses of all rows lie; in memory by default.
+    show : bool or None, default=False
+        As in `progress`.
     """
 
     def __init__(
@@ -46,17 +49,20 @@ class OutOfFold:
         rows: np.ndarray | None = None,
         texts: Sequence[Text] = (),
         storage: Storage = IN_MEMORY,
+        show: bool | None = False,
     ) -> None:
         self.effects, self.all_weights, self.rows = effects, weights, rows
         self.storage, n_rows = storage, len(codes)
         dtype = np.int32 if len(effects.keys_) < 2**31 - 1 else np.int64
         self.positions = storage.empty("levels", (len(effects.terms_), n_rows), dtype)
         self.centered = storage.empty("responses", (n_rows, len(effects.responses_)), np.float64)
-        for start, stop in slices(n_rows, MOST_ROWS):
-            part = slice(start, stop)
-            self.positions[:, part] = effects.positions(codes[part], numbers[part])
-            self.centered[part] = effects.center(responses[part])
-            storage.release()
+        with progress(n_rows, "rows", show) as bar:
+            for start, stop in slices(n_rows, MOST_ROWS):
+                part = slice(start, stop)
+                self.positions[:, part] = effects.positions(codes[part], numbers[part])
+                self.centered[part] = effects.center(responses[part])
+                storage.release()
+                bar.update(stop - start)
         self.held = [words.held(texts[words.text]) for words in effects.words_]
         self.weights = weights_of(rows, weights)
 

@@ -29,6 +29,7 @@ from tabemb.data.sampling import MOST_ROWS
 from tabemb.data.schema import near
 from tabemb.extras import need
 from tabemb.files.lock import locked
+from tabemb.progress import progress
 
 FORMATS = {".parquet": "parquet", ".pq": "parquet", ".arrow": "ipc", ".feather": "ipc", ".csv": "csv"}
 AT_ONCE = 2**16
@@ -185,17 +186,22 @@ class OpenStream:
         if n_waiting:
             yield to_arrow(pa.Table.from_batches(waiting))
 
-    def sample(self, names: Sequence[str], positions: np.ndarray) -> tuple[pa.Table, set[str]]:
+    def sample(
+        self, names: Sequence[str], positions: np.ndarray, n_rows: int, show: bool | None = False
+    ) -> tuple[pa.Table, set[str]]:
         """Return these columns of the rows at some positions, and the columns with missing values.
 
-        The positions ascend; the missing values are those of all rows.
+        The positions ascend; the missing values are those of all ``n_rows``. ``show`` is that of
+        `progress`.
         """
         taken, missing, start = [], set[str](), 0
-        for part in self.parts(names):
-            first, last = np.searchsorted(positions, [start, start + part.num_rows])
-            taken.append(part.take(pa.array(positions[first:last] - start)))
-            missing |= {name for name in names if name not in missing and has_missing(part[name])}
-            start += part.num_rows
+        with progress(n_rows, "rows", show) as bar:
+            for part in self.parts(names):
+                first, last = np.searchsorted(positions, [start, start + part.num_rows])
+                taken.append(part.take(pa.array(positions[first:last] - start)))
+                missing |= {name for name in names if name not in missing and has_missing(part[name])}
+                start += part.num_rows
+                bar.update(part.num_rows)
         table = pa.concat_tables(taken, promote_options="permissive").combine_chunks()
         return to_arrow(table), missing
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tabemb.data.sampling import MOST_ROWS, slices
 from tabemb.data.storage import Storage
+from tabemb.progress import progress
 
 
 class EffectRows(NamedTuple):
@@ -20,11 +21,16 @@ class EffectRows(NamedTuple):
     responses: np.ndarray
     weights: np.ndarray
 
-    def parts(self, storage: Storage) -> Iterator[EffectRows]:
-        """Yield the rows in parts, and let the storage that they lie in release each."""
-        for start, stop in slices(len(self.codes), MOST_ROWS):
-            yield EffectRows(*(array[start:stop] for array in self))
-            storage.release()
+    def parts(self, storage: Storage, show: bool | None) -> Iterator[EffectRows]:
+        """Yield the rows in parts, and let the storage that they lie in release each.
+
+        ``show`` is that of `progress`.
+        """
+        with progress(len(self.codes), "rows", show) as bar:
+            for start, stop in slices(len(self.codes), MOST_ROWS):
+                yield EffectRows(*(array[start:stop] for array in self))
+                storage.release()
+                bar.update(stop - start)
 
 
 @dataclass(frozen=True)

@@ -269,7 +269,8 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         numeric = self._numeric_target
         eval_X, eval_y = read_validation(eval_X, eval_y)
         if isinstance(X, OpenStream):
-            rows: Rows = check_stream(X, y, sample_weight, numeric=numeric, **ages)
+            show = RowSettings.of(self).show
+            rows: Rows = check_stream(X, y, sample_weight, numeric=numeric, show=show, **ages)
         else:
             rows = check_rows(
                 X, y, sample_weight, numeric=numeric, estimator=self, columns=columns, **ages

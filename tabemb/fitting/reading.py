@@ -104,6 +104,7 @@ def check_stream(
     sample_weight: str | None,
     *,
     numeric: bool,
+    show: bool | None,
     time: Any,
     half_life: float | None,
 ) -> StreamRows:
@@ -116,6 +117,8 @@ def check_stream(
         Names of columns.
     numeric : bool
         Whether the target must be numbers.
+    show : bool or None
+        As in `progress`.
     time, half_life : as in `recency_weights`; ``time`` names a column of X.
     """
     if y is None:
@@ -135,7 +138,7 @@ def check_stream(
     if weights is not None:
         weights = weights[weights > 0]
     chosen = smallest(len(target), min(len(target), MOST_ROWS))
-    frame, missing = stream.sample(columns, chosen)
+    frame, missing = stream.sample(columns, chosen, len(target), show)
     return StreamRows(frame, target, weights, stream, columns, frozenset(missing), labels)
 
 

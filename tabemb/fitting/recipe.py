@@ -170,11 +170,13 @@ class Recipe:
         generator = np.random.default_rng(self.seed)
         effects.choose(self._effect_rows(sample.batch, sample.holdout), generator, explained, len(batch))
         rows, likeness = self._effect_rows(batch, holdout), likeness_by_input(encoder)
-        effects.sum_up(rows.parts(self.storage), {} if has_sequences else likeness)
+        parts = rows.parts(self.storage, self.settings.show)
+        effects.sum_up(parts, {} if has_sequences else likeness)
         texts = texts_of(encoder, batch.inputs)
         effects.fit_words(texts, rows.responses, rows.weights)
         rows = rows._replace(weights=holdout.rows.all_weights)
-        return effects, OutOfFold(effects, *rows, holdout.train, texts, self.storage)
+        show = self.settings.show
+        return effects, OutOfFold(effects, *rows, holdout.train, texts, self.storage, show)
 
     def _effect_rows(self, batch: Batch, holdout: Holdout) -> EffectRows:
         """Return rows as effects read them; those that validate first have a weight of zero."""

@@ -32,6 +32,7 @@ from tabemb.fitting.training_rows import RowsOnDisk, TrainingRows
 from tabemb.fitting.trees import OutOfFoldTrees
 from tabemb.labels import codes_of
 from tabemb.network.inputs import Batch, RowInputs
+from tabemb.progress import progress
 from tabemb.targets import Target
 
 
@@ -156,7 +157,7 @@ class StreamRecipe(Recipe):
         encoder = Encoder(schema, settings.n_bins, settings.min_count)
         chosen = smallest(len(rows), rows.frame.num_rows)
         encoder.measure(rows.frame, None if rows.weights is None else rows.weights[chosen])
-        return encoder.count(_counted(stream, schema, rows.weights), rows.missing)
+        return encoder.count(_counted(stream, schema, rows.weights, settings.show), rows.missing)
 
     def hold_out(self, rows: Rows, validation: Rows | None) -> Holdout:
         """Let the last rows in the files validate: they are a random sample."""
@@ -276,10 +277,16 @@ def recipe_of(
     return StreamRecipe(settings, source, target, stratify, seed, storage=files, labels=rows.labels)
 
 
-def _counted(stream: OpenStream, schema: Schema, weights: np.ndarray | None) -> dict[str, Counted]:
+def _counted(
+    stream: OpenStream, schema: Schema, weights: np.ndarray | None, show: bool | None
+) -> dict[str, Counted]:
     """Return the distinct values of each categorical feature of all rows, with their counts."""
     plain = [feature for feature in schema.categorical if feature.part is None]
-    columns = {feature.name: stream.counted(feature.column, weights) for feature in plain}
+    columns: dict[str, Counted] = {}
+    with progress(len(plain), "columns", show) as bar:
+        for feature in plain:
+            columns[feature.name] = stream.counted(feature.column, weights)
+            bar.update()
     calendar = [feature for feature in schema.categorical if feature.part is not None]
     if not calendar:
         return columns

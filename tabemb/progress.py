@@ -1,20 +1,70 @@
-"""Progress bars for work that takes long."""
+"""Progress bars for work that takes long, and a line when it is done; both in notebooks too."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib.util import find_spec
 from typing import Any
 
 from tqdm import tqdm
 
 BAR_DELAY = 3.0
-"""Seconds before a progress bar appears: short work stays quiet."""
+"""Seconds before a progress bar appears, and from which a line on a terminal says that work is done:
+short work stays quiet."""
+
+_IS_QUIET: ContextVar[bool] = ContextVar("tabemb_is_quiet", default=False)
+
+
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this process, so that output goes into a notebook."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def bar_settings(show: bool | None = None) -> dict[str, Any]:
-    """Return arguments of tqdm for a bar that appears late; ``show=None``: and only on a terminal."""
-    return {"disable": None if show is None else not show, "delay": BAR_DELAY, "leave": False}
+    """Return arguments of tqdm for a bar that appears late.
+
+    ``show=None``: and only on a terminal or in a notebook.
+    """
+    is_hidden = (None if not in_notebook() else False) if show is None else not show
+    return {"disable": is_hidden, "delay": BAR_DELAY, "leave": False}
+
+
+def bar_class() -> type[tqdm[Any]]:
+    """Return tqdm's class of bars: that of notebooks where there is one to be seen."""
+    if in_notebook() and find_spec("ipywidgets") is not None:
+        from tqdm.notebook import tqdm as notebook_bar
+
+        return notebook_bar
+    return tqdm
 
 
 def progress(total: int, unit: str = "it", show: bool | None = None, done: int = 0) -> tqdm[Any]:
     """Return a bar of ``total`` units, of which some are done, with `bar_settings`."""
-    return tqdm(total=total, unit=unit, initial=done, **bar_settings(show))
+    return bar_class()(total=total, unit=unit, initial=done, **bar_settings(show))
+
+
+def tell(line: str, seconds: float, show: bool | None = None) -> None:
+    """Print that work is done, which took so many seconds.
+
+    ``show=None``: in a notebook, or on a terminal if it took long. Never within `quiet`.
+    """
+    if _IS_QUIET.get():
+        return
+    if show is None:
+        show = in_notebook() or (seconds >= BAR_DELAY and sys.stderr.isatty())
+    if show:
+        print(line, file=sys.stdout if in_notebook() else sys.stderr)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let no line be printed within this context: the work is a part of other work."""
+    token = _IS_QUIET.set(True)
+    try:
+        yield
+    finally:
+        _IS_QUIET.reset(token)

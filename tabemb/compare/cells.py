@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from tabemb.compare.metrics import class_probabilities, row_losses, score
 from tabemb.compare.models import ModelSpec, build_model
 from tabemb.extras import need
+from tabemb.progress import quiet
 
 MEBIBYTE = 2**20
 SAMPLING_SECONDS = 0.01
@@ -104,7 +105,7 @@ def measure(job: Job) -> dict[str, Any]:
     """
     model = build_model(job.spec, job.task, job.X_train, job.roles, job.seed, job.n_jobs)
     with threadpool_limits(job.n_jobs):
-        with _Stopwatch("fit") as fit:
+        with _Stopwatch("fit") as fit, quiet():
             model.fit(job.X_train, job.y_train)
         with _Stopwatch("predict") as predict:
             predictions = _predict(model, job)

@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from tabemb.compare.store import cell_name, cell_path, read_cells, write_cell
-from tabemb.progress import bar_settings
+from tabemb.progress import progress
 
 Identity = Mapping[str, Any]
 
@@ -96,4 +96,4 @@ def _bar(total: int, n_stored: int, show: bool) -> tqdm[Any]:
     """Return a bar; the stored cells count as finished, but not for the time that is left."""
     if show and n_stored:
         print(f"{n_stored} of {total} cells are already stored.", file=sys.stderr)
-    return tqdm(total=total, initial=n_stored, unit="cell", **bar_settings(None if show else False))
+    return progress(total, "cell", None if show else False, done=n_stored)

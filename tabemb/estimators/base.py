@@ -21,6 +21,7 @@ from tabemb.data.streams import OpenStream, is_source
 from tabemb.estimators.checked import CheckedRows
 from tabemb.estimators.columns import missing_shares
 from tabemb.estimators.explained import ExplainedRows
+from tabemb.estimators.fit_line import fit_line
 from tabemb.estimators.growth import check_columns, check_no_time, checked_classes, start_of
 from tabemb.fitting.calibration import counts_of, level_counts
 from tabemb.fitting.checkpoints import check_repeatable
@@ -63,6 +64,7 @@ from tabemb.network.inputs import RowInputs
 from tabemb.network.model import Network, Output
 from tabemb.network.numbers import NUMBER_ENCODINGS
 from tabemb.network.randomness import Random, drawing_from
+from tabemb.progress import tell
 from tabemb.spaces.collection import Spaces
 from tabemb.targets import Target
 from tabemb.training.loop import Budget, LearningCurve, train
@@ -250,6 +252,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         after.learning_curve_, after.best_epoch_ = results[0]
         after.growth_ = growth
         self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
+        tell(fit_line(self), self.fit_seconds_, recipe.settings.show)
         return self
 
     def _check_rows(

@@ -34,6 +34,7 @@ from tabemb.fitting.responses import FEWEST_REFERENCE, Reference, answers_of
 from tabemb.labels import distinct, names_of, readable
 from tabemb.names import safe_names
 from tabemb.network.model import Output
+from tabemb.progress import quiet
 from tabemb.targets import Target, class_target
 from tabemb.training.threads import MOST_THREADS, threads
 
@@ -263,7 +264,8 @@ def _fit_fold(
     estimator = clone(estimator)
     if end is not None:
         estimator.set_params(max_time=max(end - time.time(), LEAST_TIME) / n_rounds)
-    estimator.fit(rows.frame, rows.y, sample_weight=rows.weights)
+    with quiet():
+        estimator.fit(rows.frame, rows.y, sample_weight=rows.weights)
     with threads(estimator.n_jobs):
         # the next model reads the other categories too, but the numbers as they are
         dependents = [Dependents({}, d.numbers) for d in estimator.reference_.dependents]

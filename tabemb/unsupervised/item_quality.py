@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from tabemb.data.vocabulary import N_SPECIAL
-from tabemb.progress import bar_settings, progress
+from tabemb.progress import bar_class, bar_settings, progress
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.unsupervised.item_lists import ItemLists
 
@@ -110,7 +109,7 @@ def target_ranks(queries: np.ndarray, targets: np.ndarray, pairs: Pairs) -> np.n
     known = np.flatnonzero((pairs.queries >= N_SPECIAL) & (pairs.targets >= N_SPECIAL))
     size = max(BLOCK // len(targets), 1)
     blocks = np.split(known, range(size, len(known), size))
-    for block in tqdm(blocks, unit="blocks", **bar_settings()):
+    for block in bar_class()(blocks, unit="blocks", **bar_settings()):
         query, target = pairs.queries[block] - N_SPECIAL, pairs.targets[block] - N_SPECIAL
         scores = queries[query] @ targets.T  # (n_block, n_items)
         rows = np.arange(len(block))

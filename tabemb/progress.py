@@ -47,7 +47,7 @@ def progress(total: int, unit: str = "it", show: bool | None = None, done: int =
     return bar_class()(total=total, unit=unit, initial=done, **bar_settings(show))
 
 
-def tell(line: str, seconds: float, show: bool | None = None) -> None:
+def print_line(line: str, seconds: float, show: bool | None = None) -> None:
     """Print that work is done, which took so many seconds.
 
     ``show=None``: in a notebook, or on a terminal if it took long. Never within `quiet`.

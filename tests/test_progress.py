@@ -9,7 +9,7 @@ import pytest
 
 from tabemb import EmbeddingEncoder, EmbeddingRegressor
 from tabemb import progress as module
-from tabemb.progress import bar_settings, in_notebook, quiet, tell
+from tabemb.progress import bar_settings, in_notebook, print_line, quiet
 
 
 @pytest.fixture
@@ -52,10 +52,10 @@ def test_elsewhere_the_terminal_decides(monkeypatch):
 )
 def test_a_line_is_printed_where_it_helps(show, seconds, is_terminal, is_said, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
-    tell("done", seconds, show)
+    print_line("done", seconds, show)
     assert capsys.readouterr().err == ("done\n" if is_said else "")
     with quiet():
-        tell("done", seconds, show)
+        print_line("done", seconds, show)
     assert capsys.readouterr().err == ""
 
 

@@ -64,7 +64,7 @@ from tabemb.network.inputs import RowInputs
 from tabemb.network.model import Network, Output
 from tabemb.network.numbers import NUMBER_ENCODINGS
 from tabemb.network.randomness import Random, drawing_from
-from tabemb.progress import tell
+from tabemb.progress import print_line
 from tabemb.spaces.collection import Spaces
 from tabemb.targets import Target
 from tabemb.training.loop import Budget, LearningCurve, train
@@ -252,7 +252,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         after.learning_curve_, after.best_epoch_ = results[0]
         after.growth_ = growth
         self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
-        tell(fit_line(self), self.fit_seconds_, recipe.settings.show)
+        print_line(fit_line(self), self.fit_seconds_, recipe.settings.show)
         return self
 
     def _check_rows(

@@ -161,8 +161,8 @@ class EventClassifier(CandidateEstimator, EmbeddingClassifier):
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a
-        joblib worker.
+        Whether to show a progress bar. None: on a terminal or in a notebook, after three seconds,
+        never inside a joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same model bit for bit.
 
@@ -388,8 +388,8 @@ class EventRegressor(EventEstimator, EmbeddingRegressor):
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a
-        joblib worker.
+        Whether to show a progress bar. None: on a terminal or in a notebook, after three seconds,
+        never inside a joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same model bit for bit.
     """

@@ -1,4 +1,4 @@
-"""What there is to say of a fit in one line."""
+"""A fit in one line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def fit_line(estimator: Any) -> str:
     n_epochs, validation = len(curve["epoch"]), curve["eval_loss"][best]
     epochs = f"{n_epochs} epoch{'s' * (n_epochs != 1)}"
     if math.isnan(validation):
-        said = f"{epochs}, training loss {curve['train_loss'][-1]:.4g}"
+        result = f"{epochs}, training loss {curve['train_loss'][-1]:.4g}"
     else:
-        said = f"best epoch {best + 1} of {n_epochs}, validation loss {validation:.4g}"
-    return f"{type(estimator).__name__}: {said}, {estimator.fit_seconds_:.1f} s"
+        result = f"best epoch {best + 1} of {n_epochs}, validation loss {validation:.4g}"
+    return f"{type(estimator).__name__}: {result}, {estimator.fit_seconds_:.1f} s"

@@ -128,8 +128,8 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a
-        joblib worker.
+        Whether to show a progress bar, and a line after ``fit``. None: on a terminal, after three
+        seconds, and in a notebook; never inside a joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same model bit for bit.
 
@@ -386,8 +386,8 @@ class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a
-        joblib worker.
+        Whether to show a progress bar, and a line after ``fit``. None: on a terminal, after three
+        seconds, and in a notebook; never inside a joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same model bit for bit.
 

@@ -111,8 +111,8 @@ class ItemEmbedder(NamesMisspelt, ItemAnswers):
         Threads, which update the same vectors, so that two fits differ. None: one with an int as
         ``random_state``, else the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal alone, after three seconds, never inside a
-        joblib worker.
+        Whether to show a progress bar. None: on a terminal or in a notebook, after three seconds,
+        never inside a joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same vectors bit for bit.
 

@@ -161,7 +161,7 @@ class PairEmbedder(FactorRecommender):
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal alone, after three seconds.
+        Whether to show a progress bar. None: on a terminal or in a notebook, after three seconds.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same vectors bit for bit.
 

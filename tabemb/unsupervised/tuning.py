@@ -102,7 +102,7 @@ def tune_items(
     max_time : float, optional
         Seconds after which no further trial starts.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal alone, after three seconds.
+        Whether to show a progress bar. None: on a terminal or in a notebook, after three seconds.
     random_state : int, RandomState or None, default=None
         With an int here and in the embedder, two calls give the same result.
 

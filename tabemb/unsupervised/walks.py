@@ -73,7 +73,7 @@ def random_walks(
     nodes : sequence, optional
         Further nodes, which may have no edge: their walks hold them alone. None: the nodes of edges.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal alone, after three seconds.
+        Whether to show a progress bar. None: on a terminal or in a notebook, after three seconds.
     random_state : int, RandomState or None, default=None
         With an int, two calls return the same walks.
 

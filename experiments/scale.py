@@ -8,7 +8,6 @@ occur as Zipf's law has it, the largest of five million levels; the error of the
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -101,7 +100,7 @@ def write(folder: Path, n_rows: int) -> None:
 
 
 class Peak:
-    """The peak memory of this process, in bytes: of all its pages, and of those that no file holds."""
+    """The peak memory of this process: of all its pages, and of those that no file holds."""
 
     def __init__(self) -> None:
         self.anonymous, self._ended = 0, threading.Event()
@@ -109,15 +108,17 @@ class Peak:
 
     def _watch(self) -> None:
         while not self._ended.wait(0.05):
-            lines = Path("/proc/self/status").read_text().splitlines()
-            now = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
-            self.anonymous = max(self.anonymous, 1024 * now)
+            self.anonymous = max(self.anonymous, self._now("RssAnon"))
+
+    @staticmethod
+    def _now(name: str) -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
 
     def end(self) -> dict[str, float]:
         """Return both peaks in GiB."""
         self._ended.set()
-        pages = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return {"peak": pages / GIB, "anonymous": self.anonymous / GIB}
+        return {"peak": self._now("VmHWM") / GIB, "anonymous": self.anonymous / GIB}
 
 
 Predict = Callable[[pa.Table], np.ndarray]
@@ -203,17 +204,21 @@ def in_words(result: dict[str, Any]) -> str:
     return said
 
 
-def step_seconds(n_rows: int, n_steps: int = 200, batch_size: int = 1024) -> float:
-    """Return the median seconds of a step of a network with one table of so many rows."""
+def step_seconds(n_rows: int, n_steps: int = 300, batch_size: int = 1024) -> float:
+    """Return the median seconds of a step of a network with a table of so many rows, beside others."""
+    sizes = [n_rows, *list(LEVELS.values())[1:]]
     generator = torch.Generator().manual_seed(0)
-    tables = Tables([TableSpec(n_rows, 16, np.zeros(n_rows, np.float32))], [0], generator)
-    network = nn.ModuleDict({"tables": tables, "head": nn.Linear(16, 1)})
+    specs = [TableSpec(n, 16, np.zeros(n, np.float32)) for n in sizes]
+    tables = Tables(specs, range(len(sizes)), generator)
+    layers = nn.Linear(tables.dim, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 1)
+    network = nn.ModuleDict({"tables": tables, "backbone": nn.Sequential(*layers)})
     optimizer, taken = Optimizer(network, 3e-3, 0.0), []
+    rng = np.random.default_rng(0)
     for _ in range(n_steps):
-        codes = torch.randint(n_rows, (batch_size, 1), generator=generator)
+        codes = torch.from_numpy(np.stack([zipf(rng, batch_size, n) for n in sizes], axis=1))
         start = time.perf_counter()
         vectors, penalty = tables(codes)
-        optimizer.step(network["head"](vectors).square().mean() + penalty.mean())
+        optimizer.step(network["backbone"](vectors).square().mean() + penalty.mean())
         taken.append(time.perf_counter() - start)
     return float(np.median(taken[n_steps // 4 :]))
 

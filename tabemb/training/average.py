@@ -67,10 +67,11 @@ class WeightAverage:
         rows = weight.grad.coalesce().indices()[0]  # type: ignore[union-attr]
         if i not in self._n_row_updates:  # zeros for all rows would cost more than the step
             self._n_row_updates[i] = weight.new_zeros(len(weight))
-        n_updates = self._n_row_updates[i]
-        n_updates[rows] += 1
-        share = (self.window / (n_updates[rows] + self.window)).unsqueeze(1)
-        average[rows] = torch.lerp(average[rows], weight[rows], share)
+        n_updates = self._n_row_updates[i].index_select(0, rows).add_(1)
+        self._n_row_updates[i].index_copy_(0, rows, n_updates)
+        share = (self.window / (n_updates + self.window)).unsqueeze(1)
+        moved = average.index_select(0, rows).lerp_(weight.detach().index_select(0, rows), share)
+        average.index_copy_(0, rows, moved)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -113,7 +113,7 @@ class Training:
     budget : Budget, optional
         Ends the training when it is spent, within an epoch if need be.
     show : bool or None, default=False
-        Whether to show a progress bar; None shows one on a terminal or in a notebook, after three seconds.
+        Whether to show a progress bar. None: on a terminal or in a notebook, after three seconds.
     checkpoints : NoCheckpoints, optional
         Writes the ends of epochs, and takes up a training that was killed.
     """

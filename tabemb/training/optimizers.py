@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim._functional import sparse_adam
 from torch.optim.adamw import adamw
 
 from tabemb.training.average import WINDOW, WeightAverage
@@ -102,23 +101,27 @@ class DenseAdam:
 
 
 class SparseAdam(DenseAdam):
-    """Adam of tables with sparse gradients: a step changes only the rows that were read."""
+    """Adam of tables with sparse gradients: a step reads and changes only the rows that were read.
+
+    The steps are those of `torch.optim.SparseAdam`, which works on sparse tensors and takes several
+    times as long.
+    """
 
     def _step(self, weights: list[nn.Parameter], moments: list[Moments], group: dict[str, Any]) -> None:
-        for moment in moments:
+        for weight, moment in zip(weights, moments):
+            assert weight.grad is not None
+            weight.grad = weight.grad.coalesce()
+            rows, gradient = weight.grad.indices()[0], weight.grad.values()
             moment.n_steps.add_(1)
-        sparse_adam(
-            weights,  # type: ignore[arg-type]
-            [weight.grad for weight in weights],  # type: ignore[misc]
-            [moment.mean for moment in moments],
-            [moment.square for moment in moments],
-            [int(moment.n_steps) for moment in moments],
-            eps=EPSILON,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
-            lr=group["lr"],
-            maximize=False,
-        )
+            mean = moment.mean.index_select(0, rows).lerp_(gradient, 1 - self.betas[0])
+            square = moment.square.index_select(0, rows).mul_(self.betas[1])
+            square.addcmul_(gradient, gradient, value=1 - self.betas[1])
+            moment.mean.index_copy_(0, rows, mean)
+            moment.square.index_copy_(0, rows, square)
+            n_steps = int(moment.n_steps)
+            unbiased = (1 - self.betas[1] ** n_steps) ** 0.5 / (1 - self.betas[0] ** n_steps)
+            moved = mean.div_(square.sqrt_().add_(EPSILON))
+            weight.index_add_(0, rows, moved, alpha=-group["lr"] * unbiased)
 
 
 class Optimizer:

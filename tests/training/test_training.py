@@ -15,7 +15,7 @@ from tabemb.training.average import WINDOW, WeightAverage
 from tabemb.training.batches import Batches, BlockedBatches, equal_sizes
 from tabemb.training.best import TOLERANCE, BestWeights
 from tabemb.training.loop import Budget, Training, train
-from tabemb.training.optimizers import Optimizer
+from tabemb.training.optimizers import Optimizer, SparseAdam
 from tabemb.training.threads import n_threads, threads
 
 
@@ -303,3 +303,19 @@ def test_batches_of_blocks_hold_each_row_once_in_new_orders(chosen, batch_size, 
     part = torch.cat(first)[:40]  # of four blocks of ten neighbours, shuffled together
     assert len({int(row - expected[0]) // 10 for row in part}) == 4
     assert not torch.equal(part, part.sort().values)
+
+
+def test_steps_of_sparse_tables_are_those_of_torch():
+    torch.manual_seed(0)
+    ours = nn.Embedding(50, 4, sparse=True)
+    theirs = nn.Embedding.from_pretrained(ours.weight.detach().clone(), freeze=False, sparse=True)
+    group = {"params": [ours.weight], "lr": 0.01}
+    adam = SparseAdam([group], (0.9, 0.95))
+    peer = torch.optim.SparseAdam(theirs.parameters(), 0.01, (0.9, 0.95))
+    for _ in range(20):
+        codes = torch.randint(50, (9,))
+        for table, optimizer in ((ours, adam), (theirs, peer)):
+            table(codes).pow(3).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    torch.testing.assert_close(ours.weight, theirs.weight)

@@ -15,6 +15,6 @@ def bar_settings(show: bool | None = None) -> dict[str, Any]:
     return {"disable": None if show is None else not show, "delay": BAR_DELAY, "leave": False}
 
 
-def progress(total: int, unit: str = "it", show: bool | None = None, done: int = 0) -> tqdm[Any]:
-    """Return a bar of ``total`` units, of which some are done, with `bar_settings`."""
+def progress(total: int | None, unit: str = "it", show: bool | None = None, done: int = 0) -> tqdm[Any]:
+    """Return a bar of ``total`` units (None: not known), some of them done, with `bar_settings`."""
     return tqdm(total=total, unit=unit, initial=done, **bar_settings(show))

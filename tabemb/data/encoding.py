@@ -441,10 +441,9 @@ class Encoder:
             names = [name for name in table.columns if name in features]
             columns |= {name: _categories(features[name], events.frame) for name in names}
             weights |= dict.fromkeys(names, w)
-        min_count = self.min_count if table.min_count is None else table.min_count
         try:
             fit = Vocabulary.from_columns if known is None else known.grown
-            return fit(columns, weights, min_count)
+            return fit(columns, weights, table.limit(self.min_count))
         except ValueError as error:
             reason = str(error).removesuffix(".")
             raise ValueError(f"Table {name!r}: {reason}.") from error

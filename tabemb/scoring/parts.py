@@ -130,10 +130,10 @@ def _files(source: Any) -> list[str]:
             f"source must name files; {path!r} is a folder, so pass a pattern such as "
             f"{os.path.join(path, '*.parquet')!r}."
         )
-    found = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
-    if not found:
+    matches = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
+    if not matches:
         raise FileNotFoundError(f"source: there is no file {path!r}.")
-    return found
+    return matches
 
 
 def _part(path: str, converter: Callable[[str], Callable[[pa.Table], pa.Table]]) -> Part:

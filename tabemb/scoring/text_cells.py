@@ -135,7 +135,7 @@ def _truth(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     lower = pc.utf8_lower(_bare(cells))
     places = pc.index_in(lower, words)
     if places.null_count > lower.null_count:
-        raise pa.ArrowInvalid("neither true nor false")
+        raise pa.ArrowInvalid("a cell is neither true nor false.")
     return values.take(places)
 
 

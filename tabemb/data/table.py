@@ -46,6 +46,10 @@ class Table:
         Divide a vector's gradient by the number of times its category stands in the batch.
     sparse : bool, optional
         Update only the rows that a batch reads. None: for tables of more than 30,000 rows.
+    precision : {"float32", "bfloat16"}, default="float32"
+        Precision of the table, in training and in the model. "bfloat16" halves the bytes of a vector, of
+        its average and of its moments: three significant digits, rounded at random so that small steps
+        count. Only the rows that a batch reads are updated then.
     pretrained : EmbeddingSpace or DataFrame or mapping, optional
         Vectors to start from, by category; categories without one start from ``init``. They are matched
         by value: ``EmbeddingSpace.match`` also matches other spellings, and reports the categories that
@@ -76,6 +80,7 @@ class Table:
     norm_type: float = 2.0
     scale_grad_by_freq: bool = False
     sparse: bool | None = None
+    precision: str = "float32"
     pretrained: Any = None
     frozen: bool = False
     describe: Any = "text"
@@ -104,6 +109,7 @@ _TABLE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_size": (_is_size, "a whole number >= 1 or None"),
     "rest": (("unknown", "hash").__contains__, "'unknown' or 'hash'"),
     "n_hashed": (_is_size, "a whole number >= 1 or None"),
+    "precision": (("float32", "bfloat16").__contains__, "'float32' or 'bfloat16'"),
     "l2": (_at_least_zero, "a number >= 0 or None"),
     "max_norm": (lambda v: _at_least_zero(v) and v != 0, "a number > 0 or None"),
     "init": (
@@ -135,6 +141,7 @@ def check_table(name: str, table: Any) -> None:
             f"got {table.describe!r}."
         )
     _check_rest(name, table)
+    _check_precision(name, table)
     if table.frozen and table.pretrained is None:
         raise ValueError(f"Table {name!r} is frozen, but has no pretrained vectors; pass pretrained=.")
 
@@ -154,4 +161,20 @@ def _check_rest(name: str, table: Table) -> None:
     if table.rest != "hash" and table.n_hashed is not None:
         raise ValueError(
             f"Table {name!r}: n_hashed={table.n_hashed!r} needs rest='hash'; got rest={table.rest!r}."
+        )
+
+
+def _check_precision(name: str, table: Table) -> None:
+    """Raise where half precision contradicts another setting."""
+    if table.precision == "float32":
+        return
+    if table.sparse is not None and not table.sparse:
+        raise ValueError(
+            f"Table {name!r}: sparse must be True or None with precision={table.precision!r}, which is "
+            f"trained row by row; got sparse={table.sparse!r}."
+        )
+    if table.frozen:
+        raise ValueError(
+            f"Table {name!r}: frozen vectors stay as they are, and precision={table.precision!r} would "
+            "round them; leave one of the two out."
         )

@@ -182,7 +182,7 @@ class Vocabulary:
         return len(self.categories) + N_SPECIAL + self.n_hashed
 
     @property
-    def own(self) -> slice:
+    def kept(self) -> slice:
         """The codes that stand for one category each."""
         return slice(N_SPECIAL, N_SPECIAL + len(self.categories))
 
@@ -245,7 +245,7 @@ class Vocabulary:
     def _hashed(self, values: pa.Array) -> np.ndarray:
         """Return the hashed codes of values, UNKNOWN for those that can be no category."""
         rows = buckets(values, self.n_hashed, _KINDS[self.kind].dtype)
-        return np.where(rows < 0, UNKNOWN, self.own.stop + rows)
+        return np.where(rows < 0, UNKNOWN, self.kept.stop + rows)
 
     def _code_of(self, value: Any) -> int:
         """Return the code of a Python value of this kind."""
@@ -258,7 +258,7 @@ class Vocabulary:
         """Return the code here of each code of another vocabulary of this kind, int64 (len(other),)."""
         hashed = np.full(other.n_hashed, UNKNOWN)
         if other.n_hashed == self.n_hashed:
-            hashed = self.own.stop + np.arange(self.n_hashed)
+            hashed = self.kept.stop + np.arange(self.n_hashed)
         return np.concatenate([[UNKNOWN, MISSING], self._codes_of_values(other.categories), hashed])
 
     def _look_up(self, indices: np.ndarray, values: pa.Array) -> np.ndarray:

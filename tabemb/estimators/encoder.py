@@ -302,9 +302,9 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         vocabularies, spaces = self.encoder_.vocabularies_, {}
         reliability = getattr(self, "reliability_", {})  # encoders of earlier files have none
         for name, vectors in self.vectors_.items():
-            own = vocabularies[name].own
-            of_table = reliability[name][own] if name in reliability else None
-            space = space_of(name, vocabularies[name], vectors[own], of_table)
+            codes = vocabularies[name].kept
+            of_table = reliability[name][codes] if name in reliability else None
+            space = space_of(name, vocabularies[name], vectors[codes], of_table)
             spaces[name] = with_descriptions(space, self.encoder_.schema.tables[name])
         return spaces
 

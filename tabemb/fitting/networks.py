@@ -391,6 +391,7 @@ def _table_spec(
         sparse=table.sparse,
         vectors=None if given is None else match_vectors(name, given, vocabulary),
         frozen=table.frozen,
+        precision=table.precision,
         n_special=N_SPECIAL,
     )
 
@@ -449,7 +450,7 @@ def raw_spaces(encoder: Encoder, network: Network | Reader) -> dict[str, Embeddi
         name: space_of(
             name,
             vocabulary,
-            torch.cat([part.tables.vectors(t)[vocabulary.own] for part in network.networks], 1).numpy(
+            torch.cat([part.tables.vectors(t)[vocabulary.kept] for part in network.networks], 1).numpy(
                 force=True
             ),
         )
@@ -470,7 +471,7 @@ def space_of(
     ancestry: tuple[str, ...] = (),
 ) -> EmbeddingSpace:
     """Return the space of the vectors of a vocabulary's categories, (n_categories, d)."""
-    counts = vocabulary.counts[vocabulary.own]
+    counts = vocabulary.counts[vocabulary.kept]
     whole = counts.astype(np.int64)  # weights of rows may make counts fractions
     exact = whole if np.array_equal(whole, counts) else counts
     space = EmbeddingSpace(vectors, vocabulary.labels(), exact, name, reliability, ancestry)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from tabemb.network.halves import write_rows
 from tabemb.training.state import State
 
 WINDOW = 10.0
@@ -66,11 +67,11 @@ class WeightAverage:
         weight, average = self.parameters[i], self.averages[i]
         rows = weight.grad.coalesce().indices()[0]  # type: ignore[union-attr]
         if i not in self._n_row_updates:  # zeros for all rows would cost more than the step
-            self._n_row_updates[i] = weight.new_zeros(len(weight))
+            self._n_row_updates[i] = torch.zeros(len(weight), device=weight.device)
         n_updates = self._n_row_updates[i]
         n_updates[rows] += 1
         share = (self.window / (n_updates[rows] + self.window)).unsqueeze(1)
-        average[rows] = torch.lerp(average[rows], weight[rows], share)
+        write_rows(average, rows, torch.lerp(average[rows].float(), weight[rows].float(), share))
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

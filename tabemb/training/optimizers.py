@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim._functional import sparse_adam
 from torch.optim.adamw import adamw
 
+from tabemb.network.halves import is_half, write_rows
 from tabemb.training.average import WINDOW, WeightAverage
 from tabemb.training.state import State
 
@@ -102,23 +104,43 @@ class DenseAdam:
 
 
 class SparseAdam(DenseAdam):
-    """Adam of tables with sparse gradients: a step changes only the rows that were read."""
+    """Adam of tables with sparse gradients: a step changes only the rows that were read.
+
+    Of tables in half precision the moments are so too, and the rows of a step are computed in float32.
+    """
 
     def _step(self, weights: list[nn.Parameter], moments: list[Moments], group: dict[str, Any]) -> None:
-        for moment in moments:
+        for weight, moment in zip(weights, moments):
             moment.n_steps.add_(1)
+            if is_half(weight):
+                self._step_of_half(weight, moment, group["lr"])
+        whole = [(w, moment) for w, moment in zip(weights, moments) if not is_half(w)]
         sparse_adam(
-            weights,  # type: ignore[arg-type]
-            [weight.grad for weight in weights],  # type: ignore[misc]
-            [moment.mean for moment in moments],
-            [moment.square for moment in moments],
-            [int(moment.n_steps) for moment in moments],
+            [weight for weight, _ in whole],
+            [weight.grad for weight, _ in whole],  # type: ignore[misc]
+            [moment.mean for _, moment in whole],
+            [moment.square for _, moment in whole],
+            [int(moment.n_steps) for _, moment in whole],
             eps=EPSILON,
             beta1=self.betas[0],
             beta2=self.betas[1],
             lr=group["lr"],
             maximize=False,
         )
+
+    def _step_of_half(self, weight: nn.Parameter, moment: Moments, rate: float) -> None:
+        assert weight.grad is not None
+        gradient = weight.grad.to(torch.float32).coalesce()
+        rows, values = gradient.indices()[0], gradient.values()
+        decay_mean, decay_square = self.betas
+        mean = torch.lerp(values, moment.mean[rows].float(), decay_mean)
+        square = torch.lerp(values.square(), moment.square[rows].float(), decay_square)
+        n_steps = int(moment.n_steps)
+        size = rate * math.sqrt(1 - decay_square**n_steps) / (1 - decay_mean**n_steps)
+        step = size * mean / (square.sqrt() + EPSILON)
+        write_rows(moment.mean, rows, mean)
+        write_rows(moment.square, rows, square)
+        write_rows(weight, rows, weight[rows].float() - step)
 
 
 class Optimizer:

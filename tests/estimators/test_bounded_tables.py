@@ -100,7 +100,7 @@ def test_a_night_keeps_the_kept_and_trains_the_hashed_rows(model, rows):
     grown.partial_fit(later, np.full(200, 5.0))
     vocabulary = grown.encoder_.vocabularies_["city"]
     assert vocabulary.labels().tolist() == sorted(FREQUENT)
-    assert vocabulary.counts[vocabulary.own.stop :].sum() == 500
+    assert vocabulary.counts[vocabulary.kept.stop :].sum() == 500
     np.testing.assert_allclose(grown.predict(of(["fresh", "Oslo"])), [5, 2], atol=0.7)
 
 

@@ -986,8 +986,8 @@ BREAKS = [
     Break(
         "files: a row group lies in memory as a whole",
         "scoring/parts.py",
-        "use_buffered_stream=True, pre_buffer=False",
-        "use_buffered_stream=False, pre_buffer=True",
+        "buffer_size=_PARQUET_BUFFER, pre_buffer=False",
+        "pre_buffer=True",
         f"{PREDICT}::test_memory_does_not_grow_with_the_file",
     ),
     Break(

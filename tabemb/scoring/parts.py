@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from tabemb.data.schema import near
 from tabemb.data.vocabulary import kind_of
@@ -21,7 +22,11 @@ TEXT = {".csv": ",", ".tsv": "\t", ".csv.gz": ",", ".tsv.gz": "\t"}
 """Endings of text files, and what separates their cells."""
 _NUMBERS = {"integer", "float", "boolean"}
 _ONE_AT_A_TIME = {"batch_readahead": 1, "fragment_readahead": 1, "use_threads": False}
-"""How Arrow reads ahead: by default it holds many batches."""
+"""How a data set is read ahead: by default Arrow holds many batches."""
+_PARQUET_BUFFER = 2**20
+"""Bytes of each column that are read at a time: of a file, not the row groups, which may be large."""
+
+Batches = Callable[[Sequence[str], int], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,12 @@ class Part:
     ----------
     name : str
         As errors call it.
-    dataset : pyarrow.dataset.Dataset
+    schema : pyarrow.Schema
+        The columns and their types, as the file has them.
+    batches : callable
+        From the names of columns, and the largest number of rows of a batch, to record batches.
+    n_rows : int, optional
+        The number of rows, where the file says it.
     path : str, optional
         That of a file.
     convert : callable, optional
@@ -40,19 +50,11 @@ class Part:
     """
 
     name: str
-    dataset: ds.Dataset
+    schema: pa.Schema
+    batches: Batches
+    n_rows: int | None = None
     path: str | None = None
     convert: Callable[[pa.Table], pa.Table] | None = None
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns and their types, as the file has them."""
-        return self.dataset.schema
-
-    @property
-    def n_rows(self) -> int | None:
-        """The number of rows, where the file says it."""
-        return None if self.convert else int(self.dataset.count_rows())
 
     def tables(self, columns: Sequence[str], batch_size: int) -> Iterator[pa.Table]:
         """Yield tables of these columns, each of ``batch_size`` rows but for the last one.
@@ -60,35 +62,31 @@ class Part:
         Raises
         ------
         ValueError
-            The file is damaged, or a cell of text cannot be converted.
+            The file is damaged.
         """
-        options: dict[str, Any] = dict(_ONE_AT_A_TIME)
-        if isinstance(getattr(self.dataset, "format", None), ds.ParquetFileFormat):
-            # pre-buffered, a row group lies in memory as a whole
-            options["fragment_scan_options"] = ds.ParquetFragmentScanOptions(
-                use_buffered_stream=True, pre_buffer=False
-            )
+        names = list(dict.fromkeys(columns))
         try:
-            scanner = self.dataset.scanner(
-                columns=list(dict.fromkeys(columns)),
-                batch_size=batch_size,
-                **options,
-            )
-            yield from _of_size(scanner.to_batches(), scanner.projected_schema, batch_size)
+            batches = (batch.select(names) for batch in self.batches(names, batch_size))
+            yield from _of_size(batches, batch_size)
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(self.name, error) from error
 
 
-def _of_size(batches: Iterator[pa.RecordBatch], schema: pa.Schema, size: int) -> Iterator[pa.Table]:
+def _of_size(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
     """Yield the rows of batches in tables of one size, but for the last one."""
-    waiting = schema.empty_table()
+    waiting: list[pa.RecordBatch] = []
+    n_waiting = 0
     for batch in batches:
-        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch], schema)])
-        while waiting.num_rows >= size:
-            yield waiting.slice(0, size)
-            waiting = waiting.slice(size)
-    if waiting.num_rows:
-        yield waiting
+        waiting.append(batch)
+        n_waiting += batch.num_rows
+        if n_waiting < size:
+            continue
+        table = pa.Table.from_batches(waiting)
+        ready = n_waiting - n_waiting % size
+        yield from (table.slice(start, size) for start in range(0, ready, size))
+        waiting, n_waiting = table.slice(ready).to_batches(), n_waiting - ready
+    if n_waiting:
+        yield pa.Table.from_batches(waiting)
 
 
 def parts_of(source: Any, converter: Callable[[str], Callable[[pa.Table], pa.Table]]) -> list[Part]:
@@ -110,7 +108,7 @@ def parts_of(source: Any, converter: Callable[[str], Callable[[pa.Table], pa.Tab
     FileNotFoundError
     """
     if isinstance(source, ds.Dataset):
-        return [Part("source", source)]
+        return [_opened("source", source)]
     given = source if isinstance(source, (list, tuple)) else [source]
     if not given:
         raise ValueError("source must name at least one file; got an empty list.")
@@ -145,11 +143,31 @@ def _part(path: str, converter: Callable[[str], Callable[[pa.Table], pa.Table]])
         )
     try:
         if text is None:
-            return Part(path, ds.dataset(path, format="parquet"), path)
+            return _parquet(path)
         dataset = _text_file(path, TEXT[text])
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
-    return Part(path, dataset, path, converter(path))
+    return replace(_opened(path, dataset), n_rows=None, path=path, convert=converter(path))
+
+
+def _opened(name: str, dataset: ds.Dataset) -> Part:
+    """Return a data set as a part."""
+
+    def batches(columns: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
+        yield from dataset.to_batches(columns=list(columns), batch_size=size, **_ONE_AT_A_TIME)
+
+    return Part(name, dataset.schema, batches)
+
+
+def _parquet(path: str) -> Part:
+    """Return a Parquet file, of which no row group is held as a whole, as a data set would do."""
+
+    def batches(columns: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
+        with pq.ParquetFile(path, buffer_size=_PARQUET_BUFFER, pre_buffer=False) as file:
+            yield from file.iter_batches(size, columns=list(columns), use_threads=False)
+
+    with pq.ParquetFile(path) as file:
+        return Part(path, file.schema_arrow, batches, file.metadata.num_rows, path)
 
 
 def _text_file(path: str, delimiter: str) -> ds.Dataset:

@@ -111,14 +111,17 @@ def predict(
     kept = [_plain(typed.field(name)) for name in keep]
     schema = pa.schema([*kept, *map(_plain, answers.fields)])
     _check_writable(schema, output)
-    with _one_note(fitted), replacing(output) as file, _writer(file, schema, output) as write:
-        total = None if any(part.convert for part in parts) else sum(part.n_rows or 0 for part in parts)
-        with progress(total, "rows", verbose) as bar:
-            n_rows = 0
-            for table in _predicted(parts, columns, keep, answers, schema, batch_size):
-                write(table)
-                bar.update(table.num_rows)
-                n_rows += table.num_rows
+    n_rows = 0
+    with (
+        _one_note(fitted),
+        replacing(output) as file,
+        _writer(file, schema, output) as write,
+        progress(_total(parts), "rows", verbose) as bar,
+    ):
+        for table in _predicted(parts, columns, keep, answers, schema, batch_size):
+            write(table)
+            bar.update(table.num_rows)
+            n_rows += table.num_rows
     return n_rows
 
 
@@ -171,6 +174,12 @@ def _writer(
     writer = arrow_csv.CSVWriter(file, schema) if is_text else pq.ParquetWriter(file, schema)
     with writer:
         yield writer.write_table
+
+
+def _total(parts: Sequence[Part]) -> int | None:
+    """Return the number of rows, None where a file does not say it."""
+    known = [part.n_rows for part in parts if part.n_rows is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 def _ending(output: str | os.PathLike[str]) -> str:

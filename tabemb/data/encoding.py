@@ -396,6 +396,13 @@ class Encoder:
         return [self.vocabularies_[name] for name in self.schema.tables_of(inputs.schema.categorical)]
 
     @property
+    def hashed_from(self) -> tuple[int, ...]:
+        """The first hashed code of each categorical input of rows; empty where none has some."""
+        vocabularies = self.vocabularies_of(self.inputs_[0])
+        firsts = [v.kept.stop if v.n_hashed else np.iinfo(np.int32).max for v in vocabularies]
+        return tuple(firsts) if any(v.n_hashed for v in vocabularies) else ()
+
+    @property
     def scales_(self) -> list[Scale]:
         """Scales of the rows' numbers."""
         return self.inputs_[0].scales

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-SHARE = 0.1
-"""Hashed rows as a share of ``max_size``, where a table does not say how many."""
+FEWEST_A_ROW = 10
+"""Categories that share a hashed row, at least, on average, where a table does not say how many rows it
+has: a row of two or three would answer for new categories as for these."""
 _AT_ONCE = 2**16
 _BASE = np.uint64(0x100000001B3)
 
@@ -27,13 +28,25 @@ class Limit(NamedTuple):
         Those with a smaller count have none.
     max_size : int, optional
         Largest number of those that have one: the most frequent ones, of equal ones the first in order.
-    n_hashed : int
-        Rows that all others share by their hash; 0: they are unknown.
+    n_hashed : int, optional
+        Rows that all others share by their hash; 0: they are unknown. None: as `hashed_rows` says.
     """
 
     min_count: float = 1
     max_size: int | None = None
-    n_hashed: int = 0
+    n_hashed: int | None = 0
+
+    def hashed_rows(self, n_others: int) -> int:
+        """Return the number of hashed rows for so many categories without a code of their own.
+
+        Where it is not given, a tenth of these, and of ``max_size``.
+        """
+        if not n_others:
+            return 0
+        if self.n_hashed is not None:
+            return self.n_hashed
+        most = n_others if self.max_size is None else min(n_others, self.max_size)
+        return max(1, most // FEWEST_A_ROW)
 
     def kept(self, counts: np.ndarray, n_known: int, is_full: bool = False) -> np.ndarray:
         """Return whether each category has a code, bool (n_categories,).
@@ -57,11 +70,6 @@ class Limit(NamedTuple):
 
 
 NO_LIMIT = Limit()
-
-
-def default_n_hashed(max_size: int) -> int:
-    """Return the number of hashed rows of a table that does not say how many: a tenth of its size."""
-    return max(1, round(SHARE * max_size))
 
 
 def hashed_names(n_hashed: int) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
-from tabemb.data.hashing import Limit, default_n_hashed
+from tabemb.data.hashing import Limit
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Table:
         ``n_hashed`` further rows of the table, by a hash of the category, which is the same in every
         process. A hashed row is trained by the rare categories that fall into it. Needs ``max_size``.
     n_hashed : int, optional
-        Number of hashed rows; None: a tenth of ``max_size``.
+        Number of hashed rows; None: a tenth of ``max_size``, and of the categories that share them.
     init : float or "uniform", default=0.1
         Standard deviation of the normal distribution that the vectors start from; "uniform" draws from
         (-1/sqrt(dim), 1/sqrt(dim)).
@@ -87,9 +87,7 @@ class Table:
 
     def limit(self, min_count: float) -> Limit:
         """Return which categories have a row; ``min_count`` is that of the estimator."""
-        n_hashed = 0
-        if self.rest == "hash" and self.max_size is not None:
-            n_hashed = default_n_hashed(self.max_size) if self.n_hashed is None else self.n_hashed
+        n_hashed = self.n_hashed if self.rest == "hash" else 0
         least = min_count if self.min_count is None else self.min_count
         return Limit(least, self.max_size, n_hashed)
 

@@ -167,8 +167,8 @@ class Vocabulary:
         n_hashed = len(of_hashed)
         is_kept = limit.kept(by_category, n_known, is_full=n_hashed > 0)
         rest, of_rest = self.categories.filter(pa.array(~is_kept)), by_category[~is_kept]
-        if limit.n_hashed and len(rest):
-            n_hashed = n_hashed or limit.n_hashed
+        if len(rest) and limit.n_hashed != 0:
+            n_hashed = n_hashed or limit.hashed_rows(len(rest))
             rows = buckets(rest, n_hashed, rest.type)
             of_hashed = np.bincount(rows, of_rest, n_hashed) + (of_hashed if len(of_hashed) else 0.0)
         else:

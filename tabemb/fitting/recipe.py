@@ -140,6 +140,7 @@ class Recipe:
             texts,
             explained=None if trees is None else trees.predictions,
             likeness={} if has_sequences else likeness_by_input(encoder),
+            hashed_from=encoder.hashed_from,
         )
         return effects, OutOfFold(effects, codes, numbers, responses, weights, train, texts)
 

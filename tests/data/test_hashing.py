@@ -127,6 +127,15 @@ def test_one_cell_and_many_get_the_same_codes():
     assert len(np.unique(many)) > 20  # nearly all of 16 rows are used
 
 
+def test_the_number_of_hashed_rows_follows_the_categories_that_share_them():
+    assert [Limit(1, 1000, None).hashed_rows(n) for n in (0, 1, 19, 250, 5000)] == [0, 1, 1, 25, 100]
+    assert [Limit(1, 1000, 7).hashed_rows(n) for n in (0, 1, 5000)] == [0, 7, 7]
+    assert Limit(1, 1000).hashed_rows(50) == 0
+    vocabulary = fit([f"v{i}" for i in range(300)], Limit(1, 100, None))
+    assert vocabulary.n_hashed == 10
+    assert len(vocabulary.counts) == 112
+
+
 def test_growth_keeps_the_codes_and_adds_to_the_hashed_rows():
     vocabulary = fit(["a", "a", "b", "c", "d"], Limit(1, 2, 2))
     limit = Limit(1, 2, 2)

@@ -24,15 +24,6 @@ class Table:
         Width of a vector, or the name of a rule (see the estimator's ``dim``).
     min_count : float, optional
         Categories with a smaller count have no vector of their own.
-    max_size : int, optional
-        Largest number of categories with a vector of their own: the most frequent ones, of equally
-        frequent ones the first in sorted order.
-    rest : {"unknown", "hash"}, default="unknown"
-        What all other categories are read as, those of training rows and new ones: unknown, or one of
-        ``n_hashed`` further rows of the table, by a hash of the category, which is the same in every
-        process. A hashed row is trained by the rare categories that fall into it. Needs ``max_size``.
-    n_hashed : int, optional
-        Number of hashed rows; None: a tenth of ``max_size``, and of the categories that share them.
     init : float or "uniform", default=0.1
         Standard deviation of the normal distribution that the vectors start from; "uniform" draws from
         (-1/sqrt(dim), 1/sqrt(dim)).
@@ -46,10 +37,6 @@ class Table:
         Divide a vector's gradient by the number of times its category stands in the batch.
     sparse : bool, optional
         Update only the rows that a batch reads. None: for tables of more than 30,000 rows.
-    precision : {"float32", "bfloat16"}, default="float32"
-        Precision of the table, in training and in the model. "bfloat16" halves the bytes of a vector, of
-        its average and of its moments: three significant digits, rounded at random so that small steps
-        count. Only the rows that a batch reads are updated then.
     pretrained : EmbeddingSpace or DataFrame or mapping, optional
         Vectors to start from, by category; categories without one start from ``init``. They are matched
         by value: ``EmbeddingSpace.match`` also matches other spellings, and reports the categories that
@@ -61,6 +48,20 @@ class Table:
         vectors or other columns by category, which may hold more categories than training has. It is
         used where it predicts the effects of known categories from those of others. None: new categories
         are unknown, and rare ones stand alone. Not used with ``rest="hash"``.
+    max_size : int, optional
+        Largest number of categories with a vector of their own: the most frequent ones, of equally
+        frequent ones the first in sorted order.
+    rest : {"unknown", "hash"}, default="unknown"
+        What all other categories are read as, those of training rows and new ones: unknown, or one of
+        ``n_hashed`` further rows of the table, by a hash of the category, which is the same in every
+        process. A hashed row is trained by the rare categories that fall into it. Needs ``max_size``.
+    n_hashed : int, optional
+        Number of hashed rows; None: one for ten of the categories that share them, and at most a tenth
+        of ``max_size``.
+    precision : {"float32", "bfloat16"}, default="float32"
+        Precision of the table, in training and in the model. "bfloat16" halves the bytes of a vector, of
+        its average and of its moments: three significant digits, rounded at random so that small steps
+        count. Only the rows that a batch reads are updated then.
 
     Examples
     --------
@@ -71,19 +72,19 @@ class Table:
     columns: list[str]
     dim: int | str | None = None
     min_count: float | None = None
-    max_size: int | None = None
-    rest: str = "unknown"
-    n_hashed: int | None = None
     init: float | str = 0.1
     l2: float | None = None
     max_norm: float | None = None
     norm_type: float = 2.0
     scale_grad_by_freq: bool = False
     sparse: bool | None = None
-    precision: str = "float32"
     pretrained: Any = None
     frozen: bool = False
     describe: Any = "text"
+    max_size: int | None = None
+    rest: str = "unknown"
+    n_hashed: int | None = None
+    precision: str = "float32"
 
     def limit(self, min_count: float) -> Limit:
         """Return which categories have a row; ``min_count`` is that of the estimator."""

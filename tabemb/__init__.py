@@ -12,6 +12,7 @@ from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.estimators.sequences import SequenceEncoder
 from tabemb.saving.native import load, save
 from tabemb.saving.onnx.export import onnx_inputs, to_onnx
+from tabemb.scoring.predict import predict
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.training.loop import keep_on_interrupt
 from tabemb.unsupervised.items import ItemEmbedder
@@ -39,6 +40,7 @@ __all__ = [
     "keep_on_interrupt",
     "load",
     "onnx_inputs",
+    "predict",
     "random_walks",
     "save",
     "to_onnx",

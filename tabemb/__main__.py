@@ -1,4 +1,4 @@
-"""The command `tabemb`: compare models on a table, draw and export what a saved model has learned."""
+"""The command `tabemb`: compare models on a table; draw, export and predict with a saved model."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ commands:
   compare   compare models on a table: tabemb compare my.csv --target y
   atlas     draw the vectors of a saved model as a page: tabemb atlas model.tabemb city
   export    write a saved model as ONNX, or its vectors: tabemb export model.tabemb model.onnx
+  predict   predict files with a saved model: tabemb predict model.tabemb in.parquet out.parquet
 
 tabemb COMMAND --help shows the arguments of a command, and tabemb --version the version."""
 
@@ -69,6 +70,36 @@ def export(arguments: Sequence[str]) -> None:
     print(f"written: {given.output}", file=sys.stderr)
 
 
+def predict(arguments: Sequence[str]) -> None:
+    """Write the predictions of a saved model for files of any size."""
+    parser = command.Parser(
+        prog="tabemb predict",
+        description="Write the predictions of a saved model for Parquet or CSV files of any size.",
+    )
+    parser.add_argument("model", help="a file written by tabemb.save")
+    parser.add_argument("source", nargs="+", help="Parquet or CSV files, or a quoted pattern of them")
+    parser.add_argument("output", help="a file ending in .parquet or .csv")
+    parser.add_argument(
+        "--keep", metavar="COLUMN", action="append", default=[], help="carry a column over; repeatable"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+    parser.add_argument(
+        "--coverage", type=float, help="also write intervals with this coverage, of a regressor"
+    )
+    parser.add_argument("--no-probabilities", action="store_true", help="write the classes alone")
+    given = parser.parse_args(arguments)
+    n_rows = tabemb.predict(
+        given.source,
+        given.output,
+        _loaded(given.model),
+        keep=given.keep,
+        probabilities=False if given.no_probabilities else None,
+        coverage=given.coverage,
+        overwrite=given.overwrite,
+    )
+    print(f"written: {given.output} ({n_rows:,} rows)", file=sys.stderr)
+
+
 def _add_space(parser: command.Parser) -> None:
     parser.add_argument(
         "space", nargs="?", help="the column; it may be left out where the model has one"
@@ -106,6 +137,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "compare": command.main,
     "atlas": atlas,
     "export": export,
+    "predict": predict,
 }
 
 

@@ -42,8 +42,8 @@ def bar_class() -> type[tqdm[Any]]:
     return tqdm
 
 
-def progress(total: int, unit: str = "it", show: bool | None = None, done: int = 0) -> tqdm[Any]:
-    """Return a bar of ``total`` units, of which some are done, with `bar_settings`."""
+def progress(total: int | None, unit: str = "it", show: bool | None = None, done: int = 0) -> tqdm[Any]:
+    """Return a bar of ``total`` units (None: not known), some of them done, with `bar_settings`."""
     return bar_class()(total=total, unit=unit, initial=done, **bar_settings(show))
 
 

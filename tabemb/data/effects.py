@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,7 @@ class Effects:
         texts: Sequence[Text] = (),
         explained: np.ndarray | None = None,
         likeness: Mapping[int, Likeness] | None = None,
+        hashed_from: tuple[int, ...] = (),
     ) -> Effects:
         """Choose the terms and compute the mean responses of their levels.
 
@@ -124,13 +126,15 @@ class Effects:
             explain of the rest, and numbers are in pairs too.
         likeness : mapping of input -> Likeness, optional
             Compares the categories of some categorical inputs, in the order of their codes.
+        hashed_from : tuple of int, optional
+            As in `Levels`.
 
         Returns
         -------
         self
         """
         rows = EffectRows(codes, numbers, responses, weights)
-        self.choose(rows, generator, explained)
+        self.choose(rows, generator, explained, hashed_from=hashed_from)
         self.sum_up([rows], likeness)
         self.fit_words(texts, responses, weights)
         return self
@@ -141,6 +145,7 @@ class Effects:
         generator: np.random.Generator,
         explained: np.ndarray | None = None,
         n_rows: int | None = None,
+        hashed_from: tuple[int, ...] = (),
     ) -> None:
         """Choose the terms by training rows, or by a sample of them.
 
@@ -150,10 +155,12 @@ class Effects:
         generator, explained : as in `fit`
         n_rows : int, optional
             Number of all rows, where ``rows`` are a sample.
+        hashed_from : as in `fit`
         """
         codes, numbers, responses, weights = rows
         self.n_columns_ = codes.shape[1] + numbers.shape[1]
-        self.levels_ = Levels.from_numbers(numbers, weights, has_wide=explained is not None)
+        levels_of = Levels.from_numbers(numbers, weights, has_wide=explained is not None)
+        self.levels_ = replace(levels_of, hashed_from=hashed_from)
         self._fit_center(responses, weights)
         self._grid = Grid.of(self.center(responses), n_rows or len(codes))
         levels, centered = self.levels_(codes, numbers), self.center(responses)
@@ -409,6 +416,7 @@ class Effects:
         weights: np.ndarray,
         texts: Sequence[Text] = (),
         likeness: Mapping[int, Likeness] | None = None,
+        hashed_from: tuple[int, ...] = (),
     ) -> Effects:
         """Return effects whose sums and counts are those of later rows too; new levels are added.
 
@@ -420,8 +428,12 @@ class Effects:
             Of the later rows, as in `fit`.
         likeness : mapping of input -> Likeness, optional
             As in `fit`, of the old categories and the new ones.
+        hashed_from : tuple of int, optional
+            As in `Levels`.
         """
-        grown, levels, centered = copy(self), self.levels_(codes, numbers), self.center(responses)
+        grown, centered = copy(self), self.center(responses)
+        grown.levels_ = replace(self.levels_, hashed_from=hashed_from)
+        levels = grown.levels_(codes, numbers)
         parts = []
         for t, term in enumerate(self.terms_):
             keys, counts, sums = (part[self.span(t)] for part in (self.keys_, self.counts_, self.sums_))

@@ -422,6 +422,13 @@ class Encoder:
         return [self.vocabularies_[name] for name in self.schema.tables_of(inputs.schema.categorical)]
 
     @property
+    def hashed_from(self) -> tuple[int, ...]:
+        """The first hashed code of each categorical input of rows; empty where none has some."""
+        vocabularies = self.vocabularies_of(self.inputs_[0])
+        firsts = [v.kept.stop if v.n_hashed else np.iinfo(np.int32).max for v in vocabularies]
+        return tuple(firsts) if any(v.n_hashed for v in vocabularies) else ()
+
+    @property
     def scales_(self) -> list[Scale]:
         """Scales of the rows' numbers."""
         return self.inputs_[0].scales
@@ -453,12 +460,11 @@ class Encoder:
     ) -> Vocabulary:
         """Return the vocabulary of one table, whose columns may be of rows and of events."""
         of_table = {column: columns[column] for column in table.columns if column in columns}
-        min_count = self.min_count if table.min_count is None else table.min_count
         values = {column: (counted.values, counted.field) for column, counted in of_table.items()}
         weights = {column: counted.weights for column, counted in of_table.items()}
         try:
             fit = Vocabulary.from_columns if known is None else known.grown
-            return fit(values, weights, min_count)
+            return fit(values, weights, table.limit(self.min_count))
         except ValueError as error:
             reason = str(error).removesuffix(".")
             raise ValueError(f"Table {name!r}: {reason}.") from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tabemb.data.scales import quantiles
+from tabemb.data.vocabulary import UNKNOWN
 
 N_EXACT = 256
 """A number of at most so many distinct values has a level for each; others have ``N_QUANTILES`` bins."""
@@ -26,10 +27,14 @@ class Levels:
         Upper bounds of the bins. Level i + 1 is bin i; level 0 is the missing value.
     wide_bounds : list of ndarray, one a number
         Those of the wider bins of pairs; empty where no pair reads a number.
+    hashed_from : tuple of int, one a categorical input
+        Codes from this one on are hashed, and their level is that of rare categories, 0: the mean of
+        unlike categories says little of each. Empty where none are hashed.
     """
 
     bounds: list[np.ndarray]
     wide_bounds: list[np.ndarray] = field(default_factory=list)
+    hashed_from: tuple[int, ...] = ()
 
     @classmethod
     def from_numbers(
@@ -52,11 +57,17 @@ class Levels:
         """Return the levels of some of these inputs."""
         n_codes, n_numbers, bounds = codes.shape[1], len(self.bounds), [*self.bounds, *self.wide_bounds]
         return [
-            codes[:, i]
+            self._of_category(codes[:, i], i)
             if i < n_codes
             else _bin(numbers[:, (i - n_codes) % n_numbers], bounds[i - n_codes])
             for i in inputs
         ]
+
+    def _of_category(self, codes: np.ndarray, i: int) -> np.ndarray:
+        """Return the levels of one categorical input."""
+        if not self.hashed_from:
+            return codes
+        return np.where(codes < self.hashed_from[i], codes, UNKNOWN).astype(codes.dtype)
 
 
 def _bounds(

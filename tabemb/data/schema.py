@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Real
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tabemb.data.histories import Events, is_list, is_list_of_steps
+from tabemb.data.table import Table as Table
+from tabemb.data.table import check_table
 from tabemb.data.text import with_words
 from tabemb.data.times import varying_parts
 from tabemb.data.values import are_numbers, stray_of
@@ -25,99 +25,6 @@ TIME_PARTS, EVENT_TIME_PARTS = ("elapsed",), ("gap", "ago")
 """Numbers that a datetime of a row is turned into, and those of a datetime of an event."""
 WITHIN, BINS = "within", "bins"
 """Parts of a number of events: its value within the levels of a category, and its bins within them."""
-
-
-@dataclass
-class Table:
-    """Settings of one embedding table: its columns, and how its vectors start and are regularised.
-
-    A setting that is None follows the estimator's setting.
-
-    Parameters
-    ----------
-    columns : list of str
-        The columns whose categories share this table.
-    dim : int or str, optional
-        Width of a vector, or the name of a rule (see the estimator's ``dim``).
-    min_count : float, optional
-        Categories with a smaller count are read as unknown.
-    init : float or "uniform", default=0.1
-        Standard deviation of the normal distribution that the vectors start from; "uniform" draws from
-        (-1/sqrt(dim), 1/sqrt(dim)).
-    l2 : float, optional
-        Strength of the prior that pulls a category's vector to zero, divided by the category's count.
-    max_norm : float, optional
-        Vectors longer than this are rescaled to it whenever they are read.
-    norm_type : float, default=2.0
-        The p of the p-norm that ``max_norm`` measures.
-    scale_grad_by_freq : bool, default=False
-        Divide a vector's gradient by the number of times its category stands in the batch.
-    sparse : bool, optional
-        Update only the rows that a batch reads. None: for tables of more than 30,000 rows.
-    pretrained : EmbeddingSpace or DataFrame or mapping, optional
-        Vectors to start from, by category; categories without one start from ``init``. They are matched
-        by value: ``EmbeddingSpace.match`` also matches other spellings, and reports the categories that
-        have no match.
-    frozen : bool, default=False
-        Keep the pretrained vectors as they are; only vectors that were not given are trained.
-    describe : "text", EmbeddingSpace, DataFrame, Series or mapping, optional, default="text"
-        What new and rare categories are compared with others by: the parts of their own text, or
-        vectors or other columns by category, which may hold more categories than training has. It is
-        used where it predicts the effects of known categories from those of others. None: new categories
-        are unknown, and rare ones stand alone.
-
-    Examples
-    --------
-    >>> Table(columns=["origin", "destination"], dim=16).dim
-    16
-    """
-
-    columns: list[str]
-    dim: int | str | None = None
-    min_count: float | None = None
-    init: float | str = 0.1
-    l2: float | None = None
-    max_norm: float | None = None
-    norm_type: float = 2.0
-    scale_grad_by_freq: bool = False
-    sparse: bool | None = None
-    pretrained: Any = None
-    frozen: bool = False
-    describe: Any = "text"
-
-
-def _at_least_zero(value: Any) -> bool:
-    return value is None or (isinstance(value, Real) and float(value) >= 0)
-
-
-_TABLE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "min_count": (_at_least_zero, "a number >= 0 or None"),
-    "l2": (_at_least_zero, "a number >= 0 or None"),
-    "max_norm": (lambda v: _at_least_zero(v) and v != 0, "a number > 0 or None"),
-    "init": (
-        lambda v: v == "uniform" or (v is not None and _at_least_zero(v)),
-        "a number >= 0 or 'uniform'",
-    ),
-}
-"""Whether a value of a setting is allowed, and the rule in words; `table_dim` checks ``dim``."""
-
-
-def _check_table(name: str, table: Any) -> None:
-    if not isinstance(table, Table):
-        raise TypeError(f"tables[{name!r}] must be a tabemb.Table; got {type(table).__name__}.")
-    if isinstance(table.columns, str) or not table.columns:
-        raise ValueError(f"Table {name!r} must list its columns; got columns={table.columns!r}.")
-    for setting, (is_allowed, rule) in _TABLE_RULES.items():
-        value = getattr(table, setting)
-        if not is_allowed(value):
-            raise ValueError(f"Table {name!r}: {setting} must be {rule}; got {value!r}.")
-    if isinstance(table.describe, str) and table.describe != "text":
-        raise ValueError(
-            f"Table {name!r}: describe must be 'text', vectors or other columns by category, or None; "
-            f"got {table.describe!r}."
-        )
-    if table.frozen and table.pretrained is None:
-        raise ValueError(f"Table {name!r} is frozen, but has no pretrained vectors; pass pretrained=.")
 
 
 @dataclass(frozen=True)
@@ -468,7 +375,7 @@ def _check_tables(tables: Mapping[str, Table], names: list[str]) -> dict[str, st
     """Return the table of each column that the user's tables list."""
     readers: dict[str, str] = {}
     for table_name, table in tables.items():
-        _check_table(table_name, table)
+        check_table(table_name, table)
         for column in table.columns:
             if column not in names:
                 raise ValueError(

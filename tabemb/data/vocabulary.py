@@ -13,6 +13,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tabemb.data.distinct import (
+    as_dictionary,
+    decoded,
+    exact_floats,
+    fits_int64,
+    index_of,
+    whole_numbers,
+)
+from tabemb.data.hashing import NO_LIMIT, Limit, buckets, hashed_names
 from tabemb.data.keys import key_of, value_of
 from tabemb.data.values import is_keys, labels_of, python_values, types_of
 
@@ -43,14 +52,18 @@ class Vocabulary:
         or "nothing": no value was there, so any value is unknown.
     categories : pyarrow.Array of length n_categories
         Unique values.
-    counts : ndarray of shape (n_categories + 2,)
+    counts : ndarray of shape (n_categories + 2 + n_hashed,)
         Sum of the rows' weights by code; the first two belong to unknown (rare) and missing.
     given : mapping, optional
         What the categories do not say of the labels that the user gave: the "zone" of times, whether
         they are "dates", and the "types" of keys.
+    n_hashed : int
+        The last codes, which all other categories share by their hash; 0: these are unknown. With some,
+        no category gets a code later.
     """
 
     given: Mapping[str, Any] = {}  # in files that tabemb 0.2 saved
+    n_hashed = 0  # in files without hashed rows
 
     def __init__(
         self,
@@ -58,11 +71,13 @@ class Vocabulary:
         categories: pa.Array,
         counts: np.ndarray,
         given: Mapping[str, Any] | None = None,
+        n_hashed: int = 0,
     ) -> None:
         self.kind = kind
         self.categories = categories
         self.counts = counts
         self.given = given or {}
+        self.n_hashed = n_hashed
         self._index: pd.Index | None = None
 
     @classmethod
@@ -70,7 +85,7 @@ class Vocabulary:
         cls,
         columns: dict[str, tuple[pa.ChunkedArray, pa.Field]],
         weights: np.ndarray | Mapping[str, np.ndarray | None] | None = None,
-        min_count: float = 1,
+        limit: Limit = NO_LIMIT,
     ) -> Vocabulary:
         """Collect and count the categories of one or several columns that share a table.
 
@@ -79,8 +94,8 @@ class Vocabulary:
         columns : dict of name -> (column, field)
         weights : ndarray of shape (n_rows,) or dict of name -> ndarray or None, optional
             Weight of each row, of all columns or by column; one each when None.
-        min_count : float, default=1
-            Categories with a smaller count get no code and are read as unknown.
+        limit : Limit
+            Which categories get a code.
 
         Raises
         ------
@@ -89,21 +104,21 @@ class Vocabulary:
         """
         kind = _common_kind(columns)
         nothing = cls(kind, pa.array([], _KINDS[kind].dtype), np.zeros(N_SPECIAL))
-        return nothing._with(_encoded(columns, kind), _given(columns), weights, min_count)
+        return nothing._with(_encoded(columns, kind), _given(columns), weights, limit)
 
     def grown(
         self,
         columns: dict[str, tuple[pa.ChunkedArray, pa.Field]],
         weights: np.ndarray | Mapping[str, np.ndarray | None] | None = None,
-        min_count: float = 1,
+        limit: Limit = NO_LIMIT,
     ) -> Vocabulary:
         """Return a vocabulary that has counted more rows; codes stay, and new categories follow.
 
         Parameters
         ----------
         columns, weights : as in `from_columns`
-        min_count : float, default=1
-            New categories with a smaller count among these rows get no code.
+        limit : Limit
+            Which new categories get a code, by their counts among these rows.
 
         Raises
         ------
@@ -114,15 +129,16 @@ class Vocabulary:
         encoded = _encoded(columns, kind)
         for name, (_, values) in encoded.items():
             _check_of_kind(values, kind, name)
-        known = Vocabulary(kind, self.categories.cast(_KINDS[kind].dtype), self.counts, self.given)
-        return known._with(encoded, _given(columns), weights, min_count)
+        categories = self.categories.cast(_KINDS[kind].dtype)
+        known = Vocabulary(kind, categories, self.counts, self.given, self.n_hashed)
+        return known._with(encoded, _given(columns), weights, limit)
 
     def _with(
         self,
         encoded: dict[str, tuple[np.ndarray, pa.Array]],
         given: Mapping[str, Any],
         weights: np.ndarray | Mapping[str, np.ndarray | None] | None,
-        min_count: float,
+        limit: Limit,
     ) -> Vocabulary:
         """Return a vocabulary with the categories of more rows, from `_dictionary` of each column."""
         values = pc.unique(pa.concat_arrays([values for _, values in encoded.values()]))
@@ -136,23 +152,43 @@ class Vocabulary:
             np.bincount(vocabulary._look_up(*dictionary), by_column[name], len(vocabulary)).astype(float)
             for name, dictionary in encoded.items()
         ]
-        total = np.sum(counts, axis=0)
-        total[: len(self)] += self.counts
-        return vocabulary._without_rare(total, min_count, len(self.categories))
+        total, n_own = np.sum(counts, axis=0), N_SPECIAL + len(self.categories)
+        total[:n_own] += self.counts[:n_own]
+        return vocabulary._limited(total, limit, len(self.categories), self.counts[n_own:])
 
-    def _without_rare(self, counts: np.ndarray, min_count: float, n_known: int) -> Vocabulary:
-        """Return a vocabulary without rare new categories, whose counts go to unknown."""
+    def _limited(
+        self, counts: np.ndarray, limit: Limit, n_known: int, of_hashed: np.ndarray
+    ) -> Vocabulary:
+        """Return a vocabulary without the new categories that get no code.
+
+        Their counts go to unknown, or to the hashed codes, beside those of earlier rows, ``of_hashed``.
+        """
         special, by_category = counts[:N_SPECIAL].copy(), counts[N_SPECIAL:]
-        is_frequent = by_category >= min_count
-        is_frequent[:n_known] = True
-        special[UNKNOWN] += by_category[~is_frequent].sum()
-        categories = self.categories.filter(pa.array(is_frequent))
-        counts = np.concatenate([special, by_category[is_frequent]])
-        return Vocabulary(self.kind, categories, counts, self.given)
+        n_hashed = len(of_hashed)
+        is_kept = limit.kept(by_category, n_known, is_full=n_hashed > 0)
+        rest, of_rest = self.categories.filter(pa.array(~is_kept)), by_category[~is_kept]
+        if len(rest) and limit.n_hashed != 0:
+            n_hashed = n_hashed or limit.hashed_rows(len(rest))
+            rows = buckets(rest, n_hashed, rest.type)
+            of_hashed = np.bincount(rows, of_rest, n_hashed) + (of_hashed if len(of_hashed) else 0.0)
+        else:
+            special[UNKNOWN] += of_rest.sum()
+        counts = np.concatenate([special, by_category[is_kept], of_hashed])
+        categories = self.categories.filter(pa.array(is_kept))
+        return Vocabulary(self.kind, categories, counts, self.given, n_hashed)
 
     def __len__(self) -> int:
-        """Return the number of codes, the two special ones included: rows of the embedding table."""
-        return len(self.categories) + N_SPECIAL
+        """Return the number of codes, special and hashed ones too: rows of the embedding table."""
+        return len(self.categories) + N_SPECIAL + self.n_hashed
+
+    @property
+    def kept(self) -> slice:
+        """The codes that stand for one category each."""
+        return slice(N_SPECIAL, N_SPECIAL + len(self.categories))
+
+    def row_labels(self) -> list[Any]:
+        """Return what each code but the special ones stands for."""
+        return [*self.labels().tolist(), *hashed_names(self.n_hashed)]
 
     def codes(self, column: pa.ChunkedArray, field: pa.Field) -> np.ndarray:
         """Return the code of each cell, int64 of shape (n_rows,).
@@ -171,7 +207,7 @@ class Vocabulary:
             missing = column.is_null(nan_is_null=True).to_numpy()
             return np.where(missing, MISSING, UNKNOWN).astype(np.int64)
         if is_keys(field) and self.kind != "object":
-            return self._codes_among_strays(_encode(column), field)
+            return self._codes_among_strays(as_dictionary(column), field)
         if len(column) <= FEW and self.kind in PLAIN and _KINDS[self.kind].includes(field.type):
             return np.array([self._code_of_cell(value) for value in column.to_pylist()], np.int64)
         return self._look_up(*_dictionary(column, field, self.kind, field.name))
@@ -194,20 +230,36 @@ class Vocabulary:
         try:
             position: Any = self._searcher().get_loc(value)
             return int(position) + N_SPECIAL
-        except KeyError:
+        except (KeyError, OverflowError):
+            return self._code_of_other(value)
+
+    def _code_of_other(self, value: Any) -> int:
+        """Return the code of a value that has none of its own."""
+        if not self.n_hashed:
             return UNKNOWN
+        try:
+            return int(self._hashed(pa.array([value], _KINDS[self.kind].dtype))[0])
+        except (pa.ArrowException, OverflowError):  # an integer beyond 64 bits
+            return UNKNOWN
+
+    def _hashed(self, values: pa.Array) -> np.ndarray:
+        """Return the hashed codes of values, UNKNOWN for those that can be no category."""
+        rows = buckets(values, self.n_hashed, _KINDS[self.kind].dtype)
+        return np.where(rows < 0, UNKNOWN, self.kept.stop + rows)
 
     def _code_of(self, value: Any) -> int:
         """Return the code of a Python value of this kind."""
         try:
-            position: Any = self._searcher().get_loc(_KINDS[self.kind].read(value))
-            return int(position) + N_SPECIAL
+            return self._code_of_cell(_KINDS[self.kind].read(value))
         except (KeyError, ValueError, OverflowError):  # ValueError: a time that pandas cannot hold
             return UNKNOWN
 
     def codes_of(self, other: Vocabulary) -> np.ndarray:
         """Return the code here of each code of another vocabulary of this kind, int64 (len(other),)."""
-        return np.concatenate([[UNKNOWN, MISSING], self._codes_of_values(other.categories)])
+        hashed = np.full(other.n_hashed, UNKNOWN)
+        if other.n_hashed == self.n_hashed:
+            hashed = self.kept.stop + np.arange(self.n_hashed)
+        return np.concatenate([[UNKNOWN, MISSING], self._codes_of_values(other.categories), hashed])
 
     def _look_up(self, indices: np.ndarray, values: pa.Array) -> np.ndarray:
         """Return the code of each cell, from its index into distinct values; -1 is a missing cell."""
@@ -216,13 +268,16 @@ class Vocabulary:
 
     def _codes_of_values(self, values: pa.Array) -> np.ndarray:
         codes = self._positions(values) + N_SPECIAL
-        codes[codes < N_SPECIAL] = UNKNOWN
+        others = np.flatnonzero(codes < N_SPECIAL)
+        codes[others] = UNKNOWN
+        if self.n_hashed and len(others):
+            codes[others] = self._hashed(values.take(pa.array(others)))
         return codes
 
     def _positions(self, values: pa.Array) -> np.ndarray:
         """Return the position of each value among the categories, -1 if it is none of them."""
         if len(values) != 1:
-            return self._searcher().get_indexer(_index(values))
+            return self._searcher().get_indexer(index_of(values))
         try:  # one row: to make an index of its value would take longer than everything else
             return np.array([self._searcher().get_loc(values[0].as_py())])
         except KeyError:
@@ -230,7 +285,7 @@ class Vocabulary:
 
     def _searcher(self) -> pd.Index:
         if self._index is None:
-            self._index = _index(self.categories)
+            self._index = index_of(self.categories)
         return self._index
 
     def __getstate__(self) -> dict[str, Any]:
@@ -247,7 +302,7 @@ class Vocabulary:
         """Return the categories as the user gave them, in the order of their codes."""
         if self.kind == "object":
             return labels_of(self.categories, self.given.get("types", {}))
-        index = _index(self.categories)
+        index = index_of(self.categories)
         if self.kind == "time" and self.given.get("dates"):
             return pd.Index(pd.DatetimeIndex(index).date, dtype=object)
         if self.kind == "time" and "zone" in self.given:
@@ -263,7 +318,7 @@ def _given(columns: dict[str, tuple[pa.ChunkedArray, pa.Field]]) -> dict[str, An
         if is_keys(field):
             given["types"] = types_of(field) | given.get("types", {})
         elif pa.types.is_decimal(dtype):
-            keys = _python_keys(_encode(column).dictionary, field.name)
+            keys = _python_keys(as_dictionary(column).dictionary, field.name)
             given["types"] = dict.fromkeys(filter(None, keys), "Decimal") | given.get("types", {})
         elif pa.types.is_timestamp(dtype) and dtype.tz is not None:
             given.setdefault("zone", dtype.tz)
@@ -358,23 +413,12 @@ def _narrow(kind: str, column: pa.ChunkedArray) -> str:
     """
     if kind not in ("integer", "float"):
         return kind
-    values = pc.drop_null(_decode(column))
+    values = pc.drop_null(decoded(column))
     if kind == "integer":
-        return kind if _fits_int64(values) else "object"
+        return kind if fits_int64(values) else "object"
     values = values.filter(pc.invert(pc.is_nan(values)))
     is_whole = pc.all(pc.equal(values, pc.floor(values))).as_py() is not False
-    return "integer" if is_whole and _fits_int64(values) else kind
-
-
-def _fits_int64(values: pa.Array | pa.ChunkedArray) -> bool:
-    ends = pc.min_max(values).as_py()
-    return ends["max"] is None or bool(ends["max"] < 2**63 and ends["min"] >= -(2**63))
-
-
-def _decode(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_dictionary(column.type):
-        return column.cast(column.type.value_type)
-    return column
+    return "integer" if is_whole and fits_int64(values) else kind
 
 
 def _dictionary(
@@ -386,7 +430,7 @@ def _dictionary(
         return np.full(len(column), -1), pa.array([], _KINDS[kind].dtype)
     if column_kind not in (kind, *_READS_AS.get(kind, ())):
         raise _another_kind(name, kind, column_kind)
-    array = _encode(column)
+    array = as_dictionary(column)
     indices = array.indices.cast(pa.int64()).fill_null(-1).to_numpy()
     values = _as_kind(array.dictionary, column_kind, kind, name)
     if values.null_count or pa.types.is_floating(values.type):  # NaN
@@ -394,23 +438,6 @@ def _dictionary(
         position = np.append(np.where(missing, -1, np.cumsum(~missing) - 1), -1)
         indices, values = position[indices], values.filter(pa.array(~missing))
     return indices, values
-
-
-def _encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    """Return a column as one dictionary array."""
-    if (
-        pa.types.is_dictionary(column.type)
-        and not pa.types.is_nested(column.type.value_type)  # which Arrow cannot cast, such as intervals
-        and any(len(chunk.dictionary) > len(column) for chunk in column.chunks)
-    ):
-        column = column.cast(column.type.value_type)  # a few rows may carry a dictionary of millions
-    if pa.types.is_dictionary(column.type):
-        array = column.unify_dictionaries().combine_chunks()
-    else:
-        array = column.dictionary_encode().combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # a column without chunks stays chunked
-        array = array.chunk(0) if array.num_chunks else pa.array([], column.type).dictionary_encode()
-    return array
 
 
 def _as_kind(values: pa.Array, column_kind: str, kind: str, name: str) -> pa.Array:
@@ -424,10 +451,10 @@ def _as_kind(values: pa.Array, column_kind: str, kind: str, name: str) -> pa.Arr
         are_keys = column_kind == "object" and _is_text(values.type)
         return pa.array(values.to_pylist() if are_keys else _python_keys(values, name), dtype)
     if kind == "integer" and column_kind == "float":
-        return _whole_numbers(values)
+        return whole_numbers(values)
     if kind == "float" and pa.types.is_integer(values.type):
-        return pc.add(_exact_floats(values), 0.0)
-    if kind == "integer" and not _fits_int64(values):
+        return pc.add(exact_floats(values), 0.0)
+    if kind == "integer" and not fits_int64(values):
         return values.cast(pa.float64(), safe=False)
     if pa.types.is_timestamp(values.type) and values.type.tz is not None:
         return values.cast(pa.timestamp("us", "UTC"), safe=False).cast(dtype)
@@ -459,15 +486,6 @@ def _stray(values: pa.Array, kind: str) -> Any:
     return next(strays, numbers[0])
 
 
-def _exact_floats(values: pa.Array) -> pa.Array:
-    """Return integers as float64; one that float64 cannot hold becomes infinite, and matches none."""
-    largest = pc.max(pc.abs(values.cast(pa.float64(), safe=False))).as_py() or 0.0
-    if largest <= 2.0**53:
-        return values.cast(pa.float64())
-    exact = (float(v) if int(float(v)) == v else np.inf for v in values.to_pylist())
-    return pa.array(exact, pa.float64())
-
-
 def _another_kind(name: str, kind: str, now: str) -> ValueError:
     return ValueError(
         f"Column {name!r} held {kind} values when it was fitted and holds {now} values now; "
@@ -477,19 +495,3 @@ def _another_kind(name: str, kind: str, now: str) -> ValueError:
 
 def _python_keys(values: pa.Array, name: str) -> list[str | None]:
     return [None if value is None else key_of(value, name) for value in values.to_pylist()]
-
-
-def _whole_numbers(values: pa.Array) -> pa.Array:
-    """Return floats as int64 if all are whole; else as floats, which match no category."""
-    numbers = values.to_numpy(zero_copy_only=False)
-    present = numbers[~np.isnan(numbers)]
-    if np.all((present == np.floor(present)) & (np.abs(present) < 2.0**63)):
-        return pa.array(numbers, pa.float64(), from_pandas=True).cast(pa.int64(), safe=False)
-    return values.cast(pa.float64())
-
-
-def _index(values: pa.Array) -> pd.Index:
-    numpy_values = values.to_numpy(zero_copy_only=False)
-    is_object = _is_text(values.type) or pa.types.is_large_binary(values.type)
-    index: pd.Index = pd.Index(numpy_values, dtype=object) if is_object else pd.Index(numpy_values)
-    return index

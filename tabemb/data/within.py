@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
+from tabemb.data.hashing import hashed_names
 from tabemb.data.pairs import tried_rows
 from tabemb.data.scales import Scale, scaled
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
@@ -93,7 +94,7 @@ class Within:
 
     def labels(self, levels: Vocabulary) -> pa.Array:
         """Return the name of each bin: its level and the values that it holds, such as "HR (60, 80]"."""
-        names = ["", "", *map(str, levels.categories.to_pylist())]
+        names = ["", "", *map(str, levels.categories.to_pylist()), *hashed_names(levels.n_hashed)]
         return pa.array(
             [
                 f"{names[code]} {interval}"

@@ -171,7 +171,8 @@ def nearest_categories(vocabulary: Vocabulary, by_code: np.ndarray, features: np
     """Return the category with the nearest values; None stands for a missing value."""
     first = MISSING if vocabulary.counts[MISSING] else N_SPECIAL
     labels = np.array([None, *vocabulary.labels()], dtype=object)[first - MISSING :]
-    nearest: np.ndarray = labels[pairwise_distances_argmin(features, by_code[first:])]
+    values = by_code[first : vocabulary.kept.stop]
+    nearest: np.ndarray = labels[pairwise_distances_argmin(features, values)]
     return nearest
 
 

@@ -19,6 +19,7 @@ from tabemb.drift.report import ALARM, DriftReport, drift_lines
 from tabemb.drift.shifts import expected_unseen
 from tabemb.drift.vectors import VectorProfile
 from tabemb.estimators.moved_frames import compare_answers, moved_frames
+from tabemb.estimators.unseen import UnseenCells, collected
 from tabemb.fitting.checks import align_columns, check_rows
 from tabemb.fitting.profiles import row_weights, shifts_of
 from tabemb.network.inputs import RowInputs
@@ -168,21 +169,34 @@ class CheckedRows:
         return moved_frames(self.encoder_, self.effects_, self.target_, compared, alarm)
 
     def _warn_of_unseen(self, inputs: RowInputs, frame: pa.Table) -> None:
-        """Warn where far more categories are unseen than training rows would lead one to expect."""
+        """Warn of many unseen categories, or only count them where the rows are part of an input."""
+        cells = collected()
         is_unseen = (inputs.codes == UNKNOWN).numpy(force=True)
-        if len(is_unseen) < MIN_ROWS or not is_unseen.any() or not hasattr(self, "profiles_"):
-            return
-        weights = self._weights_of(frame)
-        n_rows = weights.sum()
-        if n_rows < MIN_ROWS:
+        if cells is not None:
+            cells.add(is_unseen, self._weights_of(frame))
+        elif len(is_unseen) >= MIN_ROWS and is_unseen.any():
+            cells = UnseenCells()
+            cells.add(is_unseen, self._weights_of(frame))
+            self.note_unseen(cells, stacklevel=5)
+
+    def note_unseen(self, cells: UnseenCells, stacklevel: int = 3) -> None:
+        """Warn where far more categories are unseen than training rows would lead one to expect.
+
+        Parameters
+        ----------
+        cells : UnseenCells
+        stacklevel : int
+            Calls between the line of the user and the warning.
+        """
+        if cells.n_rows < MIN_ROWS or not hasattr(self, "profiles_"):
             return
         many = []
         features = self.encoder_.inputs_[0].schema.categorical
-        for feature, unseen in zip(features, is_unseen.T):
+        for feature, share in zip(features, cells.shares):
             profile = self.profiles_.get(feature.name)
             if profile is None or not profile.has_values:
                 continue
-            share, expected = weights[unseen].sum() / n_rows, expected_unseen(profile)
+            expected = expected_unseen(profile)
             if share > expected + MANY_UNSEEN:
                 many.append(f"{feature.name!r} ({share:.0%} unseen, {expected:.0%} expected)")
         if many:
@@ -190,5 +204,5 @@ class CheckedRows:
                 f"X has many categories that training did not have, in {', '.join(many[:5])}; "
                 "check(X) says what else differs.",
                 InputNote,
-                stacklevel=4,
+                stacklevel=stacklevel,
             )

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tabemb.data.notes import note_doubts
 from tabemb.data.pairs import PairCodes, choose_pairs, tried_rows
-from tabemb.data.schema import roles_of
+from tabemb.data.schema import Table, roles_of
 from tabemb.data.shrinkage import shrunken_means
 from tabemb.data.vocabulary import N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.estimators.agreement import by_agreement
@@ -199,7 +199,8 @@ def fit_vectors(
     note_doubts(rows.frame, estimator.roles, estimator.tables, stacklevel=5)
     # the networks of the folds read each column as all rows do, and draw no further note
     roles = dict(roles_of(rows.frame, estimator.roles)) | dict(estimator.roles or {})
-    estimator.set_params(roles=roles)
+    tables = None if estimator.tables is None else _with_hashed_rows(estimator.tables, vocabularies)
+    estimator.set_params(roles=roles, tables=tables)
     question = _question(estimator, rows, placer)
     n_jobs = min(effective_n_jobs(n_jobs), len(folds), max(MOST_THREADS, cpu_count()))
     if estimator.max_time is not None and estimator.max_time < START_SECONDS:
@@ -228,6 +229,17 @@ def fit_vectors(
         {name: table.agreement for name, table in agreed.items()},
         {name: table.reliability for name, table in agreed.items()},
     )
+
+
+def _with_hashed_rows(
+    tables: Mapping[str, Table], vocabularies: Mapping[str, Vocabulary]
+) -> dict[str, Table]:
+    """Return tables whose networks have as many hashed rows as the vocabularies, in every fold."""
+    n_hashed = {name: vocabulary.n_hashed for name, vocabulary in vocabularies.items()}
+    return {
+        name: replace(table, n_hashed=n_hashed[name]) if n_hashed.get(name) else table
+        for name, table in tables.items()
+    }
 
 
 def _question(estimator: Any, rows: Rows, placer: Placer) -> Question:

@@ -143,7 +143,7 @@ def _labels_of_input(encoder: Encoder, effects: Effects, i: int) -> np.ndarray:
 
 
 def _labels_of_table(encoder: Encoder, table: str) -> np.ndarray:
-    return as_objects([RARE, None, *encoder.vocabularies_[table].labels().tolist()])
+    return as_objects([RARE, None, *encoder.vocabularies_[table].row_labels()])
 
 
 def _intervals(scale: Scale, bounds: np.ndarray) -> list[pd.Interval]:

@@ -17,7 +17,7 @@ from tabemb.data.encoding import Encoder
 from tabemb.data.frames import beside, feature_names, is_frame, select, to_arrow
 from tabemb.data.pairs import PairCodes
 from tabemb.data.schema import ROW_ROLES, Schema, infer_schema, near, roles_of
-from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
+from tabemb.data.vocabulary import Vocabulary
 from tabemb.estimators.by_code import (
     Placer,
     Placing,
@@ -306,8 +306,9 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         vocabularies, spaces = self.encoder_.vocabularies_, {}
         reliability = getattr(self, "reliability_", {})  # encoders of earlier files have none
         for name, vectors in self.vectors_.items():
-            of_table = reliability[name][N_SPECIAL:] if name in reliability else None
-            space = space_of(name, vocabularies[name], vectors[N_SPECIAL:], of_table)
+            codes = vocabularies[name].kept
+            of_table = reliability[name][codes] if name in reliability else None
+            space = space_of(name, vocabularies[name], vectors[codes], of_table)
             spaces[name] = with_descriptions(space, self.encoder_.schema.tables[name])
         return spaces
 

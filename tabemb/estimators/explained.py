@@ -24,6 +24,7 @@ from tabemb.estimators.importances import (
     permuted_importances,
     stored_importances,
 )
+from tabemb.estimators.memory_frame import memory_fact, memory_frame, share_hashed
 from tabemb.estimators.summary import Summary
 from tabemb.fitting.checks import align_columns, check_target
 from tabemb.fitting.memory import memory_checked
@@ -87,6 +88,12 @@ class Summarised:
             is not known, or has no meaning for a column, is missing. A number of events that is scaled
             within a category has the table of its bins within the category, and the fact "numbers
             scaled" names both.
+
+            Its ``memory`` has a row for each table: its ``rows`` (categories, unknown, missing, hashed
+            ones), their ``bytes`` in the model (vectors, priors, categories and counts; not the index
+            that looks categories up), ``bytes_training`` with the average, the moments and the best
+            epoch's copy that training keeps, and both divided by the rows as ``bytes_a_level`` and
+            ``bytes_training_a_level``. None for `EmbeddingEncoder`, which has no tables.
         """
         check_is_fitted(self)
         FLAG.or_("auto").check("spaces", spaces)
@@ -96,7 +103,28 @@ class Summarised:
         facts, scaled = self._facts(), scaled_within(self.encoder_)
         if scaled:
             facts["numbers scaled"] = ", ".join(scaled)
-        return Summary(type(self).__name__, facts, columns, repr(self))
+        memory, hashed = self._memory(), self._hashed()
+        if memory is not None and len(memory):
+            facts["tables"] = memory_fact(memory)
+        if hashed:
+            facts["hashed"] = ", ".join(hashed)
+        return Summary(type(self).__name__, facts, columns, repr(self), memory)
+
+    def _hashed(self) -> list[str]:
+        """Return what is hashed of each table with hashed rows: the share of its cells, and the rows."""
+        return [
+            f"{share_hashed(vocabulary):.0%} of {name!r} in {vocabulary.n_hashed:,} rows"
+            for name, vocabulary in self.encoder_.vocabularies_.items()
+            if vocabulary.n_hashed
+        ]
+
+    def _memory(self) -> pd.DataFrame | None:
+        """Return what the tables take; None without a network."""
+        network = getattr(self, "network_", None)
+        if network is None:
+            return None
+        losses = getattr(self, "learning_curve_", {}).get("eval_loss", [])
+        return memory_frame(self.encoder_, network.networks, bool(np.isfinite(losses).any()))
 
     def _spaces_of(self, tables: Sequence[str]) -> Mapping[str, EmbeddingSpace]:
         """Return the spaces of these tables, and those that are known anyway."""

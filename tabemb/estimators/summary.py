@@ -75,12 +75,15 @@ class Summary:
         One row for each column of X, or field of its events; `RowEstimator.summary` describes it.
     parameters : str
         The parameters that are not at their defaults.
+    memory : DataFrame, optional
+        One row for each table; `RowEstimator.summary` describes it.
     """
 
     title: str
     facts: Mapping[str, Any]
     columns: pd.DataFrame
     parameters: str = ""
+    memory: pd.DataFrame | None = None
 
     def __str__(self) -> str:
         head = _filled([self.title, *(f"{name} {_fact(value)}" for name, value in self.facts.items())])

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from tabemb.network.halves import numpy_of_any
 from tabemb.network.inputs import Prefixes
 from tabemb.network.randomness import current
 from tabemb.training.checkpoints import Checkpoints, NoCheckpoints
@@ -86,7 +87,7 @@ def _fingerprint(value: Any) -> str:
 def _pieces(value: Any) -> Iterator[Any]:
     """Yield the bytes of a nested value; of objects of other classes, the name of the class."""
     if isinstance(value, Tensor):
-        value = value.numpy(force=True)
+        value = numpy_of_any(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         yield f"{value.dtype.str}{value.shape}".encode()
         yield np.ascontiguousarray(value).data

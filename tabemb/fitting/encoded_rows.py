@@ -256,6 +256,6 @@ def _pieces(encoder: Encoder) -> Iterator[bytes]:
         yield repr((scale.center, scale.unit)).encode()
     for name in tables:
         vocabulary = encoder.vocabularies_[name]
-        yield f"{name} {vocabulary.kind}".encode()
+        yield f"{name} {vocabulary.kind} {vocabulary.n_hashed}".encode()
         for buffer in filter(None, vocabulary.categories.buffers()):
             yield memoryview(buffer)  # type: ignore[misc]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tabemb.fitting.fitted import Fitted
 from tabemb.fitting.replay import KeptRows
+from tabemb.network.halves import numpy_of_any
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def version_of(fitted: Fitted) -> str:
     """Return text that is equal for equal weights and sums of effects."""
     digest = hashlib.sha256()
     for weight in fitted.network.state_dict().values():
-        digest.update(weight.numpy(force=True).tobytes())
+        digest.update(numpy_of_any(weight).tobytes())
     if fitted.effects is not None:
         digest.update(fitted.effects.sums_.tobytes())
     return digest.hexdigest()[:16]

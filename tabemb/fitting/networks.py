@@ -283,6 +283,12 @@ def _tied(encoder: Encoder, tables: Tables, field: str, classes: np.ndarray) -> 
     table = _tables_read(encoder, events)[names.index(field)]
     vocabulary = encoder.vocabularies_[list(encoder.schema.tables)[table]]
     labels = label_column(classes, classes, field)
+    if vocabulary.n_hashed:
+        name = list(encoder.schema.tables)[table]
+        raise ValueError(
+            f"Table {name!r} must not have rest='hash', as the classes have its vectors and each needs "
+            "its own; pass rest='unknown' or no max_size."
+        )
     codes = vocabulary.codes(pa.chunked_array([labels.array]), labels.field(field))
     return TiedClasses(tables, table, torch.from_numpy(codes))
 
@@ -385,6 +391,7 @@ def _table_spec(
         sparse=table.sparse,
         vectors=None if given is None else match_vectors(name, given, vocabulary),
         frozen=table.frozen,
+        precision=table.precision,
         n_special=N_SPECIAL,
     )
 
@@ -442,13 +449,18 @@ def raw_spaces(encoder: Encoder, network: Network | Reader) -> dict[str, Embeddi
     return {
         name: space_of(
             name,
-            encoder.vocabularies_[name],
-            torch.cat([part.tables.vectors(t)[N_SPECIAL:] for part in network.networks], 1).numpy(
+            vocabulary,
+            torch.cat([part.tables.vectors(t)[vocabulary.kept] for part in network.networks], 1).numpy(
                 force=True
             ),
         )
-        for t, name in enumerate(encoder.schema.tables)
+        for t, (name, vocabulary) in enumerate(_vocabularies(encoder))
     }
+
+
+def _vocabularies(encoder: Encoder) -> list[tuple[str, Vocabulary]]:
+    """Return the tables in their order, with their vocabularies."""
+    return [(name, encoder.vocabularies_[name]) for name in encoder.schema.tables]
 
 
 def space_of(
@@ -459,7 +471,9 @@ def space_of(
     ancestry: tuple[str, ...] = (),
 ) -> EmbeddingSpace:
     """Return the space of the vectors of a vocabulary's categories, (n_categories, d)."""
-    counts = vocabulary.counts[N_SPECIAL:]
+    counts = vocabulary.counts[vocabulary.kept]
     whole = counts.astype(np.int64)  # weights of rows may make counts fractions
     exact = whole if np.array_equal(whole, counts) else counts
-    return EmbeddingSpace(vectors, vocabulary.labels(), exact, name, reliability, ancestry)
+    space = EmbeddingSpace(vectors, vocabulary.labels(), exact, name, reliability, ancestry)
+    space.n_hashed = vocabulary.n_hashed
+    return space

@@ -152,7 +152,15 @@ class Night(Recipe):
         likeness = likeness_by_input(encoder) if old.expected_ else {}
         new = Replayed.of(batch, holdout.rows, None, self.target)
         texts = texts_of(encoder, batch.inputs)
-        effects = old.grown(new.codes, new.numbers, new.responses, new.weights, texts, likeness)
+        effects = old.grown(
+            new.codes,
+            new.numbers,
+            new.responses,
+            new.weights,
+            texts,
+            likeness,
+            encoder.hashed_from,
+        )
         rows = self._replayed(batch, holdout)
         texts = texts_of(encoder, rows.batch.inputs)
         out_of_fold = OutOfFold(

@@ -53,7 +53,7 @@ def likeness_of(name: str, table: Table, vocabulary: Vocabulary) -> Likeness | N
     labels = vocabulary.labels().tolist()
     alike: Likeness | None = None
     can_compare = MIN_LEVELS <= len(labels) <= MOST_KNOWN
-    if table.describe is None:
+    if table.describe is None or table.rest == "hash":
         return None
     if not isinstance(table.describe, str):
         alike = Descriptions(labels, described(name, table.describe))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tabemb.data.frames import to_arrow
-from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
+from tabemb.data.vocabulary import Vocabulary
 from tabemb.spaces.space import EmbeddingSpace
 
 
@@ -64,7 +64,7 @@ def match_vectors(name: str, given: pd.DataFrame, vocabulary: Vocabulary) -> np.
             f"Table {name!r}: pretrained vectors must be indexed by category; the index holds "
             f"{given.index[0]!r}, while the columns hold {vocabulary.kind} values."
         ) from None
-    known = codes >= N_SPECIAL
+    known = (codes >= vocabulary.kept.start) & (codes < vocabulary.kept.stop)
     if not known.any():
         raise ValueError(
             f"Table {name!r}: none of the {len(given)} pretrained vectors is of a category of its "

@@ -168,7 +168,13 @@ class Recipe:
         effects = Effects(self.settings.n_pairs, self.target.gives_shares)
         explained = None if sample.trees is None else sample.trees.predictions
         generator = np.random.default_rng(self.seed)
-        effects.choose(self._effect_rows(sample.batch, sample.holdout), generator, explained, len(batch))
+        effects.choose(
+            self._effect_rows(sample.batch, sample.holdout),
+            generator,
+            explained,
+            n_rows=len(batch),
+            hashed_from=encoder.hashed_from,
+        )
         rows, likeness = self._effect_rows(batch, holdout), likeness_by_input(encoder)
         parts = rows.parts(self.storage, self.settings.show)
         effects.sum_up(parts, {} if has_sequences else likeness)

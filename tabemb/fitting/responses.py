@@ -224,7 +224,7 @@ def responses_of(fitted: Fitted, reference: Reference, table: str) -> Responses 
     """
     vocabulary = fitted.encoder.vocabularies_[table]
     places = _places(fitted, table, reference.dependents)
-    counts = np.maximum(vocabulary.counts[N_SPECIAL:], 0)
+    counts = np.maximum(vocabulary.counts[vocabulary.kept], 0)
     n_rows = int(np.clip(MOST_ROWS // len(vocabulary), FEWEST_REFERENCE, len(reference.rows)))
     weights = counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / max(len(counts), 1))
     axes = None if reference.axes is None else reference.axes.get(table)
@@ -316,7 +316,7 @@ def _measured(
     if rows is None or not len(vocabulary.categories):
         return None
     rows = rows.take(torch.arange(min(n_rows, len(rows))))
-    counts = np.maximum(vocabulary.counts[N_SPECIAL:], 0)
+    counts = np.maximum(vocabulary.counts[vocabulary.kept], 0)
     frequent = np.sort(np.argsort(-counts, kind="stable")[:N_SAMPLE])
     part = _part(fitted)
     sample = np.concatenate(list(_outputs(fitted, rows, place, frequent + N_SPECIAL, part)))

@@ -59,14 +59,14 @@ def _take_rows(
     tables: Tables, old: Tables, table: int, start: Tensor, outputs: Tensor | None = None
 ) -> None:
     """Write the rows of one table; those of biases have a number for each output."""
-    rows, known = tables.vectors(table), old.vectors(table).to(start.device)
+    rows, known = tables.rows(table), old.vectors(table).to(start.device)
     if outputs is not None:
         known = _by_output(known, outputs)
     if rows.shape[1] != known.shape[1]:
         name = f"tables.{table}"
         raise _another_shape(name)
     rows[: len(known)] = known
-    rows[len(known) :] = torch.where(start.isnan(), known[UNKNOWN], start)
+    rows[len(known) :] = torch.where(start.isnan(), known[UNKNOWN], start).to(rows)
 
 
 def _take_outputs(head: MemberHeads, old: MemberHeads, outputs: Tensor) -> None:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tabemb.network.halves import HALF, is_half
+
 SPARSE_ROWS = 30_000
 """With more rows than this, it is faster to update only the rows that a batch reads."""
 
@@ -61,7 +63,7 @@ class TableSpec:
         Shape of the table.
     prior : ndarray of shape (n_rows,)
         Strength of the prior that pulls each row to zero.
-    init, max_norm, norm_type, scale_grad_by_freq, sparse, frozen
+    init, max_norm, norm_type, scale_grad_by_freq, sparse, frozen, precision
         As in `tabemb.Table`.
     vectors : ndarray of shape (n_rows, dim), optional
         Pretrained vectors, NaN in rows without one.
@@ -80,16 +82,19 @@ class TableSpec:
     vectors: np.ndarray | None = None
     frozen: bool = False
     n_special: int = 0
+    precision: str = "float32"
 
     @property
     def is_sparse(self) -> bool:
         """Whether only the rows that a batch reads are updated."""
-        return self.n_rows > SPARSE_ROWS if self.sparse is None else self.sparse
+        is_half = self.precision != "float32"  # such weights are rounded row by row
+        return is_half or self.n_rows > SPARSE_ROWS if self.sparse is None else self.sparse
 
     @property
     def packs_with(self) -> tuple[Any, ...]:
         """The settings that tables in one weight share."""
-        return (self.dim, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.is_sparse)
+        norm = (self.max_norm, self.norm_type)
+        return (self.dim, *norm, self.scale_grad_by_freq, self.is_sparse, self.precision)
 
     def start(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return start vectors (n_rows, dim), and whether each is pretrained, bool (n_rows,)."""
@@ -134,7 +139,8 @@ class TableGroup(nn.Module):
         self.max_norm, self.norm_type = first.max_norm, first.norm_type
         self.scale_grad_by_freq, self.is_sparse = first.scale_grad_by_freq, first.is_sparse
         weights, given = zip(*(spec.start(generator) for spec in specs))
-        self.weight = nn.Parameter(torch.cat(weights))
+        dtype = torch.float32 if first.precision == "float32" else HALF
+        self.weight = nn.Parameter(torch.cat(weights).to(dtype))
         fixed = torch.cat([rows & spec.frozen for rows, spec in zip(given, specs)])
         self.register_buffer("fixed", fixed if fixed.any() else None)
         prior = torch.cat([torch.as_tensor(spec.prior, dtype=torch.float32) for spec in specs])
@@ -149,6 +155,7 @@ class TableGroup(nn.Module):
             scale_grad_by_freq=self.scale_grad_by_freq,
             sparse=self.is_sparse,
         )
+        vectors = vectors.float() if is_half(vectors) else vectors
         if self.fixed is None:  # the usual case, without the cost of the line below
             return vectors
         return torch.where(self.fixed[codes].unsqueeze(-1), vectors.detach(), vectors)
@@ -291,7 +298,11 @@ class Tables(nn.Module):
         for group in self.groups:
             group.anchor = None
 
-    def vectors(self, table: int) -> Tensor:
-        """Return all vectors of one table, (n_rows, dim), without gradients."""
+    def rows(self, table: int) -> Tensor:
+        """Return the rows of one table in their precision, (n_rows, dim), to be written to."""
         group, start, n_rows = self.place[table]
         return self.groups[group].weight.detach()[start : start + n_rows]
+
+    def vectors(self, table: int) -> Tensor:
+        """Return all vectors of one table, float32 (n_rows, dim), without gradients."""
+        return self.rows(table).float()

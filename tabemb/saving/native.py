@@ -20,6 +20,7 @@ from torch import nn
 from tabemb.files import layout
 from tabemb.files.layout import Arrays
 from tabemb.fitting.settings import check_parameters
+from tabemb.network.halves import numpy_of_any
 from tabemb.saving import format_1
 from tabemb.saving.packing import ESTIMATORS, new_estimator, pack, unpack
 from tabemb.saving.trial import try_out
@@ -71,7 +72,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     }
     if isinstance(network, nn.Module):
         weights = network.state_dict().items()
-        arrays |= {WEIGHTS + name: weight.numpy(force=True) for name, weight in weights}
+        arrays |= {WEIGHTS + name: numpy_of_any(weight) for name, weight in weights}
         check_finite(network.state_dict())
     layout.write(path, header, arrays)
 

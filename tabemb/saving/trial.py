@@ -40,6 +40,7 @@ def try_out(model: Any) -> None:
         model.check_parts()
         return
     encoder: Encoder = model.encoder_
+    _check_vocabularies(encoder)
     encoder.transform(pa.table({name: pa.nulls(1) for name in encoder.schema.used}))
     if isinstance(model, EmbeddingEncoder):
         _check_values(model)
@@ -56,6 +57,14 @@ def try_out(model: Any) -> None:
     else:
         rows = _rows(encoder, RowSource()).to(_device(model.network_))
         _check_finite([model.network_(rows).numpy(force=True)], "vectors")
+
+
+def _check_vocabularies(encoder: Encoder) -> None:
+    """Check that each code of a table has a count, hashed ones too."""
+    for name, vocabulary in encoder.vocabularies_.items():
+        n_hashed = vocabulary.n_hashed
+        if type(n_hashed) is not int or n_hashed < 0 or len(vocabulary.counts) != len(vocabulary):
+            raise ValueError(f"table {name!r} has another number of counts than of codes.")
 
 
 def _check_intervals(model: RowEstimator, codes: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tabemb.fitting.settings import torch_device
+from tabemb.network.halves import as_half, is_half
 
 SPARE = 2**18
 """Numbers that a network may need beside its weights while it is built."""
@@ -58,7 +59,11 @@ def restored(model: Any, weights: dict[str, Tensor]) -> nn.Module:
     bound = Bounded(SPARE + COPIES * sum(weight.numel() for weight in weights.values()))
     with bound:
         network: nn.Module = model._new_network()
-    _check_same(network.state_dict(), weights)
+    built = network.state_dict()
+    halves = [name for name in weights if name in built and is_half(built[name])]
+    weights = weights | {name: as_half(weights[name]) for name in halves}
+    check_finite(weights)
+    _check_same(built, weights)
     network.load_state_dict(weights)
     return network.to(torch_device(model.device)).eval()
 

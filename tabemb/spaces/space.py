@@ -63,6 +63,9 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
     maps : dict from (method, metric, random_state) to ndarray of shape (n_levels, 2)
         The coordinates computed so far.
 
+    n_hashed : int
+        Further rows of the table, which all other categories share by their hash.
+
     Raises
     ------
     ValueError
@@ -82,16 +85,19 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
     0   bergen    0.894427     20
     """
 
+    n_hashed = 0
+
     @cached_property
     def overlap(self) -> float | None:
         """Expected share of the five nearest that models on disjoint halves of the rows share."""
         return expected_overlap(self)
 
     def __repr__(self) -> str:
+        hashed = f", others in {self.n_hashed} hashed rows" if self.n_hashed else ""
         if self.reliability is None:
-            return f"{self._title}, reliability not known)"
+            return f"{self._title}, reliability not known{hashed})"
         overlap = "" if self.overlap is None else f", expected overlap {self.overlap:.2f}"
-        return f"{self._title}{overlap})"
+        return f"{self._title}{overlap}{hashed})"
 
     def nearest(
         self,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from tabemb.network.halves import read_rows, write_rows
 from tabemb.training.state import State
 
 WINDOW = 10.0
@@ -66,12 +67,12 @@ class WeightAverage:
         weight, average = self.parameters[i], self.averages[i]
         rows = weight.grad.coalesce().indices()[0]  # type: ignore[union-attr]
         if i not in self._n_row_updates:  # zeros for all rows would cost more than the step
-            self._n_row_updates[i] = weight.new_zeros(len(weight))
+            self._n_row_updates[i] = torch.zeros(len(weight), device=weight.device)
         n_updates = self._n_row_updates[i].index_select(0, rows).add_(1)
         self._n_row_updates[i].index_copy_(0, rows, n_updates)
         share = (self.window / (n_updates + self.window)).unsqueeze(1)
-        moved = average.index_select(0, rows).lerp_(weight.detach().index_select(0, rows), share)
-        average.index_copy_(0, rows, moved)
+        moved = read_rows(average, rows).lerp_(read_rows(weight.detach(), rows), share)
+        write_rows(average, rows, moved)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from tabemb.network.halves import is_half, read_rows, write_rows
 from tabemb.training.average import WINDOW, WeightAverage
 from tabemb.training.state import State
 
@@ -104,24 +106,34 @@ class SparseAdam(DenseAdam):
     """Adam of tables with sparse gradients: a step reads and changes only the rows that were read.
 
     The steps are those of `torch.optim.SparseAdam`, which works on sparse tensors and takes several
-    times as long.
+    times as long. Of tables in half precision the moments are so too, and the rows of a step are
+    computed in float32.
     """
 
     def _step(self, weights: list[nn.Parameter], moments: list[Moments], group: dict[str, Any]) -> None:
+        decay_mean, decay_square = self.betas
         for weight, moment in zip(weights, moments):
-            assert weight.grad is not None
-            weight.grad = weight.grad.coalesce()
-            rows, gradient = weight.grad.indices()[0], weight.grad.values()
+            rows, gradient = self._coalesced(weight)
             moment.n_steps.add_(1)
-            mean = moment.mean.index_select(0, rows).lerp_(gradient, 1 - self.betas[0])
-            square = moment.square.index_select(0, rows).mul_(self.betas[1])
-            square.addcmul_(gradient, gradient, value=1 - self.betas[1])
-            moment.mean.index_copy_(0, rows, mean)
-            moment.square.index_copy_(0, rows, square)
+            mean = read_rows(moment.mean, rows).lerp_(gradient, 1 - decay_mean)
+            square = read_rows(moment.square, rows).mul_(decay_square)
+            square.addcmul_(gradient, gradient, value=1 - decay_square)
+            write_rows(moment.mean, rows, mean)
+            write_rows(moment.square, rows, square)
             n_steps = int(moment.n_steps)
-            unbiased = (1 - self.betas[1] ** n_steps) ** 0.5 / (1 - self.betas[0] ** n_steps)
-            moved = mean.div_(square.sqrt_().add_(EPSILON))
-            weight.index_add_(0, rows, moved, alpha=-group["lr"] * unbiased)
+            size = group["lr"] * math.sqrt(1 - decay_square**n_steps) / (1 - decay_mean**n_steps)
+            step = mean.mul_(size).div_(square.sqrt_().add_(EPSILON))
+            write_rows(weight, rows, read_rows(weight, rows).sub_(step))
+
+    @staticmethod
+    def _coalesced(weight: nn.Parameter) -> tuple[Tensor, Tensor]:
+        """Return the rows of a gradient and their sums in float32."""
+        assert weight.grad is not None
+        if is_half(weight):
+            gradient = weight.grad.to(torch.float32).coalesce()
+        else:
+            gradient = weight.grad = weight.grad.coalesce()  # once for all that read it
+        return gradient.indices()[0], gradient.values()
 
 
 class Optimizer:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tabemb.files.layout import Arrays
+from tabemb.network.halves import as_half, is_half, numpy_of_any
 
 State = dict[str, Any]
 """Dictionaries with text keys and lists, of numbers, text, None and tensors."""
@@ -27,8 +28,8 @@ def packed(state: Any, arrays: Arrays, name: str = "state") -> Any:
     ['state.weights.0']
     """
     if isinstance(state, Tensor):
-        arrays[name] = state.numpy(force=True)
-        return {TENSOR: name}
+        arrays[name] = numpy_of_any(state)
+        return {TENSOR: name, "is_half": True} if is_half(state) else {TENSOR: name}
     if isinstance(state, dict):
         return {key: packed(value, arrays, f"{name}.{key}") for key, value in state.items()}
     if isinstance(state, list):
@@ -40,7 +41,8 @@ def unpacked(state: Any, arrays: Arrays) -> Any:
     """Return the state that `packed` was given, with tensors on the CPU."""
     if isinstance(state, dict):
         if TENSOR in state:
-            return torch.from_numpy(arrays[state[TENSOR]])
+            tensor = torch.from_numpy(arrays[state[TENSOR]])
+            return as_half(tensor) if state.get("is_half") else tensor
         return {key: unpacked(value, arrays) for key, value in state.items()}
     if isinstance(state, list):
         return [unpacked(value, arrays) for value in state]

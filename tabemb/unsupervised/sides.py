@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tabemb.data.encoding import Encoder
 from tabemb.data.frames import to_arrow
+from tabemb.data.hashing import Limit
 from tabemb.data.schema import Table, check_column, infer_schema, near
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
 from tabemb.fitting.placing import check_describable
@@ -61,7 +62,7 @@ def side_rows(
     check_column(described, name, argument)
     both = {name: (described[name], described.schema.field(name)), **ids}
     weights = {name: np.zeros(described.num_rows), **dict.fromkeys(ids)}
-    entities = Entities(name, Vocabulary.from_columns(both, weights, min_count=0))
+    entities = Entities(name, Vocabulary.from_columns(both, weights, Limit(min_count=0)))
     places = known_positions(entities, described)
     _check_each_once(entities, places, argument)
     order = np.argsort(places)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tabemb.data.frames import to_arrow
+from tabemb.data.hashing import Limit
 from tabemb.data.vocabulary import MISSING, UNKNOWN, Vocabulary
 
 
@@ -16,7 +17,7 @@ def column(values, **kwargs):
 
 
 def fit(values, weights=None, min_count=1, **kwargs):
-    return Vocabulary.from_columns({"x": column(values, **kwargs)}, weights, min_count)
+    return Vocabulary.from_columns({"x": column(values, **kwargs)}, weights, Limit(min_count))
 
 
 def test_codes_follow_sorted_categories_after_unknown_and_missing():
@@ -137,7 +138,7 @@ def test_chunks_with_different_dictionaries_are_unified():
 
 def test_an_integer_that_no_float_holds_matches_no_category_of_floats():
     floats = pa.table({"x": pa.array([2.0**53, 2.0**63, 0.5])})
-    vocabulary = Vocabulary.from_columns({"x": (floats["x"], floats.schema.field("x"))}, {"x": None}, 1)
+    vocabulary = Vocabulary.from_columns({"x": (floats["x"], floats.schema.field("x"))}, {"x": None})
     whole = pa.table({"x": pa.array([2**53, 2**53 + 1, 2**63 - 1], pa.int64())})
     codes = vocabulary.codes(whole["x"], whole.schema.field("x"))
     assert [code != UNKNOWN for code in codes] == [True, False, False]

@@ -59,8 +59,9 @@ def to_onnx(
     TypeError
         Another kind of model.
     ValueError
-        Categories are neither text nor numbers nor times, two inputs would have one name, or the file
-        would be larger than 2 GiB, ONNX's limit; or ``new_categories`` breaks its rule.
+        Categories are neither text nor numbers nor times, a table has hashed rows, two inputs would have
+        one name, or the file would be larger than 2 GiB, ONNX's limit; or ``new_categories`` breaks its
+        rule.
     sklearn.exceptions.NotFittedError
 
     Warns
@@ -155,6 +156,12 @@ def _check_model(model: Any) -> None:
         names = " or ".join(one.__name__ for one in ESTIMATORS)
         raise TypeError(f"model must be a fitted {names}; got {type(model).__name__}.")
     check_is_fitted(model)
+    hashed = [name for name, v in model.encoder_.vocabularies_.items() if v.n_hashed]
+    if hashed:
+        raise ValueError(
+            f"model must have no table with hashed rows, as ONNX has no operator for the hash; table "
+            f"{hashed[0]!r} has some, so fit it with rest='unknown'."
+        )
 
 
 def _warn_of_new(model: Any, named: Mapping[str, Sequence[Any]]) -> None:

@@ -82,7 +82,7 @@ def _as_read(group: TableGroup) -> np.ndarray:
     """Return the vectors of a group; those that are too long are cut when they are read."""
     with torch.no_grad():
         rows = torch.arange(len(group.weight), device=group.weight.device)
-        weight = group.weight.detach().clone()
+        weight = group.weight.detach().clone().float()
         return numpy_of(F.embedding(rows, weight, None, group.max_norm, group.norm_type))
 
 

@@ -1,0 +1,1 @@
+"""Predictions for files that do not fit into memory."""

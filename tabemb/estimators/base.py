@@ -51,6 +51,7 @@ from tabemb.fitting.settings import (
     real,
     whole,
 )
+from tabemb.fitting.sharing import check_tables_of_workers
 from tabemb.fitting.sources import RowSource
 from tabemb.fitting.trees import Trees
 from tabemb.hints import NamesMisspelt, refuse_unknown
@@ -64,6 +65,7 @@ from tabemb.spaces.collection import Spaces
 from tabemb.targets import Target
 from tabemb.training.loop import Budget, LearningCurve, train
 from tabemb.training.threads import threads
+from tabemb.training.workers import current
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -193,6 +195,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         check_parameters(self, self.rules)
         check_repeatable(self.checkpoint, self.random_state)
         check_no_time(time, start)
+        check_tables_of_workers(self.tables)
         earlier = None if start is None else start_of(start, self)
         known = None if start is None else Columns.seen_by(start)
         ages = {"time": time, "half_life": half_life}
@@ -202,7 +205,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         with memory, drawing_from(Random(recipe.seed)), threads(self.n_jobs):
             prepared = recipe.prepare(rows)
             holdout = recipe.hold_out(prepared, validation)
-            encoder = recipe.fit_encoder(holdout.rows)
+            encoder = current().shared(lambda: recipe.fit_encoder(holdout.rows))
             if start is None:
                 note_doubts(rows.frame, self.roles, self.tables, recipe.source.keys)
             batch = recipe.encode(encoder, holdout.rows)
@@ -272,7 +275,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         return columns, rows, Rows(columns.align(eval_X, self), validation.y, None)
 
     def _recipe(self, rows: Rows, start: Start | None, classes: np.ndarray | None) -> Recipe:
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = int(current().agreed(check_random_state(self.random_state).randint(2**31 - 1)))
         settings, stratify = RowSettings.of(self), not self._numeric_target
         if start is None:
             target = self._new_target(rows.y, classes)

@@ -35,11 +35,13 @@ from tabemb.fitting.training_rows import TrainingRows
 from tabemb.fitting.trees import MIN_ROWS, OutOfFoldTrees, fit_trees
 from tabemb.network.inputs import Batch
 from tabemb.network.model import TabularNetwork
+from tabemb.network.randomness import current as current_random
 from tabemb.targets import NumberTarget, Target
 from tabemb.training.average import WINDOW
 from tabemb.training.checkpoints import NoCheckpoints
 from tabemb.training.loop import Budget, Trained, Training
 from tabemb.training.optimizers import Optimizer
+from tabemb.training.workers import current
 
 N_STEPS = 1000
 """Steps that ``max_epochs="auto"`` allows, within the bounds that follow."""
@@ -131,15 +133,17 @@ class Recipe:
         responses = self.target.responses(rows.y)
         effects = Effects(self.settings.n_pairs, self.target.gives_shares)
         generator, texts = np.random.default_rng(self.seed), texts_of(encoder, batch.inputs)
-        effects.fit(
-            codes,
-            numbers,
-            responses,
-            weights_of(train, weights),
-            generator,
-            texts,
-            explained=None if trees is None else trees.predictions,
-            likeness={} if has_sequences else likeness_by_input(encoder),
+        effects = current().shared(
+            lambda: effects.fit(
+                codes,
+                numbers,
+                responses,
+                weights_of(train, weights),
+                generator,
+                texts,
+                explained=None if trees is None else trees.predictions,
+                likeness={} if has_sequences else likeness_by_input(encoder),
+            )
         )
         return effects, OutOfFold(effects, codes, numbers, responses, weights, train, texts)
 
@@ -150,15 +154,17 @@ class Recipe:
         has_inputs = codes.shape[1] + numbers.shape[1] > 0
         if not self.settings.trees or source.has_sequences or not has_inputs or len(rows) < MIN_ROWS:
             return None
-        return fit_trees(
-            codes,
-            numbers,
-            self.target.responses(rows.y),
-            weights=rows.all_weights,
-            are_shares=self.target.gives_shares,
-            seed=self.seed,
-            budget=budget.share(4),
-            show=self.settings.show,
+        return current().shared(
+            lambda: fit_trees(
+                codes,
+                numbers,
+                self.target.responses(rows.y),
+                weights=rows.all_weights,
+                are_shares=self.target.gives_shares,
+                seed=self.seed,
+                budget=budget.share(4),
+                show=self.settings.show,
+            )
         )
 
     def build(
@@ -198,6 +204,7 @@ class Recipe:
         checkpoints = self._checkpoints(fitted, rows.batch, validation, holdout)
         calibration = self._calibration(fitted, rows, validation, holdout)
         generator = torch.Generator().manual_seed(self.seed)
+        current_random().draw_as(current().rank)
         networks = fitted.network.networks
         for i, network in enumerate(networks):
             share = budget.share(len(networks) - i)

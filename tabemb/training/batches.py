@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tabemb.network.inputs import Rowwise
+from tabemb.training.workers import current
 
 N_PARTS = 10
 """Parts of an epoch."""
@@ -43,8 +44,8 @@ class Source(Protocol[T_co]):
 class Batches(Generic[T]):
     """Iterate over random batches of rows; every iteration is a new epoch.
 
-    A tenth of an epoch is taken from the source at a time, so that what a source computes need not lie
-    in memory for all rows.
+    A tenth of all rows is taken from the source at a time, so that what a source computes need not lie
+    in memory for all rows. Of several workers, each takes its piece of every batch.
 
     Parameters
     ----------
@@ -83,6 +84,7 @@ class Batches(Generic[T]):
     ) -> None:
         self.source, self.batch_size, self.generator = source, batch_size, generator
         self.lengths, self.groups, self.start = lengths, groups, start
+        self.workers = current()
         device = source.device
         self.rows = torch.arange(len(source), device=device) if rows is None else rows.to(device)
 
@@ -96,10 +98,15 @@ class Batches(Generic[T]):
         batches = (
             self._batches_of_rows() if self.groups is None else self._batches_of_groups(self.groups)
         )
-        n_together = max(-(-len(batches) // N_PARTS), 1 if self.lengths is None else N_SORTED)
+        n_parts = max(1, N_PARTS // self.workers.size)
+        n_together = max(-(-len(batches) // n_parts), 1 if self.lengths is None else N_SORTED)
         for start in range(0, len(batches), n_together):
-            part = self._sorted_by_length(batches[start : start + n_together])
-            yield from self.source.take(torch.cat(list(part))).split([len(batch) for batch in part])
+            whole = self._sorted_by_length(batches[start : start + n_together])
+            part = [self._piece(rows) for rows in whole]
+            yield from self.source.take(torch.cat(part)).split([len(batch) for batch in part])
+
+    def _piece(self, rows: Tensor) -> Tensor:
+        return self.workers.piece(rows, None if self.groups is None else self.groups[rows])
 
     def _batches_of_rows(self) -> Sequence[Tensor]:
         order = self.rows[torch.randperm(len(self.rows), generator=self.generator).to(self.rows.device)]

@@ -15,6 +15,7 @@ ROOT = Path(tabemb.__file__).parent
 FLOORS = {
     "__main__": 6,
     "compare": 5,
+    "distributed": 5,
     "saving": 4,
     "estimators": 3,
     "unsupervised": 3,

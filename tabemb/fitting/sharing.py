@@ -20,6 +20,6 @@ def check_tables_of_workers(tables: Mapping[str, Any] | None) -> None:
             value = getattr(table, setting, unused)
             if value != unused:
                 raise ValueError(
-                    f"{setting} of the table {name!r} must be {unused} where several workers train, as it "
-                    f"needs whole batches; got {value!r}."
+                    f"{setting} of the table {name!r} must be {unused} where several workers train, "
+                    f"as it needs whole batches; got {value!r}."
                 )

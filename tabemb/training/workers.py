@@ -90,6 +90,7 @@ class ProcessGroup(Workers):
 
     def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self._sums: Tensor | None = None
 
     @cached_property
     def device(self) -> torch.device:
@@ -126,7 +127,8 @@ class ProcessGroup(Workers):
         if len(sizes) < self.size:
             return rows
         n_rows = [int(part.sum()) for part in sizes.tensor_split(self.size)]
-        return rows.split(n_rows)[self.rank]
+        piece: Tensor = rows.split(n_rows)[self.rank]
+        return piece
 
     def mean(self, value: Tensor, n_rows: int) -> Tensor:
         sums = torch.stack([value * n_rows, value.new_tensor(n_rows)])
@@ -145,14 +147,21 @@ class ProcessGroup(Workers):
         has_gradient = loss.new_tensor([weight.grad is not None for weight in dense])
         parts = [_gradient(weight).flatten() for weight in dense]
         parts += [has_gradient, loss.detach().reshape(1), loss.new_ones(1)]
-        sums = torch.cat(parts) * n_rows
+        sums = torch.cat(parts, out=self._vector_for(parts)).mul_(n_rows)
         dist.all_reduce(sums)
         n_in_all = sums[-1].clone()
-        *means, has_gradient, loss, _ = (sums / n_in_all).split([len(part) for part in parts])
+        *means, has_gradient, loss, _ = sums.div_(n_in_all).split([len(part) for part in parts])
         for weight, mean, has in zip(dense, means, has_gradient.tolist()):
             weight.grad = mean.view_as(weight) if has else None
         self._combine_rows(sparse, n_rows / n_in_all)
-        return loss.squeeze(0)
+        return loss.squeeze(0).clone()
+
+    def _vector_for(self, parts: list[Tensor]) -> Tensor:
+        """Return a vector as long as the parts together: always the same, as new memory is slow."""
+        length, like = sum(map(len, parts)), parts[0]
+        if self._sums is None or len(self._sums) != length or self._sums.device != like.device:
+            self._sums = like.new_empty(length)
+        return self._sums
 
     def _combine_rows(self, sparse: Sequence[nn.Parameter], share: Tensor) -> None:
         """Replace row-sparse gradients by their sums, each times the share of its worker."""

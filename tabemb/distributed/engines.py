@@ -169,8 +169,12 @@ def _signals_as_before() -> Iterator[None]:
 
 
 def _order_of_failures(failure: tuple[int, Any]) -> tuple[bool, int]:
-    """Return the key by which the reason comes first: a worker that a signal ended, whom others miss."""
-    return failure[1].exitcode >= 0, failure[1].timestamp
+    """Return the key by which the reason comes first: a worker that a signal ended, whom others miss.
+
+    The launcher itself ends the others, by SIGTERM.
+    """
+    code = failure[1].exitcode
+    return code >= 0 or code == -signal.SIGTERM, failure[1].timestamp
 
 
 def _last_line(message: Any) -> str:

@@ -15,9 +15,7 @@ from tabemb.distributed.job import JOB, Job
 def main() -> None:
     """Run the job that lies in a folder."""
     folder = Path(sys.argv[1])
-    job: Job = pickle.loads(
-        (folder / JOB).read_bytes()
-    )  # `engines.torchrun` has written it to a private folder
+    job: Job = pickle.loads((folder / JOB).read_bytes())  # of `engines.torchrun`, in a private folder
     job.run(folder)
 
 

@@ -174,7 +174,9 @@ class ProcessGroup(Workers):
             weight.grad = None
             if max(n_rows):
                 of_all = [self._joined(part, n_rows) for part in (rows, values * share)]
-                gradient = torch.sparse_coo_tensor(of_all[0][None], of_all[1], weight.shape)
+                gradient = torch.sparse_coo_tensor(
+                    of_all[0][None], of_all[1], weight.shape, check_invariants=False
+                )
                 weight.grad = gradient.coalesce()
 
     def _joined(self, part: Tensor, n_rows: list[int]) -> Tensor:
@@ -185,9 +187,9 @@ class ProcessGroup(Workers):
 
     def _all(self, part: Tensor) -> Tensor:
         """Return the parts of all workers, of one shape, (size, ...)."""
-        parts = part.new_empty(self.size * len(part), *part.shape[1:])
-        dist.all_gather_into_tensor(parts, part)
-        return parts.view(self.size, *part.shape)
+        parts = part.new_empty(self.size, *part.shape)
+        dist.all_gather(list(parts), part)
+        return parts
 
 
 def _gradient(weight: nn.Parameter) -> Tensor:

@@ -75,5 +75,5 @@ def _join() -> None:
     store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
     # torchrun hands the next attempt the store of the last one, with the addresses of its workers
     attempt = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)} of {size}"
-    store = dist.PrefixStore(attempt, store)
+    store = dist.distributed_c10d.PrefixStore(attempt, store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)

@@ -168,7 +168,8 @@ def described(result: Estimate, cluster: dict[str, Any]) -> str:
         f"on paper, {cluster['n_machines']} machines of {cluster['n_workers']} workers, batches of "
         f"{cluster['batch_size']}, {cluster['gigabits']} Gbit/s: {1e3 * result.computing:.0f} ms of "
         f"computing and {1e3 * result.sending:.0f} ms of sending a step, "
-        f"{result.rows_per_second:,.0f} rows/s, {result.hours:.1f} hours for an epoch of {cluster['n_rows']:,} rows"
+        f"{result.rows_per_second:,.0f} rows/s, {result.hours:.1f} hours "
+        f"for an epoch of {cluster['n_rows']:,} rows"
     )
 
 

@@ -62,6 +62,7 @@ CANDIDATES = "tests/estimators/test_candidates.py"
 ONNX = "tests/saving/test_onnx.py"
 ROWS = "tests/estimators/test_rows.py"
 WITHIN = "tests/data/test_within.py"
+WORKERS = "tests/distributed/test_workers.py"
 TRAINING = "tests/training/test_training.py"
 WORDS = "tests/data/test_words.py"
 TEXTS = "tests/estimators/test_texts_and_vectors.py"
@@ -980,6 +981,42 @@ BREAKS = [
         "highest = of_levels.max(0, initial=0) + 2",
         "highest = of_levels.max(0, initial=0) + 1",
         "tests/data/test_level_index.py",
+    ),
+    # several workers
+    Break(
+        "gradients of workers count alike, whatever their rows",
+        "training/workers.py",
+        "out=self._vector_for(parts)).mul_(n_rows)",
+        "out=self._vector_for(parts))[:].mul_(1)",
+        WORKERS,
+    ),
+    Break(
+        "rows of sparse tables are those of one worker",
+        "training/workers.py",
+        "for part in (rows, values * share)]",
+        "for part in (rows, values)]",
+        WORKERS,
+    ),
+    Break(
+        "each worker weighs the prior by its piece of the batch",
+        "fitting/objective.py",
+        "if isinstance(noise, Tensor):",
+        "if False:",
+        WORKERS,
+    ),
+    Break(
+        "workers drop the same units",
+        "network/randomness.py",
+        "        if rank:",
+        "        if False:",
+        WORKERS,
+    ),
+    Break(
+        "each worker has a clock",
+        "training/loop.py",
+        "bool(current().agreed(is_over)) if self.budget.is_limited else is_over",
+        "is_over",
+        WORKERS,
     ),
 ]
 

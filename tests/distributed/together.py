@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from tabemb.training.workers import working_together
 
-LONGEST = 60.0
+LONGEST = 300.0
 
 
 def together(function, n_workers, folder, *args):
@@ -42,7 +42,7 @@ def _run(function, rank, n_workers, folder, args):
             init_method=f"file://{folder}/meet-{function.__name__}",
             rank=rank,
             world_size=n_workers,
-            timeout=timedelta(seconds=30),
+            timeout=timedelta(seconds=120),
         )
         with working_together() as workers:
             result = function(workers, *args)

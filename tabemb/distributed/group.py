@@ -24,7 +24,7 @@ def workers() -> Iterator[Workers]:
 
     All of them run the same code with the same rows, and hold the same model in the end. Each trains on
     its piece of every batch of ``batch_size`` rows, and computes a share of the validation loss; the
-    first worker alone fits vocabularies, effects and trees, keeps the time of ``max_time``, and writes
+    first worker alone fits vocabularies and trees, keeps the time of ``max_time``, and writes
     to ``checkpoint``. A process that no engine has started is the one worker, and fits as it does
     without this block.
 

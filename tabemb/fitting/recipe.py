@@ -30,6 +30,7 @@ from tabemb.fitting.replay import KeptRows
 from tabemb.fitting.responses import Reference, reference_rows, with_newest
 from tabemb.fitting.sets import ClassSets, fit_sets, most_rows_of
 from tabemb.fitting.settings import RowSettings
+from tabemb.fitting.sharing import check_same_terms
 from tabemb.fitting.sources import RowSource
 from tabemb.fitting.training_rows import TrainingRows
 from tabemb.fitting.trees import MIN_ROWS, OutOfFoldTrees, fit_trees
@@ -133,18 +134,17 @@ class Recipe:
         responses = self.target.responses(rows.y)
         effects = Effects(self.settings.n_pairs, self.target.gives_shares)
         generator, texts = np.random.default_rng(self.seed), texts_of(encoder, batch.inputs)
-        effects = current().shared(
-            lambda: effects.fit(
-                codes,
-                numbers,
-                responses,
-                weights_of(train, weights),
-                generator,
-                texts,
-                explained=None if trees is None else trees.predictions,
-                likeness={} if has_sequences else likeness_by_input(encoder),
-            )
+        effects.fit(
+            codes,
+            numbers,
+            responses,
+            weights_of(train, weights),
+            generator,
+            texts,
+            explained=None if trees is None else trees.predictions,
+            likeness={} if has_sequences else likeness_by_input(encoder),
         )
+        check_same_terms(effects.terms_)
         return effects, OutOfFold(effects, codes, numbers, responses, weights, train, texts)
 
     def fit_trees(self, batch: Batch, holdout: Holdout, budget: Budget) -> OutOfFoldTrees | None:

@@ -1,4 +1,4 @@
-"""What several workers cannot share: settings of tables that read a batch as a whole."""
+"""What several workers cannot share: settings of tables that read a whole batch, and other effects."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ def check_tables_of_workers(tables: Mapping[str, Any] | None) -> None:
                     f"{setting} of the table {name!r} must be {unused} where several workers train, "
                     f"as it needs whole batches; got {value!r}."
                 )
+
+
+def check_same_terms(terms: object) -> None:
+    """Raise RuntimeError where workers have chosen other effects, which one network cannot read."""
+    if len(set(current().gathered(repr(terms)))) > 1:
+        raise RuntimeError(
+            "The workers have chosen other effects of the same rows, as processors of different kinds "
+            "round in different ways; run them on machines of one kind."
+        )

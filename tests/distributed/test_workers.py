@@ -15,6 +15,7 @@ from tabemb import (
     SequenceEncoder,
     Table,
 )
+from tabemb.fitting.sharing import check_same_terms
 from tabemb.network.inputs import Kept
 from tabemb.network.randomness import Random
 from tabemb.training import checkpoints
@@ -162,14 +163,27 @@ def test_the_pieces_of_the_workers_are_the_batches(n_workers, with_groups):
             )
 
 
+WITH_EFFECTS = PLAIN | {"dropout": 0.5, "effects": True}
+
+
+def titles():
+    """Rows whose target follows the words of a title, which say what a new title means."""
+    rng = np.random.default_rng(0)
+    kinds, places = ["nurse", "driver", "engineer"], ["bonn", "rome", "oslo", "kyiv", "lima", "york"]
+    kind, place = rng.integers(3, size=N_ROWS), rng.integers(60, size=N_ROWS)
+    title = [f"{kinds[k]} {places[p % 6]} {p // 6}" for k, p in zip(kind, place)]
+    return ROWS.assign(title=title), LOG_ODDS + 3 * kind
+
+
 def draws(workers):
-    X, y = ROWS, LOG_ODDS
-    first = EmbeddingRegressor(**{**PLAIN, "dropout": 0.5, "effects": True}).fit(X, y)
+    frame, y = titles()
+    first = EmbeddingRegressor(**WITH_EFFECTS).fit(frame, y)
+    assert first.effects_.expected_
     seedless = EmbeddingClassifier(**{**PLAIN, "random_state": None, "max_epochs": 1}).fit(X, Y)
     random = Random(0)
     random.draw_as(workers.rank)
     drawn = torch.rand(4, generator=random.on(torch.device("cpu")))
-    return weights_of(first), first.score(X, y), weights_of(seedless), drawn.tolist()
+    return weights_of(first), first.score(frame, y), weights_of(seedless), drawn.tolist()
 
 
 def test_workers_draw_other_numbers_and_keep_the_same_weights(tmp_path):
@@ -177,8 +191,16 @@ def test_workers_draw_other_numbers_and_keep_the_same_weights(tmp_path):
     assert first[3] != second[3]
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[2], second[2])  # random_state=None is one seed
-    alone = EmbeddingRegressor(**{**PLAIN, "dropout": 0.5, "effects": True}).fit(ROWS, LOG_ODDS)
-    assert first[1] == pytest.approx(alone.score(ROWS, LOG_ODDS), abs=0.02)
+    frame, y = titles()
+    alone = EmbeddingRegressor(**WITH_EFFECTS).fit(frame, y)
+    assert first[1] == pytest.approx(alone.score(frame, y), abs=0.02)
+
+
+def test_workers_that_chose_other_effects_are_stopped(monkeypatch):
+    check_same_terms([(0,), (1,)])
+    monkeypatch.setattr(Workers, "gathered", lambda self, value: [value, "[(0,), (2,)]"])
+    with pytest.raises(RuntimeError, match=r"^The workers have chosen other effects of the same rows"):
+        check_same_terms([(0,), (1,)])
 
 
 def limited(workers, seconds):

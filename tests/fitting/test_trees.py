@@ -158,7 +158,7 @@ def test_trees_help_a_network_of_two_epochs():
 
 @pytest.mark.parametrize("early_stopping", [True, "auto"])
 def test_trees_are_read_without_effects_too(early_stopping):
-    X, y = table(MIN_ROWS)
+    X, y = table(1300)
     settings = {"random_state": 0, "n_jobs": 1, "hidden": (8,), "n_members": 2, "patience": 1}
     model = tabemb.EmbeddingRegressor(**settings, effects=False, early_stopping=early_stopping)
     assert model.fit(X, y).trees_ is not None

@@ -1,5 +1,6 @@
 """Entity embeddings for tables and event logs, as scikit-learn estimators."""
 
+from tabemb import distributed
 from tabemb.data.aggregates import AggregateJoiner
 from tabemb.data.joins import HistoryJoiner
 from tabemb.data.notes import InputNote
@@ -37,6 +38,7 @@ __all__ = [
     "SequenceEncoder",
     "Stream",
     "Table",
+    "distributed",
     "keep_on_interrupt",
     "load",
     "onnx_inputs",

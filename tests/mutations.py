@@ -64,6 +64,7 @@ ROWS = "tests/estimators/test_rows.py"
 PREDICT = "tests/scoring/test_predict.py"
 HASHING = "tests/data/test_hashing.py"
 WITHIN = "tests/data/test_within.py"
+WORKERS = "tests/distributed/test_workers.py"
 TRAINING = "tests/training/test_training.py"
 WORDS = "tests/data/test_words.py"
 TEXTS = "tests/estimators/test_texts_and_vectors.py"
@@ -1038,6 +1039,42 @@ BREAKS = [
         "torch.zeros(len(weight), device=weight.device)",
         "weight.new_zeros(len(weight))",
         "tests/network/test_halves.py",
+    ),
+    # several workers
+    Break(
+        "gradients of workers count alike, whatever their rows",
+        "training/workers.py",
+        "out=self._vector_for(parts)).mul_(n_rows)",
+        "out=self._vector_for(parts))[:].mul_(1)",
+        WORKERS,
+    ),
+    Break(
+        "rows of sparse tables are those of one worker",
+        "training/workers.py",
+        "for part in (rows, values * share)]",
+        "for part in (rows, values)]",
+        WORKERS,
+    ),
+    Break(
+        "each worker weighs the prior by its piece of the batch",
+        "fitting/objective.py",
+        "if isinstance(noise, Tensor):",
+        "if False:",
+        WORKERS,
+    ),
+    Break(
+        "workers drop the same units",
+        "network/randomness.py",
+        "        if rank:",
+        "        if False:",
+        WORKERS,
+    ),
+    Break(
+        "each worker has a clock",
+        "training/loop.py",
+        "bool(current().agreed(is_over)) if self.budget.is_limited else is_over",
+        "is_over",
+        WORKERS,
     ),
 ]
 

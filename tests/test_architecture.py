@@ -16,6 +16,7 @@ FLOORS = {
     "__main__": 6,
     "compare": 5,
     "scoring": 5,
+    "distributed": 5,
     "saving": 4,
     "estimators": 3,
     "unsupervised": 3,

@@ -54,6 +54,7 @@ from tabemb.fitting.settings import (
     real,
     whole,
 )
+from tabemb.fitting.sharing import check_tables_of_workers
 from tabemb.fitting.sources import RowSource
 from tabemb.fitting.stream_recipe import StreamRows, recipe_of
 from tabemb.fitting.trees import Trees
@@ -69,6 +70,7 @@ from tabemb.spaces.collection import Spaces
 from tabemb.targets import Target
 from tabemb.training.loop import Budget, LearningCurve, train
 from tabemb.training.threads import threads
+from tabemb.training.workers import current
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -206,6 +208,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         check_parameters(self, self.rules)
         check_repeatable(self.checkpoint, self.random_state)
         check_no_time(time, start)
+        check_tables_of_workers(self.tables)
         earlier = None if start is None else start_of(start, self)
         known = None if start is None else Columns.seen_by(start)
         check_first(X, start, classes)
@@ -215,7 +218,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         with memory, drawing_from(Random(recipe.seed)), threads(self.n_jobs):
             prepared = recipe.prepare(rows)
             holdout = recipe.hold_out(prepared, validation)
-            encoder = recipe.fit_encoder(holdout.rows)
+            encoder = current().shared(lambda: recipe.fit_encoder(holdout.rows))
             if start is None:
                 note_doubts(rows.frame, self.roles, self.tables, recipe.source.keys)
             batch = recipe.encode(encoder, holdout.rows)
@@ -252,7 +255,8 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         after.learning_curve_, after.best_epoch_ = results[0]
         after.growth_ = growth
         self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
-        print_line(fit_line(self), self.fit_seconds_, recipe.settings.show)
+        show = recipe.settings.show if current().rank == 0 else False
+        print_line(fit_line(self), self.fit_seconds_, show)
         return self
 
     def _check_rows(
@@ -295,7 +299,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         return columns, rows, Rows(columns.align(eval_X, self), validation.y, None)
 
     def _recipe(self, rows: Rows, start: Start | None, classes: np.ndarray | None) -> Recipe:
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = int(current().agreed(check_random_state(self.random_state).randint(2**31 - 1)))
         settings, stratify = RowSettings.of(self), not self._numeric_target
         if start is None:
             target = self._new_target(rows.y, classes)

@@ -54,6 +54,7 @@ from tabemb.fitting.weights import check_weights
 from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.training.threads import threads
+from tabemb.training.workers import check_alone
 
 
 class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEstimator):
@@ -323,6 +324,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
     ) -> tuple[np.ndarray, list[Fold], list[list[np.ndarray]]]:
         """Fit, and return the rows' codes, the folds, and the new values of each code by fold."""
         check_parameters(self, self.rules)
+        check_alone(self)
         self._check_estimator()
         frame = to_arrow(X, self)
         is_continuous, rows = self._check_rows(frame, y, sample_weight)

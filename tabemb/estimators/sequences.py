@@ -53,6 +53,7 @@ from tabemb.training.checkpoints import NoCheckpoints
 from tabemb.training.loop import Budget, LearningCurve, Training, train
 from tabemb.training.optimizers import Optimizer
 from tabemb.training.threads import threads
+from tabemb.training.workers import check_alone
 
 PIECE = 256
 """Rows encoded at a time."""
@@ -229,6 +230,7 @@ class SequenceEncoder(
         refuse_unknown(self, "fit", unknown)
         budget = Budget(self.max_time)
         check_parameters(self, self.rules)
+        check_alone(self)
         check_repeatable(self.checkpoint, self.random_state)
         frame = to_arrow(X, self)
         lists = _lists(frame)

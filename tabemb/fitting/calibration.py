@@ -145,7 +145,8 @@ def calibration_of(
             if training.trees is not None and holdout.validation is None:
                 numbers = batch.inputs.numbers.numpy(force=True)
                 scores = training.trees.of_rows(holdout.rest[places], new_codes, numbers)
-            inputs = replace(batch.inputs, codes=torch.from_numpy(new_codes).to(batch.device))
+            hidden, none = torch.from_numpy(new_codes).to(batch.device), batch.inputs.effects[:, :0]
+            inputs = replace(batch.inputs, codes=hidden, effects=none)  # those of these codes follow
             pieces += fitted.validation_pieces(batch.with_inputs(fitted.with_effects(inputs, scores)))
     copies, all_weights, all_codes = (np.concatenate(arrays) for arrays in zip(*parts))
     return Calibration(

@@ -19,6 +19,7 @@ from tabemb.network.halves import numpy_of_any
 from tabemb.network.inputs import Prefixes
 from tabemb.network.randomness import current
 from tabemb.training.checkpoints import Checkpoints, NoCheckpoints
+from tabemb.training.workers import current as current_workers
 
 LEFTOVER = 3600.0
 """Seconds after which a file half written belongs to a process that was killed."""
@@ -55,8 +56,12 @@ def open_checkpoints(
     if folder is None:
         return NoCheckpoints()
     random, versions = current(), [version("tabemb"), version("torch")]
-    name = _fingerprint([versions, random.seed, str(network), network.state_dict(), *parts])
-    return Checkpoints(_writable(Path(folder)) / f"{name[:32]}.checkpoint", network, random)
+
+    def path() -> Path:
+        name = _fingerprint([versions, random.seed, str(network), network.state_dict(), *parts])
+        return _writable(Path(folder)) / f"{name[:32]}.checkpoint"
+
+    return Checkpoints(current_workers().shared(path), network, random)
 
 
 def _writable(folder: Path) -> Path:

@@ -55,6 +55,7 @@ from tabemb.network.inputs import Batch
 from tabemb.network.tables import Tables
 from tabemb.targets import ClassTarget
 from tabemb.training.loop import Budget, Trained
+from tabemb.training.workers import current
 
 LARGE = 1.25
 """Rows so far, in units of those at the last large night, that make the next one."""
@@ -129,16 +130,18 @@ class Night(Recipe):
 
     def _new_trees(self, trees: Trees, rows: Replayed, budget: Budget) -> OutOfFoldTrees | None:
         """Return trees of the new rows and the kept ones, for the responses of yesterday's trees."""
-        return fit_trees(
-            rows.codes,
-            rows.numbers,
-            rows.responses,
-            weights=rows.batch.weight.double().numpy(force=True),
-            are_shares=self.target.gives_shares,
-            seed=self.seed,
-            budget=budget.share(4),
-            show=self.settings.show,
-            always=trees.responses,
+        return current().shared(
+            lambda: fit_trees(
+                rows.codes,
+                rows.numbers,
+                rows.responses,
+                weights=rows.batch.weight.double().numpy(force=True),
+                are_shares=self.target.gives_shares,
+                seed=self.seed,
+                budget=budget.share(4),
+                show=self.settings.show,
+                always=trees.responses,
+            )
         )
 
     def fit_effects(

@@ -13,6 +13,7 @@ from tabemb.network.inputs import Batch
 from tabemb.network.model import TabularNetwork
 from tabemb.network.randomness import generator
 from tabemb.targets import Sampler, Target
+from tabemb.training.workers import current
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,10 @@ class Objective:
         penalty = (
             output.penalty * batch.weight
         ).mean()  # negative log prior, in units of log likelihood
-        total: Tensor = loss + penalty * self.target.noise(loss)
+        noise = self.target.noise(loss)
+        if isinstance(noise, Tensor):
+            noise = current().mean(noise, len(batch))
+        total: Tensor = loss + penalty * noise
         return total
 
     @cached_property
@@ -50,8 +54,8 @@ class Objective:
     def on_validation(self, pieces: Sequence[Batch]) -> float:
         """Return the weighted mean loss of the members' average prediction, without the prior."""
         self.network.eval()
-        total = 0.0
-        for piece in pieces:
+        total, workers = 0.0, current()
+        for piece in pieces[workers.rank :: workers.size]:
             outputs = self.target.average(self.network(piece.inputs).outputs)
             total += float((self.target.loss(outputs, piece.y)[:, 0] * piece.weight).sum())
-        return total / float(torch.cat([piece.weight for piece in pieces]).sum())
+        return workers.total(total) / float(torch.cat([piece.weight for piece in pieces]).sum())

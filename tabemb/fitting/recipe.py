@@ -35,16 +35,19 @@ from tabemb.fitting.responses import Reference, reference_rows, with_newest
 from tabemb.fitting.samples import RowSample
 from tabemb.fitting.sets import ClassSets, fit_sets, most_rows_of
 from tabemb.fitting.settings import RowSettings
+from tabemb.fitting.sharing import check_same_terms
 from tabemb.fitting.sources import RowSource
 from tabemb.fitting.training_rows import TrainingRows
 from tabemb.fitting.trees import MIN_ROWS, OutOfFoldTrees, fit_trees
 from tabemb.network.inputs import Batch
 from tabemb.network.model import TabularNetwork
+from tabemb.network.randomness import current as current_random
 from tabemb.targets import NumberTarget, Target
 from tabemb.training.average import WINDOW
 from tabemb.training.checkpoints import NoCheckpoints
 from tabemb.training.loop import Budget, Trained, Training
 from tabemb.training.optimizers import Optimizer
+from tabemb.training.workers import current
 
 N_STEPS = 1000
 """Steps that ``max_epochs="auto"`` allows, within the bounds that follow."""
@@ -139,15 +142,17 @@ class Recipe:
         has_inputs = codes.shape[1] + numbers.shape[1] > 0
         if not self.settings.trees or source.has_sequences or not has_inputs or len(rows) < MIN_ROWS:
             return sample
-        trees = fit_trees(
-            codes,
-            numbers,
-            self.target.responses(rows.y),
-            weights=rows.all_weights,
-            are_shares=self.target.gives_shares,
-            seed=self.seed,
-            budget=budget.share(4),
-            show=self.settings.show,
+        trees = current().shared(
+            lambda: fit_trees(
+                codes,
+                numbers,
+                self.target.responses(rows.y),
+                weights=rows.all_weights,
+                are_shares=self.target.gives_shares,
+                seed=self.seed,
+                budget=budget.share(4),
+                show=self.settings.show,
+            )
         )
         return replace(sample, trees=trees)
 
@@ -175,6 +180,7 @@ class Recipe:
             n_rows=len(batch),
             hashed_from=encoder.hashed_from,
         )
+        check_same_terms(effects.terms_)
         rows, likeness = self._effect_rows(batch, holdout), likeness_by_input(encoder)
         parts = rows.parts(self.storage, self.settings.show)
         effects.sum_up(parts, {} if has_sequences else likeness)
@@ -230,6 +236,7 @@ class Recipe:
         checkpoints = self._checkpoints(fitted, rows.batch, validation, holdout)
         calibration = self._calibration(fitted, rows, validation, holdout)
         generator = torch.Generator().manual_seed(self.seed)
+        current_random().draw_as(current().rank)
         networks = fitted.network.networks
         for i, network in enumerate(networks):
             share = budget.share(len(networks) - i)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -44,6 +45,12 @@ class Random:
         if device not in self._by_device:
             self._by_device[device] = torch.Generator(device).manual_seed(self.seed)
         return self._by_device[device]
+
+    def draw_as(self, rank: int) -> None:
+        """Draw other numbers than other workers from now on; the first goes on as if it were alone."""
+        if rank:
+            self.seed = int(np.random.SeedSequence([self.seed, rank]).generate_state(1)[0])
+            self._by_device.clear()
 
     def state(self) -> dict[str, Tensor]:
         """Return where each generator stands."""

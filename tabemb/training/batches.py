@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tabemb.network.inputs import Rowwise
+from tabemb.training.workers import current
 
 N_PARTS = 10
 """Parts of an epoch."""
@@ -45,8 +46,8 @@ class Source(Protocol[T_co]):
 class Batches(Generic[T]):
     """Iterate over random batches of rows; every iteration is a new epoch.
 
-    A tenth of an epoch is taken from the source at a time, so that what a source computes need not lie
-    in memory for all rows.
+    A tenth of all rows is taken from the source at a time, so that what a source computes need not lie
+    in memory for all rows. Of several workers, each takes its piece of every batch.
 
     Parameters
     ----------
@@ -85,6 +86,7 @@ class Batches(Generic[T]):
     ) -> None:
         self.source, self.batch_size, self.generator = source, batch_size, generator
         self.lengths, self.groups, self.start = lengths, groups, start
+        self.workers = current()
         device = source.device
         self.rows = torch.arange(len(source), device=device) if rows is None else rows.to(device)
 
@@ -98,10 +100,15 @@ class Batches(Generic[T]):
         batches = (
             self._batches_of_rows() if self.groups is None else self._batches_of_groups(self.groups)
         )
-        n_together = max(-(-len(batches) // N_PARTS), 1 if self.lengths is None else N_SORTED)
+        n_parts = max(1, N_PARTS // self.workers.size)
+        n_together = max(-(-len(batches) // n_parts), 1 if self.lengths is None else N_SORTED)
         for start in range(0, len(batches), n_together):
-            part = self._sorted_by_length(batches[start : start + n_together])
-            yield from self.source.take(torch.cat(list(part))).split([len(batch) for batch in part])
+            whole = self._sorted_by_length(batches[start : start + n_together])
+            part = [self._piece(rows) for rows in whole]
+            yield from self.source.take(torch.cat(part)).split([len(batch) for batch in part])
+
+    def _piece(self, rows: Tensor) -> Tensor:
+        return self.workers.piece(rows, None if self.groups is None else self.groups[rows])
 
     def _batches_of_rows(self) -> Sequence[Tensor]:
         order = self.rows[torch.randperm(len(self.rows), generator=self.generator).to(self.rows.device)]
@@ -156,6 +163,7 @@ class BlockedBatches(Batches[T]):
     ) -> None:
         self.source, self.batch_size, self.generator = source, batch_size, generator
         self.chosen, self.n_rows = rows, len(source) if rows is None else len(rows)
+        self.workers = current()
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -172,8 +180,9 @@ class BlockedBatches(Batches[T]):
             rows = rows[rows < self.n_rows]
             rows = rows[torch.randperm(len(rows), generator=self.generator)]
             rows = rows if self.chosen is None else self.chosen[rows]
-            sizes = [len(part) for part in rows.tensor_split(-(-len(rows) // self.batch_size))]
-            yield from self.source.take(rows).split(sizes)
+            batches = rows.tensor_split(-(-len(rows) // self.batch_size))
+            part = [self.workers.piece(batch) for batch in batches]
+            yield from self.source.take(torch.cat(part)).split([len(batch) for batch in part])
 
 
 def pieces_of(rows: T, sizes: Sequence[int]) -> Sequence[T]:

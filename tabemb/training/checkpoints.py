@@ -13,6 +13,7 @@ from torch import nn
 from tabemb.files import layout
 from tabemb.network.randomness import Random
 from tabemb.training.state import State, packed, unpacked
+from tabemb.training.workers import current
 
 PAUSE = 20.0
 """Training between two writes, in units of the seconds of a write: writing costs a twentieth at most."""
@@ -55,7 +56,8 @@ class NoCheckpoints:
 class Checkpoints(NoCheckpoints):
     """The file of one fit: results of the trainings that are over, the state of the one under way.
 
-    The file is replaced as a whole, so a kill at any time leaves the last state.
+    The file is replaced as a whole, so a kill at any time leaves the last state. Of several workers, the
+    first writes it, and reads it for all of them.
 
     Parameters
     ----------
@@ -76,22 +78,24 @@ class Checkpoints(NoCheckpoints):
         self._results: list[State] = []
         self._next_write = 0.0
         self._is_cut = False
-        self._stored: State = {"results": [], "run": None, "n_threads": torch.get_num_threads()}
-        if path.is_file():
-            self._read()
+        self._workers = current()
+        self._stored: State = self._workers.shared(self._read)
+        weights = self._stored.pop("weights")
+        with torch.no_grad():
+            for name, weight in self.network.named_parameters() if weights else ():
+                weight.copy_(weights[name])
 
     @property
     def n_threads(self) -> int:
         """Threads that the first call took: sums in another order differ in their last bits."""
         return int(self._stored["n_threads"])
 
-    def _read(self) -> None:
+    def _read(self) -> State:
+        if not self.path.is_file():
+            return {"results": [], "run": None, "weights": {}, "n_threads": torch.get_num_threads()}
         header, arrays = layout.read(self.path)
-        self._stored = unpacked(header["fit"], arrays)
-        weights = self._stored.pop("weights")
-        with torch.no_grad():
-            for name, weight in self.network.named_parameters():
-                weight.copy_(weights[name])
+        stored: State = unpacked(header["fit"], arrays)
+        return stored
 
     def result(self) -> State | None:
         position, results = len(self._results), self._stored["results"]
@@ -104,13 +108,15 @@ class Checkpoints(NoCheckpoints):
         run: State | None = self._stored["run"]
         self._stored["run"] = None
         if run is not None:
-            self.random.load(self._stored["random"])
+            states, rank = self._stored["random"], self._workers.rank
+            if rank < len(states):  # a worker that was not there before draws from the start
+                self.random.load(states[rank])
         return run
 
     def write(self, state: Callable[[], State], is_cut: bool) -> None:
         self._is_cut |= is_cut
         start = time.perf_counter()
-        if self._is_cut or start < self._next_write:
+        if self._is_cut or self._workers.agreed(start < self._next_write):
             return
         self._write(state())
         end = time.perf_counter()
@@ -125,11 +131,14 @@ class Checkpoints(NoCheckpoints):
             self._write(None)
 
     def _write(self, run: State | None) -> None:
+        random = self._workers.gathered(self.random.state())
+        if self._workers.rank:
+            return
         fit: State = {
             "results": self._results,
             "run": run,
             "weights": dict(self.network.named_parameters()),
-            "random": self.random.state(),
+            "random": random,
             "n_threads": self.n_threads,
         }
         arrays: layout.Arrays = {}

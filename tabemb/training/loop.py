@@ -23,6 +23,7 @@ from tabemb.training.checkpoints import NoCheckpoints
 from tabemb.training.optimizers import Optimizer
 from tabemb.training.state import State
 from tabemb.training.threads import threads
+from tabemb.training.workers import current
 
 LearningCurve = dict[str, list[float]]
 """One entry an epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows)."""
@@ -84,6 +85,11 @@ class Budget:
         return time.perf_counter() - self.start
 
     @property
+    def is_limited(self) -> bool:
+        """Whether anything can end it."""
+        return self.limit is not None or self._stop is not None
+
+    @property
     def over(self) -> bool:
         """Whether the time is spent."""
         is_stopped = self._stop is not None and self._stop.is_set()
@@ -130,6 +136,11 @@ class Training:
     show: bool | None = False
     checkpoints: NoCheckpoints = field(default_factory=NoCheckpoints)
 
+    def is_cut(self) -> bool:
+        """Return whether the budget is spent, by the clock of the first worker; all workers ask."""
+        is_over = self.budget.over
+        return bool(current().agreed(is_over)) if self.budget.is_limited else is_over
+
 
 class Trained(NamedTuple):
     """The learning curve of a training, and the epoch whose weights were kept, counted from 0."""
@@ -173,7 +184,7 @@ class Run:
         if not self.n_epochs:
             return False
         is_exhausted = training.evaluate is not None and self.best.exhausted
-        return self.n_epochs >= training.max_epochs or training.budget.over or is_exhausted
+        return self.n_epochs >= training.max_epochs or is_exhausted or training.is_cut()
 
     @property
     def n_steps(self) -> int:
@@ -254,24 +265,24 @@ def train(training: Training) -> Trained:
     if state := checkpoints.state():
         run.load(state)
     rates = run.rates()
-    bar = progress(run.n_steps, show=training.show, done=run.n_done)
+    show = training.show if current().rank == 0 else False
+    bar = progress(run.n_steps, show=show, done=run.n_done)
     with threads(checkpoints.n_threads), bar:
         while not run.is_over:
             training.network.train()
             losses, n_events, start = [], 0, training.budget.seconds
             for batch, rate in zip(training.batches, rates):
-                loss = training.loss(batch)
-                training.optimizer.step(loss, rate)
-                losses.append(loss.detach())
+                loss = training.optimizer.step(training.loss(batch), rate, len(batch))
+                losses.append(loss)
                 n_events += getattr(batch, "n_events", 0)  # only rows with histories have events
                 bar.update()
-                if training.budget.over:
+                if training.is_cut():
                     break
             seconds = max(training.budget.seconds - start, 1e-9)
             bar.set_postfix_str(run.end_epoch(losses, n_events / seconds), refresh=False)
-            checkpoints.write(run.state, is_cut=training.budget.over)
+            checkpoints.write(run.state, is_cut=training.is_cut())
     trained = run.end()
-    checkpoints.ended(trained._asdict(), is_cut=training.budget.over)
+    checkpoints.ended(trained._asdict(), is_cut=training.is_cut())
     return trained
 
 

@@ -12,6 +12,7 @@ from torch.optim.adamw import adamw
 from tabemb.network.halves import is_half, read_rows, write_rows
 from tabemb.training.average import WINDOW, WeightAverage
 from tabemb.training.state import State
+from tabemb.training.workers import current
 
 EPSILON = 1e-8
 """Added to the root of the mean square, which Adam divides by."""
@@ -163,8 +164,9 @@ class Optimizer:
         table_rate: float = 1.0,
         window: float = WINDOW,
     ) -> None:
-        self.network = network
+        self.network, self.workers = network, current()
         sparse, tables, plain, decayed = _sort_parameters(network)
+        self.weights = [*tables, *plain, *decayed], sparse
         dense = [
             {"params": tables, "lr": learning_rate * table_rate, "weight_decay": 0.0},
             {"params": plain, "lr": learning_rate, "weight_decay": 0.0},
@@ -176,9 +178,16 @@ class Optimizer:
             self.optimizers.append(SparseAdam([group], self.BETAS))
         self.average = WeightAverage([*sparse, *tables, *plain, *decayed], window)
 
-    def step(self, loss: Tensor, rate: float = 1.0) -> None:
-        """Take a step down the gradients of a loss, at this share of the learning rates."""
+    def step(self, loss: Tensor, rate: float = 1.0, n_rows: int = 1) -> Tensor:
+        """Take a step down the gradients of a loss, at this share of the learning rates.
+
+        Returns
+        -------
+        Tensor of shape ()
+            The loss, over the rows of all workers; here it is that of ``n_rows``.
+        """
         loss.backward()
+        loss = self.workers.combine(*self.weights, loss, n_rows)
         clip_gradients(self.network)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -187,6 +196,7 @@ class Optimizer:
         self.average.update()
         for optimizer in self.optimizers:
             optimizer.zero_grad()
+        return loss
 
     def state(self) -> State:
         """Return all that changes from step to step."""

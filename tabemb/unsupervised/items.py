@@ -26,6 +26,7 @@ from tabemb.fitting.settings import (
 from tabemb.hints import NamesMisspelt, refuse_unknown
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.training.threads import n_threads
+from tabemb.training.workers import check_alone
 from tabemb.unsupervised.corpus import Corpus, extended, groups_by_rank, ranks_of, read_corpus
 from tabemb.unsupervised.item_answers import ItemAnswers
 from tabemb.unsupervised.item_lists import LONGEST, with_items_from
@@ -292,6 +293,7 @@ class ItemEmbedder(NamesMisspelt, ItemAnswers):
 
     def _check(self) -> None:
         check_parameters(self, self.rules)
+        check_alone(self)
         if self.time is not None and self.entity is None:
             raise ValueError("entity must name a column of the log where time does; got None.")
         if self._has_kernel and not (self.skip_gram and self.n_negatives):

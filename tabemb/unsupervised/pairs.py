@@ -40,6 +40,7 @@ from tabemb.network.randomness import Random, drawing_from
 from tabemb.targets import NumberTarget
 from tabemb.training.loop import Budget, LearningCurve, Trained
 from tabemb.training.threads import threads
+from tabemb.training.workers import check_alone
 from tabemb.unsupervised.extension import Vectors, extended_model
 from tabemb.unsupervised.factors import FactorRecommender
 from tabemb.unsupervised.interactions import (
@@ -337,6 +338,7 @@ class PairEmbedder(FactorRecommender):
         refuse_unknown(self, "fit", unknown)
         budget = Budget(self.max_time)
         check_parameters(self, self.rules)
+        check_alone(self)
         self._check_negatives()
         frame = to_arrow(X, self)
         names = PairColumns.of(frame, self.user, self.item)

@@ -156,6 +156,15 @@ def test_trees_help_a_network_of_two_epochs():
     assert errors[0] < 0.7 * errors[1]
 
 
+@pytest.mark.parametrize("early_stopping", [True, "auto"])
+def test_trees_are_read_without_effects_too(early_stopping):
+    X, y = table(1300)
+    settings = {"random_state": 0, "n_jobs": 1, "hidden": (8,), "n_members": 2, "patience": 1}
+    model = tabemb.EmbeddingRegressor(**settings, effects=False, early_stopping=early_stopping)
+    assert model.fit(X, y).trees_ is not None
+    assert model.score(X, y) > 0.5
+
+
 def test_events_have_no_trees():
     assert not tabemb.EventRegressor.trees
     assert "trees" not in tabemb.EventRegressor(entity="user", time="at").get_params()

@@ -1,0 +1,83 @@
+"""A job: a fit that is sent to workers, and the files that it comes back as."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset
+
+from tabemb.distributed.group import workers
+from tabemb.saving.native import load, save
+
+JOB = "job.pickle"
+"""The file by which torchrun's workers get a job."""
+MODEL, ERROR = "fitted.tabemb", "error.json"
+"""Files of a folder, of which a job leaves one."""
+ANSWERS = {error.__name__: error for error in (ValueError, TypeError, ImportError)}
+"""Errors that a second attempt would raise again."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """The arguments of a fit."""
+
+    model: Any
+    source: Any
+    y: Any
+    parameters: dict[str, Any]
+
+    def run(self, folder: Path) -> None:
+        """Fit with the other workers; the first one leaves a file in the folder.
+
+        An error that another attempt would raise again is left there too: it is no reason for one.
+        """
+        with workers() as group, warnings.catch_warnings():
+            if group.rank:  # the first worker says it
+                warnings.simplefilter("ignore")
+            try:
+                source, y = _read(self.source, self.y)
+                self.model.fit(source, y, **self.parameters)
+                if group.rank == 0:
+                    save(self.model, folder / MODEL)
+            except tuple(ANSWERS.values()) as error:
+                _leave(error, folder)
+
+
+def _leave(error: Exception, folder: Path) -> None:
+    kind = next(name for name, one in ANSWERS.items() if isinstance(error, one))
+    part = folder / f"{ERROR}.{os.getpid()}"
+    part.write_text(json.dumps({"kind": kind, "text": str(error)}))
+    part.replace(folder / ERROR)
+
+
+def outcome(folder: Path) -> Any:
+    """Return the model that a job has left in a folder, or raise its error.
+
+    Raises
+    ------
+    ValueError, TypeError, ImportError
+        What the fit raised.
+    RuntimeError
+        There is neither.
+    """
+    if (folder / ERROR).is_file():
+        error = json.loads((folder / ERROR).read_text())
+        raise ANSWERS[error["kind"]](error["text"])
+    if not (folder / MODEL).is_file():
+        raise RuntimeError("The workers have ended without a model; their output says why.")
+    return load(folder / MODEL)
+
+
+def _read(source: Any, y: Any) -> tuple[Any, Any]:
+    """Return rows and targets; those of Parquet files where the source is a path and y a column."""
+    if not (isinstance(source, str | os.PathLike) and isinstance(y, str)):
+        return source, y
+    frame = pyarrow.dataset.dataset(os.fspath(source)).to_table()
+    if y not in frame.schema.names:
+        raise ValueError(f"y must be a column of {os.fspath(source)!r}; got {y!r}.")
+    return frame.drop_columns([y]), frame[y].to_numpy()

@@ -1,0 +1,131 @@
+"""`fit`: one call that starts workers and returns when the model is fitted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from tabemb.distributed.engines import ENGINES
+from tabemb.distributed.job import Job, outcome
+from tabemb.estimators.base import RowEstimator
+from tabemb.fitting.settings import FOLDER, one_of, whole
+
+
+def fit(
+    model: Any,
+    source: Any,
+    y: Any = None,
+    *,
+    engine: str = "torchrun",
+    n_workers: int = 2,
+    max_restarts: int = 0,
+    folder: str | os.PathLike[str] | None = None,
+    **fit_params: Any,
+) -> Any:
+    """Fit a model on several processes, of this machine or of a cluster.
+
+    Every worker reads the whole source, and trains on its piece of every batch. The model is that of one
+    process, but for dropout and the folds of effects, which are other draws. `workers` is for scripts
+    that a cluster starts.
+
+    Parameters
+    ----------
+    model : EmbeddingClassifier, EmbeddingRegressor, EventClassifier or EventRegressor
+        It is fitted in place, as by its method ``fit``; a failed call leaves it as it was. Where workers
+        are killed, ``checkpoint`` lets the next attempt go on from the end of an epoch.
+    source : frame, array-like, or path of Parquet files
+        The X of ``fit``. Workers on other machines are sent a frame, and read a path themselves, so they
+        must see it. With Ray also a ``ray.data.Dataset``, with Spark also a ``DataFrame``; they are
+        written to ``folder`` first.
+    y : array-like, or name of a column of the source
+    engine : {"torchrun", "ray", "spark"}, default="torchrun"
+        "torchrun" starts processes on this machine. "ray" (extra ``ray``) takes the cluster that
+        ``ray.init`` has connected to, "spark" (extra ``spark``) the active session.
+    n_workers : int, default=2
+    max_restarts : int, default=0
+        How often all workers are started again after one was killed.
+    folder : str or path-like, optional
+        Where rows and the model lie on their way; with Ray on several machines, one that all of them
+        see. None: a temporary folder.
+    **fit_params
+        All else that ``fit`` takes, such as ``sample_weight``.
+
+    Returns
+    -------
+    model
+        The model itself.
+
+    Raises
+    ------
+    TypeError
+        The model is of another kind, or an argument cannot be sent to other processes.
+    ValueError
+        An argument breaks its rule, or ``fit`` raised it.
+    RuntimeError
+        A worker failed in the last attempt.
+    ImportError
+        The engine is not installed.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import tabemb
+    >>> X = pd.DataFrame({"city": ["Bonn", "Rome"] * 40, "size": range(80)})
+    >>> model = tabemb.EmbeddingClassifier(max_epochs=2, random_state=0)
+    >>> model = tabemb.distributed.fit(model, X, X["city"] == "Rome", n_workers=2)  # doctest: +SKIP
+    """
+    _check(model, engine, n_workers, max_restarts)
+    FOLDER.check("folder", folder)
+    job = Job(_sent(model), _absolute(source), y, fit_params)
+    with _place(folder) as place:
+        ENGINES[engine](job, n_workers, max_restarts, place)
+        fitted = outcome(place)
+    parameters = {name: vars(model)[name] for name in model.get_params(deep=False)}
+    model.__dict__ = vars(fitted) | parameters
+    return model
+
+
+def _check(model: Any, engine: str, n_workers: int, max_restarts: int) -> None:
+    if not isinstance(model, RowEstimator):
+        raise TypeError(
+            "model must be an EmbeddingClassifier, EmbeddingRegressor, EventClassifier or "
+            f"EventRegressor, whose fit workers share; got {type(model).__name__}."
+        )
+    for name, rule in model.rules.items():  # all but the device, which may be there for workers alone
+        rule.check(name, getattr(model, name))
+    one_of(ENGINES).check("engine", engine)
+    whole(1).check("n_workers", n_workers)
+    whole(0).check("max_restarts", max_restarts)
+
+
+def _sent(model: Any) -> Any:
+    """Return the model as workers get it: with a seed and a folder that mean the same to all of them."""
+    copied = copy(model)
+    if isinstance(model.random_state, np.random.RandomState):  # the file of a model has no place for one
+        copied.random_state = int(model.random_state.randint(2**31 - 1))
+    if model.checkpoint is not None:
+        copied.checkpoint = _absolute(model.checkpoint)
+    return copied
+
+
+def _absolute(source: Any) -> Any:
+    """Return a path of this machine from its root on: workers may have other working directories."""
+    if not isinstance(source, str | os.PathLike) or "://" in str(source):
+        return source
+    return os.path.abspath(source)
+
+
+@contextmanager
+def _place(folder: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """Give a new folder for one job, which is removed in the end."""
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="tabemb-", dir=folder) as place:
+        yield Path(place)

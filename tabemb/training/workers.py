@@ -1,0 +1,232 @@
+"""Workers: processes that train one network together, each on a piece of every batch.
+
+All workers draw the same batches and take different rows of them. Their gradients are averaged, each
+by its number of rows, so a step is that of one process on the whole batch: the workers' weights stay
+equal bit for bit, and as many steps as one process takes, every worker takes. So none ends before the
+others, whatever the number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+class Workers:
+    """A process that trains alone; base of those that train together.
+
+    Attributes
+    ----------
+    rank : int
+        Number of this worker, from 0 on.
+    size : int
+        Number of workers.
+    """
+
+    rank, size = 0, 1
+
+    def agreed(self, value: float) -> float:
+        """Return the value of the first worker."""
+        return value
+
+    def shared(self, compute: Callable[[], T]) -> T:
+        """Return what the first worker computes, or raise what it raises; the others wait."""
+        return compute()
+
+    def gathered(self, value: T) -> list[T]:
+        """Return the values of all workers, in the order of their ranks."""
+        return [value]
+
+    def piece(self, rows: Tensor, groups: Tensor | None = None) -> Tensor:
+        """Return the rows of a batch, (n,), that this worker takes.
+
+        Where there are fewer rows, or groups, than workers, each takes all of them.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n,)
+        groups : Tensor of shape (n,), optional
+            The group of each row; the rows of a group follow one another, and go to one worker.
+        """
+        return rows
+
+    def mean(self, value: Tensor, n_rows: int) -> Tensor:
+        """Return a mean over the rows of all workers, (), from that over the n_rows of this one."""
+        return value
+
+    def total(self, value: float) -> float:
+        """Return the sum of the workers' values."""
+        return value
+
+    def combine(
+        self, dense: Sequence[nn.Parameter], sparse: Sequence[nn.Parameter], loss: Tensor, n_rows: int
+    ) -> Tensor:
+        """Replace gradients by those of the whole batch, and return its loss, ().
+
+        Parameters
+        ----------
+        dense, sparse : sequence of nn.Parameter
+            Weights with dense gradients, and with row-sparse ones. A weight that no worker has a
+            gradient of gets none.
+        loss : Tensor of shape ()
+            The mean over this worker's piece of the batch, which the gradients are of.
+        n_rows : int
+            Rows of the piece.
+        """
+        return loss.detach()
+
+
+class ProcessGroup(Workers):
+    """The processes of torch's default process group, which must be there."""
+
+    def __init__(self) -> None:
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self._sums: Tensor | None = None
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where single values lie while they travel."""
+        return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+    def agreed(self, value: float) -> float:
+        box = torch.tensor([value], dtype=torch.float64, device=self.device)
+        dist.broadcast(box, 0)
+        return box.item()
+
+    def shared(self, compute: Callable[[], T]) -> T:
+        box: list[Any] = [None, None]
+        if self.rank == 0:
+            try:
+                box[0] = compute()
+            except Exception as error:  # the others wait for an answer
+                box[1] = error
+        dist.broadcast_object_list(box, 0)
+        if box[1] is not None:
+            raise box[1]
+        value: T = box[0]
+        return value
+
+    def gathered(self, value: T) -> list[T]:
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def piece(self, rows: Tensor, groups: Tensor | None = None) -> Tensor:
+        if groups is None:
+            return rows if len(rows) < self.size else rows[self.rank :: self.size]
+        sizes = torch.unique_consecutive(groups, return_counts=True)[1]
+        if len(sizes) < self.size:
+            return rows
+        n_rows = [int(part.sum()) for part in sizes.tensor_split(self.size)]
+        piece: Tensor = rows.split(n_rows)[self.rank]
+        return piece
+
+    def mean(self, value: Tensor, n_rows: int) -> Tensor:
+        sums = torch.stack([value * n_rows, value.new_tensor(n_rows)])
+        dist.all_reduce(sums)
+        mean: Tensor = sums[0] / sums[1]
+        return mean
+
+    def total(self, value: float) -> float:
+        box = torch.tensor([value], dtype=torch.float64, device=self.device)
+        dist.all_reduce(box)
+        return box.item()
+
+    def combine(
+        self, dense: Sequence[nn.Parameter], sparse: Sequence[nn.Parameter], loss: Tensor, n_rows: int
+    ) -> Tensor:
+        has_gradient = loss.new_tensor([weight.grad is not None for weight in dense])
+        parts = [_gradient(weight).flatten() for weight in dense]
+        parts += [has_gradient, loss.detach().reshape(1), loss.new_ones(1)]
+        sums = torch.cat(parts, out=self._vector_for(parts)).mul_(n_rows)
+        dist.all_reduce(sums)
+        n_in_all = sums[-1].clone()
+        *means, has_gradient, loss, _ = sums.div_(n_in_all).split([len(part) for part in parts])
+        for weight, mean, has in zip(dense, means, has_gradient.tolist()):
+            weight.grad = mean.view_as(weight) if has else None
+        self._combine_rows(sparse, n_rows / n_in_all)
+        return loss.squeeze(0).clone()
+
+    def _vector_for(self, parts: list[Tensor]) -> Tensor:
+        """Return a vector as long as the parts together: always the same, as new memory is slow."""
+        length, like = sum(map(len, parts)), parts[0]
+        if self._sums is None or len(self._sums) != length or self._sums.device != like.device:
+            self._sums = like.new_empty(length)
+        return self._sums
+
+    def _combine_rows(self, sparse: Sequence[nn.Parameter], share: Tensor) -> None:
+        """Replace row-sparse gradients by their sums, each times the share of its worker."""
+        if not sparse:
+            return
+        pieces = [_rows_and_values(weight) for weight in sparse]
+        counts = torch.tensor([len(rows) for rows, _ in pieces], device=share.device)
+        counts = self._all(counts)  # (size, n_tables)
+        for weight, (rows, values), n_rows in zip(sparse, pieces, counts.T.tolist()):
+            weight.grad = None
+            if max(n_rows):
+                of_all = [self._joined(part, n_rows) for part in (rows, values * share)]
+                gradient = torch.sparse_coo_tensor(
+                    of_all[0][None], of_all[1], weight.shape, check_invariants=False
+                )
+                weight.grad = gradient.coalesce()
+
+    def _joined(self, part: Tensor, n_rows: list[int]) -> Tensor:
+        """Return the parts of all workers end to end; they have ``n_rows`` rows."""
+        padded = part.new_zeros(max(n_rows), *part.shape[1:])
+        padded[: len(part)] = part
+        return torch.cat([one[:n] for one, n in zip(self._all(padded), n_rows)])
+
+    def _all(self, part: Tensor) -> Tensor:
+        """Return the parts of all workers, of one shape, (size, ...)."""
+        parts = part.new_empty(self.size, *part.shape)
+        dist.all_gather(list(parts), part)
+        return parts
+
+
+def _gradient(weight: nn.Parameter) -> Tensor:
+    return torch.zeros_like(weight) if weight.grad is None else weight.grad
+
+
+def _rows_and_values(weight: nn.Parameter) -> tuple[Tensor, Tensor]:
+    """Return the rows of a row-sparse gradient, int64 (m,), each once, and their values (m, dim)."""
+    if weight.grad is None:
+        return torch.zeros(0, dtype=torch.long, device=weight.device), weight.detach()[:0]
+    gradient = weight.grad.coalesce()
+    return gradient.indices()[0], gradient.values()
+
+
+_ALONE = Workers()
+_CURRENT: ContextVar[Workers] = ContextVar("tabemb_workers", default=_ALONE)
+
+
+def current() -> Workers:
+    """Return the workers that train within `working_together`; one alone outside of it."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def working_together() -> Iterator[Workers]:
+    """Let fits within the block, in this thread, be those of all processes of torch's process group."""
+    token = _CURRENT.set(ProcessGroup())
+    try:
+        yield _CURRENT.get()
+    finally:
+        _CURRENT.reset(token)
+
+
+def check_alone(estimator: object) -> None:
+    """Raise ValueError where several workers would each fit an estimator whose fit they cannot share."""
+    if current().size > 1:
+        raise ValueError(
+            f"{type(estimator).__name__} must be fitted by one process, outside of distributed.workers; "
+            f"{current().size} workers share the fits of classifiers and regressors alone."
+        )

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,14 @@ class Stream:
         """Whether the rows lie in files, which can be read again and again."""
         return not (_is_relation(self.source) or _is_lazy(self.source))
 
+    def for_workers(self, cache: Path) -> Stream:
+        """Return the same rows for other processes: files by their full paths, and this cache."""
+        stream = copy(self)
+        stream.cache = os.path.abspath(cache)
+        with stream.opened() as rows:
+            stream.source = [os.path.abspath(path) for path in rows.dataset.files]
+        return stream
+
     @contextmanager
     def opened(self) -> Iterator[OpenStream]:
         """Open the source; the temporary folder is there within the context."""
@@ -116,7 +125,7 @@ class OpenStream:
 
     Parameters
     ----------
-    dataset : pyarrow.dataset.Dataset
+    dataset : pyarrow.dataset.FileSystemDataset
     signature : str
         Differs where the rows differ.
     folder : Path
@@ -128,7 +137,7 @@ class OpenStream:
         A column; rows where it is zero are left out.
     """
 
-    dataset: pads.Dataset
+    dataset: pads.FileSystemDataset
     signature: str
     folder: Path
     scratch: Path
@@ -275,7 +284,7 @@ def _plain(dtype: pa.DataType) -> pa.DataType:
     return dtype.value_type if pa.types.is_dictionary(dtype) else dtype
 
 
-def _dataset(source: Any, folder: Path) -> tuple[pads.Dataset, str]:
+def _dataset(source: Any, folder: Path) -> tuple[pads.FileSystemDataset, str]:
     """Return a source as a dataset of files, and its signature."""
     if isinstance(source, pads.FileSystemDataset) and not source._scan_options:
         infos = source.filesystem.get_file_info(source.files)
@@ -351,7 +360,7 @@ def _signature_of(statuses: Any) -> str:
     return hashlib.sha256(json.dumps(list(statuses)).encode()).hexdigest()[:N_DIGITS]
 
 
-def _written(folder: Path, write: Any) -> tuple[pads.Dataset, str]:
+def _written(folder: Path, write: Any) -> tuple[pads.FileSystemDataset, str]:
     """Write a source to a Parquet file of the cache, whose name is a checksum of what it holds."""
     with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
         part = Path(file.name)

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.dataset
-
 from tabemb.distributed.group import workers
 from tabemb.saving.native import load, save
 
@@ -40,8 +38,7 @@ class Job:
             if group.rank:  # the first worker says it
                 warnings.simplefilter("ignore")
             try:
-                source, y = _read(self.source, self.y)
-                self.model.fit(source, y, **self.parameters)
+                self.model.fit(self.source, self.y, **self.parameters)
                 if group.rank == 0:
                     save(self.model, folder / MODEL)
             except tuple(ANSWERS.values()) as error:
@@ -71,13 +68,3 @@ def outcome(folder: Path) -> Any:
     if not (folder / MODEL).is_file():
         raise RuntimeError("The workers have ended without a model; their output says why.")
     return load(folder / MODEL)
-
-
-def _read(source: Any, y: Any) -> tuple[Any, Any]:
-    """Return rows and targets; those of Parquet files where the source is a path and y a column."""
-    if not (isinstance(source, str | os.PathLike) and isinstance(y, str)):
-        return source, y
-    frame = pyarrow.dataset.dataset(os.fspath(source)).to_table()
-    if y not in frame.schema.names:
-        raise ValueError(f"y must be a column of {os.fspath(source)!r}; got {y!r}.")
-    return frame.drop_columns([y]), frame[y].to_numpy()

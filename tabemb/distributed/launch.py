@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tabemb.data.streams import as_stream, is_source
 from tabemb.distributed.engines import ENGINES
 from tabemb.distributed.job import Job, outcome
 from tabemb.estimators.base import RowEstimator
@@ -40,10 +41,11 @@ def fit(
     model : EmbeddingClassifier, EmbeddingRegressor, EventClassifier or EventRegressor
         It is fitted in place, as by its method ``fit``; a failed call leaves it as it was. Where workers
         are killed, ``checkpoint`` lets the next attempt go on from the end of an epoch.
-    source : frame, array-like, or path of Parquet files
-        The X of ``fit``. Workers on other machines are sent a frame, and read a path themselves, so they
-        must see it. With Ray also a ``ray.data.Dataset``, with Spark also a ``DataFrame``; they are
-        written to ``folder`` first.
+    source : frame, array-like, or stream
+        The X of ``fit``. Workers on other machines are sent a frame, and read the files of a stream
+        themselves, so they must see these and the ``cache``, or else ``folder``, with encoded rows.
+        With Ray also a ``ray.data.Dataset``, with Spark also a ``DataFrame``; they are written to
+        ``folder`` first.
     y : array-like, or name of a column of the source
     engine : {"torchrun", "ray", "spark"}, default="torchrun"
         "torchrun" starts processes on this machine. "ray" (extra ``ray``) takes the cluster that
@@ -83,8 +85,8 @@ def fit(
     """
     _check(model, engine, n_workers, max_restarts)
     FOLDER.check("folder", folder)
-    job = Job(_sent(model), _absolute(source), y, fit_params)
     with _place(folder) as place:
+        job = Job(_sent(model), _sent_source(source, place), y, fit_params)
         ENGINES[engine](job, n_workers, max_restarts, place)
         fitted = outcome(place)
     parameters = {name: vars(model)[name] for name in model.get_params(deep=False)}
@@ -111,15 +113,16 @@ def _sent(model: Any) -> Any:
     if isinstance(model.random_state, np.random.RandomState):  # the file of a model has no place for one
         copied.random_state = int(model.random_state.randint(2**31 - 1))
     if model.checkpoint is not None:
-        copied.checkpoint = _absolute(model.checkpoint)
+        copied.checkpoint = os.path.abspath(model.checkpoint)
     return copied
 
 
-def _absolute(source: Any) -> Any:
-    """Return a path of this machine from its root on: workers may have other working directories."""
-    if not isinstance(source, str | os.PathLike) or "://" in str(source):
+def _sent_source(source: Any, place: Path) -> Any:
+    """Return the source as workers get it; the rows of a stream are encoded once for all of them."""
+    if not is_source(source):
         return source
-    return os.path.abspath(source)
+    stream = as_stream(source)
+    return stream.for_workers(place / "encoded" if stream.cache is None else Path(stream.cache))
 
 
 @contextmanager

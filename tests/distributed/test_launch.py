@@ -139,8 +139,19 @@ def test_files_are_read_by_the_workers(here, tmp_path, monkeypatch):
     model = EmbeddingRegressor(**SETTINGS, max_epochs=2)
     distributed.fit(model, "sales.parquet", "sales")
     assert weights_of(model).tolist() == weights_of(clone(model).fit(X, Y)).tolist()
-    with pytest.raises(ValueError, match=r"^y must be a column of '.*sales.parquet'; got 'price'\.$"):
+    with pytest.raises(ValueError, match=r"^y must name a column of the source, which has no 'price'"):
         distributed.fit(model, "sales.parquet", "price")
+
+
+def test_the_workers_share_the_encoded_rows_of_a_long_stream(tmp_path):
+    X.assign(sales=Y).to_parquet(tmp_path / "sales.parquet")
+    stream = tabemb.Stream(tmp_path / "sales.parquet", cache=tmp_path / "cache", in_memory=0)
+    model = EmbeddingRegressor(**SETTINGS | {"n_jobs": None}, max_epochs=20)
+    distributed.fit(model, stream, "sales", n_workers=2)
+    new_X, new_y = planted(seed=1)
+    assert np.mean((model.predict(new_X) - new_y) ** 2) < 0.05 * new_y.var()
+    (rows,) = (tmp_path / "cache").glob("rows-*")
+    assert (rows / "complete.json").exists()
 
 
 def test_a_random_state_is_a_seed_for_the_workers(here):

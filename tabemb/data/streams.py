@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -32,7 +32,13 @@ from tabemb.extras import need
 from tabemb.files.lock import locked
 from tabemb.progress import progress
 
-FORMATS = {".parquet": "parquet", ".pq": "parquet", ".arrow": "ipc", ".feather": "ipc", ".csv": "csv"}
+PARQUET = pads.ParquetFileFormat(
+    default_fragment_scan_options=pads.ParquetFragmentScanOptions(
+        use_buffered_stream=True, buffer_size=2**20, pre_buffer=False
+    )
+)
+"""Parquet that is read a part of a row group at a time, for row groups may be large."""
+FORMATS = {".parquet": PARQUET, ".pq": PARQUET, ".arrow": "ipc", ".feather": "ipc", ".csv": "csv"}
 AT_ONCE = 2**16
 """Rows that are read at a time."""
 AHEAD = 2
@@ -183,17 +189,7 @@ class OpenStream:
             batch_readahead=AHEAD,
             fragment_readahead=1,
         )
-        waiting, n_waiting = [], 0
-        for batch in batches:
-            waiting.append(batch)
-            n_waiting += batch.num_rows
-            while n_waiting >= size:
-                rows = pa.Table.from_batches(waiting)
-                yield to_arrow(rows.slice(0, size))
-                waiting = rows.slice(size).to_batches()
-                n_waiting -= size
-        if n_waiting:
-            yield to_arrow(pa.Table.from_batches(waiting))
+        yield from map(to_arrow, of_size(batches, size))
 
     def sample(
         self, names: Sequence[str], positions: np.ndarray, n_rows: int, show: bool | None = False
@@ -247,6 +243,23 @@ class OpenStream:
             sums = both.group_by("value").aggregate([("n", "sum")]).rename_columns({"n_sum": "n"})
             start = stop
         return sums
+
+
+def of_size(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
+    """Yield the rows of batches in tables of one size, but for the last one."""
+    waiting: list[pa.RecordBatch] = []
+    n_waiting = 0
+    for batch in batches:
+        waiting.append(batch)
+        n_waiting += batch.num_rows
+        if n_waiting < size:
+            continue
+        table = pa.Table.from_batches(waiting)
+        ready = n_waiting - n_waiting % size
+        yield from (table.slice(start, size) for start in range(0, ready, size))
+        waiting, n_waiting = table.slice(ready).to_batches(), n_waiting - ready
+    if n_waiting:
+        yield pa.Table.from_batches(waiting)
 
 
 @contextmanager
@@ -372,7 +385,7 @@ def _written(folder: Path, write: Any) -> tuple[pads.FileSystemDataset, str]:
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
-    return pads.dataset(target), signature
+    return pads.dataset(target, format=PARQUET), signature
 
 
 def _write(dataset: pads.Dataset, path: Path) -> None:

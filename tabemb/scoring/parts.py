@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from tabemb.data.schema import near
+from tabemb.data.streams import of_size
 from tabemb.data.vocabulary import kind_of
 
 PARQUET = (".parquet", ".pq")
@@ -67,26 +68,9 @@ class Part:
         names = list(dict.fromkeys(columns))
         try:
             batches = (batch.select(names) for batch in self.batches(names, batch_size))
-            yield from _of_size(batches, batch_size)
+            yield from of_size(batches, batch_size)
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(self.name, error) from error
-
-
-def _of_size(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
-    """Yield the rows of batches in tables of one size, but for the last one."""
-    waiting: list[pa.RecordBatch] = []
-    n_waiting = 0
-    for batch in batches:
-        waiting.append(batch)
-        n_waiting += batch.num_rows
-        if n_waiting < size:
-            continue
-        table = pa.Table.from_batches(waiting)
-        ready = n_waiting - n_waiting % size
-        yield from (table.slice(start, size) for start in range(0, ready, size))
-        waiting, n_waiting = table.slice(ready).to_batches(), n_waiting - ready
-    if n_waiting:
-        yield pa.Table.from_batches(waiting)
 
 
 def parts_of(source: Any, converter: Callable[[str], Callable[[pa.Table], pa.Table]]) -> list[Part]:

@@ -443,8 +443,8 @@ def raw_spaces(encoder: Encoder, network: Network | Reader) -> dict[str, Embeddi
         name: space_of(
             name,
             encoder.vocabularies_[name],
-            torch.cat([part.tables.vectors(t)[N_SPECIAL:] for part in network.networks], 1).numpy(
-                force=True
+            np.concatenate(
+                [part.tables.vectors(t)[N_SPECIAL:].numpy(force=True) for part in network.networks], 1
             ),
         )
         for t, name in enumerate(encoder.schema.tables)

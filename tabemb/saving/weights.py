@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tabemb.fitting.settings import torch_device
-
 SPARE = 2**18
 """Numbers that a network may need beside its weights while it is built."""
 COPIES = 16
@@ -60,7 +58,7 @@ def restored(model: Any, weights: dict[str, Tensor]) -> nn.Module:
         network: nn.Module = model._new_network()
     _check_same(network.state_dict(), weights)
     network.load_state_dict(weights)
-    return network.to(torch_device(model.device)).eval()
+    return network.eval()
 
 
 def check_finite(weights: Mapping[str, Tensor]) -> None:

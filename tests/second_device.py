@@ -14,30 +14,43 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 _CPU_INDEX_ALLOWED = ("aten.index.Tensor", "aten.index_put", "aten._index_put_impl_")
-_BETWEEN = ("aten.copy_", "aten._to_copy")
+_BETWEEN_DEVICES = ("aten.copy_", "aten.set_")
 _REAL_GENERATOR = torch.Generator
+_ASKED = {
+    Tensor.device.__get__: lambda on: CUDA if on else CPU,
+    Tensor.is_cuda.__get__: lambda on: on,
+    Tensor.is_cpu.__get__: lambda on: not on,
+}
 
 
 class _Storages:
-    """The memory of the tensors that are on the device."""
+    """The memory of the tensors that are on the device.
+
+    A tensor that a kernel makes out of nothing, within one call from Python, is of no device until it
+    meets another: the kernel itself would have put it beside that one.
+    """
 
     def __init__(self) -> None:
         self._on = WeakIdKeyDictionary()
 
     def __contains__(self, tensor: Any) -> bool:
-        if not isinstance(tensor, Tensor):
-            return False
+        return isinstance(tensor, Tensor) and self._state(tensor) is True
+
+    def is_open(self, tensor: Tensor) -> bool:
+        return self._state(tensor) is None
+
+    def _state(self, tensor: Tensor) -> bool | None:
         with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
             if tensor.is_sparse:
                 tensor = tensor._values()
             return self._on.get(tensor.untyped_storage(), False)
 
-    def mark(self, tensor: Tensor, is_on: bool = True) -> None:
+    def mark(self, tensor: Tensor, is_on: bool | None = True) -> None:
         with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
             parts = [tensor._values(), tensor._indices()] if tensor.is_sparse else [tensor]
             for part in parts:
@@ -88,16 +101,18 @@ class Generator(_REAL_GENERATOR):
         return self.on
 
 
+def _tensors_in(nested: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(nested) if isinstance(leaf, Tensor)]
+
+
 class _Functions(TorchFunctionMode):
     """What the caller sees: devices of tensors, moves, factories."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         first = args[0] if args else None
-        if func in (Tensor.device.__get__, Tensor.is_cuda.__get__, Tensor.is_cpu.__get__):
-            on = first in _ON
-            answers = (CUDA if on else CPU, on, not on)
-            return answers[(Tensor.device.__get__, Tensor.is_cuda.__get__, Tensor.is_cpu.__get__).index(func)]
+        if func in _ASKED:
+            return _ASKED[func](first in _ON)
         if func in (Tensor.numpy, Tensor.__array__) and first in _ON and not kwargs.get("force"):
             raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first.")
         if func in (Tensor.cpu, Tensor.cuda):
@@ -133,6 +148,9 @@ class _Functions(TorchFunctionMode):
             raise RuntimeError(f"Expected a generator on {'cuda' if on else 'cpu'}: {func}")
         made = func(*args, **kwargs)
         is_of_first = func in (Tensor.new_tensor, Tensor.__deepcopy__)
+        for tensor in _tensors_in(made):
+            if _ON.is_open(tensor):
+                _ON.mark(tensor, on and device is not None)
         if isinstance(made, Tensor) and (device is not None or (on and is_of_first)):
             _ON.mark(made, on)
         return made
@@ -142,27 +160,36 @@ class _Operations(TorchDispatchMode):
     """What the kernels see: no operation on tensors of two devices."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        out = func(*args, **kwargs or {})
         name = str(func)
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        on = [tensor for tensor in tensors if tensor in _ON]
-        out = func(*args, **kwargs)
-        if not on or name.startswith(_BETWEEN[0]):
-            return out
-        if name.startswith(("aten._foreach", "aten._fused")):
-            return self._each(args, out)
+        tensors = _tensors_in((args, kwargs))
+        if all(map(_ON.is_open, tensors)):
+            for tensor in _tensors_in(out):
+                _ON.mark(tensor, None)
+        elif name.startswith("aten._pack_padded_sequence"):
+            _ON.mark(out[0], tensors[0] in _ON)  # the sizes of batches stay on the CPU
+        elif name.startswith(("aten._foreach", "aten._fused")):
+            self._each(args, out)
+        elif not name.startswith(_BETWEEN_DEVICES) and any(tensor in _ON for tensor in tensors):
+            self._together(name, args, tensors)
+            for tensor in _tensors_in(out):
+                _ON.mark(tensor)
+        return out
+
+    @staticmethod
+    def _together(name: str, args: Any, tensors: list[Tensor]) -> None:
+        for tensor in filter(_ON.is_open, tensors):
+            _ON.mark(tensor)
         off = [tensor for tensor in tensors if tensor not in _ON and tensor.dim()]
         may_index = name.startswith(_CPU_INDEX_ALLOWED) and args[0] in _ON
         if off and not may_index:
             raise RuntimeError(f"Expected all tensors to be on the same device: {name}")
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor) and not any(leaf is tensor for tensor in tensors):
-                _ON.mark(leaf)
-        return out
 
     @staticmethod
-    def _each(args: Any, out: Any) -> Any:
-        lists = [arg for arg in args if isinstance(arg, list | tuple) and arg and isinstance(arg[0], Tensor)]
+    def _each(args: Any, out: Any) -> None:
+        lists = [
+            arg for arg in args if isinstance(arg, list | tuple) and arg and isinstance(arg[0], Tensor)
+        ]
         for together in zip(*lists):
             if len({tensor in _ON for tensor in together if tensor.dim()}) > 1:
                 raise RuntimeError("Expected all tensors to be on the same device: foreach")
@@ -170,7 +197,6 @@ class _Operations(TorchDispatchMode):
             for source, made in zip(lists[0], out):
                 if made is not source:
                     _ON.mark(made, source in _ON)
-        return out
 
 
 @contextmanager

@@ -178,7 +178,9 @@ class GRU(Recurrent):
             start = inputs.new_zeros(inputs.shape[1], self.d_state)
         if self.training and inputs.device.type == "cpu":
             return gru_states(self.net, inputs, start)
-        states: Tensor = _in_one_block(self.net)(inputs.transpose(0, 1), start.unsqueeze(0))[0]
+        states: Tensor = _in_one_block(self.net)(
+            inputs.transpose(0, 1), start.unsqueeze(0).contiguous()
+        )[0]
         return states.transpose(0, 1)
 
 

@@ -150,7 +150,10 @@ def test_a_heavy_category_is_held_by_its_rows_and_a_new_one_is_free(without_rows
     by_code = dict(zip(["unknown", "missing", *encoder.vocabularies_["shop"].labels()], range(7)))
     fitted = recipe.build(encoder, None if first.effects_ is None else first.effects_, None, 120)
     anchor = fitted.network.tables.groups[0].anchor
-    counts, prior = encoder.vocabularies_["shop"].counts, fitted.network.tables.priors(0).numpy()
+    counts, prior = (
+        encoder.vocabularies_["shop"].counts,
+        fitted.network.tables.priors(0).numpy(force=True),
+    )
     new, old = by_code["new"], by_code["north"]
     assert anchor.strength[new] == pytest.approx(prior[new])  # all of its rows are new
     n_old, n_new = first.encoder_.vocabularies_["shop"].counts[old], (X_NEW["shop"] == "north").sum()

@@ -93,7 +93,7 @@ def fit(model, X, y, more):
 
 
 def weights_of(model):
-    return [weight.detach().numpy().copy() for weight in model.network_.parameters()]
+    return [weight.numpy(force=True).copy() for weight in model.network_.parameters()]
 
 
 def assert_same(model, expected):

@@ -298,6 +298,19 @@ def test_an_encoder_of_networks_on_the_device(tmp_path):
     pd.testing.assert_frame_equal(loaded.transform(X), encoder.transform(X))
 
 
+@pytest.mark.skipif(not hasattr(tabemb, "Stream"), reason="this version has no streams")
+def test_a_stream_trains_on_the_device(tmp_path):
+    pytest.importorskip("duckdb", reason="duckdb is not installed")
+    X, y = planted(1600)
+    X = X[["city", "size"]]
+    X.assign(y=y).to_parquet(tmp_path / "rows.parquet")
+    stream = tabemb.Stream(tmp_path / "rows.parquet", in_memory=0)
+    model = EmbeddingRegressor(**QUICK | {"early_stopping": "auto"}, device="cuda").fit(stream, y="y")
+    assert devices_of(model) == {"cuda"}
+    loaded = on_cpu(model, tmp_path)
+    np.testing.assert_allclose(model.predict(X.head(5)), loaded.predict(X.head(5)), atol=NEAR)
+
+
 @pytest.mark.parametrize("kind", ["regressor", "event classifier"])
 def test_a_fit_that_was_killed_goes_on_on_the_device(kind, tmp_path, monkeypatch):
     whole, X, _ = fitted(kind, checkpoint=tmp_path / "whole")

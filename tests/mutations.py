@@ -1076,6 +1076,35 @@ BREAKS = [
         "is_over",
         WORKERS,
     ),
+    # devices
+    Break(
+        "tables that do not fit on a device are moved to it",
+        "network/tables.py",
+        "return self if self.stays else super()._apply(fn, recurse)",
+        "return super()._apply(fn, recurse)",
+        "tests/test_devices.py::test_sequences",
+    ),
+    Break(
+        "reference rows are looked up from the CPU, wherever they lie",
+        "fitting/sources.py",
+        "inputs.take(rows.to(inputs.device))",
+        "inputs.take(rows)",
+        "tests/test_devices.py::test_one_seed_gives_one_model",
+    ),
+    Break(
+        "tables take all memory of a device, and a step finds none",
+        "network/devices.py",
+        "left = SHARE * free - ",
+        "left = free - ",
+        "tests/network/test_devices.py",
+    ),
+    Break(
+        "a model of a GPU is refused where there is none",
+        "saving/packing.py",
+        'model.set_params(device="cpu")',
+        "pass",
+        "tests/saving/test_elsewhere.py",
+    ),
 ]
 
 

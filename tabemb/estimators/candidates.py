@@ -14,6 +14,7 @@ from tabemb.fitting.checks import align_columns
 from tabemb.fitting.memory import memory_checked
 from tabemb.fitting.recommending import blocks, places_of, ranking, top
 from tabemb.fitting.settings import FLAG, whole
+from tabemb.network.devices import device_of
 from tabemb.network.model import ClassVectors, Network
 from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets.classes import MANY_CLASSES
@@ -77,7 +78,7 @@ class CandidateEstimator(EventEstimator):
             The classes have no vectors; pass ``class_vectors=True`` and fit again.
         """
         self._check_class_vectors()
-        nothing = torch.zeros(0, dtype=torch.long, device=next(self.network_.parameters()).device)
+        nothing = torch.zeros(0, dtype=torch.long, device=device_of(self.network_))
         with threads(self.n_jobs):
             vectors = self._outputs(X, lambda output: self.network_.queries(output.hidden), nothing)
             array = vectors.float().numpy(force=True)

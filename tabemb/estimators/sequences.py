@@ -44,6 +44,7 @@ from tabemb.fitting.settings import (
 )
 from tabemb.fitting.sources import encoded
 from tabemb.hints import NamesMisspelt, refuse_unknown
+from tabemb.network.devices import place
 from tabemb.network.inputs import Ragged, RowInputs
 from tabemb.network.model import Reader
 from tabemb.network.randomness import Building, Random, drawing_from
@@ -256,7 +257,7 @@ class SequenceEncoder(
     def _build(self, encoder: Encoder, n_rows: int) -> Reader:
         with Building():
             reader = build_reader(encoder, NetworkSettings.of(self), n_rows)
-        return reader.to(torch_device(self.device))
+        return place(reader, torch_device(self.device))
 
     def _new_network(self) -> Reader:
         """Return an untrained network of the shape of ``network_``, to load weights into."""

@@ -29,6 +29,7 @@ from tabemb.fitting.sources import RowSource, encoded
 from tabemb.fitting.target_values import label_column
 from tabemb.fitting.training_rows import TrainingRows
 from tabemb.labels import codes_of
+from tabemb.network.devices import device_of
 from tabemb.network.inputs import Batch, Kept, Prefixes, Ragged, RowInputs
 from tabemb.network.model import Network, TabularNetwork
 from tabemb.targets import ClassTarget, Target
@@ -391,7 +392,7 @@ class EventSource(RowSource):
     def _keep(
         self, encoder: Encoder, network: Network, frame: pa.Table, y: np.ndarray, target: Target
     ) -> None:
-        device = next(network.parameters()).device
+        device = device_of(network)
         sequences = self.encode_sequences(encoder, frame).histories[-1].to(device)
         assert isinstance(sequences, Prefixes)
         sizes = list(_sizes_of_groups(sequences.lengths.tolist(), PIECE))

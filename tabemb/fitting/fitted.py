@@ -16,6 +16,7 @@ from tabemb.fitting.networks import NetworkSettings, build_networks
 from tabemb.fitting.settings import RowSettings
 from tabemb.fitting.sources import RowSource
 from tabemb.fitting.trees import Trees
+from tabemb.network.devices import device_of, place
 from tabemb.network.inputs import Batch, Ragged, RowInputs
 from tabemb.network.model import Network, Output, in_double_precision
 from tabemb.network.randomness import Building
@@ -85,7 +86,7 @@ class FittedParts:
             network = build_networks(
                 self.encoder, self.effects, self.trees, self.target, settings, n_rows
             )
-        return network.to(self.settings.torch_device)
+        return place(network, self.settings.torch_device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +133,7 @@ class Fitted(FittedParts):
         classes : Tensor of shape (m,), int64, optional
             Those of many classes whose outputs are computed; all when None.
         """
-        device = next(self.network.parameters()).device
+        device = device_of(self.network)
         precise = len(inputs) <= self.source.n_precise
         network = in_double_precision(self.network) if precise else self.network
         results = []

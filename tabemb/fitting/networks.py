@@ -450,8 +450,9 @@ def raw_spaces(encoder: Encoder, network: Network | Reader) -> dict[str, Embeddi
         name: space_of(
             name,
             vocabulary,
-            torch.cat([part.tables.vectors(t)[vocabulary.kept] for part in network.networks], 1).numpy(
-                force=True
+            np.concatenate(
+                [part.tables.vectors(t)[vocabulary.kept].numpy(force=True) for part in network.networks],
+                1,
             ),
         )
         for t, (name, vocabulary) in enumerate(_vocabularies(encoder))

@@ -221,9 +221,18 @@ def torch_device(name: Any) -> torch.device:
         raise ValueError(
             f"device must be 'auto', 'cpu', 'cuda' or another device of torch; got {name!r}."
         ) from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device is {name!r}, but this machine has no CUDA device that torch can use.")
+    if not is_here(device):
+        which = f"with this number; it has {torch.cuda.device_count()}"
+        words = which if torch.cuda.is_available() else "that torch can use"
+        raise ValueError(f"device is {name!r}, but this machine has no CUDA device {words}.")
     return device
+
+
+def is_here(device: torch.device) -> bool:
+    """Return whether this machine has the device, if it is one of CUDA."""
+    if device.type != "cuda":
+        return True
+    return torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
 
 
 @cache  # read in every step of training

@@ -91,7 +91,7 @@ class RowSource:
 
     def reference(self, inputs: RowInputs, frame: pa.Table, rows: Tensor) -> RowInputs:
         """Return some encoded training rows as rows to predict; ``frame`` is what was encoded."""
-        return inputs.take(rows)
+        return inputs.take(rows.to(inputs.device))
 
     def batches(
         self,

@@ -34,13 +34,11 @@ def take_over(
     ValueError
         A weight has another shape in the two networks.
     """
-    device = next(network.parameters()).device
-    outputs = outputs.to(device)
     for table, start in enumerate(starts):
-        _take_rows(network.tables, old.tables, table, start.to(device))
+        _take_rows(network.tables, old.tables, table, start)
         if network.biases is not None and old.biases is not None:
             nothing = torch.full((len(start), 1), torch.nan)
-            _take_rows(network.biases, old.biases, table, nothing.to(device), outputs)
+            _take_rows(network.biases, old.biases, table, nothing, outputs)
     apart = _weights_of(network.tables, network.biases)
     if isinstance(network.head, MemberHeads) and isinstance(old.head, MemberHeads):
         _take_outputs(network.head, old.head, outputs)
@@ -59,7 +57,8 @@ def _take_rows(
     tables: Tables, old: Tables, table: int, start: Tensor, outputs: Tensor | None = None
 ) -> None:
     """Write the rows of one table; those of biases have a number for each output."""
-    rows, known = tables.rows(table), old.vectors(table).to(start.device)
+    rows = tables.rows(table)
+    known, start = (vectors.to(rows.device) for vectors in (old.vectors(table), start))
     if outputs is not None:
         known = _by_output(known, outputs)
     if rows.shape[1] != known.shape[1]:
@@ -74,13 +73,14 @@ def _take_outputs(head: MemberHeads, old: MemberHeads, outputs: Tensor) -> None:
     if head.weight.shape[:2] != old.weight.shape[:2]:
         name = "head.weight"
         raise _another_shape(name)
-    head.weight.copy_(_by_output(old.weight.to(outputs.device), outputs))
-    bias = _by_output(old.bias.to(outputs.device), outputs)
-    head.bias.copy_(torch.where(outputs < 0, head.bias, bias))
+    head.weight.copy_(_by_output(old.weight, outputs))
+    bias = _by_output(old.bias, outputs).to(head.bias.device)
+    head.bias.copy_(torch.where(outputs.to(head.bias.device) < 0, head.bias, bias))
 
 
 def _by_output(known: Tensor, outputs: Tensor) -> Tensor:
     """Return numbers whose last axis is that of the outputs in their new order; zero for new ones."""
+    outputs = outputs.to(known.device)
     return known[..., outputs.clamp(min=0)] * (outputs >= 0)
 
 

@@ -155,7 +155,7 @@ class Recurrent(HistoryEncoder):
 
     def _states(self, inputs: Tensor) -> Tensor:
         """Return the states after each step, (longest, n, d_history), of inputs (longest, n, d_in)."""
-        states: Tensor = self.net(inputs.transpose(0, 1))[0]
+        states: Tensor = _in_one_block(self.net)(inputs.transpose(0, 1))[0]
         return states.transpose(0, 1)
 
 
@@ -178,7 +178,9 @@ class GRU(Recurrent):
             start = inputs.new_zeros(inputs.shape[1], self.d_state)
         if self.training and inputs.device.type == "cpu":
             return gru_states(self.net, inputs, start)
-        states: Tensor = self.net(inputs.transpose(0, 1), start.unsqueeze(0))[0]
+        states: Tensor = _in_one_block(self.net)(
+            inputs.transpose(0, 1), start.unsqueeze(0).contiguous()
+        )[0]
         return states.transpose(0, 1)
 
 
@@ -192,7 +194,7 @@ class LSTM(Recurrent):
         """Go on from a state: output and memory of the cell, side by side."""
         cell = tuple(part.unsqueeze(0).contiguous() for part in state.chunk(2, dim=1))
         with torch.autocast(events.device.type, enabled=False):
-            states, _ = self.net(history.padded(events), cell)
+            states, _ = _in_one_block(self.net)(history.padded(events), cell)
             states = torch.cat([cell[0][0].unsqueeze(1), states], dim=1)
             before = states[history.rows, history.positions]
             return before, state if self.training else self._after(events, history, state, cell)
@@ -215,6 +217,14 @@ class LSTM(Recurrent):
 def _unpadded(states: Tensor, history: Ragged) -> Tensor:
     """Return the states of the steps alone, (n_steps, d), of padded ones, (longest, n, d)."""
     return states.flatten(0, 1).index_select(0, history.positions * len(history) + history.rows)
+
+
+def _in_one_block(net: nn.GRU | nn.LSTM) -> nn.GRU | nn.LSTM:
+    """Return the net with its weights side by side, as cuDNN wants them, wherever averages left them."""
+    weights = list(net.parameters())
+    if weights[0].is_cuda and len({weight.untyped_storage().data_ptr() for weight in weights}) > 1:
+        net.flatten_parameters()
+    return net
 
 
 class LastState(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -132,6 +132,8 @@ class TableGroup(nn.Module):
     fixed: Tensor | None
     anchor: Anchor | None = None
     """Where a training pulls the vectors to, and how much; None: to zero, by the prior."""
+    stays = False
+    """Whether the weight stays where it is when the network is moved, as `devices.place` decides."""
 
     def __init__(self, specs: Sequence[TableSpec], generator: torch.Generator) -> None:
         super().__init__()
@@ -145,6 +147,9 @@ class TableGroup(nn.Module):
         self.register_buffer("fixed", fixed if fixed.any() else None)
         prior = torch.cat([torch.as_tensor(spec.prior, dtype=torch.float32) for spec in specs])
         self.register_buffer("prior", prior)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        return self if self.stays else super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def forward(self, codes: Tensor) -> Tensor:
         vectors = F.embedding(
@@ -267,11 +272,13 @@ class Tables(nn.Module):
         rows = codes + columns.firsts
         parts, penalty = [], torch.zeros(len(codes), device=codes.device)
         for g in columns.groups:
-            group_rows = rows.index_select(1, columns.of(g))  # (n, n_columns of the group)
-            vectors = self.groups[g](group_rows)  # (n, n_columns of the group, dim)
+            group = self.groups[g]
+            # (n, n_columns of the group), where the group's weight lies
+            group_rows = rows.index_select(1, columns.of(g)).to(group.weight.device)
+            vectors = group(group_rows)  # (n, n_columns of the group, dim)
             if self.training:
-                penalty = penalty + self.groups[g].penalty(group_rows, vectors)
-            parts.append(vectors.flatten(1))
+                penalty = penalty + group.penalty(group_rows, vectors).to(codes.device)
+            parts.append(vectors.flatten(1).to(codes.device))
         if not parts:
             return torch.zeros(len(codes), 0, device=codes.device), penalty
         return torch.cat(parts, dim=1), penalty
@@ -279,8 +286,8 @@ class Tables(nn.Module):
     def read(self, table: int, codes: Tensor) -> Tensor:
         """Return the vectors of codes (m,) of one table, (m, dim), with gradients."""
         group, start, _ = self.place[table]
-        vectors: Tensor = self.groups[group](start + codes)
-        return vectors
+        vectors: Tensor = self.groups[group](start + codes.to(self.groups[group].weight.device))
+        return vectors.to(codes.device)
 
     def priors(self, table: int) -> Tensor:
         """Return the strength of the prior of each row of one table, (n_rows,)."""

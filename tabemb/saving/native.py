@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 from platform import python_version
 from typing import Any
@@ -19,7 +20,7 @@ from torch import nn
 
 from tabemb.files import layout
 from tabemb.files.layout import Arrays
-from tabemb.fitting.settings import check_parameters
+from tabemb.fitting.settings import check_parameters, torch_device
 from tabemb.network.halves import numpy_of_any
 from tabemb.saving import format_1
 from tabemb.saving.packing import ESTIMATORS, new_estimator, pack, unpack
@@ -91,12 +92,14 @@ def _versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES} | {"python": python_version()}
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: str | os.PathLike[str], device: str | None = None) -> Any:
     """Read an estimator that :func:`save` wrote; no code from the file is run.
 
     Parameters
     ----------
     path : str or path-like
+    device : str, optional
+        Its ``device`` from now on, whichever it was saved with; None leaves it.
 
     Returns
     -------
@@ -107,8 +110,16 @@ def load(path: str | os.PathLike[str]) -> Any:
     ------
     FileNotFoundError
     ValueError
-        The file is damaged, is not one of tabemb's, or was written by a later version.
+        The file is damaged, is not one of tabemb's, or was written by a later version; or ``device`` is
+        not here.
+
+    Warns
+    -----
+    RuntimeWarning
+        The model was saved with a CUDA device that this machine does not have; it gets the CPU.
     """
+    if device is not None:
+        torch_device(device)
     if not Path(path).is_file():
         raise FileNotFoundError(f"{os.fspath(path)!r} is not a file.")
     header, arrays = layout.read(path)
@@ -116,11 +127,16 @@ def load(path: str | os.PathLike[str]) -> Any:
         if header["format"] == 1:
             header, arrays = format_1.upgrade(header, arrays)
         with threads(1):  # it computes little, and a forked process has but one
-            return _rebuild(header, arrays)
+            return _rebuild(header, arrays, device)
     except Exception as error:  # a forged file can break any rule of any class
         raise ValueError(
             f"{os.fspath(path)!r} holds no model that can be used here: {_reason(error)}."
         ) from error
+
+
+def _check_has_device(name: str, device: str) -> None:
+    if "device" not in signature(ESTIMATORS[name]).parameters:
+        raise ValueError(f"device must be None for {name}, which computes on the CPU; got {device!r}.")
 
 
 def _reason(error: Exception) -> str:
@@ -130,8 +146,12 @@ def _reason(error: Exception) -> str:
     return ": ".join(filter(None, (name, text)))[:MOST_CHARACTERS]
 
 
-def _rebuild(header: dict[str, Any], arrays: Arrays) -> Any:
-    model = new_estimator(header["class"], unpack(header["params"], arrays))
+def _rebuild(header: dict[str, Any], arrays: Arrays, device: str | None) -> Any:
+    name, params = header["class"], unpack(header["params"], arrays)
+    if device is not None:
+        _check_has_device(name, device)
+        params["device"] = device
+    model = new_estimator(name, params)
     for name, value in header["fitted"].items():
         if not _is_fitted_attribute(name) or name == "network_" or hasattr(type(model), name):
             raise ValueError(f"{name!r} is no attribute that fit sets.")

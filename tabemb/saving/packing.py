@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
@@ -46,7 +47,7 @@ from tabemb.fitting.pretrained import given_vectors
 from tabemb.fitting.replay import KeptRows
 from tabemb.fitting.responses import Axes, Reference
 from tabemb.fitting.sets import ClassSets
-from tabemb.fitting.settings import check_parameters
+from tabemb.fitting.settings import check_parameters, is_here
 from tabemb.fitting.sources import RowSource
 from tabemb.fitting.trees import Trees
 from tabemb.labels import as_objects
@@ -336,6 +337,15 @@ def new_estimator(name: str, params: dict[str, Any]) -> Any:
         There is no such class or parameter, or a value breaks its rule.
     """
     model = ESTIMATORS[name](**params)
+    device = getattr(model, "device", "auto")
+    if isinstance(device, str) and device.startswith("cuda") and not is_here(torch.device(device)):
+        warnings.warn(
+            f"The model was saved with device={device!r}, which this machine does not have; it gets "
+            "device='cpu'.",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+        model.set_params(device="cpu")
     check_parameters(model, model.rules)
     return model
 

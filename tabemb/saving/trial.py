@@ -17,6 +17,7 @@ from tabemb.fitting.calibration import counts_of, level_counts
 from tabemb.fitting.event_source import EventSource
 from tabemb.fitting.sets import classes_by_target
 from tabemb.fitting.sources import RowSource
+from tabemb.network.devices import device_of
 from tabemb.network.inputs import History, Kept, Ragged, RowInputs
 from tabemb.unsupervised.items import ItemEmbedder
 from tabemb.unsupervised.recommender import Recommender
@@ -48,14 +49,14 @@ def try_out(model: Any) -> None:
     if isinstance(model, RowEstimator):
         fitted = model._fitted
         rows = fitted.with_effects(_rows(encoder, fitted.source))
-        answers = fitted.target.predict(fitted.network(rows.to(_device(fitted.network))).outputs)
+        answers = fitted.target.predict(fitted.network(rows.to(device_of(fitted.network))).outputs)
         _check_finite(answers if isinstance(answers, list) else [answers], "predictions")
         _check_intervals(model, rows.codes.numpy(force=True))
         _check_sets(model, rows.codes.numpy(force=True))
         _check_kept(model)
         _check_seen(fitted.source, fitted.target.n_outputs)
     else:
-        rows = _rows(encoder, RowSource()).to(_device(model.network_))
+        rows = _rows(encoder, RowSource()).to(device_of(model.network_))
         _check_finite([model.network_(rows).numpy(force=True)], "vectors")
 
 
@@ -105,10 +106,6 @@ def _check_seen(source: RowSource, n_classes: int) -> None:
     """Check the classes that entities have had, where a source has noted them."""
     if isinstance(source, EventSource) and source.seen is not None:
         source.seen.check(len(source.states), n_classes)
-
-
-def _device(network: torch.nn.Module) -> torch.device:
-    return next(network.parameters()).device
 
 
 def _rows(encoder: Encoder, source: RowSource) -> RowInputs:

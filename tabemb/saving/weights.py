@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tabemb.fitting.settings import torch_device
 from tabemb.network.halves import as_half, is_half
 
 SPARE = 2**18
@@ -65,7 +64,7 @@ def restored(model: Any, weights: dict[str, Tensor]) -> nn.Module:
     check_finite(weights)
     _check_same(built, weights)
     network.load_state_dict(weights)
-    return network.to(torch_device(model.device)).eval()
+    return network.eval()
 
 
 def check_finite(weights: Mapping[str, Tensor]) -> None:

@@ -18,6 +18,7 @@ from tabemb.data.vocabulary import N_SPECIAL, UNKNOWN, Vocabulary
 from tabemb.fitting.networks import NetworkSettings, build_tower
 from tabemb.fitting.settings import show_progress, torch_device
 from tabemb.fitting.sources import encoded
+from tabemb.network.devices import device_of, place
 from tabemb.network.inputs import RowInputs
 from tabemb.network.pairs import PairBatch, PairNetwork
 from tabemb.network.randomness import Building
@@ -100,7 +101,7 @@ def build(
                 dropout_rate=settings.dropout,
             )
         network = PairNetwork(users, items, _scale(settings, has_numbers))
-    return network.to(torch_device(settings.device))
+    return place(network, torch_device(settings.device))
 
 
 def _log_counts(encoder: Encoder) -> np.ndarray:
@@ -307,7 +308,7 @@ def outputs_of(
     The last is the vector and the offset of a row of missing values whose id is unknown, (dim + 1,).
     """
     tower.eval()
-    device = next(tower.parameters()).device
+    device = device_of(tower)
     inputs = encoded(encoder, frame)
     pieces = list(pieces_of(inputs, equal_sizes(len(inputs), PIECE)))
     sides = [tower(piece.to(device)) for piece in [*pieces, _unknown(encoder, frame)]]

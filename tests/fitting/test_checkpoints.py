@@ -55,7 +55,11 @@ CASES = {
     "a sparse table": lambda: (EmbeddingRegressor(**SMALL, tables=SPARSE, max_epochs=3), *table(), {}),
     "no effects": lambda: (EmbeddingRegressor(**SMALL, effects=False, max_epochs=4), *table(), {}),
     "events": lambda: (EventClassifier(**SMALL, **LOG, max_epochs=5), *table(), {}),
-    "sequences": lambda: (SequenceEncoder(random_state=0, max_epochs=5, d_history=8), *baskets(), {}),
+    "sequences": lambda: (
+        SequenceEncoder(random_state=0, max_epochs=5, d_history=8, device="cpu"),
+        *baskets(),
+        {},
+    ),
 }
 
 
@@ -93,7 +97,7 @@ def fit(model, X, y, more):
 
 
 def weights_of(model):
-    return [weight.detach().numpy().copy() for weight in model.network_.parameters()]
+    return [weight.numpy(force=True).copy() for weight in model.network_.parameters()]
 
 
 def assert_same(model, expected):
@@ -130,7 +134,8 @@ def test_a_fit_killed_again_and_again_ends_in_the_same_weights(kill_after, tmp_p
 
 def fit_to_a_file(folder, path):
     X, y = table()
-    model = EmbeddingClassifier(**SMALL, n_networks=2, max_epochs=40, checkpoint=folder).fit(X, y)
+    model = EmbeddingClassifier(**SMALL, n_networks=2, max_epochs=40, checkpoint=folder, device="cpu")
+    model.fit(X, y)
     curve = np.array(model.learning_curve_["train_loss"], np.float32)
     np.save(path, np.concatenate([curve, *map(np.ravel, weights_of(model))]))
 

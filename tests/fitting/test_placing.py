@@ -96,7 +96,8 @@ def test_a_new_title_reads_the_unknown_vector_and_its_expected_effect(model, spl
     assert not effects[:, at].any()
     effects[:, at] = torch.from_numpy(np.column_stack([of_new / expected.unit, np.ones(3)]))
     network = in_double_precision(model.network_)
-    outputs = network(rows.with_effects(effects).double()).outputs.mean(1)[:, 0].detach().numpy()
+    inputs = rows.with_effects(effects).double().to(network.head.bias.device)
+    outputs = network(inputs).outputs.mean(1)[:, 0].numpy(force=True)
     np.testing.assert_allclose(
         model.predict(new),
         model.target_.predict(torch.tensor(outputs)[:, None, None]).ravel(),

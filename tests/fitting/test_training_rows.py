@@ -29,7 +29,7 @@ def cities(n=300):
 
 def prepared(rows, train=None, **parameters):
     """The stages of a fit up to the training rows; returns these and the fitted effects."""
-    settings = RowSettings.of(EmbeddingRegressor(**parameters))
+    settings = RowSettings.of(EmbeddingRegressor(**parameters, device="cpu"))
     recipe = Recipe(settings, RowSource(), NUMBER_TARGETS["squared_error"](), stratify=False, seed=0)
     rows = recipe.prepare(rows)
     encoder = recipe.fit_encoder(rows)

@@ -113,7 +113,7 @@ def test_a_dataset_may_be_partitioned_and_filtered(tmp_path, frame, regressor):
 
 
 def test_dictionaries_and_types_may_differ_between_files(tmp_path, frame, regressor):
-    """pandas writes categories with the indices that each file needs, and floats where ids are missing."""
+    """pandas writes categories with indices of any width, and floats where ids are missing."""
     first, second = frame[:1000].copy(), frame[1000:2000].copy()
     first["city"] = first["city"].astype("category")
     second["code"] = second["code"].astype(float)
@@ -126,10 +126,9 @@ def test_dictionaries_and_types_may_differ_between_files(tmp_path, frame, regres
 
 
 def test_events_are_refused(folder):
-    with pytest.raises(TypeError, match="model must be .*; got EventRegressor"):
-        predict(
-            folder / "part0.parquet", folder / "out.parquet", EventRegressor(entity="id", time="day")
-        )
+    events = EventRegressor(entity="id", time="day")
+    with pytest.raises(TypeError, match=r"model must be .*; got EventRegressor"):
+        predict(folder / "part0.parquet", folder / "out.parquet", events)
 
 
 def test_classes_and_their_probabilities(folder, frame, classifier):

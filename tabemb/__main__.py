@@ -88,15 +88,18 @@ def predict(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--no-probabilities", action="store_true", help="write the classes alone")
     given = parser.parse_args(arguments)
-    n_rows = tabemb.predict(
-        given.source,
-        given.output,
-        _loaded(given.model),
-        keep=given.keep,
-        probabilities=False if given.no_probabilities else None,
-        coverage=given.coverage,
-        overwrite=given.overwrite,
-    )
+    try:
+        n_rows = tabemb.predict(
+            given.source,
+            given.output,
+            _loaded(given.model),
+            keep=given.keep,
+            probabilities=False if given.no_probabilities else None,
+            coverage=given.coverage,
+            overwrite=given.overwrite,
+        )
+    except KeyboardInterrupt:
+        sys.exit("interrupted: nothing was written")
     print(f"written: {given.output} ({n_rows:,} rows)", file=sys.stderr)
 
 

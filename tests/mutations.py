@@ -169,7 +169,7 @@ BREAKS = [
     Break(
         "categories of validation rows count as seen",
         "fitting/training_rows.py",
-        "        _hide_unseen(validation.inputs, seen)\n",
+        "        _hide_unseen(validation.inputs, self.batch.inputs, is_trained, self.storage)\n",
         "",
         "tests/fitting/test_training_rows.py",
     ),

@@ -124,12 +124,12 @@ def _event_codes(history: History) -> Tensor:
 
 def _hide_codes(codes: Tensor, all_codes: Tensor, is_trained: np.ndarray, storage: Storage) -> None:
     n_codes = max(int(codes.max()), 0) + 1 if codes.numel() else 0
-    seen = torch.zeros(codes.shape[1], n_codes, dtype=torch.bool, device=codes.device)
+    seen = torch.zeros(codes.shape[1], n_codes, dtype=torch.bool, device=all_codes.device)
     for start, stop in slices(len(all_codes), MOST_ROWS):
-        trained = torch.from_numpy(is_trained[start:stop]).to(codes.device)
+        trained = torch.from_numpy(is_trained[start:stop]).to(all_codes.device)
         for of_column, column in zip(seen, all_codes[start:stop].T):
             read = column[trained].long()
             of_column[read[read < n_codes]] = True
         storage.release()
-    for of_column, column in zip(seen, codes.T):
+    for of_column, column in zip(seen.to(codes.device), codes.T):
         column[~of_column[column.long()]] = UNKNOWN

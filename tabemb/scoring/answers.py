@@ -10,6 +10,7 @@ import pyarrow as pa
 from sklearn.utils.validation import check_is_fitted
 
 from tabemb.estimators.encoder import EmbeddingEncoder
+from tabemb.estimators.events import EventClassifier, EventRegressor
 from tabemb.estimators.rows import EmbeddingClassifier, EmbeddingRegressor
 from tabemb.fitting.calibration import check_coverage
 from tabemb.labels import text_of
@@ -44,7 +45,7 @@ def check_model(model: Any) -> Model:
         A model that reads columns by their positions.
     sklearn.exceptions.NotFittedError
     """
-    if not isinstance(model, Model):
+    if not isinstance(model, Model) or isinstance(model, EventClassifier | EventRegressor):
         raise TypeError(
             "model must be an EmbeddingClassifier, an EmbeddingRegressor, an EmbeddingEncoder or a path "
             f"of one; got {type(model).__name__}, so load its rows and call its own methods."

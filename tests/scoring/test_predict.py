@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import tabemb
-from tabemb import EmbeddingClassifier, EmbeddingEncoder, EmbeddingRegressor, predict
+from tabemb import EmbeddingClassifier, EmbeddingEncoder, EmbeddingRegressor, EventRegressor, predict
 from tabemb.__main__ import main
 from tabemb.scoring import predict as scoring
 
@@ -96,6 +96,39 @@ def test_predictions_are_those_of_the_whole_frame(folder, frame, regressor, kind
     assert list(out) == ["id", "prediction"]
     assert out["id"].astype(int).tolist() == frame["id"].tolist()
     np.testing.assert_allclose(out["prediction"], regressor.predict(frame[USED]), atol=1e-5)
+
+
+def test_a_dataset_may_be_partitioned_and_filtered(tmp_path, frame, regressor):
+    table = pa.Table.from_pandas(frame)
+    hive = {"partitioning": ["code"], "partitioning_flavor": "hive"}
+    ds.write_dataset(table, tmp_path / "in", format="parquet", **hive)
+    dataset = ds.dataset(tmp_path / "in", partitioning="hive").filter(ds.field("size") > 0)
+    n = predict(dataset, tmp_path / "out.parquet", regressor, keep=["id", "code"], batch_size=500)
+    out = pd.read_parquet(tmp_path / "out.parquet").set_index("id").sort_index()
+    expected = frame[frame["size"] > 0]
+    assert n == len(out) == len(expected)
+    assert out.index.tolist() == expected["id"].tolist()
+    assert out["code"].tolist() == expected["code"].tolist()
+    np.testing.assert_allclose(out["prediction"], regressor.predict(expected[USED]), atol=1e-5)
+
+
+def test_dictionaries_and_types_may_differ_between_files(tmp_path, frame, regressor):
+    """pandas writes categories with indices of any width, and floats where ids are missing."""
+    first, second = frame[:1000].copy(), frame[1000:2000].copy()
+    first["city"] = first["city"].astype("category")
+    second["code"] = second["code"].astype(float)
+    first.to_parquet(tmp_path / "a.parquet")
+    second.to_parquet(tmp_path / "b.parquet")
+    predict(tmp_path / "?.parquet", tmp_path / "out.csv", regressor, keep=["city", "code"])
+    out = pd.read_csv(tmp_path / "out.csv")
+    np.testing.assert_allclose(out["prediction"], regressor.predict(frame[USED][:2000]), atol=1e-5)
+    assert out["code"].tolist() == frame["code"][:2000].tolist()
+
+
+def test_events_are_refused(folder):
+    events = EventRegressor(entity="id", time="day")
+    with pytest.raises(TypeError, match=r"model must be .*; got EventRegressor"):
+        predict(folder / "part0.parquet", folder / "out.parquet", events)
 
 
 def test_classes_and_their_probabilities(folder, frame, classifier):

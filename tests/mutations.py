@@ -289,7 +289,7 @@ BREAKS = [
     Break(
         "max_time is looked at between epochs alone",
         "training/loop.py",
-        "                if training.budget.over:\n                    break\n",
+        "                if training.is_cut():\n                    break\n",
         "",
         f"{TRAINING}::test_a_spent_budget_ends_the_epoch_after_a_step",
     ),
@@ -439,8 +439,8 @@ BREAKS = [
     Break(
         "a checkpoint forgets where the generators stood",
         "training/checkpoints.py",
-        '            self.random.load(self._stored["random"])\n',
-        "            pass\n",
+        "                self.random.load(states[rank])\n",
+        "                pass\n",
         f"{CHECKPOINTS}::test_a_fit_killed_again_and_again_ends_in_the_same_weights",
     ),
     Break(

@@ -81,8 +81,10 @@ def ray(job: Job, n_workers: int, max_restarts: int, folder: Path) -> None:
             failure_config=FailureConfig(max_failures=max_restarts),
         ),
     )
-    with trainer.fit().checkpoint.as_directory() as left:
-        _copy(Path(left), folder)
+    checkpoint = trainer.fit().checkpoint
+    if checkpoint is not None:
+        with checkpoint.as_directory() as left:
+            _copy(Path(left), folder)
 
 
 def _of_ray(config: dict[str, Any]) -> None:
@@ -109,15 +111,14 @@ def spark(job: Job, n_workers: int, max_restarts: int, folder: Path) -> None:
         job.source.write.parquet(str(folder / ROWS))
         job = replace(job, source=str(folder / ROWS))
     distributor = TorchDistributor(num_processes=n_workers, local_mode=False, use_gpu=_wants_gpu(job))
-    name, content = distributor.run(_of_spark, _pickled(job))
-    (folder / name).write_bytes(content)
+    for name, content in distributor.run(_of_spark, _pickled(job)).items():
+        (folder / name).write_bytes(content)
 
 
-def _of_spark(job: bytes) -> tuple[str, bytes] | None:
+def _of_spark(job: bytes) -> dict[str, bytes]:
     with TemporaryDirectory() as folder:
         pickle.loads(job).run(Path(folder))
-        left = next((path for path in Path(folder).iterdir() if path.name in (MODEL, ERROR)), None)
-        return None if left is None else (left.name, left.read_bytes())
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
 Engine = Callable[[Job, int, int, Path], None]

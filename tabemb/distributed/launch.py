@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from tabemb.data.streams import as_stream, is_source
 from tabemb.distributed.engines import ENGINES
@@ -87,7 +87,7 @@ def fit(
     FOLDER.check("folder", folder)
     with _place(folder) as place:
         job = Job(_sent(model), _sent_source(source, place), y, fit_params)
-        ENGINES[engine](job, n_workers, max_restarts, place)
+        _run(engine, job, n_workers, max_restarts, place)
         fitted = outcome(place)
     parameters = {name: vars(model)[name] for name in model.get_params(deep=False)}
     model.__dict__ = vars(fitted) | parameters
@@ -107,9 +107,18 @@ def _check(model: Any, engine: str, n_workers: int, max_restarts: int) -> None:
     whole(0).check("max_restarts", max_restarts)
 
 
+def _run(engine: str, job: Job, n_workers: int, max_restarts: int, place: Path) -> None:
+    try:
+        ENGINES[engine](job, n_workers, max_restarts, place)
+    except (ValueError, TypeError, ImportError, RuntimeError):
+        raise
+    except Exception as error:  # each engine has errors of its own
+        raise RuntimeError(f"The workers that {engine} has started failed: {error}.") from error
+
+
 def _sent(model: Any) -> Any:
     """Return the model as workers get it: with a seed and a folder that mean the same to all of them."""
-    copied = copy(model)
+    copied = clone(model)
     if isinstance(model.random_state, np.random.RandomState):  # the file of a model has no place for one
         copied.random_state = int(model.random_state.randint(2**31 - 1))
     if model.checkpoint is not None:

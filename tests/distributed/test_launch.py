@@ -133,6 +133,19 @@ def test_a_failed_call_leaves_the_model_as_it_was(here):
     assert vars(model) == before
 
 
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        (lambda *args: None, r"^The workers have ended without a model; their output says why\.$"),
+        (lambda *args: {}["address"], r"^The workers that torchrun has started failed: 'address'\.$"),
+    ],
+)
+def test_an_engine_that_fails_is_one_error(engine, message, monkeypatch):
+    monkeypatch.setitem(ENGINES, "torchrun", engine)
+    with pytest.raises(RuntimeError, match=message):
+        distributed.fit(EmbeddingRegressor(**SETTINGS), X, Y)
+
+
 def test_files_are_read_by_the_workers(here, tmp_path, monkeypatch):
     X.assign(sales=Y).to_parquet(tmp_path / "sales.parquet")
     monkeypatch.chdir(tmp_path)

@@ -86,8 +86,15 @@ class Stream:
         in_memory: int = MOST_ROWS,
         memory_limit: str = "1GB",
     ) -> None:
+        if isinstance(in_memory, bool) or not isinstance(in_memory, int) or in_memory < 0:
+            raise ValueError(f"in_memory must be a whole number >= 0; got {in_memory!r}.")
         self.source, self.cache = source, cache
         self.in_memory, self.memory_limit = in_memory, memory_limit
+
+    def __repr__(self) -> str:
+        """Return the source, and the cache if there is one."""
+        cache = "" if self.cache is None else f", cache={os.fspath(self.cache)!r}"
+        return f"Stream({self.source!r:.200}{cache})"
 
     @property
     def is_of_files(self) -> bool:

@@ -332,3 +332,6 @@ def test_a_source_that_is_not_there_is_refused(tmp_path):
         pq.write_table(pa.table(other), tmp_path / "2.parquet")
         with pytest.raises(ValueError, match=rf"of column 'a', the first file has {kinds}"):
             tabemb.EmbeddingRegressor().fit(str(tmp_path / "[12].parquet"), "y")
+    with pytest.raises(ValueError, match=r"in_memory must be a whole number >= 0; got -1\."):
+        tabemb.Stream(tmp_path, in_memory=-1)
+    assert repr(tabemb.Stream("a.parquet", cache="encoded")) == "Stream('a.parquet', cache='encoded')"

@@ -3,7 +3,7 @@
 `python -m experiments.scale` writes Parquet files with a planted truth, fits them as streams, each in a
 process of its own, and prints a line for each. Twelve columns, eight of them categories whose levels
 occur as Zipf's law has it, the largest of five million levels; the error of the true mean is known.
-``peers=[xgboost]`` fits XGBoost's external memory on the same files (``pip install xgboost-cpu``).
+``peers=[xgboost]`` (extra ``xgboost``) fits XGBoost's external memory on the same files.
 """
 
 import json
@@ -28,6 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 import tabemb
+from tabemb.extras import need
 from tabemb.network.tables import Tables, TableSpec
 from tabemb.training.optimizers import Optimizer
 
@@ -135,7 +136,7 @@ def fit_tabemb(paths: list[str], parameters: dict[str, Any]) -> tuple[Predict, d
 
 def fit_xgboost(paths: list[str], parameters: dict[str, Any]) -> tuple[Predict, dict[str, float]]:
     """Fit XGBoost from external memory; a category is its number, as there are too many to name."""
-    import xgboost  # a peer, and no dependency
+    xgboost: Any = need("xgboost", "xgboost")
 
     def matrix(table: pa.Table) -> np.ndarray:
         codes = [_numbers(table[name]) for name in LEVELS]

@@ -311,7 +311,6 @@ def test_an_encoder_of_networks_on_the_device(tmp_path):
     pd.testing.assert_frame_equal(loaded.transform(X), encoder.transform(X))
 
 
-@pytest.mark.skipif(not hasattr(tabemb, "Stream"), reason="this version has no streams")
 def test_a_stream_trains_on_the_device(tmp_path):
     pytest.importorskip("duckdb", reason="duckdb is not installed")
     X, y = planted(1600)

@@ -56,9 +56,9 @@ class Stream:
     Parameters
     ----------
     source : str, path-like, list of these, pyarrow Dataset, DuckDB relation or Polars LazyFrame
-        Paths are files (Parquet, Arrow, CSV), folders of Parquet files or patterns such as
-        "orders/*.parquet"; the files of a pattern follow each other by name. Relations and lazy frames
-        are written to a Parquet file in the cache first.
+        Paths are files (Parquet, Arrow, CSV), a folder of Parquet files, also one with folders such as
+        "year=2024", or patterns such as "orders/*.parquet", whose files follow each other by name.
+        Relations and lazy frames are written to a Parquet file in the cache first.
     cache : str or path-like, optional
         Folder for the encoded rows, about as large as the source, made if need be. A later fit on the
         same rows uses them again, and one that was killed goes on. None: a temporary folder, which is
@@ -105,8 +105,13 @@ class Stream:
         """Return the same rows for other processes: files by their full paths, and this cache."""
         stream = copy(self)
         stream.cache = os.path.abspath(cache)
-        with stream.opened() as rows:
-            stream.source = [os.path.abspath(path) for path in rows.dataset.files]
+        if isinstance(self.source, str | os.PathLike):
+            stream.source = os.path.abspath(self.source)
+        elif isinstance(self.source, list | tuple):
+            stream.source = [os.path.abspath(path) for path in self.source]
+        elif not isinstance(self.source, pads.FileSystemDataset):
+            with stream.opened() as rows:  # which writes what is in no file yet to the cache
+                stream.source = rows.dataset.files
         return stream
 
     @contextmanager
@@ -319,8 +324,14 @@ def _dataset(source: Any, folder: Path) -> tuple[pads.FileSystemDataset, str]:
     suffixes = {_suffix(path) for path in paths}
     if len(suffixes) > 1:
         raise ValueError(f"X must name files of one kind; got {', '.join(sorted(suffixes))}.")
+    base = source if isinstance(source, str | os.PathLike) and os.path.isdir(source) else None
     try:
-        dataset = pads.dataset([str(path) for path in paths], format=FORMATS[suffixes.pop()])
+        dataset = pads.dataset(
+            [str(path) for path in paths],
+            format=FORMATS[suffixes.pop()],
+            partitioning=None if base is None else "hive",  # year=2024/part.parquet has a column year
+            partition_base_dir=None if base is None else os.fspath(base),
+        )
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"X names a file that cannot be read: {error}.") from error
     _check_alike(dataset)
@@ -329,9 +340,10 @@ def _dataset(source: Any, folder: Path) -> tuple[pads.FileSystemDataset, str]:
 
 def _check_alike(dataset: pads.FileSystemDataset) -> None:
     """Raise ValueError unless all files have the columns and types of the first one."""
-    first = {field.name: _plain(field.type) for field in dataset.schema}
+    first: dict[str, pa.DataType] = {}
     for fragment in dataset.get_fragments():
         columns = {field.name: _plain(field.type) for field in fragment.physical_schema}
+        first = first or columns
         for name in {**first, **columns}:
             kinds = [of_file.get(name, "no such column") for of_file in (first, columns)]
             if kinds[0] != kinds[1] and pa.null() not in kinds:

@@ -153,6 +153,17 @@ def test_a_table_of_comma_separated_values_is_a_stream_too(tmp_path):
     assert model.feature_names_in_.tolist() == ["city", "size"]
 
 
+def test_folders_of_a_partition_are_a_column(tmp_path):
+    X, y = orders()
+    table = pa.Table.from_pandas(X[["kind", "size"]].assign(kind=X["kind"].astype(str), y=y))
+    pq.write_to_dataset(table, tmp_path / "orders", partition_cols=["kind"])
+    model = tabemb.EmbeddingRegressor(**FAST, trees=False).fit(
+        tabemb.Stream(tmp_path / "orders", in_memory=0), "y"
+    )
+    assert sorted(model.feature_names_in_) == ["kind", "size"]
+    assert model.encoder_.vocabularies_["kind"].labels().tolist() == ["a", "b", "c"]
+
+
 def test_weights_and_the_time_are_columns(folder, sampled):
     X, y = orders()
     weight = pq.read_table(folder / "orders")["weight"].to_numpy()

@@ -18,8 +18,10 @@ N_SORTED = 16
 """Batches, at least, whose rows are sorted by length together."""
 SIZE_NOISE = 0.5
 """Groups whose sizes differ by no more than this share may stand in one batch."""
-BLOCK, N_BLOCKS = 2**11, 2**7
-"""Rows that lie together on disk, and blocks of them that are in memory at a time."""
+BLOCK, N_BLOCKS = 2**14, 2**4
+"""Rows that lie together on disk, and blocks of them that are in memory at a time.
+
+Blocks are large, as the system maps up to two MiB of a file for every place that is read."""
 KEPT = 31 << 20
 """Bytes; glibc adapts to the largest block freed, up to 32 MiB, and returns less memory to the system
 at every turn."""

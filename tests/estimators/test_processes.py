@@ -198,7 +198,7 @@ step, seen = Optimizer.step, []
 def watched(*args):
     with _guard():  # not while another fit sets its number, which torch also gives to new threads
         seen.append((torch.get_num_threads(), fresh()))
-    step(*args)
+    return step(*args)
 Optimizer.step = watched
 X = pd.DataFrame({"a": list("abcd") * 20, "b": range(80)})
 def fit():
@@ -269,10 +269,11 @@ def interrupting_step(n_interrupts=1):
     step, calls = Optimizer.step, []
 
     def interrupting(*args):
-        step(*args)
+        loss = step(*args)
         calls.append(1)
         for _ in range(n_interrupts if len(calls) == 3 else 0):
             os.kill(os.getpid(), signal.SIGINT)
+        return loss
 
     return interrupting
 

@@ -89,8 +89,8 @@ def test_an_effect_of_a_kept_row_does_not_hold_its_target():
     holdout = night.hold_out(prepared, None)
     encoder = night.fit_encoder(prepared)
     batch = night.encode(encoder, prepared)
-    trees = night.fit_trees(batch, holdout, Budget())
-    _, out_of_fold = night.fit_effects(encoder, batch, holdout, trees)
+    sample = night.fit_trees(night.sample(batch, holdout), Budget())
+    _, out_of_fold = night.fit_effects(encoder, batch, holdout, sample)
     features = out_of_fold(np.random.default_rng(1).permutation(300))
     counts = np.expm1(features[:, 0, -1] * out_of_fold.effects.count_units_[0])
     # a batch of all rows has ten folds: each row reads the 90 others of its kind, or so

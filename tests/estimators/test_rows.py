@@ -318,7 +318,7 @@ FRAME = pd.DataFrame({"c": list("ab") * 5, "n": np.arange(10.0)})
         ({"max_epochs": "many"}, "max_epochs must be"),
         ({"max_time": -1}, "max_time must be"),
         ({"dim": "large"}, "dim must be"),
-        ({"X": "my.csv"}, "X must be a frame or a 2-D array; got a str"),
+        ({"X": "my.csv"}, "y must name a column of the source where X is a stream"),
         ({"y": "sales"}, "y must hold the target values, not the name of a column"),
         ({"y": pd.date_range("2020", periods=10)}, "Times .* not supported in y"),
         ({"y": np.array([1e300] * 5 + [-1e300] * 5)}, "y spreads too far"),

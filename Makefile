@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TABEMB_DATA ?= $(abspath $(wildcard ../shared/data))
 
-.PHONY: demo test fuzz mutations lint clean
+.PHONY: demo test slow fuzz mutations lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m experiments.demo
@@ -14,6 +14,9 @@ test: $(VENV)/.dev
 
 # the tests that draw at random, with all their draws; docs/reliability.md has the figures
 FUZZ := tests/test_fuzz.py tests/test_files.py tests/saving/test_damage.py tests/spaces/test_damage.py
+slow: $(VENV)/.dev
+	TABEMB_SLOW=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal -m slow
+
 fuzz: $(VENV)/.dev
 	TABEMB_FUZZ=1 FUZZ_DRAWS=20000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rA -n auto --dist worksteal $(FUZZ)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -10,6 +12,15 @@ import torch
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the tests that take long, unless they are asked for."""
+    if os.environ.get("TABEMB_SLOW"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="it takes long: make slow"))
 
 
 @pytest.fixture

@@ -1146,7 +1146,7 @@ def check_places(breaks: list[Break]) -> None:
 
 def first_red(copy: Path, tests: list[str]) -> str | None:
     """Return the first test that fails in the copy, None where all pass."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TABEMB_SLOW": "1"}
     command = [sys.executable, *PYTEST, *tests]
     run = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     if run.returncode not in (GREEN, RED):

@@ -177,6 +177,7 @@ def test_a_model_lies_on_the_device_and_predicts_the_same_on_the_cpu(kind, tmp_p
     np.testing.assert_allclose(answer(back, few), answer(model, few), atol=NEAR)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_seed_gives_one_model(kind):
     first, X, _ = fitted(kind)
@@ -202,6 +203,7 @@ def test_planted_effects_are_found(device, precision):
     assert (model.classes_[probability.argmax(1)] == answers[~known]).mean() > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("history", HISTORY_ENCODERS)
 def test_states_of_events_go_on_on_the_device(history, tmp_path):
     model, X, y = fitted("event classifier", history=history)
@@ -267,6 +269,7 @@ def test_a_model_goes_on_with_new_categories_and_classes(tmp_path):
     assert devices_of(model) == {"cuda"}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Tables that take")
 @pytest.mark.parametrize(
     ("numbers", "negatives"), [(False, "uniform"), (False, "in_batch"), (True, "uniform")]
@@ -344,6 +347,7 @@ def test_a_fit_that_was_killed_goes_on_on_the_device(kind, tmp_path, monkeypatch
 # tables that are too large for the device
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize("kind", ["regressor", "event classifier"])
 def test_a_table_that_does_not_fit_stays_in_main_memory_and_learns_the_same(

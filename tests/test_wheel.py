@@ -89,6 +89,7 @@ def write_table(path):
     )
 
 
+@pytest.mark.slow
 def test_the_wheel_compares_models_on_a_csv(folder):
     wheel = build(folder)
     packed = set(zipfile.ZipFile(wheel).namelist())

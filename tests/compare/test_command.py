@@ -169,6 +169,7 @@ def test_help_names_commands_options_and_models(capsys):
     assert capsys.readouterr().out == f"tabemb {tabemb.__version__}\n"
 
 
+@pytest.mark.slow
 def test_the_command_runs_as_a_program_from_elsewhere(folder):
     arguments = ["sales.parquet", "--target", "price's", "--models", "dummy", "n_jobs=1"]
     root = os.path.dirname(os.path.dirname(tabemb.__file__))

@@ -123,6 +123,7 @@ def test_a_missing_engine_is_named(engine, module, monkeypatch):
         distributed.fit(model, [["a"], ["b"]], [0, 1], engine=engine)
 
 
+@pytest.mark.slow
 def test_the_script_of_the_page_runs_under_torchrun():
     blocks = [block for block in code_blocks(PAGE.read_text()) if not modules_of_engines(block)]
     (script,) = [block for block in blocks if block.lstrip().startswith("# train.py")]

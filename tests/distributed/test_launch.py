@@ -79,6 +79,7 @@ def uninterrupted(workers, model):
     return weights_of(model.fit(X, Y))
 
 
+@pytest.mark.slow
 def test_a_job_goes_on_from_the_checkpoint_when_a_worker_is_killed(tmp_path):
     model = EmbeddingRegressor(**SETTINGS, max_epochs=30, trees=False, dropout=0.1, early_stopping=False)
     killer = Killer(tmp_path / "kept")
@@ -100,6 +101,7 @@ def test_a_job_goes_on_from_the_checkpoint_when_a_worker_is_killed(tmp_path):
     assert errors[0] < 1.1 * errors[1] < 0.17 * truth.std()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_in_the_last_attempt_is_named(tmp_path):
     killer = Killer(tmp_path)
     killer.start()
@@ -156,6 +158,7 @@ def test_files_are_read_by_the_workers(here, tmp_path, monkeypatch):
         distributed.fit(model, "sales.parquet", "price")
 
 
+@pytest.mark.slow
 def test_the_workers_share_the_encoded_rows_of_a_long_stream(tmp_path):
     X.assign(sales=Y).to_parquet(tmp_path / "sales.parquet")
     stream = tabemb.Stream(tmp_path / "sales.parquet", cache=tmp_path / "cache", in_memory=0)

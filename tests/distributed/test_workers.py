@@ -107,6 +107,7 @@ def shared(request, tmp_path_factory):
     return together(fit_all, request.param, tmp_path_factory.mktemp("workers"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", NAMES)
 def test_a_step_of_several_workers_is_that_of_one_on_the_whole_batch(case, alone, shared):
     weights, curves = alone[case]
@@ -115,6 +116,7 @@ def test_a_step_of_several_workers_is_that_of_one_on_the_whole_batch(case, alone
         np.testing.assert_allclose(result[case][1], curves, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", NAMES)
 def test_the_workers_stay_equal_bit_for_bit(case, shared):
     for result in shared[1:]:

@@ -398,6 +398,7 @@ for source in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak of memory")
 def test_memory_does_not_grow_with_the_file(tmp_path, regressor):
     """A file twenty times as large, of one group of rows, takes a fraction of its size more."""

@@ -84,6 +84,7 @@ def run(code, timeout=300):
     return result.stdout.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("fork" not in mp.get_all_start_methods(), reason="a process is forked")
 def test_a_space_works_after_a_fork_of_a_process_that_used_threads():
     """k-means, t-SNE and the trial of a loaded model handed work to threads that were gone."""

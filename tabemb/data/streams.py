@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -296,12 +296,22 @@ def _folder(cache: str | os.PathLike[str] | None) -> Iterator[Path]:
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
     """Make a folder for one fit, and remove those of processes that were killed."""
+    with ExitStack() as stack:
+        with locked(folder):  # no other process looks for leftovers before the new folder is locked
+            _remove_leftovers(folder)
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix="fit-")))
+            stack.enter_context(locked(path))
+        yield path
+
+
+def _remove_leftovers(folder: Path) -> None:
     for leftover in folder.glob("fit-*"):
-        with locked(leftover, waits=False) as is_free:
+        with (
+            suppress(FileNotFoundError),
+            locked(leftover, waits=False) as is_free,
+        ):  # it may end just now
             if is_free:
                 shutil.rmtree(leftover, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="fit-") as path, locked(Path(path)):
-        yield Path(path)
 
 
 def _plain(dtype: pa.DataType) -> pa.DataType:

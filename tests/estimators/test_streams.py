@@ -240,6 +240,19 @@ def test_a_killed_fit_goes_on_where_it_was(folder, monkeypatch):
     np.testing.assert_array_equal(model.predict(X), whole.predict(X))
 
 
+def test_leftovers_of_killed_processes_are_removed_and_those_of_others_stay(folder):
+    cache = folder / "cache"
+    stream = tabemb.Stream(only(folder, "y"), cache=cache)
+    (cache / "fit-killed").mkdir(parents=True)
+    with stream.opened() as first:
+        with stream.opened() as second:
+            assert first.scratch.exists()
+            assert second.scratch != first.scratch
+        left = [path for path in cache.iterdir() if path.is_dir()]
+        assert left == [first.scratch]
+    assert not list(cache.glob("fit-*"))
+
+
 def test_nothing_stays_without_a_cache(folder, tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))

@@ -20,3 +20,10 @@ class Counted(NamedTuple):
 def has_missing(column: pa.ChunkedArray) -> bool:
     """Return whether a value of a column is missing."""
     return bool(column.null_count) or bool(pc.any(column.is_null(nan_is_null=True)).as_py())
+
+
+def with_counts(sums: pa.Table | None, values: pa.ChunkedArray, weights: np.ndarray) -> pa.Table:
+    """Return the sums of weights by value, columns "value" and "n", with those of further values."""
+    more = pa.table({"value": values, "n": weights})
+    both = more if sums is None else pa.concat_tables([sums, more], promote_options="permissive")
+    return both.group_by("value").aggregate([("n", "sum")]).rename_columns({"n_sum": "n"})

@@ -24,12 +24,12 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 from pyarrow.parquet import ParquetWriter
 
-from tabemb.data.counted import Counted, has_missing
+from tabemb.data.counted import Counted, has_missing, with_counts
 from tabemb.data.frames import to_arrow
 from tabemb.data.sampling import MOST_ROWS
 from tabemb.data.schema import near
 from tabemb.extras import need
-from tabemb.files.lock import locked
+from tabemb.files.folders import locked, writable
 from tabemb.progress import progress
 
 PARQUET = pads.ParquetFileFormat(
@@ -245,15 +245,12 @@ class OpenStream:
             return connection.sql(query).to_arrow_table()
 
     def _sums(self, name: str, weights: np.ndarray) -> pa.Table:
-        sums, start = pa.table({"value": pa.nulls(0), "n": pa.array([], pa.float64())}), 0
-        parts = self.parts([name], MOST_ROWS)
-        for part in parts:
+        sums, start = None, 0
+        for part in self.parts([name], MOST_ROWS):
             stop = start + part.num_rows
             values = part[name].cast(_plain(part[name].type))
-            more = pa.table({"value": values, "n": weights[start:stop]})
-            both = pa.concat_tables([sums, more], promote_options="permissive")
-            sums = both.group_by("value").aggregate([("n", "sum")]).rename_columns({"n_sum": "n"})
-            start = stop
+            sums, start = with_counts(sums, values, weights[start:stop]), stop
+        assert sums is not None
         return sums
 
 
@@ -280,17 +277,9 @@ def _folder(cache: str | os.PathLike[str] | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="tabemb-") as folder:
             yield Path(folder)
         return
-    folder_path = Path(cache)
-    try:
-        folder_path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder_path):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"cache must name a folder that can be written to; {str(cache)!r} cannot be: "
-            f"{error.strerror}."
-        ) from error
-    yield folder_path
+    with writable(Path(cache), "cache"):
+        pass
+    yield Path(cache)
 
 
 @contextmanager
@@ -306,10 +295,8 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 def _remove_leftovers(folder: Path) -> None:
     for leftover in folder.glob("fit-*"):
-        with (
-            suppress(FileNotFoundError),
-            locked(leftover, waits=False) as is_free,
-        ):  # it may end just now
+        # the fit of another process may end, and its folder go, just now
+        with suppress(FileNotFoundError), locked(leftover, waits=False) as is_free:
             if is_free:
                 shutil.rmtree(leftover, ignore_errors=True)
 

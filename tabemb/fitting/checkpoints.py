@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
+from tabemb.files.folders import writable
 from tabemb.network.halves import numpy_of_any
 from tabemb.network.inputs import Prefixes
 from tabemb.network.randomness import current
@@ -66,18 +66,10 @@ def open_checkpoints(
 
 def _writable(folder: Path) -> Path:
     """Return the folder, made if need be, without the leftovers of processes that were killed."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
+    with writable(folder, "checkpoint"):
         for part in folder.glob(".tabemb-*.part"):
             if time.time() - part.stat().st_mtime > LEFTOVER:
                 part.unlink(missing_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"checkpoint must name a folder that can be written to; {str(folder)!r} cannot be: "
-            f"{error.strerror}."
-        ) from error
     return folder
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,9 @@ import pyarrow as pa
 from tabemb.data.encoding import Encoder
 from tabemb.data.sampling import MOST_ROWS, row_keys, slices
 from tabemb.data.storage import Folder
-from tabemb.data.streams import AT_ONCE, OpenStream
-from tabemb.files.lock import locked
+from tabemb.data.streams import AT_ONCE, N_DIGITS, OpenStream
+from tabemb.files.folders import locked
+from tabemb.files.whole import replacing
 from tabemb.progress import progress
 
 FORMAT = 1
@@ -196,7 +196,7 @@ def _sort(folder: Path, record: np.dtype[Any], n_rows: int) -> None:
     storage.flush()
     layout = {name: [list(array.shape), array.dtype.str] for name, array in arrays.items()}
     _write_json(folder / COMPLETE, {"n_rows": n_rows, "arrays": layout})
-    for path in [*folder.glob("part-*"), folder / PROGRESS]:
+    for path in [*folder.glob("part-*"), *folder.glob(".tabemb-*.part"), folder / PROGRESS]:
         path.unlink(missing_ok=True)
 
 
@@ -230,9 +230,8 @@ def _progress_of(folder: Path, n_files: int) -> tuple[int, list[int]]:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    part = path.with_suffix(".tmp")
-    part.write_text(json.dumps(value))
-    os.replace(part, path)
+    with replacing(path) as file:
+        file.write(json.dumps(value).encode())
 
 
 def _fingerprint(stream: OpenStream, encoder: Encoder, y: np.ndarray, weights: np.ndarray | None) -> str:
@@ -243,7 +242,7 @@ def _fingerprint(stream: OpenStream, encoder: Encoder, y: np.ndarray, weights: n
     for array in (y, weights):
         for start, stop in slices(0 if array is None else len(array), MOST_ROWS):
             digest.update(np.ascontiguousarray(array[start:stop]).data)  # type: ignore[index]
-    return digest.hexdigest()[:24]
+    return digest.hexdigest()[:N_DIGITS]
 
 
 def _pieces(encoder: Encoder) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from tabemb.data.counted import Counted
+from tabemb.data.counted import Counted, with_counts
 from tabemb.data.encoding import Encoder, counted_of
 from tabemb.data.histories import Events
 from tabemb.data.out_of_fold import OutOfFold
@@ -30,10 +30,10 @@ from tabemb.fitting.settings import RowSettings
 from tabemb.fitting.sources import RowSource
 from tabemb.fitting.training_rows import RowsOnDisk, TrainingRows
 from tabemb.fitting.trees import OutOfFoldTrees
-from tabemb.labels import codes_of
 from tabemb.network.inputs import Batch, RowInputs
 from tabemb.progress import progress
 from tabemb.targets import Target
+from tabemb.targets.classes import validation_codes
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Responses:
         return len(self.y)
 
     def __getitem__(self, rows: Any) -> Any:
-        """Return some rows: their responses, (n, n_responses), or a view of them for a slice."""
+        """Return those of some rows, (n, n_responses)."""
         return self.target.responses(np.asarray(self.y[rows]))
 
 
@@ -182,15 +182,7 @@ class StreamRecipe(Recipe):
         """Return validation rows with the codes of their classes, as the training rows have them."""
         if self.labels is None:
             return validation
-        codes = codes_of(self.labels, validation.y)
-        if (codes < 0).any():
-            row = int(np.argmax(codes < 0))
-            label = validation.y[row : row + 1].tolist()[0]
-            raise ValueError(
-                f"eval_y holds class {label!r}, which y does not hold, in row {row}; the "
-                "classes of eval_y must be among those of y."
-            )
-        return replace(validation, y=codes)
+        return replace(validation, y=validation_codes(self.labels, validation.y))
 
     def fit_encoder(self, rows: Rows) -> Encoder:
         """Return the encoder, which is fitted."""
@@ -298,10 +290,8 @@ def _counted(
         of_part = None if weights is None else weights[start : start + part.num_rows]
         for name, counted in counted_of([(parts_only, Events.single(part))], [of_part]).items():
             n = np.ones(part.num_rows) if of_part is None else of_part
-            table = pa.table({"value": counted.values, "n": n})
-            both = pa.concat_tables([sums[name], table]) if name in sums else table
-            grouped = both.group_by("value").aggregate([("n", "sum")])
-            sums[name], fields[name] = grouped.rename_columns({"n_sum": "n"}), counted.field
+            sums[name] = with_counts(sums.get(name), counted.values, n)
+            fields[name] = counted.field
         start += part.num_rows
     return columns | {
         name: Counted(table["value"], fields[name], table["n"].to_numpy())

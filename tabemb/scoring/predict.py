@@ -65,7 +65,7 @@ def predict(
     batch_size : int, default=32768
         Rows that are read and predicted at a time.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal alone. It appears after three seconds.
+        Whether to show a progress bar. None: on a terminal or in a notebook, after three seconds.
 
     Returns
     -------

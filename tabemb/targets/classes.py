@@ -124,14 +124,7 @@ class ClassTarget(Target):
         return ClassSampler(self.bias.exp()) if self.is_sampled else None
 
     def encode(self, y: np.ndarray) -> Tensor:
-        codes = codes_of(self.classes_, y)
-        if (codes < 0).any():
-            row = int(np.argmax(codes < 0))
-            raise ValueError(
-                f"eval_y holds class {y[row : row + 1].tolist()[0]!r}, which y does not hold, in row "
-                f"{row}; the classes of eval_y must be among those of y."
-            )
-        return torch.as_tensor(codes)
+        return torch.as_tensor(validation_codes(self.classes_, y))
 
     def responses(self, y: np.ndarray) -> np.ndarray:
         """Return indicators of the classes: the second of two, the most frequent ones of many."""
@@ -172,6 +165,24 @@ class ClassTarget(Target):
         classes: np.ndarray = self.classes_[1:] if self.n_outputs == 2 else self.classes_
         frequent = np.argsort(-self.bias.numpy(), kind="stable")[:MOST_RESPONSES]
         return classes if self.n_outputs <= MOST_RESPONSES else classes[np.sort(frequent)]
+
+
+def validation_codes(classes: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the code of each label, (n,), among these classes.
+
+    Raises
+    ------
+    ValueError
+        A label is none of them: those of training rows all are, those of validation rows may not be.
+    """
+    codes = codes_of(classes, y)
+    if (codes < 0).any():
+        row = int(np.argmax(codes < 0))
+        raise ValueError(
+            f"eval_y holds class {y[row : row + 1].tolist()[0]!r}, which y does not hold, in row "
+            f"{row}; the classes of eval_y must be among those of y."
+        )
+    return codes
 
 
 def _check_known(y: np.ndarray, codes: np.ndarray) -> None:

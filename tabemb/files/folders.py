@@ -1,15 +1,37 @@
-"""Folders that one process at a time works in."""
+"""Folders that can be written to, and those that one process at a time works in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 try:
     import fcntl
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def writable(folder: Path, argument: str) -> Iterator[None]:
+    """Make a folder if need be, and enter the block if it can be written to.
+
+    Raises
+    ------
+    ValueError
+        It cannot be made or written to, or the block could not; the message names the argument.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+        yield
+    except OSError as error:
+        raise ValueError(
+            f"{argument} must name a folder that can be written to; {str(folder)!r} cannot be: "
+            f"{error.strerror}."
+        ) from error
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Entity embeddings for tables and event logs, as scikit-learn estimators."""
 
-from tabemb import distributed
+from tabemb import callbacks, distributed, tuning
 from tabemb.data.aggregates import AggregateJoiner
 from tabemb.data.joins import HistoryJoiner
 from tabemb.data.notes import InputNote
@@ -38,6 +38,7 @@ __all__ = [
     "SequenceEncoder",
     "Stream",
     "Table",
+    "callbacks",
     "distributed",
     "keep_on_interrupt",
     "load",
@@ -47,4 +48,5 @@ __all__ = [
     "save",
     "to_onnx",
     "tune_items",
+    "tuning",
 ]

@@ -14,6 +14,7 @@ import tabemb
 ROOT = Path(tabemb.__file__).parent
 FLOORS = {
     "__main__": 6,
+    "callbacks": 2,
     "compare": 5,
     "scoring": 5,
     "distributed": 5,
@@ -35,6 +36,7 @@ FLOORS = {
     "progress": 0,
     "scalars": 0,
     "targets": 1,
+    "tuning": 3,
     "extras": -1,
 }
 

@@ -47,7 +47,7 @@ def test_a_constructor_names_the_class_and_the_argument(name, hint):
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("eval_set", " Did you mean eval_X and eval_y?"),
+        ("validation_data", " Did you mean eval_X and eval_y?"),
         ("X_val", " Did you mean eval_X?"),
         ("sample_weigth", " Did you mean sample_weight?"),
         ("cat_features", " Did you mean roles={column: 'categorical'} of the constructor?"),

@@ -66,7 +66,7 @@ def test_a_fit_in_a_notebook_says_one_line(notebook, monkeypatch, capsys):
     settings = {"max_epochs": 2, "n_members": 1, "hidden": (8,), "random_state": 0}
     EmbeddingRegressor(**settings).fit(X, y)
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("EmbeddingRegressor: 2 epochs, training loss ")
+    assert line.startswith("EmbeddingRegressor: 2 epochs, training squared error ")
     EmbeddingRegressor(**settings, verbose=False).fit(X, y)
     EmbeddingEncoder(estimator=EmbeddingRegressor(**settings), cv=2, n_jobs=1, random_state=0).fit(X, y)
     assert capsys.readouterr().out == ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, Never, Self
 
@@ -33,7 +33,7 @@ from tabemb.fitting.memory import memory_checked, memory_needed
 from tabemb.fitting.nights import Night, Start
 from tabemb.fitting.placing import NewCategories
 from tabemb.fitting.profiles import clustering_of
-from tabemb.fitting.reading import check_first, check_stream, on_stream, read_validation
+from tabemb.fitting.reading import check_first, check_stream, on_stream, pair_of, read_validation
 from tabemb.fitting.recency import HALF_LIFE
 from tabemb.fitting.recipe import Recipe
 from tabemb.fitting.responses import Reference, spaces_of
@@ -70,6 +70,7 @@ from tabemb.spaces.collection import Spaces
 from tabemb.targets import Target
 from tabemb.training.loop import Budget, LearningCurve, train
 from tabemb.training.threads import threads
+from tabemb.training.watch import Callback, watched
 from tabemb.training.workers import current
 
 if TYPE_CHECKING:
@@ -156,6 +157,8 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         half_life: float | None = HALF_LIFE,
         start: Any = None,
         classes: Any = None,
+        eval_set: Any = None,
+        callbacks: Sequence[Callback] | None = None,
         **unknown: Never,
     ) -> Self:
         """Fit vocabularies, effects and the network.
@@ -185,6 +188,10 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             in place.
         classes : array-like, optional
             All classes that y may hold, of a classifier; None: those of y, or of ``start``.
+        eval_set : list of one pair (X, y), optional
+            Another way to write ``eval_X`` and ``eval_y``.
+        callbacks : list of `tabemb.callbacks.Callback`, optional
+            Told of each epoch; one of them may end the fit.
 
         Returns
         -------
@@ -200,8 +207,10 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         """
         refuse_unknown(self, "fit", unknown)
         ages = {"time": time, "half_life": half_life}
+        eval_X, eval_y = pair_of(eval_set, eval_X, eval_y)
         if is_source(X):
             other = {"eval_X": eval_X, "eval_y": eval_y, "start": start, "classes": classes}
+            other["callbacks"] = callbacks
             done: Self = on_stream(self.fit, self, X, y, sample_weight=sample_weight, **other, **ages)
             return done
         budget = Budget(self.max_time)
@@ -215,7 +224,8 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         columns, rows, validation = self._check_rows(X, y, sample_weight, eval_X, eval_y, known, **ages)
         recipe = self._recipe(rows, earlier, checked_classes(classes, self._numeric_target))
         memory = memory_needed(len(rows), recipe.settings.batch_size, self.device)
-        with memory, drawing_from(Random(recipe.seed)), threads(self.n_jobs):
+        watching = watched(callbacks, self)
+        with memory, drawing_from(Random(recipe.seed)), threads(self.n_jobs), watching as watch:
             prepared = recipe.prepare(rows)
             holdout = recipe.hold_out(prepared, validation)
             encoder = current().shared(lambda: recipe.fit_encoder(holdout.rows))
@@ -257,6 +267,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
         show = recipe.settings.show if current().rank == 0 else False
         print_line(fit_line(self), self.fit_seconds_, show)
+        watch.fit_ended(self)
         return self
 
     def _check_rows(
@@ -429,7 +440,10 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         return {name: value for name, value in state if name not in computed}
 
     def plot_learning_curve(self, ax: Axes | None = None) -> Axes:
-        """Draw the learning curve.
+        """Draw the losses of training and validation rows by epoch, and mark the epoch that was kept.
+
+        Both are means by row, without the prior of the tables; the axis names loss and unit. Training
+        rows are read with dropout, so that their loss may lie above that of validation rows.
 
         Parameters
         ----------
@@ -445,7 +459,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
             draw_learning_curve,
         )  # matplotlib is optional and slow to import
 
-        return draw_learning_curve(self.learning_curve_, self.best_epoch_, ax)
+        return draw_learning_curve(self.learning_curve_, self.best_epoch_, self.target_, ax)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "best_epoch_")

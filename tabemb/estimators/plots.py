@@ -9,13 +9,16 @@ import pandas as pd
 
 from tabemb.drift.plot import shortened
 from tabemb.extras import need
+from tabemb.targets import Target
 from tabemb.training.loop import LearningCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw_learning_curve(curve: LearningCurve, best_epoch: int, ax: Axes | None = None) -> Axes:
+def draw_learning_curve(
+    curve: LearningCurve, best_epoch: int, target: Target, ax: Axes | None = None
+) -> Axes:
     """Draw losses by epoch, with a mark at the epoch whose weights were kept."""
     plt = need("matplotlib.pyplot", extra="maps")
 
@@ -34,7 +37,8 @@ def draw_learning_curve(curve: LearningCurve, best_epoch: int, ax: Axes | None =
                 label="validation rows train too",
             )
     ax.axvline(best_epoch + 1, color="0.6", linestyle=":", label=f"best: epoch {best_epoch + 1}")
-    ax.set(xlabel="epoch", ylabel="loss", title="Learning curve")
+    loss = ", ".join(filter(None, [target.loss_name, target.loss_unit]))
+    ax.set(xlabel="epoch", ylabel=loss, title="Learning curve")
     ax.xaxis.set_major_locator(need("matplotlib.ticker", extra="maps").MaxNLocator(integer=True))
     ax.legend(frameon=False)
     return ax

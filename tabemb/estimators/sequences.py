@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -52,8 +52,9 @@ from tabemb.spaces.space import EmbeddingSpace
 from tabemb.training.batches import Batches, equal_sizes, pieces_of
 from tabemb.training.checkpoints import NoCheckpoints
 from tabemb.training.loop import Budget, LearningCurve, Training, train
-from tabemb.training.optimizers import Optimizer
+from tabemb.training.optimizers import Loss, Optimizer
 from tabemb.training.threads import threads
+from tabemb.training.watch import Callback, watched
 from tabemb.training.workers import check_alone
 
 PIECE = 256
@@ -212,7 +213,13 @@ class SequenceEncoder(
     ) -> None:
         store(self, locals())
 
-    def fit(self, X: Any, y: Any = None, **unknown: Never) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        callbacks: Sequence[Callback] | None = None,
+        **unknown: Never,
+    ) -> Self:
         """Fit the vectors of events, so that rows are distinguished by their events.
 
         A refused or interrupted call leaves the estimator as it was.
@@ -223,6 +230,8 @@ class SequenceEncoder(
             At least one column of lists, of structs or of plain values.
         y : None
             Not used.
+        callbacks : list of `tabemb.callbacks.Callback`, optional
+            Told of each epoch; one of them may end the fit.
 
         Returns
         -------
@@ -241,7 +250,8 @@ class SequenceEncoder(
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         device = torch_device(self.device)
         memory = memory_needed(frame.num_rows, self.batch_size, self.device)
-        with memory, drawing_from(Random(seed)), threads(self.n_jobs):
+        watching = watched(callbacks, self)
+        with memory, drawing_from(Random(seed)), threads(self.n_jobs), watching as watch:
             encoder = Encoder(schema, self.n_bins, self.min_count, self.max_events).fit(frame)
             inputs = encoded(encoder, frame).to(device)
             network = self._build(encoder, frame.num_rows)
@@ -252,6 +262,7 @@ class SequenceEncoder(
         Columns.of(X, frame).remember(fitted)
         fitted.encoder_, fitted.network_, fitted.learning_curve_ = encoder, network, trained.curve
         self.__dict__ = fitted.__dict__  # at once, whenever an interrupt comes
+        watch.fit_ended(self)
         return self
 
     def _build(self, encoder: Encoder, n_rows: int) -> Reader:
@@ -356,13 +367,13 @@ class ContrastiveObjective:
     temperature: float
     """Unit of the cosines."""
 
-    def __call__(self, rows: RowInputs) -> Tensor:
-        """Return the cross-entropy of finding a row's other slice among all slices: a scalar."""
+    def __call__(self, rows: RowInputs) -> Loss:
+        """Return the cross-entropy of finding a row's other slice among all slices."""
         both = [self.network(_random_slices(rows)) for _ in range(2)]
         vectors = F.normalize(torch.cat(both), dim=1)  # (2 n, d)
         similarity = (vectors @ vectors.T / self.temperature).fill_diagonal_(-torch.inf)
         partner = torch.arange(2 * len(rows), device=rows.device).roll(len(rows))
-        return F.cross_entropy(similarity, partner)
+        return Loss(F.cross_entropy(similarity, partner))
 
 
 def _random_slices(rows: RowInputs) -> RowInputs:

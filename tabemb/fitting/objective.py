@@ -13,6 +13,7 @@ from tabemb.network.inputs import Batch
 from tabemb.network.model import TabularNetwork
 from tabemb.network.randomness import generator
 from tabemb.targets import Sampler, Target
+from tabemb.training.optimizers import Loss
 from tabemb.training.workers import current
 
 
@@ -25,8 +26,8 @@ class Objective:
     in_bfloat16: bool
     """Whether products of matrices are taken in bfloat16; losses and weights are float32."""
 
-    def __call__(self, batch: Batch) -> Tensor:
-        """Return the mean loss of the members on a batch, with the prior: a scalar."""
+    def __call__(self, batch: Batch) -> Loss:
+        """Return the mean loss of the members on a batch, and the prior of their tables."""
         y, sample = batch.y, None
         if self._sampler is not None:
             sample = self._sampler.draw(batch.y, generator(batch.device))
@@ -43,8 +44,7 @@ class Objective:
         noise = self.target.noise(loss)
         if isinstance(noise, Tensor):
             noise = current().mean(noise, len(batch))
-        total: Tensor = loss + penalty * noise
-        return total
+        return Loss(loss, penalty * noise)
 
     @cached_property
     def _sampler(self) -> Sampler | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import replace
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
@@ -76,6 +76,31 @@ def check_names(names: Any, argument: str) -> None:
 
 def _listed(names: str | Sequence[str] | None) -> list[str]:
     return [] if names is None else [names] if isinstance(names, str) else list(names)
+
+
+def pair_of(eval_set: Any, X: Any, y: Any) -> tuple[Any, Any]:
+    """Return validation rows and targets, which may come as a list of one pair.
+
+    Raises
+    ------
+    ValueError
+        They come in both ways, or the list holds something else than one pair.
+    """
+    if eval_set is None:
+        return X, y
+    if X is not None or y is not None:
+        raise ValueError("eval_set goes without eval_X and eval_y, which say the same.")
+    pairs = [eval_set] if isinstance(eval_set, tuple) else eval_set
+    if not isinstance(pairs, list) or len(pairs) != 1 or len(pairs[0]) != 2:
+        raise ValueError(
+            "eval_set must be a list of one pair (X, y): its rows choose the best epoch; "
+            f"got {_described(eval_set)}."
+        )
+    return tuple(pairs[0])
+
+
+def _described(value: Any) -> str:
+    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, Sized) else "")
 
 
 def read_validation(X: Any, y: Any) -> tuple[Any, Any]:

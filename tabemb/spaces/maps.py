@@ -101,7 +101,9 @@ def draw(
     colors = None if color is None else _by_category(color, space.categories, "color")
     matplotlib = _matplotlib()
     layout = matplotlib.layout_engine.ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12)
-    figure: Figure = matplotlib.figure.Figure(figsize=figsize, dpi=150, layout=layout)
+    from tabemb.spaces.picture import Picture  # needs matplotlib
+
+    figure = Picture(figsize=figsize, dpi=150, layout=layout)
     matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
     ax = figure.add_subplot()
     dots = _dots(space, points)

@@ -55,6 +55,8 @@ class Target:
         Whether each class has a vector, with which the output of a class is a dot product.
     is_sampled : bool
         Whether a training step compares the target with a sample of the classes.
+    loss_name, loss_unit : str
+        What the loss is called, and what a number of it counts; "" where it has no unit.
     """
 
     n_outputs: int
@@ -63,6 +65,7 @@ class Target:
     gives_shares = False
     has_many_classes = False
     is_sampled = False
+    loss_name, loss_unit = "log loss", ""
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> Target:
         """Fit the labels or the scale of training targets.

@@ -31,6 +31,7 @@ class NumberTarget(Target):
     """
 
     smallest = -math.inf
+    loss_name, loss_unit = "squared error", "of y's variance"
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> NumberTarget:
         columns = y.reshape(len(y), -1)
@@ -104,6 +105,8 @@ class QuantileTarget(NumberTarget):
         Above 0 and below 1.
     """
 
+    loss_name, loss_unit = "pinball loss", "standard deviations of y"
+
     def __init__(self, level: float) -> None:
         self.level = level
 
@@ -120,6 +123,8 @@ class QuantileTarget(NumberTarget):
 class MedianTarget(QuantileTarget):
     """The median, by absolute error."""
 
+    loss_name = "absolute error"
+
     def __init__(self) -> None:
         super().__init__(level=0.5)
 
@@ -131,6 +136,7 @@ class CountTarget(NumberTarget):
     """A count or another number >= 0, by the Poisson deviance with a log link."""
 
     smallest = 0.0
+    loss_name, loss_unit = "Poisson loss", ""
 
     def _check_range(self, y: np.ndarray) -> None:
         if (y < 0).any():
@@ -172,6 +178,7 @@ class RelativeTarget(NumberTarget):
     """
 
     smallest = 0.0
+    loss_name, loss_unit = "relative error", ""
 
     def _check_range(self, y: np.ndarray) -> None:
         if (y <= 0).any():

@@ -20,13 +20,16 @@ from tabemb.progress import progress
 from tabemb.training.batches import Batches
 from tabemb.training.best import BestWeights
 from tabemb.training.checkpoints import NoCheckpoints
-from tabemb.training.optimizers import Optimizer
+from tabemb.training.optimizers import Loss, Optimizer
 from tabemb.training.state import State
 from tabemb.training.threads import threads
+from tabemb.training.watch import current_watch
 from tabemb.training.workers import current
 
 LearningCurve = dict[str, list[float]]
-"""One entry an epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows)."""
+"""One entry an epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows).
+
+Both losses are means by row, without the prior of the tables."""
 
 
 _STOP: ContextVar[Event | None] = ContextVar("tabemb_stop", default=None)
@@ -105,7 +108,7 @@ class Training:
     network : nn.Module
     batches : Batches
     loss : callable
-        From a batch to its loss, a scalar; it calls the network.
+        From a batch to its loss; it calls the network.
     optimizer : Optimizer
         Its averaged weights are validated, and kept.
     max_epochs : int
@@ -126,7 +129,7 @@ class Training:
 
     network: nn.Module
     batches: Batches[Any]
-    loss: Callable[[Any], Tensor]
+    loss: Callable[[Any], Loss]
     optimizer: Optimizer
     max_epochs: int
     evaluate: Callable[[], float] | None = None
@@ -137,9 +140,11 @@ class Training:
     checkpoints: NoCheckpoints = field(default_factory=NoCheckpoints)
 
     def is_cut(self) -> bool:
-        """Return whether the budget is spent, by the clock of the first worker; all workers ask."""
-        is_over = self.budget.over
-        return bool(current().agreed(is_over)) if self.budget.is_limited else is_over
+        """Return whether time is up or a callback says stop, at the first worker; all workers ask."""
+        watch = current_watch()
+        is_over = self.budget.over or watch.is_stopped
+        can_be = self.budget.is_limited or watch.callbacks
+        return bool(current().agreed(is_over)) if can_be else is_over
 
 
 class Trained(NamedTuple):
@@ -212,6 +217,7 @@ class Run:
         seconds = self._seconds_before + training.budget.seconds
         for entries, value in zip(self.curve.values(), (epoch, seconds, train_loss, eval_loss)):
             entries.append(value)
+        current_watch().epoch_ended(train_loss, eval_loss, self.best.epoch == epoch)
         described = _describe(epoch, training.max_epochs, train_loss, eval_loss)
         return described + (f", {events_per_second:,.0f} events/s" if events_per_second else "")
 

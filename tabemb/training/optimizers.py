@@ -20,6 +20,20 @@ CLIP = 1.0
 """Largest norm of the gradients of a step; larger ones are scaled down to it."""
 
 
+class Loss(NamedTuple):
+    """The loss of a batch in its two parts; a step goes down their sum."""
+
+    data: Tensor
+    """What the rows say, a scalar: this part is comparable with the loss of validation rows."""
+    prior: Tensor | float = 0.0
+    """What the prior of the tables says, a scalar."""
+
+    @property
+    def total(self) -> Tensor:
+        """The sum of both."""
+        return self.data + self.prior
+
+
 class Moments(NamedTuple):
     """What Adam keeps of a weight: the means of its gradients and of their squares, and their number."""
 
@@ -178,16 +192,16 @@ class Optimizer:
             self.optimizers.append(SparseAdam([group], self.BETAS))
         self.average = WeightAverage([*sparse, *tables, *plain, *decayed], window)
 
-    def step(self, loss: Tensor, rate: float = 1.0, n_rows: int = 1) -> Tensor:
+    def step(self, loss: Loss, rate: float = 1.0, n_rows: int = 1) -> Tensor:
         """Take a step down the gradients of a loss, at this share of the learning rates.
 
         Returns
         -------
         Tensor of shape ()
-            The loss, over the rows of all workers; here it is that of ``n_rows``.
+            The loss without the prior, over the rows of all workers; here it is that of ``n_rows``.
         """
-        loss.backward()
-        loss = self.workers.combine(*self.weights, loss, n_rows)
+        loss.total.backward()
+        data = self.workers.combine(*self.weights, loss.data, n_rows)
         clip_gradients(self.network)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -196,7 +210,7 @@ class Optimizer:
         self.average.update()
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        return loss
+        return data
 
     def state(self) -> State:
         """Return all that changes from step to step."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from tabemb.network.inputs import RowInputs
 from tabemb.network.pairs import PairBatch, PairNetwork, Side
 from tabemb.targets import NumberTarget
+from tabemb.training.optimizers import Loss
 from tabemb.unsupervised.negatives import KnownPairs, Pool, Sampler
 
 
@@ -101,13 +102,13 @@ class NumberObjective:
     rows: PairRows
     target: NumberTarget
 
-    def __call__(self, batch: PairBatch) -> Tensor:
-        """Return the weighted mean loss of a batch, with the prior: a scalar."""
+    def __call__(self, batch: PairBatch) -> Loss:
+        """Return the weighted mean loss of a batch, and the prior of the tables."""
         users, items = self._sides(batch)
         losses = self.losses(users, items, batch)
         loss = (losses * batch.weight).mean()
         penalty = ((users.penalty + items.penalty) * batch.weight).mean()
-        return loss + penalty * self.target.noise(loss)
+        return Loss(loss, penalty * self.target.noise(loss))
 
     def losses(self, users: Side, items: Side, batch: PairBatch) -> Tensor:
         """Return the loss of each pair, (n,)."""
@@ -141,13 +142,13 @@ class RankingObjective:
     negative_weight: float
     generator: torch.Generator
 
-    def __call__(self, batch: PairBatch) -> Tensor:
-        """Return the weighted mean loss of a batch, with the prior: a scalar."""
+    def __call__(self, batch: PairBatch) -> Loss:
+        """Return the weighted mean loss of a batch, and the prior of the tables."""
         losses, penalty = self._losses(batch, self.generator)
         loss = (losses * batch.weight).mean()
         # the squared error of +-1 has no unit of its own: as for numbers, it is its own noise
         noise = loss.detach() if self.loss == "squared" else 1.0
-        return loss + (penalty * batch.weight).mean() * noise
+        return Loss(loss, (penalty * batch.weight).mean() * noise)
 
     def _losses(self, batch: PairBatch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the loss and the penalty of each pair, (n,) each."""

@@ -40,6 +40,7 @@ from tabemb.network.randomness import Random, drawing_from
 from tabemb.targets import NumberTarget
 from tabemb.training.loop import Budget, LearningCurve, Trained
 from tabemb.training.threads import threads
+from tabemb.training.watch import Callback, watched
 from tabemb.training.workers import check_alone
 from tabemb.unsupervised.extension import Vectors, extended_model
 from tabemb.unsupervised.factors import FactorRecommender
@@ -304,6 +305,7 @@ class PairEmbedder(FactorRecommender):
         items: Any = None,
         eval_X: Any = None,
         eval_y: Any = None,
+        callbacks: Sequence[Callback] | None = None,
         **unknown: Never,
     ) -> Self:
         """Fit the vectors on pairs.
@@ -325,6 +327,8 @@ class PairEmbedder(FactorRecommender):
         eval_X, eval_y : like X and y, optional
             Validation pairs, which choose the best epoch in the place of a part of X. Those with an
             unknown side are left out.
+        callbacks : list of `tabemb.callbacks.Callback`, optional
+            Told of each epoch; one of them may end the fit.
 
         Returns
         -------
@@ -348,7 +352,8 @@ class PairEmbedder(FactorRecommender):
         target = None if numbers is None else NumberTarget().fit(numbers, pairs.weight)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         memory = memory_needed(len(pairs), self.batch_size, self.device)
-        with memory, drawing_from(Random(seed)), threads(self.n_jobs):
+        watching = watched(callbacks, self)
+        with memory, drawing_from(Random(seed)), threads(self.n_jobs), watching as watch:
             settings = settings_of(self, target is not None)
             parts = fit_parts(*sides, self.shared, settings)
             encoders = parts.user_encoder, parts.item_encoder
@@ -360,6 +365,7 @@ class PairEmbedder(FactorRecommender):
             after._remember(pairs)
             after._keep(network, parts, target, trained)
         self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
+        watch.fit_ended(self)
         return self
 
     def extend(self, X: Any = None, y: Any = None, users: Any = None, items: Any = None) -> Self:

@@ -352,9 +352,9 @@ class Predictor(Supervised):
                 self.predictions(model, rows), self.predictions(expected, rows)
             )
 
-    @pytest.mark.parametrize("name", ["eval_set", "cat_features", "cat_cols"])
+    @pytest.mark.parametrize("name", ["validation_data", "cat_features", "cat_cols"])
     def test_names_of_other_libraries_get_a_hint(self, name):
-        hint = "eval_X and eval_y" if name == "eval_set" else r"roles=\{column: 'categorical'\}"
+        hint = "eval_X and eval_y" if name == "validation_data" else r"roles=\{column: 'categorical'\}"
         for call in (self.make, lambda **argument: self.fit(self.make(), **argument)):
             with pytest.raises(TypeError, match=rf"'{name}'\. Did you mean {hint}"):
                 call(**{name: ["shop"]})

@@ -10,7 +10,7 @@ from torch import nn
 from tabemb.network.halves import HALF, as_half, is_half, numpy_of_any, rounded, write_rows
 from tabemb.network.tables import Tables, TableSpec
 from tabemb.training.average import WeightAverage
-from tabemb.training.optimizers import Optimizer
+from tabemb.training.optimizers import Loss, Optimizer
 from tabemb.training.state import packed, unpacked
 
 
@@ -66,7 +66,8 @@ def train(precision, n_steps=400):
     for _ in range(n_steps):
         codes = torch.randint(0, 50, (64, 1))
         vectors, _ = network(codes)
-        optimizer.step(((vectors - goal[codes[:, 0]] - 0.3 * torch.randn(64, 4)) ** 2).mean())
+        errors = vectors - goal[codes[:, 0]] - 0.3 * torch.randn(64, 4)
+        optimizer.step(Loss((errors**2).mean()))
     with optimizer.average.in_place():
         return float((network.vectors(0) - goal).square().mean().sqrt()), optimizer
 
@@ -88,7 +89,7 @@ def test_a_step_is_that_of_adam():
     optimizer = Optimizer(network, 0.5, 0.0)
     vectors, _ = network(torch.tensor([[3], [3], [7]]))
     assert vectors.dtype == torch.float32
-    optimizer.step((vectors * torch.tensor([1.0, -2.0, 3.0, -4.0])).sum())
+    optimizer.step(Loss((vectors * torch.tensor([1.0, -2.0, 3.0, -4.0])).sum()))
     moved = network.vectors(0) - before
     assert torch.allclose(moved[[3, 7]], -0.5 * torch.tensor([1.0, -1.0, 1.0, -1.0]), atol=0.01)
     assert (moved[[0, 1, 2, 4]] == 0).all()

@@ -15,7 +15,7 @@ from tabemb.training.average import WINDOW, WeightAverage
 from tabemb.training.batches import Batches, BlockedBatches, equal_sizes
 from tabemb.training.best import TOLERANCE, BestWeights
 from tabemb.training.loop import Budget, Training, train
-from tabemb.training.optimizers import Optimizer, SparseAdam
+from tabemb.training.optimizers import Loss, Optimizer, SparseAdam
 from tabemb.training.threads import n_threads, threads
 
 
@@ -56,7 +56,7 @@ def numbered(n):
 
 
 def squared_error(network):
-    return lambda batch: (network(batch.x) - batch.y).square().mean()
+    return lambda batch: Loss((network(batch.x) - batch.y).square().mean())
 
 
 def fit(max_epochs=60, **kwargs):
@@ -74,6 +74,20 @@ def test_a_planted_line_is_found():
     assert network.layer.bias.item() == pytest.approx(1, abs=0.02)
     assert history["train_loss"][-1] < 1e-3 < history["train_loss"][0]
     assert len({len(curve) for curve in history.values()}) == 1
+
+
+def test_a_step_goes_down_the_prior_too_and_the_curve_shows_the_rows_alone():
+    torch.manual_seed(0)
+    network, data = Line(), planted()
+    batches = Batches(data, 64, torch.Generator().manual_seed(0))
+
+    def loss(batch):
+        nearer = network.layer.weight.square().sum() + network.layer.bias.square().sum()
+        return Loss(squared_error(network)(batch).data, 1000 * nearer)
+
+    trained = train(Training(network, batches, loss, Optimizer(network, 0.1, 0.0), max_epochs=60))
+    assert network.layer.weight.item() == pytest.approx(0, abs=0.02)
+    assert trained.curve["train_loss"][-1] == pytest.approx(data.y.square().mean().item(), rel=0.02)
 
 
 def test_the_best_epoch_is_restored_and_patience_ends_the_wait():
@@ -103,9 +117,8 @@ def test_the_rate_falls_to_zero_where_the_end_is_known_and_stays_where_it_is_not
 
     def loss(batch):
         steps.append(network.layer.bias.item())
-        return (
-            network(batch.x) - batch.y
-        ).mean()  # a slope that stays: each step of Adam is as long as its rate
+        error = network(batch.x) - batch.y
+        return Loss(error.mean())  # a slope that stays: each step of Adam is as long as its rate
 
     evaluate = (lambda: 1.0) if validates else None
     train(Training(network, batches, loss, optimizer, 10, evaluate, falls=falls, patience=10))
@@ -123,7 +136,7 @@ def test_without_validation_the_averaged_weights_are_kept(window):
 
     def loss(batch):
         weights.append(network.layer.bias.item())
-        return (network(batch.x) - batch.y).mean()  # the bias falls in every step
+        return Loss((network(batch.x) - batch.y).mean())  # the bias falls in every step
 
     optimizer = Optimizer(network, 0.1, 0.0, window=window)
     train(Training(network, batches, loss, optimizer, max_epochs=5))
@@ -143,7 +156,7 @@ def test_the_averaged_weights_are_validated_and_steps_go_on_from_the_last_ones()
 
     def loss(batch):
         steps.append(network.layer.bias.item())
-        return (network(batch.x) - batch.y).mean()  # the bias falls by the rate in every step
+        return Loss((network(batch.x) - batch.y).mean())  # the bias falls by the rate in every step
 
     def evaluate():
         validated.append(network.layer.bias.item())
@@ -169,7 +182,7 @@ def test_a_spent_budget_ends_the_epoch_after_a_step():
 
     def loss(batch):
         losses.append((network(batch.x) - batch.y).square().mean())
-        return losses[-1]
+        return Loss(losses[-1])
 
     trained = train(
         Training(network, batches, loss, Optimizer(network, 0.1, 0.0), max_epochs=9, budget=Budget(0.0))

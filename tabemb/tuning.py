@@ -1,0 +1,85 @@
+"""Search spaces of the estimators' parameters, for Optuna."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from tabemb.extras import need
+from tabemb.fitting.settings import PRESETS, defaults_of
+
+
+class Values(NamedTuple):
+    """Values that a search tries of a parameter: a range, or choices."""
+
+    low: float = 0
+    high: float = 0
+    is_log: bool = False
+    choices: tuple[Any, ...] = ()
+
+
+SPACE: dict[str, Values] = {
+    "learning_rate": Values(1e-3, 1e-2, is_log=True),
+    "table_rate": Values(0.3, 3.0, is_log=True),
+    "weight_decay": Values(1e-3, 0.3, is_log=True),
+    "dropout": Values(0.0, 0.4),
+    "l2": Values(20.0, 2000.0, is_log=True),
+    "unknown_rate": Values(0.0, 0.05),
+    "n_pairs": Values(choices=(0, 12, 36, 72)),
+    "n_bins": Values(choices=(16, 32, 48, 96)),
+    "d_number": Values(choices=(8, 16, 24, 32)),
+    "biases": Values(choices=(True, False)),
+    "d_history": Values(choices=(32, 64, 128)),
+    "max_events": Values(choices=(50, 200, 500, 1000)),
+}
+"""Around the defaults, which are all among them; those of histories are for events alone."""
+OF_EVENTS = ("d_history", "max_events")
+
+
+def space(estimator: Any) -> dict[str, Any]:
+    """Return what Optuna may try of the parameters of a classifier or regressor (extra ``optuna``).
+
+    Parameters
+    ----------
+    estimator : EmbeddingClassifier, EmbeddingRegressor, EventClassifier or EventRegressor
+        Parameters that differ from their defaults have been chosen by hand, and are left out, as are
+        those that its preset sets.
+
+    Returns
+    -------
+    dict of str -> optuna distribution
+        As ``Study.ask`` takes it; ``trial.params`` then go to ``set_params``.
+
+    Raises
+    ------
+    TypeError
+        There is no search space for this estimator.
+
+    Examples
+    --------
+    >>> import tabemb
+    >>> sorted(tabemb.tuning.space(tabemb.EmbeddingClassifier(dropout=0.2, biases=False)))
+    ['d_number', 'l2', 'learning_rate', 'n_bins', 'n_pairs', 'table_rate', 'unknown_rate', 'weight_decay']
+    """
+    params, defaults = estimator.get_params(deep=False), defaults_of(type(estimator))
+    if "table_rate" not in params:
+        raise TypeError(
+            "tuning.space is for classifiers and regressors of rows or events; "
+            f"got {type(estimator).__name__}."
+        )
+    known = {name: values for name, values in SPACE.items() if name in params}
+    if "entity" not in params:
+        known = {name: values for name, values in known.items() if name not in OF_EVENTS}
+    is_free = {name: params[name] == defaults[name] for name in known}
+    preset = PRESETS[params["preset"]]
+    return {
+        name: _distribution(values)
+        for name, values in known.items()
+        if is_free[name] and name not in preset
+    }
+
+
+def _distribution(values: Values) -> Any:
+    distributions: Any = need("optuna.distributions", "optuna")
+    if values.choices:
+        return distributions.CategoricalDistribution(values.choices)
+    return distributions.FloatDistribution(values.low, values.high, log=values.is_log)

@@ -1079,8 +1079,8 @@ BREAKS = [
     Break(
         "rows of sparse tables are those of one worker",
         "training/workers.py",
-        "for part in (rows, values * share)]",
-        "for part in (rows, values)]",
+        "_packed(rows, values * share)",
+        "_packed(rows, values)",
         WORKERS,
     ),
     Break(
@@ -1100,7 +1100,7 @@ BREAKS = [
     Break(
         "each worker has a clock",
         "training/loop.py",
-        "bool(current().agreed(is_over)) if self.budget.is_limited else is_over",
+        "bool(current().agreed(is_over)) if can_be else is_over",
         "is_over",
         WORKERS,
     ),

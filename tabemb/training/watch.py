@@ -17,7 +17,7 @@ class Epoch:
     """An epoch that is over, as `Callback.on_epoch_end` receives it."""
 
     number: int
-    """Counted from 1 over all trainings of a fit: that which validation rows stop, and those after it."""
+    """Counted from 1 over all trainings of a fit, such as a second one on all rows."""
     train_loss: float
     """Mean loss of the training rows, without the prior of the tables."""
     eval_loss: float
@@ -49,7 +49,7 @@ class Callback:
         """Before the first epoch; the estimator has its parameters, and nothing fitted yet."""
 
     def on_epoch_end(self, epoch: Epoch) -> bool | None:
-        """After each epoch; return True to end the fit as ``max_time`` does: what was trained is kept."""
+        """After each epoch; return True to end the fit as ``max_time`` does, with what was trained."""
 
     def on_fit_end(self, estimator: Any, error: BaseException | None) -> None:
         """After the fit: with the fitted estimator, or with the error that ended it."""

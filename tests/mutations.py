@@ -1045,7 +1045,7 @@ BREAKS = [
         "fitting/encoded_rows.py",
         "            file.truncate(size)\n",
         "            pass\n",
-        "tests/estimators/test_streams.py::test_a_killed_fit_goes_on_where_it_was",
+        "tests/estimators/test_streams.py::test_an_interrupted_fit_goes_on_where_it_was",
     ),
     Break(
         "streams: sums depend on the order of the rows",

@@ -70,7 +70,8 @@ def described(name: str, errors: np.ndarray, best: Mapping[str, Any], cost: str)
 def new_model(dataset: Dataset, n_jobs: int) -> EmbeddingClassifier | EmbeddingRegressor:
     """Return the default model of a data set."""
     estimator = EmbeddingRegressor if dataset.task == "regression" else EmbeddingClassifier
-    return estimator(roles={**dataset.roles}, n_jobs=n_jobs, random_state=0)
+    roles: Any = dict(dataset.roles)  # names are a kind of what keys may be
+    return estimator(roles=roles, n_jobs=n_jobs, random_state=0)
 
 
 def search(dataset: Dataset, model: Any, rows: np.ndarray, n_trials: int) -> dict[str, Any]:

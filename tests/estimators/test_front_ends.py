@@ -56,7 +56,9 @@ class InContext(ClassifierMixin, BaseEstimator):
 
 def wide_columns(X, most):
     """The columns of more categories than a model takes, as docs/encoder.md chooses them."""
-    return [name for name in X.select_dtypes(["object", "category", "string"]) if X[name].nunique() > most]
+    return [
+        name for name in X.select_dtypes(["object", "category", "string"]) if X[name].nunique() > most
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +47,14 @@ exclude_patterns = [
     "conf",
     "dist",
     "docs/_build",
+    "docs/_templates",
     "docs/gallery",
     "multirun",
     "outputs",
     "tabemb",
     "tests",
 ]
-templates_path = ["_templates"]
+templates_path = [str(HERE / "_templates")]
 highlight_language = "none"
 maximum_signature_line_length = 88
 # A name in single backticks is a link where the reference has it, and code everywhere else.
@@ -64,7 +64,10 @@ nitpick_ignore_regex = [("py:obj", ".*")]
 
 # Markdown as GitHub reads it: headings have its anchors.
 myst_heading_anchors = 4
-suppress_warnings = ["myst.header"]  # a page of results may begin its levels at two
+suppress_warnings = [
+    "myst.header",  # a page of results may begin its levels at two
+    "misc.highlighting_failure",  # psql's commands among SQL
+]
 
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say the types
@@ -94,23 +97,12 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 
-def reset(_gallery: dict[str, Any], _name: str) -> None:
-    """Let each example start from the same state: one thread, a plain style, warnings as errors."""
-    import matplotlib.pyplot as plt
-    import torch
-
-    torch.set_num_threads(1)
-    plt.rcdefaults()
-    plt.rcParams.update({"figure.dpi": 110, "axes.spines.top": False, "axes.spines.right": False})
-    warnings.simplefilter("error")
-
-
 sphinx_gallery_conf = {
     "examples_dirs": "docs/gallery",
     "gallery_dirs": "docs/auto_gallery",
     "filename_pattern": r"plot_.*\.py",
     "within_subsection_order": "FileNameSortKey",
-    "reset_modules": (reset,),
+    "reset_modules": ("gallery_reset.reset",),
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,

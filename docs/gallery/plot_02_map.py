@@ -16,7 +16,7 @@ from tabemb import EmbeddingRegressor
 wide = sm.datasets.fertility.load_pandas().data.rename(columns={"Country Name": "country"})
 years = [str(year) for year in range(1960, 2012)]
 births = wide.melt("country", years, "year", "births").dropna().astype({"year": int})
-model = EmbeddingRegressor(trees=False, random_state=0)
+model = EmbeddingRegressor(trees=False, max_epochs=10, random_state=0)
 model.fit(births[["country", "year"]], births["births"])
 countries = model.spaces_["country"]
 

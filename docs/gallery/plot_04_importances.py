@@ -14,7 +14,7 @@ from tabemb import EmbeddingRegressor
 X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
 X["sex"] = X["sex"].map({1.0: "one", 2.0: "two"})
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, random_state=0)
-model = EmbeddingRegressor(max_epochs=30, random_state=0).fit(X_train, y_train)
+model = EmbeddingRegressor(random_state=0).fit(X_train, y_train)
 print(f"R2 {model.score(X_test, y_test):.2f}")
 
 # %%

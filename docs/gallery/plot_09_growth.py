@@ -6,10 +6,12 @@ New rows come every night, some with categories that no row had before. ``partia
 city opens on the third night.
 """
 
+import warnings
+
 import numpy as np
 import pandas as pd
 
-from tabemb import EmbeddingRegressor
+from tabemb import EmbeddingRegressor, InputNote
 
 rng = np.random.default_rng(0)
 prices = pd.Series(rng.normal(20, 6, 30), index=[f"city {i}" for i in range(30)])
@@ -30,6 +32,7 @@ first_day = model.spaces_["city"]
 
 X_old, y_old = sales(old, 500)
 X_new, y_new = sales(["new city"], 500)
+warnings.simplefilter("ignore", InputNote)  # it says that the new city is unseen at first
 
 
 def error(X, y):

@@ -177,7 +177,7 @@ def evaluate(
         are met again.
     n_sampled : int, optional
         Rank the test items among so many random other items instead of all. Such metrics do not agree
-        with those over all items (Krichene & Rendle 2020), so their names begin with "sampled_".
+        with those over all items (Krichene & Rendle 2020), so their names begin with ``sampled_``.
     interval : {"normal", "bootstrap"}, default="normal"
         From the standard error over users, or from samples of users.
     confidence : float, default=0.95

@@ -1,11 +1,12 @@
 """Settings of the documentation site: `make docs` builds it with Sphinx, without a network.
 
-The source folder is the root of the checkout, so that pages may link to the README, the change log and the
-logs of experiments as they do on GitHub.
+The source folder is the root of the checkout, so that pages may link to the README, the change log and
+the logs of experiments as they do on GitHub.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ import tabemb  # noqa: E402
 
 project = "tabemb"
 author = "The tabemb authors"
-copyright = "The tabemb authors, BSD 3-Clause"  # noqa: A001
+copyright = "The tabemb authors, BSD 3-Clause"
 version = release = tabemb.__version__
 
 extensions = [
@@ -57,6 +58,7 @@ exclude_patterns = [
 templates_path = [str(HERE / "_templates")]
 highlight_language = "none"
 maximum_signature_line_length = 88
+toc_object_entries_show_parents = "hide"
 # A name in single backticks is a link where the reference has it, and code everywhere else.
 default_role = "py:obj"
 nitpicky = True
@@ -72,7 +74,6 @@ suppress_warnings = [
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say the types
 autodoc_member_order = "bysource"
-autodoc_class_signature = "mixed"
 numpydoc_show_class_members = False
 numpydoc_use_plots = False
 
@@ -83,6 +84,7 @@ html_extra_path = ["_root"]  # the first page of the site, which leads to docs/i
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_context = {"default_mode": "auto"}  # light or dark as the system is
 html_theme_options: dict[str, Any] = {
     "logo": {"text": "tabemb"},
     "header_links_before_dropdown": 6,
@@ -102,7 +104,9 @@ sphinx_gallery_conf = {
     "gallery_dirs": "docs/auto_gallery",
     "filename_pattern": r"plot_.*\.py",
     "within_subsection_order": "FileNameSortKey",
-    "reset_modules": ("gallery_reset.reset",),
+    "reset_modules": ("gallery.reset",),
+    "image_scrapers": ("matplotlib", "gallery.figures"),
+    "reset_modules_order": "both",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
@@ -125,6 +129,16 @@ def skip(_app: Any, _what: str, _name: str, obj: Any, skip_it: bool, _options: A
     return skip_it or None
 
 
+def signature(_app: Any, what: str, _name: str, obj: Any, *_: Any) -> tuple[str, str] | None:
+    """Return the parameters of a class: estimators check misspelt names before their constructor."""
+    if what != "class" or issubclass(obj, Warning):
+        return None
+    found = inspect.signature(obj)
+    plain = [p.replace(annotation=p.empty) for p in found.parameters.values()]
+    return str(found.replace(parameters=plain, return_annotation=found.empty)), ""
+
+
 def setup(app: Any) -> None:
     """Connect what this file adds to Sphinx."""
+    app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-skip-member", skip)

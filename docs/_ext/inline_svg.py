@@ -1,4 +1,4 @@
-"""Put the drawings of docs/images into the page itself, so that they follow its colours, light or dark."""
+"""Put the drawings of docs/images into the page itself, so that they follow its colours."""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 Map of a space
 ==============
 
-Two categories are near in a space if the model answers alike for them. This map shows 210 countries and groups of
-countries by what a model of births per woman answers. It saw names and years, no geography.
+Two categories are near in a space if the model answers alike for them. This map shows 210 countries
+and groups of countries by what a model of births per woman answers. It saw names and years, no
+geography.
 """
 
 # %%
@@ -21,12 +22,15 @@ model.fit(births[["country", "year"]], births["births"])
 countries = model.spaces_["country"]
 
 # %%
-# Points are coloured by the births in 2011. What is unsure is drawn fainter and smaller, and the sentence below the map
-# says how far to trust single neighbours.
+# Points are coloured by the births in 2011. What is unsure is drawn fainter and smaller, and the
+# sentence below the map says how far to trust single neighbours.
 
 latest = births[births["year"] == 2011].set_index("country")["births"]
-countries.map(
-    color=latest.rename("births per woman, 2011"), highlight=["Germany", "India", "Kenya"], n_labels=70, figsize=(9, 6.5)
+figure = countries.map(
+    color=latest.rename("births per woman, 2011"),
+    highlight=["Germany", "India", "Kenya"],
+    n_labels=70,
+    figsize=(9, 6.5),
 )
 
 # %%

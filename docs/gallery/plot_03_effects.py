@@ -2,8 +2,9 @@
 Effects of levels with their errors
 ===================================
 
-The effect of a level is the mean answer of its rows minus the mean of all rows, shrunken to zero, the more strongly the
-fewer its rows are. ``effects_frame`` lists effects with standard errors. Here the truth is known, because the data are made.
+The effect of a level is the mean answer of its rows minus the mean of all rows, shrunken to zero,
+the more strongly the fewer its rows are. ``effects_frame`` lists effects with standard errors. Here
+the truth is known, because the data are made.
 """
 
 import numpy as np
@@ -23,8 +24,8 @@ effects = model.effects_frame("shop").set_index("level").loc[shops]
 print(effects[["count", "mean", "effect", "error"]].iloc[[0, 8, 16, 24]].round(2))
 
 # %%
-# Shops of few rows have effects near zero and long bars. Of 100 bars of 1.96 errors, 95 should hold the effect that very
-# many rows would show.
+# Shops of few rows have effects near zero and long bars. Of 100 bars of 1.96 errors, 95 should hold
+# the effect that very many rows would show.
 
 import matplotlib.pyplot as plt
 
@@ -33,7 +34,9 @@ true_effect = 100 + truth - 2 * sales.groupby("shop")["price"].mean()[shops] - m
 figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
 places = np.arange(25)
 axes.axhline(0, color="0.7", linewidth=0.8)
-axes.errorbar(places, effects["effect"], 1.96 * effects["error"], fmt="o", capsize=2, label="effect, 95 % interval")
+axes.errorbar(
+    places, effects["effect"], 1.96 * effects["error"], fmt="o", capsize=2, label="effect, 95 % interval"
+)
 axes.plot(places, true_effect, "x", color="tab:red", label="truth")
 axes.plot(places, effects["mean"] - mean, ".", color="0.6", label="plain mean")
 axes.set_xticks(places, effects["count"].astype(int), rotation=90)

@@ -2,8 +2,8 @@
 Is tomorrow still like today?
 =============================
 
-``check`` compares later rows with the training rows: new categories, missing values, shifts, and effects that have moved. Here
-three changes are planted, and one column stays as it was.
+``check`` compares later rows with the training rows: new categories, missing values, shifts, and
+effects that have moved. Here three changes are planted, and one column stays as it was.
 """
 
 import numpy as np
@@ -30,7 +30,8 @@ cities = ["Bonn", "Oslo", "Rome", "Turin"]
 model = EmbeddingClassifier(max_epochs=10, random_state=0).fit(*orders(2000, cities, 50, 0.02))
 
 # %%
-# Later rows have a new city, amounts that are half a deviation larger, and three times as many missing weights.
+# Later rows have a new city, amounts that are half a deviation larger, and three times as many
+# missing weights.
 
 report = model.check(*orders(1000, [*cities, "Cairo"], 55, 0.06))
 axes = report.plot()

@@ -2,8 +2,9 @@
 Prediction intervals that know rare categories
 ==============================================
 
-``predict_interval`` returns bounds that hold the target of, say, 80 % of new rows. The width depends on how often the row's
-category was seen in training, so that the promise holds among rows of rare categories too, and not only on average.
+``predict_interval`` returns bounds that hold the target of, say, 80 % of new rows. The width
+depends on how often the row's category was seen in training, so that the promise holds among rows
+of rare categories too, and not only on average.
 """
 
 import numpy as np
@@ -15,7 +16,9 @@ rng = np.random.default_rng(0)
 n = 6000
 products = np.arange(1500)
 shares = 1 / (1 + products) ** 0.8
-X = pd.DataFrame({"product": rng.choice(products, n, p=shares / shares.sum()).astype(str), "size": rng.normal(size=n)})
+X = pd.DataFrame(
+    {"product": rng.choice(products, n, p=shares / shares.sum()).astype(str), "size": rng.normal(size=n)}
+)
 worth = pd.Series(rng.normal(0, 3, 1500), index=products.astype(str))
 y = X["product"].map(worth) + X["size"] + rng.normal(0, 1, n)
 train, test = slice(0, 4000), slice(4000, n)
@@ -34,8 +37,8 @@ table = by_bucket.agg({"held": "mean", "width": "mean", "rows": "sum"})
 print(table.round(2))
 
 # %%
-# The intervals of unseen products are widest, as nothing is known of them but the spread of all products. 400 rows validate, so
-# the shares of single buckets vary by some points from fit to fit.
+# The intervals of unseen products are widest, as nothing is known of them but the spread of all
+# products. 400 rows validate, so the shares of single buckets vary by some points from fit to fit.
 
 import matplotlib.pyplot as plt
 

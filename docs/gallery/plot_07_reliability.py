@@ -2,8 +2,8 @@
 Neighbours, and how far to trust them
 =====================================
 
-A category that was seen twice has a vector too. Its reliability says how much of the vector is more than noise. Here 60
-cities belong to three groups that are known, because the data are made.
+A category that was seen twice has a vector too. Its reliability says how much of the vector is more
+than noise. Here 60 cities belong to three groups that are known, because the data are made.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ rng = np.random.default_rng(0)
 kinds = np.array(["harbour", "market", "mine"])
 kind = pd.Series(kinds[np.arange(60) % 3], index=[f"{kinds[i % 3]} {i // 3}" for i in range(60)])
 counts = np.geomspace(3, 300, 60).round().astype(int)
-buys = {"harbour": [0.8, 0.1, 0.1], "market": [0.1, 0.8, 0.1], "mine": [0.15, 0.15, 0.7]}
+buys = {"harbour": [0.5, 0.25, 0.25], "market": [0.25, 0.5, 0.25], "mine": [0.25, 0.25, 0.5]}
 X = pd.DataFrame({"city": np.repeat(kind.index, counts)})
 y = np.array([rng.choice(["fish", "fruit", "tools"], p=buys[k]) for k in kind[X["city"]]])
 
@@ -29,8 +29,8 @@ print(cities)
 cities.nearest("market 19", k=5)
 
 # %%
-# How many of the five nearest are of the same kind? Among cities of few rows less than among those of many, and reliability
-# says which these are.
+# How many of the five nearest are of the same kind? Among cities of few rows less than among those of
+# many, and reliability says which these are.
 
 import matplotlib.pyplot as plt
 

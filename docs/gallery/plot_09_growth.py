@@ -2,8 +2,8 @@
 A model that grows every night
 ==============================
 
-New rows come every night, some with categories that no row had before. ``partial_fit`` goes on with the new rows alone. Here a new
-city opens on the third night.
+New rows come every night, some with categories that no row had before. ``partial_fit`` goes on with
+the new rows alone. Here a new city opens on the third night.
 """
 
 import warnings
@@ -43,12 +43,15 @@ nights = [{"night": 0, "old cities": error(X_old, y_old), "the new city": error(
 for night in range(1, 9):
     open_cities = old if night < 3 else [*old, *["new city"] * 3]
     model.partial_fit(*sales(open_cities, 100))
-    nights.append({"night": night, "old cities": error(X_old, y_old), "the new city": error(X_new, y_new)})
+    nights.append(
+        {"night": night, "old cities": error(X_old, y_old), "the new city": error(X_new, y_new)}
+    )
 table = pd.DataFrame(nights).set_index("night")
 print(table.round(2))
 
 # %%
-# The error on the new city falls as soon as it has rows, and the old ones are not forgotten. The noise has a deviation of 1.
+# The error on the new city falls as soon as it has rows, and the old ones are not forgotten. The
+# noise has a deviation of 1.
 
 import matplotlib.pyplot as plt
 

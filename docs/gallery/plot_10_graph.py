@@ -2,9 +2,10 @@
 Nodes of a graph
 ================
 
-Random walks turn a graph into lists, and nodes that stand in the same lists get near vectors (DeepWalk). The graph is the karate
-club of Zachary (1977), which networkx ships: 34 members and their friendships. After a quarrel the club split, and it is known
-who went with whom. The vectors are learned without that.
+Random walks turn a graph into lists, and nodes that stand in the same lists get near vectors
+(DeepWalk). The graph is the karate club of Zachary (1977), which networkx ships: 34 members and
+their friendships. After a quarrel the club split, and it is known who went with whom. The vectors
+are learned without that.
 """
 
 import networkx as nx
@@ -19,9 +20,12 @@ walks = random_walks(edges, n_walks=80, length=40, random_state=0)
 space = ItemEmbedder(dim=16, max_epochs=3, random_state=0).fit(walks).space_
 
 # %%
-# The map of the members, coloured by what they did. Member 0 is the teacher, member 33 the head of the club.
+# The map of the members, coloured by what they did. Member 0 is the teacher, member 33 the head of
+# the club.
 
-space.map(color=side, method="pca", highlight=[0, 33], title="Members of the karate club", figsize=(8, 5.5))
+figure = space.map(
+    color=side, method="pca", highlight=[0, 33], title="Members of the karate club", figsize=(8, 5.5)
+)
 
 # %%
 # The nearest of the teacher:

@@ -2,9 +2,9 @@
 Events: the answer follows from what came before
 ================================================
 
-Each student answers exercises one after another, and knows more of a subject after each answer. ``EventClassifier`` reads the
-earlier events of the same student; a classifier of rows sees each event alone. The data are made, so the true probabilities are
-known.
+Each student answers exercises one after another, and knows more of a subject after each answer.
+``EventClassifier`` reads the earlier events of the same student; a classifier of rows sees each
+event alone. The data are made, so the true probabilities are known.
 """
 
 import numpy as np
@@ -32,13 +32,14 @@ events = EventClassifier(entity="student", time="at", max_epochs=15, random_stat
 events.fit(train[columns], train["right"])
 by_events = events.replay_proba(test[columns], test["right"])[:, 1]
 alone = EmbeddingClassifier(trees=False, max_epochs=15, random_state=0)
-by_rows = alone.fit(train[["at", "subject"]], train["right"]).predict_proba(test[["at", "subject"]])[:, 1]
+by_rows = alone.fit(train[["at", "subject"]], train["right"]).predict_proba(test[["at", "subject"]])[
+    :, 1
+]
 
 # %%
-# The more answers a student has given, the more his events say. The first answer of a student cannot be known better from
-# events than from the row.
+# The more answers a student has given, the more his events say. The first answer of a student cannot
+# be known better from events than from the row.
 
-import matplotlib.pyplot as plt
 from sklearn.metrics import log_loss
 
 part = pd.cut(test["at"], [-1, 2, 7, 14, 24], labels=["1-3", "4-8", "9-15", "16-25"])

@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/explanation/how_it_works.md: `python docs/images/draw.py` writes them beside it.
+"""Draw the pictures of docs/explanation/how_it_works.md: `python docs/images/draw.py` writes them.
 
 A drawing follows the colours of the page that shows it: those of the theme where it stands in the page
 itself, those of the system where it is a file.
@@ -10,8 +10,14 @@ from html import escape
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-LIGHT = "--ink:#1f2933;--soft:#61707f;--line:#8795a1;--a:#cfe3f7;--b:#fbe3c4;--c:#d6efd8;--d:#eadcf5;--n:#eef1f4"
-DARK = "--ink:#e8edf2;--soft:#a9b6c2;--line:#7d8b98;--a:#1f4468;--b:#66471c;--c:#24502c;--d:#4a3560;--n:#2b333b"
+LIGHT = (
+    "--ink:#1f2933;--soft:#61707f;--line:#8795a1;"
+    "--a:#cfe3f7;--b:#fbe3c4;--c:#d6efd8;--d:#eadcf5;--n:#eef1f4"
+)
+DARK = (
+    "--ink:#e8edf2;--soft:#a9b6c2;--line:#7d8b98;"
+    "--a:#1f4468;--b:#66471c;--c:#24502c;--d:#4a3560;--n:#2b333b"
+)
 STYLE = (
     f".drawing{{{LIGHT}}}@media (prefers-color-scheme:dark){{.drawing{{{DARK}}}}}"
     f'html[data-theme="light"] .drawing{{{LIGHT}}}html[data-theme="dark"] .drawing{{{DARK}}}'
@@ -26,24 +32,41 @@ class Drawing:
         self.name, self.title, self.width, self.height = name, title, width, height
         self.parts: list[str] = []
 
-    def box(self, x: float, y: float, w: float, h: float, *lines: str, fill: str = "n", size: int = 14) -> None:
+    def box(
+        self, x: float, y: float, w: float, h: float, *lines: str, fill: str = "n", size: int = 14
+    ) -> None:
         """Draw a rounded box with lines of text in its middle; the first one is bold."""
         self.parts.append(
-            f'<rect x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="6" fill="var(--{fill})" stroke="var(--line)"/>'
+            f'<rect x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="6" '
+            f'fill="var(--{fill})" stroke="var(--line)"/>'
         )
         step = size * 1.3
         first = y + h / 2 - (len(lines) - 1) * step / 2 + size * 0.35
         for i, line in enumerate(lines):
-            self.text(x + w / 2, first + i * step, line, size if i == 0 else size - 2, bold=i == 0 and len(lines) > 1)
+            self.text(
+                x + w / 2,
+                first + i * step,
+                line,
+                size if i == 0 else size - 2,
+                bold=i == 0 and len(lines) > 1,
+            )
 
     def text(
-        self, x: float, y: float, text: str, size: int = 13, anchor: str = "middle", bold: bool = False, soft: bool = False
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: int = 13,
+        anchor: str = "middle",
+        bold: bool = False,
+        soft: bool = False,
     ) -> None:
         """Write a line."""
         weight = ' font-weight="600"' if bold else ""
         colour = ' style="fill:var(--soft)"' if soft else ""
         self.parts.append(
-            f'<text x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{anchor}"{weight}{colour}>{escape(text)}</text>'
+            f'<text x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{anchor}"{weight}{colour}>'
+            f"{escape(text)}</text>"
         )
 
     def line(self, *points: tuple[float, float], arrow: bool = False, dashed: bool = False) -> None:
@@ -51,7 +74,9 @@ class Drawing:
         path = " ".join(f"{x:g},{y:g}" for x, y in points)
         end = f' marker-end="url(#{self.name}-arrow)"' if arrow else ""
         dash = ' stroke-dasharray="4 4"' if dashed else ""
-        self.parts.append(f'<polyline points="{path}" fill="none" stroke="var(--line)" stroke-width="1.6"{end}{dash}/>')
+        self.parts.append(
+            f'<polyline points="{path}" fill="none" stroke="var(--line)" stroke-width="1.6"{end}{dash}/>'
+        )
 
     def arrow(self, *points: tuple[float, float]) -> None:
         """Draw an arrow through points."""
@@ -60,24 +85,31 @@ class Drawing:
     def dot(self, x: float, y: float, r: float, fill: str = "a") -> None:
         """Draw a dot."""
         self.parts.append(
-            f'<circle cx="{x:g}" cy="{y:g}" r="{r:g}" fill="var(--{fill})" stroke="var(--ink)" stroke-width="1.2"/>'
+            f'<circle cx="{x:g}" cy="{y:g}" r="{r:g}" '
+            f'fill="var(--{fill})" stroke="var(--ink)" stroke-width="1.2"/>'
         )
 
     def svg(self) -> str:
         """Return the drawing as a file."""
         arrow = (
-            f'<defs><marker id="{self.name}-arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" '
-            'markerHeight="7" orient="auto-start-reverse"><path d="M0,0 L10,5 L0,10 z" fill="var(--line)"/></marker></defs>'
+            f'<defs><marker id="{self.name}-arrow" viewBox="0 0 10 10" refX="9" refY="5" '
+            'markerWidth="7" markerHeight="7" orient="auto-start-reverse">'
+            '<path d="M0,0 L10,5 L0,10 z" fill="var(--line)"/></marker></defs>'
         )
         return (
-            f'<svg class="drawing" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" role="img" '
-            f'aria-label="{escape(self.title)}">\n<style>{STYLE}</style>\n{arrow}\n' + "\n".join(self.parts) + "\n</svg>\n"
+            '<svg class="drawing" xmlns="http://www.w3.org/2000/svg" '
+            f'viewBox="0 0 {self.width} {self.height}" role="img" '
+            f'aria-label="{escape(self.title)}">\n<style>{STYLE}</style>\n{arrow}\n'
+            + "\n".join(self.parts)
+            + "\n</svg>\n"
         )
 
 
 def network() -> Drawing:
     """Draw the way of one row through the network."""
-    d = Drawing("network", "A row goes through four kinds of inputs into shared layers and heads", 760, 470)
+    d = Drawing(
+        "network", "A row goes through four kinds of inputs into shared layers and heads", 760, 470
+    )
     rows = [
         ("city = Bonn", "n", "table of vectors", "vector of Bonn", "a"),
         ("size = 3.2", "n", "scale, 48 bins", "vector of 3.2", "b"),
@@ -105,7 +137,15 @@ def network() -> Drawing:
     d.arrow((190, 365), (150, 365))
     d.box(10, 340, 140, 50, "prediction", "mean of members", fill="n")
     d.arrow((190, 430), (80, 430), (80, 392))
-    d.box(190, 410, 410, 40, "biases: each category adds a number to the output directly", fill="n", size=13)
+    d.box(
+        190,
+        410,
+        410,
+        40,
+        "biases: each category adds a number to the output directly",
+        fill="n",
+        size=13,
+    )
     return d
 
 
@@ -117,7 +157,13 @@ def effects() -> Drawing:
     def x(value: float) -> float:
         return left + (right - left) * (value - low) / (high - low)
 
-    levels = [("Bonn", 400, 66.0), ("Rome", 60, 38.0), ("Oslo", 12, 70.0), ("Turin", 3, 26.0), ("Lyon", 1, 76.0)]
+    levels = [
+        ("Bonn", 400, 66.0),
+        ("Rome", 60, 38.0),
+        ("Oslo", 12, 70.0),
+        ("Turin", 3, 26.0),
+        ("Lyon", 1, 76.0),
+    ]
     d.text(20, 28, "category", anchor="start", bold=True)
     d.text(130, 28, "rows", bold=True)
     d.text((left + right) / 2, 28, "mean target of its rows  →  shrunken mean", bold=True)
@@ -157,14 +203,26 @@ def out_of_fold() -> Drawing:
     d.arrow((370, 176), (268, 176), (268, 92))
     d.text(256, 150, "effects of", anchor="end", size=13)
     d.text(256, 167, "the rows of fold 4", anchor="end", size=13)
-    d.text(20, 240, "No row of fold 4 has a part in the effects that it reads. The other folds in turn are treated alike,", anchor="start")
-    d.text(20, 260, "and new folds are drawn in later epochs. New rows read the effects of all training rows.", anchor="start")
+    d.text(
+        20,
+        240,
+        "No row of fold 4 has a part in the effects that it reads. The other folds are treated alike,",
+        anchor="start",
+    )
+    d.text(
+        20,
+        260,
+        "and new folds are drawn in later epochs. New rows read the effects of all training rows.",
+        anchor="start",
+    )
     return d
 
 
 def members() -> Drawing:
     """Draw members that share layers, with scales and heads of their own."""
-    d = Drawing("members", "Members share tables and layers and differ in their scales and heads", 760, 300)
+    d = Drawing(
+        "members", "Members share tables and layers and differ in their scales and heads", 760, 300
+    )
     d.box(10, 120, 120, 60, "inputs", "of a row", fill="n")
     d.box(350, 30, 150, 240, "hidden layers", "one set of weights,", "used by all members", fill="a")
     for i in range(4):
@@ -193,7 +251,11 @@ def responses() -> Drawing:
     d.box(268, 60, 110, 60, "model", "with all its parts", fill="a")
     d.arrow((378, 90), (420, 90))
     d.text(585, 26, "predictions minus their mean over cities", bold=True)
-    values = [("Bonn", [0.9, 0.4, 0.7, 0.8]), ("Rome", [-0.8, -0.3, -0.9, -0.6]), ("Oslo", [0.8, 0.5, 0.6, 0.9])]
+    values = [
+        ("Bonn", [0.9, 0.4, 0.7, 0.8]),
+        ("Rome", [-0.8, -0.3, -0.9, -0.6]),
+        ("Oslo", [0.8, 0.5, 0.6, 0.9]),
+    ]
     for i, (name, answers) in enumerate(values):
         y = 40 + 34 * i
         d.text(428, y + 20, name, anchor="start", size=14)

@@ -244,7 +244,12 @@ def evaluate_users(
     n_sampled: int | None = None,
     random_state: int | np.random.RandomState | None = 0,
 ) -> pd.DataFrame:
-    """Return the metrics of each user of the test; the arguments are those of `evaluate`.
+    """Return the metrics of each user of the test.
+
+    Parameters
+    ----------
+    recommender, test, k, metrics, exclude_seen, seen, n_sampled, random_state
+        As in `evaluate`.
 
     Returns
     -------

@@ -27,6 +27,7 @@ BUILT = {"_build", "auto_gallery", "generated"}
 REFERENCE = DOCS / "reference" / "api.rst"
 EXAMPLES = sorted((DOCS / "gallery").glob("plot_*.py"))
 DIRECTIVE = re.compile(r"^\.\. (toctree|autosummary)::\n((?:[ ]{3}.*\n|\n)+)", re.MULTILINE)
+DATA = re.compile(r"^\.\. py:data:: (\S+)", re.MULTILINE)
 MODULE = re.compile(r"^\.\. currentmodule:: (\S+)", re.MULTILINE)
 
 
@@ -66,12 +67,11 @@ def listed_pages(root):
 
 def reference_names():
     """Return the full names that the reference documents."""
-    text = REFERENCE.read_text()
-    parts = MODULE.split(text)[1:]
+    parts = MODULE.split(REFERENCE.read_text())[1:]
     return [
-        f"{m}.{name}"
-        for m, part in zip(parts[::2], parts[1::2])
-        for name in entries(part, "autosummary")
+        f"{module}.{name}"
+        for module, part in zip(parts[::2], parts[1::2])
+        for name in [*entries(part, "autosummary"), *DATA.findall(part)]
     ]
 
 
@@ -121,6 +121,7 @@ def test_every_public_name_is_in_the_reference():
         public |= {f"{module.__name__}.{name}" for name in module.__all__}
     public |= {f"tabemb.spaces.{name}" for name in spaces.__all__ if name != "EmbeddingSpace"}
     assert public <= set(names), public - set(names)
+    assert [model for model in compare.MODELS if f"``{model}``" not in REFERENCE.read_text()] == []
 
 
 @pytest.mark.parametrize("name", reference_names())

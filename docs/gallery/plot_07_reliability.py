@@ -13,7 +13,7 @@ from tabemb import EmbeddingClassifier
 
 rng = np.random.default_rng(0)
 kinds = np.array(["harbour", "market", "mine"])
-kind = pd.Series(kinds[np.arange(60) % 3], index=[f"{kinds[i % 3]} {i // 3}" for i in range(60)])
+kind = pd.Series(kinds[np.arange(60) % 3], index=[f"city {i}" for i in range(60)])
 counts = np.geomspace(3, 300, 60).round().astype(int)
 buys = {"harbour": [0.5, 0.25, 0.25], "market": [0.25, 0.5, 0.25], "mine": [0.25, 0.25, 0.5]}
 X = pd.DataFrame({"city": np.repeat(kind.index, counts)})
@@ -24,9 +24,9 @@ cities = model.spaces_["city"]
 print(cities)
 
 # %%
-# A frequent city has neighbours of its kind. ``nearest`` shows the count and the reliability of each.
+# City 58 is a market with 280 rows. ``nearest`` shows the count and the reliability of each neighbour.
 
-cities.nearest("market 19", k=5)
+cities.nearest("city 58", k=5).assign(kind=lambda frame: frame["category"].map(kind))
 
 # %%
 # How many of the five nearest are of the same kind? Among cities of few rows less than among those of
@@ -42,4 +42,4 @@ points = axes.scatter(cities.counts, share, c=cities.reliability, cmap="viridis"
 axes.axhline(1 / 3, color="0.5", linestyle=":")
 axes.annotate("chance", (cities.counts.max(), 1 / 3), (0, -12), textcoords="offset points", ha="right")
 axes.set(xscale="log", xlabel="rows of the city", ylabel="share of the five nearest of the same kind")
-figure.colorbar(points, label="reliability")
+bar = figure.colorbar(points, label="reliability")

@@ -55,6 +55,8 @@ losses = pd.DataFrame(
     index=part.cat.categories,
 )
 print(losses.round(3))
-axes = losses.plot.bar(figsize=(7.5, 3.6), rot=0, color=["0.7", "tab:blue", "tab:green"])
-axes.set(xlabel="answer of the student", ylabel="log loss", ylim=(0.3, None))
-axes.legend(frameon=False, ncols=3, loc="lower center")
+axes = losses.plot(figsize=(7.5, 3.6), marker="o", color=["0.6", "tab:blue", "tab:green"])
+axes.set(xlabel="answer of the student", ylabel="log loss")
+axes.set_xticks(range(4), losses.index)
+axes.legend(frameon=False)
+axes.figure.tight_layout()

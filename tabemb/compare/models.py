@@ -370,5 +370,3 @@ MODELS: dict[str, Model] = {
     "svm": Model(_svm),
     "dummy": Model(_dummy, seeded=False),
 }
-"""The models of a comparison by name. Each is a function that builds an estimator for a task, with what
-is known of it: the package that it needs, and whether its result depends on the seed."""

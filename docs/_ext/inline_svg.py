@@ -20,7 +20,8 @@ class InlineSvg(SphinxPostTransform):
         for image in list(self.document.findall(nodes.image)):
             path = Path(self.env.srcdir) / image["uri"]
             if path.suffix == ".svg" and "docs/images" in image["uri"]:
-                image.replace_self(nodes.raw("", path.read_text(encoding="utf-8"), format="html"))
+                drawing = f'<div class="drawing-frame">{path.read_text(encoding="utf-8")}</div>'
+                image.replace_self(nodes.raw("", drawing, format="html"))
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -102,7 +102,13 @@ class Stream:
         return not (_is_relation(self.source) or _is_lazy(self.source))
 
     def for_workers(self, cache: Path) -> Stream:
-        """Return the same rows for other processes: files by their full paths, and this cache."""
+        """Return the same rows for other processes: files by their full paths.
+
+        Parameters
+        ----------
+        cache : path-like
+            The folder of the encoded rows.
+        """
         stream = copy(self)
         stream.cache = os.path.abspath(cache)
         if isinstance(self.source, str | os.PathLike):

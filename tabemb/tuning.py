@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from tabemb.extras import need
 from tabemb.fitting.settings import PRESETS
 
+__all__ = ["space"]
+
 
 class Values(NamedTuple):
     """Values that a search tries of a parameter: a range, or choices."""

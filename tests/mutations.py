@@ -1133,6 +1133,20 @@ BREAKS = [
         "pass",
         "tests/saving/test_elsewhere.py",
     ),
+    Break(
+        "a parameter is not described",
+        "unsupervised/walks.py",
+        "    length : int, default=80\n",
+        "    size : int, default=80\n",
+        "tests/test_docs.py",
+    ),
+    Break(
+        "a public name is not in the reference",
+        "distributed/__init__.py",
+        '__all__ = ["fit", "workers"]',
+        '__all__ = ["fit", "workers", "group"]',
+        "tests/test_docs.py",
+    ),
 ]
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from tabemb.hints import similar
 
-N_LISTED = 12
+N_LISTED = 30
+"""Names up to which all are listed."""
 
 
 def did_you_mean(name: object, known: Iterable[object], what: str = "there are") -> str:
@@ -19,23 +20,25 @@ def did_you_mean(name: object, known: Iterable[object], what: str = "there are")
     known : iterable
         The names that exist.
     what : str
-        How the list of names begins where none is like the unknown one.
+        How the list of names begins.
 
     Returns
     -------
     str
-        ``"did you mean 'price'?"``, or the first names.
+        The names like the unknown one, and all that exist; of more than 30 the first ones, where none
+        is like it.
 
     Examples
     --------
     >>> did_you_mean("prize", ["price", "zip"])
-    "did you mean 'price'?"
+    "did you mean 'price'? there are 'price', 'zip'"
     >>> did_you_mean("x", ["price", "zip"], "it has")
     "it has 'price', 'zip'"
     """
     names = [str(one) for one in known]
     near = similar(name, names)
-    if near:
-        return f"did you mean {' or '.join(map(repr, near))}?"
-    rest = ", ..." if len(names) > N_LISTED else ""
-    return f"{what} {', '.join(map(repr, names[:N_LISTED]))}{rest}"
+    question = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+    if near and len(names) > N_LISTED:
+        return question
+    rest = f" and {len(names) - N_LISTED} more" if len(names) > N_LISTED else ""
+    return f"{question} {what} {', '.join(map(repr, names[:N_LISTED]))}{rest}".lstrip()

@@ -175,6 +175,21 @@ def code_version(name: str) -> str:
         return f"{package} not installed"
 
 
+def package_version(name: str) -> str:
+    """Name the package of a model with its version, for readers; `code_version` is for reuse."""
+    package = find_model(name).package
+    if package == "tabemb":
+        return f"tabemb {tabemb_version()}"
+    return code_version(name)
+
+
+def tabemb_version() -> str:
+    """Return the version of tabemb that runs; that of an installed package may be another."""
+    import tabemb
+
+    return tabemb.__version__
+
+
 @cache
 def _sources_hash() -> str:
     """Hash the sources that a fit can reach; the harness itself changes no prediction."""

@@ -40,8 +40,8 @@ def choose_reference(results: pd.DataFrame, wanted: str | None = None) -> str:
     results : DataFrame
         Cells as returned by `run`.
     wanted : str, optional
-        A model's label, or its name without its settings; the embedding net by default where it
-        ran, else the first model.
+        A model's label, or its name without its settings; by default the embedding net, or another
+        model where no fit of the net finished.
 
     Returns
     -------
@@ -53,6 +53,9 @@ def choose_reference(results: pd.DataFrame, wanted: str | None = None) -> str:
     ValueError
         If the wanted model has no cell.
     """
+    finished = dict.fromkeys(results.loc[results["status"] == "ok", "model"])
+    if wanted is None and finished:
+        return matching_label(list(finished))
     return matching_label(list(dict.fromkeys(results["model"])), wanted)
 
 
@@ -242,4 +245,5 @@ def verdicts(results: pd.DataFrame, reference: str | None = None, confidence: fl
     list of str
     """
     differences = paired_differences(results, choose_reference(results, reference), confidence)
-    return list(differences["verdict"]) if len(differences) else []
+    # a reference that failed is said once, not for each model
+    return list(dict.fromkeys(differences["verdict"])) if len(differences) else []

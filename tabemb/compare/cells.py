@@ -230,13 +230,17 @@ def measure_apart(job: Job, time_limit: float | None = None) -> dict[str, Any]:
     process.start()
     # only the process holds the sending end now, so that its death ends the wait below
     sender.close()
+    is_over = False
     try:
-        return _received(receiver, process, time_limit)
+        result = _received(receiver, process, time_limit)
+        is_over = "importances" in result
     finally:
-        # a cell that is over, too late or interrupted must not leave a process that keeps the cores busy
-        process.kill()
+        # a cell that is too late or interrupted must not leave a process that keeps the cores busy
+        if not is_over:
+            process.kill()
         process.join()
         receiver.close()
+    return result
 
 
 def _received(receiver: Connection, process: BaseProcess, time_limit: float | None) -> dict[str, Any]:

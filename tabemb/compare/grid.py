@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from numbers import Integral
@@ -19,6 +19,7 @@ from joblib import cpu_count
 from tabemb.compare.cells import Job, attempt
 from tabemb.compare.columns import SplitColumns, error_by_rarity
 from tabemb.compare.datasets import Dataset
+from tabemb.compare.digits import significant
 from tabemb.compare.metrics import MAIN_METRIC
 from tabemb.compare.models import ModelSpec, build_model, code_version, find_model, package_version
 from tabemb.compare.row_names import naming_lines
@@ -117,7 +118,7 @@ def run(
         folder,
         [cell.identity for cell in cells.values()],
         measured,
-        _outcome,
+        _Outcomes(),
         key=cell_key,
         label=_label,
         retry_failed=retry_failed,
@@ -264,9 +265,23 @@ def _label(identity: Mapping[str, Any]) -> str:
     return f"{dataset} · {model} · fold {fold} · seed {seed}"
 
 
-def _outcome(row: Mapping[str, Any]) -> str:
-    if row["status"] == "failed":
+@dataclass
+class _Outcomes:
+    """Says how cells ended; a failure for a reason that was said already is named as such."""
+
+    failures: set[tuple[str, str]] = field(default_factory=set)
+
+    def __call__(self, row: Mapping[str, Any]) -> str:
+        failure = row["model"], row.get("error", "")
+        if row["status"] != "failed":
+            return _outcome(row)
+        if failure in self.failures:
+            return "FAILED for the same reason"
+        self.failures.add(failure)
         return f"FAILED, {row['error']}"
+
+
+def _outcome(row: Mapping[str, Any]) -> str:
     metric = row["metric"]
     seconds = f"fit {row['fit_seconds']:.1f} s, predict {row['predict_seconds']:.2f} s"
-    return f"{metric} {row[metric]:.4f}, {seconds}"
+    return f"{metric} {significant(row[metric])}, {seconds}"

@@ -180,7 +180,10 @@ def package_version(name: str) -> str:
     package = find_model(name).package
     if package == "tabemb":
         return f"tabemb {tabemb_version()}"
-    return code_version(name)
+    try:
+        return f"{package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:
+        return f"{package} without a version"
 
 
 def tabemb_version() -> str:

@@ -31,8 +31,7 @@ from tabemb.progress import quiet
 MEBIBYTE = 2**20
 SAMPLING_SECONDS = 0.01
 # what a process sends of its cell, and what becomes of it
-_REPORT, _RESULT, _DETAILS, _FAILED = "report", "result", "details", "failed"
-_LATE, _DIED = "late", "died"
+_REPORT, _RESULT, _DETAILS, _FAILED, _LATE = "report", "result", "details", "failed", "late"
 
 
 @dataclass(frozen=True)
@@ -244,28 +243,38 @@ def measure_apart(job: Job, time_limit: float | None = None) -> dict[str, Any]:
 
 
 def _received(receiver: Connection, process: BaseProcess, time_limit: float | None) -> dict[str, Any]:
-    """Return what the process sends, and pass its reports on; once it has a result, no failure counts."""
+    """Return what the process sends, and pass its reports on; after its result no failure counts."""
     end = None if time_limit is None else time.monotonic() + time_limit
     result: dict[str, Any] = {}
     while True:
-        try:
-            in_time = receiver.poll(None if end is None else max(end - time.monotonic(), 0))
-            kind, content = receiver.recv() if in_time else (_LATE, None)
-        except EOFError:
-            process.join()
-            kind, content = _DIED, process.exitcode
+        kind, content = _next(receiver, process, end)
+        if kind == _LATE:
+            kind, content = (
+                _FAILED,
+                f"The cell took longer than the time limit of {time_limit:g} seconds.",
+            )
         if kind == _REPORT:
             report(*content)
-            continue
-        result |= content if kind in (_RESULT, _DETAILS) else {}
-        if kind == _DETAILS or (result and kind != _RESULT):
+        elif kind == _RESULT:
+            result = content
+        elif kind == _DETAILS:
+            return result | content
+        elif result:
             return result
-        if kind == _LATE:
-            raise CellError(f"The cell took longer than the time limit of {time_limit:g} seconds.")
-        if kind == _DIED:
-            raise CellError(f"The process of the cell died with exit code {content}.")
-        if kind == _FAILED:
+        else:
             raise CellError(content)
+
+
+def _next(receiver: Connection, process: BaseProcess, end: float | None) -> tuple[str, Any]:
+    """Return the kind and the content of what the process sends next, or why nothing comes."""
+    try:
+        if receiver.poll(None if end is None else max(end - time.monotonic(), 0)):
+            kind, content = receiver.recv()
+            return kind, content
+    except EOFError:
+        process.join()
+        return _FAILED, f"The process of the cell died with exit code {process.exitcode}."
+    return _LATE, None
 
 
 def _send_result(sender: Connection, job: Job) -> None:

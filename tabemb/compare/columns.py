@@ -1,4 +1,4 @@
-"""The columns of a split: their roles, levels and gaps, what is odd about them, and how rare a row is."""
+"""The columns of a split: roles, levels, missing values and oddities; how rare the test rows are."""
 
 from __future__ import annotations
 
@@ -54,8 +54,10 @@ class SplitColumns:
 
     @cached_property
     def codes(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """The codes of training and test rows by categorical column; a missing value is a category too."""
-        return {column: _codes(self.train[column], self.test[column]) for column in self.kinds.categorical}
+        """The codes of training and test rows by categorical column; missing values have one too."""
+        return {
+            column: _codes(self.train[column], self.test[column]) for column in self.kinds.categorical
+        }
 
     @cached_property
     def frequencies(self) -> dict[str, np.ndarray]:
@@ -64,7 +66,7 @@ class SplitColumns:
 
     @cached_property
     def dividing(self) -> list[str]:
-        """The categorical columns that count: those unseen in nearly all test rows leave nothing to compare."""
+        """The categorical columns but for those, as ids, that are unseen in nearly all test rows."""
         counted = [c for c, found in self.frequencies.items() if np.mean(found == 0) < _ALL_UNSEEN]
         return counted or list(self.frequencies)
 
@@ -90,7 +92,11 @@ class SplitColumns:
             "missing": float(values.isna().mean()),
             "unseen": None if found is None else float(np.mean(found == 0)),
         }
-        notes = [self.notes.get(str(column), ""), *oddities(row, len(values)), self._target_in(column, row)]
+        notes = [
+            self.notes.get(str(column), ""),
+            *oddities(row, len(values)),
+            self._target_in(column, row),
+        ]
         return {**row, "note": "; ".join(filter(None, notes))}
 
     def _n_levels(self, column: str) -> int:
@@ -130,7 +136,7 @@ def _counts(train: np.ndarray, test: np.ndarray) -> np.ndarray:
 
 
 def oddities(row: Mapping[str, Any], n_rows: int) -> Sequence[str]:
-    """Return notes on a described column that is empty, constant, different in each row, or mostly unseen."""
+    """Return notes on a column that is empty, constant, different in each row, or often unseen."""
     if row["levels"] == 0:
         return ["no training row has a value"]
     if row["levels"] == 1:
@@ -165,7 +171,9 @@ def _same_classes(codes: np.ndarray, y: np.ndarray) -> str:
     base = float(counts.groupby("class").sum().max()) / len(y)
     if base == 1 or 1 - share > 0.05 * (1 - base):
         return ""
-    return f"decides the class of {percent(share)} of the training rows: is it known before the class is?"
+    return (
+        f"decides the class of {percent(share)} of the training rows: is it known before the class is?"
+    )
 
 
 def error_by_rarity(losses: np.ndarray, rarest: np.ndarray) -> dict[str, list[Any]]:
@@ -181,7 +189,7 @@ def error_by_rarity(losses: np.ndarray, rarest: np.ndarray) -> dict[str, list[An
     Returns
     -------
     dict
-        `bin`, `n_rows`, `total` (of the losses) and `squares` (of their squares), which add up over cells.
+        `bin`, `n_rows`, `total` (of the losses) and `squares` (of their squares): all add up over cells.
 
     Examples
     --------

@@ -115,7 +115,7 @@ def _check_keys(group: str, settings: Iterable[str], known: Iterable[str]) -> No
     names = list(known)
     for key in settings:
         if key not in names:
-            hint = did_you_mean(key, names)
+            hint = did_you_mean(key, names, lists_all=True)
             raise ValueError(f"{group}: there is no setting {key!r} ({hint}).")
 
 
@@ -402,13 +402,13 @@ def _hydra_message(error: Exception) -> str:
     key = text.split("'")[1]
     if key.startswith("models.") and ".params." in key:
         return f"there is no setting {key!r} yet; +{key}=VALUE adds a parameter of a model."
-    return f"there is no setting {key!r} ({did_you_mean(key, _settings_beside(key))})."
+    return f"there is no setting {key!r} ({did_you_mean(key, _settings_beside(key), lists_all=True)})."
 
 
 def _settings_beside(key: str) -> list[str]:
     """Return the settings that exist where a key stands."""
     group = key.partition(".")[0] if "." in key else ""
-    arguments = {"dataset": load_dataset, "protocol": Protocol}
+    arguments: dict[str, Any] = {"dataset": load_dataset, "protocol": Protocol}
     if group in arguments:
         return [f"{group}.{name}" for name in signature(arguments[group]).parameters]
     if group == "models":

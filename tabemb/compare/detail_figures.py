@@ -49,11 +49,13 @@ def plot_rarity(table: pd.DataFrame, reference: str, metric: str, width: float =
     for number, model in enumerate(models):
         rows = table[table["model"] == model].set_index("bin").reindex(bins)
         x = np.arange(len(bins)) + 0.5 * (number - (len(models) - 1) / 2) / max(len(models) - 1, 1)
-        style = {"color": colours(models, reference)[model]}
+        colour = colours(models, reference)[model]
         near = (rows["error"] <= edge).to_numpy()
         error, half = rows["error"].to_numpy()[near], Z * rows["deviation"].fillna(0).to_numpy()[near]
-        axes.errorbar(x[near], error, half, fmt="o", markersize=6, elinewidth=1.6, label=model, **style)
-        axes.plot(x[~near], np.full((~near).sum(), edge), "^", markersize=7, **style)
+        axes.errorbar(
+            x[near], error, half, fmt="o", markersize=6, elinewidth=1.6, label=model, color=colour
+        )
+        axes.plot(x[~near], np.full((~near).sum(), edge), "^", markersize=7, color=colour)
     counts = table.groupby("bin")["n_rows"].max()
     axes.set_xticks(range(len(bins)), [f"{name}\n{counts[name]:,} rows" for name in bins])
     axes.set(xlabel="training rows with a test row's rarest category", ylabel=metric)
@@ -65,7 +67,7 @@ def plot_rarity(table: pd.DataFrame, reference: str, metric: str, width: float =
 
 
 def _far_edge(table: pd.DataFrame) -> float:
-    """Return the largest error drawn to scale: the largest of the models that are near the best in a bin."""
+    """Return the largest error drawn to scale: that of a model near the best one in a bin."""
     best = table.groupby("bin")["error"].transform("min")
     near = table.loc[table["error"] <= FAR * best, "error"]
     return float(near.max()) * 1.1
@@ -76,7 +78,9 @@ def _finished(axes: Axes, n_models: int, width: float) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     n_columns = min(n_models, 4 if width >= ROOMY else 1)
-    axes.legend(frameon=False, ncols=n_columns, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
+    axes.legend(
+        frameon=False, ncols=n_columns, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2
+    )
 
 
 def plot_calibration(
@@ -100,12 +104,12 @@ def plot_calibration(
     """
     figure, panels = panels_of(len(tenths), width, height=3.5, per_row=3)
     for axes, (model, rows) in zip(panels, tenths.items()):
-        ends = np.array([rows[["predicted", "observed"]].min().min(), rows[["predicted", "observed"]].max().max()])
+        both = rows[["predicted", "observed"]].to_numpy()
+        ends = both.min(), both.max()
         axes.plot(ends, ends, color=FAINT, linewidth=1)
         colour = colours(list(tenths), reference)[model]
-        axes.errorbar(
-            rows["predicted"], rows["observed"], Z * rows["deviation"], fmt="o", markersize=5, color=colour
-        )
+        half = Z * rows["deviation"]
+        axes.errorbar(rows["predicted"], rows["observed"], half, fmt="o", markersize=5, color=colour)
         gap, _ = calibration_gap(rows)
         axes.set(xlabel=names[0], ylabel=names[1], title=f"{model}: gap {significant(gap, 3)}")
         axes.title.set(ha="left", x=0)

@@ -1,4 +1,4 @@
-"""What a cell holds beside its errors: how well predictions are calibrated, and which columns they need."""
+"""What a cell holds beside its errors: how predictions are calibrated, and which columns they need."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS = 60.0
 
 
 def calibration(task: str, y: np.ndarray, predictions: np.ndarray) -> dict[str, list[float]]:
-    """Compare predictions with targets in tenths of the test rows, from the lowest prediction to the highest.
+    """Compare predictions with targets in tenths of the test rows, sorted by the prediction.
 
     Parameters
     ----------
@@ -43,7 +43,8 @@ def calibration(task: str, y: np.ndarray, predictions: np.ndarray) -> dict[str, 
     """
     guess, truth = _pairs(task, y, predictions)
     edges = np.unique(np.quantile(guess, np.arange(1, N_BINS) / N_BINS, method="inverted_cdf"))
-    tenths = [truth_and_guess for _, truth_and_guess in _grouped(np.searchsorted(edges, guess), truth, guess)]
+    tenth = np.searchsorted(edges, guess)
+    tenths = [(truth[tenth == t], guess[tenth == t]) for t in np.unique(tenth)]
     return {
         "n_rows": [len(truth) for truth, _ in tenths],
         "predicted": [float(guess.mean()) for _, guess in tenths],
@@ -59,12 +60,6 @@ def _pairs(task: str, y: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarra
     if task == "binary":
         return predictions[:, -1], (y == predictions.shape[1] - 1).astype(float)
     return predictions.max(axis=1), (y == predictions.argmax(axis=1)).astype(float)
-
-
-def _grouped(
-    groups: np.ndarray, truth: np.ndarray, guess: np.ndarray
-) -> list[tuple[int, tuple[np.ndarray, np.ndarray]]]:
-    return [(int(g), (truth[groups == g], guess[groups == g])) for g in np.unique(groups)]
 
 
 def importances(
@@ -102,10 +97,10 @@ def importances(
     n_repeats = _n_repeats(time.perf_counter() - start, X.shape[1])
     orders = [generator.permutation(len(X)) for _ in range(n_repeats)]
     columns = list(X.columns) if n_repeats else []
-    rises = [np.mean([error(_permuted(X, i, order)) - before for order in orders]) for i in range(len(columns))]
+    errors = [[error(_permuted(X, i, order)) for order in orders] for i in range(len(columns))]
     return {
         "column": [str(column) for column in columns],
-        "rise": [float(rise) for rise in rises],
+        "rise": [float(np.mean(of_column)) - before for of_column in errors],
         "n_rows": len(X),
         "n_repeats": n_repeats,
         "error": before,

@@ -210,7 +210,12 @@ _LINES: dict[str, dict[str, Any]] = {
     "train_loss": {"color": FAINT, "linewidth": 1.2, "linestyle": (0, (4, 2)), "label": "training rows"},
     "eval_loss": {"color": PLAIN, "linewidth": 1.8, "label": "validation rows"},
 }
-_KEPT = {"color": ACCENT, "linestyle": ":", "linewidth": 1.2, "label": "epoch that was kept"}
+_KEPT: dict[str, Any] = {
+    "color": ACCENT,
+    "linestyle": ":",
+    "linewidth": 1.2,
+    "label": "epoch that was kept",
+}
 
 
 def draw_curves(axes: Axes, cells: pd.DataFrame) -> None:
@@ -243,7 +248,7 @@ def _losses(curve: dict[str, Any], key: str) -> np.ndarray:
 
 
 def _kept_epoch(curve: dict[str, Any]) -> int | None:
-    """Return the epoch whose weights were kept, from 0: as stored, or that of the least validation loss."""
+    """Return the epoch, from 0, whose weights were kept, as stored or by the validation loss."""
     if "best_epoch" in curve:
         return int(curve["best_epoch"])
     losses = _losses(curve, "eval_loss")

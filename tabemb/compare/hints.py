@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 from tabemb.hints import similar
 
-N_LISTED = 30
-"""Names up to which all are listed."""
+N_LISTED = 12
 
 
-def did_you_mean(name: object, known: Iterable[object], what: str = "there are") -> str:
+def did_you_mean(
+    name: object, known: Iterable[object], what: str = "there are", lists_all: bool = False
+) -> str:
     """Return a hint for an error message about an unknown name, to stand in parentheses.
 
     Parameters
@@ -21,24 +22,29 @@ def did_you_mean(name: object, known: Iterable[object], what: str = "there are")
         The names that exist.
     what : str
         How the list of names begins.
+    lists_all : bool, default=False
+        Whether all names are listed: choices of which there are few. Else the first ones are, and only
+        where no name is like the unknown one.
 
     Returns
     -------
     str
-        The names like the unknown one, and all that exist; of more than 30 the first ones, where none
-        is like it.
+        ``"did you mean 'price'?"``, or a list of names, or both.
 
     Examples
     --------
     >>> did_you_mean("prize", ["price", "zip"])
-    "did you mean 'price'? there are 'price', 'zip'"
+    "did you mean 'price'?"
     >>> did_you_mean("x", ["price", "zip"], "it has")
     "it has 'price', 'zip'"
+    >>> did_you_mean("prize", ["price", "zip"], lists_all=True)
+    "did you mean 'price'? there are 'price', 'zip'"
     """
     names = [str(one) for one in known]
     near = similar(name, names)
     question = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
-    if near and len(names) > N_LISTED:
+    if near and not lists_all:
         return question
-    rest = f" and {len(names) - N_LISTED} more" if len(names) > N_LISTED else ""
-    return f"{question} {what} {', '.join(map(repr, names[:N_LISTED]))}{rest}".lstrip()
+    n_listed = len(names) if lists_all else N_LISTED
+    rest = f" and {len(names) - n_listed} more" if len(names) > n_listed else ""
+    return f"{question} {what} {', '.join(map(repr, names[:n_listed]))}{rest}".lstrip()

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-
 _BAR = 6
 """Length of the longest bar, in letters of the page."""
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 SECONDS = 0.5
 """Between two refreshments of the bar, and between two reports of a fit."""
-FORMAT = "{desc} {percentage:3.0f}%|{bar}| {postfix}"
+FORMAT = "{desc} {percentage:3.0f}%|{bar}| {unit}"
 
 Report = Callable[[float, str], None]
 """Takes the share of a fit that is done, from 0 to 1, and a text such as "epoch 3"."""
@@ -87,6 +87,8 @@ class LiveBar:
             if not self.bar.disable:
                 ticking.join()
         self.n_done += 1
+        self._share, self._text = 0.0, ""
+        self._set()
 
     def _reported(self, share: float, text: str) -> None:
         self._share, self._text = min(max(share, 0.0), 1.0), text
@@ -98,8 +100,11 @@ class LiveBar:
 
     def show(self) -> None:
         """Draw the bar with what is known of the running cell."""
+        self._set()
+        self.bar.refresh()
+
+    def _set(self) -> None:
         seconds = f"{time.monotonic() - self._start:.0f} s"
         texts = [f"{self.n_done} of {self.bar.total} done", self._text, seconds]
-        self.bar.n = self.n_done + self._share  # type: ignore[assignment]
-        self.bar.set_postfix_str(", ".join(filter(None, texts)), refresh=False)
-        self.bar.refresh()
+        self.bar.n = self.n_done + self._share
+        self.bar.unit = ", ".join(filter(None, texts))  # FORMAT has the place of the unit for it

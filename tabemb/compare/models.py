@@ -147,7 +147,7 @@ def find_model(name: str) -> Model:
     if name not in MODELS:
         raise ValueError(
             "models must be names of tabemb.compare.MODELS or 'package.module:function'; "
-            f"got {name!r} ({did_you_mean(name, MODELS)})."
+            f"got {name!r} ({did_you_mean(name, MODELS, lists_all=True)})."
         )
     return MODELS[name]
 
@@ -218,7 +218,7 @@ def _check_params(model: Callable[..., Any], params: Mapping[str, Any], *more: s
     known = [*(name for name in signature if name not in ("kwargs", "self")), *more]
     for name in params:
         if name not in known:
-            hint = did_you_mean(name, known, "it takes")
+            hint = did_you_mean(name, known, "it takes", lists_all=True)
             raise ValueError(
                 f"params: {getattr(model, '__name__', model)} has no parameter {name!r} ({hint})."
             )

@@ -33,16 +33,16 @@ _HOW_TO_READ = (
     "Every error is of test rows, which no model was fitted on; smaller is better.",
     "Units: {units}",
     "Brackets hold {confidence:.0%} intervals.",
-    "With several folds they are those of the mean over folds, wider by the variance of Nadeau and Bengio "
-    "(2003), as the training rows of folds overlap.",
+    "With several folds they are those of the mean over folds, wider by the variance of Nadeau and "
+    "Bengio (2003), as the training rows of folds overlap.",
     "With one fold they are those of the mean over test rows, as if these were drawn independently.",
     "Each interval stands for itself; none is widened for the number of models.",
     "Gains are in percent of the other model's error, above zero where the reference is better.",
     "Seconds and MiB are medians over fits; memory is the peak above the start of the fit.",
 )
 _UNITS = {
-    "regression": "rmse and mae have the unit of the target, mse its square; mape is a share of the target, "
-    "and r2 the share of its variance that is explained (1 is best).",
+    "regression": "rmse and mae have the unit of the target, mse its square; mape is a share of the "
+    "target, and r2 the share of its variance that is explained (1 is best).",
     "classes": "log_loss is minus the mean logarithm of the probability of the true class; roc_auc and "
     "accuracy are shares (1 is best).",
 }
@@ -206,11 +206,12 @@ def _facts(cells: pd.DataFrame) -> str:
 
 
 def _versions(cells: pd.DataFrame) -> dict[str, str]:
-    """Return the package of each model with its version; cells of earlier versions hold a hash of tabemb."""
+    """Return the package of each model with its version; older cells hold a hash in its place."""
     first = cells.groupby("model", sort=False)
-    codes = {model: "tabemb" if code.startswith("tabemb ") else code for model, code in first["code"].first().items()}
+    codes = first["code"].first()
+    packages = codes.where(~codes.str.startswith("tabemb "), "tabemb")
     versions = first["version"].first().dropna() if "version" in cells else pd.Series(dtype=object)
-    return codes | versions.to_dict()
+    return packages.to_dict() | versions.to_dict()
 
 
 def _listed(values: pd.Series) -> str:
@@ -221,22 +222,24 @@ def _error_table(cells: pd.DataFrame, reference: str, confidence: float) -> str:
     first = cells.iloc[0]
     others = OTHER_METRICS[first["task"]]
     names = ["model", *headers(first["metric"], reference, confidence), *others]
+    keys = ("mean", "interval", "against", *others)
     rows = formatted_rows(cells, reference, confidence)
-    return html_table(names, [_model_row(row, ("mean", "interval", "against", *others), reference) for row in rows])
+    return html_table(names, [_model_row(row, keys, reference) for row in rows])
 
 
 def _time_table(cells: pd.DataFrame, reference: str, confidence: float) -> str:
     versions = _versions(cells)
-    rows = [
-        {**row, "version": versions[row["model"]]} for row in formatted_rows(cells, reference, confidence)
-    ]
-    finished = [_model_row(row, (*_TIMES, "version"), reference) for row in rows if not row["failed"]]
-    return html_table(["model", *_TIMES.values(), "version"], finished)
+    finished = [row for row in formatted_rows(cells, reference, confidence) if not row["failed"]]
+    keys = (*_TIMES, "version")
+    rows = [_model_row({**row, "version": versions[row["model"]]}, keys, reference) for row in finished]
+    return html_table(["model", *_TIMES.values(), "version"], rows)
 
 
 def _model_row(row: Mapping[str, Any], keys: Sequence[str], reference: str) -> Row:
     if row["failed"]:
-        return Row(row["model"], [Cell(f"failed: {row['failed']}", "text", n_columns=len(keys))], "failed")
+        return Row(
+            row["model"], [Cell(f"failed: {row['failed']}", "text", n_columns=len(keys))], "failed"
+        )
     kinds = {"mean": "main", "against": _CLASSES[row["outcome"]]}
     kind = f"{'best ' * row['best']}{'reference' * (row['model'] == reference)}"
     return Row(row["model"], [Cell(row[key], kinds.get(key, "")) for key in keys], kind)
@@ -245,9 +248,7 @@ def _model_row(row: Mapping[str, Any], keys: Sequence[str], reference: str) -> R
 def _verdict_list(differences: pd.DataFrame) -> str:
     # a reference that failed is said once, not for each model
     sentences = {row["verdict"]: row["outcome"] for row in differences.to_dict("records")}
-    items = (
-        f"<li class='{_CLASSES[outcome]}'>{escape(verdict)}</li>" for verdict, outcome in sentences.items()
-    )
+    items = (f"<li class='{_CLASSES[kind]}'>{escape(text)}</li>" for text, kind in sentences.items())
     return f"<ul class='verdicts'>{''.join(items)}</ul>"
 
 

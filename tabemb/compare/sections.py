@@ -1,4 +1,4 @@
-"""Sections of the page on what lies behind the errors: rare categories, columns, calibration, learning curves."""
+"""Sections of the page on what lies behind the errors: rare categories, columns, calibration, curves."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from tabemb.compare.themes import page_figure
 
 MANY = 25
 """Columns of a data set above which the full tables are folded."""
+_SMALL = 0.01
+"""Share of the largest importance below which a column is folded."""
 
 
 def rarity_section(cells: pd.DataFrame, reference: str, name: str) -> str:
@@ -52,16 +54,11 @@ def _rarity_table(table: pd.DataFrame) -> str:
     counts = table.groupby("bin")["n_rows"].max()
     errors = table.pivot(index="model", columns="bin", values="error")
     best = errors.min()
-    rows = [
-        Row(
-            model,
-            [
-                Cell(significant(errors.loc[model, b]), "main" if errors.loc[model, b] == best[b] else "")
-                for b in bins
-            ],
-        )
-        for model in dict.fromkeys(table["model"])
-    ]
+    rows = []
+    for model in dict.fromkeys(table["model"]):
+        values = errors.loc[model]
+        kinds = ["main" if values[b] == best[b] else "" for b in bins]
+        rows.append(Row(model, [Cell(significant(values[b]), kind) for b, kind in zip(bins, kinds)]))
     return html_table(["model", *(f"{b} ({counts[b]:,} rows)" for b in bins)], rows)
 
 
@@ -79,18 +76,20 @@ def importance_section(cells: pd.DataFrame) -> str:
     if slow:
         note += f" Not measured, as its predictions take too long: {', '.join(slow)}."
     largest = max(float(table.max().max()), 1e-300)
-    rows = [
-        Row(str(column), [_rise(value, largest) for value in table.loc[column]]) for column in table.index
-    ]
+    rows = [Row(str(name), [_rise(value, largest) for value in table.loc[name]]) for name in table.index]
     names = ["column", *table.columns]
-    html = html_table(names, rows[:MANY])
-    if len(rows) > MANY:
-        html += _folded(f"{len(rows) - MANY} further columns", html_table(names, rows[MANY:]))
+    n_shown = min(max(int((table.max(axis=1) >= _SMALL * largest).sum()), 1), MANY)
+    html = html_table(names, rows[:n_shown])
+    if len(rows) > n_shown:
+        summary = f"{len(rows) - n_shown} columns that matter less"
+        html += _folded(summary, html_table(names, rows[n_shown:]))
     return f"<h3>Which columns the models need</h3>{_note(note)}{html}"
 
 
 def _rise(value: float, largest: float) -> Cell:
-    return Cell("" if np.isnan(value) else significant(value), bar=0 if np.isnan(value) else value / largest)
+    if np.isnan(value):
+        return Cell("")
+    return Cell(significant(value), bar=value / largest)
 
 
 def calibration_section(cells: pd.DataFrame, reference: str, name: str) -> str:
@@ -134,9 +133,9 @@ _AXES = {
 
 def _calibration_words(task: str) -> tuple[tuple[str, str], str]:
     return _AXES[task], (
-        f"The test rows are sorted by {_SORTED_BY[task]} and cut into tenths. In each tenth, the mean of "
-        "the predictions should be the mean of what is observed: a point on the line. Mean gap: the mean "
-        "distance from it. Gap by chance alone: what a model without any fault would show on so few rows."
+        f"The test rows are sorted by {_SORTED_BY[task]} and cut into tenths. In each tenth, the mean "
+        "of the predictions should be the mean of what is observed: a point on the line. Mean gap: the "
+        "mean distance from it. Gap by chance alone: that of a model without any fault on so few rows."
     )
 
 
@@ -151,8 +150,8 @@ def curve_section(cells: pd.DataFrame, name: str) -> str:
     figure = page_figure(
         draw,
         f"{name}-curves",
-        "Loss by epoch, a line for each fit. Where a line leaves the figure, the first epoch is beyond it. "
-        "Training rows are read with dropout, so that their loss may lie above that of validation rows.",
+        "Loss by epoch, a line for each fit. Where a line leaves the figure, the first epoch is beyond "
+        "it. Training rows are read with dropout: their loss may lie above that of validation rows.",
     )
     return f"<h3>Learning curves</h3>{figure}"
 

@@ -1,4 +1,4 @@
-"""What cells store as JSON, read again and pooled over folds and seeds; cells of earlier versions have less."""
+"""What cells store as JSON, pooled over folds and seeds; cells of earlier versions have less."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tabemb.compare.statistics import summarize
 
 def stored(cells: pd.DataFrame, name: str) -> list[Any]:
     """Return what the cells hold in a column of JSON; those without it are left out."""
-    texts = cells[name] if name in cells else ()
+    texts = cells.get(name, ())
     return [json.loads(text) for text in texts if isinstance(text, str) and text]
 
 
@@ -35,8 +35,8 @@ def rarity(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns `model`, `bin`, `n_rows`, `error` and `deviation` (its standard error); empty where no cell
-        has it, and bins without rows are left out.
+        Columns `model`, `bin`, `n_rows`, `error` and `deviation` (its standard error). It is empty where
+        no cell has it; bins without rows are left out.
     """
     rows = [row for model in models_by_error(results) for row in _rarity_of(results, model)]
     return pd.DataFrame(rows, columns=["model", "bin", "n_rows", "error", "deviation"])
@@ -111,15 +111,17 @@ def _tenths(parts: Sequence[Any]) -> pd.DataFrame:
     rows = pd.concat([pd.DataFrame(part) for part in parts]).sort_values("predicted", kind="stable")
     middle = rows["n_rows"].cumsum() - rows["n_rows"] / 2
     part = np.minimum(middle / rows["n_rows"].sum() * N_BINS, N_BINS - 1e-9).astype(int)
-    pooled = [_pooled(group) for _, group in rows.groupby(part.to_numpy())]
+    pooled = [_pooled(group) for _, group in rows.groupby(np.asarray(part))]
     return pd.DataFrame(pooled)
 
 
 def _pooled(rows: pd.DataFrame) -> dict[str, float]:
-    n = rows["n_rows"].sum()
-    means = {name: np.average(rows[name], weights=rows["n_rows"]) for name in ("predicted", "observed")}
-    spread = np.average(rows["variance"] + (rows["observed"] - means["observed"]) ** 2, weights=rows["n_rows"])
-    return {"n_rows": n, **means, "deviation": float(np.sqrt(spread / n))}
+    weights, n = rows["n_rows"], rows["n_rows"].sum()
+    predicted = float(np.average(rows["predicted"], weights=weights))
+    observed = float(np.average(rows["observed"], weights=weights))
+    spread = np.average(rows["variance"] + (rows["observed"] - observed) ** 2, weights=weights)
+    deviation = float(np.sqrt(spread / n))
+    return {"n_rows": n, "predicted": predicted, "observed": observed, "deviation": deviation}
 
 
 def calibration_gap(tenths: pd.DataFrame) -> tuple[float, float]:

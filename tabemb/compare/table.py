@@ -31,7 +31,14 @@ _CELLS = (
     "runs",
 )
 _HEADERS = ("fit s", "CPU s", "predict s", "MiB", "folds x seeds")
-_DROPPED_FIRST = ("predict_seconds", "runs", "fit_memory_mib", "fit_cpu_seconds", "fit_seconds", "interval")
+_DROPPED_FIRST = (
+    "predict_seconds",
+    "runs",
+    "fit_memory_mib",
+    "fit_cpu_seconds",
+    "fit_seconds",
+    "interval",
+)
 """Columns that a narrow terminal goes without, in this order."""
 PLAIN_WIDTH = 100
 _BETWEEN, _AROUND = 3, 1
@@ -190,7 +197,12 @@ class _Shown(NamedTuple):
 
 
 def _fitting(
-    results: pd.DataFrame, reference: str, confidence: float, width: int | None, between: int, around: int
+    results: pd.DataFrame,
+    reference: str,
+    confidence: float,
+    width: int | None,
+    between: int,
+    around: int,
 ) -> _Shown:
     """Return the table with as many columns as fit the width, and say which ones are left out."""
     names = headers(results["metric"].iloc[0], reference, confidence)
@@ -206,8 +218,7 @@ def _fitting(
         return width is not None and total + 2 * around > width
 
     for key in _DROPPED_FIRST:
-        if is_too_wide():
-            left_out.append(key)
+        left_out += [key] if is_too_wide() else []
     caption = f"* best; {GAINS}"
     if left_out:
         omitted = ", ".join(header_of[key] for key in texts if key in left_out)

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable
 from html import escape
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -25,7 +26,7 @@ VARIABLES = {
 WIDE, NARROW = 1120, 380
 """Pixels for which figures are drawn; a window takes the narrow ones up to 700 pixels."""
 _POINTS = 72
-STYLE = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 12.5,
@@ -70,7 +71,8 @@ def page_figure(draw: Draw, name: str, caption: str) -> str:
 
 def _svg(draw: Draw, pixels: int, name: str, caption: str) -> str:
     buffer = io.StringIO()
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+    style: Any = {**STYLE, "svg.hashsalt": name}
+    with mpl.rc_context(style):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         draw(pixels / _POINTS).savefig(buffer, format="svg", metadata=nothing)
     return themed(buffer.getvalue(), name, caption)

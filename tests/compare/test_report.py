@@ -46,7 +46,7 @@ def test_the_terminal_shows_scores_losses_and_failures(results):
     text = console.export_text()
     assert re.search(r"linear \* +│ +\d+\.\d+ │ +\[-?\d+\.\d+, \d+\.\d+\] │ +-\d+", text)
     assert "dummy is worse than lightgbm by" in text
-    assert "gone failed on planted in all of 3 cells: ValueError: <no>." in text
+    assert text.count("gone failed on planted in all of 3 fits: ValueError: <no>.") == 1
     assert re.search(r"gone +│ failed", text)
     assert "Mean ranks over 3 folds" in text
     assert "Without gone: not finished everywhere." in text
@@ -60,15 +60,17 @@ def test_the_page_is_self_contained_and_tells_everything(results):
     )
     HTMLParser().feed(page)
     outside = re.sub(r"data:image/svg\+xml;base64,[A-Za-z0-9+/=]+", "", page)
-    assert not re.search(r"https?://|<script|<link|@import|url\(", outside)
+    assert not re.search(r"https?://|<script|<link|@import|url\((?!#)|href=\"(?!#)", outside)
     assert "<title>A &amp; B</title>" in page
     for verdict in verdicts(results, "linear"):
         assert verdict.replace("<no>", "&lt;no&gt;") in page
     assert "failed: ValueError: &lt;no&gt;" in page
-    assert page.count("data:image/svg+xml;base64,") == 4
+    assert page.count("data:image/svg+xml;base64,") == 1  # that of the caller
+    # each figure is drawn for wide and for narrow windows
+    assert page.count("<svg") == 2 * len(re.findall("<figcaption>", page)) - 2 == 10
     assert all(
         heading in page
-        for heading in ("Verdicts", "Learning curves", "Ranks", "<h2>Map</h2>", "dataset: {}")
+        for heading in ("Verdicts", "Learning curves", "Ranks", "<h2>Map</h2>", "dataset: {}", "Calibration")
     )
     assert "prefers-color-scheme: dark" in page
     svg = re.search(r"base64,([A-Za-z0-9+/=]+)", page)
@@ -141,7 +143,12 @@ def test_labels_cover_neither_points_nor_each_other_and_stay_inside():
 def test_curves_only_where_they_were_kept(results):
     assert plot_curves(results[results["model"] == "dummy"]) is None
     (axes,) = plot_curves(results).axes
-    assert len(axes.lines) == 6
+    losses = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    kept = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 2]
+    assert len(losses) == 6
+    # epochs count from 1; the second has the least validation loss
+    assert [list(line.get_xdata()) for line in losses] == [[1, 2, 3]] * 6
+    assert kept == [2, 2, 2]
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tabemb.compare.columns import BINS
 from tabemb.compare.digits import significant
-from tabemb.compare.figures import FAR, ROOMY, panels_of
+from tabemb.compare.figures import FAR, panel_width, panels_of
 from tabemb.compare.stored import calibration_gap
-from tabemb.compare.themes import ACCENT, FAINT, LINE, SERIES
+from tabemb.compare.themes import ACCENT, FAINT, LINE, SERIES, folded
 
 Z = 1.96
 """Standard errors of a 95 % interval."""
@@ -41,7 +40,7 @@ def plot_rarity(table: pd.DataFrame, reference: str, metric: str, width: float =
     -------
     Figure
     """
-    figure = Figure(figsize=(width, 4.2), layout="constrained")
+    figure = Figure(figsize=(width, 3.8), layout="constrained")
     axes = figure.subplots()
     models = list(dict.fromkeys(table["model"]))
     bins = [name for name, _, _ in BINS if name in set(table["bin"])]
@@ -52,9 +51,7 @@ def plot_rarity(table: pd.DataFrame, reference: str, metric: str, width: float =
         colour = colours(models, reference)[model]
         near = (rows["error"] <= edge).to_numpy()
         error, half = rows["error"].to_numpy()[near], Z * rows["deviation"].fillna(0).to_numpy()[near]
-        axes.errorbar(
-            x[near], error, half, fmt="o", markersize=6, elinewidth=1.6, label=model, color=colour
-        )
+        axes.errorbar(x[near], error, half, fmt="o", markersize=6, elinewidth=1.6, color=colour)
         axes.plot(x[~near], np.full((~near).sum(), edge), "^", markersize=7, color=colour)
     counts = table.groupby("bin")["n_rows"].max()
     axes.set_xticks(range(len(bins)), [f"{name}\n{counts[name]:,} rows" for name in bins])
@@ -62,7 +59,9 @@ def plot_rarity(table: pd.DataFrame, reference: str, metric: str, width: float =
     axes.set_xlim(-0.5, len(bins) - 0.5)
     for boundary in range(1, len(bins)):
         axes.axvline(boundary - 0.5, color=LINE, linewidth=0.8)
-    _finished(axes, len(models), width)
+    axes.grid(axis="y", color=LINE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -71,16 +70,6 @@ def _far_edge(table: pd.DataFrame) -> float:
     best = table.groupby("bin")["error"].transform("min")
     near = table.loc[table["error"] <= FAR * best, "error"]
     return float(near.max()) * 1.1
-
-
-def _finished(axes: Axes, n_models: int, width: float) -> None:
-    axes.grid(axis="y", color=LINE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    n_columns = min(n_models, 4 if width >= ROOMY else 1)
-    axes.legend(
-        frameon=False, ncols=n_columns, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2
-    )
 
 
 def plot_calibration(
@@ -111,7 +100,11 @@ def plot_calibration(
         half = Z * rows["deviation"]
         axes.errorbar(rows["predicted"], rows["observed"], half, fmt="o", markersize=5, color=colour)
         gap, _ = calibration_gap(rows)
-        axes.set(xlabel=names[0], ylabel=names[1], title=f"{model}: gap {significant(gap, 3)}")
+        axes.set(
+            xlabel=names[0],
+            ylabel=names[1],
+            title=folded(f"{model}: gap {significant(gap, 3)}", panel_width(figure)),
+        )
         axes.title.set(ha="left", x=0)
         axes.locator_params(nbins=5)
         axes.grid(color=LINE, linewidth=0.6)

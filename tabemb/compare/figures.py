@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 
 from tabemb.compare.statistics import summarize
 from tabemb.compare.table import decimals
-from tabemb.compare.themes import ACCENT, FAINT, LINE, SERIES
+from tabemb.compare.themes import ACCENT, FAINT, LINE, SERIES, folded
 
 PLAIN = SERIES[0]
 # an error above this multiple of the best is drawn at the edge, for it would flatten the rest
@@ -47,9 +47,16 @@ def plot_scores(
     Figure
     """
     summary = summarize(results, confidence).dropna(subset="mean")
-    figure = Figure(figsize=(width, 0.9 + 0.4 * len(summary)), layout="constrained")
-    draw_scores(figure.subplots(), summary, reference, with_numbers=width >= ROOMY)
+    n_lines = sum(folded(model, _name_width(width)).count("\n") for model in summary["model"])
+    height = 0.9 + 0.4 * len(summary) + 0.2 * n_lines
+    figure = Figure(figsize=(width, height), layout="constrained")
+    draw_scores(figure.subplots(), summary, reference, width)
     return figure
+
+
+def _name_width(width: float) -> float:
+    """Return the inches of a figure that the names of models may take."""
+    return 0.3 * width if width >= ROOMY else 0.4 * width
 
 
 def plot_time(results: pd.DataFrame, reference: str | None = None, width: float = 8) -> Figure:
@@ -58,7 +65,7 @@ def plot_time(results: pd.DataFrame, reference: str | None = None, width: float 
     Parameters and result are as in `plot_scores`.
     """
     figure = Figure(figsize=(width, 3.2 + 0.1 * width), layout="constrained")
-    draw_time(figure.subplots(), summarize(results).dropna(subset="mean"), reference)
+    draw_time(figure.subplots(), summarize(results).dropna(subset="mean"), reference, width)
     return figure
 
 
@@ -73,8 +80,14 @@ def plot_curves(results: pd.DataFrame, width: float = 8) -> Figure | None:
     models = list(fits["model"].unique())[:MAX_CURVES]
     figure, panels = panels_of(len(models), width, height=3.4, per_row=2)
     for axes, model in zip(panels, models):
-        draw_curves(axes, fits[fits["model"] == model])
+        draw_curves(axes, fits[fits["model"] == model], width=panel_width(figure))
     return figure
+
+
+def panel_width(figure: Figure) -> float:
+    """Return the inches that the title of a panel may take."""
+    n_columns = figure.axes[0].get_gridspec().ncols  # type: ignore[union-attr]
+    return 0.75 * figure.get_figwidth() / n_columns
 
 
 def panels_of(n: int, width: float, height: float, per_row: int) -> tuple[Figure, list[Axes]]:
@@ -117,9 +130,7 @@ def with_learning_curve(results: pd.DataFrame) -> pd.DataFrame:
     return finished[finished["learning_curve"].fillna("") != ""]
 
 
-def draw_scores(
-    axes: Axes, summary: pd.DataFrame, reference: str | None, with_numbers: bool = True
-) -> None:
+def draw_scores(axes: Axes, summary: pd.DataFrame, reference: str | None, width: float = 8) -> None:
     """Draw the intervals of a summary of one data set."""
     rows = summary.sort_values("mean", ignore_index=True)
     edge, places = _edge(rows["mean"]), decimals(rows)
@@ -137,15 +148,15 @@ def draw_scores(
                 solid_capstyle="butt",
             )
             axes.plot(row["mean"], position, "o", color=colour, markersize=6)
-        if with_numbers:
+        if width >= ROOMY:
             text = f"{row['mean']:.{places}f}  [{row['low']:.{places}f}, {row['high']:.{places}f}]"
             axes.text(1.02, position, text, transform=beside, va="center")
-    axes.set_yticks(range(len(rows)), rows["model"])
+    axes.set_yticks(range(len(rows)), [folded(model, _name_width(width)) for model in rows["model"]])
     axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"{rows['metric'].iloc[0]} (smaller is better)")
     _plain(axes, grid="x")
 
 
-def draw_time(axes: Axes, summary: pd.DataFrame, reference: str | None) -> None:
+def draw_time(axes: Axes, summary: pd.DataFrame, reference: str | None, width: float = 8) -> None:
     """Draw time against error for a summary of one data set."""
     edge, places = _edge(summary["mean"]), decimals(summary)
     points, labels = [], []
@@ -153,7 +164,8 @@ def draw_time(axes: Axes, summary: pd.DataFrame, reference: str | None) -> None:
         far = row["mean"] > edge
         colour = FAINT if far else _colour(row["model"], reference)
         points.append((max(row["fit_seconds"], 1e-3), min(row["mean"], edge)))
-        labels.append((f"{row['model']} ({row['mean']:.{places}f})" if far else row["model"], colour))
+        text = f"{row['model']} ({row['mean']:.{places}f})" if far else row["model"]
+        labels.append((folded(text, _name_width(width)), colour))
         axes.plot(*points[-1], "^" if far else "o", color=colour, markersize=7, zorder=3)
     axes.set(
         xscale="log",
@@ -218,7 +230,7 @@ _KEPT: dict[str, Any] = {
 }
 
 
-def draw_curves(axes: Axes, cells: pd.DataFrame) -> None:
+def draw_curves(axes: Axes, cells: pd.DataFrame, width: float = 8) -> None:
     """Draw the losses of a model's fits by epoch, on one scale, and mark the epoch that was kept."""
     curves = [json.loads(text) for text in cells["learning_curve"]]
     for number, curve in enumerate(curves):
@@ -235,7 +247,7 @@ def draw_curves(axes: Axes, cells: pd.DataFrame) -> None:
             axes.axvline(kept + 1, **{**_KEPT, "label": None if number else _KEPT["label"]})
     fits = f"{len(cells)} fit{'s' * (len(cells) > 1)}"
     loss = next((curve["loss"] for curve in curves if "loss" in curve), "loss")
-    axes.set(xlabel="epoch", ylabel=loss, title=f"{cells['model'].iloc[0]} ({fits})")
+    axes.set(xlabel="epoch", ylabel=loss, title=folded(f"{cells['model'].iloc[0]} ({fits})", width))
     axes.title.set(ha="left", x=0)
     _set_readable_scale(axes, curves)
     axes.legend(frameon=False)

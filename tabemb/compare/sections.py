@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tabemb.compare.detail_figures import plot_calibration, plot_rarity
+from tabemb.compare.detail_figures import colours, plot_calibration, plot_rarity
 from tabemb.compare.digits import percent, significant
 from tabemb.compare.figures import plot_curves
 from tabemb.compare.html_tables import Cell, Row, bullets, html_table
@@ -20,7 +20,7 @@ from tabemb.compare.stored import (
     rarity,
     stored,
 )
-from tabemb.compare.themes import page_figure
+from tabemb.compare.themes import legend, page_figure
 
 MANY = 25
 """Columns of a data set above which the full tables are folded."""
@@ -46,7 +46,8 @@ def rarity_section(cells: pd.DataFrame, reference: str, name: str) -> str:
     left_out = sorted({c for one in stored(cells, "columns") for c in one["left_out"]})
     if left_out:
         note += f" Left out, as nearly every test row is unseen in them: {', '.join(left_out)}."
-    return f"<h3>Error by rarest category</h3>{_note(note)}{figure}{_rarity_table(table)}"
+    shown = legend(colours(list(dict.fromkeys(table["model"])), reference))
+    return f"<h3>Error by rarest category</h3>{_note(note)}{shown}{figure}{_rarity_table(table)}"
 
 
 def _rarity_table(table: pd.DataFrame) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
@@ -42,6 +43,15 @@ STYLE: dict[str, Any] = {
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
 }
+
+_LETTERS = 11
+"""Letters of the usual width that fit an inch."""
+
+
+def folded(text: str, width: float) -> str:
+    """Break a text into lines of this width, in inches; a long name in the middle of a word."""
+    return "\n".join(textwrap.wrap(text, max(int(width * _LETTERS), 8)))
+
 
 Draw = Callable[[float], Figure]
 """Draws a figure of a width, in inches."""
@@ -97,6 +107,7 @@ def themed(svg: str, name: str, caption: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="\w+">', "<g>", svg)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r"font-family: [^;\"]*(?:; )?", "", svg)
     svg = re.sub(r"font: ([^;\"]*?)(\d[\d.]*px)[^;\"]*", _font, svg)
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, f"var(--{variable})")
@@ -110,3 +121,12 @@ def _font(style: re.Match[str]) -> str:
     """Return size and weight alone, so that the letters are those of the page."""
     weight = "font-weight: 600; " if "bold" in style[1] or "700" in style[1] else ""
     return f"{weight}font-size: {style[2]}"
+
+
+def legend(colours: Mapping[str, str]) -> str:
+    """Return the names that colours stand for, as a line of the page that breaks where it must."""
+    items = "".join(
+        f"<li><i style='background: var(--{VARIABLES[colour]})'></i>{escape(name)}</li>"
+        for name, colour in colours.items()
+    )
+    return f"<ul class='legend'>{items}</ul>"

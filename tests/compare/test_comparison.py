@@ -159,7 +159,7 @@ def test_a_reference_can_be_named_without_its_settings(frame):
      ({"models": [ModelSpec("linear", {"alfa": 1})]}, r"no parameter 'alfa' \(did you mean 'alpha'"),
      ({"models": []}, r"models must name one model or more; got none\."),
      ({"models": ["nomodule:f"]}, r"models: 'nomodule:f' cannot be imported \(No module named .*\)\."),
-     ({"protocol": "kfolds"}, r"no protocol 'kfolds' in .* \(did you mean 'kfold'\? there are 'auto', .*\)\."),
+     ({"protocol": "kfolds"}, r"no protocol 'kfolds' .* mean 'kfold'\? there are 'auto', .*\)\."),
      ({"protocol": "grouped"}, r"protocol 'grouped' needs a group column, .* give group=COLUMN\."),
      ({"reference": "net"}, r"reference must be a model .* got 'net' \(the models are 'embed"),
      ({"seeds": 3}, r"seeds must be a list of one integer or more; got 3\."),

@@ -70,7 +70,14 @@ def test_the_page_is_self_contained_and_tells_everything(results):
     assert page.count("<svg") == 2 * len(re.findall("<figcaption>", page)) - 2 == 10
     assert all(
         heading in page
-        for heading in ("Verdicts", "Learning curves", "Ranks", "<h2>Map</h2>", "dataset: {}", "Calibration")
+        for heading in (
+            "Verdicts",
+            "Learning curves",
+            "Ranks",
+            "<h2>Map</h2>",
+            "dataset: {}",
+            "Calibration",
+        )
     )
     assert "prefers-color-scheme: dark" in page
     svg = re.search(r"base64,([A-Za-z0-9+/=]+)", page)

@@ -341,7 +341,7 @@ def _check_override(override: str) -> None:
         reason = str(error).splitlines()[0]
         raise UsageError(f"{override!r} must have the form KEY=VALUE of hydra ({reason}).") from None
     group, _, value = override.partition("=")
-    if group not in GROUPS or value in ("", "null"):
+    if group not in GROUPS or value in ("", "null", "[]"):
         return
     if "," in value and not value.startswith("["):
         rule = "be written model=[A,B] for several models"

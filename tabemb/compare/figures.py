@@ -153,6 +153,7 @@ def draw_scores(axes: Axes, summary: pd.DataFrame, reference: str | None, width:
             axes.text(1.02, position, text, transform=beside, va="center")
     axes.set_yticks(range(len(rows)), [folded(model, _name_width(width)) for model in rows["model"]])
     axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"{rows['metric'].iloc[0]} (smaller is better)")
+    axes.locator_params(axis="x", nbins=9 if width >= ROOMY else 3)
     _plain(axes, grid="x")
 
 

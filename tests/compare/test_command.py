@@ -163,7 +163,7 @@ def test_a_run_whose_fits_all_fail_leaves_no_folder_and_says_why_once(folder, ca
     assert message == "error: No fit finished (failing:build: ValueError: it takes no table).\n"
     assert contents(folder) == before
     # beside a model that finishes, it is said once, and stored
-    main([*fit, "model=[dummy]", "+models.failing.name=failing:build", "reference=failing"])
+    main([*fit, "model=[dummy]", "+models.failing.name=failing:build", "reference=failing:build"])
     shown = capsys.readouterr().out
     assert (
         shown.count("failing:build failed on sales in all of 5 fits: ValueError: it takes no table.")

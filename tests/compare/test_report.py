@@ -23,7 +23,7 @@ from tabemb.compare import (
     write_report,
 )
 from tabemb.compare.figures import draw_time, plot_curves
-from tabemb.compare.table import choose_reference, decimals
+from tabemb.compare.table import choose_reference, decimals, plain_table, score_table
 
 PROTOCOL = Protocol("kfold", folds=3)
 
@@ -50,6 +50,57 @@ def test_the_terminal_shows_scores_losses_and_failures(results):
     assert re.search(r"gone +│ failed", text)
     assert "Mean ranks over 3 folds" in text
     assert "Without gone: not finished everywhere." in text
+
+
+@pytest.mark.parametrize("width", [140, 100, 80, 50])
+def test_the_table_fits_its_width_and_cuts_nothing(results, width):
+    long = "embedding(max_epochs=40, n_members=4)"
+    results = results.assign(model=results["model"].replace("lightgbm", long))
+    console = Console(record=True, width=width, file=io.StringIO())
+    console.print(score_table(results, long, width=width))
+    text = console.export_text()
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in text
+    head = next(line for line in lines if "┃ model" in line)
+    full = score_table(results, long)
+    whole = {
+        str(column.header): [str(column.header), *map(str, column.cells)] for column in full.columns
+    }
+    names = [name.strip() for name in head.split("┃")[1:-1]]
+    left_out = re.findall(r"without (.*)", " ".join(lines[-4:]))
+    omitted = [name.strip() for name in re.sub(" +", " ", left_out[0]).split(",")] if left_out else []
+    assert sorted([*names, *omitted]) == sorted(whole)
+    # the least important go first, and no more than must
+    order = ["predict s", "folds x seeds", "MiB", "CPU s", "fit s", "95% interval"]
+    assert set(omitted) == set(order[: len(omitted)])
+    if omitted:
+        widest = max(len(cell) for cell in whole[order[len(omitted) - 1]])
+        assert len(head.rstrip()) + widest + 3 > width
+    # every model stands there whole, on one line where there is room
+    column = "".join(line.split("│")[1].strip() for line in lines if line.startswith("│"))
+    for model in set(results["model"]):
+        assert model.replace(" ", "") in column.replace(" ", "")
+    plain = plain_table(results, long, width=width)
+    if width > 50:
+        table = [
+            line
+            for line in plain.splitlines()
+            if line.split("  ")[0] in ("model", long, "dummy", "linear *")
+        ]
+        assert len(table) == 4
+        assert max(map(len, table)) <= width
+
+
+def test_a_reference_that_failed_is_said_once(results):
+    told = verdicts(results, "gone")
+    assert told == ["gone failed on planted in all of 3 fits: ValueError: <no>."]
+    page = render_html(results, "gone")
+    assert re.search("<ul class='verdicts'>(.*?)</ul>", page)[1].count("<li") == 1
+    # unless it is asked for, a model that failed is no reference
+    net = results.assign(model=results["model"].replace("gone", "embedding"))
+    assert choose_reference(net) == "lightgbm"
+    assert choose_reference(net, "embedding") == "embedding"
 
 
 def test_the_page_is_self_contained_and_tells_everything(results):

@@ -258,7 +258,7 @@ def _received(receiver: Connection, process: BaseProcess, time_limit: float | No
         elif kind == _RESULT:
             result = content
         elif kind == _DETAILS:
-            return result | content
+            return {**result, **content}
         elif result:
             return result
         else:

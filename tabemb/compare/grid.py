@@ -249,8 +249,11 @@ def _columns_of(dataset: Dataset, split: Split) -> tuple[str, np.ndarray | None]
     y = dataset.y.to_numpy() if dataset.task == "regression" else dataset.classes_and_codes[1]
     rows = dataset.X.iloc[split.train], dataset.X.iloc[split.test], y[split.train]
     columns = SplitColumns(*rows, dataset.task, dataset.roles, dataset.column_notes)
-    left_out = [column for column in columns.frequencies if column not in columns.dividing]
-    return json.dumps({"columns": columns.described(), "left_out": left_out}), columns.rarest()
+    facts: dict[str, Any] = {"columns": columns.described()}
+    facts["left_out"] = [name for name in columns.frequencies if name not in columns.dividing]
+    if dataset.task == "binary":
+        facts["second_class"] = str(dataset.classes_and_codes[0][-1])
+    return json.dumps(facts), columns.rarest()
 
 
 def _rarity(result: Mapping[str, Any], rarest: np.ndarray | None) -> str:

@@ -98,7 +98,7 @@ def calibration_section(cells: pd.DataFrame, reference: str, name: str) -> str:
     tenths = calibrations(cells)
     if not tenths:
         return ""
-    names, note = _calibration_words(str(cells["task"].iloc[0]))
+    names, note = _calibration_words(cells)
     # of a model that predicts one number for all rows there is nothing to see
     drawn = {
         model: rows
@@ -122,7 +122,7 @@ def calibration_section(cells: pd.DataFrame, reference: str, name: str) -> str:
 
 _SORTED_BY = {
     "regression": "the prediction",
-    "binary": "the probability of the second class",
+    "binary": "the probability of {second_class}",
     "multiclass": "the probability of their most probable class",
 }
 _AXES = {
@@ -132,10 +132,15 @@ _AXES = {
 }
 
 
-def _calibration_words(task: str) -> tuple[tuple[str, str], str]:
+def _calibration_words(cells: pd.DataFrame) -> tuple[tuple[str, str], str]:
+    task, target = str(cells["task"].iloc[0]), cells["target"].iloc[0]
+    classes = (one.get("second_class") for one in stored(cells, "columns"))
+    label = next((label for label in classes if label is not None), None)
+    second_class = "the second class" if label is None else f"{target} = {label}"
+    sorted_by = _SORTED_BY[task].format(second_class=second_class)
     return _AXES[task], (
-        f"The test rows are sorted by {_SORTED_BY[task]} and cut into tenths. In each tenth, the mean "
-        "of the predictions should be the mean of what is observed: a point on the line. Mean gap: the "
+        f"The test rows are sorted by {sorted_by} and cut into tenths. In each tenth, the mean of "
+        "the predictions should be the mean of what is observed: a point on the line. Mean gap: the "
         "mean distance from it. Gap by chance alone: that of a model without any fault on so few rows."
     )
 

@@ -121,6 +121,12 @@ def test_a_curve_marks_the_kept_epoch_on_a_readable_scale(wide_results):
     assert [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 2] == [3, 3]
 
 
+def test_the_class_whose_probability_is_shown_is_named(binary, tmp_path):
+    cells = run(binary, ["dummy"], Protocol(), tmp_path, isolate=False, progress=False, n_jobs=1)
+    assert "sorted by the probability of y = yes and cut into tenths" in render_html(cells)
+    assert "the probability of the second class" in render_html(cells.drop(columns="columns"))
+
+
 def test_the_net_stores_its_kept_epoch_and_its_loss(shops, small):
     X, y = shops
     spec = tabemb.compare.ModelSpec("embedding", {**small, "max_epochs": 2, "n_jobs": 1})

@@ -71,6 +71,7 @@ TEXTS = "tests/estimators/test_texts_and_vectors.py"
 VECTORS = "tests/data/test_vectors.py"
 EXPECTED = "tests/data/test_expected.py"
 PLACING = "tests/fitting/test_placing.py"
+COMPARED = "tests/compare/test_details.py"
 REGRESSOR = "tests/estimators/test_contract.py::TestEmbeddingRegressor"
 
 BREAKS = [
@@ -1146,6 +1147,63 @@ BREAKS = [
         '__all__ = ["fit", "workers"]',
         '__all__ = ["fit", "workers", "group"]',
         "tests/test_docs.py",
+    ),
+    # the page of a comparison
+    Break(
+        "rarity: a row counts by its commonest category",
+        "compare/columns.py",
+        "np.min(found, axis=0)",
+        "np.max(found, axis=0)",
+        COMPARED,
+    ),
+    Break(
+        "rarity: ids make every row unseen",
+        "compare/columns.py",
+        "np.mean(found == 0) < _ALL_UNSEEN",
+        "True",
+        COMPARED,
+    ),
+    Break(
+        "importances: nothing is shuffled",
+        "compare/details.py",
+        "X.iloc[order, position]",
+        "X.iloc[:, position]",
+        COMPARED,
+    ),
+    Break(
+        "calibration: the probability of the other class",
+        "compare/details.py",
+        "predictions[:, -1], (",
+        "predictions[:, 0], (",
+        COMPARED,
+    ),
+    Break(
+        "calibration: folds are not pooled",
+        "compare/stored.py",
+        '.sort_values("predicted", kind="stable")',
+        "",
+        COMPARED,
+    ),
+    Break(
+        "errors of a fit count the rows of its fold",
+        "compare/row_names.py",
+        "row = int(rows[row])",
+        "row = int(row)",
+        "tests/compare/test_command.py::test_errors_name_the_line_of_the_file",
+    ),
+    Break(
+        "a comparison that fails leaves its folder",
+        "compare/outputs.py",
+        "shutil.rmtree(folder, ignore_errors=True)",
+        "pass",
+        "tests/compare/test_command.py",
+    ),
+    Break(
+        "figures of the page keep the colours of light windows",
+        "compare/themes.py",
+        'f"var(--{variable})"',
+        "colour",
+        "tests/compare/test_page.py",
     ),
 ]
 

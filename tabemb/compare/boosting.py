@@ -10,6 +10,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 
+from tabemb.compare.live import report
 from tabemb.compare.preparation import Columns, as_numbers, as_text, datetime_numbers, native_inputs
 from tabemb.extras import need
 from tabemb.labels import codes_of, distinct
@@ -123,6 +124,15 @@ def _take(inputs: Any, rows: np.ndarray) -> Any:
     return inputs.iloc[rows] if isinstance(inputs, pd.DataFrame) else inputs[rows]
 
 
+def _report_round(state: Any) -> None:
+    """Say how far LightGBM is, after each of its rounds."""
+    done, n_rounds = (
+        state.iteration + 1 - state.begin_iteration,
+        state.end_iteration - state.begin_iteration,
+    )
+    report(done / n_rounds, f"round {done} of {n_rounds}")
+
+
 class _LightGBM(_BoostedTrees):
     """LightGBM with codes as native categories; unseen categories are treated as missing ones."""
 
@@ -139,13 +149,13 @@ class _LightGBM(_BoostedTrees):
         import lightgbm
 
         model = lightgbm.LGBMClassifier if isinstance(self, ClassifierMixin) else lightgbm.LGBMRegressor
-        fit_params: dict[str, Any] = {}
+        fit_params: dict[str, Any] = {"callbacks": [_report_round]}
         if self.columns is not None:
             fit_params["categorical_feature"] = list(range(len(self.columns.categorical)))
         if validation is not None:
             fit_params |= {"eval_X": (validation[0],), "eval_y": (validation[1],)}
             rounds = int(self.early_stopping_rounds or 0)
-            fit_params["callbacks"] = [lightgbm.early_stopping(rounds, verbose=False)]
+            fit_params["callbacks"].append(lightgbm.early_stopping(rounds, verbose=False))
         self.trees_ = model(**self.params).fit(inputs, y, **fit_params)
 
 

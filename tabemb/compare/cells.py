@@ -8,9 +8,11 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
@@ -18,13 +20,18 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits
 
-from tabemb.compare.metrics import class_probabilities, row_losses, score
-from tabemb.compare.models import ModelSpec, build_model
+from tabemb.compare.details import calibration, importances
+from tabemb.compare.live import epochs_done, report, reporting_to
+from tabemb.compare.metrics import predicted, row_losses, score
+from tabemb.compare.models import ModelSpec, build_model, find_model
+from tabemb.compare.row_names import named_rows
 from tabemb.extras import need
 from tabemb.progress import quiet
 
 MEBIBYTE = 2**20
 SAMPLING_SECONDS = 0.01
+# what a process sends of its cell, and what becomes of it
+_REPORT, _RESULT, _DETAILS, _FAILED, _LATE = "report", "result", "details", "failed", "late"
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class Job:
     seed: int
     n_jobs: int
     """Threads of the model, and of every numerical library below it."""
+    lines: np.ndarray | None = None
+    """The line of each row of a text file, by which errors name it."""
 
 
 class _Stopwatch:
@@ -95,48 +104,97 @@ def measure(job: Job) -> dict[str, Any]:
     -------
     dict
         The errors; `fit_` and `predict_` with `seconds`, `cpu_seconds` and `memory_mib`; `losses`,
-        the main loss of each test row; and `learning_curve` as JSON (empty where the model has
-        none).
+        the main loss of each test row; as JSON `learning_curve` (empty where the model has none),
+        `calibration` and `importances`.
 
     Raises
     ------
-    ValueError
-        If a prediction is NaN or infinite.
+    CellError
+        If the model raised, or a prediction is NaN or infinite.
     """
-    model = build_model(job.spec, job.task, job.X_train, job.roles, job.seed, job.n_jobs)
-    with threadpool_limits(job.n_jobs):
+    model, result = _measured(job)
+    return {**result, "importances": _importances(model, job)}
+
+
+def _measured(job: Job) -> tuple[Any, dict[str, Any]]:
+    """Return the fitted model, and the result but for what takes further predictions."""
+    with _named_rows(job, job.X_train), threadpool_limits(job.n_jobs):
+        model = build_model(job.spec, job.task, job.X_train, job.roles, job.seed, job.n_jobs)
         with _Stopwatch("fit") as fit, quiet():
-            model.fit(job.X_train, job.y_train)
+            model.fit(job.X_train, job.y_train, **_watching(model))
+    with _named_rows(job, job.X_test), threadpool_limits(job.n_jobs):
         with _Stopwatch("predict") as predict:
-            predictions = _predict(model, job)
-    losses = row_losses(job.task, job.y_test, predictions, job.classes)
-    if not np.isfinite(losses).all():
-        n_wrong = np.sum(~np.isfinite(losses))
-        raise ValueError(
-            f"{job.spec.label} must predict finite numbers; "
-            f"{n_wrong} of {len(losses)} are NaN or infinite."
-        )
-    return {
+            predictions = predicted(model, job.X_test, job.classes)
+        losses = row_losses(job.task, job.y_test, predictions, job.classes)
+        _check_finite(job, losses)
+    return model, {
         **score(job.task, job.y_test, predictions, job.classes),
         **fit.readings,
         **predict.readings,
         # single precision: there is one for every test row of every cell
         "losses": losses.astype(np.float32),
         "learning_curve": _learning_curve(model),
+        "calibration": json.dumps(calibration(job.task, job.y_test, predictions)),
     }
 
 
-def _predict(model: Any, job: Job) -> np.ndarray:
-    if job.classes is None:
-        return np.asarray(model.predict(job.X_test), dtype=float).ravel()
-    return class_probabilities(model, job.X_test, job.classes)
+@contextmanager
+def _named_rows(job: Job, X: pd.DataFrame) -> Iterator[None]:
+    """Turn an error into text, with the rows of the frame as those of the source."""
+    try:
+        yield
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        # of other packages nobody knows how they count
+        is_known = find_model(job.spec.name).package == "tabemb"
+        raise CellError(named_rows(text, X.index.to_numpy(), job.lines) if is_known else text) from error
+
+
+def _check_finite(job: Job, losses: np.ndarray) -> None:
+    if not np.isfinite(losses).all():
+        n_wrong = np.sum(~np.isfinite(losses))
+        raise ValueError(
+            f"{job.spec.label} must predict finite numbers; "
+            f"{n_wrong} of {len(losses)} are NaN or infinite."
+        )
+
+
+def _watching(model: Any) -> dict[str, Any]:
+    """Return arguments of fit with which the estimators of tabemb report their epochs."""
+    if not any(base.__module__ == "tabemb.estimators.base" for base in type(model).__mro__):
+        return {}
+    from tabemb.callbacks import Callback, Epoch
+
+    class Reporter(Callback):
+        def on_epoch_end(self, epoch: Epoch) -> None:
+            loss = "" if np.isnan(epoch.eval_loss) else f", validation loss {epoch.eval_loss:.4g}"
+            report(epochs_done(epoch.number), f"epoch {epoch.number}{loss}")
+
+    return {"callbacks": [Reporter()]}
+
+
+def _importances(model: Any, job: Job) -> str:
+    """Return the importances as JSON; empty where the model fails on permuted rows."""
+    report(1.0, "importances")
+    try:
+        with threadpool_limits(job.n_jobs):
+            found = importances(model, job.task, job.X_test, job.y_test, job.classes)
+    except Exception:  # the errors are measured; the picture of them must not fail the cell
+        return ""
+    return json.dumps(found)
 
 
 def _learning_curve(model: BaseEstimator) -> str:
     curve = getattr(model, "learning_curve_", None)
-    return (
-        json.dumps({key: np.asarray(values).tolist() for key, values in curve.items()}) if curve else ""
-    )
+    if not curve:
+        return ""
+    stored: dict[str, Any] = {key: np.asarray(values).tolist() for key, values in curve.items()}
+    if hasattr(model, "best_epoch_"):
+        stored["best_epoch"] = int(model.best_epoch_)
+    target = getattr(model, "target_", None)
+    if target is not None:
+        stored["loss"] = ", ".join(filter(None, [target.loss_name, target.loss_unit]))
+    return json.dumps(stored)
 
 
 class CellError(RuntimeError):
@@ -171,33 +229,65 @@ def measure_apart(job: Job, time_limit: float | None = None) -> dict[str, Any]:
     process.start()
     # only the process holds the sending end now, so that its death ends the wait below
     sender.close()
+    is_over = False
     try:
-        if not receiver.poll(time_limit):
-            process.kill()
-            raise CellError(f"The cell took longer than the time limit of {time_limit:g} seconds.")
-        result: dict[str, Any] | str = receiver.recv()
-    except EOFError:
-        process.join()
-        raise CellError(f"The process of the cell died with exit code {process.exitcode}.") from None
-    except BaseException:
-        # an interrupted comparison must not leave a fit behind that keeps the cores busy
-        process.kill()
-        raise
+        result = _received(receiver, process, time_limit)
+        is_over = "importances" in result
     finally:
+        # a cell that is too late or interrupted must not leave a process that keeps the cores busy
+        if not is_over:
+            process.kill()
         process.join()
         receiver.close()
-    if isinstance(result, str):
-        raise CellError(result)
     return result
+
+
+def _received(receiver: Connection, process: BaseProcess, time_limit: float | None) -> dict[str, Any]:
+    """Return what the process sends, and pass its reports on; after its result no failure counts."""
+    end = None if time_limit is None else time.monotonic() + time_limit
+    result: dict[str, Any] = {}
+    while True:
+        kind, content = _next(receiver, process, end)
+        if kind == _LATE:
+            kind, content = (
+                _FAILED,
+                f"The cell took longer than the time limit of {time_limit:g} seconds.",
+            )
+        if kind == _REPORT:
+            report(*content)
+        elif kind == _RESULT:
+            result = content
+        elif kind == _DETAILS:
+            return {**result, **content}
+        elif result:
+            return result
+        else:
+            raise CellError(content)
+
+
+def _next(receiver: Connection, process: BaseProcess, end: float | None) -> tuple[str, Any]:
+    """Return the kind and the content of what the process sends next, or why nothing comes."""
+    try:
+        if receiver.poll(None if end is None else max(end - time.monotonic(), 0)):
+            kind, content = receiver.recv()
+            return kind, content
+    except EOFError:
+        process.join()
+        return _FAILED, f"The process of the cell died with exit code {process.exitcode}."
+    return _LATE, None
 
 
 def _send_result(sender: Connection, job: Job) -> None:
     """Measure in the fresh process; an error travels as text, for its class may not unpickle."""
-    try:
-        result: dict[str, Any] | str = measure(job)
-    except Exception as error:
-        result = f"{type(error).__name__}: {error}"
-    sender.send(result)
+    with reporting_to(lambda share, text: sender.send((_REPORT, (share, text)))):
+        try:
+            model, result = _measured(job)
+        except CellError as error:
+            sender.send((_FAILED, str(error)))
+        else:
+            # what follows may run into the time limit
+            sender.send((_RESULT, result))
+            sender.send((_DETAILS, {"importances": _importances(model, job)}))
     sender.close()
 
 

@@ -20,6 +20,7 @@ from tabemb.compare.datasets import Dataset, load_dataset
 from tabemb.compare.grid import run, select
 from tabemb.compare.hints import did_you_mean
 from tabemb.compare.models import ModelSpec
+from tabemb.compare.outputs import new_folder, remove_empty
 from tabemb.compare.report import write_report
 from tabemb.compare.splits import Protocol, choose_protocol
 from tabemb.compare.store import newest, read_cells
@@ -70,14 +71,35 @@ def run_config(config: DictConfig, folder: Path) -> Path:
     specs = [ModelSpec(**spec) for spec in settings["models"].values()]
     cells = Path(settings["results"]) / "cells"
     _check_reference(settings["reference"], specs, cells)
-    run(dataset, specs, protocol, cells, **{name: settings[name] for name in RUN_OPTIONS})
+    stored_before = set(cells.glob("*.parquet"))
+    of_run = run(dataset, specs, protocol, cells, **{name: settings[name] for name in RUN_OPTIONS})
+    _check_finished(of_run, specs, cells, stored_before)
     results = stored_results(cells, dataset, protocol, settings["scope"])
     print_report(results, settings["reference"])
     resolved = OmegaConf.to_yaml(config, resolve=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(resolved, encoding="utf-8")
     title = f"Comparison on {dataset.name}"
-    return write_report(folder, results, settings["reference"], title, resolved)
+    with new_folder(folder):
+        (folder / "config.yaml").write_text(resolved, encoding="utf-8")
+        return write_report(folder, results, settings["reference"], title, resolved)
+
+
+def _check_finished(
+    results: pd.DataFrame, specs: Sequence[ModelSpec], cells: Path, stored_before: set[Path]
+) -> None:
+    """Raise where no fit that was asked for finished, and leave nothing of such a run."""
+    asked = results[results["model"].isin([spec.label for spec in specs])]
+    if (asked["status"] == "ok").any():
+        return
+    for path in set(cells.glob("*.parquet")) - stored_before:
+        if pd.read_parquet(path, columns=["status"])["status"].iloc[0] == "failed":
+            path.unlink()
+    remove_empty([cells, cells.parent, cells.parent.parent])
+    reasons = (f"{one['model']}: {one['error'].rstrip('.')}" for _, one in _first_failures(asked))
+    raise ValueError(f"No fit finished ({'; '.join(reasons)}).")
+
+
+def _first_failures(cells: pd.DataFrame) -> Iterator[tuple[Any, pd.Series]]:
+    return cells.drop_duplicates("model").iterrows()
 
 
 def _missing(settings: Any, key: str = "") -> Iterator[str]:
@@ -93,7 +115,7 @@ def _check_keys(group: str, settings: Iterable[str], known: Iterable[str]) -> No
     names = list(known)
     for key in settings:
         if key not in names:
-            hint = did_you_mean(key, names)
+            hint = did_you_mean(key, names, lists_all=True)
             raise ValueError(f"{group}: there is no setting {key!r} ({hint}).")
 
 
@@ -319,7 +341,7 @@ def _check_override(override: str) -> None:
         reason = str(error).splitlines()[0]
         raise UsageError(f"{override!r} must have the form KEY=VALUE of hydra ({reason}).") from None
     group, _, value = override.partition("=")
-    if group not in GROUPS or value in ("", "null"):
+    if group not in GROUPS or value in ("", "null", "[]"):
         return
     if "," in value and not value.startswith("["):
         rule = "be written model=[A,B] for several models"
@@ -378,8 +400,18 @@ def _hydra_message(error: Exception) -> str:
     if not text.startswith("Could not override"):
         return f"{text.rstrip('.')}."
     key = text.split("'")[1]
+    if key.startswith("models.") and ".params." in key:
+        return f"there is no setting {key!r} yet; +{key}=VALUE adds a parameter of a model."
+    return f"there is no setting {key!r} ({did_you_mean(key, _settings_beside(key), lists_all=True)})."
+
+
+def _settings_beside(key: str) -> list[str]:
+    """Return the settings that exist where a key stands."""
+    group = key.partition(".")[0] if "." in key else ""
+    arguments: dict[str, Any] = {"dataset": load_dataset, "protocol": Protocol}
+    if group in arguments:
+        return [f"{group}.{name}" for name in signature(arguments[group]).parameters]
+    if group == "models":
+        return [f"models.{name}" for name in config_options("model")]
     settings = OmegaConf.load(conf_folder() / "compare.yaml")
-    known = [*GROUPS, *(str(name) for name in settings if name not in ("defaults", "hydra"))]
-    known += [f"dataset.{name}" for name in signature(load_dataset).parameters]
-    known += [f"protocol.{name}" for name in signature(Protocol).parameters]
-    return f"there is no setting {key!r} ({did_you_mean(key, known)})."
+    return [*GROUPS, *(str(name) for name in settings if name not in ("defaults", "hydra"))]

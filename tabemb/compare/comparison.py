@@ -265,8 +265,12 @@ def compare(
     dataset = dataset_from_frame(table, target, name or default_name, **columns)
     specs, chosen = _specs(models), _protocol(dataset, protocol)
     # a misspelled reference must fail before hours of fits, not after
-    label = matching_label([spec.label for spec in specs], reference)
+    labels = [spec.label for spec in specs]
+    label = matching_label(labels, reference)
     cells = _measured(dataset, specs, chosen, results, options)
+    if reference is None:
+        finished = set(cells.loc[cells["status"] == "ok", "model"])
+        label = matching_label([one for one in labels if one in finished] or labels)
     return Comparison(cells, label, _settings(dataset, specs, chosen, seeds))
 
 

@@ -61,7 +61,7 @@ def check_option(group: str, name: str) -> None:
     """Refuse a name for which the group has no file."""
     known = config_options(group)
     if name not in known:
-        hint = did_you_mean(name, known)
+        hint = did_you_mean(name, known, lists_all=True)
         raise ValueError(f"{group}: there is no {group} {name!r} in conf/{group} ({hint}).")
 
 

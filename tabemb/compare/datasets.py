@@ -19,6 +19,7 @@ import pyarrow as pa
 from pandas.api import types
 
 from tabemb.compare.hints import did_you_mean
+from tabemb.compare.row_names import NOTES, lines_of, named_rows, naming_lines
 from tabemb.compare.sources import as_pandas, read_table
 from tabemb.compare.text_columns import MIN_NUMBERS, TextColumn
 from tabemb.compare.text_files import TextOptions
@@ -61,6 +62,10 @@ class Dataset:
         The name of the target, with its transform.
     notes : sequence of str
         How inputs that are in doubt were read, for reports.
+    column_notes : mapping
+        What each column in doubt holds, for reports.
+    lines : array, optional
+        The line of each row of the source, where that is a text file: by it errors name a row.
     """
 
     name: str
@@ -73,6 +78,8 @@ class Dataset:
     time: pd.Series | None = None
     target: str = "y"
     notes: Sequence[str] = ()
+    column_notes: Mapping[str, str] = field(default_factory=dict)
+    lines: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Refuse an unknown task or role, different lengths, and values that no model takes."""
@@ -235,7 +242,7 @@ def dataset_from_frame(
         If it is not a frame.
     """
     frame = as_pandas(frame)
-    notes = list(frame.attrs.get("notes", ()))
+    notes, lines = list(frame.attrs.get(NOTES, ())), lines_of(frame)
     drop, datetimes, numbers = _listed(drop), _listed(datetimes), _listed(numbers)
     # "all" means the inputs: the target and the folds stay what they are
     every_input = [str(c) for c in frame if c not in {target, fold, *drop}]
@@ -245,16 +252,19 @@ def dataset_from_frame(
     _check_columns(name, frame, {key: [column] for key, column in optional.items() if column})
     _check_columns(name, frame, {"datetimes": datetimes, "numbers": numbers})
     _check_stated_once({"categorical": ids, "datetimes": datetimes, "numbers": numbers})
-    frame = _parse_datetimes(_without_missing_target(name, frame, target), datetimes)
-    frame = _parse_numbers(frame, numbers)
-    task = task or _infer_task(frame[target])
+    frame = _without_missing_target(name, frame, target)
+    with naming_lines(lines):
+        frame = _parse_numbers(_parse_datetimes(frame, datetimes, lines), numbers)
+        task = task or _infer_task(frame[target])
+        y = _prepare_target(frame[target], task, target_transform)
     inputs = frame.drop(columns=list({target, fold, *drop} - {None}))
     _check_inputs(name, inputs)
-    notes += _note_doubts(name, inputs, {*ids, *datetimes, *numbers, time, group})
+    doubtful = _doubts(inputs, {*ids, *datetimes, *numbers, time, group})
+    notes += _note_doubts(name, doubtful)
     return Dataset(
         name=name,
         X=inputs,
-        y=_prepare_target(frame[target], task, target_transform),
+        y=y,
         task=task,
         roles=dict.fromkeys((c for c in ids if c in inputs), "categorical"),
         fold=frame[fold] if fold else None,
@@ -262,6 +272,8 @@ def dataset_from_frame(
         time=frame[time] if time else None,
         target=f"{target_transform} {target}" if target_transform else target,
         notes=notes,
+        column_notes={d.column: d.sentence.removeprefix(f"column {d.column!r} ") for d in doubtful},
+        lines=lines,
     )
 
 
@@ -319,20 +331,22 @@ def _without_missing_target(name: str, frame: pd.DataFrame, target: str) -> pd.D
     return frame[known]
 
 
-def _parse_datetimes(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    return frame.assign(**{c: _parse_datetime(frame[c]) for c in columns})
+def _parse_datetimes(
+    frame: pd.DataFrame, columns: Sequence[str], lines: np.ndarray | None
+) -> pd.DataFrame:
+    return frame.assign(**{c: _parse_datetime(frame[c], lines) for c in columns})
 
 
-def _parse_datetime(column: pd.Series) -> pd.Series:
+def _parse_datetime(column: pd.Series, lines: np.ndarray | None) -> pd.Series:
     """Return a column as times, with a warning that counts the values that are no dates."""
     times = parse_dates(column, f"datetimes: column {column.name!r}")
     unread = column[times.isna() & column.notna()]
     if len(unread):
-        warnings.warn(
+        note = (
             f"datetimes: {len(unread)} of {len(column)} values of column {column.name!r} are no dates "
-            f"and are now missing, the first {unread.iloc[0]!r} in row {unread.index[0]}.",
-            stacklevel=5,
+            f"and are now missing, the first {unread.iloc[0]!r} in row {unread.index[0]}."
         )
+        warnings.warn(named_rows(note, None, lines), stacklevel=5)
     return times
 
 
@@ -350,7 +364,9 @@ def _numbers(column: pd.Series) -> pd.Series:
     if numbers is None:
         strays = texts.strays() or list(texts.levels[texts.numeric])
         fault = (
-            f"it holds {strays[0]!r} in row {texts.first_row(strays[0])}" if strays else "it has none"
+            f"it holds {strays[0]!r} in row {column.index[texts.first_row(strays[0])]}"
+            if strays
+            else "it has none"
         )
         raise ValueError(f"numbers: column {column.name!r} must hold numbers in one notation; {fault}.")
     return numbers.set_axis(column.index)
@@ -369,10 +385,13 @@ def _check_stated_once(stated: Mapping[str, Sequence[str]]) -> None:
                 raise ValueError(f"column {column!r} must be in {first} or in {second}; it is in both.")
 
 
-def _note_doubts(name: str, inputs: pd.DataFrame, stated: set[str | None]) -> list[str]:
-    """Warn of columns that look like something else in one note that settles it, and return it."""
+def _doubts(inputs: pd.DataFrame, stated: set[str | None]) -> list[Doubt]:
     unstated = inputs[[column for column in inputs if column not in stated]]
-    doubtful = doubts(to_arrow(unstated)) if unstated.shape[1] else []
+    return doubts(to_arrow(unstated)) if unstated.shape[1] else []
+
+
+def _note_doubts(name: str, doubtful: Sequence[Doubt]) -> list[str]:
+    """Warn of columns that look like something else in one note that settles it, and return it."""
     if not doubtful:
         return []
     texts = "; ".join(doubt.sentence for doubt in doubtful)
@@ -398,7 +417,8 @@ def _refuse_numbers_in_text(y: pd.Series) -> None:
     texts = _text_column(y)
     numeric, strays = texts.levels[texts.numeric], texts.strays()
     if len(numeric) >= MIN_NUMBERS and (strays or texts.formats()):
-        fault = f"{strays[0]!r} in row {texts.first_row(strays[0])}" if strays else f"{numeric[0]!r}"
+        row = y.index[texts.first_row(strays[0] if strays else numeric[0])]
+        fault = f"{strays[0]!r} in row {row}" if strays else f"{numeric[0]!r}"
         remedy = f"give missing=[{strays[0]!r}] or mend it" if strays else f"give numbers=[{y.name!r}]"
         raise ValueError(
             f"target: column {y.name!r} holds numbers as text ({fault}); {remedy}, or give "

@@ -16,14 +16,19 @@ from matplotlib.transforms import Bbox
 
 from tabemb.compare.statistics import summarize
 from tabemb.compare.table import decimals
+from tabemb.compare.themes import ACCENT, FAINT, LINE, SERIES, folded
 
-ACCENT, PLAIN, FAINT = "#c8553d", "#2d6a8e", "#8a8a8a"
+PLAIN = SERIES[0]
 # an error above this multiple of the best is drawn at the edge, for it would flatten the rest
 FAR = 1.35
-MAX_CURVES = 4
+MAX_CURVES = 6
+# inches from which a figure has room for two panels side by side
+ROOMY = 7.0
 
 
-def plot_scores(results: pd.DataFrame, reference: str | None = None, confidence: float = 0.95) -> Figure:
+def plot_scores(
+    results: pd.DataFrame, reference: str | None = None, confidence: float = 0.95, width: float = 8
+) -> Figure:
     """Draw each model's error with its interval, the best on top, with the numbers at the right.
 
     Parameters
@@ -34,28 +39,37 @@ def plot_scores(results: pd.DataFrame, reference: str | None = None, confidence:
         The model that is coloured.
     confidence : float
         Coverage of the intervals.
+    width : float
+        Inches; a narrow figure has no numbers.
 
     Returns
     -------
     Figure
     """
     summary = summarize(results, confidence).dropna(subset="mean")
-    figure = Figure(figsize=(8, 0.9 + 0.32 * len(summary)), layout="constrained")
-    draw_scores(figure.subplots(), summary, reference)
+    n_lines = sum(folded(model, _name_width(width)).count("\n") for model in summary["model"])
+    height = 0.9 + 0.4 * len(summary) + 0.2 * n_lines
+    figure = Figure(figsize=(width, height), layout="constrained")
+    draw_scores(figure.subplots(), summary, reference, width)
     return figure
 
 
-def plot_time(results: pd.DataFrame, reference: str | None = None) -> Figure:
+def _name_width(width: float) -> float:
+    """Return the inches of a figure that the names of models may take."""
+    return 0.3 * width if width >= ROOMY else 0.4 * width
+
+
+def plot_time(results: pd.DataFrame, reference: str | None = None, width: float = 8) -> Figure:
     """Draw seconds of a fit against the error: down and left is better.
 
     Parameters and result are as in `plot_scores`.
     """
-    figure = Figure(figsize=(8, 4.2), layout="constrained")
-    draw_time(figure.subplots(), summarize(results).dropna(subset="mean"), reference)
+    figure = Figure(figsize=(width, 3.2 + 0.1 * width), layout="constrained")
+    draw_time(figure.subplots(), summarize(results).dropna(subset="mean"), reference, width)
     return figure
 
 
-def plot_curves(results: pd.DataFrame) -> Figure | None:
+def plot_curves(results: pd.DataFrame, width: float = 8) -> Figure | None:
     """Draw the learning curves of the models that have them; None where no model has.
 
     Parameters and result are as in `plot_scores`.
@@ -64,10 +78,27 @@ def plot_curves(results: pd.DataFrame) -> Figure | None:
     if fits.empty:
         return None
     models = list(fits["model"].unique())[:MAX_CURVES]
-    figure = Figure(figsize=(8, 2.9 * len(models)), layout="constrained")
-    for axes, model in zip(figure.subplots(len(models), squeeze=False)[:, 0], models):
-        draw_curves(axes, fits[fits["model"] == model])
+    figure, panels = panels_of(len(models), width, height=3.4, per_row=2)
+    for axes, model in zip(panels, models):
+        draw_curves(axes, fits[fits["model"] == model], width=panel_width(figure))
     return figure
+
+
+def panel_width(figure: Figure) -> float:
+    """Return the inches that the title of a panel may take."""
+    n_columns = figure.axes[0].get_gridspec().ncols  # type: ignore[union-attr]
+    return 0.75 * figure.get_figwidth() / n_columns
+
+
+def panels_of(n: int, width: float, height: float, per_row: int) -> tuple[Figure, list[Axes]]:
+    """Return a figure of n panels: so many in a row where there is room, else one below the other."""
+    n_columns = min(per_row, n) if width >= ROOMY else 1
+    n_rows = -(-n // n_columns)
+    figure = Figure(figsize=(width, height * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for unused in panels[n:]:
+        unused.set_axis_off()
+    return figure, list(panels[:n])
 
 
 def plot_all(results: pd.DataFrame, reference: str | None = None, confidence: float = 0.95) -> Figure:
@@ -99,7 +130,7 @@ def with_learning_curve(results: pd.DataFrame) -> pd.DataFrame:
     return finished[finished["learning_curve"].fillna("") != ""]
 
 
-def draw_scores(axes: Axes, summary: pd.DataFrame, reference: str | None) -> None:
+def draw_scores(axes: Axes, summary: pd.DataFrame, reference: str | None, width: float = 8) -> None:
     """Draw the intervals of a summary of one data set."""
     rows = summary.sort_values("mean", ignore_index=True)
     edge, places = _edge(rows["mean"]), decimals(rows)
@@ -117,14 +148,16 @@ def draw_scores(axes: Axes, summary: pd.DataFrame, reference: str | None) -> Non
                 solid_capstyle="butt",
             )
             axes.plot(row["mean"], position, "o", color=colour, markersize=6)
-        text = f"{row['mean']:.{places}f}  [{row['low']:.{places}f}, {row['high']:.{places}f}]"
-        axes.text(1.02, position, text, transform=beside, va="center", family="monospace", fontsize=8)
-    axes.set_yticks(range(len(rows)), rows["model"])
+        if width >= ROOMY:
+            text = f"{row['mean']:.{places}f}  [{row['low']:.{places}f}, {row['high']:.{places}f}]"
+            axes.text(1.02, position, text, transform=beside, va="center")
+    axes.set_yticks(range(len(rows)), [folded(model, _name_width(width)) for model in rows["model"]])
     axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"{rows['metric'].iloc[0]} (smaller is better)")
+    axes.locator_params(axis="x", nbins=9 if width >= ROOMY else 3)
     _plain(axes, grid="x")
 
 
-def draw_time(axes: Axes, summary: pd.DataFrame, reference: str | None) -> None:
+def draw_time(axes: Axes, summary: pd.DataFrame, reference: str | None, width: float = 8) -> None:
     """Draw time against error for a summary of one data set."""
     edge, places = _edge(summary["mean"]), decimals(summary)
     points, labels = [], []
@@ -132,7 +165,8 @@ def draw_time(axes: Axes, summary: pd.DataFrame, reference: str | None) -> None:
         far = row["mean"] > edge
         colour = FAINT if far else _colour(row["model"], reference)
         points.append((max(row["fit_seconds"], 1e-3), min(row["mean"], edge)))
-        labels.append((f"{row['model']} ({row['mean']:.{places}f})" if far else row["model"], colour))
+        text = f"{row['model']} ({row['mean']:.{places}f})" if far else row["model"]
+        labels.append((folded(text, _name_width(width)), colour))
         axes.plot(*points[-1], "^" if far else "o", color=colour, markersize=7, zorder=3)
     axes.set(
         xscale="log",
@@ -153,7 +187,7 @@ _PLACES = [
     for up in ((1, -1) if step else (1,))
 ]
 
-_TIE = {"arrowstyle": "-", "color": "#b5b5b5", "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4}
+_TIE = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4}
 
 
 def _label(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[tuple[str, str]]) -> None:
@@ -170,7 +204,6 @@ def _label(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[t
             style: dict[str, Any] = {
                 "ha": align,
                 "va": "center",
-                "fontsize": 8.5,
                 "color": colour,
                 "arrowprops": tie,
             }
@@ -187,28 +220,66 @@ def _label(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[t
 
 
 _LINES: dict[str, dict[str, Any]] = {
-    "train_loss": {"color": FAINT, "linewidth": 0.8, "label": "training rows"},
-    "eval_loss": {"color": PLAIN, "linewidth": 1.6, "label": "validation rows"},
+    "train_loss": {"color": FAINT, "linewidth": 1.2, "linestyle": (0, (4, 2)), "label": "training rows"},
+    "eval_loss": {"color": PLAIN, "linewidth": 1.8, "label": "validation rows"},
+}
+_KEPT: dict[str, Any] = {
+    "color": ACCENT,
+    "linestyle": ":",
+    "linewidth": 1.2,
+    "label": "epoch that was kept",
 }
 
 
-def draw_curves(axes: Axes, cells: pd.DataFrame) -> None:
-    """Draw the losses of a model's fits by epoch, of training (thin) and validation rows (bold)."""
-    for number, curve in enumerate(map(json.loads, cells["learning_curve"])):
+def draw_curves(axes: Axes, cells: pd.DataFrame, width: float = 8) -> None:
+    """Draw the losses of a model's fits by epoch, on one scale, and mark the epoch that was kept."""
+    curves = [json.loads(text) for text in cells["learning_curve"]]
+    for number, curve in enumerate(curves):
         for key, style in _LINES.items():
-            losses = np.array(curve.get(key) or [], dtype=float)
+            losses = _losses(curve, key)
             if np.isfinite(losses).any():
-                epochs = curve.get("epoch", range(1, len(losses) + 1))
                 # one entry in the legend stands for the lines of all fits
-                axes.plot(epochs, losses, **{**style, "label": None if number else style["label"]})
+                label = None if number else style["label"]
+                marker = "o" if len(losses) == 1 else None
+                epochs = np.arange(1, len(losses) + 1)
+                axes.plot(epochs, losses, marker=marker, **{**style, "label": label})
+        kept = _kept_epoch(curve)
+        if kept is not None:
+            axes.axvline(kept + 1, **{**_KEPT, "label": None if number else _KEPT["label"]})
     fits = f"{len(cells)} fit{'s' * (len(cells) > 1)}"
-    axes.set(
-        xlabel="epoch", ylabel="loss", title=f"learning curves of {cells['model'].iloc[0]} ({fits})"
-    )
-    axes.title.set(fontsize=9, ha="left", x=0)
-    axes.legend(frameon=False, fontsize=8)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    loss = next((curve["loss"] for curve in curves if "loss" in curve), "loss")
+    axes.set(xlabel="epoch", ylabel=loss, title=folded(f"{cells['model'].iloc[0]} ({fits})", width))
+    axes.title.set(ha="left", x=0)
+    _set_readable_scale(axes, curves)
+    axes.legend(frameon=False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _plain(axes, grid="y")
+
+
+def _losses(curve: dict[str, Any], key: str) -> np.ndarray:
+    return np.array(curve.get(key) or [], dtype=float)
+
+
+def _kept_epoch(curve: dict[str, Any]) -> int | None:
+    """Return the epoch, from 0, whose weights were kept, as stored or by the validation loss."""
+    if "best_epoch" in curve:
+        return int(curve["best_epoch"])
+    losses = _losses(curve, "eval_loss")
+    return int(np.nanargmin(losses)) if np.isfinite(losses).any() else None
+
+
+def _set_readable_scale(axes: Axes, curves: Sequence[dict[str, Any]]) -> None:
+    """Leave the first epoch out of the scale where it would flatten all others."""
+    losses = [_losses(curve, key) for curve in curves for key in _LINES]
+    later = np.concatenate([values[1:] for values in losses]) if losses else np.empty(0)
+    later = later[np.isfinite(later)]
+    if len(later) < 2:
+        return
+    low, high = float(later.min()), float(later.max())
+    first = max((float(values[0]) for values in losses if len(values)), default=high)
+    margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
+    if first > high + 2 * (high - low):
+        axes.set_ylim(low - margin, high + 2 * margin)
 
 
 def _edge(means: pd.Series) -> float:
@@ -222,7 +293,6 @@ def _colour(model: str, reference: str | None) -> str:
 
 
 def _plain(axes: Axes, grid: str) -> None:
-    axes.grid(axis=grid, color="#dddddd", linewidth=0.6)  # type: ignore[arg-type]
+    axes.grid(axis=grid, color=LINE, linewidth=0.6)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8.5)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,12 @@ import pandas as pd
 from joblib import cpu_count
 
 from tabemb.compare.cells import Job, attempt
+from tabemb.compare.columns import SplitColumns, error_by_rarity
 from tabemb.compare.datasets import Dataset
+from tabemb.compare.digits import significant
 from tabemb.compare.metrics import MAIN_METRIC
-from tabemb.compare.models import ModelSpec, build_model, code_version, find_model
+from tabemb.compare.models import ModelSpec, build_model, code_version, find_model, package_version
+from tabemb.compare.row_names import naming_lines
 from tabemb.compare.runner import run_cells
 from tabemb.compare.splits import Protocol, Split, make_splits
 from tabemb.compare.store import cell_key, newest
@@ -77,8 +82,9 @@ def run(
     -------
     DataFrame
         All cells that the folder holds for this data set and protocol, also those of earlier runs:
-        one row a cell with `model`, `fold`, `seed`, `status`, `error`, the metrics, seconds, MiB,
-        `losses` and `learning_curve`.
+        one row a cell with `model`, `fold`, `seed`, `status`, `error`, `version`, the metrics, seconds,
+        MiB, `losses`, and as JSON `learning_curve`, `calibration`, `importances`, `columns` and
+        `rarity`.
 
     Raises
     ------
@@ -89,7 +95,8 @@ def run(
     """
     specs = [ModelSpec(model) if isinstance(model, str) else model for model in models]
     _check_options(seeds, isolate, time_limit)
-    splits = _chosen(make_splits(dataset, protocol), folds)
+    with naming_lines(dataset.lines):
+        splits = _chosen(make_splits(dataset, protocol), folds)
     check_models(specs, dataset)
     need("psutil", "compare")
     cells = {
@@ -97,16 +104,21 @@ def run(
         for cell in _plan(dataset, specs, protocol, splits, seeds, _n_threads(n_jobs))
     }
 
+    columns_of = cache(lambda fold: _columns_of(dataset, next(s for s in splits if s.fold == fold)))
+
     def measured(identity: Mapping[str, Any]) -> dict[str, Any]:
         cell = cells[cell_key(identity)]
         result = attempt(_job(dataset, cell), isolate, time_limit)
-        return {**_facts(dataset, cell.split), "finished": datetime.now(UTC).isoformat(), **result}
+        facts = {**_facts(dataset, cell.split), "version": package_version(cell.spec.name)}
+        columns, rarest = columns_of(cell.split.fold)
+        details = {"columns": columns, "rarity": _rarity(result, rarest)}
+        return {**facts, "finished": datetime.now(UTC).isoformat(), **result, **details}
 
     stored = run_cells(
         folder,
         [cell.identity for cell in cells.values()],
         measured,
-        _outcome,
+        _Outcomes(),
         key=cell_key,
         label=_label,
         retry_failed=retry_failed,
@@ -228,6 +240,7 @@ def _job(dataset: Dataset, cell: _Cell) -> Job:
         classes=classes,
         seed=cell.identity["seed"],
         n_jobs=cell.identity["n_jobs"],
+        lines=dataset.lines,
     )
 
 
@@ -243,14 +256,47 @@ def _facts(dataset: Dataset, split: Split) -> dict[str, Any]:
     }
 
 
+def _columns_of(dataset: Dataset, split: Split) -> tuple[str, np.ndarray | None]:
+    """Return what the columns of a split are like as JSON, and the rarest category of each test row."""
+    y = dataset.y.to_numpy() if dataset.task == "regression" else dataset.classes_and_codes[1]
+    rows = dataset.X.iloc[split.train], dataset.X.iloc[split.test], y[split.train]
+    columns = SplitColumns(*rows, dataset.task, dataset.roles, dataset.column_notes)
+    facts: dict[str, Any] = {"columns": columns.described()}
+    facts["left_out"] = [name for name in columns.frequencies if name not in columns.dividing]
+    if dataset.task == "binary":
+        facts["second_class"] = str(dataset.classes_and_codes[0][-1])
+    return json.dumps(facts), columns.rarest()
+
+
+def _rarity(result: Mapping[str, Any], rarest: np.ndarray | None) -> str:
+    """Return the errors by the frequency of the rarest category as JSON; empty where there are none."""
+    if rarest is None or "losses" not in result:
+        return ""
+    return json.dumps(error_by_rarity(result["losses"], rarest))
+
+
 def _label(identity: Mapping[str, Any]) -> str:
     dataset, model, fold, seed = (identity[name] for name in ("dataset", "model", "fold", "seed"))
     return f"{dataset} · {model} · fold {fold} · seed {seed}"
 
 
-def _outcome(row: Mapping[str, Any]) -> str:
-    if row["status"] == "failed":
+@dataclass
+class _Outcomes:
+    """Says how cells ended; a failure for a reason that was said already is named as such."""
+
+    failures: set[tuple[str, str]] = field(default_factory=set)
+
+    def __call__(self, row: Mapping[str, Any]) -> str:
+        failure = row["model"], row.get("error", "")
+        if row["status"] != "failed":
+            return _outcome(row)
+        if failure in self.failures:
+            return "FAILED for the same reason"
+        self.failures.add(failure)
         return f"FAILED, {row['error']}"
+
+
+def _outcome(row: Mapping[str, Any]) -> str:
     metric = row["metric"]
     seconds = f"fit {row['fit_seconds']:.1f} s, predict {row['predict_seconds']:.2f} s"
-    return f"{metric} {row[metric]:.4f}, {seconds}"
+    return f"{metric} {significant(row[metric])}, {seconds}"

@@ -9,7 +9,9 @@ from tabemb.hints import similar
 N_LISTED = 12
 
 
-def did_you_mean(name: object, known: Iterable[object], what: str = "there are") -> str:
+def did_you_mean(
+    name: object, known: Iterable[object], what: str = "there are", lists_all: bool = False
+) -> str:
     """Return a hint for an error message about an unknown name, to stand in parentheses.
 
     Parameters
@@ -19,12 +21,15 @@ def did_you_mean(name: object, known: Iterable[object], what: str = "there are")
     known : iterable
         The names that exist.
     what : str
-        How the list of names begins where none is like the unknown one.
+        How the list of names begins.
+    lists_all : bool, default=False
+        Whether all names are listed: choices of which there are few. Else the first ones are, and only
+        where no name is like the unknown one.
 
     Returns
     -------
     str
-        ``"did you mean 'price'?"``, or the first names.
+        ``"did you mean 'price'?"``, or a list of names, or both.
 
     Examples
     --------
@@ -32,10 +37,14 @@ def did_you_mean(name: object, known: Iterable[object], what: str = "there are")
     "did you mean 'price'?"
     >>> did_you_mean("x", ["price", "zip"], "it has")
     "it has 'price', 'zip'"
+    >>> did_you_mean("prize", ["price", "zip"], lists_all=True)
+    "did you mean 'price'? there are 'price', 'zip'"
     """
     names = [str(one) for one in known]
     near = similar(name, names)
-    if near:
-        return f"did you mean {' or '.join(map(repr, near))}?"
-    rest = ", ..." if len(names) > N_LISTED else ""
-    return f"{what} {', '.join(map(repr, names[:N_LISTED]))}{rest}"
+    question = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+    if near and not lists_all:
+        return question
+    n_listed = len(names) if lists_all else N_LISTED
+    rest = f" and {len(names) - n_listed} more" if len(names) > n_listed else ""
+    return f"{question} {what} {', '.join(map(repr, names[:n_listed]))}{rest}".lstrip()

@@ -111,3 +111,22 @@ def class_probabilities(model: Any, X: Any, classes: np.ndarray) -> np.ndarray:
     full[:, codes_of(classes, np.asarray(model.classes_))] = given
     full = np.clip(full, SMALLEST_PROBABILITY, 1)
     return np.asarray(full / full.sum(axis=1, keepdims=True))
+
+
+def predicted(model: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
+    """Return a model's numbers, or with classes its probabilities of each of them.
+
+    Parameters
+    ----------
+    model : estimator
+    X : DataFrame or matrix of shape (n_rows, n_columns)
+    classes : array of shape (n_classes,) or None
+        As in `class_probabilities`; None for a regression.
+
+    Returns
+    -------
+    array of shape (n_rows,) or (n_rows, n_classes)
+    """
+    if classes is None:
+        return np.asarray(model.predict(X), dtype=float).ravel()
+    return class_probabilities(model, X, classes)

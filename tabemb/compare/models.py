@@ -147,7 +147,7 @@ def find_model(name: str) -> Model:
     if name not in MODELS:
         raise ValueError(
             "models must be names of tabemb.compare.MODELS or 'package.module:function'; "
-            f"got {name!r} ({did_you_mean(name, MODELS)})."
+            f"got {name!r} ({did_you_mean(name, MODELS, lists_all=True)})."
         )
     return MODELS[name]
 
@@ -175,6 +175,24 @@ def code_version(name: str) -> str:
         return f"{package} not installed"
 
 
+def package_version(name: str) -> str:
+    """Name the package of a model with its version, for readers; `code_version` is for reuse."""
+    package = find_model(name).package
+    if package == "tabemb":
+        return f"tabemb {tabemb_version()}"
+    try:
+        return f"{package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:
+        return f"{package} without a version"
+
+
+def tabemb_version() -> str:
+    """Return the version of tabemb that runs; that of an installed package may be another."""
+    import tabemb
+
+    return tabemb.__version__
+
+
 @cache
 def _sources_hash() -> str:
     """Hash the sources that a fit can reach; the harness itself changes no prediction."""
@@ -200,7 +218,7 @@ def _check_params(model: Callable[..., Any], params: Mapping[str, Any], *more: s
     known = [*(name for name in signature if name not in ("kwargs", "self")), *more]
     for name in params:
         if name not in known:
-            hint = did_you_mean(name, known, "it takes")
+            hint = did_you_mean(name, known, "it takes", lists_all=True)
             raise ValueError(
                 f"params: {getattr(model, '__name__', model)} has no parameter {name!r} ({hint})."
             )

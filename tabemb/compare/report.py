@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tabemb.compare.outputs import new_folder
 from tabemb.compare.page import render_html
 from tabemb.compare.statistics import summarize
 from tabemb.compare.table import choose_reference
@@ -46,18 +47,19 @@ def write_report(
     need("matplotlib.figure", "compare")  # lists the fonts
     from tabemb.compare.figures import plot_all
 
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     reference = choose_reference(results, reference)
-    results.drop(columns="losses", errors="ignore").to_parquet(folder / "results.parquet", index=False)
-    write_csv(summarize(results, confidence), folder / "summary.csv")
-    for name, cells in results.groupby("dataset", sort=False):
-        if (cells["status"] == "ok").any():
-            picture = folder / f"{_file_name(str(name))}.png"
-            plot_all(cells, reference, confidence).savefig(picture, dpi=130)
-    page = folder / "report.html"
     html = render_html(results, reference, title, config, sections, confidence)
-    page.write_text(html, encoding="utf-8")
+    with new_folder(Path(folder)) as folder:
+        results.drop(columns="losses", errors="ignore").to_parquet(
+            folder / "results.parquet", index=False
+        )
+        write_csv(summarize(results, confidence), folder / "summary.csv")
+        for name, cells in results.groupby("dataset", sort=False):
+            if (cells["status"] == "ok").any():
+                picture = folder / f"{_file_name(str(name))}.png"
+                plot_all(cells, reference, confidence).savefig(picture, dpi=130)
+        page = folder / "report.html"
+        page.write_text(html, encoding="utf-8")
     return page
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from tabemb.compare.live import FORMAT, LiveBar
 from tabemb.compare.store import cell_name, cell_path, read_cells, write_cell
 from tabemb.progress import progress
 
@@ -39,7 +40,8 @@ def run_cells(
     identities : iterable of mapping
         The columns that name a cell, such as data set, model and seed.
     measure : callable
-        Takes an identity and returns the further columns of the cell's row.
+        Takes an identity and returns the further columns of the cell's row. What it says by
+        `tabemb.compare.live.report` is shown beside the bar.
     outcome : callable, optional
         Takes the row of a finished cell and returns the text that is shown behind the cell's name.
     key : callable, optional
@@ -50,7 +52,8 @@ def run_cells(
     retry_failed : bool
         Whether stored cells whose `status` is "failed" run again.
     show : bool
-        Whether each cell prints a line on stderr; on a terminal a bar shows the cell that runs.
+        Whether each cell prints a line on stderr; on a terminal a bar shows the cell that runs, its
+        seconds, and how far its fit is.
 
     Returns
     -------
@@ -70,15 +73,14 @@ def run_cells(
     waiting = [cell for cell in cells if _is_waiting(cell_path(folder, key(cell)), retry_failed)]
     name = label or _joined
     with _bar(len(cells), len(cells) - len(waiting), show) as bar:
+        live = LiveBar(bar)
         for cell in waiting:
-            # shown at once, for the first cell may take long
-            bar.set_description_str(name(cell))
-            row = {**cell, **measure(cell)}
-            write_cell(folder, key(cell), row)
+            with live.cell(name(cell)):
+                row = {**cell, **measure(cell)}
+                write_cell(folder, key(cell), row)
             if show:
                 text = outcome(row) if outcome else "finished"
                 bar.write(f"{name(cell)}: {text}", file=sys.stderr)
-            bar.update()
     return read_cells(folder)
 
 
@@ -96,4 +98,6 @@ def _bar(total: int, n_stored: int, show: bool) -> tqdm[Any]:
     """Return a bar; the stored cells count as finished, but not for the time that is left."""
     if show and n_stored:
         print(f"{n_stored} of {total} cells are already stored.", file=sys.stderr)
-    return progress(total, "cell", None if show else False, done=n_stored)
+    bar = progress(total, "cell", None if show else False, done=n_stored)
+    bar.bar_format = FORMAT
+    return bar

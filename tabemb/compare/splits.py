@@ -79,7 +79,7 @@ class Protocol:
     def __post_init__(self) -> None:
         """Refuse an unknown kind, and counts that make no split."""
         if self.kind not in _SPLITTERS:
-            hint = did_you_mean(self.kind, _SPLITTERS, "the kinds are")
+            hint = did_you_mean(self.kind, _SPLITTERS, "the kinds are", lists_all=True)
             raise ValueError(f"protocol: there is no kind {self.kind!r} ({hint}).")
         if not 0 < self.test_size < 1:
             raise ValueError(f"test_size must be above 0 and below 1; got {self.test_size}.")

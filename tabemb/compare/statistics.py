@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from tabemb.compare.digits import significant
 from tabemb.compare.hints import did_you_mean
 from tabemb.compare.metrics import OTHER_METRICS, main_error
 from tabemb.extras import need
@@ -156,7 +157,7 @@ def _verdict(
     names: dict[str, str], outcome: str, percent: np.ndarray, errors: tuple[float, float]
 ) -> str:
     ours, theirs, dataset = names["reference"], names["model"], names["dataset"]
-    figures = f"{names['metric']} {_short(errors[0])} against {_short(errors[1])}"
+    figures = f"{names['metric']} {significant(errors[0])} against {significant(errors[1])}"
     if np.isnan(percent[1]):
         return f"{ours} and {theirs} on {dataset} cannot be distinguished by this data ({figures})."
     if outcome == "no difference":
@@ -173,17 +174,14 @@ def signed(percent: float) -> str:
     return f"{percent:+.1f}" if abs(percent) >= 0.05 or percent == 0 else f"{percent:+.1g}"
 
 
-def _short(error: float) -> str:
-    return f"{error:#.4g}".rstrip(".")
-
-
 def _no_common_fold(cells: pd.DataFrame, reference: str, other: str) -> str:
     dataset = cells["dataset"].iloc[0]
     for model in (reference, other):
         of_model = cells[cells["model"] == model]
         if not (of_model["status"] == "ok").any():
             error = of_model["error"].iloc[0].rstrip(".")
-            return f"{model} failed on {dataset} in all of {len(of_model)} cells: {error}."
+            where = f" in all of {len(of_model)} fits" if len(of_model) > 1 else ""
+            return f"{model} failed on {dataset}{where}: {error}."
     return f"{reference} and {other} have no common fold on {dataset}."
 
 

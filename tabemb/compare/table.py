@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from tabemb.compare.digits import seconds, significant
 from tabemb.compare.hints import did_you_mean
 from tabemb.compare.metrics import OTHER_METRICS
 from tabemb.compare.statistics import paired_differences, rank_test, signed, summarize
@@ -30,6 +31,18 @@ _CELLS = (
     "runs",
 )
 _HEADERS = ("fit s", "CPU s", "predict s", "MiB", "folds x seeds")
+_DROPPED_FIRST = (
+    "predict_seconds",
+    "runs",
+    "fit_memory_mib",
+    "fit_cpu_seconds",
+    "fit_seconds",
+    "interval",
+)
+"""Columns that a narrow terminal goes without, in this order."""
+PLAIN_WIDTH = 100
+_BETWEEN, _AROUND = 3, 1
+"""Characters between two columns of the terminal's table, and around them."""
 
 
 def choose_reference(results: pd.DataFrame, wanted: str | None = None) -> str:
@@ -40,8 +53,8 @@ def choose_reference(results: pd.DataFrame, wanted: str | None = None) -> str:
     results : DataFrame
         Cells as returned by `run`.
     wanted : str, optional
-        A model's label, or its name without its settings; the embedding net by default where it
-        ran, else the first model.
+        A model's label, or its name without its settings; by default the embedding net, or another
+        model where no fit of the net finished.
 
     Returns
     -------
@@ -53,6 +66,9 @@ def choose_reference(results: pd.DataFrame, wanted: str | None = None) -> str:
     ValueError
         If the wanted model has no cell.
     """
+    finished = dict.fromkeys(results.loc[results["status"] == "ok", "model"])
+    if wanted is None and finished:
+        return matching_label(list(finished))
     return matching_label(list(dict.fromkeys(results["model"])), wanted)
 
 
@@ -89,7 +105,7 @@ def print_report(
     console = console or wide_console()
     reference = choose_reference(results, reference)
     for _, cells in results.groupby("dataset", sort=False):
-        console.print(score_table(cells, reference))
+        console.print(score_table(cells, reference, width=console.width))
         for verdict in verdicts(cells, reference):
             console.print(f"  {verdict}", markup=False, highlight=False, soft_wrap=True)
     ranks = rank_test(results)
@@ -106,7 +122,12 @@ def wide_console() -> Console:
     return console if console.is_terminal else Console(width=FILE_WIDTH)
 
 
-def score_table(results: pd.DataFrame, reference: str | None = None, confidence: float = 0.95) -> Table:
+def score_table(
+    results: pd.DataFrame,
+    reference: str | None = None,
+    confidence: float = 0.95,
+    width: int | None = None,
+) -> Table:
     """Build the terminal's table of one data set; the best model is marked, a failed one is last.
 
     Parameters
@@ -117,6 +138,8 @@ def score_table(results: pd.DataFrame, reference: str | None = None, confidence:
         The model that the others are compared with.
     confidence : float
         Coverage of the intervals.
+    width : int, optional
+        Characters of a line; a table that needs more goes without its least important columns.
 
     Returns
     -------
@@ -126,20 +149,23 @@ def score_table(results: pd.DataFrame, reference: str | None = None, confidence:
     from rich.table import Table
 
     reference = choose_reference(results, reference)
+    shown = _fitting(results, reference, confidence, width, _BETWEEN, _AROUND)
     table = Table(
         title=describe(results), title_justify="left", title_style="bold", caption_justify="left"
     )
-    table.caption = f"* best; {GAINS}"
-    table.add_column("model", no_wrap=True, min_width=results["model"].str.len().max() + 2)
-    for header in (*headers(results["metric"].iloc[0], reference, confidence), *_HEADERS):
-        table.add_column(header, justify="right")
-    for row in formatted_rows(results, reference, confidence):
-        style = "bold" if row["best"] else "red" if row["failed"] else ""
-        table.add_row(f"{row['model']}{' *' * row['best']}", *(row[key] for key in _CELLS), style=style)
+    table.caption = shown.caption
+    # the name alone may be broken, between its settings
+    table.add_column(shown.head[0], overflow="fold", no_wrap=not shown.is_too_wide)
+    for header in shown.head[1:]:
+        table.add_column(header, justify="right", no_wrap=True)
+    for row, style in zip(shown.rows, shown.styles):
+        table.add_row(*row, style=style)
     return table
 
 
-def plain_table(results: pd.DataFrame, reference: str, confidence: float = 0.95) -> str:
+def plain_table(
+    results: pd.DataFrame, reference: str, confidence: float = 0.95, width: int = PLAIN_WIDTH
+) -> str:
     """Build the same table as `score_table` as plain text, for which no package is needed.
 
     Parameters are as in `score_table`.
@@ -148,19 +174,59 @@ def plain_table(results: pd.DataFrame, reference: str, confidence: float = 0.95)
     -------
     str
     """
-    head = ["model", *headers(results["metric"].iloc[0], reference, confidence), *_HEADERS]
-    rows = [
-        [f"{row['model']}{' *' * row['best']}", *(row[key] for key in _CELLS)]
-        for row in formatted_rows(results, reference, confidence)
-    ]
-    widths = [max(map(len, column)) for column in zip(head, *rows)]
+    shown = _fitting(results, reference, confidence, width, between=2, around=0)
+    widths = [max(map(len, column)) for column in zip(shown.head, *shown.rows)]
     lines = [
         "  ".join(
             [first.ljust(widths[0]), *(text.rjust(width) for text, width in zip(rest, widths[1:]))]
         )
-        for first, *rest in (head, *rows)
+        for first, *rest in (shown.head, *shown.rows)
     ]
-    return "\n".join([describe(results), "", *(line.rstrip() for line in lines), f"* best; {GAINS}"])
+    return "\n".join([describe(results), "", *(line.rstrip() for line in lines), shown.caption])
+
+
+class _Shown(NamedTuple):
+    """A table of texts that fits a width."""
+
+    head: list[str]
+    rows: list[list[str]]
+    styles: list[str]
+    caption: str
+    is_too_wide: bool
+    """Whether the names of the models must be broken, for no column is left to go without."""
+
+
+def _fitting(
+    results: pd.DataFrame,
+    reference: str,
+    confidence: float,
+    width: int | None,
+    between: int,
+    around: int,
+) -> _Shown:
+    """Return the table with as many columns as fit the width, and say which ones are left out."""
+    names = headers(results["metric"].iloc[0], reference, confidence)
+    header_of = dict(zip(_CELLS, (*names, *_HEADERS)))
+    rows = formatted_rows(results, reference, confidence)
+    models = ["model", *(f"{row['model']}{' *' * row['best']}" for row in rows)]
+    texts = {key: [header, *(row[key] for row in rows)] for key, header in header_of.items()}
+    left_out: list[str] = []
+
+    def is_too_wide() -> bool:
+        columns = [models, *(texts[key] for key in texts if key not in left_out)]
+        total = sum(max(map(len, column)) + between for column in columns) - between + 2 * around
+        return width is not None and total + 2 * around > width
+
+    for key in _DROPPED_FIRST:
+        left_out += [key] if is_too_wide() else []
+    caption = f"* best; {GAINS}"
+    if left_out:
+        omitted = ", ".join(header_of[key] for key in texts if key in left_out)
+        caption += f"; for want of width without {omitted}"
+    kept = [models, *(column for key, column in texts.items() if key not in left_out)]
+    head, *lines = [list(line) for line in zip(*kept)]
+    styles = ["bold" if row["best"] else "red" if row["failed"] else "" for row in rows]
+    return _Shown(head, lines, styles, caption, is_too_wide())
 
 
 def describe(results: pd.DataFrame) -> str:
@@ -172,7 +238,8 @@ def describe(results: pd.DataFrame) -> str:
 
 def headers(metric: str, reference: str, confidence: float) -> tuple[str, str, str]:
     """Name the columns of the error, its interval and the paired difference."""
-    return metric, f"{confidence:.0%} interval", f"{reference} gains, %"
+    # the settings of the reference stand in its row
+    return metric, f"{confidence:.0%} interval", f"{reference.partition('(')[0]} gains, %"
 
 
 def decimals(summary: pd.DataFrame) -> int:
@@ -209,8 +276,8 @@ def _formatted(row: dict[Any, Any], against: dict[Any, Any] | None, places: int)
         blank = dict.fromkeys((*_CELLS, *OTHER_METRICS[row["task"]]), "")
         failed = {"mean": "failed", "failed": row["error"], "outcome": "failed"}
         return {**blank, **failed, "model": row["model"], "best": False}
-    texts = {name: f"{row[name]:.4f}" for name in OTHER_METRICS[row["task"]]}
-    texts |= {name: f"{row[name]:.2f}" for name in ("fit_seconds", "fit_cpu_seconds", "predict_seconds")}
+    texts = {name: significant(row[name]) for name in OTHER_METRICS[row["task"]]}
+    texts |= {name: seconds(row[name]) for name in ("fit_seconds", "fit_cpu_seconds", "predict_seconds")}
     failures = f", {row['n_failed']} failed" if row["n_failed"] else ""
     return texts | {
         "model": row["model"],
@@ -249,4 +316,5 @@ def verdicts(results: pd.DataFrame, reference: str | None = None, confidence: fl
     list of str
     """
     differences = paired_differences(results, choose_reference(results, reference), confidence)
-    return list(differences["verdict"]) if len(differences) else []
+    # a reference that failed is said once, not for each model
+    return list(dict.fromkeys(differences["verdict"])) if len(differences) else []

@@ -12,11 +12,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
+from tabemb.compare.row_names import LINES, NOTES, Lines
 from tabemb.compare.text_columns import TextColumn, read_columns
 from tabemb.data.notes import InputNote
 from tabemb.data.number_text import formats_of
@@ -138,7 +140,7 @@ def read_text_file(path: Path, options: TextOptions | None = None) -> pd.DataFra
     frame, notes = read_columns(texts, lines, options.decimal, options.thousands)
     for note in notes:
         _note(path, note)
-    frame.attrs["notes"] = notes
+    frame.attrs[NOTES], frame.attrs[LINES] = notes, Lines(np.array(lines))
     return frame
 
 

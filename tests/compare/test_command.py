@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -107,9 +108,11 @@ def test_all_columns_can_be_categories_and_a_named_data_set_be_changed():
      (["compare", "dataset=adlt"], 2, "there is no dataset 'adlt' in conf/dataset (did you"),
      (["compare", "dataset=openml"], 1, "dataset.openml must have a value; give dataset.openml=VALUE."),
      (["compare", "dataset=adult,imdb"], 2, "dataset must name one dataset;"),
-     (["compare", "dataset=adult", "sedes=[0]"], 2, "there is no setting 'sedes' (did you mean 'seeds'"),
+     (["compare", "dataset=adult", "sedes=[0]"], 2, "(did you mean 'seeds'? there are 'dataset', "),
      (["compare", "dataset=adult", "x=["], 2, "'x=[' must have the form KEY=VALUE of hydra ("),
-     (["compare", "dataset=adult", "--models", "linaer"], 2, "no model 'linaer' in conf/model ("),
+     (["compare", "dataset=adult", "--models", "linaer"], 2, "mean 'linear'? there are 'catboost', 'd"),
+     (["compare", "dataset=adult", "dataset.traget=y"], 2, "there are 'dataset.name', 'dataset.targ"),
+     (["compare", "dataset=adult", "models.linear.params.alpha=3"], 2, "+models.linear.params.alpha=V"),
      (["compare", "dataset=adult", "--protocol", "cv"], 2, "there is no protocol 'cv' in conf"),
      (["compare", "dataset=fertility", "+protocol.fold=3"], 1, "protocol: there is no setting 'fold'"),
      (["compare", "dataset=fertility", "reference=nets"], 1, "reference must be a model of the"),
@@ -135,6 +138,89 @@ def test_a_missing_package_is_one_line_that_names_the_extra(folder, capsys, monk
     arguments = ["compare", "sales.parquet", "--target", "price's", "--models", "dummy", *QUICK]
     message = f"error: {module} is not installed; pip install 'tabemb[compare]' brings it.\n"
     assert errors(capsys, *arguments) == (1, message)
+
+
+FAILING = """
+from sklearn.dummy import DummyRegressor
+class Failing(DummyRegressor):
+    def fit(self, X, y): raise ValueError("it takes no table.")
+def build(task, columns, seed, n_jobs): return Failing()
+"""
+
+
+def contents(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_run_whose_fits_all_fail_leaves_no_folder_and_says_why_once(folder, capsys, monkeypatch):
+    (folder / "failing.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = contents(folder)
+    fit = ["compare", "sales.parquet", "--target", "price's", "--protocol", "kfold", *QUICK]
+    models = ["model=[]", "+models.failing.name=failing:build"]
+    code, message = errors(capsys, *fit, *models)
+    assert code == 1
+    assert message == "error: No fit finished (failing:build: ValueError: it takes no table).\n"
+    assert contents(folder) == before
+    # beside a model that finishes, it is said once, and stored
+    main([*fit, "model=[dummy]", "+models.failing.name=failing:build", "reference=failing:build"])
+    shown = capsys.readouterr().out
+    assert (
+        shown.count("failing:build failed on sales in all of 5 fits: ValueError: it takes no table.")
+        == 1
+    )
+    n_cells = len(list(folder.rglob("cells/*.parquet")))
+    assert n_cells == 10
+    # cells of an earlier run stay, and so does its folder
+    errors(capsys, *fit, "model=[]", "+models.failing.name=failing:build")
+    assert len(list(folder.rglob("cells/*.parquet"))) == n_cells
+
+
+@pytest.mark.parametrize("error", [OSError("the disk is full"), KeyboardInterrupt()])
+def test_a_report_that_fails_leaves_no_folder_of_the_run(folder, capsys, monkeypatch, error):
+    def fails(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("tabemb.compare.report.write_csv", fails)
+    arguments = ["compare", "sales.parquet", "--target", "price's", "--models", "dummy", *QUICK]
+    code, message = errors(capsys, *arguments)
+    assert code == 1
+    assert message.count("\n") == 1
+    # the fit is kept
+    assert [name for name in contents(folder / "outputs") if "parquet" not in name] == [
+        "compare",
+        "compare/cells",
+    ]
+
+
+def test_errors_name_the_line_of_the_file(folder, capsys):
+    header = "city,day,x,price"
+    rows = [f"c{i % 3},2024-01-{1 + i % 28:02d},{i},{i}" for i in range(60)]
+    rows[7] = ""  # a blank line is no row
+    rows[9] = "c0,2024-01-05,9,"  # no target, which drops the row
+    rows[20] = "c0,05.01.2024,9,4"
+    (folder / "t.csv").write_text("\n".join([header, *rows]) + "\n")
+    base = ["compare", "t.csv", "--target", "price", "--models", "dummy", *QUICK]
+    # rows[20] is line 22: the header is line 1, the blank line counts
+    _, message = errors(capsys, *base, "--time", "day")
+    assert "it holds '05.01.2024' in line 22, so name it in datetimes too." in message
+    _, message = errors(capsys, *base, "--numbers", "day")
+    assert re.search(
+        r"column 'day' must hold numbers in one notation; it holds '.*' in line \d+\.", message
+    )
+    rows[40] = "c0,2024-01-05,9,-4"
+    rows[20] = "c0,2024-01-05,9,4"
+    (folder / "t.csv").write_text("\n".join([header, *rows]) + "\n")
+    net = ["--models", "embedding,dummy", "+models.embedding.params.loss=poisson"]
+    main([*base[:-5], *net, "+models.embedding.params.max_epochs=1", *QUICK, "protocol.test_size=0.05"])
+    assert "needs y >= 0; y holds -4.0 in line 42" in capsys.readouterr().out
+    rows_of_parquet = pd.read_csv(folder / "t.csv")
+    rows_of_parquet.to_parquet(folder / "t.parquet")
+    row = int(rows_of_parquet.index[rows_of_parquet["price"] == -4][0])
+    base[1] = "t.parquet"
+    main([*base[:-5], *net, "+models.embedding.params.max_epochs=1", *QUICK, "protocol.test_size=0.05"])
+    assert f"needs y >= 0; y holds -4.0 in row {row}" in capsys.readouterr().out
 
 
 def test_an_interruption_says_how_to_go_on(folder, capsys, monkeypatch):

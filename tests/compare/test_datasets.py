@@ -37,7 +37,7 @@ def test_options_reach_the_data_set_and_missing_targets_are_counted(table):
     with (
         pytest.warns(UserWarning, match="dropped 1 of 5 rows without 'price'"),
         pytest.warns(
-            UserWarning, match="1 of 4 values of column 'sold' are no dates .* 'soon' in row 3"
+            UserWarning, match="1 of 4 values of column 'sold' are no dates .* 'soon' in line 5"
         ),
     ):
         dataset = load_dataset("houses", path=table, target="price", **options)

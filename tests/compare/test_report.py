@@ -23,7 +23,7 @@ from tabemb.compare import (
     write_report,
 )
 from tabemb.compare.figures import draw_time, plot_curves
-from tabemb.compare.table import choose_reference, decimals
+from tabemb.compare.table import choose_reference, decimals, plain_table, score_table
 
 PROTOCOL = Protocol("kfold", folds=3)
 
@@ -46,10 +46,61 @@ def test_the_terminal_shows_scores_losses_and_failures(results):
     text = console.export_text()
     assert re.search(r"linear \* +│ +\d+\.\d+ │ +\[-?\d+\.\d+, \d+\.\d+\] │ +-\d+", text)
     assert "dummy is worse than lightgbm by" in text
-    assert "gone failed on planted in all of 3 cells: ValueError: <no>." in text
+    assert text.count("gone failed on planted in all of 3 fits: ValueError: <no>.") == 1
     assert re.search(r"gone +│ failed", text)
     assert "Mean ranks over 3 folds" in text
     assert "Without gone: not finished everywhere." in text
+
+
+@pytest.mark.parametrize("width", [140, 100, 80, 50])
+def test_the_table_fits_its_width_and_cuts_nothing(results, width):
+    long = "embedding(max_epochs=40, n_members=4)"
+    results = results.assign(model=results["model"].replace("lightgbm", long))
+    console = Console(record=True, width=width, file=io.StringIO())
+    console.print(score_table(results, long, width=width))
+    text = console.export_text()
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in text
+    head = next(line for line in lines if "┃ model" in line)
+    full = score_table(results, long)
+    whole = {
+        str(column.header): [str(column.header), *map(str, column.cells)] for column in full.columns
+    }
+    names = [name.strip() for name in head.split("┃")[1:-1]]
+    left_out = re.findall(r"without (.*)", " ".join(lines[-4:]))
+    omitted = [name.strip() for name in re.sub(" +", " ", left_out[0]).split(",")] if left_out else []
+    assert sorted([*names, *omitted]) == sorted(whole)
+    # the least important go first, and no more than must
+    order = ["predict s", "folds x seeds", "MiB", "CPU s", "fit s", "95% interval"]
+    assert set(omitted) == set(order[: len(omitted)])
+    if omitted:
+        widest = max(len(cell) for cell in whole[order[len(omitted) - 1]])
+        assert len(head.rstrip()) + widest + 3 > width
+    # every model stands there whole, on one line where there is room
+    column = "".join(line.split("│")[1].strip() for line in lines if line.startswith("│"))
+    for model in set(results["model"]):
+        assert model.replace(" ", "") in column.replace(" ", "")
+    plain = plain_table(results, long, width=width)
+    if width > 50:
+        table = [
+            line
+            for line in plain.splitlines()
+            if line.split("  ")[0] in ("model", long, "dummy", "linear *")
+        ]
+        assert len(table) == 4
+        assert max(map(len, table)) <= width
+
+
+def test_a_reference_that_failed_is_said_once(results):
+    told = verdicts(results, "gone")
+    assert told == ["gone failed on planted in all of 3 fits: ValueError: <no>."]
+    page = render_html(results, "gone")
+    assert re.search("<ul class='verdicts'>(.*?)</ul>", page)[1].count("<li") == 1
+    # unless it is asked for, a model that failed is no reference
+    net = results.assign(model=results["model"].replace("gone", "embedding"))
+    assert choose_reference(net) == "lightgbm"
+    assert choose_reference(net, "embedding") == "embedding"
 
 
 def test_the_page_is_self_contained_and_tells_everything(results):
@@ -60,15 +111,24 @@ def test_the_page_is_self_contained_and_tells_everything(results):
     )
     HTMLParser().feed(page)
     outside = re.sub(r"data:image/svg\+xml;base64,[A-Za-z0-9+/=]+", "", page)
-    assert not re.search(r"https?://|<script|<link|@import|url\(", outside)
+    assert not re.search(r"https?://|<script|<link|@import|url\((?!#)|href=\"(?!#)", outside)
     assert "<title>A &amp; B</title>" in page
     for verdict in verdicts(results, "linear"):
         assert verdict.replace("<no>", "&lt;no&gt;") in page
     assert "failed: ValueError: &lt;no&gt;" in page
-    assert page.count("data:image/svg+xml;base64,") == 4
+    assert page.count("data:image/svg+xml;base64,") == 1  # that of the caller
+    # each figure is drawn for wide and for narrow windows
+    assert page.count("<svg") == 2 * len(re.findall("<figcaption>", page)) - 2 == 10
     assert all(
         heading in page
-        for heading in ("Verdicts", "Learning curves", "Ranks", "<h2>Map</h2>", "dataset: {}")
+        for heading in (
+            "Verdicts",
+            "Learning curves",
+            "Ranks",
+            "<h2>Map</h2>",
+            "dataset: {}",
+            "Calibration",
+        )
     )
     assert "prefers-color-scheme: dark" in page
     svg = re.search(r"base64,([A-Za-z0-9+/=]+)", page)
@@ -141,7 +201,12 @@ def test_labels_cover_neither_points_nor_each_other_and_stay_inside():
 def test_curves_only_where_they_were_kept(results):
     assert plot_curves(results[results["model"] == "dummy"]) is None
     (axes,) = plot_curves(results).axes
-    assert len(axes.lines) == 6
+    losses = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    kept = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 2]
+    assert len(losses) == 6
+    # epochs count from 1; the second has the least validation loss
+    assert [list(line.get_xdata()) for line in losses] == [[1, 2, 3]] * 6
+    assert kept == [2, 2, 2]
 
 
 @pytest.mark.parametrize(

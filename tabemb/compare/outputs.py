@@ -1,0 +1,35 @@
+"""Folders of results that are there only where the work was done."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder for the files of the block; where the block fails, remove again what was made.
+
+    Parameters
+    ----------
+    folder : Path
+        One that exists is never removed.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    except BaseException:
+        if folder in made:
+            shutil.rmtree(folder, ignore_errors=True)
+        remove_empty(made)
+        raise
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove the folders among these, the innermost first, that hold nothing."""
+    for path in folders:
+        with suppress(OSError):
+            path.rmdir()

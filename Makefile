@@ -27,7 +27,7 @@ mutations: $(VENV)/.dev
 # the documentation site, below docs/_build/html; a warning of Sphinx or a broken link is an error
 docs: $(VENV)/.docs
 	rm -rf docs/reference/generated
-	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -c docs . docs/_build/html -W -n --keep-going --quiet
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -c docs . docs/_build/html -E -a -W -n --keep-going --quiet
 	$(BIN)/python docs/check_links.py docs/_build/html
 
 lint: $(VENV)/.dev

@@ -13,6 +13,7 @@ import re
 import runpy
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -157,6 +158,15 @@ def test_every_parameter_of_the_reference_is_described(name):
         return
     undescribed = {part.__qualname__: missing_in(part) for part in [obj, *methods(obj)]}
     assert {part: names for part, names in undescribed.items() if names} == {}
+
+
+def test_the_code_of_the_start_page_runs():
+    block = re.search(
+        r"^\.\. code-block:: python\n((?: {3}.*\n|\n)+)", (DOCS / "index.rst").read_text(), re.M
+    )
+    names = {}
+    exec(textwrap.dedent(block[1]), names)
+    assert len(names["model"].spaces_["city"].nearest("Bonn", k=2)) == 2
 
 
 def test_drawings_are_those_of_the_script():

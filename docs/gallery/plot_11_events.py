@@ -31,10 +31,9 @@ columns = ["student", "at", "subject"]
 events = EventClassifier(entity="student", time="at", max_epochs=15, random_state=0)
 events.fit(train[columns], train["right"])
 by_events = events.replay_proba(test[columns], test["right"])[:, 1]
+known = ["at", "subject"]
 alone = EmbeddingClassifier(trees=False, max_epochs=15, random_state=0)
-by_rows = alone.fit(train[["at", "subject"]], train["right"]).predict_proba(test[["at", "subject"]])[
-    :, 1
-]
+by_rows = alone.fit(train[known], train["right"]).predict_proba(test[known])[:, 1]
 
 # %%
 # The more answers a student has given, the more his events say. The first answer of a student cannot
@@ -43,17 +42,18 @@ by_rows = alone.fit(train[["at", "subject"]], train["right"]).predict_proba(test
 from sklearn.metrics import log_loss
 
 part = pd.cut(test["at"], [-1, 2, 7, 14, 24], labels=["1-3", "4-8", "9-15", "16-25"])
+forecasts = pd.DataFrame(
+    {"rows alone": by_rows, "events": by_events, "true probabilities": test["probability"]}
+)
 losses = pd.DataFrame(
     {
-        name: [log_loss(test["right"][part == p], forecast[part == p]) for p in part.cat.categories]
-        for name, forecast in [
-            ("rows alone", pd.Series(by_rows, test.index)),
-            ("events", pd.Series(by_events, test.index)),
-            ("true probabilities", test["probability"]),
-        ]
-    },
-    index=part.cat.categories,
-)
+        answers: {
+            name: log_loss(test["right"][part == answers], p[part == answers])
+            for name, p in forecasts.items()
+        }
+        for answers in part.cat.categories
+    }
+).T
 print(losses.round(3))
 axes = losses.plot(figsize=(7.5, 3.6), marker="o", color=["0.6", "tab:blue", "tab:green"])
 axes.set(xlabel="answer of the student", ylabel="log loss")

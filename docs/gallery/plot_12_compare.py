@@ -23,7 +23,7 @@ comparison = compare(
 print(comparison)
 
 # %%
-# On such a table no difference to a linear model is shown, which takes about a hundredth of the time.
+# On such a table no difference to a linear model is shown, which takes some fiftieth of the time.
 # The comparison says so.
 
 from tabemb.compare.figures import plot_scores

@@ -42,7 +42,7 @@ $(BIN)/python:
 # The version stands in tabemb/__init__.py.
 $(VENV)/.demo: pyproject.toml constraints.txt tabemb/__init__.py | $(BIN)/python
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[compare,maps]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[demo]"
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo

@@ -142,8 +142,9 @@ def test_the_readme_names_every_page_of_docs():
     assert {page_name(page) for page in DOCS if page.parent.name == "docs"} <= links
 
 
-def test_the_readme_has_dated_results():
-    results = README.read_text().split("## Results")[1].split("\n## ")[0]
+def test_the_readme_leads_to_dated_results():
+    assert "docs/results.md" in README.read_text().split("## Results")[1].split("\n## ")[0]
+    results = (ROOT / "docs" / "results.md").read_text()
     assert re.search(r"Measured on \d{4}-\d\d-\d\d on ", results)
     assert "| data (error) |" in results
 

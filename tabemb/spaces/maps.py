@@ -41,6 +41,8 @@ MANY_POINTS = 500
 """With more points than this, each is drawn smaller, so that they stay apart."""
 REACHES = 0.0, 12.0, 24.0, 40.0
 """Distances from a label to its point that are tried, in points; a line bridges all but the first."""
+FAR = 60.0, 90.0, 130.0
+"""Further distances for highlighted categories, which must be found even in the middle of many."""
 PALEST = 0.55
 """Opacity of the label of a point that is hardly seen."""
 MAX_CHARACTERS = 32
@@ -293,7 +295,7 @@ def place_labels(
 
     A place is free if it lies inside the axes and overlaps no point and no label placed before. Where
     none beside the point is free, one further away is used, with a thin line that crosses no label
-    either. `strength`, from 0 to 1 for each point, makes weak labels paler. The limits of the axes and
+    either; those of `bold` may lie the furthest away. `strength`, from 0 to 1 for each point, makes weak labels paler. The limits of the axes and
     the layout of the figure must be final.
     """
     matplotlib = _matplotlib()
@@ -306,11 +308,12 @@ def place_labels(
     for i in order:
         text = _text(ax, points[i], labels.iloc[i], "bold" if i in bold else "normal")
         size = np.array(text.get_window_extent().size)
-        reach = 1.1 * size + 2 * radii.max() + (LABEL_GAP + max(REACHES)) * pixels + 9
+        reaches = (*REACHES, *FAR) if i in bold else REACHES
+        reach = 1.1 * size + 2 * radii.max() + (LABEL_GAP + max(reaches)) * pixels + 9
         near = (np.abs(centers - centers[i]) < reach).all(axis=1)
         near[i] = False
         obstacles = np.vstack([dots[near], written, lines])
-        placed = _first_place(ax, size, centers[i], radii[i, 0], obstacles, written)
+        placed = _first_place(ax, size, centers[i], radii[i, 0], obstacles, written, reaches)
         if placed is None:
             text.remove()
             continue
@@ -334,10 +337,11 @@ def _first_place(
     radius: float,
     obstacles: np.ndarray,
     written: np.ndarray,
+    reaches: Sequence[float],
 ) -> tuple[LabelPlace, float, np.ndarray] | None:
     """Return the first free place of a label of this (width, height), its gap and its box, in pixels."""
     frame = np.asarray(ax.bbox.extents)
-    for reach in REACHES:
+    for reach in reaches:
         gap = radius + (LABEL_GAP + reach) * ax.figure.dpi / 72
         boxes = _label_boxes(size, center, gap)
         for i in _free(boxes, obstacles, frame):

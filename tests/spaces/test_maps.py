@@ -132,6 +132,17 @@ def test_many_points_are_smaller_and_the_legend_is_not():
     assert handles[0] == handles[1]
 
 
+def test_a_highlighted_category_has_a_label_even_in_a_crowd():
+    side = np.linspace(-1, 1, 81)
+    crowd = np.stack(np.meshgrid(side, side), axis=2).reshape(-1, 2)
+    crowd = crowd[np.linalg.norm(crowd, axis=1) < 0.3]  # no label fits between the points
+    points = np.vstack([crowd, [[-1, -1], [-1, 1], [1, -1], [1, 1]]])
+    space = EmbeddingSpace(points, [f"name {i}" for i in range(len(points))])
+    middle = str(space.categories[len(crowd) // 2])
+    figure = space.map(method="pca", metric="euclidean", highlight=[middle])
+    assert labels_of(figure)[0].get_text() == middle
+
+
 def test_highlighted_categories_come_first_and_in_bold():
     names = [f"quite a long name {i}" for i in range(20)]
     space = EmbeddingSpace(np.ones((20, 2)), names, counts=np.arange(1, 21))

@@ -1138,14 +1138,14 @@ BREAKS = [
     Break(
         "rarity: a row counts by its commonest category",
         "compare/columns.py",
-        "np.min(found, axis=0)",
-        "np.max(found, axis=0)",
+        "np.min(frequencies, axis=0)",
+        "np.max(frequencies, axis=0)",
         COMPARED,
     ),
     Break(
         "rarity: ids make every row unseen",
         "compare/columns.py",
-        "np.mean(found == 0) < _ALL_UNSEEN",
+        "np.mean(n == 0) < _ALL_UNSEEN",
         "True",
         COMPARED,
     ),

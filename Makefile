@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TABEMB_DATA ?= $(abspath $(wildcard ../shared/data))
 
-.PHONY: demo test slow fuzz mutations lint clean
+.PHONY: demo test slow fuzz mutations docs lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m experiments.demo
@@ -23,6 +23,12 @@ fuzz: $(VENV)/.dev
 # breaks the library on purpose; every break must turn a test red
 mutations: $(VENV)/.dev
 	$(BIN)/python tests/mutations.py
+
+# the documentation site, below docs/_build/html; a warning of Sphinx or a broken link is an error
+docs: $(VENV)/.docs
+	rm -rf docs/reference/generated
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -c docs . docs/_build/html -W -n --keep-going --quiet
+	$(BIN)/python docs/check_links.py docs/_build/html
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -43,5 +49,9 @@ $(VENV)/.dev: $(VENV)/.demo
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+$(VENV)/.docs: $(VENV)/.dev
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache docs/_build docs/auto_gallery docs/reference/generated

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 import tabemb
 from tabemb.compare import command
 from tabemb.compare.hints import did_you_mean
@@ -36,9 +38,12 @@ def atlas(arguments: Sequence[str]) -> None:
     _add_space(parser)
     parser.add_argument("--output", metavar="FILE", help="the page to write (default: SPACE.html)")
     given = parser.parse_args(arguments)
-    name, space = _chosen_space(_loaded(given.model), given)
+    model = _loaded(given.model)
+    name, space = _chosen_space(model, given)
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-    page = space.atlas(given.output or f"{safe}.html")
+    facts = _facts_of_levels(model, name).reindex(space.categories).dropna(axis=1, how="all")
+    color = None if facts.empty else str(facts.columns[0])
+    page = space.atlas(given.output or f"{safe}.html", facts, color=color)
     print(f"page: {page}", file=sys.stderr)
 
 
@@ -114,6 +119,25 @@ def _chosen_space(model: Any, given: Namespace) -> tuple[str, EmbeddingSpace]:
     spaces = getattr(model, "spaces_", {})
     name = _space_name(list(spaces), given.space, given.model)
     return name, spaces[name]
+
+
+def _facts_of_levels(model: Any, table: str) -> pd.DataFrame:
+    """Return the effect and the mean answer of each category of a table; empty without effects."""
+    if getattr(model, "effects_", None) is None:
+        return pd.DataFrame()
+    schema, frame = model.encoder_.schema, model.effects_frame()
+    columns = [feature.name for feature in schema.categorical if schema.tables_of([feature]) == [table]]
+    frame = frame[frame["term"].isin(columns) & frame["level"].notna()]
+    if frame.empty:
+        return pd.DataFrame()
+    keys = [key for key in ("term", "target", "class") if key in frame and frame[key].nunique() > 1]
+    groups = frame.groupby(keys, sort=False) if keys else [((), frame)]
+    parts = {}
+    for values, part in groups:
+        whose = "".join(f", {key} {value}" for key, value in zip(keys, values))
+        by_level = part.drop_duplicates("level").set_index("level")
+        parts[f"effect{whose}"], parts[f"mean answer{whose}"] = by_level["effect"], by_level["mean"]
+    return pd.DataFrame(parts)
 
 
 def _loaded(path: str) -> Any:

@@ -47,8 +47,8 @@ class TensorBoard(Callback):
 class MLflow(Callback):
     """Writes a fit as a run of MLflow (extra ``mlflow``): parameters, losses by epoch, what came out.
 
-    The run is that of ``mlflow.start_run`` where the fit is within one, which then stays open; else a new
-    one, which ends with the fit, as failed if the fit fails. Where runs are kept is MLflow's setting
+    A fit within ``mlflow.start_run`` writes into that run, which stays open. Elsewhere it has a run that
+    ends with it, as failed if the fit fails. Where runs are kept is MLflow's setting
     (``mlflow.set_tracking_uri``).
 
     Examples

@@ -10,7 +10,6 @@ from typing import Any, Self
 
 CATEGORICAL = "roles={column: 'categorical'} or columns"
 ELSEWHERE = {
-    "eval_set": "eval_X and eval_y",
     "validation_data": "eval_X and eval_y",
     "X_val": "eval_X",
     "y_val": "eval_y",
@@ -80,7 +79,7 @@ def _translations(name: str, known: Sequence[str]) -> list[str]:
 
 
 def _near_names(name: str, known: Sequence[str]) -> list[str]:
-    return similar(name, known, n=2)
+    return [name] if name in known else similar(name, known, n=2)
 
 
 def refuse_unknown(estimator: Any, method: str, unknown: Mapping[str, Any]) -> None:

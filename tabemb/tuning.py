@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any, NamedTuple
 
 from tabemb.extras import need
-from tabemb.fitting.settings import PRESETS, defaults_of
+from tabemb.fitting.settings import PRESETS
+
+__all__ = ["space"]
 
 
 class Values(NamedTuple):
@@ -57,10 +60,11 @@ def space(estimator: Any) -> dict[str, Any]:
     Examples
     --------
     >>> import tabemb
-    >>> sorted(tabemb.tuning.space(tabemb.EmbeddingClassifier(dropout=0.2, biases=False)))
-    ['d_number', 'l2', 'learning_rate', 'n_bins', 'n_pairs', 'table_rate', 'unknown_rate', 'weight_decay']
+    >>> space = tabemb.tuning.space(tabemb.EmbeddingClassifier(preset="fast", dropout=0.2))
+    >>> [name for name in space if name.startswith("n_")]
+    ['n_bins']
     """
-    params, defaults = estimator.get_params(deep=False), defaults_of(type(estimator))
+    params, defaults = estimator.get_params(deep=False), _defaults(estimator)
     if "table_rate" not in params:
         raise TypeError(
             "tuning.space is for classifiers and regressors of rows or events; "
@@ -76,6 +80,12 @@ def space(estimator: Any) -> dict[str, Any]:
         for name, values in known.items()
         if is_free[name] and name not in preset
     }
+
+
+def _defaults(estimator: Any) -> dict[str, Any]:
+    """Return the default of each parameter; ``Parameter.empty`` where there is none."""
+    parameters = signature(type(estimator)).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters}
 
 
 def _distribution(values: Values) -> Any:

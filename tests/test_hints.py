@@ -30,7 +30,8 @@ def message_of(call, *args, **arguments):
     [
         ("hiden", " Did you mean hidden?"),
         ("n_member", " Did you mean n_members or numbers?"),
-        ("eval_set", " Did you mean eval_X and eval_y of fit?"),
+        ("eval_set", " Did you mean eval_set of fit?"),
+        ("validation_data", " Did you mean eval_X and eval_y of fit?"),
         ("sample_weigth", " Did you mean sample_weight of fit?"),
         ("cat_features", " Did you mean roles={column: 'categorical'}?"),
         ("cat_cols", " Did you mean roles={column: 'categorical'}?"),

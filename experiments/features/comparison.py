@@ -25,6 +25,7 @@ SUITABLE = {
     # model: the encodings that suit it
     "lightgbm": _WITH_CATEGORIES,
     "catboost": tuple(name for name in _WITH_CATEGORIES if name != "one-hot"),
+    "histogram trees": _NUMBERS_ONLY,
     "random forest": _NUMBERS_ONLY,
     "nearest neighbours": _DISTANCES,
     "linear": _DISTANCES,

@@ -99,6 +99,7 @@ MODELS = {
         "lightgbm", {"n_estimators": 2000, "learning_rate": 0.05, "early_stopping_rounds": 100}
     ),
     "catboost": EncodedModel("catboost"),
+    "histogram trees": EncodedModel("hist_gradient_boosting", {"early_stopping": True}),
     "random forest": EncodedModel("random_forest", {"max_features": 1 / 3, "min_samples_leaf": 5}),
     "nearest neighbours": EncodedModel("nearest_neighbors", measures_distances=True, max_rows=30_000),
     "linear": EncodedModel("linear", measures_distances=True),

@@ -19,7 +19,17 @@ def conf_folder() -> Path:
 
 
 def config_options(group: str) -> list[str]:
-    """Return the names of a group's files, such as the data sets of `conf/dataset`."""
+    """Return the names of a group's files, such as the data sets of `conf/dataset`.
+
+    Parameters
+    ----------
+    group : {"dataset", "model", "protocol"}
+        The folder below `conf`.
+
+    Returns
+    -------
+    list of str
+    """
     return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
 
 
@@ -56,10 +66,30 @@ def check_option(group: str, name: str) -> None:
 
 
 def dataset_options(name: str) -> dict[str, Any]:
-    """Return the arguments of `load_dataset` that `conf/dataset/{name}.yaml` holds."""
+    """Return the arguments of `load_dataset` that `conf/dataset/{name}.yaml` holds.
+
+    Parameters
+    ----------
+    name : str
+        Name of the file without its ending.
+
+    Returns
+    -------
+    dict
+    """
     return read_option("dataset", name)
 
 
 def named_dataset(name: str) -> Dataset:
-    """Load the data set that `conf/dataset/{name}.yaml` describes."""
+    """Load the data set that `conf/dataset/{name}.yaml` describes.
+
+    Parameters
+    ----------
+    name : str
+        Name of the file without its ending.
+
+    Returns
+    -------
+    Dataset
+    """
     return load_dataset(**dataset_options(name))

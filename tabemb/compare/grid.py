@@ -128,7 +128,19 @@ def run(
 
 
 def select(cells: pd.DataFrame, dataset: Dataset, protocol: Protocol) -> pd.DataFrame:
-    """Return a data set's cells under one protocol, of its present state and of the latest code."""
+    """Return a data set's cells under one protocol, of its present state and of the latest code.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Cells as returned by `read_cells`.
+    dataset : Dataset
+    protocol : Protocol
+
+    Returns
+    -------
+    DataFrame
+    """
     if cells.empty:
         return cells
     same = (

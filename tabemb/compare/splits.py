@@ -32,10 +32,17 @@ AUTO_FOLDS = 5
 
 @dataclass(frozen=True)
 class Split:
-    """One division of the rows: positions in `Dataset.X`."""
+    """One division of the rows: positions in `Dataset.X`.
+
+    Parameters
+    ----------
+    fold : int
+        The number of the fold, from 1.
+    train, test : ndarray of int
+        Positions of the training and of the test rows.
+    """
 
     fold: int
-    """The number of the fold, from 1."""
     train: np.ndarray
     test: np.ndarray
 

@@ -64,6 +64,15 @@ def newest(cells: pd.DataFrame) -> pd.DataFrame:
     """Keep the cells of each data set's latest state and of each model's latest code.
 
     Results from before and after a change of the data or the code are not comparable.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Cells as returned by `read_cells`.
+
+    Returns
+    -------
+    DataFrame
     """
     if cells.empty:
         return cells

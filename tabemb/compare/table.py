@@ -302,7 +302,14 @@ def _percent(against: dict[Any, Any] | None) -> str:
 def verdicts(results: pd.DataFrame, reference: str | None = None, confidence: float = 0.95) -> list[str]:
     """Compare the reference with every other model in a sentence each, wins and losses alike.
 
-    Parameters are as in `score_table`.
+    Parameters
+    ----------
+    results : DataFrame
+        Cells of one data set, as returned by `run`.
+    reference : str, optional
+        The model that the others are compared with; the embedding net by default.
+    confidence : float, default=0.95
+        Coverage of the intervals.
 
     Returns
     -------

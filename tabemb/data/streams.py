@@ -57,7 +57,7 @@ class Stream:
     ----------
     source : str, path-like, list of these, pyarrow Dataset, DuckDB relation or Polars LazyFrame
         Paths are files (Parquet, Arrow, CSV), a folder of Parquet files, also one with folders such as
-        "year=2024", or patterns such as "orders/*.parquet", whose files follow each other by name.
+        "year=2024", or patterns such as ``orders/*.parquet``, whose files follow each other by name.
         Relations and lazy frames are written to a Parquet file in the cache first.
     cache : str or path-like, optional
         Folder for the encoded rows, about as large as the source, made if need be. A later fit on the
@@ -102,7 +102,13 @@ class Stream:
         return not (_is_relation(self.source) or _is_lazy(self.source))
 
     def for_workers(self, cache: Path) -> Stream:
-        """Return the same rows for other processes: files by their full paths, and this cache."""
+        """Return the same rows for other processes: files by their full paths.
+
+        Parameters
+        ----------
+        cache : path-like
+            The folder of the encoded rows.
+        """
         stream = copy(self)
         stream.cache = os.path.abspath(cache)
         if isinstance(self.source, str | os.PathLike):

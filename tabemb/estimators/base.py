@@ -169,7 +169,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         ----------
         X : frame or array-like of shape (n_rows, n_columns), or a stream
             Missing values are welcome; infinite numbers are not. A stream is the path or pattern of
-            files ("orders/*.parquet"), a pyarrow Dataset, a DuckDB relation, a Polars LazyFrame or a
+            files (``orders/*.parquet``), a pyarrow Dataset, a DuckDB relation, a Polars LazyFrame or a
             `Stream`: it need not fit into memory, and y and sample_weight name columns of it.
         y : array-like of shape (n_rows,) or (n_rows, n_targets), or str
         sample_weight : array-like of shape (n_rows,), optional

@@ -285,7 +285,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
 
         Returns
         -------
-        pandas.DataFrame of shape (n_rows, len(columns_))
+        pandas.DataFrame of shape (n_rows, n_encoded_columns)
             None where a missing value is nearest.
         """
         check_is_fitted(self)

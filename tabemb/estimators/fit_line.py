@@ -14,8 +14,8 @@ def fit_line(estimator: Any) -> str:
     >>> from types import SimpleNamespace
     >>> from tabemb.targets import ClassTarget
     >>> curve = {"epoch": [0, 1, 2], "train_loss": [0.9, 0.8, 0.7], "eval_loss": [0.9, 0.86, math.nan]}
-    >>> target = ClassTarget()
-    >>> fit_line(SimpleNamespace(learning_curve_=curve, best_epoch_=1, fit_seconds_=4.26, target_=target))
+    >>> fitted = {"best_epoch_": 1, "fit_seconds_": 4.26, "target_": ClassTarget()}
+    >>> fit_line(SimpleNamespace(learning_curve_=curve, **fitted))
     'SimpleNamespace: best epoch 2 of 3, validation log loss 0.86, 4.3 s'
     """
     curve, best = estimator.learning_curve_, estimator.best_epoch_

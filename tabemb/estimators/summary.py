@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from tabemb.estimators.card import Statements, card
+
 WIDTH = 100
 """Characters of a line of text."""
 LONGEST_TABLE = 14
@@ -86,7 +88,7 @@ class Summary:
     memory: pd.DataFrame | None = None
 
     def __str__(self) -> str:
-        head = _filled([self.title, *(f"{name} {_fact(value)}" for name, value in self.facts.items())])
+        head = _filled([self.title, *(f"{name} {text}" for name, text in self.texts().items())])
         cells = {name: [name, *map(_cell(name), self.columns[name])] for name in self._shown}
         if "table" in cells:
             cells["table"] = [_cut(text, LONGEST_TABLE) for text in cells["table"]]
@@ -103,6 +105,44 @@ class Summary:
         return "\n".join([*head, "", *map(str.rstrip, lines)])
 
     __repr__ = __str__
+
+    def texts(self) -> dict[str, str]:
+        """Return the facts as texts."""
+        return {name: _fact(value) for name, value in self.facts.items()}
+
+    def to_markdown(self, results: pd.DataFrame | None = None, use: str = "", data: str = "") -> str:
+        """Return a model card: use, training data, fit, columns, results, limits, parameters.
+
+        The card goes beside the saved model, as of Mitchell et al. 2019
+        (https://arxiv.org/abs/1810.03993). What only people know is "Not stated." until they state it.
+
+        Parameters
+        ----------
+        results : DataFrame, optional
+            Errors on rows that the model has not seen, shown as a table, such as
+            ``tabemb.compare.summarize(results)``.
+        use : str
+            What the model is for, and what it is not for.
+        data : str
+            Where the training rows come from, and whom they leave out.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> import tabemb
+        >>> model = tabemb.EmbeddingClassifier(random_state=0).fit([["a"], ["b"]] * 20, [0, 1] * 20)
+        >>> print(model.summary().to_markdown(use="An example.")[:44])
+        # EmbeddingClassifier
+        <BLANKLINE>
+        ## Use
+        <BLANKLINE>
+        An example.
+        """
+        cells = {name: list(map(_cell(name), self.columns[name])) for name in self._shown}
+        return card(self.title, self.texts(), cells, self.parameters, Statements(use, data, results))
 
     @property
     def _shown(self) -> list[str]:

@@ -27,7 +27,7 @@ from tabemb.spaces.quality import overlap_in_words
 from tabemb.spaces.search import DOUBTFUL
 from tabemb.spaces.vectors import CategoryVectors, is_missing
 
-MAX_CATEGORIES = 50_000
+MAX_CATEGORIES = 200_000
 """As many as a browser draws smoothly without a graphics card; a file grows by 2.7 bytes a number."""
 SCRIPTS = (
     "data.js",
@@ -40,6 +40,7 @@ SCRIPTS = (
     "choice.js",
     "cards.js",
     "filters.js",
+    "links.js",
     "main.js",
 )
 MISSING = -1

@@ -190,7 +190,7 @@ class DrawnVectors(PortableVectors):
         FileNotFoundError
             If the folder does not exist.
         ValueError
-            If a space has no categories or more than 50,000, or another argument does not fit.
+            If a space has no categories or more than 200,000, or another argument does not fit.
 
         Notes
         -----

@@ -65,9 +65,13 @@ class PortableVectors(VersionedVectors):
         Where known, the columns `count` and `reliability` follow. A vector is a list of d floats. The
         ancestry and the maps computed by `coordinates` are written too, a map as a column
         `map_{method}_{metric}_{seed}` of two floats a row. Where the categories have no common Arrow
-        type, such as numbers beside text,
-        intervals or tuples, `category` holds them as text, and a column `category_json` as JSON that
-        `from_parquet` reads with their types.
+        type, such as numbers beside text, intervals or tuples, `category` holds them as text, and a
+        column `category_json` as JSON that `from_parquet` reads with their types.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file that exists is replaced.
 
         Raises
         ------
@@ -88,6 +92,10 @@ class PortableVectors(VersionedVectors):
     @classmethod
     def from_parquet(cls, path: str | Path) -> Self:
         """Read a space written by `to_parquet`, with its counts, reliability, name and maps.
+
+        Parameters
+        ----------
+        path : str or path-like
 
         Raises
         ------
@@ -209,6 +217,10 @@ class PortableVectors(VersionedVectors):
     @classmethod
     def from_projector(cls, folder: str | Path) -> Self:
         """Read the files written by `to_projector`; the categories are text.
+
+        Parameters
+        ----------
+        folder : str or path-like
 
         Raises
         ------

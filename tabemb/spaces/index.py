@@ -113,7 +113,15 @@ class ApproximateIndex:
     def build(
         cls, space: CategoryVectors, path: str | Path | None = None, metric: str = "cosine"
     ) -> ApproximateIndex:
-        """Build the graph of a space and write it to `path`, if one is given.
+        """Build the graph of a space.
+
+        Parameters
+        ----------
+        space : EmbeddingSpace
+        path : str or path-like, optional
+            The file to write it to.
+        metric : {"cosine", "dot"}, default="cosine"
+            How vectors are compared.
 
         Raises
         ------
@@ -143,6 +151,11 @@ class ApproximateIndex:
         """Open the saved index of this space, after a comparison of its checksum.
 
         A search then reads only the parts of the file that it needs.
+
+        Parameters
+        ----------
+        space : EmbeddingSpace
+        path : str or path-like
 
         Raises
         ------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from io import BytesIO
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -101,9 +103,9 @@ def draw(
     colors = None if color is None else _by_category(color, space.categories, "color")
     matplotlib = _matplotlib()
     layout = matplotlib.layout_engine.ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12)
-    from tabemb.spaces.picture import Picture  # needs matplotlib
-
-    figure = Picture(figsize=figsize, dpi=150, layout=layout)
+    figure: Figure = matplotlib.figure.Figure(figsize=figsize, dpi=150, layout=layout)
+    # notebooks show other figures only once pyplot has been imported
+    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
     matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
     ax = figure.add_subplot()
     dots = _dots(space, points)
@@ -116,6 +118,12 @@ def draw(
     labelled = [i for i in order if pd.notna(labels.iloc[i])]
     place_labels(ax, points, dots.sizes, labels, labelled[:n_labels], highlight, dots.opacity / OPACITY)
     return figure
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
 
 
 def _dots(space: CategoryVectors, points: np.ndarray) -> Dots:

@@ -326,6 +326,10 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
     def open_index(self, path: str | Path) -> ApproximateIndex:
         """Open an index that `index` wrote for this space; a search reads only the parts it needs.
 
+        Parameters
+        ----------
+        path : str or path-like
+
         Raises
         ------
         FileNotFoundError

@@ -151,6 +151,10 @@ class CategoryVectors:
 
         None, NaN and NaT all stand for the one missing category.
 
+        Parameters
+        ----------
+        category : hashable
+
         Raises
         ------
         KeyError
@@ -164,7 +168,12 @@ class CategoryVectors:
         return position
 
     def positions(self, categories: Iterable[Hashable] | None = None) -> np.ndarray:
-        """Return the positions of several categories, of all by default.
+        """Return the positions of several categories.
+
+        Parameters
+        ----------
+        categories : iterable of hashables, optional
+            None: all.
 
         Raises
         ------
@@ -182,6 +191,10 @@ class CategoryVectors:
 
     def as_vector(self, category_or_vector: Any) -> np.ndarray:
         """Return the vector of a category, or a given vector after a check of its shape.
+
+        Parameters
+        ----------
+        category_or_vector : hashable, or array-like of shape (d,)
 
         Raises
         ------
@@ -205,6 +218,10 @@ class CategoryVectors:
 
         For a category of a space with reliability, the cosine is multiplied by the root of it, as in
         `EmbeddingSpace.nearest`. The cosine of the vectors alone is ``similarity(space[a], space[b])``.
+
+        Parameters
+        ----------
+        a, b : hashable, or array-like of shape (d,)
 
         Examples
         --------

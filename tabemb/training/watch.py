@@ -14,18 +14,27 @@ from tabemb.training.workers import current
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch that is over, as `Callback.on_epoch_end` receives it."""
+    """An epoch that is over, as `Callback.on_epoch_end` receives it.
+
+    Attributes
+    ----------
+    number : int
+        Counted from 1 over all trainings of a fit, such as a second one on all rows.
+    train_loss : float
+        Mean loss of the training rows, without the prior of the tables.
+    eval_loss : float
+        Mean loss of the validation rows; NaN where no rows are validated.
+    is_best : bool
+        Whether ``eval_loss`` is the least so far.
+    seconds : float
+        Since the start of the fit.
+    """
 
     number: int
-    """Counted from 1 over all trainings of a fit: that which validation rows stop, and those after it."""
     train_loss: float
-    """Mean loss of the training rows, without the prior of the tables."""
     eval_loss: float
-    """Mean loss of the validation rows; NaN where no rows are validated."""
     is_best: bool
-    """Whether ``eval_loss`` is the least so far."""
     seconds: float
-    """Since the start of the fit."""
 
 
 class Callback:
@@ -46,13 +55,37 @@ class Callback:
     """
 
     def on_fit_start(self, estimator: Any) -> None:
-        """Before the first epoch; the estimator has its parameters, and nothing fitted yet."""
+        """Before the first epoch.
+
+        Parameters
+        ----------
+        estimator : estimator
+            It has its parameters, and nothing fitted yet.
+        """
 
     def on_epoch_end(self, epoch: Epoch) -> bool | None:
-        """After each epoch; return True to end the fit as ``max_time`` does: what was trained is kept."""
+        """After each epoch.
+
+        Parameters
+        ----------
+        epoch : Epoch
+
+        Returns
+        -------
+        bool or None
+            True ends the fit as ``max_time`` does: what was trained is kept.
+        """
 
     def on_fit_end(self, estimator: Any, error: BaseException | None) -> None:
-        """After the fit: with the fitted estimator, or with the error that ended it."""
+        """After the fit.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted, where there is no error.
+        error : BaseException or None
+            What ended the fit.
+        """
 
 
 class Watch:

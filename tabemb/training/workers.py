@@ -144,16 +144,23 @@ class ProcessGroup(Workers):
     def combine(
         self, dense: Sequence[nn.Parameter], sparse: Sequence[nn.Parameter], loss: Tensor, n_rows: int
     ) -> Tensor:
+        pieces = [_rows_and_values(weight) for weight in sparse]
         has_gradient = loss.new_tensor([weight.grad is not None for weight in dense])
         parts = [_gradient(weight).flatten() for weight in dense]
         parts += [has_gradient, loss.detach().reshape(1), loss.new_ones(1)]
+        parts += [loss.new_zeros(self.size * len(sparse))]
         sums = torch.cat(parts, out=self._vector_for(parts)).mul_(n_rows)
+        *means, has_gradient, loss, n_in_all, counts = sums.split([len(part) for part in parts])
+        counts = counts.view(self.size, len(sparse))  # each worker sets its row, zero for all others
+        counts[self.rank] = counts.new_tensor([len(rows) for rows, _ in pieces])
         dist.all_reduce(sums)
-        n_in_all = sums[-1].clone()
-        *means, has_gradient, loss, _ = sums.div_(n_in_all).split([len(part) for part in parts])
+        n_sent = [[int(n) for n in of_worker] for of_worker in counts.tolist()]
+        share = n_rows / n_in_all
+        sums.div_(n_in_all.clone())
         for weight, mean, has in zip(dense, means, has_gradient.tolist()):
             weight.grad = mean.view_as(weight) if has else None
-        self._combine_rows(sparse, n_rows / n_in_all)
+        if sparse:
+            self._combine_rows(sparse, pieces, n_sent, share)
         return loss.squeeze(0).clone()
 
     def _vector_for(self, parts: list[Tensor]) -> Tensor:
@@ -163,33 +170,34 @@ class ProcessGroup(Workers):
             self._sums = like.new_empty(length)
         return self._sums
 
-    def _combine_rows(self, sparse: Sequence[nn.Parameter], share: Tensor) -> None:
-        """Replace row-sparse gradients by their sums, each times the share of its worker."""
-        if not sparse:
-            return
-        pieces = [_rows_and_values(weight) for weight in sparse]
-        counts = torch.tensor([len(rows) for rows, _ in pieces], device=share.device)
-        counts = self._all(counts)  # (size, n_tables)
-        for weight, (rows, values), n_rows in zip(sparse, pieces, counts.T.tolist()):
+    def _combine_rows(
+        self,
+        sparse: Sequence[nn.Parameter],
+        pieces: Sequence[tuple[Tensor, Tensor]],
+        n_sent: Sequence[Sequence[int]],
+        share: Tensor,
+    ) -> None:
+        """Replace row-sparse gradients by their sums, each times the share of its worker.
+
+        All tables travel at once, as a step waits for each journey. ``n_sent[i][j]`` is the number of
+        rows that worker i sends of table j.
+        """
+        sent = [_packed(rows, values * share) for rows, values in pieces]
+        lengths = [[n * (1 + w.shape[1]) for n, w in zip(of_worker, sparse)] for of_worker in n_sent]
+        received = self._received(torch.cat(sent), [sum(of_worker) for of_worker in lengths])
+        by_worker = [vector.split(of_worker) for vector, of_worker in zip(received, lengths)]
+        for weight, parts, counts in zip(sparse, zip(*by_worker), zip(*n_sent)):
             weight.grad = None
-            if max(n_rows):
-                of_all = [self._joined(part, n_rows) for part in (rows, values * share)]
-                gradient = torch.sparse_coo_tensor(
-                    of_all[0][None], of_all[1], weight.shape, check_invariants=False
-                )
-                weight.grad = gradient.coalesce()
+            if any(counts):
+                weight.grad = _unpacked(parts, counts, weight)
 
-    def _joined(self, part: Tensor, n_rows: list[int]) -> Tensor:
-        """Return the parts of all workers end to end; they have ``n_rows`` rows."""
-        padded = part.new_zeros(max(n_rows), *part.shape[1:])
-        padded[: len(part)] = part
-        return torch.cat([one[:n] for one, n in zip(self._all(padded), n_rows)])
-
-    def _all(self, part: Tensor) -> Tensor:
-        """Return the parts of all workers, of one shape, (size, ...)."""
-        parts = part.new_empty(self.size, *part.shape)
-        dist.all_gather(list(parts), part)
-        return parts
+    def _received(self, vector: Tensor, lengths: Sequence[int]) -> list[Tensor]:
+        """Return the vectors of all workers, which have these lengths."""
+        padded = vector.new_zeros(max(lengths))
+        padded[: len(vector)] = vector
+        parts = [torch.empty_like(padded) for _ in lengths]
+        dist.all_gather(parts, padded)
+        return [part[:length] for part, length in zip(parts, lengths)]
 
 
 def _gradient(weight: nn.Parameter) -> Tensor:
@@ -202,6 +210,21 @@ def _rows_and_values(weight: nn.Parameter) -> tuple[Tensor, Tensor]:
         return torch.zeros(0, dtype=torch.long, device=weight.device), weight.detach()[:0]
     gradient = weight.grad.coalesce()
     return gradient.indices()[0], gradient.values()
+
+
+def _packed(rows: Tensor, values: Tensor) -> Tensor:
+    """Return rows (m,) and values (m, dim) as one float32 vector, (m * (1 + dim),), which holds both."""
+    bits = rows.to(torch.int32).view(torch.float32)  # not as numbers: those would be rounded
+    return torch.cat([bits, values.to(torch.float32).flatten()])
+
+
+def _unpacked(parts: Sequence[Tensor], counts: Sequence[int], weight: nn.Parameter) -> Tensor:
+    """Return the row-sparse gradient of a weight, from what all workers packed."""
+    rows = torch.cat([part[:n].view(torch.int32) for part, n in zip(parts, counts)]).long()
+    values = torch.cat([part[n:] for part, n in zip(parts, counts)]).view(len(rows), -1)
+    values = values.to(weight.dtype)
+    gradient = torch.sparse_coo_tensor(rows[None], values, weight.shape, check_invariants=False)
+    return gradient.coalesce()
 
 
 _ALONE = Workers()

@@ -130,7 +130,14 @@ class ItemAnswers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return self.quality_of(joined(pairs), int(k))
 
     def quality_of(self, pairs: Pairs, k: int) -> pd.DataFrame:
-        """Return the table that `evaluate` describes, for pairs of codes of the vocabulary."""
+        """Return the table that `evaluate` describes, for pairs of codes of the vocabulary.
+
+        Parameters
+        ----------
+        pairs : Pairs
+        k : int
+            As in `evaluate`.
+        """
         return quality(self.space_, self.context_space_, self.log_odds_, pairs, k)
 
     def score(self, X: Any, y: Any = None) -> float:

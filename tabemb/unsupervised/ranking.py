@@ -177,7 +177,7 @@ def evaluate(
         are met again.
     n_sampled : int, optional
         Rank the test items among so many random other items instead of all. Such metrics do not agree
-        with those over all items (Krichene & Rendle 2020), so their names begin with "sampled_".
+        with those over all items (Krichene & Rendle 2020), so their names begin with ``sampled_``.
     interval : {"normal", "bootstrap"}, default="normal"
         From the standard error over users, or from samples of users.
     confidence : float, default=0.95
@@ -244,7 +244,12 @@ def evaluate_users(
     n_sampled: int | None = None,
     random_state: int | np.random.RandomState | None = 0,
 ) -> pd.DataFrame:
-    """Return the metrics of each user of the test; the arguments are those of `evaluate`.
+    """Return the metrics of each user of the test.
+
+    Parameters
+    ----------
+    recommender, test, k, metrics, exclude_seen, seen, n_sampled, random_state
+        As in `evaluate`.
 
     Returns
     -------

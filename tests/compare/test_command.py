@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -291,6 +292,37 @@ def test_an_atlas_of_a_saved_model_is_written(folder, model, capsys):
     assert errors(capsys, "atlas", "m.tabemb") == (2, several)
     code, message = errors(capsys, "atlas", "sales.parquet", "city")
     assert (code, message.count("\n")) == (1, 1)
+
+
+def page_data(path):
+    text = path.read_text()
+    return json.loads(text.partition('id="data">')[2].partition("</script>")[0])
+
+
+@pytest.mark.parametrize("n_classes", [0, 2, 3])
+def test_an_atlas_shows_effects_and_mean_answers(folder, small, n_classes):
+    rng = np.random.default_rng(0)
+    city, other = rng.integers(0, 5, (2, 600))
+    X = pd.DataFrame({"city": city * 10, "other": other * 10})
+    kind = tabemb.EmbeddingClassifier if n_classes else tabemb.EmbeddingRegressor
+    y = (city + 0.1 * rng.normal(size=600)) if not n_classes else np.minimum(city, n_classes - 1)
+    tables = {"place": tabemb.Table(["city", "other"])}
+    roles = dict.fromkeys(X, "categorical")
+    model = kind(**small | {"max_epochs": 1}, tables=tables, roles=roles).fit(X, y)
+    tabemb.save(model, folder / "places.tabemb")
+    main(["atlas", "places.tabemb", "place"])
+    data = page_data(folder / "place.html")
+    frame = model.effects_frame("city")
+    shown = {column["name"]: column["values"] for column in data["columns"]}
+    whose = ", term city" if "effect, term city" in shown else ""
+    if n_classes == 3:
+        frame, whose = frame[frame["class"] == 2], next(n[6:] for n in shown if n.endswith("class 2"))
+    by_level = frame.set_index("level")
+    for name, column in (("effect", "effect"), ("mean answer", "mean")):
+        values = [by_level.loc[int(text), column] for text in data["texts"]]
+        assert shown[f"{name}{whose}"] == pytest.approx(values)
+    assert data["color"] == data["columns"][0]["name"]
+    assert data["color"].startswith("effect")
 
 
 def test_a_saved_model_and_its_vectors_are_exported(folder, model, capsys):

@@ -495,6 +495,20 @@ def test_html_shows_names_and_classes_as_text():
     assert page.texts.count(type(model).__name__) == 1
 
 
+def test_a_card_has_the_summary_and_what_is_stated(model):
+    results = pd.DataFrame({"model": ["a|b", "trees"], "rmse": [0.123456, 2.0]})
+    text = model.summary().to_markdown(results, use="Prices of stays.")
+    sections = {part.split("\n")[0]: part for part in text.split("\n## ")}
+    assert text.startswith(f"# {type(model).__name__}\n")
+    assert "Prices of stays." in sections["Use"]
+    assert "Not stated." in sections["Training data"]
+    assert "- rows: 900\n" in sections["Fit"]
+    assert "| city | categorical | 3 |" in sections["Columns"]
+    assert "| a\\|b | 0.1235 |\n| trees | 2 |" in sections["Results"]
+    assert repr(model) in sections["Parameters"]
+    assert "Not stated." in model.summary().to_markdown().split("## Results")[1]
+
+
 def test_notebooks_show_the_summary_of_a_fitted_model_alone(model):
     summary = model.summary()._repr_html_()
     assert model._repr_mimebundle_() == {"text/plain": repr(model), "text/html": summary}

@@ -1,5 +1,7 @@
 """Streams: the same vocabulary, effects and encoder as of a frame, bit for bit; a reused cache."""
 
+import signal
+import subprocess
 import sys
 import tempfile
 
@@ -17,6 +19,24 @@ from tabemb.data.encoding import Encoder
 from tabemb.fitting import encoded_rows
 
 N = 1600
+KILLED = """
+import os, signal, sys, tabemb
+from tabemb.data.encoding import Encoder
+from tabemb.fitting import encoded_rows
+encoded_rows.OFTEN = 2
+encoded_rows.AT_ONCE = sys.modules["tabemb.data.streams"].AT_ONCE = 100
+tabemb.data.streams.OpenStream.parts.__defaults__ = (100,)
+parts, transform = [], Encoder.transform
+def encode(self, frame):
+    parts.append(frame)
+    if len(parts) == {n_parts}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return transform(self, frame)
+Encoder.transform = encode
+stream = tabemb.Stream({path!r}, cache={cache!r}, in_memory=0)
+tabemb.EmbeddingRegressor(**{settings!r}).fit(stream, "y")
+"""
+"""A fit whose process is killed while it encodes."""
 FAST = {"random_state": 0, "n_jobs": 1, "max_epochs": 2, "hidden": (16,), "n_members": 1}
 SAMPLED = ("data.sampling", "fitting.holdout", "fitting.encoded_rows", "fitting.stream_recipe")
 
@@ -213,11 +233,16 @@ def test_other_rows_are_encoded_anew(folder):
     assert len(list((folder / "cache").glob("rows-*"))) == 2
 
 
-def test_a_killed_fit_goes_on_where_it_was(folder, monkeypatch):
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Read and encode a hundred rows at a time, and note every second time how far that is."""
     monkeypatch.setattr(encoded_rows, "OFTEN", 2)
     for module in ("tabemb.data.streams", "tabemb.fitting.encoded_rows"):
         monkeypatch.setattr(sys.modules[module], "AT_ONCE", 100)
     monkeypatch.setattr(tabemb.data.streams.OpenStream.parts, "__defaults__", (100,), raising=True)
+
+
+def test_an_interrupted_fit_goes_on_where_it_was(folder, small_parts, monkeypatch):
     stream = tabemb.Stream(only(folder, "y"), cache=folder / "cache", in_memory=0)
     whole = tabemb.EmbeddingRegressor(**FAST).fit(tabemb.Stream(only(folder, "y"), in_memory=0), "y")
     encoded, transform = [], Encoder.transform
@@ -238,6 +263,22 @@ def test_a_killed_fit_goes_on_where_it_was(folder, monkeypatch):
     assert sum(encoded) == 800 + N - 600
     X, _ = orders()
     np.testing.assert_array_equal(model.predict(X), whole.predict(X))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_parts", [1, 5, 12])
+def test_a_fit_goes_on_after_sigkill_while_it_encodes(folder, small_parts, n_parts):
+    path, cache = only(folder, "y"), folder / "cache"
+    killed = KILLED.format(path=str(path), cache=str(cache), n_parts=n_parts, settings=FAST)
+    done = subprocess.run([sys.executable, "-c", killed])
+    assert done.returncode == -signal.SIGKILL
+    stream = tabemb.Stream(path, cache=cache, in_memory=0)
+    model = tabemb.EmbeddingRegressor(**FAST).fit(stream, "y")
+    whole = tabemb.EmbeddingRegressor(**FAST).fit(tabemb.Stream(path, in_memory=0), "y")
+    X, _ = orders()
+    np.testing.assert_array_equal(model.predict(X), whole.predict(X))
+    assert not list(cache.glob("fit-*"))
+    assert not [part for part in cache.rglob("part-*") if part.is_file()]
 
 
 def test_leftovers_of_killed_processes_are_removed_and_those_of_others_stay(folder):

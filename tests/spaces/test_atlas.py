@@ -467,6 +467,45 @@ def test_the_reader_changes_between_spaces(visit, space):
         ]
 
 
+def test_an_address_shows_what_it_names(visit, space, metadata):
+    other = EmbeddingSpace(space.vectors[::-1], space.categories[::-1])
+    arguments = {"others": {"walks": other}}
+    with visit(space, metadata, **arguments) as page:
+        assert page.evaluate("location.hash") == ""
+        page.select_option("#space", "walks")
+        page.select_option("#color", "group")
+        search(page, "north 4")
+        page.get_by_role("button", name="Compare with").click()
+        search(page, "south 2")
+        address = page.evaluate("location.hash")
+        shown = page.locator("#details").inner_text()
+        assert "Similarity" in shown
+    with visit(space, metadata, **arguments) as page:
+        page.evaluate("hash => { location.hash = hash; }", address)
+        page.wait_for_function("document.querySelector('#details').innerText.includes('Similarity')")
+        assert page.locator("#details").inner_text() == shown
+        assert page.locator("#space").input_value() == "walks"
+        assert page.locator("#color").input_value() == "group"
+        page.evaluate("location.hash = '#category=nowhere&space=none'")
+        page.wait_for_function("document.querySelector('#details').innerText === ''")
+        assert page.locator("#space").input_value() == "place"
+
+
+def test_crowded_points_are_smaller_until_one_zooms_in(visit):
+    """Of a hundred points, half lie within a thousandth of the map."""
+    rng = np.random.default_rng(0)
+    xy = np.concatenate([rng.uniform(0, 1, (50, 2)), rng.uniform(0.5, 0.501, (50, 2))])
+    space = EmbeddingSpace(rng.normal(size=(100, 3)), [f"p{i}" for i in range(100)], np.ones(100))
+    places = pd.DataFrame(xy, columns=["x", "y"], index=space.categories)
+    with visit(space, coordinates=places) as page:
+        alone, crowded = (page.evaluate("name => atlas.radius(name)", name) for name in ("p3", "p80"))
+        assert crowded < 0.5 * alone
+        page.evaluate("for (let i = 0; i < 12; i++) document.getElementById('zoom-in').click()")
+        settled(page)
+        alone, crowded = (page.evaluate("name => atlas.radius(name)", name) for name in ("p3", "p80"))
+        assert crowded > 0.8 * alone
+
+
 def test_a_further_space_keeps_its_own_order(visit, space):
     order = np.random.default_rng(2).permutation(len(space))
     other = EmbeddingSpace(space.vectors[order], space.categories[order])
@@ -803,9 +842,9 @@ def test_coordinates_that_do_not_fit(write, space):
 
 
 def test_too_many_categories(tmp_path):
-    space = EmbeddingSpace(np.ones((50_001, 1)), range(50_001), name="id")
+    space = EmbeddingSpace(np.ones((200_001, 1)), range(200_001), name="id")
     with pytest.raises(
-        ValueError, match="at most 50,000 categories; 'id' has 50,001, so pass a smaller space"
+        ValueError, match="at most 200,000 categories; 'id' has 200,001, so pass a smaller space"
     ):
         space.atlas(tmp_path / "page.html")
 

@@ -28,6 +28,7 @@ function refresh() {
   highlight();
   showDetails();
   redraw();
+  writeLink();
 }
 
 function nearestText() {

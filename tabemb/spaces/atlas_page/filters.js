@@ -53,6 +53,7 @@ function setColumn(name) {
   recolor();
   showLegend();
   showSummary();
+  writeLink();
 }
 
 // Counts: the sliders are linear in the logarithm of the count.

@@ -64,6 +64,7 @@ window.atlas = {
   get milliseconds() { return drawn.milliseconds; }, // time taken by the last picture
   get opened() { return drawn.opened; }, // milliseconds from the start of the page to its first picture
   get view() { return { ...view }; },
+  radius: (text) => radiusOf(state.space.rows[texts.indexOf(text)]), // in pixels
   // position of a category in the window
   at(text) {
     const { x, y } = screen(texts.indexOf(text)), { left, top } = stage.getBoundingClientRect();
@@ -78,4 +79,5 @@ setLevels();
 showSpace();
 setColumn(pageData.color);
 resetFilters();
+followLink();
 draw();

@@ -87,7 +87,7 @@ def plot_curves(results: pd.DataFrame, width: float = 8) -> Figure | None:
 def panel_width(figure: Figure) -> float:
     """Return the inches that the title of a panel may take."""
     n_columns = figure.axes[0].get_gridspec().ncols  # type: ignore[union-attr]
-    return 0.75 * figure.get_figwidth() / n_columns
+    return 0.7 * figure.get_figwidth() / n_columns
 
 
 def panels_of(n: int, width: float, height: float, per_row: int) -> tuple[Figure, list[Axes]]:

@@ -17,13 +17,15 @@ from omegaconf import DictConfig
 
 from tabemb.compare import conf_folder
 from tabemb.compare.command import one_line_errors, run_config
+from tabemb.compare.outputs import removed_if_failed
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="compare")
 def main(config: DictConfig) -> None:
     """Run the comparison that the configuration describes."""
-    with one_line_errors():
-        page = run_config(config, Path(HydraConfig.get().runtime.output_dir))
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with one_line_errors(), removed_if_failed(folder):
+        page = run_config(config, folder)
         print(f"report: {page}", file=sys.stderr)
 
 

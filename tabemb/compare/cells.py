@@ -178,10 +178,10 @@ def _importances(model: Any, job: Job) -> str:
     report(1.0, "importances")
     try:
         with threadpool_limits(job.n_jobs):
-            found = importances(model, job.task, job.X_test, job.y_test, job.classes)
+            measured = importances(model, job.task, job.X_test, job.y_test, job.classes)
     except Exception:  # the errors are measured; the picture of them must not fail the cell
         return ""
-    return json.dumps(found)
+    return json.dumps(measured)
 
 
 def _learning_curve(model: BaseEstimator) -> str:

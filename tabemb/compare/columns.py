@@ -67,13 +67,13 @@ class SplitColumns:
     @cached_property
     def dividing(self) -> list[str]:
         """The categorical columns but for those, as ids, that are unseen in nearly all test rows."""
-        counted = [c for c, found in self.frequencies.items() if np.mean(found == 0) < _ALL_UNSEEN]
+        counted = [name for name, n in self.frequencies.items() if np.mean(n == 0) < _ALL_UNSEEN]
         return counted or list(self.frequencies)
 
     def rarest(self) -> np.ndarray | None:
         """Return the frequency of each test row's rarest category; None without categorical columns."""
-        found = [self.frequencies[column] for column in self.dividing]
-        return np.min(found, axis=0) if found else None
+        frequencies = [self.frequencies[column] for column in self.dividing]
+        return np.min(frequencies, axis=0) if frequencies else None
 
     def described(self) -> list[dict[str, Any]]:
         """Return for each column `column`, `role`, `levels`, `missing`, `unseen` and `note`.
@@ -84,13 +84,13 @@ class SplitColumns:
         return [self._described(column) for column in self.train.columns]
 
     def _described(self, column: str) -> dict[str, Any]:
-        values, found = self.train[column], self.frequencies.get(column)
+        values, frequencies = self.train[column], self.frequencies.get(column)
         row = {
             "column": str(column),
             "role": self._role(column),
             "levels": self._n_levels(column),
             "missing": float(values.isna().mean()),
-            "unseen": None if found is None else float(np.mean(found == 0)),
+            "unseen": None if frequencies is None else float(np.mean(frequencies == 0)),
         }
         notes = [
             self.notes.get(str(column), ""),

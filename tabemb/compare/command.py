@@ -87,14 +87,14 @@ def _check_finished(
     results: pd.DataFrame, specs: Sequence[ModelSpec], cells: Path, stored_before: set[Path]
 ) -> None:
     """Raise where no fit that was asked for finished, and leave nothing of such a run."""
-    asked = results[results["model"].isin([spec.label for spec in specs])]
-    if (asked["status"] == "ok").any():
+    chosen = results[results["model"].isin([spec.label for spec in specs])]
+    if (chosen["status"] == "ok").any():
         return
     for path in set(cells.glob("*.parquet")) - stored_before:
         if pd.read_parquet(path, columns=["status"])["status"].iloc[0] == "failed":
             path.unlink()
     remove_empty([cells, cells.parent, cells.parent.parent])
-    reasons = (f"{one['model']}: {one['error'].rstrip('.')}" for _, one in _first_failures(asked))
+    reasons = (f"{one['model']}: {one['error'].rstrip('.')}" for _, one in _first_failures(chosen))
     raise ValueError(f"No fit finished ({'; '.join(reasons)}).")
 
 

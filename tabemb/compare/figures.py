@@ -22,8 +22,8 @@ PLAIN = SERIES[0]
 # an error above this multiple of the best is drawn at the edge, for it would flatten the rest
 FAR = 1.35
 MAX_CURVES = 6
-# inches from which a figure has room for two panels side by side
-ROOMY = 7.0
+# inches from which a figure is wide enough for two panels side by side
+WIDE_INCHES = 7.0
 
 
 def plot_scores(
@@ -56,7 +56,7 @@ def plot_scores(
 
 def _name_width(width: float) -> float:
     """Return the inches of a figure that the names of models may take."""
-    return 0.3 * width if width >= ROOMY else 0.4 * width
+    return 0.3 * width if width >= WIDE_INCHES else 0.4 * width
 
 
 def plot_time(results: pd.DataFrame, reference: str | None = None, width: float = 8) -> Figure:
@@ -87,12 +87,12 @@ def plot_curves(results: pd.DataFrame, width: float = 8) -> Figure | None:
 def panel_width(figure: Figure) -> float:
     """Return the inches that the title of a panel may take."""
     n_columns = figure.axes[0].get_gridspec().ncols  # type: ignore[union-attr]
-    return 0.75 * figure.get_figwidth() / n_columns
+    return 0.7 * figure.get_figwidth() / n_columns
 
 
 def panels_of(n: int, width: float, height: float, per_row: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure of n panels: so many in a row where there is room, else one below the other."""
-    n_columns = min(per_row, n) if width >= ROOMY else 1
+    """Return a figure of n panels: so many in a row, or in a narrow figure one below the other."""
+    n_columns = min(per_row, n) if width >= WIDE_INCHES else 1
     n_rows = -(-n // n_columns)
     figure = Figure(figsize=(width, height * n_rows), layout="constrained")
     panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
@@ -148,12 +148,12 @@ def draw_scores(axes: Axes, summary: pd.DataFrame, reference: str | None, width:
                 solid_capstyle="butt",
             )
             axes.plot(row["mean"], position, "o", color=colour, markersize=6)
-        if width >= ROOMY:
+        if width >= WIDE_INCHES:
             text = f"{row['mean']:.{places}f}  [{row['low']:.{places}f}, {row['high']:.{places}f}]"
             axes.text(1.02, position, text, transform=beside, va="center")
     axes.set_yticks(range(len(rows)), [folded(model, _name_width(width)) for model in rows["model"]])
     axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"{rows['metric'].iloc[0]} (smaller is better)")
-    axes.locator_params(axis="x", nbins=9 if width >= ROOMY else 3)
+    axes.locator_params(axis="x", nbins=9 if width >= WIDE_INCHES else 3)
     _plain(axes, grid="x")
 
 

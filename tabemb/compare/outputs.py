@@ -28,6 +28,17 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def removed_if_failed(folder: Path) -> Iterator[None]:
+    """Remove a folder that another one made for the block, such as hydra, where the block fails."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        remove_empty(list(folder.parents)[:3])
+        raise
+
+
 def remove_empty(folders: list[Path]) -> None:
     """Remove the folders among these, the innermost first, that hold nothing."""
     for path in folders:

@@ -157,7 +157,8 @@ def curve_section(cells: pd.DataFrame, name: str) -> str:
         draw,
         f"{name}-curves",
         "Loss by epoch, a line for each fit. Where a line leaves the figure, the first epoch is beyond "
-        "it. Training rows are read with dropout: their loss may lie above that of validation rows.",
+        "it. Training rows are read with dropout: their loss may be above that of validation rows. "
+        "After the last epoch with a validation loss, those rows train too.",
     )
     return f"<h3>Learning curves</h3>{figure}"
 

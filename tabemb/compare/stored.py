@@ -75,9 +75,9 @@ def importance_table(results: pd.DataFrame) -> pd.DataFrame:
     """
     by_model = {}
     for model in models_by_error(results):
-        found = [one for one in stored(_of(results, model), "importances") if one["column"]]
-        if found:
-            rises = pd.concat([pd.Series(one["rise"], one["column"]) for one in found], axis=1)
+        parts = [one for one in stored(_of(results, model), "importances") if one["column"]]
+        if parts:
+            rises = pd.concat([pd.Series(one["rise"], one["column"]) for one in parts], axis=1)
             by_model[model] = rises.mean(axis=1)
     table = pd.DataFrame(by_model)
     return table.loc[table.max(axis=1).sort_values(ascending=False, kind="stable").index]
@@ -85,13 +85,13 @@ def importance_table(results: pd.DataFrame) -> pd.DataFrame:
 
 def importance_settings(results: pd.DataFrame) -> tuple[int, list[str]]:
     """Return how many rows were permuted, and the models that were too slow for it."""
-    found = stored(results, "importances")
+    parts = stored(results, "importances")
     slow = [
         model
         for model in models_by_error(results)
         if any(not one["column"] for one in stored(_of(results, model), "importances"))
     ]
-    return max((one["n_rows"] for one in found), default=0), slow
+    return max((one["n_rows"] for one in parts), default=0), slow
 
 
 def calibrations(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -102,8 +102,8 @@ def calibrations(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
     dict of str -> DataFrame
         Columns `n_rows`, `predicted`, `observed` and `deviation`, the standard error of `observed`.
     """
-    found = {model: stored(_of(results, model), "calibration") for model in models_by_error(results)}
-    return {model: _tenths(parts) for model, parts in found.items() if parts}
+    by_model = {model: stored(_of(results, model), "calibration") for model in models_by_error(results)}
+    return {model: _tenths(parts) for model, parts in by_model.items() if parts}
 
 
 def _tenths(parts: Sequence[Any]) -> pd.DataFrame:

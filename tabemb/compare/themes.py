@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import textwrap
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
@@ -44,13 +43,29 @@ STYLE: dict[str, Any] = {
     "savefig.facecolor": "none",
 }
 
-_LETTERS = 11
+_LETTERS = 10
 """Letters of the usual width that fit an inch."""
 
 
 def folded(text: str, width: float) -> str:
-    """Break a text into lines of this width, in inches; a long name in the middle of a word."""
-    return "\n".join(textwrap.wrap(text, max(int(width * _LETTERS), 8)))
+    """Break a text into lines of this width, in inches, after a space, a bracket or an equals sign.
+
+    Examples
+    --------
+    >>> print(folded("lightgbm(n_estimators=200)", 2.3))
+    lightgbm(n_estimators=
+    200)
+    """
+    n_letters = max(int(width * _LETTERS), 8)
+    lines = [""]
+    for part in re.findall(r"[^\s(=]*(?:[(=]|\s+|$)", text):
+        while len(lines[-1] + part.rstrip()) > n_letters:
+            free = n_letters - len(lines[-1]) if len(part.rstrip()) > n_letters else 0
+            lines[-1] += part[:free]
+            lines.append("")
+            part = part[free:]
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 Draw = Callable[[float], Figure]

@@ -13,8 +13,10 @@ from rich.console import Console
 
 from tabemb import InputNote
 from tabemb.compare import (
+    Dataset,
     Protocol,
     compare,
+    details,
     figure_html,
     print_report,
     render_html,
@@ -24,14 +26,24 @@ from tabemb.compare import (
 )
 from tabemb.compare.figures import draw_time, plot_curves
 from tabemb.compare.table import choose_reference, decimals, plain_table, score_table
+from tests.compare.conftest import planted_frame
 
 PROTOCOL = Protocol("kfold", folds=3)
 
 
+@pytest.fixture(scope="module")
+def cells_of_three_models(tmp_path_factory):
+    frame, signal = planted_frame()
+    planted = Dataset("planted", frame, pd.Series(signal), "regression", {"shop": "categorical"})
+    models, folder = ["lightgbm", "linear", "dummy"], tmp_path_factory.mktemp("cells")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(details, "MAX_REPEATS", 1)
+        return run(planted, models, PROTOCOL, folder, isolate=False, progress=False, n_jobs=1)
+
+
 @pytest.fixture
-def results(regression, tmp_path):
-    models = ["lightgbm", "linear", "dummy"]
-    cells = run(regression, models, PROTOCOL, tmp_path, isolate=False, progress=False, n_jobs=1)
+def results(cells_of_three_models):
+    cells = cells_of_three_models.copy()
     gone = cells[cells["model"] == "dummy"].assign(
         model="gone", status="failed", error="ValueError: <no>", rmse=None
     )

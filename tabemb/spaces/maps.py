@@ -294,9 +294,9 @@ def place_labels(
     """Write the labels of `points` beside them in the given order, and drop those without a free place.
 
     A place is free if it lies inside the axes and overlaps no point and no label placed before. Where
-    none beside the point is free, one further away is used, with a thin line that crosses no label
-    either; those of `bold` may lie the furthest away. `strength`, from 0 to 1 for each point, makes weak labels paler. The limits of the axes and
-    the layout of the figure must be final.
+    none beside the point is free, one further away is used, the furthest for those of `bold`, with a
+    thin line that crosses no label either. `strength`, from 0 to 1 for each point, makes weak labels
+    paler. The limits of the axes and the layout of the figure must be final.
     """
     matplotlib = _matplotlib()
     centers = ax.transData.transform(points)

@@ -1152,8 +1152,8 @@ BREAKS = [
     Break(
         "importances: nothing is shuffled",
         "compare/details.py",
-        "X.iloc[order, position]",
-        "X.iloc[:, position]",
+        "X.iloc[order, position].array",
+        "X.iloc[:, position].array",
         COMPARED,
     ),
     Break(

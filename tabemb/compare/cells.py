@@ -56,6 +56,8 @@ class Job:
     """Threads of the model, and of every numerical library below it."""
     lines: np.ndarray | None = None
     """The line of each row of a text file, by which errors name it."""
+    importances: bool = True
+    """Whether to measure which columns the model needs."""
 
 
 class _Stopwatch:
@@ -174,7 +176,9 @@ def _watching(model: Any) -> dict[str, Any]:
 
 
 def _importances(model: Any, job: Job) -> str:
-    """Return the importances as JSON; empty where the model fails on permuted rows."""
+    """Return the importances as JSON; empty if not wanted, or if the model fails on permuted rows."""
+    if not job.importances:
+        return ""
     report(1.0, "importances")
     try:
         with threadpool_limits(job.n_jobs):

@@ -21,7 +21,8 @@ _ALL_UNSEEN = 0.95
 _MANY_UNSEEN = 0.2
 _SAME_ORDER = 0.995
 """Rank correlation with the target from which a column is suspected to hold it."""
-_MIN_ROWS = 30
+_MIN_ROWS, _MAX_RANKED = 30, 50_000
+"""Rows below which nothing is suspected, and about how many are ranked."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,12 @@ def oddities(row: Mapping[str, Any], n_rows: int) -> Sequence[str]:
 
 
 def _same_order(values: pd.Series, y: np.ndarray) -> str:
+    step = max(len(values) // _MAX_RANKED, 1)
+    values, y = values.iloc[::step], y[::step]
     numbers = values.dt.total_seconds() if types.is_timedelta64_dtype(values) else values
     known = numbers.notna().to_numpy()
+    if known.sum() < _MIN_ROWS:
+        return ""
     ranks = numbers[known].astype(float).rank().to_numpy(), pd.Series(y[known]).rank().to_numpy()
     if min(rank.std() for rank in ranks) == 0:
         return ""

@@ -27,7 +27,9 @@ from tabemb.compare.store import newest, read_cells
 from tabemb.compare.table import matching_label, print_report
 from tabemb.extras import need
 
-RUN_OPTIONS = ("seeds", "folds", "n_jobs", "isolate", "time_limit", "retry_failed", "progress")
+RUN_OPTIONS = (
+    *("seeds", "folds", "n_jobs", "isolate", "time_limit", "retry_failed", "importances", "progress"),
+)
 SCOPES = ("dataset", "all")
 GROUPS = ("dataset", "model", "protocol", "experiment")
 

@@ -156,6 +156,7 @@ def compare(
     reference: str | None = None,
     results: str | Path | None = None,
     retry_failed: bool = False,
+    importances: bool = True,
     progress: bool = True,
 ) -> Comparison:
     """Compare models on a frame: fit all on the same training rows, test all on the same test rows.
@@ -225,6 +226,8 @@ def compare(
         memory only.
     retry_failed : bool
         Run failed fits of `results` again.
+    importances : bool
+        Measure which columns each model needs, for up to a minute after a fit, for the page.
     progress : bool
         Print a line on stderr for each finished fit, and show a bar on a terminal.
 
@@ -258,7 +261,8 @@ def compare(
     }  # fmt: skip
     options: dict[str, Any] = {
         "seeds": seeds, "folds": folds, "n_jobs": n_jobs, "isolate": isolate,
-        "time_limit": time_limit, "retry_failed": retry_failed, "progress": progress,
+        "time_limit": time_limit, "retry_failed": retry_failed, "importances": importances,
+        "progress": progress,
     }  # fmt: skip
     text = TextOptions(sep, decimal, thousands, encoding, missing, header, comment, quote)
     table, default_name = _table(frame, text)

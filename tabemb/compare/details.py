@@ -113,5 +113,7 @@ def _n_repeats(seconds: float, n_columns: int) -> int:
 
 
 def _permuted(X: pd.DataFrame, position: int, order: np.ndarray) -> pd.DataFrame:
-    column = X.iloc[order, position].set_axis(X.index)
-    return X.assign(**{str(X.columns[position]): column})
+    frame = X.copy(deep=False)
+    # by position, for a name may be a number
+    frame.isetitem(position, X.iloc[order, position].array)
+    return frame

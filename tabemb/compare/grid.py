@@ -49,6 +49,7 @@ def run(
     isolate: bool = True,
     time_limit: float | None = None,
     retry_failed: bool = False,
+    importances: bool = True,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Measure every model on every split with every seed; cells that are stored do not run again.
@@ -75,6 +76,9 @@ def run(
         Seconds for a cell; needs `isolate`.
     retry_failed : bool
         Run failed cells again.
+    importances : bool
+        Measure which columns each model needs, for up to a minute after a fit; see
+        `tabemb.compare.details.importances`.
     progress : bool
         Print a line for each finished cell, and show a bar on a terminal.
 
@@ -108,9 +112,9 @@ def run(
 
     def measured(identity: Mapping[str, Any]) -> dict[str, Any]:
         cell = cells[cell_key(identity)]
-        result = attempt(_job(dataset, cell), isolate, time_limit)
-        facts = {**_facts(dataset, cell.split), "version": package_version(cell.spec.name)}
         columns, rarest = columns_of(cell.split.fold)
+        result = attempt(_job(dataset, cell, importances), isolate, time_limit)
+        facts = {**_facts(dataset, cell.split), "version": package_version(cell.spec.name)}
         details = {"columns": columns, "rarity": _rarity(result, rarest)}
         return {**facts, "finished": datetime.now(UTC).isoformat(), **result, **details}
 
@@ -224,7 +228,7 @@ def _plan(
                 yield _Cell(spec, split, identity)
 
 
-def _job(dataset: Dataset, cell: _Cell) -> Job:
+def _job(dataset: Dataset, cell: _Cell, importances: bool) -> Job:
     y, classes = dataset.y.to_numpy(), None
     if dataset.task != "regression":  # all models get codes, so that labels may have any type
         labels, y = dataset.classes_and_codes
@@ -241,6 +245,7 @@ def _job(dataset: Dataset, cell: _Cell) -> Job:
         seed=cell.identity["seed"],
         n_jobs=cell.identity["n_jobs"],
         lines=dataset.lines,
+        importances=importances,
     )
 
 

@@ -23,8 +23,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         yield folder
     except BaseException:
         if folder in made:
-            shutil.rmtree(folder, ignore_errors=True)
-        remove_empty(made)
+            _remove(folder, made)
         raise
 
 
@@ -34,9 +33,13 @@ def removed_if_failed(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        remove_empty(list(folder.parents)[:3])
+        _remove(folder, list(folder.parents)[:3])
         raise
+
+
+def _remove(folder: Path, parents: list[Path]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    remove_empty(parents)
 
 
 def remove_empty(folders: list[Path]) -> None:

@@ -228,7 +228,15 @@ def test_defaults_are_those_of_the_configuration():
         groups |= {} if isinstance(group, str) else dict(group)
     assert tuple(groups["model"]) == DEFAULT_MODELS == defaults["models"]
     assert groups["protocol"] == defaults["protocol"]
-    for name in ("folds", "n_jobs", "time_limit", "retry_failed", "progress", "reference"):
+    for name in (
+        "folds",
+        "n_jobs",
+        "time_limit",
+        "retry_failed",
+        "importances",
+        "progress",
+        "reference",
+    ):
         assert config[name] == defaults[name]
     assert tuple(config["seeds"]) == defaults["seeds"]
 

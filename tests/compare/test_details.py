@@ -218,6 +218,18 @@ def test_importances_use_a_thousand_rows_and_leave_the_frame_alone():
     assert found == importances(Model(), "regression", X, np.arange(3000.0), None)
 
 
+def test_names_of_columns_may_be_numbers():
+    class Model:
+        def predict(self, X):
+            assert list(X.columns) == [0, 1]
+            return X[1]
+
+    X = pd.DataFrame(np.arange(200.0).reshape(100, 2))
+    found = importances(Model(), "regression", X, X[1].to_numpy(), None)
+    assert found["column"] == ["0", "1"]
+    assert found["rise"][0] == 0 < found["rise"][1]
+
+
 def test_a_slow_model_has_fewer_permutations_or_none(monkeypatch):
     assert [details._n_repeats(s, 10) for s in (0.1, 2.9, 5.9, 6.1)] == [3, 2, 1, 0]
     monkeypatch.setattr(details, "SECONDS", 0.0)
@@ -225,6 +237,8 @@ def test_a_slow_model_has_fewer_permutations_or_none(monkeypatch):
     cells = compare(frame, "y", "dummy", **QUICK).cells
     assert json.loads(cells["importances"].item())["column"] == []
     assert importance_table(cells).empty
+    without = compare(frame, "y", "dummy", importances=False, **QUICK).cells
+    assert (without["importances"].item(), importance_table(without).empty) == ("", True)
 
 
 # ------------------------------------------------------------------ calibration

@@ -52,7 +52,7 @@ def show_errors(story: Story, table: pd.DataFrame) -> None:
     """Print the errors, the best first, and what they say."""
     targets = f", over {story.y.shape[1]} targets" if story.y.shape[1] > 1 else ""
     text = _table("model or rule")
-    for header in ("all rows", "tabemb gains, %", f"{story.entity} known", "new", "fit s"):
+    for header in ("all rows", "tabemb gains, %", "known", "new", "fit s"):
         text.add_column(header, justify="right")
     for name, row in table.iterrows():
         figures = [number(row[key]) for key in ("known", "new")]
@@ -65,7 +65,10 @@ def show_errors(story: Story, table: pd.DataFrame) -> None:
         ]
         text.add_row(*cells, style="bold" if name == NET else "")
     _print(f"Errors on the test rows (RMSE in {story.unit}{targets})", text)
-    say(f"  Brackets hold 95 % intervals. {verdict(table)} {story.lesson}")
+    say(
+        f"  Brackets hold 95 % intervals; a known {story.entity} has training rows, a new one has none. "
+        f"{verdict(table)} {story.lesson}"
+    )
 
 
 def shown(name: object) -> str:

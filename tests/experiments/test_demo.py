@@ -21,7 +21,7 @@ QUICK = {"preset": "fast", "max_epochs": 2, "trees": False}
 def settings(folder, *overrides):
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        config = compose("demo", overrides=[f"folder={folder}", "n_jobs=1", "peers=[]", *overrides])
+        config = compose("demo", overrides=[f"folder={folder}", "peers=[]", *overrides])
     options = OmegaConf.to_container(config, resolve=True)
     del options["data"]
     return {**options, "folder": folder, "params": QUICK}

@@ -113,7 +113,7 @@ def test_the_readme_runs_and_prints_its_score(tmp_path, monkeypatch, capsys):
     run_blocks(README)
     score = re.compile(r"^R2 ([\d.]+)$", re.MULTILINE)
     printed, shown = (float(score.search(t)[1]) for t in (capsys.readouterr().out, README.read_text()))
-    assert shown - 0.02 < printed <= shown  # fewer epochs than by default are nearly as good
+    assert abs(printed - shown) < 0.02  # another machine rounds in another order
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != README], ids=page_name)

@@ -59,7 +59,6 @@ def demo(
     params: Mapping[str, Any],
     names: Sequence[str] | None,
     n_nearest: int,
-    n_jobs: int,
 ) -> list[Path]:
     """Compare the models, show the vectors of the network, and write them.
 
@@ -72,13 +71,13 @@ def demo(
     """
     story = with_names(story, names)
     say(f"{story.title}\n{story.about}\n")
-    fitted = fit_models(story, [NET, TREES, *installed(peers)], params, n_jobs, stage)
+    fitted = fit_models(story, [NET, TREES, *installed(peers)], params, stage)
     show_errors(story, error_table(story, fitted))
     net = fitted[NET].model
     with stage(f"vectors of each {story.entity}"):
         space = net.spaces_[story.entity]
     show_nearest(story, space, n_nearest)
-    show_features(story, feature_errors(story, fitted[TREES], n_jobs, stage))
+    show_features(story, feature_errors(story, fitted[TREES], stage))
     with stage("map and atlas"):
         return write_vectors(folder, story, net, space)
 

@@ -61,25 +61,22 @@ def targets(story: Story) -> pd.DataFrame | pd.Series:
 
 
 def regressor(
-    name: str, X: pd.DataFrame, story: Story, n_jobs: int, params: Mapping[str, Any] | None = None
+    name: str, X: pd.DataFrame, story: Story, params: Mapping[str, Any] | None = None
 ) -> BaseEstimator:
-    """Build a model of the comparison of one thread, where more would mostly wait with so few rows.
-
-    A model that takes a single target is fitted to each of several, `n_jobs` of them at a time.
-    """
+    """Build a model of the comparison; one that takes a single target is fitted to each of several."""
+    # with so few rows, a second thread would mostly wait
     model = build_model(ModelSpec(name, params or {}), "regression", X, {}, seed=0, n_jobs=1)
-    takes_all = name == NET or story.y.shape[1] == 1
-    return model if takes_all else MultiOutputRegressor(model, n_jobs=n_jobs)
+    return model if name == NET or story.y.shape[1] == 1 else MultiOutputRegressor(model)
 
 
 def fit_models(
-    story: Story, models: Iterable[str], params: Mapping[str, Any], n_jobs: int, stage: Stage
+    story: Story, models: Iterable[str], params: Mapping[str, Any], stage: Stage
 ) -> dict[str, Fitted]:
     """Fit the models by name; the embedding network gets `params`."""
     fitted = {}
     for name in models:
         with stage(f"fit {name}"):
-            model = regressor(name, story.X, story, n_jobs, params if name == NET else None)
+            model = regressor(name, story.X, story, params if name == NET else None)
             fitted[name] = fit(model, story.X, story)
     return fitted
 
@@ -132,7 +129,7 @@ def gains(squares: pd.DataFrame, entity: pd.Series) -> pd.DataFrame:
     )
 
 
-def feature_errors(story: Story, native: Fitted, n_jobs: int, stage: Stage) -> dict[str, float]:
+def feature_errors(story: Story, native: Fitted, stage: Stage) -> dict[str, float]:
     """Return the RMSE of LightGBM by the form in which it reads the entity.
 
     Parameters
@@ -140,12 +137,11 @@ def feature_errors(story: Story, native: Fitted, n_jobs: int, stage: Stage) -> d
     story : Story
     native : Fitted
         LightGBM that reads the entity as a category.
-    n_jobs : int
     stage : callable
     """
     with stage("vectors as inputs of LightGBM"):
         forms = {"means (TargetEncoder)": target_means(story), **encoded(story)}
-        fitted = {name: fit(regressor(TREES, X, story, n_jobs), X, story) for name, X in forms.items()}
+        fitted = {name: fit(regressor(TREES, X, story), X, story) for name, X in forms.items()}
     return {
         name: float(losses(story, one.predictions).mean() ** 0.5)
         for name, one in {"category": native, **fitted}.items()

@@ -52,20 +52,17 @@ def show_errors(story: Story, table: pd.DataFrame) -> None:
     """Print the errors, the best first, and what they say."""
     targets = f", over {story.y.shape[1]} targets" if story.y.shape[1] > 1 else ""
     text = _table("model or rule")
-    for header in ("all rows", "tabemb gains, %", f"{story.entity} known", "new", "fit s"):
+    for header in ("all rows", "tabemb gains, %", "known", "new", "fit s"):
         text.add_column(header, justify="right")
     for name, row in table.iterrows():
-        figures = [number(row[key]) for key in ("known", "new")]
-        cells = [
-            shown(name),
-            number(row["rmse"]),
-            escape(gain(row)),
-            *figures,
-            number(row["seconds"], 1),
-        ]
-        text.add_row(*cells, style="bold" if name == NET else "")
+        rmse, known, new = (number(row[key]) for key in ("rmse", "known", "new"))
+        cells = (rmse, escape(gain(row)), known, new, number(row["seconds"], 1))
+        text.add_row(shown(name), *cells, style="bold" if name == NET else "")
     _print(f"Errors on the test rows (RMSE in {story.unit}{targets})", text)
-    say(f"  Brackets hold 95 % intervals. {verdict(table)} {story.lesson}")
+    say(
+        f"Brackets hold 95 % intervals; a known {story.entity} has training rows, a new one has none. "
+        f"{verdict(table)} {story.lesson}"
+    )
 
 
 def shown(name: object) -> str:
@@ -108,7 +105,7 @@ def show_nearest(story: Story, space: EmbeddingSpace, n_nearest: int) -> None:
         ]
         text.add_row(*(cell for pair in cells for cell in pair))
     _print(f"The {n_nearest} nearest of each, with similarity and reliability (at most 1)", text)
-    say(f"  {later(story, space, n_nearest)}")
+    say(f"{later(story, space, n_nearest)}")
 
 
 def later(story: Story, space: EmbeddingSpace, n_nearest: int) -> str:
@@ -135,7 +132,7 @@ def show_features(story: Story, errors: Mapping[str, float]) -> None:
         text.add_row(name, number(error), "" if name == first else f"{100 * (1 - error / native):+.1f}")
     _print(f"Errors of {shown(TREES)}", text)
     best = min(errors, key=lambda name: errors[name])
-    say(f"  The best input here: {best}. Means and vectors of training rows are out-of-fold.")
+    say(f"The best input here: {best}. Means and vectors of training rows are out-of-fold.")
 
 
 def _table(*columns: str) -> Table:

@@ -21,7 +21,7 @@ QUICK = {"preset": "fast", "max_epochs": 2, "trees": False}
 def settings(folder, *overrides):
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        config = compose("demo", overrides=[f"folder={folder}", "n_jobs=1", "peers=[]", *overrides])
+        config = compose("demo", overrides=[f"folder={folder}", "peers=[]", *overrides])
     options = OmegaConf.to_container(config, resolve=True)
     del options["data"]
     return {**options, "folder": folder, "params": QUICK}
@@ -232,7 +232,7 @@ def test_the_demo_prints_and_writes_what_it_promises(few_batters, tmp_path, caps
     monkeypatch.setattr(scores, "QUICK", {**scores.QUICK, "max_epochs": 2, "trees": False})
     names = ["Ann Player 03", "Ann Player 14", "Ann Player 25"]
     files = demo(few_batters, **settings(tmp_path, f"names={names}", "n_nearest=3"))
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
     for text in ("180 seasons of 30 batters", "tabemb's error is", "Ann Player 14", "TargetEncoder"):
         assert text in printed
     assert [path.name for path in files] == ["map.png", "atlas.html", "vectors.parquet"]

@@ -84,7 +84,7 @@ def demo(
 
 def with_names(story: Story, names: Sequence[str] | None) -> Story:
     """Return the story with other names to be shown, which the training rows must have."""
-    if names is None:
+    if not names:
         return story
     known = set(story.X.loc[~story.is_test, story.entity])
     for name in names:

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from tabemb.compare.statistics import summarize
@@ -174,9 +174,17 @@ def draw_time(axes: Axes, summary: pd.DataFrame, reference: str | None, width: f
         ylabel=f"{summary['metric'].iloc[0]} (smaller is better)",
     )
     axes.margins(x=0.16, y=0.12)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    _set_seconds(axes, [x for x, _ in points])
     _plain(axes, grid="both")
     _label(axes, points, labels)
+
+
+def _set_seconds(axes: Axes, seconds: Sequence[float]) -> None:
+    """Name the seconds of a logarithmic axis: powers of ten, and steps between few of them."""
+    decades = np.log10(max(seconds) / min(seconds))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if decades > 1.5 else (1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 # where a label may stand from its point, in typographic points, the best first

@@ -210,6 +210,24 @@ def test_labels_cover_neither_points_nor_each_other_and_stay_inside():
     assert axes.texts[-1].get_text() == "model number 5 (9.000)"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "n_least"), [([0.1, 0.11, 0.3], 2), ([2, 2.1, 2.2], 1), ([0.001, 1, 900], 3)]
+)
+def test_seconds_have_few_and_plain_names(seconds, n_least):
+    summary = pd.DataFrame({"mean": [1.0, 1.1, 1.2], "low": 0.9, "high": 1.1, "metric": "rmse"})
+    figure = Figure(figsize=(5, 3), layout="constrained")
+    axes = figure.subplots()
+    draw_time(axes, summary.assign(fit_seconds=seconds, model=list("abc")), "a")
+    figure.draw_without_rendering()
+    low, high = axes.get_xlim()
+    shown = [
+        tick.label1.get_text() for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high
+    ]
+    assert n_least <= len(shown) <= 8
+    assert all(re.fullmatch(r"[\d.]+", text) for text in shown)
+    assert not any(tick.label1.get_text() for tick in axes.xaxis.get_minor_ticks())
+
+
 def test_curves_only_where_they_were_kept(results):
     assert plot_curves(results[results["model"] == "dummy"]) is None
     (axes,) = plot_curves(results).axes

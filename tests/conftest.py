@@ -16,7 +16,7 @@ torch.set_num_threads(1)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out the tests that take long, unless they are asked for."""
-    if os.environ.get("TABEMB_SLOW"):
+    if os.environ.get("TABEMB_SLOW") or os.environ.get("TABEMB_FUZZ"):
         return
     for item in items:
         if item.get_closest_marker("slow"):

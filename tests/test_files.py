@@ -148,6 +148,7 @@ for _ in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_saves_leaves_the_old_or_the_new_file(tmp_path):
     models = [ROOT / "tests/saving/format_2" / f"{name}.tabemb" for name in ("histories", "sequences")]
     path, draw = tmp_path / "model", random.Random(0)

@@ -139,6 +139,7 @@ def test_a_cell_holds_errors_times_losses_and_curves(regression, registry, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_a_fresh_process_measures_the_same_errors_and_survives_a_crash(
     regression, tmp_path, monkeypatch
 ):

@@ -381,6 +381,7 @@ def test_the_last_category_is_text_where_a_library_has_no_type_for_it(make):
     assert last.to_pylist() == ["(1, 2]", None, "(0, 1]"]
 
 
+@pytest.mark.slow
 def test_names_of_sets_do_not_depend_on_the_process():
     code = (
         "import pandas as pd; from tabemb import AggregateJoiner; from tabemb.labels import in_order;"

@@ -59,7 +59,7 @@ def test_a_gru_sees_the_order_that_a_bag_cannot():
     assert share["mean"] < 0.9
 
 
-@pytest.mark.parametrize("history", ["gru", "lstm", "mean"])
+@pytest.mark.parametrize("history", ["gru", pytest.param("lstm", marks=pytest.mark.slow), "mean"])
 def test_counts_of_events_are_learned(history):
     rng = np.random.default_rng(0)
     tags = [rng.choice(list("abcd"), rng.integers(0, 5)).tolist() for _ in range(800)]

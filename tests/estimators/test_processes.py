@@ -108,6 +108,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="a process is forked")
 def test_a_forked_process_predicts_and_fits_after_its_parent_used_threads():
     """OpenMP's threads do not survive a fork: work for them is never done. This hung for ever."""
@@ -211,6 +212,7 @@ print(set(seen), set(counts), fresh(), torch.get_num_threads())
 """
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_is_set_for_the_thread_that_computes_alone():
     """torch.set_num_threads also sets the number that new threads start from: that of the user stays."""
     assert run(THREADS) == "{(1, 3)} {3} 3 3"
@@ -257,6 +259,7 @@ assert "torch._dynamo" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_a_container_without_temporary_folder_fits_predicts_and_draws(tmp_path, monkeypatch):
     """torch's optimisers wanted a folder for a compiler that is not used; joblib and matplotlib too."""
     monkeypatch.setenv("PAGE", str(tmp_path / "page.html"))
@@ -443,6 +446,7 @@ def test_max_time_is_that_of_all_networks_together(kind):
     assert 1 < time.perf_counter() - start < 4
 
 
+@pytest.mark.slow
 def test_many_single_rows_leave_no_memory_behind(shops, small):
     X, y = shops
     model = EmbeddingRegressor(**small | {"max_epochs": 1}).fit(X, y)

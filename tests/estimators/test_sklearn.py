@@ -116,7 +116,7 @@ def test_sequence_encoder_passes_the_checks_that_need_no_array(check):
     getattr(estimator_checks, check)("SequenceEncoder", SequenceEncoder())
 
 
-@pytest.mark.parametrize("effects", [False, True])
+@pytest.mark.parametrize("effects", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_integer_weights_agree_with_repeated_rows(effects):
     """Over six seeds their mean predictions differ less than one seed's do from another's.
 
@@ -164,6 +164,7 @@ def test_class_weights_are_sample_weights(small, shops):
     np.testing.assert_array_equal(by_class, by_row)
 
 
+@pytest.mark.slow
 def test_grid_search_with_two_workers(small, shops):
     X, y = shops
     search = GridSearchCV(EmbeddingRegressor(**small), {"max_epochs": [1, 30]}, cv=2, n_jobs=2).fit(X, y)

@@ -80,6 +80,7 @@ def settings(folder, **changes):
     }
 
 
+@pytest.mark.slow
 def test_every_model_runs_on_every_kind_of_problem_and_a_finished_cell_is_kept(data, capsys):
     tasks = ["pattern", "applications after 3 events", "next answer"]
     chosen = settings(data, tasks=tasks)

@@ -140,6 +140,7 @@ def fit_to_a_file(folder, path):
     np.save(path, np.concatenate([curve, *map(np.ravel, weights_of(model))]))
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_a_random_moment_leaves_what_the_next_goes_on_from(tmp_path):
     """Twelve kills, or fifty where faults are searched for; each is SIGKILL."""
     start = time.perf_counter()

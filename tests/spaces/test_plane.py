@@ -13,7 +13,7 @@ from tabemb.spaces import EmbeddingSpace, plane
 METHODS = ["tsne", "umap", "pca"]
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=["tsne", pytest.param("umap", marks=pytest.mark.slow), "pca"])
 def method(request):
     if request.param == "umap":
         pytest.importorskip(

@@ -134,9 +134,13 @@ def ratings(n_users=150, n_items=80, n=6000, noise=0.2, seed=0):
     return pd.DataFrame({"user": user, "item": item}), y
 
 
-def test_numbers_of_low_rank_are_recovered_nearly_to_their_noise():
+FAST = {"batch_size": 256, "learning_rate": 0.03}
+
+
+@pytest.mark.parametrize("settings", [FAST, pytest.param({}, marks=pytest.mark.slow)])
+def test_numbers_of_low_rank_are_recovered_nearly_to_their_noise(settings):
     X, y = ratings()
-    model = PairEmbedder(dim=8, n_jobs=1, random_state=0).fit(X[:5000], y[:5000])
+    model = PairEmbedder(dim=8, n_jobs=1, random_state=0, **settings).fit(X[:5000], y[:5000])
     error = np.sqrt(np.mean((model.predict(X[5000:]) - y[5000:]) ** 2))
     assert error < 0.4 < np.std(y[5000:]) / 3
     assert model.recommend([3], k=1, exclude_seen=False)["score"].iloc[0] > y.mean()
@@ -267,7 +271,7 @@ def test_a_new_item_is_placed_by_its_users():
 def test_new_users_of_numbers_fold_in():
     X, y = ratings()
     old = (X["user"] < 140).to_numpy()
-    model = PairEmbedder(dim=8, n_jobs=1, random_state=0).fit(X[old], y[old])
+    model = PairEmbedder(dim=8, n_jobs=1, random_state=0, **FAST).fit(X[old], y[old])
     new_X, new_y = X[~old], y[~old]
     n = len(new_X) * 2 // 3
     unknown = np.mean((model.predict(new_X[n:]) - new_y[n:]) ** 2)

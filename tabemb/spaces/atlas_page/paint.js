@@ -140,6 +140,7 @@ const FAINTEST = 0.3; // share of the colour, and
 const SMALLEST = 0.62; // of the radius, of what is noise
 let level = new Uint8Array(0); // by row
 let doubt = new Uint8Array(0); // by row
+let typical = 0; // level that a quarter of the rows exceed or reach
 let spacing = new Float32Array(0); // by row: side of a square that would hold one point, where it is
 
 function setLevels() {
@@ -148,8 +149,10 @@ function setLevels() {
   spacing = spacings(state.space);
   doubt = Uint8Array.from({ length: n }, (_, row) => doubtOf(reliability ? reliability[row] : 1));
   level = new Uint8Array(n);
+  typical = 0;
   if (top <= 0) return;
   for (let row = 0; row < n; row++) level[row] = Math.round((LEVELS - 1) * (counts[row] / top) ** 0.25);
+  typical = level.slice().sort()[Math.floor(0.75 * n)];
 }
 
 // Quarter the map until a part holds few points; the part around it says how much room each has.
@@ -182,13 +185,13 @@ function radius(step) {
 }
 
 const TIGHTEST = 0.35; // share of the radius where points are most crowded
-const ROOM = 2.2; // radii of a middle point that its square should have, for the full size
+const ROOM = 3; // radii of a typical point that its square should have, for the full size
 
 // Return the function that gives the radius of a row in this view.
 function radiusOfRows() {
   const radii = Array.from({ length: LEVELS }, (_, step) => radius(step));
   const shares = Array.from({ length: DOUBTS }, (_, step) => kept(SMALLEST, step));
-  const scale = view.k / (ROOM * radii[LEVELS >> 1]);
+  const scale = view.k / (ROOM * radii[typical]);
   const share = (row) => Math.min(1, Math.max(TIGHTEST, spacing[row] * scale));
   return (row) => Math.max(LEAST, radii[level[row]] * shares[doubt[row]] * share(row));
 }

@@ -152,6 +152,7 @@ def ranks_of_next(model, log):
     return (probability > own[:, None]).sum(1)[later["at"] > 0]
 
 
+@pytest.mark.slow
 def test_a_sample_of_the_classes_ranks_as_well_as_all_of_them(log, monkeypatch):
     """Without the correction by how often a class is drawn, frequent classes would rank lower."""
     later = sessions(n_sessions=60, seed=2, first=1000)

@@ -474,6 +474,7 @@ def test_the_unit_of_vectors_counts_a_row_of_weight_two_twice(shops, net):
     assert features.var(axis=0).sum() != pytest.approx(1, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_columns_in_any_number_of_processes(shops, net):
     X, y = shops
     first, second = (

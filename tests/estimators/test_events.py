@@ -454,6 +454,7 @@ def test_one_column_may_name_the_entity_and_the_time():
     assert np.isfinite(alone.predict_proba(X[["day"]])).all()
 
 
+@pytest.mark.slow
 def test_encounters_add_what_a_recurrent_net_has_not_learned():
     rng = np.random.default_rng(0)
     n, n_entities = 4000, 80

@@ -174,6 +174,7 @@ def test_intervals_have_the_unit_of_y(scale):
     np.testing.assert_allclose(scaled, plain, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_several_networks_calibrate_together():
     X, y = draw(800, 0)
     model = EmbeddingRegressor(random_state=0, n_networks=2, **QUICK).fit(X, y)

@@ -144,7 +144,9 @@ def predicted(kind, seed):
     return SequenceEncoder(max_epochs=2, n_jobs=1, random_state=seed).fit_transform(lists())
 
 
-@pytest.mark.parametrize("kind", ["rows", "classes", "events", "sequences"])
+@pytest.mark.parametrize(
+    "kind", ["rows", pytest.param("classes", marks=pytest.mark.slow), "events", "sequences"]
+)
 def test_fits_in_several_threads_are_those_of_one_thread(kind):
     """Each has its seed; all draw at the same time. With one random state for all, none is the same."""
     expected, together = [predicted(kind, seed) for seed in range(3)], {}

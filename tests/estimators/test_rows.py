@@ -35,6 +35,7 @@ def test_an_unseen_category_is_near_the_marginal_whatever_the_seed(small, seed):
     assert missing == pytest.approx(BASE_RATE, abs=0.08)
 
 
+@pytest.mark.slow
 def test_without_hidden_cells_an_unseen_category_would_be_left_to_chance(small):
     """The reason for ``unknown_rate``: an untrained vector gives anything, here far above the mean."""
     rng = np.random.default_rng(0)
@@ -456,6 +457,7 @@ def test_effects_carry_an_interaction_that_vectors_alone_learn_slowly(small):
     assert max(scores[1:]) < scores[0] - 0.2
 
 
+@pytest.mark.slow
 def test_the_number_of_epochs_on_few_rows_is_chosen_by_validation_rows():
     """A target of noise is overfitted after a few epochs; a clean one gains from many."""
     rng = np.random.default_rng(0)

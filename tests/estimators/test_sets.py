@@ -43,7 +43,7 @@ def is_held(sets, y):
     return sets.to_numpy()[np.arange(len(y)), sets.columns.get_indexer(pd.Index(y))]
 
 
-@pytest.mark.parametrize("n_classes", [3, 10])
+@pytest.mark.parametrize("n_classes", [3, pytest.param(10, marks=pytest.mark.slow)])
 def test_coverage_holds_in_each_bucket_of_the_count(n_classes):
     hits, buckets = [], []
     for seed in range(2):

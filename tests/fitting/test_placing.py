@@ -229,6 +229,7 @@ def describing(n=80):
     return places, X, effect[code] + rng.normal(scale=0.3, size=4000), code
 
 
+@pytest.mark.slow
 def test_descriptions_may_have_columns_of_all_kinds(tmp_path):
     places, X, y, code = describing()
     is_new = code >= 65

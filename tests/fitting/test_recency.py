@@ -92,6 +92,7 @@ def test_a_fit_with_times_is_one_with_their_weights():
     assert (by_time.predict(X) == by_weight.predict(X)).all()
 
 
+@pytest.mark.slow
 def test_late_rows_decide_where_the_world_has_changed():
     X, y = drifting()
     cities = pd.DataFrame({"city": ["Bonn", "Rome"]})

@@ -43,6 +43,7 @@ def test_the_products_keep_their_precision_under_autocast():
     torch.testing.assert_close(products, backbone.products(x))
 
 
+@pytest.mark.slow
 def test_a_factorisation_machine_learns_a_dot_product_that_a_narrow_net_cannot():
     rng = np.random.default_rng(0)
     left, right = rng.integers(0, 30, (2, 6000))

@@ -1,5 +1,7 @@
 """Callbacks see what the learning curve says, may end a fit, and leave it whole when they fail."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +70,15 @@ def test_a_callback_that_fails_leaves_the_estimator_as_it_was():
     np.testing.assert_array_equal(model.predict(X), before)
     ((_, error),) = notes.ends
     assert str(error) == "no space left"
+
+
+def test_a_callback_that_fails_at_the_start_is_the_error_that_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard.summary", None)
+    first, last = Notes(), Notes()
+    with pytest.raises(ImportError, match=r"pip install 'tabemb\[tensorboard\]' brings it"):
+        EmbeddingRegressor().fit(*rows(), callbacks=[first, TensorBoard(tmp_path), last])
+    assert len(first.ends) == 1
+    assert last.ends == []
 
 
 def test_other_estimators_are_watched_too():

@@ -94,6 +94,13 @@ class Watch:
     def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
         self.callbacks, self.is_stopped = callbacks, False
         self._n_epochs, self._start = 0, time.perf_counter()
+        self._started: list[Callback] = []
+
+    def fit_started(self, estimator: Any) -> None:
+        """Tell all callbacks."""
+        for callback in self.callbacks if current().rank == 0 else ():
+            callback.on_fit_start(estimator)
+            self._started.append(callback)
 
     def epoch_ended(self, train_loss: float, eval_loss: float, is_best: bool) -> None:
         """Tell all callbacks; stop where one of them says so."""
@@ -106,8 +113,8 @@ class Watch:
         self.is_stopped |= any(answers)
 
     def fit_ended(self, estimator: Any, error: BaseException | None = None) -> None:
-        """Tell all callbacks."""
-        for callback in self.callbacks if current().rank == 0 else ():
+        """Tell the callbacks that know of the start: one may have failed at it."""
+        for callback in self._started:
             callback.on_fit_end(estimator, error)
 
 
@@ -132,8 +139,7 @@ def watched(callbacks: Sequence[Callback] | None, estimator: Any) -> Iterator[Wa
     watch = Watch(_checked(callbacks))
     token = _WATCH.set(watch)
     try:
-        for callback in watch.callbacks if current().rank == 0 else ():
-            callback.on_fit_start(estimator)
+        watch.fit_started(estimator)
         yield watch
     except BaseException as error:
         watch.fit_ended(estimator, error)

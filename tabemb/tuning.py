@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from typing import Any, NamedTuple
 
 from tabemb.extras import need
-from tabemb.fitting.settings import PRESETS
+from tabemb.fitting.settings import PRESETS, defaults_of
 
 __all__ = ["space"]
 
@@ -64,28 +63,18 @@ def space(estimator: Any) -> dict[str, Any]:
     >>> [name for name in space if name.startswith("n_")]
     ['n_bins']
     """
-    params, defaults = estimator.get_params(deep=False), _defaults(estimator)
+    cls: Any = type(estimator)
+    params, defaults = estimator.get_params(deep=False), defaults_of(cls)
     if "table_rate" not in params:
         raise TypeError(
-            "tuning.space is for classifiers and regressors of rows or events; "
-            f"got {type(estimator).__name__}."
+            f"tuning.space is for classifiers and regressors of rows or events; got {cls.__name__}."
         )
-    known = {name: values for name, values in SPACE.items() if name in params}
-    if "entity" not in params:
-        known = {name: values for name, values in known.items() if name not in OF_EVENTS}
-    is_free = {name: params[name] == defaults[name] for name in known}
-    preset = PRESETS[params["preset"]]
+    preset, out = PRESETS[params["preset"]], () if "entity" in params else OF_EVENTS
     return {
         name: _distribution(values)
-        for name, values in known.items()
-        if is_free[name] and name not in preset
+        for name, values in SPACE.items()
+        if name in params and name not in (*preset, *out) and params[name] == defaults[name]
     }
-
-
-def _defaults(estimator: Any) -> dict[str, Any]:
-    """Return the default of each parameter; ``Parameter.empty`` where there is none."""
-    parameters = signature(type(estimator)).parameters.values()
-    return {parameter.name: parameter.default for parameter in parameters}
 
 
 def _distribution(values: Values) -> Any:

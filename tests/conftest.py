@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import matplotlib
 import numpy as np
@@ -46,3 +47,17 @@ def shops() -> tuple[pd.DataFrame, pd.Series]:
     size = rng.normal(size=1200)
     y = pd.Series(shop).map(effects) + 2 * size + rng.normal(scale=0.05, size=1200)
     return pd.DataFrame({"shop": shop, "size": size}), y
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser; tests that need one are skipped where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "google-chrome", "chromium-browser")
+    found = [path for path in map(shutil.which, names) if path]
+    if not found:
+        pytest.skip(f"no browser: none of {', '.join(names)} is installed")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=found[0], args=["--no-sandbox"])
+        yield running
+        running.close()

@@ -197,7 +197,7 @@ def _learning_curve(model: BaseEstimator) -> str:
         stored["best_epoch"] = int(model.best_epoch_)
     target = getattr(model, "target_", None)
     if target is not None:
-        stored["loss"] = ", ".join(filter(None, [target.loss_name, target.loss_unit]))
+        stored["loss"] = target.loss_label
     return json.dumps(stored)
 
 

@@ -169,10 +169,7 @@ def code_version(name: str) -> str:
     # the version of a checkout does not change with its code
     if package == "tabemb":
         return f"tabemb {_sources_hash()}"
-    try:
-        return f"{package} {metadata.version(package)}"
-    except metadata.PackageNotFoundError:
-        return f"{package} not installed"
+    return _with_version(package, "not installed")
 
 
 def package_version(name: str) -> str:
@@ -180,10 +177,14 @@ def package_version(name: str) -> str:
     package = find_model(name).package
     if package == "tabemb":
         return f"tabemb {tabemb_version()}"
+    return _with_version(package, "without a version")
+
+
+def _with_version(package: str, otherwise: str) -> str:
     try:
         return f"{package} {metadata.version(package)}"
     except metadata.PackageNotFoundError:
-        return f"{package} without a version"
+        return f"{package} {otherwise}"
 
 
 def tabemb_version() -> str:

@@ -37,8 +37,7 @@ def draw_learning_curve(
                 label="validation rows train too",
             )
     ax.axvline(best_epoch + 1, color="0.6", linestyle=":", label=f"best: epoch {best_epoch + 1}")
-    loss = ", ".join(filter(None, [target.loss_name, target.loss_unit]))
-    ax.set(xlabel="epoch", ylabel=loss, title="Learning curve")
+    ax.set(xlabel="epoch", ylabel=target.loss_label, title="Learning curve")
     ax.xaxis.set_major_locator(need("matplotlib.ticker", extra="maps").MaxNLocator(integer=True))
     ax.legend(frameon=False)
     return ax

@@ -171,7 +171,7 @@ class RowSettings:
         preset = PRESETS[estimator.preset]
         values = {field.name: getattr(estimator, field.name) for field in fields(cls)}
         estimator_class: Any = type(estimator)
-        defaults = _defaults(estimator_class)
+        defaults = defaults_of(estimator_class)
         available = {name: value for name, value in preset.items() if name in defaults}
         chosen = {name: value for name, value in available.items() if values[name] == defaults[name]}
         return cls(**values | chosen)
@@ -195,7 +195,8 @@ class RowSettings:
 
 
 @cache  # read with every prediction
-def _defaults(estimator: Callable[..., Any]) -> dict[str, Any]:
+def defaults_of(estimator: Callable[..., Any]) -> dict[str, Any]:
+    """Return the default of each parameter of a class; ``Parameter.empty`` where there is none."""
     parameters = signature(estimator).parameters
     return {name: parameter.default for name, parameter in parameters.items()}
 

@@ -67,6 +67,11 @@ class Target:
     is_sampled = False
     loss_name, loss_unit = "log loss", ""
 
+    @property
+    def loss_label(self) -> str:
+        """The loss with its unit, as an axis shows it."""
+        return ", ".join(filter(None, [self.loss_name, self.loss_unit]))
+
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> Target:
         """Fit the labels or the scale of training targets.
 

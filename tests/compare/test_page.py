@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -163,19 +162,6 @@ def test_figures_take_the_colours_of_the_page():
     assert all(name.startswith("first-on-") for name in ids)
     assert set(re.findall(r'(?:href="#|url\(#)(.*?)["\)]', html)) <= set(ids)
     assert page_figure(draw, "first", "A & B") == html
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "google-chrome", "chromium-browser")
-    found = [path for path in map(shutil.which, names) if path]
-    if not found:
-        pytest.skip(f"no browser: none of {', '.join(names)} is installed")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=found[0], args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 CUT = """() => [...document.querySelectorAll("main *")].filter(e => {

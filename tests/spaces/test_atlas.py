@@ -51,19 +51,6 @@ def metadata(space):
     )
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "google-chrome", "chromium-browser")
-    found = [path for path in map(shutil.which, names) if path]
-    if not found:
-        pytest.skip(f"no browser: none of {', '.join(names)} is installed")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=found[0], args=["--no-sandbox"])
-        yield running
-        running.close()
-
-
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "device_scale_factor": 2}
 
 

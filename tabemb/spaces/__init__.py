@@ -10,6 +10,7 @@ Each file imports only files above it in this list::
     quality.py         stability, agreement, lengths by count
     plane.py           coordinates by PCA, t-SNE and UMAP
     palette.py         colours of maps and pages
+    regions.py         words for the parts of a map
     maps.py            the picture of a map
     atlas.py           the interactive page, from the files in atlas_page/
     arrow_formats.py   Parquet, DuckDB, frames

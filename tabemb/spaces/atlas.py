@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import reprlib
@@ -24,6 +25,7 @@ from tabemb.labels import text_of
 from tabemb.spaces import plane
 from tabemb.spaces.palette import CLASSES, SCALE
 from tabemb.spaces.quality import overlap_in_words
+from tabemb.spaces.regions import regions
 from tabemb.spaces.search import DOUBTFUL
 from tabemb.spaces.vectors import CategoryVectors, is_missing
 
@@ -65,15 +67,16 @@ def write(
         _check_size(name, shown)
     categories = _union([shown for shown, _ in spaces.values()])
     columns = _columns(_by_category(metadata, categories))
+    texts = ["(missing)" if is_missing(category) else text_of(category) for category in categories]
     data = {
         "title": title or space.name or "Atlas",
         "color": _checked_color(color, columns, space),
         "palette": CLASSES,
         "scale": SCALE,
         "doubtful": DOUBTFUL,
-        "texts": ["(missing)" if is_missing(category) else text_of(category) for category in categories],
+        "texts": texts,
         "columns": columns,
-        "spaces": [_packed(name, *shown, categories) for name, shown in spaces.items()],
+        "spaces": [_packed(name, *shown, categories, texts, columns) for name, shown in spaces.items()],
     }
     # errors: a str may hold half of a surrogate pair, a file may not
     page = _page(data).encode("utf-8", errors="replace")
@@ -200,7 +203,12 @@ def _checked_color(color: str | None, columns: list[JSONObject], space: Category
 
 
 def _packed(
-    name: str, space: CategoryVectors, coordinates: pd.DataFrame | None, categories: pd.Index
+    name: str,
+    space: CategoryVectors,
+    coordinates: pd.DataFrame | None,
+    categories: pd.Index,
+    texts: list[str],
+    columns: list[JSONObject],
 ) -> JSONObject:
     """Describe one space for the page, its arrays as base64 of little-endian numbers."""
     vectors, scales = quantised(space.vectors)
@@ -208,6 +216,9 @@ def _packed(
         scales = scales * np.sqrt(space.reliability, dtype=np.float32)  # as in `space.directions`
     members = categories.get_indexer(space.categories)
     frame = plane.coordinates(space) if coordinates is None else coordinates
+    xy = _checked_coordinates(name, space, frame)
+    classes = [_levels(column, members) for column in columns if column["kind"] == "class"]
+    found = regions(xy, [texts[member] for member in members], classes, space.counts)
     return {
         "name": str(name),
         "d": space.vectors.shape[1],
@@ -215,10 +226,16 @@ def _packed(
         "counts": None if space.counts is None else space.counts.tolist(),
         "reliability": None if space.reliability is None else space.reliability.round(6).tolist(),
         "overlap": overlap_in_words(space),
-        "xy": _base64(_checked_coordinates(name, space, frame), "<f4"),
+        "xy": _base64(xy, "<f4"),
+        "regions": [dataclasses.asdict(region) for region in found],
         "vectors": _base64(vectors, "<i2"),
         "scales": _base64(scales, "<f4"),
     }
+
+
+def _levels(column: JSONObject, members: np.ndarray) -> pd.Categorical:
+    """Return a column of classes for the categories of a space."""
+    return pd.Categorical.from_codes(np.array(column["values"])[members], column["levels"])
 
 
 def quantised(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -561,6 +561,27 @@ def test_labels_do_not_overlap_and_more_appear_as_one_zooms_in(visit):
         assert share[-1] > 2 * share[0]
 
 
+def region_labels(page):
+    settled(page)
+    return sorted(label["text"] for label in page.evaluate("atlas.labels") if label["id"] is None)
+
+
+def test_words_name_the_regions_of_a_map(visit, space, metadata):
+    middles = np.repeat([[0, 0], [9, 0], [4, 7]], N_EACH, axis=0)
+    clumps = pd.DataFrame(
+        middles + np.random.default_rng(0).normal(size=middles.shape),
+        columns=["x", "y"],
+        index=space.categories,
+    )
+    with visit(space, metadata, coordinates=clumps, color="group") as page:
+        assert region_labels(page) == GROUPS
+        assert page.locator("#regions").is_visible()
+        page.locator(".entry").nth(1).click()
+        assert region_labels(page) == ["north", "west"]
+        click(page, "north 3")
+        assert region_labels(page) == []
+
+
 def test_everything_can_be_done_with_keys(visit, space, metadata):
     with visit(space, metadata, color="group") as page:
         named = "(e => e.id || e.getAttribute('aria-label') || e.textContent)(document.activeElement)"

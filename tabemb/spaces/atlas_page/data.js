@@ -23,7 +23,7 @@ class Space {
     this.ids = Int32Array.from(made.members ?? texts.keys());
     this.rows = new Int32Array(texts.length).fill(-1);
     this.ids.forEach((id, row) => { this.rows[id] = row; });
-    this.place(decoded(made.xy, Float32Array));
+    this.place(decoded(made.xy, Float32Array), made.regions);
     this.rank();
   }
 
@@ -46,7 +46,7 @@ class Space {
   }
 
   // Centre the coordinates and scale the longer side to one; y grows downwards, as on the screen.
-  place(xy) {
+  place(xy, regions) {
     const sides = [0, 1].map((axis) => xy.filter((_, i) => i % 2 === axis));
     const lows = sides.map(smallest), highs = sides.map(largest);
     const longest = Math.max(highs[0] - lows[0], highs[1] - lows[1]) || 1;
@@ -57,6 +57,7 @@ class Space {
     this.x = x;
     this.y = y.map((value) => -value);
     this.extent = highs.map((high, axis) => (high - lows[axis]) / longest);
+    this.regions = regions.map((region) => ({ ...region, radius: region.radius / longest }));
   }
 
   // Sort the rows from the most frequent to the rarest; ties keep the order of the space. The best ones

@@ -16,6 +16,7 @@ function showSpace() {
   const none = element("option", { value: "" }, "None");
   byId("color").replaceChildren(none, ...offered.map(({ name }) => option(name)));
   byId("color-field").hidden = offered.length === 0;
+  byId("regions").hidden = state.space.regions.length === 0;
   byId("sizes").hidden = !state.space.counts;
   byId("count-field").hidden = !state.space.counts || new Set(state.space.counts).size < 2;
   byId("reliability-field").hidden = !state.space.reliability;

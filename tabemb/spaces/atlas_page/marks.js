@@ -57,8 +57,8 @@ function paintShape() {
   marks.stroke();
 }
 
-// Labels: the picked categories first, then the sure and frequent ones. A label that overlaps an earlier
-// one is dropped.
+// Labels: the picked categories first, then the regions, then the sure and frequent categories. A label
+// that overlaps an earlier one is dropped.
 
 function paintLabels() {
   drawn.labels = [];
@@ -70,6 +70,7 @@ function paintLabels() {
   for (const id of asked) label(id, taken, { bold: true, margin: 1, gap: 9, always: true });
   for (const id of near) label(id, taken, { margin: 1, gap: 8 });
   if (near.length) return;
+  if (!state.chosen.length) paintRegions(taken);
   const margin = Math.max(3, LABEL_MARGIN / Math.sqrt(zoom()));
   let tried = 0;
   for (const row of state.chosen.length ? highlighted : state.space.best) {
@@ -77,6 +78,35 @@ function paintLabels() {
     label(state.space.ids[row], taken, { margin, gap: 4 });
     if (++tried === MAX_TRIED) return;
   }
+}
+
+// Words for the regions that fill a fair part of the stage, the largest first. A word that already stands
+// for a region around this one is not repeated.
+function paintRegions(taken) {
+  const widest = WIDEST_REGION * Math.min(size.width, size.height);
+  const named = [];
+  for (const { text, row, radius } of state.space.regions) {
+    const region = { text, r: view.k * radius, ...screenOf(row) };
+    const fits = region.r >= NARROWEST_REGION && region.r <= widest && shown[row] && onStage(row);
+    if (!fits || named.some((other) => isAround(other, region))) continue;
+    if (regionLabel(region, taken)) named.push(region);
+  }
+}
+
+const WIDEST_REGION = 0.45; // share of the stage's shorter side
+const NARROWEST_REGION = 36; // pixels
+
+const isAround = (a, b) => a.text === b.text && Math.hypot(a.x - b.x, a.y - b.y) < a.r + b.r;
+
+function regionLabel({ text, x, y }, taken) {
+  const font = "650 15px system-ui, sans-serif";
+  const short = shortened(text), half = widthOf(short, font) / 2;
+  const box = { left: x - half, right: x + half, top: y - 10, bottom: y + 10 };
+  if (!isInStage(box) || !isFree(box, taken, 6)) return false;
+  taken.push(box);
+  drawn.labels.push({ id: null, text: short, ...box });
+  write(short, box.left, y, font, 0.7);
+  return true;
 }
 
 function onStage(row) {
@@ -104,44 +134,44 @@ function widthOf(text, font) {
   return widths.get(key);
 }
 
-const shortened = texts.map(() => null);
-
-function shortText(id) {
-  if (shortened[id] === null) {
-    const characters = [...texts[id].replace(/\s+/gu, " ").trim().slice(0, 4 * MAX_CHARACTERS)];
-    if (characters.length > MAX_CHARACTERS) characters.splice(MAX_CHARACTERS - 1, Infinity, "…");
-    shortened[id] = characters.join("");
-  }
-  return shortened[id];
+function shortened(text) {
+  const characters = [...text.replace(/\s+/gu, " ").trim().slice(0, 4 * MAX_CHARACTERS)];
+  if (characters.length > MAX_CHARACTERS) characters.splice(MAX_CHARACTERS - 1, Infinity, "…");
+  return characters.join("");
 }
+
+const shortTexts = texts.map(() => null);
+const shortText = (id) => (shortTexts[id] ??= shortened(texts[id]));
+
+const isInStage = ({ left, right, top, bottom }) =>
+  left >= 6 && right <= size.width - 6 && top >= 0 && bottom <= size.height;
+const isFree = (box, taken, margin) => taken.every((other) => apart(wider(box, margin), other));
 
 function label(id, taken, { bold = false, margin, gap, always = false }) {
   const { x, y, r } = screen(id);
   const text = shortText(id);
   const boxes = (width) => [x + r + gap, x - r - gap - width]
     .map((left) => ({ left, right: left + width, top: y - 8, bottom: y + 8 }));
-  const inStage = (box) =>
-    box.left >= 6 && box.right <= size.width - 6 && box.top >= 0 && box.bottom <= size.height;
-  const free = (box) => inStage(box) && taken.every((other) => apart(wider(box, margin), other));
+  const free = (box) => isInStage(box) && isFree(box, taken, margin);
   // measuring text is slow; its least possible width already shows that most labels have no free place
   if (!always && !boxes(3 * text.length).some(free)) return;
   const font = `${bold ? 600 : 400} 12px system-ui, sans-serif`;
   const places = boxes(widthOf(text, font));
-  const box = places.find(free) ?? (always ? places.find(inStage) : null);
+  const box = places.find(free) ?? (always ? places.find(isInStage) : null);
   if (!box) return;
   taken.push(box);
   drawn.labels.push({ id, text, ...box });
-  write(text, box.left, y, font, bold);
+  write(text, box.left, y, font, bold ? 1 : 0.92);
 }
 
-function write(text, x, y, font, bold) {
+function write(text, x, y, font, alpha) {
   marks.font = font;
   marks.textBaseline = "middle";
   marks.lineJoin = "round";
   marks.lineWidth = 3.5;
   marks.strokeStyle = ink.paper;
   marks.fillStyle = ink.ink;
-  marks.globalAlpha = bold ? 1 : 0.92;
+  marks.globalAlpha = alpha;
   marks.strokeText(text, x, y + 0.5);
   marks.fillText(text, x, y + 0.5);
   marks.globalAlpha = 1;

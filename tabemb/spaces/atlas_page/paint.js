@@ -276,7 +276,9 @@ function highlight() {
   highlighted = ids.length ? new Set(ids.map((id) => state.space.rows[id])) : null;
 }
 
+const screenOf = (row) => ({ x: view.x + view.k * place.x[row], y: view.y + view.k * place.y[row] });
+
 function screen(id) {
   const row = state.space.rows[id];
-  return { x: view.x + view.k * place.x[row], y: view.y + view.k * place.y[row], r: radiusOf(row) };
+  return { ...screenOf(row), r: radiusOf(row) };
 }

@@ -77,7 +77,7 @@ def _words(
     from sklearn.feature_extraction.text import CountVectorizer  # takes long to import
 
     counter = CountVectorizer(binary=True, lowercase=False, token_pattern=WORD)
-    levels = [[str(level) for level in column.categories] for column in classes]
+    levels = [str(level) for column in classes for level in column.categories]
     has_level = [_one_hot(column) for column in classes]
     try:
         has_word = counter.fit_transform(texts)
@@ -85,7 +85,7 @@ def _words(
         names, has_word = [], sparse.csr_matrix((len(texts), 0))
     else:
         names = counter.get_feature_names_out().tolist()
-    return [*names, *sum(levels, [])], sparse.csc_matrix(sparse.hstack([has_word, *has_level]))
+    return [*names, *levels], sparse.csc_matrix(sparse.hstack([has_word, *has_level]))
 
 
 def _one_hot(column: pd.Categorical) -> sparse.csr_matrix:

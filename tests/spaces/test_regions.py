@@ -15,9 +15,7 @@ def compass():
     """Four far clumps; nine in ten names of each have its word."""
     rng = np.random.default_rng(0)
     xy = np.concatenate([rng.normal(middle, 0.5, (N_EACH, 2)) for middle in MIDDLES.values()])
-    texts = [
-        f"{name if i % 10 else 'odd'} place {i}" for name in MIDDLES for i in range(N_EACH)
-    ]
+    texts = [f"{name if i % 10 else 'odd'} place {i}" for name in MIDDLES for i in range(N_EACH)]
     return xy, texts
 
 

@@ -1,7 +1,7 @@
 """Check the built site: each link leads to a page, heading or file, and nothing needs a network.
 
-`python docs/check_links.py docs/_build/html` prints what is wrong, one line each, and ends with 1 if
-there is anything.
+`python docs/check_links.py docs/_build/html` prints one line per problem, and exits with 1 if there is
+one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
-"""Tags whose address a browser loads by itself."""
+"""Tags whose address a browser loads without a click, and the attribute with the address."""
 
 
 class Page(HTMLParser):
@@ -36,7 +36,7 @@ class Page(HTMLParser):
 
 
 def problems(folder: Path) -> list[str]:
-    """Return what is wrong with the pages below a folder."""
+    """Return the problems of the pages below a folder, one line each."""
     files = [path for path in folder.rglob("*.html") if "_static" not in path.parts]  # not the theme's
     pages = {path.resolve(): Page(path.read_text(encoding="utf-8")) for path in files}
     found = []
@@ -51,7 +51,7 @@ def problems(folder: Path) -> list[str]:
 
 
 def leads(address: str, path: Path, pages: dict[Path, Page]) -> bool:
-    """Return whether an address on a page leads to a file, and to an anchor of it."""
+    """Return whether an address on a page leads to an existing file and an anchor in it."""
     parts = urlsplit(address)
     target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
     if target.is_dir():

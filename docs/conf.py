@@ -1,7 +1,7 @@
-"""Settings of the documentation site: `make docs` builds it with Sphinx, without a network.
+"""Settings of the documentation site: `make docs` builds it with Sphinx, without network access.
 
-The source folder is the root of the checkout, so that pages may link to the README, the change log and
-the logs of experiments as they do on GitHub.
+The source folder is the root of the checkout, so that pages can link to the README, the change log and
+the logs of experiments as on GitHub.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # the examples run on one thread, and so can be repeated
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the examples run on one thread, so they are repeatable
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 sys.path.insert(0, str(HERE / "_ext"))
@@ -59,20 +59,20 @@ templates_path = [str(HERE / "_templates")]
 highlight_language = "none"
 maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"
-# A name in single backticks is a link where the reference has it, and code everywhere else.
+# A name in single backticks is a link if the reference has it, and code otherwise.
 default_role = "py:obj"
 nitpicky = True
 nitpick_ignore_regex = [("py:obj", ".*")]
 
-# Markdown as GitHub reads it: headings have its anchors.
+# Headings of Markdown get the anchors that GitHub gives them.
 myst_heading_anchors = 4
 suppress_warnings = [
-    "myst.header",  # a page of results may begin its levels at two
-    "misc.highlighting_failure",  # psql's commands among SQL
+    "myst.header",  # a page of results may begin at heading level two
+    "misc.highlighting_failure",  # commands of psql inside SQL
 ]
 
 autosummary_generate = True
-autodoc_typehints = "none"  # the docstrings say the types
+autodoc_typehints = "none"  # the docstrings have the types
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_use_plots = False
@@ -84,7 +84,7 @@ html_extra_path = ["_root"]  # the first page of the site, which leads to docs/i
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_context = {"default_mode": "auto"}  # light or dark as the system is
+html_context = {"default_mode": "auto"}  # light or dark, as set in the system
 html_theme_options: dict[str, Any] = {
     "logo": {"text": "tabemb"},
     "header_links_before_dropdown": 6,
@@ -121,7 +121,7 @@ sphinx_gallery_conf = {
 
 
 def skip(_app: Any, _what: str, _name: str, obj: Any, skip_it: bool, _options: Any) -> bool | None:
-    """Leave out the members that scikit-learn and Python give a class; its reference describes them."""
+    """Skip members of a class that come from scikit-learn or Python: they are documented there."""
     function = getattr(obj, "fget", None) or getattr(obj, "func", None) or obj
     module = getattr(getattr(function, "__wrapped__", function), "__module__", None)
     if module is not None and not str(module).startswith("tabemb"):
@@ -130,7 +130,7 @@ def skip(_app: Any, _what: str, _name: str, obj: Any, skip_it: bool, _options: A
 
 
 def signature(_app: Any, what: str, _name: str, obj: Any, *_: Any) -> tuple[str, str] | None:
-    """Return the parameters of a class: estimators check misspelt names before their constructor."""
+    """Return the parameters of the constructor; autodoc would show those of ``__new__``."""
     if what != "class" or issubclass(obj, Warning):
         return None
     found = inspect.signature(obj)
@@ -139,6 +139,6 @@ def signature(_app: Any, what: str, _name: str, obj: Any, *_: Any) -> tuple[str,
 
 
 def setup(app: Any) -> None:
-    """Connect what this file adds to Sphinx."""
+    """Connect the two functions above to Sphinx."""
     app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-skip-member", skip)

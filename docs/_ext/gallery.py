@@ -10,7 +10,7 @@ _SHOWN: set[int] = set()
 
 
 def reset(_gallery: dict[str, Any], _name: str, when: str) -> None:
-    """Let an example run on one thread, with warnings as errors; take this back after it."""
+    """Make an example run on one thread, with warnings as errors; restore the filters after it."""
     import matplotlib.pyplot as plt
     import torch
 
@@ -28,7 +28,7 @@ def reset(_gallery: dict[str, Any], _name: str, when: str) -> None:
 
 
 def figures(_block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
-    """Save the figures that pyplot does not know, such as maps, and return what shows them."""
+    """Save the figures that pyplot does not know, such as maps; return the RST that shows them."""
     from matplotlib.figure import Figure
     from sphinx_gallery.scrapers import figure_rst
 

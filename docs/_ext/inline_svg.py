@@ -1,4 +1,4 @@
-"""Put the drawings of docs/images into the page itself, so that they follow its colours."""
+"""Put the drawings of docs/images into the HTML of a page, so that they follow its colours."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 
 class InlineSvg(SphinxPostTransform):
-    """Replace images of ours that are SVG files by their text."""
+    """Replace SVG images from docs/images by the text of their files."""
 
     default_priority = 5  # before Sphinx collects images as files
     formats = ("html",)
 
     def run(self, **_: Any) -> None:
-        """Replace the images of one page."""
+        """Replace the SVG images of one page."""
         for image in list(self.document.findall(nodes.image)):
             path = Path(self.env.srcdir) / image["uri"]
             if path.suffix == ".svg" and "docs/images" in image["uri"]:

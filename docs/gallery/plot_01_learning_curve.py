@@ -2,13 +2,13 @@
 Learning curve of a fit
 =======================
 
-A fit holds out validation rows, which choose the best epoch. After that, all rows train for half as
-many epochs more. The learning curve shows both.
+A fit holds out validation rows to choose the best epoch. After that, it trains on all rows for half as
+many more epochs. The learning curve shows both parts.
 """
 
 # %%
-# 3,000 rows of the births per woman by country and year (World Bank, shipped by statsmodels): one
-# column of 210 categories and a number.
+# The data are 3,000 rows of births per woman by country and year (World Bank, shipped by statsmodels):
+# one column of 210 categories and one number.
 
 import statsmodels.api as sm
 
@@ -24,8 +24,8 @@ model.fit(births[["country", "year"]], births["births"])
 axes = model.plot_learning_curve()
 
 # %%
-# ``learning_curve_`` has the numbers: one entry for each epoch. There is no validation loss once the
-# validation rows train.
+# ``learning_curve_`` has one entry for each epoch. Epochs that train on the validation rows have no
+# validation loss.
 
 import pandas as pd
 

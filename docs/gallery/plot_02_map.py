@@ -2,13 +2,13 @@
 Map of a space
 ==============
 
-Two categories are near in a space if the model answers alike for them. This map shows 210 countries
-and groups of countries by what a model of births per woman answers. It saw names and years, no
-geography.
+Two categories are near in a space if the model makes similar predictions for them. This map shows 210
+countries and groups of countries, placed by a model of births per woman. The model has seen names and
+years, but no geography.
 """
 
 # %%
-# The model fills in births per woman by country and year (World Bank, shipped by statsmodels).
+# The model predicts births per woman by country and year (World Bank, shipped by statsmodels).
 
 import statsmodels.api as sm
 
@@ -22,8 +22,8 @@ model.fit(births[["country", "year"]], births["births"])
 countries = model.spaces_["country"]
 
 # %%
-# Points are coloured by the births in 2011. What is unsure is drawn fainter and smaller, and the
-# sentence below the map says how far to trust single neighbours.
+# Points are coloured by the births in 2011. Countries with unsure vectors are drawn fainter and smaller.
+# The sentence below the map says how far to trust single neighbours.
 
 latest = births[births["year"] == 2011].set_index("country")["births"]
 figure = countries.map(
@@ -34,4 +34,4 @@ figure = countries.map(
 )
 
 # %%
-# With ``countries.atlas("page.html")`` the map is a page with search, neighbours and filters.
+# ``countries.atlas("page.html")`` writes the map as a page with search, neighbours and filters.

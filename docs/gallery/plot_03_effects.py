@@ -2,9 +2,9 @@
 Effects of levels with their errors
 ===================================
 
-The effect of a level is the mean answer of its rows minus the mean of all rows, shrunken to zero,
-the more strongly the fewer its rows are. ``effects_frame`` lists effects with standard errors. Here
-the truth is known, because the data are made.
+The effect of a level is the mean target of its rows minus the mean of all rows, shrunken towards zero.
+The fewer rows a level has, the stronger the shrinkage. ``effects_frame`` lists effects with standard
+errors. The data are simulated, so the true effects are known.
 """
 
 import numpy as np
@@ -24,8 +24,8 @@ effects = model.effects_frame("shop").set_index("level").loc[shops]
 print(effects[["count", "mean", "effect", "error"]].iloc[[0, 8, 16, 24]].round(2))
 
 # %%
-# Shops of few rows have effects near zero and long bars. Of 100 bars of 1.96 errors, 95 should hold
-# the effect that very many rows would show.
+# Shops with few rows have effects near zero and long bars. Of 100 bars of 1.96 standard errors, 95
+# should contain the effect that very many rows would show.
 
 import matplotlib.pyplot as plt
 

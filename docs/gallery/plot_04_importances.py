@@ -2,8 +2,8 @@
 Importances and partial dependence
 ==================================
 
-Which columns does a model use, and how does its answer follow one of them? Diabetes, shipped with
-scikit-learn: ten measurements of 442 patients, and how far the disease went a year later.
+Which columns does a model use, and how does its prediction depend on one of them? The diabetes data
+from scikit-learn have ten measurements of 442 patients, and the progress of the disease a year later.
 """
 
 from sklearn.datasets import load_diabetes
@@ -18,15 +18,16 @@ model = EmbeddingRegressor(random_state=0).fit(X_train, y_train)
 print(f"R2 {model.score(X_test, y_test):.2f}")
 
 # %%
-# A permutation importance is the rise of the loss on test rows when a column is permuted. Columns
-# that say the same stand in for one another; the six measurements of blood serum are one group here.
+# The permutation importance of a column is how much the loss on test rows rises when the column is
+# permuted. Columns with the same information can replace each other, so the six measurements of blood
+# serum are permuted as one group here.
 
 blood = {"blood serum": ["s1", "s2", "s3", "s4", "s5", "s6"]}
 importances = model.importances(X_test, y_test, groups=blood)
 axes = model.plot_importances(importances)
 
 # %%
-# scikit-learn's tools work on the model. The answer rises with the body mass index and the blood
+# scikit-learn's tools work on the model. The prediction rises with the body mass index and the blood
 # pressure.
 
 import matplotlib.pyplot as plt

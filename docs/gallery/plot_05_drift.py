@@ -30,7 +30,7 @@ cities = ["Bonn", "Oslo", "Rome", "Turin"]
 model = EmbeddingClassifier(max_epochs=10, random_state=0).fit(*orders(2000, cities, 50, 0.02))
 
 # %%
-# Later rows have a new city, amounts that are half a deviation larger, and three times as many
+# Later rows have a new city, amounts that are half a standard deviation larger, and three times as many
 # missing weights.
 
 report = model.check(*orders(1000, [*cities, "Cairo"], 55, 0.06))

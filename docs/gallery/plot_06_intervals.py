@@ -2,9 +2,9 @@
 Prediction intervals that know rare categories
 ==============================================
 
-``predict_interval`` returns bounds that hold the target of, say, 80 % of new rows. The width
-depends on how often the row's category was seen in training, so that the promise holds among rows
-of rare categories too, and not only on average.
+``predict_interval`` returns bounds that contain the target of, say, 80 % of new rows. The width depends
+on how often the row's category was seen in training. So the coverage holds among rows of rare categories
+too, and not only on average.
 """
 
 import numpy as np
@@ -37,8 +37,8 @@ table = by_bucket.agg({"held": "mean", "width": "mean", "rows": "sum"})
 print(table.round(2))
 
 # %%
-# The intervals of unseen products are widest, as nothing is known of them but the spread of all
-# products. 400 rows validate, so the shares of single buckets vary by some points from fit to fit.
+# The intervals of unseen products are widest, because only the spread of all products is known. There
+# are 400 validation rows, so the shares of single buckets vary by a few points from fit to fit.
 
 import matplotlib.pyplot as plt
 

@@ -2,8 +2,8 @@
 Neighbours, and how far to trust them
 =====================================
 
-A category that was seen twice has a vector too. Its reliability says how much of the vector is more
-than noise. Here 60 cities belong to three groups that are known, because the data are made.
+Even a category that was seen twice has a vector. Its reliability says how much of the vector is more
+than noise. Here 60 cities belong to three groups, which are known because the data are simulated.
 """
 
 import numpy as np
@@ -29,8 +29,8 @@ print(cities)
 cities.nearest("city 58", k=5).assign(kind=lambda frame: frame["category"].map(kind))
 
 # %%
-# How many of the five nearest are of the same kind? Among cities of few rows less than among those of
-# many, and reliability says which these are.
+# How many of the five nearest neighbours are of the same kind? The share is lower for cities with few
+# rows, and their reliability is low too.
 
 import matplotlib.pyplot as plt
 

@@ -3,8 +3,8 @@ Vectors as inputs of other models
 =================================
 
 ``EmbeddingEncoder`` replaces categories by learned vectors, out-of-fold for the rows that it was
-fitted on. Here a linear model and nearest neighbours read them, beside scikit-learn's encoders. The
-made target depends on an interaction: what a season means differs from product to product.
+fitted on. Here a linear model and nearest neighbours use these vectors, compared with scikit-learn's
+encoders. The simulated target depends on an interaction: the effect of a season differs by product.
 """
 
 import numpy as np
@@ -30,9 +30,9 @@ y = X["product"].map(level) * (1 + (X["season"] == "summer")) - 0.2 * X["price"]
 train, test = slice(0, 2000), slice(2000, n)
 
 # %%
-# One encoder has vectors of the categories and, with ``kind="both"``, effects of columns and of pairs
-# of columns too. ``fit_transform`` is out-of-fold: the row of an order is read by networks that did
-# not see it.
+# An encoder computes vectors of the categories and, with ``kind="both"``, also effects of columns and of
+# pairs of columns. ``fit_transform`` is out-of-fold: a row is encoded by networks that were not trained
+# on it.
 
 both = EmbeddingEncoder(kind="both", random_state=0)
 Z, Z_test = both.fit_transform(X[train], y[train]), both.transform(X[test])
@@ -66,8 +66,8 @@ errors = pd.DataFrame(
 print(errors.round(3))
 
 # %%
-# The noise has a deviation of 1, so no model has a smaller error. A linear model adds its inputs up,
-# so it needs the effect of the pair to see the interaction.
+# The noise has a standard deviation of 1, so no model can have a smaller error. A linear model adds up
+# its inputs, so it needs the effect of the pair to represent the interaction.
 
 
 axes = errors[::-1].plot.barh(figsize=(7.5, 3.6), color=["tab:blue", "tab:orange"])

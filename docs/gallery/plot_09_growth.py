@@ -2,8 +2,8 @@
 A model that grows every night
 ==============================
 
-New rows come every night, some with categories that no row had before. ``partial_fit`` goes on with
-the new rows alone. Here a new city opens on the third night.
+New rows come every night, some with categories that no row had before. ``partial_fit`` updates the
+model with the new rows alone. Here a new city opens on the third night.
 """
 
 import warnings
@@ -28,7 +28,7 @@ model = EmbeddingRegressor(trees=False, max_epochs=20, random_state=0).fit(*sale
 first_day = model.spaces_["city"]
 
 # %%
-# Eight nights of 100 rows each. The test rows are the same all along.
+# Eight nights have 100 rows each. The test rows stay the same.
 
 X_old, y_old = sales(old, 500)
 X_new, y_new = sales(["new city"], 500)
@@ -50,8 +50,8 @@ table = pd.DataFrame(nights).set_index("night")
 print(table.round(2))
 
 # %%
-# The error on the new city falls as soon as it has rows, and the old ones are not forgotten. The
-# noise has a deviation of 1.
+# The error on the new city falls as soon as it has rows, and the old cities are not forgotten. The
+# noise has a standard deviation of 1.
 
 import matplotlib.pyplot as plt
 
@@ -63,7 +63,7 @@ axes.set(ylabel="RMSE on new rows")
 axes.legend(frameon=False)
 
 # %%
-# The vectors of all nights lie on the axes of the first day, so they compare.
+# The vectors of all nights have the axes of the first day, so they can be compared.
 
 change = model.spaces_["city"].compare(first_day)
 print(change["change"].value_counts().to_string())

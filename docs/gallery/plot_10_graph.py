@@ -2,10 +2,10 @@
 Nodes of a graph
 ================
 
-Random walks turn a graph into lists, and nodes that stand in the same lists get near vectors
+Random walks turn a graph into lists, and nodes that occur in the same lists get similar vectors
 (DeepWalk). The graph is the karate club of Zachary (1977), which networkx ships: 34 members and
 their friendships. After a quarrel the club split, and it is known who went with whom. The vectors
-are learned without that.
+are learned without this information.
 """
 
 import networkx as nx
@@ -20,14 +20,14 @@ walks = random_walks(edges, n_walks=80, length=40, random_state=0)
 space = ItemEmbedder(dim=16, max_epochs=3, random_state=0).fit(walks).space_
 
 # %%
-# The map of the members, coloured by what they did. Member 0 is the teacher, member 33 the head of
-# the club.
+# The map shows the members, coloured by whom they went with. Member 0 is the teacher, member 33 the
+# head of the club.
 
 figure = space.map(
     color=side, method="pca", highlight=[0, 33], title="Members of the karate club", figsize=(8, 5.5)
 )
 
 # %%
-# The nearest of the teacher:
+# The nearest neighbours of the teacher:
 
 space.nearest(0, k=5).assign(side=lambda frame: frame["category"].map(side))

@@ -3,8 +3,8 @@ Events: the answer follows from what came before
 ================================================
 
 Each student answers exercises one after another, and knows more of a subject after each answer.
-``EventClassifier`` reads the earlier events of the same student; a classifier of rows sees each
-event alone. The data are made, so the true probabilities are known.
+``EventClassifier`` reads the earlier events of the same student, while ``EmbeddingClassifier`` sees each
+event alone. The data are simulated, so the true probabilities are known.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ train, test = log[log["student"] < 180], log[log["student"] >= 180]
 columns = ["student", "at", "subject"]
 
 # %%
-# Test students are new to both models. ``replay_proba`` predicts each event from those before it.
+# Test students are new to both models. ``replay_proba`` predicts each event from the events before it.
 
 events = EventClassifier(entity="student", time="at", max_epochs=15, random_state=0)
 events.fit(train[columns], train["right"])
@@ -36,8 +36,8 @@ alone = EmbeddingClassifier(trees=False, max_epochs=15, random_state=0)
 by_rows = alone.fit(train[known], train["right"]).predict_proba(test[known])[:, 1]
 
 # %%
-# The more answers a student has given, the more his events say. The first answer of a student cannot
-# be known better from events than from the row.
+# The more answers a student has given, the more the events help. For the first answer of a student
+# there are no earlier events, so they cannot help.
 
 from sklearn.metrics import log_loss
 

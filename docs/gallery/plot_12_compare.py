@@ -2,9 +2,9 @@
 An honest comparison
 ====================
 
-``compare`` fits several models on the same rows and tests them on the same new rows, with intervals
-of the errors. Breast cancer, shipped with scikit-learn, has 569 rows and numbers alone: not what
-this library is made for.
+``compare`` fits several models on the same rows and tests them on the same new rows, with confidence
+intervals of the errors. The breast cancer data from scikit-learn have 569 rows and only numbers, which
+is not what this library is made for.
 """
 
 from sklearn.datasets import load_breast_cancer
@@ -23,8 +23,8 @@ comparison = compare(
 print(comparison)
 
 # %%
-# On such a table no difference to a linear model is shown, which takes some fiftieth of the time.
-# The comparison says so.
+# On such data the comparison shows no difference from a linear model, which takes about a fiftieth of
+# the time.
 
 from tabemb.compare.figures import plot_scores
 

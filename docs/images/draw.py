@@ -1,7 +1,7 @@
 """Draw the pictures of docs/explanation/how_it_works.md: `python docs/images/draw.py` writes them.
 
-A drawing follows the colours of the page that shows it: those of the theme where it stands in the page
-itself, those of the system where it is a file.
+A drawing uses the colours of the theme if it is part of the HTML of a page, and the colours of the
+system if it is shown as a file.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Drawing:
 
 
 def network() -> Drawing:
-    """Draw the way of one row through the network."""
+    """Draw how one row goes through the network."""
     d = Drawing(
         "network", "A row goes through four kinds of inputs into shared layers and heads", 760, 470
     )
@@ -150,7 +150,7 @@ def network() -> Drawing:
 
 
 def effects() -> Drawing:
-    """Draw means of levels and what shrinkage makes of them: strength 8, mean of all rows 50."""
+    """Draw means of levels before and after shrinkage, with strength 8 and a mean of all rows of 50."""
     d = Drawing("effects", "Mean targets of five categories, and their shrunken means", 760, 330)
     left, right, low, high, strength, mean = 190, 690, 20.0, 80.0, 8.0, 50.0
 
@@ -219,7 +219,7 @@ def out_of_fold() -> Drawing:
 
 
 def members() -> Drawing:
-    """Draw members that share layers, with scales and heads of their own."""
+    """Draw members that share layers, each with its own scales and head."""
     d = Drawing(
         "members", "Members share tables and layers and differ in their scales and heads", 760, 300
     )

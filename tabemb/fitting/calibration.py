@@ -1,8 +1,8 @@
-"""The rows that calibrate what is said of a prediction: validation rows, by the counts of their levels.
+"""Calibration rows: validation rows that calibrate intervals and sets by the counts of their levels.
 
-Unseen levels are few among validation rows, so rare levels are hidden in copies of rows, which keep
-their count: the copies show how much worse a row is predicted without its level, the counts how much
-harder rows of rare levels are.
+Few validation rows have an unseen level. Some rows are therefore copied with a rare level hidden; the
+copy keeps the count of this level. The copies show how much worse a prediction is without the level,
+and the counts show how much harder rows with rare levels are to predict.
 """
 
 from __future__ import annotations
@@ -24,51 +24,51 @@ from tabemb.network.inputs import Batch, Prefixes
 from tabemb.network.model import TabularNetwork
 
 STEPS = (2, 9, 99)
-"""Largest counts of the buckets of levels: 1-2, 3-9, 10-99; the last is 100 and more."""
+"""Largest count in each bucket of levels: 1-2, 3-9, 10-99. The last bucket is 100 and more."""
 N_FEATURES = len(STEPS) + 2
-"""Numbers that stand for a count."""
+"""Features that describe one count."""
 RARE = 9
-"""Largest count of a level that is hidden in copies of all rows that have it."""
+"""Levels up to this count are hidden in a copy of each of their rows."""
 MOST_COUNT = 1000
-"""Count from which nothing changes any more."""
+"""Larger counts are treated like this one."""
 N_COLUMNS = 10
-"""Columns whose counts are read: those of most levels."""
+"""Number of columns whose counts are read: the columns with the most levels."""
 N_HIDDEN = 100
-"""Rows with an unseen level that a column needs; hidden levels stand for those that lack."""
+"""Rows with an unseen level that each column needs; copies with a hidden level make up the rest."""
 MOST_ROWS = 20_000
-"""Validation rows that calibrate; of more, evenly spaced ones do."""
+"""Largest number of validation rows that calibrate; of more rows, evenly spaced ones are taken."""
 MOST_LOOKED_AT = 1000
-"""Rows of a level that are searched for levels of other columns that occur with it alone."""
+"""Rows of a level that are searched for levels of other columns that occur only with it."""
 
 
 @dataclass
 class Calibration:
     """The rows that calibrate intervals or sets, and the outputs of each network for them.
 
-    They are the validation rows, and copies of some whose level of one column is hidden.
+    They are the validation rows, and copies of some of them with the level of one column hidden.
 
     Parameters
     ----------
     pieces : list of Batch
     part : callable
-        Takes the outputs of the members, (n, n_members, n_outputs), and returns those that are kept.
+        Takes the outputs of the members, (n, n_members, n_outputs), and returns the part to keep.
     kept : ndarray of int
-        Positions of the rows that count, among those of all pieces.
+        Positions of the rows that are used, among the rows of all pieces.
     y : ndarray of shape (n_rows,) or (n_rows, n_targets)
     weights : ndarray of shape (n_rows,)
     counts : ndarray of shape (n_rows, n_categorical)
-        Count of each row's levels in the rows that train; copies keep that of their hidden level.
+        Count of each row's levels in the rows that train; copies keep the count of their hidden level.
     is_unseen : bool ndarray of shape (n_rows, n_categorical)
-        Whether the networks see a level as one that no row had.
+        Whether the networks read a level as unseen in training.
     columns : tuple of int
-        Positions, among the categorical columns, of those whose counts are read.
+        Positions of the columns whose counts are read, among the categorical columns.
     copies : ndarray of shape (n_rows,)
-        For each row the row that it is a copy of, or itself.
+        Position of the row that each row copies, or its own position if it is no copy.
     share : float
-        Share of the training rows that the validation rows were predicted from. Counts of a new row are
-        multiplied by it, so that a level is compared with levels that were as frequent then.
+        Share of all training rows that trained before the validation rows were predicted. Counts of a
+        new row are multiplied by it, to compare a level with levels that were as frequent at that time.
     outputs : list of Tensor
-        Of each network.
+        One for each network.
     """
 
     pieces: list[Batch]
@@ -85,14 +85,14 @@ class Calibration:
 
     @torch.no_grad()
     def outputs_of(self, network: TabularNetwork) -> Tensor:
-        """Return what is kept of the outputs of one network for all rows."""
+        """Return the part to keep of one network's outputs for all rows."""
         network.eval()
         outputs = torch.cat([self.part(network(piece.inputs).outputs) for piece in self.pieces])
         return outputs[torch.from_numpy(self.kept).to(outputs.device)].float()
 
     @property
     def is_real(self) -> np.ndarray:
-        """Whether each row is a validation row, and no copy of one."""
+        """Whether each row is a validation row and not a copy."""
         return np.asarray(self.copies == np.arange(len(self.copies)))
 
     @property
@@ -114,7 +114,7 @@ def calibration_of(
     Parameters
     ----------
     fitted : Fitted
-        With effects of the rows that train first.
+        Its effects are those of the rows that train first.
     training : TrainingRows
         All rows of the hold-out.
     validation : Batch
@@ -123,7 +123,7 @@ def calibration_of(
     part : callable
         See `Calibration`.
     most_rows : int
-        Validation rows that calibrate; of more, evenly spaced ones do.
+        Largest number of validation rows that calibrate; of more rows, evenly spaced ones are taken.
     """
     rest = holdout.rows.take(holdout.rest) if holdout.validation is None else holdout.validation
     kept = np.unique(np.linspace(0, len(rest) - 1, min(len(rest), most_rows)).round().astype(int))
@@ -146,7 +146,7 @@ def calibration_of(
                 numbers = batch.inputs.numbers.numpy(force=True)
                 scores = training.trees.of_rows(holdout.rest[places], new_codes, numbers)
             hidden, none = torch.from_numpy(new_codes).to(batch.device), batch.inputs.effects[:, :0]
-            inputs = replace(batch.inputs, codes=hidden, effects=none)  # those of these codes follow
+            inputs = replace(batch.inputs, codes=hidden, effects=none)  # effects are added below
             pieces += fitted.validation_pieces(batch.with_inputs(fitted.with_effects(inputs, scores)))
     copies, all_weights, all_codes = (np.concatenate(arrays) for arrays in zip(*parts))
     return Calibration(
@@ -164,7 +164,7 @@ def calibration_of(
 
 
 def _codes_that_train(batch: Batch, holdout: Holdout) -> np.ndarray:
-    """Return the codes of the rows that train first, or of a sample of very many."""
+    """Return the codes of the rows that train first, or of a sample if there are very many."""
     codes = batch.inputs.codes.numpy(force=True)
     train = np.arange(len(codes)) if holdout.train is None else holdout.train
     chosen = sampled_rows(len(train))
@@ -177,7 +177,7 @@ def _columns_of_most_levels(by_code: Sequence[np.ndarray]) -> tuple[int, ...]:
 
 
 def _counts_that_train(fitted: Fitted, training: Batch, holdout: Holdout) -> list[np.ndarray]:
-    """Return the count by code of each categorical column in the rows that train first."""
+    """Return the counts of each categorical column's codes in the rows that train first."""
     rest = holdout.rest
     weights = holdout.rows.all_weights
     codes = training.inputs.codes.numpy(force=True)[rest]
@@ -191,7 +191,7 @@ def _counts_that_train(fitted: Fitted, training: Batch, holdout: Holdout) -> lis
 
 
 def _share_that_trains(holdout: Holdout) -> float:
-    """Return the share of the weights of the rows that train first."""
+    """Return the rows that train first as a share of all rows, by weight."""
     if holdout.train is None:
         return 1.0
     weights = holdout.rows.weights
@@ -224,7 +224,7 @@ def _hidden(
     -------
     rows : ndarray of int
     weights : ndarray
-        Together they stand for the unseen levels that ``N_HIDDEN`` rows would have, but these have not.
+        They sum to at most ``N_HIDDEN`` minus the rows that already have an unseen level.
     codes : ndarray of shape (len(rows), n_categorical)
     """
     counts = by_code[column][codes[:, column]]
@@ -237,7 +237,7 @@ def _hidden(
 
 
 def _without_level(codes: np.ndarray, column: int, seen: np.ndarray) -> np.ndarray:
-    """Return codes with that of a column unknown, and those of levels that occur with it alone."""
+    """Return codes with the level of a column unknown, and also all levels that occur only with it."""
     order = np.argsort(seen[:, column], kind="stable")
     ordered = seen[order, column]
     starts = np.searchsorted(ordered, codes[:, column])
@@ -256,7 +256,7 @@ def _without_level(codes: np.ndarray, column: int, seen: np.ndarray) -> np.ndarr
 
 
 def level_counts(parts: FittedParts) -> list[np.ndarray]:
-    """Return the count by code of each categorical column of rows; that of unknown levels is 0."""
+    """Return the counts of each categorical column's codes; the count of unknown levels is 0."""
     vocabularies = parts.encoder.vocabularies_of(parts.encoder.inputs_[0])
     return [_without_unknown(vocabulary.counts) for vocabulary in vocabularies]
 
@@ -276,9 +276,9 @@ def counts_of(codes: np.ndarray, counts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def count_features(counts: np.ndarray, is_unseen: np.ndarray) -> np.ndarray:
-    """Return what stands for the counts of each row's levels, (n_rows, n_features).
+    """Return features of the counts of each row's levels, (n_rows, n_features).
 
-    For each column whether the level is unseen, with steps and slope of its count.
+    For each column, they are whether the level is unseen, and the steps and the slope of its count.
 
     Parameters
     ----------
@@ -291,10 +291,10 @@ def count_features(counts: np.ndarray, is_unseen: np.ndarray) -> np.ndarray:
 
 
 def conformal_quantile(scores: np.ndarray, weights: np.ndarray, coverage: float) -> float:
-    """Return the smallest score that a new one stays below or at with a probability of ``coverage``.
+    """Return the smallest score that a new score does not exceed with a probability of ``coverage``.
 
-    With n equal weights this is score number ceil((n + 1) coverage) in ascending order: a new row is
-    as likely to fall into each of the n + 1 gaps. It weighs as much as the mean row.
+    With n equal weights this is score number ceil((n + 1) coverage) in ascending order, as a new row
+    falls into each of the n + 1 gaps with the same probability. The new row gets the mean weight.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which checkpoint belongs to a fit: the one of the same data, parameters and seed."""
+"""Find the checkpoint of a fit: the one with the same data, parameters and seed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tabemb.training.checkpoints import Checkpoints, NoCheckpoints
 from tabemb.training.workers import current as current_workers
 
 LEFTOVER = 3600.0
-"""Seconds after which a file half written belongs to a process that was killed."""
+"""Age in seconds from which a partly written file is taken for the leftover of a killed process."""
 
 
 def check_repeatable(checkpoint: Any, random_state: Any) -> None:
@@ -37,16 +37,16 @@ def check_repeatable(checkpoint: Any, random_state: Any) -> None:
 def open_checkpoints(
     folder: str | os.PathLike[str] | None, network: nn.Module, *parts: Any
 ) -> NoCheckpoints:
-    """Return the checkpoints of a fit, and bring the networks to where the last one left them.
+    """Return the checkpoints of a fit, and load the weights of the last one into the networks.
 
     Parameters
     ----------
     folder : str or path-like, optional
-        Made if it is not there. Each fit has a file of its own in it; None writes none.
+        Created if it does not exist. Each fit has its own file in it. None: no file is written.
     network : nn.Module
         All networks of the fit, untrained.
     *parts : dataclasses, mappings, sequences, arrays, tensors and plain values
-        All else that the trained weights follow from.
+        Everything else that determines the trained weights.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def open_checkpoints(
 
 
 def _writable(folder: Path) -> Path:
-    """Return the folder, made if need be, without the leftovers of processes that were killed."""
+    """Create the folder if needed, remove the leftovers of killed processes, and return it."""
     with writable(folder, "checkpoint"):
         for part in folder.glob(".tabemb-*.part"):
             if time.time() - part.stat().st_mtime > LEFTOVER:
@@ -74,7 +74,7 @@ def _writable(folder: Path) -> Path:
 
 
 def _fingerprint(value: Any) -> str:
-    """Return a checksum of a nested value: equal values have equal ones, in any process."""
+    """Return a checksum of a nested value: equal values have equal checksums in any process."""
     digest = hashlib.sha256()
     for piece in _pieces(value):
         digest.update(piece)
@@ -82,7 +82,7 @@ def _fingerprint(value: Any) -> str:
 
 
 def _pieces(value: Any) -> Iterator[Any]:
-    """Yield the bytes of a nested value; of objects of other classes, the name of the class."""
+    """Yield the bytes of a nested value; for objects of other classes, yield the name of the class."""
     if isinstance(value, Tensor):
         value = numpy_of_any(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":

@@ -30,7 +30,7 @@ class Rows:
     frame : pyarrow.Table of n_rows rows
     y : ndarray of shape (n_rows,) or (n_rows, n_targets)
     weights : ndarray of shape (n_rows,), optional
-        None stands for a weight of one for each row.
+        None: every row has weight one.
     """
 
     frame: pa.Table
@@ -44,7 +44,7 @@ class Rows:
 
     @property
     def all_weights(self) -> np.ndarray:
-        """The weight of each row, also where all are one."""
+        """The weight of each row; ones if ``weights`` is None."""
         return np.ones(len(self)) if self.weights is None else self.weights
 
     def with_weight(self) -> Rows:
@@ -82,7 +82,7 @@ def check_rows(
     name : str, default="y"
         Name of the target in errors.
     columns : Columns, optional
-        Those of an earlier fit, which X must have.
+        The columns of an earlier fit, which X must have.
     time, half_life : as in `recency_weights`
     """
     frame = to_arrow(X, estimator) if columns is None else columns.align(X, estimator)
@@ -138,7 +138,7 @@ def _is_infinite(values: np.ndarray) -> np.ndarray:
 
 def _as_floats(values: np.ndarray, name: str) -> np.ndarray:
     try:
-        with np.errstate(over="ignore"):  # what overflows is found below
+        with np.errstate(over="ignore"):  # overflow is found below
             floats = values.astype(np.float64)
     except (ValueError, TypeError, OverflowError) as error:
         objects = values.astype(object)
@@ -184,7 +184,7 @@ def check_groups(groups: Any, n_rows: int) -> np.ndarray | None:
     Raises
     ------
     ValueError
-        A wrong shape, or a missing group.
+        The shape is wrong, or a group is missing.
     """
     if groups is None:
         return None
@@ -204,13 +204,13 @@ class Columns:
 
     @classmethod
     def of(cls, X: Any, frame: pa.Table) -> Self:
-        """Read them from the X of the user and the same rows as Arrow."""
+        """Read the columns from the user's X and the same rows as Arrow."""
         names = feature_names(X)
         return cls(frame.num_columns, None if names is None else np.asarray(names, dtype=object))
 
     @classmethod
     def seen_by(cls, estimator: Any) -> Self:
-        """Read them from a fitted estimator."""
+        """Read the columns of a fitted estimator."""
         return cls(estimator.n_features_in_, getattr(estimator, "feature_names_in_", None))
 
     def remember(self, estimator: Any) -> None:
@@ -227,7 +227,7 @@ class Columns:
         Raises
         ------
         ValueError
-            An array with another number of columns.
+            An array has another number of columns.
         """
         frame = to_arrow(X, estimator)
         if is_frame(X) and feature_names(X) is not None and self.names is not None:

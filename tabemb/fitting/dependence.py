@@ -1,7 +1,7 @@
-"""Columns that depend on a categorical one: what else changes in a row that gets another category.
+"""Columns that depend on a categorical column, and change with it when a row gets another category.
 
-A house of one zip code at the latitude of another cannot occur, and what a network answers for it says
-little. So a category that is put into a row takes along what depends on it.
+For example, no house has one zip code and the latitude of another, and a prediction for such a row
+means little. When a category is put into a row, the columns that depend on it change too.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from tabemb.data.vocabulary import N_SPECIAL
 from tabemb.network.inputs import RowInputs
 
 DEPENDS = 0.5
-"""Share of a column that a categorical one decides, from which on the column depends on it."""
+"""A column depends on a categorical column that determines more than this share of it."""
 MOST_ROWS = 10_000
-"""Rows by which the shares are measured."""
+"""Largest number of rows from which the shares are measured."""
 N_ERRORS = 2.0
-"""Standard errors that are taken off a share."""
+"""Standard errors that are subtracted from a share."""
 
 
 @dataclass(frozen=True)
 class Dependents:
-    """What depends on the categories of one column.
+    """The values of other columns that depend on the categories of one column.
 
     Attributes
     ----------
@@ -33,16 +33,17 @@ class Dependents:
         The most frequent code of another categorical column among the rows of each code; -1 for a code
         without rows.
     numbers : dict of column -> Tensor of shape (n_codes,), float32
-        The mean of a number among the rows of each code; that of all rows for a code without one.
+        The mean of a number over the rows of each code; the mean of all rows for a code without values.
     """
 
     codes: dict[int, Tensor]
     numbers: dict[int, Tensor]
 
     def follow(self, inputs: RowInputs, before: Tensor, after: Tensor) -> None:
-        """Change what depends on the code of each row, (n_rows,), from that before to that after.
+        """Update the dependent columns of rows whose codes, (n_rows,), change from before to after.
 
-        Another category becomes the most frequent one; a number moves by the difference of the means.
+        A category becomes the most frequent one of the new code. A number moves by the difference of
+        the means.
         """
         for column, codes in self.codes.items():
             new = codes[after.long()]
@@ -52,7 +53,7 @@ class Dependents:
 
 
 def dependents_of(inputs: RowInputs, sizes: list[int]) -> list[Dependents]:
-    """Return what depends on each categorical column of the training rows.
+    """Return the dependents of each categorical column of the training rows.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def dependents_of(inputs: RowInputs, sizes: list[int]) -> list[Dependents]:
 def grown_dependents(
     dependents: list[Dependents], inputs: RowInputs, sizes: list[int]
 ) -> list[Dependents]:
-    """Return what depends on each column, also on its new codes, by the later rows that have these."""
+    """Return the dependents extended to new codes, with values from the later rows."""
     codes, numbers = (t.numpy(force=True) for t in (inputs.codes, inputs.numbers))
 
     def longer(known: Tensor, of_rows: Tensor) -> Tensor:
@@ -91,12 +92,12 @@ def grown_dependents(
 
 
 def decided_shares(codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Return the share of each column that each categorical one decides.
+    """Return the share of each column that each categorical column determines.
 
-    Two rows of one category are compared with any two rows: by how much less often another column
-    differs (Goodman & Kruskal's tau), and how much smaller the squared difference of a number is (eta
-    squared). Neither grows with the number of categories alone, for a row is not compared with itself.
-    Two standard errors that so many pairs would have by chance are taken off.
+    Pairs of rows of one category are compared with pairs of any rows. The share is how much less often
+    another categorical column differs (Goodman & Kruskal's tau), or how much smaller the squared
+    difference of a number is (eta squared). As no row is compared with itself, neither share grows with
+    the number of categories alone. Two standard errors for this number of pairs are subtracted.
 
     Parameters
     ----------
@@ -126,7 +127,7 @@ def decided_shares(codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 def _differences(
     codes: np.ndarray, numbers: np.ndarray, first: np.ndarray, second: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return how much pairs of rows differ in each column: mean, deviation and number of pairs."""
+    """Return how much pairs of rows differ in each column: mean, standard deviation, number of pairs."""
     squares = np.square(numbers[first] - numbers[second])
     differences = np.hstack([codes[first] != codes[second], squares])
     n_pairs = np.maximum((~np.isnan(differences)).sum(axis=0), 1)
@@ -136,12 +137,12 @@ def _differences(
 
 
 def _others(depends: np.ndarray, column: int | None = None) -> list[int]:
-    """Return the positions that depend, without the column itself."""
+    """Return the positions of the dependent columns, without the column itself."""
     return [j for j in np.flatnonzero(depends).tolist() if j != column]
 
 
 def _modes(codes: np.ndarray, others: np.ndarray, size: int) -> Tensor:
-    """Return the most frequent of the other column's codes for each code; -1 for one without rows."""
+    """Return the other column's most frequent code for each code; -1 for a code without rows."""
     width = int(others.max()) + 1
     pairs, counts = np.unique(codes.astype(np.int64) * width + others, return_counts=True)
     pairs = pairs[np.argsort(counts, kind="stable")]  # the last one written is the most frequent
@@ -151,7 +152,7 @@ def _modes(codes: np.ndarray, others: np.ndarray, size: int) -> Tensor:
 
 
 def _means(codes: np.ndarray, number: np.ndarray, size: int) -> Tensor:
-    """Return the mean of a number for each code; that of all rows for a code without one."""
+    """Return the mean of a number for each code; the mean of all rows for a code without values."""
     known = ~np.isnan(number)
     codes, number = codes[known], number[known].astype(np.float64)
     counts = np.bincount(codes, minlength=size)

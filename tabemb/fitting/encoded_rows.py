@@ -1,7 +1,7 @@
-"""Encoded rows on disk: written once in shuffled order, used again, and gone on with after a kill.
+"""Encoded rows on disk: written once in shuffled order, reused, and resumed after a kill.
 
-Rows are shuffled in two steps, with little in memory (Sanders 1998): each goes to one of many files by
-its random key, and then each of these is sorted by the keys.
+Rows are shuffled in two steps that need little memory (Sanders 1998). Each row goes to one of many
+files by its random key; then each file is sorted by the keys.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from tabemb.files.whole import replacing
 from tabemb.progress import progress
 
 FORMAT = 1
-"""Number of the layout of the files."""
+"""Version of the file layout."""
 OF_FILE, MOST_FILES = 2**18, 256
-"""Rows of a file that is sorted in memory, and the most files."""
+"""Rows per file, which is sorted in memory, and the largest number of files."""
 OFTEN = 16
-"""Parts after which it is written down how far the rows are encoded."""
+"""Parts between two writes of the progress of encoding."""
 COMPLETE, PROGRESS = "complete.json", "progress.json"
 
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Rows in files that are mapped into memory, in the order of their random keys.
+    """Encoded rows in memory-mapped files, in the order of their random keys.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class EncodedRows:
     y : ndarray of shape (n_rows,) or (n_rows, n_targets)
     weights : ndarray of shape (n_rows,), optional
     origins : ndarray of int
-        Where the first rows stood in the source: as many as a sample has.
+        Positions in the source of the first rows, as many as a sample has.
     """
 
     codes: np.ndarray
@@ -67,7 +67,7 @@ def encoded_rows(
     weights: np.ndarray | None,
     show: bool | None,
 ) -> tuple[EncodedRows, Folder]:
-    """Return the encoded rows of a stream, from the cache where they are there.
+    """Return the encoded rows of a stream, from the cache if they are in it.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def encoded_rows(
     folder = stream.folder / f"rows-{name}"
     record = _record(encoder, y, weights)
     folder.mkdir(exist_ok=True)
-    with locked(folder):  # another process may be at the same rows: then its work is used
+    with locked(folder):  # if another process encodes the same rows, its result is used
         if not (folder / COMPLETE).is_file():
             _spread(folder, stream, encoder, record, y, weights, show)
             _sort(folder, record, len(y))
@@ -116,7 +116,7 @@ def _spread(
     weights: np.ndarray | None,
     show: bool | None,
 ) -> None:
-    """Encode the rows and write each to one of the files, going on where a killed process was."""
+    """Encode the rows and write each to one of the files, continuing where a killed process stopped."""
     n_rows = len(y)
     n_files = _n_files(n_rows)
     done, sizes = _progress_of(folder, n_files)
@@ -220,7 +220,7 @@ def _opened(storage: Folder, record: np.dtype[Any]) -> EncodedRows:
 
 
 def _progress_of(folder: Path, n_files: int) -> tuple[int, list[int]]:
-    """Return the rows that have been encoded, and the sizes of the files then."""
+    """Return the number of rows encoded so far, and the sizes of the files at that point."""
     try:
         with open(folder / PROGRESS) as file:
             state = json.load(file)

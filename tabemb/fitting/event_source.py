@@ -42,8 +42,7 @@ PIECE = 4096
 L2_CLASSES = 20.0
 """``l2`` of the vectors of many classes, which targets and earlier events share."""
 LONGEST = 100
-"""Longest part of a sequence in a training step: in a longer one each event would wait for all before
-it."""
+"""Longest part of a sequence in a training step: its events are computed one after the other."""
 
 
 class EventSource(RowSource):
@@ -63,10 +62,10 @@ class EventSource(RowSource):
     ties : {"hidden", "order", "merge"}
         What events of an entity at one time see of each other, and whether they are one step.
     example_age : bool, default=False
-        Whether the time from an event to the newest of the fit is an input; zero in predictions.
+        Whether the time from an event to the newest of the fit is an input; it is zero in predictions.
     """
 
-    hide_ties = merge_ties = example_age = keeps_classes = False  # in files of earlier versions
+    hide_ties = merge_ties = example_age = keeps_classes = False  # for files of earlier versions
     seen: SeenClasses | None = None
     smallest_batch, largest_batch = 64, 1024  # events: a few sequences, not a few rows
     refit_divisor = 8  # a recurrent net soon overfits sequences that it has read before
@@ -132,7 +131,7 @@ class EventSource(RowSource):
             check_column(frame, name, "X")
 
     def check_kinds(self, encoder: Encoder, frame: pa.Table) -> None:
-        """Raise where a value is of another kind than its column, as `fit` does: what is read stays."""
+        """Raise, as `fit` does, where a value is of another kind than its column: read events stay."""
         earlier = encoder.schema.histories[EARLIER].roles
         for field in frame.schema:
             role = earlier.get(f"{EARLIER}.{field.name}", encoder.schema.roles.get(field.name))
@@ -149,14 +148,14 @@ class EventSource(RowSource):
         return [name for name, role in role_of.items() if role == "categorical"]
 
     def _counted(self, y: np.ndarray, target: Target) -> np.ndarray:
-        """Return targets whose sums mean something, (n, n_counted): numbers, or one of two classes."""
+        """Return targets that can be summed, (n, n_counted): numbers, or one of two classes."""
         if not isinstance(target, ClassTarget):
             return target.responses(y)
         is_second: np.ndarray = codes_of(target.classes_, y)[:, None] == 1
         return is_second.astype(np.float64)[:, : int(target.n_outputs == 2)]
 
     def _order(self, frame: pa.Table) -> np.ndarray:
-        """Return the order by entity and time; events at one time stay as they are."""
+        """Return the order by entity and time; events at one time keep their order."""
         return np.lexsort((self.moments(frame), self.groups(frame)))
 
     def moments(self, frame: pa.Table) -> np.ndarray:
@@ -187,7 +186,7 @@ class EventSource(RowSource):
         return np.flatnonzero(np.diff(self.groups(frame), prepend=-1))
 
     def _gaps(self, frame: pa.Table) -> np.ndarray:
-        """Return the days since the event that is seen last, or the kept state, of sorted events."""
+        """Return the days from the last event that each sorted event sees, or from the kept state."""
         moments, heads = self.moments(frame), self._heads(frame)
         gaps = np.diff(self.time_axis.span(moments), prepend=np.nan)
         past = self.states.read(self._entities(frame, heads))
@@ -196,12 +195,12 @@ class EventSource(RowSource):
         return seen
 
     def _ages(self, frame: pa.Table) -> np.ndarray:
-        """Return the time from each event to the newest of the fit, in days if times are times."""
+        """Return the time from each event to the newest of the fit, in days unless times are numbers."""
         moments = self.moments(frame)
         return self.time_axis.span(np.full(len(moments), self.newest), moments).clip(min=0)
 
     def _firsts(self, frame: pa.Table) -> np.ndarray:
-        """Return for each sorted event itself, or the first one of its time where ties are hidden."""
+        """Return the position of each sorted event, or of the first at its time if ties are hidden."""
         if not self.hide_ties:
             return np.arange(frame.num_rows)
         return run_starts(self.groups(frame), self.moments(frame))
@@ -213,7 +212,7 @@ class EventSource(RowSource):
         encounters: dict[str, np.ndarray],
         ages: np.ndarray | None = None,
     ) -> pa.Table:
-        """Return the columns that are known of events before their targets; no ages stand for zeros."""
+        """Return the columns that are known before the targets of events; ages are zeros if None."""
         hidden = [name for name in self.outcome_fields if name in frame.schema.names]
         frame = frame.drop_columns(hidden)
         added = {f"{self.time}.gap": gaps, **encounters}
@@ -235,7 +234,7 @@ class EventSource(RowSource):
     def _with_earlier(
         self, frame: pa.Table, y: np.ndarray, target: Target, ages: np.ndarray | None = None
     ) -> pa.Table:
-        """Join what is known before each target with a list of one event, for later rows to see."""
+        """Join what is known before each target with a list of one event, which later rows see."""
         gaps, counted = self._gaps(frame), self._counted(y, target)
         encounters = self.encounters.before(frame, self.moments(frame), counted)
         known = self._before_target(frame, gaps, encounters, ages)
@@ -298,7 +297,7 @@ class EventSource(RowSource):
         return inputs.with_history(Prefixes(rows, ties=ties if ties.any() else None))
 
     def encode_new(self, encoder: Encoder, frame: pa.Table) -> RowInputs:
-        """Return events that each go on from the kept state of their entity."""
+        """Return events, each of which continues from the kept state of its entity."""
         self.check_columns(frame)
         past = self.states.read(self._entities(frame))
         moments = self.time_axis.read(time_column(frame, self.time), self.time, any_size=True)
@@ -309,14 +308,14 @@ class EventSource(RowSource):
         return inputs.with_history(Kept(torch.from_numpy(past.states), torch.from_numpy(past.counts)))
 
     def reference(self, inputs: RowInputs, frame: pa.Table, rows: Tensor) -> RowInputs:
-        """Return some training events as if they went on from the kept states of their entities."""
+        """Return some training events as if they continued from the kept states of their entities."""
         past = self.states.read(self._entities(frame, rows.numpy()))
         kept = Kept(torch.from_numpy(past.states), torch.from_numpy(past.counts))
         others = replace(inputs, histories=inputs.histories[:-1]).take(rows.to(inputs.device))
         return replace(others, histories=(*others.histories, kept.to(inputs.device)))
 
     def encode_sequences(self, encoder: Encoder, frame: pa.Table) -> RowInputs:
-        """Return sorted events whose sequences go on from the kept states of their entities."""
+        """Return sorted events whose sequences continue from the kept states of their entities."""
         inputs = self.encode(encoder, frame)
         sequences = inputs.histories[-1]
         assert isinstance(sequences, Prefixes)
@@ -332,9 +331,9 @@ class EventSource(RowSource):
         generator: torch.Generator,
         rows: Tensor | None = None,
     ) -> Batches[Batch]:
-        """Return batches of whole sequences; a long one is cut, and its parts go on from one another.
+        """Return batches of whole sequences; long ones are cut into parts that continue each other.
 
-        The states between the parts are computed anew at the start of every epoch.
+        The states between the parts are computed again at the start of every epoch.
         """
         sequences = training_rows.batch.inputs.histories[-1]
         assert isinstance(sequences, Prefixes)
@@ -401,7 +400,7 @@ class EventSource(RowSource):
         last = np.append(heads[1:], len(moments)) - 1
         past = Past(np.concatenate(after), sequences.n_after.numpy(force=True), moments[last])
         entities, counted = self._entities(frame, heads), self._counted(y, target)
-        with ExitStack() as undo:  # an interrupt takes all of it back
+        with ExitStack() as undo:  # an interrupt undoes all of it
             self.states.write(entities, past, undo)
             self.encounters.before(frame, moments, counted, undo)
             if self.seen is not None:
@@ -413,7 +412,7 @@ class EventSource(RowSource):
             undo.pop_all()
 
     def seen_of(self, frame: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        """Return the classes that entities have had: the row of each in the frame, and the class."""
+        """Return the classes that entities have had, each with the row of its entity in the frame."""
         if self.seen is None:
             raise ValueError(
                 "exclude_seen must be False for a model of an earlier version, which has not noted what "
@@ -433,7 +432,7 @@ class EventSource(RowSource):
 
 
 def _with_inside(table: Table, inside: set[str]) -> Table:
-    """Return the table, read by the earlier events' fields of the same names too."""
+    """Return the table, which the earlier events' fields of the same names also read."""
     earlier = [f"{EARLIER}.{column}" for column in table.columns]
     new = [column for column in earlier if column in inside and column not in table.columns]
     return replace(table, columns=[*table.columns, *new])

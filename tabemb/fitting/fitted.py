@@ -24,7 +24,7 @@ from tabemb.targets import Target
 from tabemb.training.batches import pieces_of
 
 BESIDE_TREES, ALONE = 4, 8
-"""Members with ``n_members="auto"``: trees make up for half of them, at less than half the price."""
+"""Members for ``n_members="auto"``: trees replace half of them at less than half the cost."""
 MOST_OUTPUTS = 2**23
 """Outputs of all members that are computed at a time."""
 
@@ -96,16 +96,16 @@ class Fitted(FittedParts):
     network: Network
 
     def with_effects(self, inputs: RowInputs, scores: np.ndarray | None = None) -> RowInputs:
-        """Return rows that the effects were not fitted on, with effects and scores of trees.
+        """Add effects and scores of trees to rows that the effects were not fitted on.
 
-        The rows may have effects already: those that are expected of new categories, as
-        `NewCategories.read` gives them.
+        The rows may already have the effects that are expected of new categories, as
+        `NewCategories.read` returns them.
 
         Parameters
         ----------
         inputs : RowInputs of n rows
         scores : ndarray of shape (n, n_responses), optional
-            Those of other trees, for rows that the trees were fitted on.
+            Scores of other trees, for rows that these trees were fitted on.
         """
         codes, numbers = (t.numpy(force=True) for t in (inputs.codes, inputs.numbers))
         if self.effects is not None:
@@ -127,11 +127,11 @@ class Fitted(FittedParts):
         Parameters
         ----------
         inputs : RowInputs of n rows
-            Without effects, but for those that are expected of new categories.
+            Without effects, except those that are expected of new categories.
         part : callable
             Takes the `Output` of a piece of rows and returns a tensor (n_piece, ...).
         classes : Tensor of shape (m,), int64, optional
-            Those of many classes whose outputs are computed; all when None.
+            If there are many classes, those whose outputs are computed; all when None.
         """
         device = device_of(self.network)
         precise = len(inputs) <= self.source.n_precise

@@ -1,4 +1,4 @@
-"""What a fitted model keeps so that it can go on with later rows."""
+"""What a fitted model keeps for updates with later rows."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from tabemb.network.halves import numpy_of_any
 
 @dataclass(frozen=True)
 class Growth:
-    """What a fitted model keeps so that it can go on with later rows.
+    """What a fitted model keeps for updates with later rows.
 
     Parameters
     ----------
     n_epochs : int
-        Epochs that rows are to train, by the first fit.
+        Number of epochs for new rows, as the first fit measured it.
     ancestry : tuple of str
         The version of the model after the first fit and after each night.
     kept : KeptRows, optional
-        A sample of the rows so far, which later fits replay; None: they train on their new rows alone.
+        A sample of the rows so far, which later fits replay; None: later fits train on new rows alone.
     n_large : int
-        Rows so far at the first fit, or at the last large night.
+        Number of all rows at the first fit, or at the last large night.
     loss : float
-        Loss on new rows that is to be expected: at first that on validation rows.
+        Expected loss on new rows; after the first fit, the validation loss.
     n_validation : int
-        Rows by which it was measured.
+        Number of rows on which the first expected loss was measured.
     """
 
     n_epochs: int
@@ -40,7 +40,7 @@ class Growth:
 
 
 def version_of(fitted: Fitted) -> str:
-    """Return text that is equal for equal weights and sums of effects."""
+    """Return a checksum of the weights and the sums of effects."""
     digest = hashlib.sha256()
     for weight in fitted.network.state_dict().values():
         digest.update(numpy_of_any(weight).tobytes())

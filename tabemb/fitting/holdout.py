@@ -1,4 +1,4 @@
-"""The hold-out: which rows train, which validate, and whether the latter train in the end."""
+"""The hold-out: which rows train, which validate, and whether the validation rows train in the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tabemb.fitting.settings import RowSettings
 from tabemb.labels import distinct, readable
 
 MIN_ROWS = 100
-"""Rows from which ``early_stopping="auto"`` holds some out: fewer are too few to choose an epoch by."""
+"""Rows from which ``early_stopping="auto"`` holds some out: fewer are too few to choose an epoch."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Holdout:
     validation: Rows | None = None
     """Other rows, which choose the best epoch and never train."""
     train: np.ndarray | None = None
-    """Positions in ``rows`` of those that train at first; None: all train from the start.
+    """Positions in ``rows`` of the rows that train first; None: all train from the start.
 
-    The other rows validate meanwhile. In the end all of ``rows`` train for a few epochs more.
+    The other rows validate this training. Then all of ``rows`` train for a few more epochs.
     """
 
     @property
@@ -37,7 +37,7 @@ class Holdout:
 
     @property
     def rest(self) -> np.ndarray:
-        """Positions in ``rows`` of those that validate at first and train in the end."""
+        """Positions in ``rows`` of the rows that validate first and train in the end."""
         validates = np.zeros(len(self.rows), bool)
         if self.train is not None:
             validates[:] = True
@@ -76,11 +76,11 @@ def hold_out(
     validation : Rows, optional
         Rows that were passed as ``eval_X`` and ``eval_y``.
     settings : RowSettings
-        ``early_stopping``, ``validation_fraction`` and ``max_epochs`` count.
+        ``early_stopping``, ``validation_fraction`` and ``max_epochs`` are read.
     groups : ndarray of shape (n_rows,), optional
         Groups of rows that are held out as a whole.
     stratify : bool
-        Whether to keep the shares of the classes, where there are rows enough.
+        Whether to keep the shares of the classes, if there are enough rows.
     seed : int
     """
     if validation is not None:
@@ -96,7 +96,7 @@ def hold_out(
 
 
 def validates_by_itself(settings: RowSettings, n_rows: int) -> bool:
-    """Whether ``early_stopping="auto"`` holds rows out, which train in the end."""
+    """Return whether ``early_stopping="auto"`` holds out rows, which train in the end."""
     is_auto = settings.early_stopping == "auto" and settings.max_epochs == "auto"
     return is_auto and n_rows >= MIN_ROWS
 
@@ -113,7 +113,7 @@ def _split(
 
 
 def split_many(n_rows: int, fraction: float | str) -> tuple[np.ndarray, np.ndarray]:
-    """Let the rows of the largest keys validate: of very many rows, each class has some."""
+    """Let the rows with the largest keys validate: with very many rows, each class is among them."""
     rest = largest(n_rows, n_of_many(n_rows, fraction))
     return np.delete(np.arange(n_rows), rest), rest
 
@@ -131,11 +131,11 @@ def _splitter(
         return GroupShuffleSplit(1, test_size=share, random_state=seed)
     if stratify and y.ndim == 1:
         counts = np.bincount(distinct(y)[1])
-        if counts.min() >= 2 and share * len(y) >= len(counts):  # each class has rows for both sides
+        if counts.min() >= 2 and share * len(y) >= len(counts):  # both parts have rows of each class
             return StratifiedShuffleSplit(1, test_size=share, random_state=seed)
     return ShuffleSplit(1, test_size=share, random_state=seed)
 
 
 def _validation_share(fraction: float | str, n_rows: int) -> float:
-    """Return a tenth, or less of many rows: a surer choice is not worth the training rows."""
+    """Return a tenth, or less of many rows: a more certain choice is not worth the training rows."""
     return min(0.1, 10 / n_rows**0.5) if fraction == "auto" else float(fraction)

@@ -1,11 +1,11 @@
-"""Prediction intervals: how far predictions were from validation rows, by the counts of their levels.
+"""Prediction intervals, from the errors of validation rows and the counts of their levels.
 
-Split conformal prediction (Vovk et al. 2005; Lei et al. 2018) with a fitted scale. The errors of rows
-that the networks have not trained on yet are divided by a scale, and the quantile of these scores that
-is right for a finite sample, times the scale of a new row, is half the width of its interval. The scale
-is a regression on the disagreement of the members and, for each column, on steps between the buckets of
-a level's count and whether it is unseen; a ridge draws each step to zero, so a bucket with few rows
-borrows from its neighbours.
+The method is split conformal prediction (Vovk et al. 2005; Lei et al. 2018) with a fitted scale. The
+errors of rows that the networks have not trained on yet are divided by a scale. Half the width of a new
+row's interval is a quantile of these scores, corrected for the finite sample, times the row's scale.
+The scale is a regression on the disagreement of the members and, for each column, on steps between the
+buckets of a level's count and on whether the level is unseen. A ridge penalty shrinks the steps, so a
+bucket with few rows borrows from its neighbours.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tabemb.fitting.calibration import N_FEATURES, Calibration, conformal_quanti
 from tabemb.targets import NumberTarget
 
 RIDGE = 4.0
-"""Rows that a step or slope of the scale is worth: its prior deviation is a half, on the log scale."""
+"""Prior precision of a step or slope: the prior standard deviation is a half, on the log scale."""
 SMALLEST_ERROR = 1e-6
-"""In units of the mean error: a scale is never zero."""
+"""Smallest error, in units of the mean error, so that no scale is zero."""
 N_FOLDS = 10
 MOST_STEPS = 50
-"""Steps of Newton's method; it takes about six."""
+"""Largest number of Newton steps; about six are usual."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,19 @@ class Intervals:
     Parameters
     ----------
     columns : tuple of int
-        Positions, among the categorical columns, of those whose counts the scale reads.
+        Positions of the columns whose counts the scale reads, among the categorical columns.
     coefficients : ndarray of shape (n_targets, n_features)
         The logarithm of the scale as a linear function of :meth:`features`.
     spreads : ndarray of shape (2, n_targets)
         Smallest and largest logarithm of the members' disagreement among validation rows.
     scores : ndarray of shape (n_rows, n_targets)
-        Absolute errors of the validation rows in units of their scale, which other rows fitted.
+        Absolute errors of the validation rows in units of their scale, which is fitted on other rows.
     errors : ndarray of shape (n_rows, n_targets)
         The absolute errors, in the unit of y.
     weights : ndarray of shape (n_rows,)
     share : float
-        Share of the training rows that the validation rows were predicted from. Counts of a new row are
-        multiplied by it, so that a level is compared with levels that were as frequent then.
+        Share of all training rows that trained before the validation rows were predicted. Counts of a
+        new row are multiplied by it, to compare a level with levels that were as frequent at that time.
     """
 
     columns: tuple[int, ...]
@@ -76,7 +76,7 @@ class Intervals:
         spread : ndarray of shape (n_rows, n_targets)
             Mean absolute deviation of the members' predictions.
         coverage : float
-            Share of rows whose interval should hold their target.
+            Share of rows whose interval should contain their target.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class Intervals:
 
 
 def member_predictions(target: NumberTarget, outputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return predictions and their mean deviation over the members, (n_rows, n_targets) each.
+    """Return predictions and the mean absolute deviation of the members, (n_rows, n_targets) each.
 
     Parameters
     ----------
@@ -107,9 +107,9 @@ def member_predictions(target: NumberTarget, outputs: Tensor) -> tuple[np.ndarra
 
 
 def _features(by_count: np.ndarray, spread: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Return what the logarithm of the scale is linear in, (n_rows, n_features).
+    """Return the features of the scale's logarithm, (n_rows, n_features).
 
-    One, the disagreement of the members, and `count_features`.
+    They are a one, the disagreement of the members, and `count_features`.
     """
     low, high = bounds
     disagreement = np.clip(_log(spread), low, high) - low
@@ -121,7 +121,7 @@ def _log(values: np.ndarray) -> np.ndarray:
 
 
 def fit_intervals(calibration: Calibration, target: NumberTarget) -> Intervals:
-    """Fit the scale, and return the scores of the rows in units of it."""
+    """Fit the scale, and return intervals with the rows' errors in units of it."""
     predicted, spread = member_predictions(target, torch.cat(calibration.outputs, dim=1))
     errors = np.abs(calibration.y.reshape(predicted.shape) - predicted)
     is_real, weights = calibration.is_real, calibration.weights
@@ -144,7 +144,7 @@ def fit_intervals(calibration: Calibration, target: NumberTarget) -> Intervals:
 
 
 def _scores(calibration: Calibration, features: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Return errors in units of scales that the rows of other folds fitted."""
+    """Return errors in units of scales that are fitted on the rows of other folds."""
     scores, folds = np.empty(len(errors)), calibration.copies % N_FOLDS
     for fold in np.unique(folds):
         rows, rest = folds == fold, folds != fold
@@ -158,8 +158,8 @@ def _scores(calibration: Calibration, features: np.ndarray, errors: np.ndarray) 
 def fit_scale(features: np.ndarray, errors: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Fit the logarithm of the mean error as a linear function, by Newton's method.
 
-    The likelihood is that of exponential errors, which is convex in the coefficients. All of them but
-    the first, of a feature that is one, have a normal prior.
+    The likelihood is that of exponential errors, which is convex in the coefficients. All coefficients
+    but the first, which belongs to the feature that is one, have a normal prior.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""One error for all ways in which memory runs out."""
+"""One error for all ways of running out of memory."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class OutOfMemoryError(MemoryError):
 
 @contextmanager
 def memory_needed(n_rows: int, batch_size: Any, device: str) -> Iterator[None]:
-    """Say what was fitted when memory runs out within the block, whoever notices it.
+    """Describe the fit in the error if memory runs out within the block.
 
     Raises
     ------
     MemoryError
-        In the place of that of numpy or Arrow, and of the RuntimeError of torch.
+        It replaces the MemoryError of numpy or Arrow, or the RuntimeError of torch.
     """
     with _said(
         f"fit ran out of memory with {n_rows} rows, batch_size={batch_size!r} and "
@@ -33,7 +33,7 @@ def memory_needed(n_rows: int, batch_size: Any, device: str) -> Iterator[None]:
 
 
 def memory_checked(method: MethodT) -> MethodT:
-    """Say how many rows a method of an estimator was given when memory runs out in it.
+    """Name the number of rows in the error if memory runs out in a method of an estimator.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def memory_checked(method: MethodT) -> MethodT:
 def _said(sentence: str) -> Iterator[None]:
     try:
         yield
-    except OutOfMemoryError:  # in a call within
+    except OutOfMemoryError:  # from a nested call
         raise
     except (MemoryError, RuntimeError) as error:
         if not _is_of_memory(error):

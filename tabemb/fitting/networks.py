@@ -45,21 +45,21 @@ from tabemb.spaces.space import EmbeddingSpace
 from tabemb.targets import Target
 
 TYPICAL_STRENGTH = 2.0
-"""Strength of shrinkage of a column's effects for which ``l2`` is meant."""
+"""Shrinkage strength of a column's effects at which ``l2`` applies unchanged."""
 D_EVENT_NUMBER = 8
 """Width of the vector of an event's number: there are many events, and a recurrent net to read them."""
 FEW_EVENTS = 50
-"""Events a row up to which tables that only events read have the full prior. Among more, a vector counts
-little in each row, and the full prior would pull it to zero before it is learned."""
+"""Events per row up to which tables that only events read have the full prior. With more, a vector
+matters little in each row, and the full prior would pull it to zero before it is learned."""
 D_CLASS = 64
 """Width of the vectors of many classes."""
 MOST_STRENGTH = 64.0
-"""Largest strength that counts: a column that explains nothing alone may still matter beside others."""
+"""Upper bound of the strength: a column that explains nothing alone may matter together with others."""
 
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """The settings that shape a network; `EmbeddingClassifier` describes those that it has too."""
+    """The settings that shape a network; `EmbeddingClassifier` describes those that it shares."""
 
     dim: int | str
     unknown_rate: float
@@ -76,9 +76,9 @@ class NetworkSettings:
     n_members: int = 1
     n_networks: int = 1
     has_sequences: bool = False
-    """Whether the last history is that of the events before the row in its own sequence."""
+    """Whether the last history is the earlier events of the row's own sequence."""
     target_field: str | None = None
-    """Field of the earlier events that holds their targets."""
+    """Field of the earlier events that contains their targets."""
     merge_ties: bool = False
     """Whether the events of a sequence at one time are one step of the history encoder."""
 
@@ -97,7 +97,7 @@ def build_networks(
     settings: NetworkSettings,
     n_rows: int,
 ) -> Network:
-    """Return a new network, or an ensemble of several, that starts from torch's random state.
+    """Return a new network, or an ensemble of several, initialised from torch's random state.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def build_networks(
     effects : Effects, optional
     trees : Trees, optional
     target : Target
-        Gives the number of outputs, where they start, and the classes if there are many.
+        Gives the number of outputs, their starting values, and the classes if there are many.
     settings : NetworkSettings
     n_rows : int
         Number of training rows, which the priors and the share of hidden cells depend on.
@@ -118,7 +118,7 @@ def build_networks(
 
 
 def build_reader(encoder: Encoder, settings: NetworkSettings, n_rows: int) -> Reader:
-    """Return a new network that reads the histories of rows alone."""
+    """Return a new network that reads only the histories of rows."""
     tables = _start(_specs(encoder, None, settings, n_rows), table_of=[])
     networks = [
         _history(HistoryNetwork, encoder, inputs, tables, settings, n_rows)
@@ -140,9 +140,9 @@ def build_tower(
     Parameters
     ----------
     encoder : Encoder
-        Of the rows of one side.
+        Encodes the rows of one side.
     settings : NetworkSettings
-        Without ``hidden``, vectors of columns are summed.
+        If ``hidden`` is empty, the vectors of the columns are summed.
     n_rows : int
         Number of training pairs.
     is_normalized, base, dropout_rate
@@ -233,7 +233,7 @@ def _build_network(
 
 
 def _vectors(encoder: Encoder, settings: NetworkSettings) -> tuple[VectorInputs | None, int]:
-    """Return what reads the columns of vectors, None without one, and its width."""
+    """Return the module that reads the columns of vectors, or None, and its width."""
     scales = encoder.vectors_
     if not scales:
         return None, 0
@@ -277,7 +277,7 @@ def _head(
 
 
 def _tied(encoder: Encoder, tables: Tables, field: str, classes: np.ndarray) -> TiedClasses:
-    """Find the vectors of the classes in the table that the earlier events read their targets by."""
+    """Find the vectors of the classes in the table for the targets of the earlier events."""
     events = encoder.inputs_[-1]
     names = [feature.name for feature in events.schema.categorical]
     table = _tables_read(encoder, events)[names.index(field)]
@@ -316,8 +316,8 @@ def _history(
 ) -> HistoryNetwork:
     """Return the network of a history.
 
-    ``by`` is the field whose categories are pooled one by one; ``encoder_class`` stands in the place of
-    the encoder that the settings name.
+    ``by`` is the field whose categories are pooled one by one; ``encoder_class`` replaces the encoder
+    that the settings name.
     """
     columns = tables.read_by(_tables_read(encoder, inputs))
     numbers = _numbers(inputs, settings, D_EVENT_NUMBER)
@@ -334,7 +334,7 @@ def _history(
 
 
 def _by_field(inputs: Inputs) -> int | None:
-    """Return the position of the categorical field that a number is scaled within, None without one."""
+    """Return the position of the categorical field that a number is scaled within, or None."""
     names = [feature.name for feature in inputs.schema.categorical]
     return next((names.index(within.by) for within in inputs.within.values()), None)
 
@@ -405,7 +405,7 @@ def _prior(vocabulary: Vocabulary, settings: NetworkSettings, table: Table, n_ro
 
 
 def event_strength(counts: np.ndarray, n_rows: int) -> float:
-    """Return the factor on the prior of a table that only events read: below one if they are many.
+    """Return the factor on the prior of a table that only events read: below one for many events.
 
     Examples
     --------
@@ -418,8 +418,8 @@ def event_strength(counts: np.ndarray, n_rows: int) -> float:
 def _relative_strength(columns: list[int], effects: Effects | None) -> float:
     """Return the factor on the prior of these columns' table: above one where they are noisy.
 
-    The root takes the middle between no factor and the full one, as vectors hold more than these
-    effects.
+    The square root is a compromise between no factor and the full one, as vectors contain more than
+    these effects.
     """
     if effects is None or not columns:
         return 1.0
@@ -445,7 +445,7 @@ def _dim(
 
 
 def raw_spaces(encoder: Encoder, network: Network | Reader) -> dict[str, EmbeddingSpace]:
-    """Return the rows of every table by category; those of several networks stand side by side."""
+    """Return the rows of every table by category; rows of several networks are concatenated."""
     return {
         name: space_of(
             name,

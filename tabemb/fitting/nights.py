@@ -1,16 +1,17 @@
-"""A night: a fitted model goes on with new rows, and stays near what it was.
+"""A night: one update of a fitted model with new rows, which keeps the model near its previous state.
 
-All stages are those of a fit, each from where yesterday's model left off. Vocabularies and sums of
-effects count the new rows too. The network trains on the new rows and on those that the model has kept
-(experience replay: Rolnick et al. 2019), each counting as all rows that it stands for: the loss is
-that over all rows so far. It trains as long as the first fit did for as many new rows: with more
-steps, rows that are read every night would be learned by heart. Where the new rows surprise the model,
-it trains longer. With a quarter more rows, trees are grown anew, and the training is that for all rows
-since the last such night.
+A night has the stages of a fit, and each stage continues from the previous model. Vocabularies and sums
+of effects count the new rows too. The network trains on the new rows and on the rows that the model has
+kept (experience replay: Rolnick et al. 2019). Each kept row is weighted by the number of rows that it
+stands for, so the loss is that over all rows so far. The training is as long as the first fit's was for
+this number of new rows; with more steps, the network would overfit the kept rows, which it reads every
+night. It trains longer where the new rows surprise the model. Once there are a quarter more rows than
+at the last large night, new trees are grown, and the training is as long as for all rows since then.
 
-A model without kept rows trains on the new ones alone. The prior of each level is then centred on its
-vector of yesterday, with the strength that its count has earned: a row is worth as much as the ordinary
-prior divided by the rows that shrinkage adds to the level (online Laplace; Ritter, Botev & Barber 2018).
+A model without kept rows trains on the new rows alone. The prior of each level is then centred on its
+previous vector, and is stronger for a level with more earlier rows: each of them is worth as much as the
+ordinary prior divided by the rows that shrinkage adds to the level (online Laplace; Ritter, Botev &
+Barber 2018).
 """
 
 from __future__ import annotations
@@ -58,11 +59,11 @@ from tabemb.training.loop import Budget, Trained
 from tabemb.training.workers import current
 
 LARGE = 1.25
-"""Rows so far, in units of those at the last large night, that make the next one."""
+"""A night is large if its kept and new rows are this many times the rows at the last large night."""
 RATE = 0.1
-"""Learning rate of all weights but the tables, without kept rows, in units of ``learning_rate``."""
+"""Learning rate of all weights but the tables if no rows are kept, in units of ``learning_rate``."""
 HOLD = 0.1
-"""How much an earlier row holds its levels, in units of the prior divided by the rows of shrinkage."""
+"""Prior strength of a level per earlier row, in units of the prior divided by the rows of shrinkage."""
 
 
 @dataclass(frozen=True)
@@ -82,16 +83,16 @@ class Start:
 
 @dataclass(frozen=True)
 class Night(Recipe):
-    """The stages of a fit that starts from a fitted model, which stays as it is."""
+    """The stages of a fit that starts from a fitted model, which stays unchanged."""
 
     start: Start
     n_rows: int
     """Number of new rows."""
     surprise: Surprise = field(default_factory=Surprise)
-    """How new the new rows are; measured before the training."""
+    """How much the new rows surprise the model; measured before the training."""
 
     def prepare(self, rows: Rows) -> Rows:
-        """Return the rows as the source reads them; the target has grown by them already."""
+        """Return the rows as the source reads them; the target already counts them."""
         return self.source.prepare(rows, self.target)
 
     def hold_out(self, rows: Rows, validation: Rows | None) -> Holdout:
@@ -101,7 +102,7 @@ class Night(Recipe):
         return Holdout(rows, validation)
 
     def fit_encoder(self, rows: Rows) -> Encoder:
-        """Add new categories and counts to the vocabularies; scales and widths of tables stay."""
+        """Add new categories and counts to the vocabularies; scales and widths of tables stay fixed."""
         old = self.start.fitted
         encoder, tables = old.encoder.grown(rows.frame, rows.weights), old.network.networks[0].tables
         widths = {
@@ -116,7 +117,7 @@ class Night(Recipe):
         return RowSample.of(batch, holdout, None)
 
     def fit_trees(self, sample: RowSample, budget: Budget) -> RowSample:
-        """Let yesterday's trees score the new rows, or grow new trees on a large night."""
+        """Score the new rows with the previous trees, or grow new trees on a large night."""
         trees, kept = self.start.fitted.trees, self._kept
         if trees is None:
             return sample
@@ -129,7 +130,7 @@ class Night(Recipe):
         return replace(sample, trees=scored if kept is None else scored.followed_by(kept.scores))
 
     def _new_trees(self, trees: Trees, rows: Replayed, budget: Budget) -> OutOfFoldTrees | None:
-        """Return trees of the new rows and the kept ones, for the responses of yesterday's trees."""
+        """Fit trees on the new rows and the kept ones, for the responses of the previous trees."""
         return current().shared(
             lambda: fit_trees(
                 rows.codes,
@@ -147,7 +148,7 @@ class Night(Recipe):
     def fit_effects(
         self, encoder: Encoder, batch: Batch, holdout: Holdout, sample: RowSample
     ) -> tuple[Effects | None, OutOfFold | None]:
-        """Add the rows to the sums of the effects; return these, and the effects of the rows."""
+        """Add the rows to the sums of the effects; return the effects, and their out-of-fold values."""
         if self.start.fitted.effects is None:
             return None, None
         old = copy(self.start.fitted.effects)
@@ -187,7 +188,10 @@ class Night(Recipe):
     def build(
         self, encoder: Encoder, effects: Effects | None, trees: OutOfFoldTrees | None, n_rows: int
     ) -> Fitted:
-        """Return all parts with a network that starts from yesterday's, and is pulled to it."""
+        """Return all parts, with a network that starts from the previous one.
+
+        If no rows are kept, priors pull its tables to their previous rows.
+        """
         old = self.start.fitted
         parts = FittedParts(
             settings=self.settings,
@@ -213,7 +217,7 @@ class Night(Recipe):
     def trainers(
         self, fitted: Fitted, rows: TrainingRows, holdout: Holdout, budget: Budget
     ) -> Iterator[Trainer]:
-        """Yield a trainer for each network, after a look at how new the new rows are."""
+        """Measure how new the new rows are, then yield a trainer for each network."""
         if self._kept is not None:
             new_rows = rows.take(torch.arange(self.n_rows, device=rows.device))
             self.surprise.measure(fitted, new_rows, rows.batch, self.start.growth)
@@ -221,11 +225,11 @@ class Night(Recipe):
 
     @property
     def schedule(self) -> Schedule:
-        """As many steps at the full rate as the first fit took for as many new rows.
+        """As many steps at the full rate as the first fit took for this number of new rows.
 
-        A large night does so for all rows since the last one. Where the model explains the new rows
-        worse than it should, as much of the training of the first fit is repeated as it has lost. New
-        classes need all of it. Without kept rows all epochs train at a low rate, lower with very few
+        A large night counts all rows since the last large one. If the model no longer explains a share
+        of what it explained, at least that share of the first fit's training is repeated. New classes
+        need all of it. Without kept rows, all epochs train at a low rate, which is lower for very few
         rows.
         """
         n_epochs = self.start.growth.n_epochs
@@ -244,13 +248,13 @@ class Night(Recipe):
 
     @property
     def _share_of_new(self) -> float:
-        """Share of new rows among all so far; on a large night, of those since the last one."""
+        """Share of new rows among all so far; on a large night, of rows since the last large one."""
         n_before = self.start.growth.n_large if self._is_large else self.start.n_rows
         return 1 - n_before / (self.start.n_rows + self.n_rows)
 
     @property
     def _is_large(self) -> bool:
-        """Whether so many more rows are at hand than at the last large night that much can be gained."""
+        """Whether there are enough more rows than at the last large night for new trees."""
         n_at_hand = 0 if self._kept is None else len(self._kept) + self.n_rows
         return n_at_hand >= LARGE * self.start.growth.n_large
 
@@ -262,20 +266,20 @@ class Night(Recipe):
         super().finish(fitted, prepared)
 
     def calibrated(self, trainer: Trainer) -> tuple[Intervals | None, ClassSets | None]:
-        """Return those of the validation rows of this night, or else the earlier ones."""
+        """Return intervals or sets from the validation rows of this night, or else the earlier ones."""
         if trainer.calibration is None:
             return self.start.intervals, self.start.sets
         return super().calibrated(trainer)
 
     def profiles(self, encoder: Encoder, batch: Batch, holdout: Holdout) -> dict[str, Profile]:
-        """Add the rows to the distributions of the earlier ones."""
+        """Add the rows to the profiles of the earlier rows."""
         counted = self._counted(batch, holdout)
         return grown_profiles(self.start.profiles, encoder, batch.inputs, counted)
 
     def vector_profiles(
         self, encoder: Encoder, batch: Batch, holdout: Holdout
     ) -> dict[str, VectorProfile]:
-        """Return those of the first fit: axes of vectors stay."""
+        """Return the profiles of the first fit: the axes of vectors stay unchanged."""
         return self.start.vector_profiles
 
     def joined(self, n_rows: int, missing: dict[str, float]) -> tuple[int, dict[str, float]]:
@@ -287,9 +291,9 @@ class Night(Recipe):
         }
 
     def reference(self, encoder: Encoder, batch: Batch, holdout: Holdout) -> Reference:
-        """Return the reference rows and axes of the first fit, by which vectors of all nights compare.
+        """Return the reference rows and axes of the first fit, so that vectors of all nights compare.
 
-        New outputs have no place along the axes: they start new ones.
+        The axes do not cover new outputs, so new outputs start new axes.
         """
         earlier, axes = self.start.reference, self.start.reference.axes
         sizes = [len(vocabulary) for vocabulary in encoder.vocabularies_of(encoder.inputs_[0])]
@@ -317,7 +321,7 @@ class Night(Recipe):
         )
 
     def kept_rows(self, sample: RowSample) -> KeptRows | None:
-        """Return a sample of all rows so far; None where yesterday's model kept none."""
+        """Return a sample of all rows so far; None if the previous model kept none."""
         if self._kept is None:
             return None
         kept, trees, rows = self._kept, sample.trees, sample.holdout.rows
@@ -332,7 +336,7 @@ class Night(Recipe):
 
     @property
     def _outputs(self) -> Tensor:
-        """Position of each output among those of yesterday; -1 for a class without rows until now."""
+        """Position of each output among the previous ones; -1 for a class without rows until now."""
         old, new = self.start.fitted.target, self.target
         if not isinstance(old, ClassTarget) or old.has_many_classes:
             return torch.arange(new.n_outputs)
@@ -342,7 +346,7 @@ class Night(Recipe):
         return torch.from_numpy(np.where(comes_now, -1, places))
 
     def _responses_now(self, responses: np.ndarray) -> np.ndarray:
-        """Return the positions of some of yesterday's responses among those of today."""
+        """Return the positions of some previous responses among the present ones."""
         old, target = self.start.fitted.target, self.target
         if not self._has_new_outputs or not isinstance(old, ClassTarget):
             return responses
@@ -350,7 +354,7 @@ class Night(Recipe):
         return np.asarray(places[responses + 1] if old.n_outputs == 2 else places[responses])
 
     def _strengths(self, tables: Tables, encoder: Encoder, n_rows: int) -> list[Tensor]:
-        """Return how much each row of each table is pulled to yesterday's."""
+        """Return how strongly each row of each table is pulled to its previous value."""
         rate, n_before = self.settings.unknown_rate, self.start.n_rows
         strengths = []
         for t, (name, vocabulary) in enumerate(encoder.vocabularies_.items()):
@@ -377,7 +381,7 @@ class Night(Recipe):
 
 
 def _start_of(table: Table, name: str, vocabulary: Vocabulary, old: Vocabulary) -> Tensor:
-    """Return start vectors of new categories: those given as pretrained ones, NaN for all others."""
+    """Return start vectors of new categories: the pretrained ones, and NaN for all others."""
     n_new = len(vocabulary) - len(old)
     if table.pretrained is None:
         return torch.full((n_new, 1), torch.nan)

@@ -24,7 +24,7 @@ class Objective:
     network: TabularNetwork
     target: Target
     in_bfloat16: bool
-    """Whether products of matrices are taken in bfloat16; losses and weights are float32."""
+    """Whether matrix products are computed in bfloat16; losses and weights are float32."""
 
     def __call__(self, batch: Batch) -> Loss:
         """Return the mean loss of the members on a batch, and the prior of their tables."""

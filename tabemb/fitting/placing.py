@@ -1,8 +1,9 @@
-"""Cold start: what is expected of a category that training did not have.
+"""Cold start: the effects to expect of a category that training did not have.
 
-Its description, by default its own text, says which known categories it resembles, and their effects say
-which effect is to be expected of it (`tabemb.data.expected`). The network reads this for known ones too.
-Training hides the categories of some cells, which shows what an expected effect is worth alone.
+A description, by default the text of the category, shows which known categories it resembles. Their
+effects predict the effect of the new category (`tabemb.data.expected`). The network reads such expected
+effects for known categories too. Training hides the categories of some cells, so that the network finds
+out how reliable an expected effect is alone.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from tabemb.spaces.space import EmbeddingSpace
 
 MIN_LEVELS = 20
 MOST_KNOWN = 50_000
-"""Most categories that a new one is compared with: of more, it is unknown."""
+"""Largest number of categories to compare a new one with; with more, it is read as unknown."""
 
 
 def likeness_by_input(encoder: Encoder) -> dict[int, Likeness]:
-    """Return what the categories of each categorical input of rows are compared by, where they are."""
+    """Return the likeness of each categorical input of rows whose new categories are compared."""
     names = encoder.schema.table_names
     by_table = {
         name: likeness_of(name, encoder.schema.tables[name], encoder.vocabularies_[name])
@@ -43,7 +44,7 @@ def likeness_by_input(encoder: Encoder) -> dict[int, Likeness]:
 
 
 def likeness_of(name: str, table: Table, vocabulary: Vocabulary) -> Likeness | None:
-    """Return what new categories of a table are compared by; None where they are unknown ones.
+    """Return the likeness by which new categories of a table are compared; None: they stay unknown.
 
     Raises
     ------
@@ -72,7 +73,7 @@ def _check_match(name: str, alike: Descriptions, labels: list[object]) -> None:
 
 
 def with_descriptions(space: EmbeddingSpace, table: Table) -> EmbeddingSpace:
-    """Return the space with the descriptions of its table, where that has some beside texts."""
+    """Return the space with the descriptions of its table, if it has any besides its texts."""
     if not isinstance(table.describe, str | None):
         labels, vectors = described(space.name, table.describe)
         space.descriptions = EmbeddingSpace(vectors, labels)
@@ -119,16 +120,16 @@ class NewCategories:
         self._likeness: dict[str, Likeness | None] = {}
 
     def read(self, inputs: RowInputs, frame: pa.Table) -> RowInputs:
-        """Return rows with what is expected of their new categories, if there is something, as effects.
+        """Return rows with the expected effects of their new categories, if there are any.
 
-        A category that is another form of a known one, such as its text in lower case, is read as that.
+        Another form of a known category, such as its text in lower case, is read as the known category.
 
         Parameters
         ----------
         inputs : RowInputs of n rows
             Without effects.
         frame : pyarrow.Table of n rows
-            What was encoded.
+            The rows that were encoded.
         """
         if self.effects is None or not self.effects.expected_:
             return inputs
@@ -151,7 +152,7 @@ class NewCategories:
         return inputs if np.isnan(new).all() else inputs.with_effects(torch.from_numpy(new))
 
     def _alike(self, place: int) -> Likeness | None:
-        """Return what the categories of an input are compared by; made when it is first needed."""
+        """Return the likeness of the categories of an input, computed when it is first needed."""
         name = self.encoder.schema.table_names[place]
         if name not in self._likeness:
             table, vocabulary = self.encoder.schema.tables[name], self.encoder.vocabularies_[name]
@@ -160,7 +161,7 @@ class NewCategories:
 
 
 def labels_in(frame: pa.Table, column: str, rows: np.ndarray) -> tuple[list[Any], np.ndarray]:
-    """Return the distinct values of a column in some rows, and the place of each row's value."""
+    """Return the distinct values of a column in some rows, and the index of each row's value."""
     values = frame[column].take(pa.array(rows)).unify_dictionaries().combine_chunks()
     encoded = pc.dictionary_encode(values)
     labels = hashable_values(encoded.dictionary, frame.schema.field(column))

@@ -14,7 +14,7 @@ from tabemb.spaces.space import EmbeddingSpace
 
 
 def given_vectors(name: str, pretrained: Any) -> pd.DataFrame:
-    """Return pretrained vectors as a frame: one row a category, one column a dimension."""
+    """Return pretrained vectors as a frame: one row per category, one column per dimension."""
     if isinstance(pretrained, EmbeddingSpace):
         return pd.DataFrame(pretrained.vectors, index=pretrained.categories)
     if isinstance(pretrained, pd.DataFrame):

@@ -23,7 +23,7 @@ class InputValues(NamedTuple):
     """The values of one input: codes of a category or of a field of events, or numbers.
 
     ``weights`` (n,) sum to the number of independent rows; ``n_codes`` is None for numbers. Categories
-    of fewer rows than ``min_count`` are unknown.
+    with fewer rows than ``min_count`` are unknown.
     """
 
     name: str
@@ -41,7 +41,7 @@ def profiles_of(encoder: Encoder, inputs: RowInputs, weights: np.ndarray) -> dic
 def grown_profiles(
     profiles: dict[str, Profile], encoder: Encoder, inputs: RowInputs, weights: np.ndarray
 ) -> dict[str, Profile]:
-    """Return the profiles of later rows too, which the encoder has grown by."""
+    """Return the profiles with later rows added, which the encoder already counts."""
     return {
         one.name: profiles[one.name].grown(one.values, one.weights, one.n_codes)
         for one in values_of(encoder, inputs, weights)
@@ -51,7 +51,7 @@ def grown_profiles(
 def vector_profiles_of(
     encoder: Encoder, inputs: RowInputs, weights: np.ndarray, groups: np.ndarray | None
 ) -> dict[str, VectorProfile]:
-    """Return the profile of each column of vectors that has enough of them."""
+    """Return the profile of each column of vectors that has enough vectors."""
     columns = zip(encoder.schema.vectors, inputs.vectors)
     profiles = {name: VectorProfile.of(v.numpy(force=True), weights, groups) for name, v in columns}
     return {name: profile for name, profile in profiles.items() if profile is not None}
@@ -82,7 +82,7 @@ def clustering_of(
     rows: Rows,
     groups: np.ndarray | None,
 ) -> Clustering | None:
-    """Return how alike the training answers of a group are; None where rows are independent."""
+    """Return how similar the training targets of a group are; None if rows are independent."""
     if effects is None or groups is None or not len(effects.responses_):
         return None
     codes, numbers = (part.numpy(force=True) for part in (inputs.codes, inputs.numbers))
@@ -90,7 +90,7 @@ def clustering_of(
 
 
 def row_weights(weights: np.ndarray | None, groups: np.ndarray | None, n_rows: int) -> np.ndarray:
-    """Return weights by which independent rows count one each, and rows of weight zero nothing.
+    """Return weights that count each independent row as one, and rows of weight zero as zero.
 
     The rows of a group, such as the events of an entity, count as one row together.
     """
@@ -104,8 +104,8 @@ def row_weights(weights: np.ndarray | None, groups: np.ndarray | None, n_rows: i
 def values_of(encoder: Encoder, inputs: RowInputs, weights: np.ndarray) -> Iterator[InputValues]:
     """Yield the values of each input of rows, and of the events of their histories.
 
-    All events of a row count as much as the row. Rows that are events themselves have no history of
-    their own.
+    All events of a row together count as much as the row. Rows that are events themselves have no
+    history of their own.
     """
     codes, numbers = (part.numpy(force=True) for part in (inputs.codes, inputs.numbers))
     yield from _of_part(encoder, encoder.inputs_[0], codes, numbers, weights)

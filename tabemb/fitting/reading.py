@@ -1,4 +1,4 @@
-"""From a stream that a user passes to rows: few in memory, many as they are read in parts."""
+"""Turn a stream that a user passes into rows: few rows in memory, many rows read in parts."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def on_stream(
 ) -> Any:
     """Call a method with the rows of a stream, whose y and ``sample_weight`` are names of columns.
 
-    A stream of few rows is read as a frame. One of many reaches the method as an `OpenStream` where the
-    estimator reads those, and else is read as a frame too.
+    A stream of few rows is read as a frame. A stream of many rows is passed on as an `OpenStream` if the
+    estimator supports it, and is otherwise read as a frame too.
     """
     stream, weight = as_stream(X), kwargs.get("sample_weight")
     check_names(y, "y")
@@ -84,7 +84,7 @@ def pair_of(eval_set: Any, X: Any, y: Any) -> tuple[Any, Any]:
     Raises
     ------
     ValueError
-        They come in both ways, or the list holds something else than one pair.
+        Both forms are given, or the list is not one pair.
     """
     if eval_set is None:
         return X, y
@@ -115,7 +115,7 @@ def read_validation(X: Any, y: Any) -> tuple[Any, Any]:
 
 
 def check_first(X: Any, start: Any, classes: Any) -> None:
-    """Raise ValueError where a long stream comes with what only rows in memory can."""
+    """Raise ValueError where a long stream comes with an argument for rows in memory."""
     for name, value in (("start", start), ("classes", classes)):
         if isinstance(X, OpenStream) and value is not None:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Weights of rows by their age: where the world drifts, late rows say more about those to come."""
+"""Weights of rows by their age: where data drift, recent rows predict future rows better."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tabemb.fitting.settings import real
 from tabemb.fitting.weights import bounded
 
 HALF_LIFE = 0.5
-"""Share of the rows after which a row counts half, where ``fit`` gets no other."""
+"""Default of the share of the rows after which a row counts half."""
 RULE = real(0, open_low=True).or_(None)
 
 
 def recency_weights(time: Any, half_life: float | None, frame: pa.Table) -> np.ndarray | None:
-    """Return the weight of each row, float64 (n_rows,): one half for each half-life of later rows.
+    """Return the weight of each row, float64 (n_rows,): it halves with each half-life of later rows.
 
-    Age is counted in rows, not in days, so that busy and quiet periods are told apart by what they
-    hold. Rows of the same moment have the same weight.
+    Age is counted in later rows, not in days, so a busy period ages rows more than a quiet one. Rows of
+    the same moment have the same weight.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def recency_weights(time: Any, half_life: float | None, frame: pa.Table) -> np.n
 
 
 def with_recency(weights: np.ndarray | None, recency: np.ndarray | None) -> np.ndarray | None:
-    """Return the weights that a user gave multiplied by those of age; None stands for ones."""
+    """Return the product of the user's weights and the weights by age; None stands for ones."""
     if weights is None or recency is None:
         return weights if recency is None else recency
     return bounded(weights * recency)

@@ -56,35 +56,35 @@ FEWEST_EPOCHS, MOST_EPOCHS = 30, 60
 FEWEST_STEPS = 40
 """Steps of an epoch with ``batch_size="auto"``, within the bounds of the source."""
 MANY_EVENTS = 50
-"""Events a row, of histories, from which an epoch has more steps."""
+"""Events per row, in histories, from which an epoch has more steps."""
 LONG_WINDOW = 3.0
-"""Window of the average of the weights where histories are long: a third of the steps counts.
+"""Window of the weight average if histories are long: it covers a third of the steps.
 
-Epochs are long then, and the loss of few validation rows differs by chance from one to the next.
+Epochs are then long, and the loss of few validation rows varies by chance between epochs.
 """
 HARDLY = 0.02
-"""Share of the smallest validation loss by which that of an epoch is hardly worse."""
+"""An epoch is hardly worse than the best if its loss is larger by at most this share."""
 N_WIDE = 50_000
 """Rows from which the layers are wider: fewer rows cannot train so many weights."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What is settled of a training before it starts; epochs follow from the settings where None."""
+    """Length and rates of a training, fixed before it starts; if None, the settings give the epochs."""
 
     n_epochs: int | None = None
     rate: float = 1.0
     """Learning rate of all weights but the tables, in units of ``learning_rate``."""
     table_rate: float = 1.0
-    """That of the tables, in units of theirs."""
+    """Learning rate of the tables, in units of their usual rate."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """The stages of a fit on rows.
 
-    `fit` of the estimators calls them in the order in which they stand here. Each takes what the
-    stages before it returned, and changes nothing but the target and the source of this recipe.
+    `fit` of the estimators calls them in the order of their definitions. Each stage takes what earlier
+    stages returned, and changes nothing but the target and the source of this recipe.
     """
 
     settings: RowSettings
@@ -96,7 +96,7 @@ class Recipe:
     """Whether the hold-out keeps the shares of the classes."""
     seed: int
     storage: Storage = field(default=IN_MEMORY, kw_only=True)
-    """Where arrays of the length of all rows lie."""
+    """Where arrays with an entry for every row are stored."""
 
     def prepare(self, rows: Rows) -> Rows:
         """Fit the target, and return the rows as the source reads them."""
@@ -132,11 +132,11 @@ class Recipe:
         return Batch(inputs, self.target.encode(rows.y), weight).to(self.settings.torch_device)
 
     def sample(self, batch: Batch, holdout: Holdout) -> RowSample:
-        """Return a sample of very many rows, or else all."""
+        """Return all rows, or a sample if there are very many."""
         return RowSample.of(batch, holdout, sampled_rows(len(batch)))
 
     def fit_trees(self, sample: RowSample, budget: Budget) -> RowSample:
-        """Return the sample with trees that were fitted on it; events are not rows of trees."""
+        """Return the sample with trees that are fitted on it; events have no trees."""
         rows, source = sample.holdout.rows, self.source
         codes, numbers = _arrays(sample.batch)
         has_inputs = codes.shape[1] + numbers.shape[1] > 0
@@ -157,7 +157,7 @@ class Recipe:
         return replace(sample, trees=trees)
 
     def scored(self, batch: Batch, sample: RowSample) -> OutOfFoldTrees | None:
-        """Return the scores of all rows, each of trees that did not see it."""
+        """Return the scores of all rows, each from trees that did not see the row."""
         if sample.trees is None or sample.positions is None:
             return sample.trees
         return sample.trees.spread(sample.positions, *_arrays(batch), self.storage)
@@ -191,7 +191,7 @@ class Recipe:
         return effects, OutOfFold(effects, *rows, holdout.train, texts, self.storage, show)
 
     def _effect_rows(self, batch: Batch, holdout: Holdout) -> EffectRows:
-        """Return rows as effects read them; those that validate first have a weight of zero."""
+        """Return rows as effects read them; rows that validate first have weight zero."""
         weights = weights_of(holdout.train, holdout.rows.all_weights)
         return EffectRows(*_arrays(batch), self.responses(holdout.rows), weights)
 
@@ -256,7 +256,7 @@ class Recipe:
 
     @property
     def schedule(self) -> Schedule:
-        """What is settled of the trainings before they start."""
+        """Length and rates of the trainings, fixed before they start."""
         return Schedule()
 
     def finish(self, fitted: Fitted, prepared: Rows) -> None:
@@ -293,7 +293,7 @@ class Recipe:
         holdout: Holdout,
         sample: RowSample,
     ) -> Growth:
-        """Return what later rows need to go on from this fit."""
+        """Return what later rows need to continue from this fit."""
         kept = self.kept_rows(sample)
         validation, training = (trained.curve[f"{name}_loss"] for name in ("eval", "train"))
         loss = float(validation[trained.best_epoch])
@@ -307,7 +307,7 @@ class Recipe:
         )
 
     def kept_rows(self, sample: RowSample) -> KeptRows | None:
-        """Return a sample of the rows, which later fits replay; None where they are events."""
+        """Return a sample of the rows, which later fits replay; None if rows are events."""
         if self.source.has_sequences:
             return None
         kept = KeptRows.of(sample.holdout.rows, sample.batch.inputs, sample.trees)
@@ -324,7 +324,7 @@ class Recipe:
     def _checkpoints(
         self, fitted: Fitted, batch: Batch, validation: Batch | None, holdout: Holdout
     ) -> NoCheckpoints:
-        """Return the checkpoints of the fit that these settings and these inputs of networks make."""
+        """Return the checkpoints of the fit with these settings and network inputs."""
         settings = replace(self.settings, verbose=None, checkpoint=None)
         target = [type(self.target).__name__, vars(self.target)]
         parts = [settings, target, batch, validation, holdout.train]
@@ -335,7 +335,7 @@ class Recipe:
     ) -> Calibration | None:
         if validation is None:
             return None
-        if isinstance(self.target, NumberTarget):  # how much the members disagree counts too
+        if isinstance(self.target, NumberTarget):  # intervals need all members
             return calibration_of(fitted, rows, validation, holdout, lambda outputs: outputs)
         most = most_rows_of(self.target)
         return calibration_of(fitted, rows, validation, holdout, self.target.average, most)
@@ -362,10 +362,10 @@ def _hidden(hidden: tuple[int, ...] | str, n_rows: int) -> tuple[int, ...]:
 
 
 def n_useful(losses: Sequence[float]) -> int:
-    """Return the epochs that later rows should train too, from the validation losses of a fit.
+    """Return the number of epochs for later rows, from the validation losses of a fit.
 
-    They are those up to the last that was hardly worse than the best, as the best one is one of many
-    by chance, and the epochs on all rows, which have no loss.
+    It counts the epochs up to the last that was hardly worse than the best, as chance decides which of
+    these is best, and the epochs on all rows, which have no validation loss.
 
     Examples
     --------
@@ -380,9 +380,9 @@ def n_useful(losses: Sequence[float]) -> int:
 
 
 def n_steps_of(n_rows: int, n_events: int) -> float:
-    """Return the steps that an epoch should have: 40, and up to 160 where rows have many events.
+    """Return the number of steps of an epoch: 40, and up to 160 if rows have many events.
 
-    An epoch of long histories takes long, and a step on fewer rows hardly less exact.
+    An epoch with long histories takes long, and a step on fewer rows is hardly less exact.
 
     Examples
     --------
@@ -408,14 +408,14 @@ class Trainer:
     schedule: Schedule
 
     def first(self) -> Training:
-        """Return the training that validation rows stop, where there are some."""
+        """Return the first training, which validation rows stop if there are any."""
         train = self.holdout.train
         self.rows.use_effects_of(train)
         budget = self.budget.share(2) if self.holdout.refit else self.budget
         return self._training(train, budget, self.schedule.n_epochs, self.validation is not None)
 
     def calibrate(self) -> None:
-        """Take down the outputs for validation rows, which the network has not trained on by now."""
+        """Record the outputs for validation rows, on which the network has not trained yet."""
         if self.calibration is None:
             return
         result = self.checkpoints.result()
@@ -425,23 +425,23 @@ class Trainer:
         self.calibration.outputs.append(result["outputs"])
 
     def intervals(self) -> Intervals | None:
-        """Return the intervals of all networks, after the last one; None without validation rows."""
+        """Return intervals from all networks, once all have trained; None without validation rows."""
         target = self.fitted.target
         if self.calibration is None or not isinstance(target, NumberTarget):
             return None
         return fit_intervals(self.calibration, target)
 
     def sets(self) -> ClassSets | None:
-        """Return the sets of classes of all networks, as `intervals` does those of numbers."""
+        """Return sets of classes from all networks, as `intervals` does for numbers."""
         target = self.fitted.target
         if self.calibration is None or isinstance(target, NumberTarget):
             return None
         return fit_sets(self.calibration, target)
 
     def refit(self, best_epoch: int) -> Training:
-        """Return the training that follows, on all rows, for a share of the best number of epochs.
+        """Return the second training, on all rows, for a share of the best number of epochs.
 
-        Where an epoch has more steps, epochs are fewer.
+        If an epoch has more steps, there are fewer epochs.
         """
         self.rows.use_effects_of(None)
         divisor = self.fitted.source.refit_divisor * self._n_steps / FEWEST_STEPS

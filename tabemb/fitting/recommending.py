@@ -14,9 +14,9 @@ MOST_SCORES = 2**22
 
 
 def blocks(n_users: int, n_items: int) -> Iterator[tuple[int, int]]:
-    """Yield start and stop of so many users at a time that their scores fit into memory; show progress.
+    """Yield start and stop of blocks of users whose scores fit into memory; show progress.
 
-    Without users there is one empty block.
+    Without users, there is one empty block.
 
     Examples
     --------
@@ -32,7 +32,7 @@ def blocks(n_users: int, n_items: int) -> Iterator[tuple[int, int]]:
 
 
 def places_of(counts: np.ndarray) -> np.ndarray:
-    """Return the place of each item when the most frequent comes first, int64 (n_items,)."""
+    """Return the position of each item if the most frequent comes first, int64 (n_items,)."""
     place = np.empty(len(counts), np.int64)
     place[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
     return place
@@ -46,7 +46,7 @@ def ranking(users: pd.Series, labels: pd.Index, items: np.ndarray, scores: np.nd
     users : pandas.Series of length n
         With the name of their column.
     labels : pandas.Index of length n_items
-        Of the items, with the name of their column.
+        Labels of the items, with the name of their column.
     items, scores : ndarray of shape (n, k)
         As `top` returns them.
 
@@ -75,7 +75,7 @@ def top(scores: np.ndarray, k: int, places: np.ndarray) -> tuple[np.ndarray, np.
         -inf where an item may not be recommended.
     k : int
     places : ndarray of int64 of shape (n_items,)
-        Of items with equal scores the one with the smaller place comes first.
+        Among items with equal scores, the one with the smaller place comes first.
 
     Returns
     -------

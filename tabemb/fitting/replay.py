@@ -1,7 +1,7 @@
-"""Replay: a sample of the rows that a model was fitted to, which later trainings read beside new rows.
+"""Replay: a sample of the rows that a model was fitted to, which later trainings read with new rows.
 
 A network that trains on new rows alone forgets the old ones. A uniform sample of all rows so far, each
-with the weight of the rows that it stands for, lets a night minimise the loss over all of them.
+with the weight of the rows that it stands for, lets a night minimise the loss over all rows.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tabemb.network.inputs import Batch, History, Ragged, RowInputs
 from tabemb.targets import Target
 
 MOST_KEPT = 20_000
-"""Rows that a model keeps, where it was fitted to more."""
+"""Largest number of rows that a model keeps."""
 MOST_CELLS = 2**23
-"""Values that a model keeps of them, where rows are wide: 32 MiB."""
+"""Largest number of values in these rows, 32 MiB: fewer rows are kept if they are wide."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class KeptRows:
         Targets as the user gave them.
     weights : ndarray of shape (n,)
     scores : ndarray of shape (n, width), float32
-        Those of trees that did not see the row.
+        Scores from trees that did not see the row.
     priorities : ndarray of shape (n,)
-        Random numbers; those of all other rows so far were larger.
+        Random numbers; all rows that are not kept had larger ones.
     total : float
-        Sum of the weights of all rows so far, those that are not kept too.
+        Sum of the weights of all rows so far, kept or not.
     """
 
     inputs: RowInputs
@@ -54,7 +54,7 @@ class KeptRows:
     def of(
         cls, rows: Rows, inputs: RowInputs, trees: OutOfFoldTrees | None, n_before: int = 0
     ) -> KeptRows:
-        """Return all of some training rows, which ``n_before`` others came before."""
+        """Return all of these training rows; ``n_before`` other rows came before them."""
         n = len(rows)
         scores = np.zeros((n, 0), np.float32) if trees is None else trees.scores[:n]
         weights, priorities = rows.all_weights, priorities_of(n_before, n)
@@ -67,16 +67,16 @@ class KeptRows:
 
     @property
     def n_stood_for(self) -> float:
-        """How many rows each of them stands for."""
+        """How many rows each kept row stands for."""
         return self.total / float(self.weights.sum())
 
     def standing_for(self, n_rows: int) -> KeptRows:
-        """Return these rows as a random sample of so many."""
+        """Return these rows as a random sample of ``n_rows`` rows."""
         share = len(self) / n_rows
         return replace(self, priorities=self.priorities * share, total=self.total / share)
 
     def check(self, sizes: Sequence[int], trees: Trees | None) -> None:
-        """Raise ValueError unless codes are below these sizes, and scores are those of the trees."""
+        """Raise ValueError unless codes are below these sizes, and the trees have as many scores."""
         n_scores = 0 if trees is None else trees.width
         parts = self.inputs, self.weights, self.scores, self.priorities
         if {len(part) for part in parts} != {len(self)}:
@@ -123,7 +123,7 @@ class KeptRows:
 
 @dataclass(frozen=True)
 class Replayed:
-    """The rows of a night and those that are kept of the days before, as one set of training rows.
+    """The new rows of a night and the kept earlier rows, as one set of training rows.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class Replayed:
         New rows first. Its weights count each kept row as all the rows that it stands for.
     responses : ndarray of shape (n_rows, n_responses)
     weights : ndarray of shape (n_rows,)
-        Those that the sums of effects hold.
+        Weights with which the sums of effects count the rows.
     """
 
     batch: Batch
@@ -170,7 +170,7 @@ def priorities_of(n_before: int, n_rows: int) -> np.ndarray:
 
 
 def joined(first: RowInputs, second: RowInputs) -> RowInputs:
-    """Return rows and other rows of the same inputs after them."""
+    """Concatenate two sets of rows with the same inputs."""
     return RowInputs(
         torch.cat([first.codes, second.codes]),
         torch.cat([first.numbers, second.numbers]),

@@ -1,8 +1,8 @@
-"""Responses: what a network answers when each category in turn takes its place in reference rows.
+"""Responses: the outputs of a network when each category in turn is put into reference rows.
 
-The vectors of a table are free to turn and to hide behind biases and effects, so they differ from seed
-to seed. What a model *answers* for a category does not: it holds the effects, biases, vectors and
-interactions of the category together.
+The vectors of a table can be rotated, and biases and effects can replace a part of them, so they differ
+from seed to seed. The *outputs* for a category do not: they combine its effects, biases, vectors and
+interactions.
 """
 
 from __future__ import annotations
@@ -30,45 +30,45 @@ from tabemb.training.threads import threads
 N_REFERENCE = 64
 """Reference rows of a fit."""
 FEWEST_REFERENCE = 8
-"""Reference rows of a column with very many categories; half as many as 64 agree nearly as well."""
+"""Reference rows of a column with very many categories; 32 rows agree nearly as well as 64."""
 MOST_ROWS = 200_000
-"""Rows that are predicted for a column; with more categories there are fewer reference rows."""
+"""Rows to predict for a column; with more categories there are fewer reference rows."""
 AT_ONCE = 2**16
-"""Rows that are made at a time."""
+"""Rows that are predicted at a time."""
 NEWEST = 20
-"""Events of a reference history: older ones matter little to the answer, and cost as much."""
+"""Events of a reference history: older events hardly change the outputs, but cost as much."""
 N_SAMPLE = 1000
-"""Categories from which the axes are found."""
+"""Most frequent categories, which measure the variance between members along the axes."""
 MOST_AXES = 32
 SAME = 2.0
-"""Categories that count as having stayed, when the scale of an axis is measured anew."""
+"""Number of categories that are assumed unchanged when the scale of an axis is measured again."""
 FAR = 3.0
-"""Distance from which a category counts less in that, in units of the median one."""
+"""Distance from which a category counts less in this scale, in units of the median distance."""
 N_SLOPES = 5
-"""Rounds of weighting: a slope hardly changes after them."""
+"""Rounds of reweighting, after which a slope hardly changes."""
 SMALLEST_AXIS = 1e-4
 """Share of the variance below which an axis is left out."""
 MEMBER_SHARE = 0.25
 """Variance of the members' mean, in units of the variance between members: they share most weights, so
 eight of them are worth about four networks."""
 NOTHING = Dependents({}, {})
-"""Depends on a column that stands alone."""
+"""Dependents of a column that no other column depends on."""
 
 
 @dataclass(frozen=True)
 class Axes:
-    """What makes vectors of responses, so that those of later versions of a model compare.
+    """Axes that turn responses into vectors, and make vectors of later model versions comparable.
 
     Attributes
     ----------
     n_rows : int
         Number of reference rows.
     weights : ndarray of shape (n_categories,)
-        Of the mean that is subtracted; they sum to one. Later categories have none.
+        Weights of the mean that is subtracted; they sum to one. Later categories have weight zero.
     axes : ndarray of shape (n_answers, d)
-        Each is scaled by one over the root of the deviation along it.
+        Each is divided by the square root of the standard deviation along it.
     vectors : ndarray of shape (n_categories, d), optional
-        Those of the first fit, along these axes; None: the axes stay as they are.
+        Vectors of the first fit along these axes; None: the axes stay unchanged.
     """
 
     n_rows: int
@@ -79,10 +79,11 @@ class Axes:
     def following(self, means: np.ndarray) -> np.ndarray:
         """Return the axes for responses of a later version of the model, (n_answers, d).
 
-        Each is multiplied by the slope of the first vectors on the present ones along it, over the
-        categories of the first fit: answers grow as a model becomes surer, and what was noise along an
-        axis is another noise now. The slope is pulled to one as by `SAME` categories that have stayed.
-        Categories that have moved far count less (Huber 1964), so that they do not move all others.
+        Each axis is multiplied by the slope of a regression along it, of the first vectors on the
+        present ones, over the categories of the first fit. Outputs grow as a model becomes more certain,
+        and the noise along an axis changes. `SAME` categories that are assumed unchanged pull the slope
+        to one. Categories that have moved far count less (Huber 1964), so that they do not move all
+        others.
 
         Parameters
         ----------
@@ -103,7 +104,7 @@ class Axes:
         return np.asarray(self.axes * slopes)
 
     def weights_of(self, n_categories: int) -> np.ndarray:
-        """Return the weights of more categories."""
+        """Return the weights, padded with zeros for later categories."""
         return np.pad(self.weights, (0, n_categories - len(self.weights)))
 
 
@@ -114,9 +115,9 @@ class Responses:
     Attributes
     ----------
     vectors : ndarray of shape (n_categories, d), float32
-        Axes by falling variance.
+        The axes are ordered by falling variance.
     reliability : ndarray of shape (n_categories,)
-        Share of the squared length of each vector that is no noise, from 0 to 1.
+        Share of the squared length of each vector that is not noise, from 0 to 1.
     axes : Axes
     """
 
@@ -134,10 +135,10 @@ class Reference:
     rows : RowInputs
         Some training rows, without effects.
     dependents : list of Dependents
-        What each categorical column of the rows takes along; empty: nothing.
+        What depends on each categorical column of the rows; empty: nothing.
     axes : mapping of table -> Axes, optional
-        Those of an earlier version of the model, along which vectors lie; None: each version finds
-        new ones.
+        Axes of an earlier version of the model, which this version uses; None: each version finds new
+        ones.
     """
 
     rows: RowInputs
@@ -173,10 +174,10 @@ def spaces_of(
     n_jobs: int | None,
     ancestry: tuple[str, ...] = (),
 ) -> Spaces:
-    """Return the responses of every table by category, and beside them the rows of the tables.
+    """Return the responses of every table by category, together with the rows of the tables.
 
-    A table that only the kept states of sequences have read has its rows in the place of responses; so
-    do all tables without reference rows. ``ancestry`` are the versions of the model.
+    A table's rows replace its responses if only the kept states of sequences have read the table, or if
+    there are no reference rows. ``ancestry`` are the versions of the model.
     """
     with threads(n_jobs):
         raw = raw_spaces(fitted.encoder, fitted.network)
@@ -194,7 +195,7 @@ def spaces_of(
 
 
 def axes_of(fitted: Fitted, reference: Reference) -> dict[str, Axes]:
-    """Return the axes of the responses of each table that has some, with the vectors along them."""
+    """Return the axes of each table that has responses, with the vectors along them."""
     tables = {name: responses_of(fitted, reference, name) for name in fitted.encoder.vocabularies_}
     return {
         name: replace(responses.axes, vectors=responses.vectors)
@@ -206,10 +207,10 @@ def axes_of(fitted: Fitted, reference: Reference) -> dict[str, Axes]:
 def responses_of(fitted: Fitted, reference: Reference, table: str) -> Responses | None:
     """Return the responses of the categories of a table.
 
-    Each category is put into each reference row, in every column that reads the table, and takes along
-    what depends on it; the outputs, averaged over members, minus their mean over categories are its
-    response. Its leading axes are kept, each scaled to the root of its deviation, so that interactions
-    count beside the main effect.
+    Each category is put into each reference row, in every column that reads the table, and the columns
+    that depend on it change too. Its response is the output averaged over members, minus the mean over
+    categories. The leading axes of the responses are kept. Each is scaled to the square root of its
+    standard deviation, so that interactions count in addition to the main effect.
 
     Parameters
     ----------
@@ -248,7 +249,7 @@ def responses_of(fitted: Fitted, reference: Reference, table: str) -> Responses 
 def answers_of(
     fitted: Fitted, reference: Reference, table: str, codes: np.ndarray, part: Callable[[Output], Tensor]
 ) -> np.ndarray:
-    """Return the answers for codes of a table that columns of the rows read, (n_codes, n_answers).
+    """Return the outputs for codes of a table that columns of the rows read, (n_codes, n_answers).
 
     Parameters
     ----------
@@ -268,7 +269,7 @@ def answers_of(
 
 
 def _places(fitted: Fitted, table: str, dependents: list[Dependents]) -> list[Place]:
-    """Return the columns of rows that read the table, or else the fields of events that do."""
+    """Return the columns of rows that read the table; without any, the fields of events that do."""
     encoder = fitted.encoder
     places = [
         Place(None if i == 0 else i - 1, column)
@@ -330,7 +331,7 @@ def _measured(
 
 
 def _variance(outputs: np.ndarray) -> np.ndarray:
-    """Return the variance between members, (n, n_members, d) -> (n, d); zero for a single one."""
+    """Return the variance between members, (n, n_members, d) -> (n, d); zero for one member."""
     if outputs.shape[1] == 1:
         return np.zeros((len(outputs), outputs.shape[2]), outputs.dtype)
     variance: np.ndarray = outputs.var(axis=1, ddof=1)
@@ -338,7 +339,7 @@ def _variance(outputs: np.ndarray) -> np.ndarray:
 
 
 def _usable(reference: RowInputs, place: Place) -> RowInputs | None:
-    """Return the reference rows that have the place; None where none has."""
+    """Return the reference rows in which the place exists; None if there are none."""
     if place.history is None:
         return reference
     history = reference.histories[place.history]
@@ -375,7 +376,7 @@ def _put(rows: RowInputs, place: Place, codes: Tensor) -> RowInputs:
 
 
 def _part(fitted: Fitted) -> Callable[[Output], Tensor]:
-    """Return the part of the output that is compared: with very many classes the last hidden layer."""
+    """Return the part of the output that is compared: the last hidden layer for very many classes."""
     if fitted.target.has_many_classes:
         return lambda output: output.hidden
     if isinstance(fitted.target, ClassTarget):  # only differences between the classes count
@@ -398,7 +399,7 @@ def _reduced(
     strength: float,
     axes: Axes,
 ) -> Responses:
-    """Return centred responses along the axes, and how far they are more than noise."""
+    """Return centred responses along the axes, with their reliability."""
     if not axes.axes.shape[1]:
         return Responses(np.zeros((len(means), 1), np.float32), np.zeros(len(means)), axes)
     along = axes.following(means)
@@ -418,7 +419,7 @@ def leading_axes(means: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _signs(axes: np.ndarray) -> np.ndarray:
-    """Return the signs by which more of each axis means larger outputs."""
+    """Return signs for the axes, so that larger values along an axis mean larger outputs."""
     return np.where(axes.sum(0) < 0, -1.0, 1.0).astype(axes.dtype)
 
 
@@ -427,9 +428,9 @@ def _noise(
 ) -> np.ndarray:
     """Return the variance of the noise along each axis, (n_categories, d).
 
-    It is that of a random effect with so many rows, and that of the mean of the members.
+    It is the variance of a random effect with this many rows, plus that of the members' mean.
     """
-    share = (counts / (counts + strength))[:, None]  # of the variance, that rows have explained
+    share = (counts / (counts + strength))[:, None]  # of the variance that rows explain
     weights = (counts / max(counts.sum(), 1e-300))[:, None]
     signal = (weights * np.square(vectors)).sum(0) / max(float((weights * share).sum()), 1e-9)
     by_axis = sampled.mean(0)

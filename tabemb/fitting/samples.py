@@ -1,4 +1,4 @@
-"""A sample of the training rows, by which all is fitted that a million rows decide as well as all."""
+"""A sample of the training rows, for the stages where a million rows are as good as all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tabemb.network.inputs import Batch
 
 @dataclass(frozen=True)
 class RowSample:
-    """Some training rows, in the order in which they came; all of them where they are few.
+    """A sample of the training rows in their original order; all rows if they are few.
 
     Parameters
     ----------
@@ -23,9 +23,9 @@ class RowSample:
     holdout : Holdout
         The same rows, and which of them train first.
     positions : ndarray of int, optional
-        Their positions among all rows; None where they are all.
+        Positions of the sample among all rows; None if it contains all rows.
     trees : OutOfFoldTrees, optional
-        The scores of these rows alone.
+        Trees with the scores of these rows only.
     n_rows : int
         Number of all rows.
     """

@@ -1,10 +1,10 @@
 """Prediction sets: the classes that a row may have, by the counts of its levels.
 
-Split conformal prediction (Vovk et al. 2005) with the score of Sadinle, Lei & Wasserman (2019): a class
-is in the set if its probability is above a threshold. The threshold is a quantile regression (Koenker &
-Bassett 1978) on the buckets of the counts of the row's levels. Such a regression leaves the same share
-of its rows above it in each bucket of each column, so the coverage holds in each (Gibbs, Cherian &
-Candès 2025). A ridge draws the steps between buckets to zero.
+The method is split conformal prediction (Vovk et al. 2005) with the score of Sadinle, Lei & Wasserman
+(2019): a class is in the set if its probability is above a threshold. The threshold is a quantile
+regression (Koenker & Bassett 1978) on the buckets of the counts of the row's levels. In each bucket of
+each column, such a regression leaves the same share of rows above it, so the coverage holds in every
+bucket (Gibbs, Cherian & Candès 2025). A ridge penalty shrinks the steps between buckets.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from tabemb.labels import codes_of
 from tabemb.targets import MultilabelTarget, Target
 
 MOST_ROWS = 5000
-"""Validation rows that calibrate; of more, evenly spaced ones do."""
+"""Largest number of validation rows that calibrate; of more rows, evenly spaced ones are taken."""
 MOST_OUTPUTS = 2**26
 """Outputs that are kept until the scores are known: with very many classes, fewer rows calibrate."""
 RIDGE = 1.0
-"""Prior of a step or slope, whose unit is the quantile of all rows."""
+"""Prior precision of a step or slope, in units of the quantile of all rows."""
 SMALLEST_CURVATURE = 1e-6
 MARGIN = 0.05
-"""Rise of all thresholds: rows may have few distinct probabilities, and those of the network that has
-trained on the validation rows too differ a little."""
+"""Added to all thresholds: rows may have few distinct probabilities, and the final network, which has
+also trained on the validation rows, predicts slightly different ones."""
 N_FOLDS = 5
 WIDTHS = (0.5, 0.1, 0.02, 0.005)
-"""Widths to which the bend of the quantile's loss is smoothed, in the same unit, one after the other."""
+"""Widths of the smoothing of the kink in the quantile loss, in the same unit, used one after another."""
 MOST_STEPS = 50
-"""Steps of Newton's method at each width."""
+"""Largest number of Newton steps at each width."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,15 +45,15 @@ class ClassSets:
     Parameters
     ----------
     columns : tuple of int
-        Positions, among the categorical columns, of those whose counts the threshold reads.
+        Positions of the columns whose counts the threshold reads, among the categorical columns.
     scores : ndarray of shape (n_rows, n_targets)
-        Minus the logarithm of the probability of the true class; zero if it is the most probable one.
+        Negative log probability of the true class; zero if this class is the most probable one.
     counts : ndarray of shape (n_rows, len(columns))
-        Count of each row's levels in the rows that trained; copies keep that of their hidden level.
+        Count of each row's levels in the rows that trained; copies keep the count of their hidden level.
     is_unseen : bool ndarray of shape (n_rows, len(columns))
     weights : ndarray of shape (n_rows,)
     copies : ndarray of shape (n_rows,)
-        For each row the row that it is a copy of, or itself.
+        Position of the row that each row copies, or its own position if it is no copy.
     share : float
         See `Intervals`.
     """
@@ -81,7 +81,7 @@ class ClassSets:
         counts : ndarray of shape (n_rows, n_categorical)
             Count of each row's levels in the training rows.
         coverage : float
-            Share of rows whose set should hold their class.
+            Share of rows whose set should contain their class.
 
         Raises
         ------
@@ -96,10 +96,10 @@ class ClassSets:
 
 @lru_cache(maxsize=16)
 def _coefficients(sets: ClassSets, target: int, coverage: float) -> np.ndarray:
-    """Return the coefficients of the threshold of a target, with the rise that new rows need."""
+    """Return the coefficients of the threshold of a target, raised as new rows need."""
     scores, weights = sets.scores[:, target], sets.weights
     is_real = sets.copies == np.arange(len(scores))
-    conformal_quantile(scores[is_real], weights[is_real], coverage)  # there are rows enough
+    conformal_quantile(scores[is_real], weights[is_real], coverage)  # raises if rows are too few
     features = _features(sets.counts, sets.is_unseen)
     coefficients = fit_quantile(features, scores, weights, coverage)
     is_top = scores == 0
@@ -107,7 +107,7 @@ def _coefficients(sets: ClassSets, target: int, coverage: float) -> np.ndarray:
     above = np.where(is_top, -np.inf, scores - _of_other_folds(sets, features, scores, coverage))
     n_rows = int(is_real.sum())
     share = np.average(covered[is_real], weights=weights[is_real]) * n_rows / (n_rows + 1)
-    # rows of easy buckets, which are covered anyway, take nothing from those of hard ones
+    # rows of easy buckets are covered anyway, and must not lower the coverage of hard ones
     rise = conformal_quantile(above[is_real], weights[is_real], max(share, coverage))
     coefficients[0] += max(rise, 0.0)
     return coefficients
@@ -116,7 +116,7 @@ def _coefficients(sets: ClassSets, target: int, coverage: float) -> np.ndarray:
 def _of_other_folds(
     sets: ClassSets, features: np.ndarray, scores: np.ndarray, coverage: float
 ) -> np.ndarray:
-    """Return the threshold of each row that the rows of other folds fitted."""
+    """Return the threshold of each row, fitted on the rows of other folds."""
     thresholds, folds = np.empty(len(scores)), sets.copies % N_FOLDS
     for fold in np.unique(folds):
         rows, rest = folds == fold, folds != fold
@@ -136,7 +136,7 @@ def fit_quantile(
 ) -> np.ndarray:
     """Fit a quantile as a linear function, by Newton's method on a smoothed loss (He et al. 2023).
 
-    All coefficients but the first, of a feature that is one, have a normal prior.
+    All coefficients but the first, which belongs to the feature that is one, have a normal prior.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def _newton(
     width: float,
     coefficients: np.ndarray,
 ) -> np.ndarray:
-    """Return the minimum of the quantile's loss, smoothed by a logistic kernel of a width."""
+    """Return the minimum of the quantile loss, smoothed by a logistic kernel of this width."""
 
     def loss(coefficients: np.ndarray) -> float:
         above = scores - features @ coefficients
@@ -197,12 +197,12 @@ def _newton(
 
 
 def most_rows_of(target: Target) -> int:
-    """Return how many validation rows calibrate at most."""
+    """Return the largest number of validation rows that calibrate."""
     return min(MOST_ROWS, MOST_OUTPUTS // target.n_outputs)
 
 
 def fit_sets(calibration: Calibration, target: Target) -> ClassSets:
-    """Return the scores of the rows."""
+    """Return the sets, with the scores of the rows."""
     columns = list(calibration.columns)
     probabilities = by_target(target, torch.cat(calibration.outputs, dim=1))
     y = calibration.y.reshape(len(calibration.y), -1).T
@@ -228,7 +228,7 @@ def _scores(probability: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 
 def scores_of(probability: np.ndarray) -> np.ndarray:
-    """Return minus the logarithm of probabilities; it is finite."""
+    """Return the negative logarithm of probabilities, which is finite."""
     return np.asarray(-np.log(np.maximum(probability, np.finfo(float).tiny)))
 
 

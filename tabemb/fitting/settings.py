@@ -1,4 +1,4 @@
-"""Settings of estimators: rules of their values, presets, and the meaning of "auto" on this machine."""
+"""Settings of estimators: rules for their values, presets, and the meaning of "auto" on this machine."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "best": {"hidden": (256, 256), "n_members": 8, "n_networks": 5, "d_number": 32},
 }
-"""The values that a preset puts in the place of defaults."""
+"""The values with which a preset replaces defaults."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule of a parameter: a test of its value, and the rule in words.
+    """A rule for a parameter: a test of its value, and the rule in words.
 
     Examples
     --------
@@ -48,13 +48,13 @@ class Rule:
         )
 
     def check(self, name: str, value: Any) -> None:
-        """Raise ValueError unless the value holds to the rule."""
+        """Raise ValueError unless the value satisfies the rule."""
         if not self.holds(value):
             raise ValueError(f"{name} must be {self.words()}; got {value!r}.")
 
 
 def whole(low: int) -> Rule:
-    """Whole numbers from ``low`` on."""
+    """Return the rule for whole numbers from ``low`` on."""
     return Rule(
         lambda v: isinstance(v, numbers.Integral) and not isinstance(v, bool) and int(v) >= low,
         lambda: f"a whole number >= {low}",
@@ -62,7 +62,7 @@ def whole(low: int) -> Rule:
 
 
 def real(low: float, high: float = np.inf, *, open_low: bool = False) -> Rule:
-    """Numbers from ``low`` (without it if ``open_low``) up to ``high``, without it."""
+    """Return the rule for numbers from ``low`` (excluded if ``open_low``) to ``high`` (excluded)."""
 
     def holds(v: Any) -> bool:
         is_number = isinstance(v, numbers.Real) and not isinstance(v, bool)
@@ -75,7 +75,7 @@ def real(low: float, high: float = np.inf, *, open_low: bool = False) -> Rule:
 
 
 def one_of(choices: Iterable[str]) -> Rule:
-    """Names out of ``choices``, which is read at every check: a registry may grow."""
+    """Return the rule for names in ``choices``, which is read at every check: a registry may grow."""
     return Rule(
         lambda v: isinstance(v, str) and v in choices,
         lambda: f"one of {', '.join(map(repr, choices))}",
@@ -104,7 +104,7 @@ VERBOSE = Rule(lambda v: v is None or isinstance(v, bool | int), lambda: "True, 
 
 
 def check_parameters(estimator: Any, rules: Mapping[str, Rule]) -> None:
-    """Check the parameters of an estimator that need no data.
+    """Check those parameters of an estimator that can be checked without data.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def check_parameters(estimator: Any, rules: Mapping[str, Rule]) -> None:
 
 
 def store(estimator: Any, arguments: Mapping[str, Any]) -> None:
-    """Set the constructor's arguments, ``locals()`` of ``__init__``, untouched as attributes."""
+    """Set the constructor's arguments, ``locals()`` of ``__init__``, unchanged as attributes."""
     for name, value in arguments.items():
         if name not in ("self", "__class__"):
             setattr(estimator, name, value)
@@ -128,7 +128,7 @@ def store(estimator: Any, arguments: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class RowSettings:
-    """The settings of a fit on rows, with the preset put in; `EmbeddingClassifier` describes each."""
+    """The settings of a fit on rows, with the preset applied; `EmbeddingClassifier` describes each."""
 
     roles: Mapping[str | int, str] | None
     tables: Mapping[str, Table] | None
@@ -188,7 +188,7 @@ class RowSettings:
 
     @property
     def in_bfloat16(self) -> bool:
-        """Whether products of matrices are taken in bfloat16 while training."""
+        """Whether training computes matrix products in bfloat16."""
         if self.precision == "auto":
             return is_fast_in_bfloat16(self.torch_device)
         return self.precision == "bfloat16"
@@ -207,12 +207,12 @@ def show_progress(verbose: bool | None) -> bool | None:
 
 
 def torch_device(name: Any) -> torch.device:
-    """Return the device of that name; "auto" takes CUDA where there is one.
+    """Return the device with this name; "auto" is CUDA if it is available.
 
     Raises
     ------
     ValueError
-        No such device, or not here.
+        torch has no such device, or this machine has not.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -230,7 +230,7 @@ def torch_device(name: Any) -> torch.device:
 
 
 def is_here(device: torch.device) -> bool:
-    """Return whether this machine has the device, if it is one of CUDA."""
+    """Return whether this machine has a CUDA device; True for other devices."""
     if device.type != "cuda":
         return True
     return torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
@@ -238,7 +238,7 @@ def is_here(device: torch.device) -> bool:
 
 @cache  # read in every step of training
 def is_fast_in_bfloat16(device: torch.device) -> bool:
-    """Return whether products of bfloat16 matrices are faster there than those of float32."""
+    """Return whether the device multiplies bfloat16 matrices faster than float32 ones."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}

@@ -1,4 +1,4 @@
-"""What several workers cannot share: settings of tables that read a whole batch, and other effects."""
+"""Checks of what several workers cannot share: table settings for whole batches, different effects."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from tabemb.training.workers import current
 
 OF_WHOLE_BATCHES = {"max_norm": None, "scale_grad_by_freq": False}
-"""Settings of tables by which a worker's piece of a batch changes rows, and what leaves them out."""
+"""Table settings that need the whole batch, each with the value that turns it off."""
 
 
 def check_tables_of_workers(tables: Mapping[str, Any] | None) -> None:
-    """Raise ValueError where several workers train tables that a piece of a batch would change."""
+    """Raise ValueError where several workers train tables with settings that need whole batches."""
     if current().size == 1:
         return
     for name, table in (tables or {}).items():
@@ -26,7 +26,7 @@ def check_tables_of_workers(tables: Mapping[str, Any] | None) -> None:
 
 
 def check_same_terms(terms: object) -> None:
-    """Raise RuntimeError where workers have chosen other effects, which one network cannot read."""
+    """Raise RuntimeError where workers have chosen different effects: one network cannot read both."""
     if len(set(current().gathered(repr(terms)))) > 1:
         raise RuntimeError(
             "The workers have chosen other effects of the same rows, as processors of different kinds "

@@ -1,4 +1,4 @@
-"""Sources of rows: from the rows that a user passes to what a network reads, and in which batches."""
+"""Sources of rows: they turn the rows that a user passes into what a network reads, in batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tabemb.training.batches import Batches, equal_sizes
 
 
 class RowSource:
-    """Each row stands for itself: it is encoded as it is, and batches are random rows.
+    """A source of independent rows: each is encoded as it is, and batches are random rows.
 
     Attributes
     ----------
@@ -32,15 +32,15 @@ class RowSource:
         In the end all rows train for the best number of epochs divided by this.
     n_precise : int
         Up to this many rows are predicted in double precision, so that a row's prediction does not
-        depend on the rows beside it: a product of matrices rounds differently with other rows.
+        depend on the other rows: matrix products round differently with other rows.
     target_field : str or None
-        The field of earlier events that holds their targets.
+        The field of earlier events that contains their targets.
     has_sequences : bool
-        Whether the last history is that of the earlier events in the row's own sequence.
+        Whether the last history is the earlier events of the row's own sequence.
     earlier : str or None
-        The column of that history, where rows are events themselves.
+        The column of this history, if rows are events themselves.
     clocks : sequence of str
-        Numbers of these events that mean the same in any category.
+        Numbers of these events that mean the same in every category.
     merge_ties : bool
         Whether the events of a sequence at one time are one step.
     """
@@ -56,7 +56,7 @@ class RowSource:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Columns that say to whom a row belongs and when it is."""
+        """Columns of the entity and the time of a row."""
         return ()
 
     def prepare(self, rows: Rows, target: Target) -> Rows:
@@ -116,7 +116,7 @@ class RowSource:
 
     def piece_sizes(self, inputs: RowInputs, largest: int) -> list[int]:
         """Return the sizes of consecutive pieces of rows that are predicted at a time."""
-        at_once = 128 if inputs.histories else 1024  # each history is padded to the longest beside it
+        at_once = 128 if inputs.histories else 1024  # histories are padded to the longest one
         return equal_sizes(len(inputs), min(at_once, largest))
 
     def finish(self, encoder: Encoder, network: Network, rows: Rows, target: Target) -> None:

@@ -1,4 +1,4 @@
-"""The stages of a fit on rows that are read in parts and lie encoded on disk."""
+"""The stages of a fit on rows that are read in parts and stored encoded on disk."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ from tabemb.targets.classes import validation_codes
 
 @dataclass(frozen=True)
 class StreamRows(Rows):
-    """Rows of a stream in their order; y and weights are in memory, of X a sample, in ``frame``.
+    """Rows of a stream in their order; y, weights and a sample of X, ``frame``, are in memory.
 
     Parameters
     ----------
     stream : OpenStream
     columns : list of str
-        Those of X.
+        Columns of X.
     missing : set of str
-        Those with missing values.
+        Columns with missing values.
     labels : ndarray, optional
-        The classes, in the order of their codes, where y holds codes.
+        The classes, in the order of their codes, if y contains codes.
     """
 
     stream: OpenStream
@@ -57,7 +57,7 @@ class StreamRows(Rows):
     labels: np.ndarray | None = None
 
     def with_weight(self) -> Rows:
-        """Return the rows; those without weight are left out when they are read."""
+        """Return the rows; rows without weight are left out when they are read."""
         if self.weights is not None and not self.weights.all():
             raise ValueError(
                 "class_weight must be above zero for each class of a long stream; leave the rows of the "
@@ -68,7 +68,7 @@ class StreamRows(Rows):
 
 @dataclass(frozen=True)
 class RowsInFiles(Rows):
-    """Encoded rows in the order of their random keys; ``frame`` holds none of their columns.
+    """Encoded rows in the order of their random keys; ``frame`` contains none of their columns.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class RowsInFiles(Rows):
 
 
 class Responses:
-    """The targets of rows in files as effects read them, computed when they are asked for."""
+    """The targets of rows in files as effects read them, computed on access."""
 
     def __init__(self, target: Target, y: np.ndarray) -> None:
         self.target, self.y = target, y
@@ -106,7 +106,7 @@ class Responses:
         return len(self.y)
 
     def __getitem__(self, rows: Any) -> Any:
-        """Return those of some rows, (n, n_responses)."""
+        """Return the responses of some rows, (n, n_responses)."""
         return self.target.responses(np.asarray(self.y[rows]))
 
 
@@ -118,7 +118,7 @@ class Scratch(Folder):
         self.others: list[Folder] = []
 
     def release(self) -> None:
-        """Give back the pages of all arrays."""
+        """Release the memory pages of all arrays."""
         super().release()
         for other in self.others:
             other.release()
@@ -128,12 +128,13 @@ class Scratch(Folder):
 class StreamRecipe(Recipe):
     """The stages of a fit on a stream.
 
-    Scales, bins, trees and terms are fitted on a sample, categories are counted and effects summed over
-    all rows, as in a fit on as many rows in memory. What has the length of all rows lies in files.
+    Scales, bins, trees and terms are fitted on a sample; categories are counted and effects are summed
+    over all rows. A fit on as many rows in memory does the same. Arrays with an entry for every row are
+    in files.
     """
 
     labels: np.ndarray | None = None
-    """The classes, where the target of the rows is their codes."""
+    """The classes, if the target of the rows is codes of classes."""
 
     def prepare(self, rows: Rows) -> Rows:
         """Fit the target and the encoder, and encode the rows into files."""
@@ -190,7 +191,7 @@ class StreamRecipe(Recipe):
         return rows.encoder
 
     def encode(self, encoder: Encoder, rows: Rows) -> Batch:
-        """Return the rows in the files as tensors, or rows in memory as `Recipe.encode`."""
+        """Return the rows in the files as tensors; encode rows in memory as `Recipe.encode` does."""
         if not isinstance(rows, RowsInFiles):
             return super().encode(encoder, rows)
         encoded = rows.encoded
@@ -205,7 +206,7 @@ class StreamRecipe(Recipe):
         return Batch(inputs, self._by_part("y", rows.y, self.target.encode), weight)
 
     def _by_part(self, name: str, values: np.ndarray, function: Any) -> Tensor:
-        """Return a function of each row's value, computed in parts, in a file."""
+        """Apply a function to the values of rows in parts; return the results in a file."""
         result: np.ndarray | None = None
         for start in range(0, len(values), MOST_ROWS):
             part = function(np.asarray(values[start : start + MOST_ROWS])).numpy()
@@ -216,25 +217,25 @@ class StreamRecipe(Recipe):
         return torch.from_numpy(result)
 
     def sample(self, batch: Batch, holdout: Holdout) -> RowSample:
-        """Return the first rows in the files, in the order in which they came."""
+        """Return the first rows in the files, in the order of the source."""
         assert isinstance(holdout.rows, RowsInFiles)
         return RowSample.of(batch, holdout, holdout.rows.in_source_order)
 
     def responses(self, rows: Rows) -> np.ndarray:
-        """Return the targets of rows as effects read them; those in files when they are asked for."""
+        """Return the targets of rows as effects read them; targets in files are computed on access."""
         if isinstance(rows, RowsInFiles):
             return Responses(self.target, rows.y)  # type: ignore[return-value]
         return super().responses(rows)
 
     def kept_rows(self, sample: RowSample) -> KeptRows | None:
-        """Return a sample of the rows with their labels, in the place of the codes of these."""
+        """Return a sample of the rows, with labels instead of codes of classes."""
         kept = super().kept_rows(sample)
         if kept is None or self.labels is None:
             return kept
         return replace(kept, y=self.labels[kept.y])
 
     def finish(self, fitted: Fitted, prepared: Rows) -> None:
-        """Give the target its labels: the rows had their codes."""
+        """Set the labels of the target, which was fitted on codes."""
         super().finish(fitted, prepared)
         if self.labels is not None:
             self.target.classes_ = self.labels

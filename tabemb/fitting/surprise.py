@@ -1,4 +1,4 @@
-"""Surprise: how much of what a model explained it no longer explains on new rows."""
+"""Surprise: the share of what a model explained that it does not explain on new rows."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from tabemb.targets import Target
 FEWEST = 16
 """New rows from which a surprise is measured."""
 SURE = 2.0
-"""Standard errors of the difference by which the loss must be above the expected one."""
+"""Standard errors by which the loss must exceed the expected one."""
 MEMORY = 0.7
-"""Share of the last expectation in the next one: what no training changes is soon no surprise."""
+"""Weight of the last expected loss in the next one: a loss that no training reduces is soon expected."""
 
 
 @dataclass
 class Surprise:
-    """How new the rows of a night are for yesterday's network, with today's effects.
+    """How new the rows of a night are for the previous network with the updated effects.
 
     Attributes
     ----------
     lost : float
-        Share of what the model explained of the target that it does not explain on them, from 0 to 1.
+        Share of what the model explained that it does not explain on the new rows, from 0 to 1.
     expected : float
-        Loss to be expected on the rows of the next night.
+        Expected loss on the rows of the next night.
     """
 
     lost: float = 0.0
     expected: float = math.inf
 
     def measure(self, fitted: Fitted, rows: Batch, every: Batch, growth: Growth) -> None:
-        """Measure the loss on new rows, against the expected one and that of a constant output.
+        """Compare the loss on new rows with the expected loss, and with that of a constant output.
 
         Parameters
         ----------
         fitted : Fitted
-            With yesterday's weights.
+            With the previous weights.
         rows : Batch
             The new rows, with out-of-fold effects.
         every : Batch

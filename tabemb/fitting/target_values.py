@@ -1,4 +1,4 @@
-"""From the y of any library to numpy, with every value as the user gave it."""
+"""Convert the y of any library to numpy, with every value as the user gave it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_CLASSES = 100
 def target_values(y: Any, name: str) -> np.ndarray:
     """Return y as numpy, (n,) or (n, n_targets).
 
-    Numpy alone would make text of numbers beside text, and of missing values; those stay objects.
+    If y mixes text with numbers or missing values, numpy would make them text; here they stay objects.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def target_values(y: Any, name: str) -> np.ndarray:
 
 
 def check_mask(y: Any, name: str) -> None:
-    """Raise ValueError where a cell is masked: numpy would read what stands under the mask."""
+    """Raise ValueError where a cell is masked: numpy would read the value under the mask."""
     if np.ma.isMaskedArray(y):
         masked = np.flatnonzero(np.ma.getmaskarray(np.ma.atleast_2d(y.T)).any(axis=0))
     else:
@@ -97,13 +97,13 @@ def _of_list(y: list[Any] | tuple[Any, ...]) -> np.ndarray:
 
 
 def label_column(labels: np.ndarray, classes: np.ndarray | None, name: str) -> Column:
-    """Return labels (n,) as a column: keys where Arrow has no type for all classes.
+    """Return labels (n,) as a column, or as keys if Arrow has no type for all classes.
 
     Parameters
     ----------
     labels : ndarray of shape (n,)
     classes : ndarray of shape (n_classes,), optional
-        All classes of the target, which decide; None for a target of numbers.
+        All classes of the target, which decide the type; None for a target of numbers.
     name : str
         Name of the target in errors.
     """
@@ -118,7 +118,7 @@ def _has_arrow(classes: np.ndarray) -> bool:
         return False
     try:
         pa.array(classes)
-    except UnicodeEncodeError:  # half a character
+    except UnicodeEncodeError:  # a lone surrogate
         return False
     return True
 
@@ -129,7 +129,7 @@ def is_quantity(y: np.ndarray) -> bool:
     Raises
     ------
     ValueError
-        So many different whole numbers that they may be either.
+        There are so many different whole numbers that they may be either.
     """
     columns = [_decimals_as_floats(natural(column)) for column in y.reshape(len(y), -1).T]
     if any(first_fraction(column) is not None for column in columns):

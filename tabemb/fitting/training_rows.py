@@ -1,4 +1,4 @@
-"""Training rows in memory, with effects that are out-of-fold, and the rows that validate them."""
+"""Training rows, in memory or on disk, with out-of-fold effects, and validation rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TrainingRows:
     trees: OutOfFoldTrees | None = None
     """Gives the scores of trees for training rows; None where there are none."""
     storage: Storage = IN_MEMORY
-    """Where the arrays of all rows lie."""
+    """Where the arrays of all rows are stored."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -38,7 +38,7 @@ class TrainingRows:
 
     @property
     def device(self) -> torch.device:
-        """Where the rows lie."""
+        """The device of the rows."""
         return self.batch.device
 
     def take(self, rows: Tensor) -> Batch:
@@ -54,16 +54,16 @@ class TrainingRows:
     def batches(
         self, batch_size: int, generator: torch.Generator, rows: Tensor | None
     ) -> Batches[Batch]:
-        """Return random batches; rows with histories beside rows of similar lengths."""
+        """Return random batches; a batch has histories of similar lengths."""
         return Batches(self, batch_size, generator, rows, lengths=self.batch.inputs.lengths)
 
     def with_history(self, history: History) -> TrainingRows:
-        """Return the same rows with this history in the place of their last one."""
+        """Return the same rows with this history instead of their last one."""
         inputs = self.batch.inputs.with_history(history)
         return replace(self, batch=self.batch.with_inputs(inputs))
 
     def use_effects_of(self, rows: np.ndarray | None) -> None:
-        """Compute effects from these rows alone from now on; None: from all rows."""
+        """From now on, compute effects from these rows alone; None: from all rows."""
         if self.out_of_fold is not None:
             self.out_of_fold.use_rows(rows)
 
@@ -82,17 +82,17 @@ class TrainingRows:
 
 @dataclass(frozen=True)
 class RowsOnDisk(TrainingRows):
-    """Training rows whose arrays are files; those that are taken are copied to the device."""
+    """Training rows whose arrays are files; `take` copies rows to the device."""
 
     target_device: torch.device = CPU
 
     @property
     def device(self) -> torch.device:
-        """Where the rows that are taken lie."""
+        """The device to which `take` copies rows."""
         return self.target_device
 
     def take(self, rows: Tensor) -> Batch:
-        """Return the given rows, as `TrainingRows.take`; the files' pages are given back."""
+        """Return the given rows, as `TrainingRows.take` does; release the pages of the files."""
         taken = super().take(rows.cpu()).to(self.target_device)
         self.storage.release()
         return taken
@@ -100,14 +100,14 @@ class RowsOnDisk(TrainingRows):
     def batches(
         self, batch_size: int, generator: torch.Generator, rows: Tensor | None
     ) -> Batches[Batch]:
-        """Return batches of neighbours on disk, which lie there in random order."""
+        """Return batches of neighbouring rows, whose order on disk is random."""
         return BlockedBatches(self, batch_size, generator, rows)
 
 
 def _hide_unseen(
     inputs: RowInputs, all_inputs: RowInputs, is_trained: np.ndarray, storage: Storage
 ) -> None:
-    """Write the unknown code over codes that no trained row has; `take` has copied them before."""
+    """Overwrite codes that no trained row has with the unknown code, in rows that `take` has copied."""
     _hide_codes(inputs.codes, all_inputs.codes, is_trained, storage)
     rows = torch.from_numpy(np.flatnonzero(is_trained)) if inputs.histories else None
     for history, of_all in zip(inputs.histories, all_inputs.histories):
@@ -118,7 +118,7 @@ def _hide_unseen(
 
 def _event_codes(history: History) -> Tensor:
     events = history.events if isinstance(history, Prefixes) else history
-    assert isinstance(events, Ragged)  # kept states have no events, and are there for predictions alone
+    assert isinstance(events, Ragged)  # kept states have no events, and are only for predictions
     return events.codes
 
 

@@ -1,7 +1,7 @@
-"""LightGBM's text of trees: what a file holds is checked before LightGBM reads it.
+"""Checks of LightGBM's text of trees, before LightGBM reads it from a file.
 
-LightGBM trusts its own texts: a child or a column that does not exist would be read from outside of its
-arrays.
+LightGBM does not check its texts: it would read a child or a column that does not exist from outside
+its arrays.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def check_trees(text: str, n_inputs: int) -> None:
     Raises
     ------
     ValueError
-        They do not.
+        The trees break one of these rules.
     """
     head, *trees = text.split("\nTree=")
     fields = _fields(head)
@@ -105,7 +105,7 @@ class TreeText(NamedTuple):
         )
 
     def _are_children(self, children: np.ndarray) -> bool:
-        """Whether children are leaves, or nodes behind their parents, so that no path is endless."""
+        """Whether children are leaves, or nodes after their parents, so that no path is endless."""
         is_node = children >= 0
         parents = np.arange(len(children))
         nodes_follow = (children > parents) & (children < len(children))

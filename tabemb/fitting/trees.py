@@ -1,7 +1,7 @@
-"""Boosted trees that are fitted before a network, which reads their predictions beside the rows.
+"""Boosted trees that are fitted before a network, which reads their predictions as further inputs.
 
-Trees find steps of numbers and interactions of columns within seconds, for which a network needs many
-epochs. A training row reads the score of trees that did not see it (stacking: Wolpert 1992).
+Within seconds, trees find steps in numbers and interactions of columns, for which a network needs many
+epochs. Training rows get the scores of trees that did not see them (stacking: Wolpert 1992).
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 AT_ONCE = 2**18
 """Rows that are scored at a time."""
 MIN_ROWS = 1000
-"""Rows from which there are trees: fewer train a network in seconds, and trees add little."""
+"""Rows from which trees are fitted: on fewer, a network trains in seconds, and trees add little."""
 N_FOLDS = 5
 MOST_ROUNDS = 1000
 PATIENCE = 20
 """Rounds without a smaller out-of-fold loss after which no more trees are grown."""
 DECISIVE = 0.05
-"""Share of the gain of all splits from which on a score goes where the network hides an input."""
+"""Share of the gain of all splits from which an input is decisive: scores are hidden if it is."""
 FEWEST_HIDDEN, MOST_HIDDEN, N_HIDDEN = 0.01, 0.02, 100
-"""Bounds of the share of cells that are hidden from trees while they grow; their number in between."""
+"""Bounds of the share of cells hidden from growing trees, and the number of cells between the bounds."""
 MIN_GAIN = 1e-4
 """Share of a response's variance that the trees must explain out of fold to be used."""
 SHARE_READ, FEWEST_READ = 0.6, 6
@@ -67,11 +67,11 @@ class Trees:
     centers, units : ndarray of shape (n_ensembles,)
         Mean and standard deviation of the out-of-fold scores.
     decisive : bool ndarray of shape (n_inputs,)
-        Whether the network goes without the scores where it hides the input.
+        Whether the network hides the scores too where it hides the input.
     n_codes : int ndarray of shape (n_categorical,)
-        Codes of each categorical input that the trees know: from this one on they are unknown.
+        Codes of each categorical input from this one on are new to the trees.
     has_missing : bool ndarray of shape (n_categorical,)
-        Whether training rows had missing values; else these are unknown too.
+        Whether training rows had missing values; if not, missing values are read as unknown.
     responses : ndarray of int, shape (n_ensembles,)
         The response that each ensemble predicts.
     """
@@ -105,12 +105,12 @@ class Trees:
     def __call__(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Return the scores of rows, float32 (n_rows, width), in standard deviations.
 
-        A category that no training row held is read as the unknown one.
+        A category that no training row had is read as the unknown one.
         """
         return self.scaled(_scores(self._boosters, _matrix(self.known(codes), numbers)))
 
     def known(self, codes: np.ndarray) -> np.ndarray:
-        """Return codes (n_rows, n_categorical), of which those that no training row held are UNKNOWN."""
+        """Return codes (n_rows, n_categorical), with UNKNOWN for codes that no training row had."""
         is_new = (codes >= self.n_codes) | ((codes == MISSING) & ~self.has_missing)
         return np.where(is_new, UNKNOWN, codes)
 
@@ -127,19 +127,19 @@ class Trees:
 
 @dataclass(frozen=True)
 class OutOfFoldTrees:
-    """The scores of training rows, each of trees that did not see the row.
+    """The scores of training rows, each from trees that did not see the row.
 
     Parameters
     ----------
     trees : Trees
-        Those of all rows, which give the unit.
+        Trees of all rows, which define the unit of the scores.
     boosters : list of list of Booster
         The ensembles of each fold.
     folds : ndarray of shape (n_rows,)
         The fold of each training row.
     scores : ndarray of shape (n_rows, width), float32
     predictions : ndarray of shape (n_rows, n_responses)
-        Out-of-fold predictions of the responses; the mean of those that trees do not explain.
+        Out-of-fold predictions of the responses; the mean of a response that trees do not explain.
     """
 
     trees: Trees
@@ -149,14 +149,14 @@ class OutOfFoldTrees:
     predictions: np.ndarray
 
     def followed_by(self, scores: np.ndarray) -> OutOfFoldTrees:
-        """Return the scores of these rows, and then those of others, whose folds are not known."""
+        """Return these scores followed by those of other rows, whose folds are not known."""
         folds = np.append(self.folds, np.full(len(scores), -1, np.int8))
         return replace(self, folds=folds, scores=np.concatenate([self.scores, scores]))
 
     def spread(
         self, positions: np.ndarray, codes: np.ndarray, numbers: np.ndarray, storage: Storage
     ) -> OutOfFoldTrees:
-        """Return the scores of all rows, of which the trees were fitted on those at ``positions``."""
+        """Return the scores of all rows; the trees were fitted on the rows at ``positions``."""
         scores = storage.empty("scores", (len(codes), self.trees.width), np.float32)
         for start, stop in slices(len(codes), AT_ONCE):
             part = slice(start, stop)
@@ -175,7 +175,7 @@ class OutOfFoldTrees:
         rows : ndarray of int, shape (n,)
             Positions of the training rows.
         codes, numbers : ndarray of shape (n, ...)
-            What they read instead.
+            Codes and numbers to use instead.
         """
         matrix, folds = _matrix(codes, numbers), self.folds[rows]
         scores = np.empty((len(rows), self.trees.width), np.float32)
@@ -201,7 +201,7 @@ def fit_trees(
     show: bool | None = False,
     always: np.ndarray | None = None,
 ) -> OutOfFoldTrees | None:
-    """Fit trees to each response; None where they explain none of them.
+    """Fit trees to each response; return None if they explain no response.
 
     Parameters
     ----------
@@ -214,11 +214,11 @@ def fit_trees(
         Whether the responses are indicators, whose scores are log odds.
     seed : int
     budget : Budget
-        Ends the growing of trees when it is spent.
+        Stops the trees when it is spent.
     show : bool or None, default=False
         As in `progress`.
     always : ndarray of int, optional
-        The responses that are predicted, whether trees explain them or not; None: those that they do.
+        Responses that are predicted even if trees do not explain them; None: those that they explain.
     """
     matrix = _matrix(*_with_hidden_cells(codes, numbers, np.random.default_rng(seed)))
     splits = list(KFold(N_FOLDS, shuffle=True, random_state=seed).split(matrix))
@@ -253,7 +253,7 @@ def fit_trees(
 
 
 class _Grown(NamedTuple):
-    """Trees of one response: those of each fold, their out-of-fold scores, and those of all rows."""
+    """Trees of one response: trees by fold with their out-of-fold scores, and trees of all rows."""
 
     boosters: list[lgb.Booster]
     scores: np.ndarray
@@ -266,7 +266,7 @@ class _Grown(NamedTuple):
 
     @property
     def shares(self) -> np.ndarray:
-        """Share of each input in what all splits gain."""
+        """Share of each input in the gain of all splits."""
         gains = self.whole.feature_importance("gain")
         return np.asarray(gains / max(gains.sum(), 1e-300))
 
@@ -299,9 +299,9 @@ def _grow(
 def _with_hidden_cells(
     codes: np.ndarray, numbers: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return inputs of which some cells are unknown, or missing numbers, so that trees know these too.
+    """Return inputs with some cells unknown or missing, so that trees see such cells while they grow.
 
-    Else trees would read a category of tomorrow as any of those that no split names.
+    Otherwise trees would treat a new category like the categories that no split names.
     """
     codes, numbers, n_rows = codes.copy(), numbers.copy(), len(codes)
     n_hidden = round(n_rows * min(max(N_HIDDEN / n_rows, FEWEST_HIDDEN), MOST_HIDDEN))
@@ -317,7 +317,7 @@ def _held_scores(
     numbers: np.ndarray,
     splits: list[tuple[np.ndarray, np.ndarray]],
 ) -> np.ndarray:
-    """Return the score of each row by the trees that did not see it, (n_rows,)."""
+    """Return the score of each row from the trees that did not see it, (n_rows,)."""
     scores = np.empty(len(codes))
     for booster, (train, held) in zip(boosters, splits):
         known = _as_seen(codes[held], codes[train])
@@ -326,20 +326,20 @@ def _held_scores(
 
 
 def _as_seen(codes: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Return codes (n_rows, n_categorical); those that no row of ``seen`` holds are unknown."""
+    """Return codes (n_rows, n_categorical); codes that no row of ``seen`` has are unknown."""
     known = [np.isin(column, seen_column) for column, seen_column in zip(codes.T, seen.T)]
     return np.where(np.stack(known, axis=1), codes, UNKNOWN) if known else codes
 
 
 def _end_of(budget: Budget, bar: tqdm[Any]) -> Callable[[CallbackEnv], None]:
-    """Return a callback that moves the bar, and ends the growing when the budget is spent."""
+    """Return a callback that moves the bar, and stops the trees when the budget is spent."""
 
     def callback(env: CallbackEnv) -> None:
         bar.update()
         if budget.over:
             raise _lightgbm().callback.EarlyStopException(env.iteration, env.evaluation_result_list)
 
-    callback.order = 40  # type: ignore[attr-defined]  # after that of early stopping
+    callback.order = 40  # type: ignore[attr-defined]  # after early stopping
     return callback
 
 

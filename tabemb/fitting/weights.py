@@ -16,7 +16,7 @@ MOST = 2.0**40
 LEAST = 1e-200
 """Smallest weight of a class above zero: multiplied by the weight of a row it stays above zero."""
 LEAST_SHARE = 1e-30
-"""Smallest weight, as a share of the largest: float32 still holds it."""
+"""Smallest weight, as a share of the largest: float32 can still represent it."""
 LEAST_ROWS = 2.0
 """Weights with a smaller sum are relative: no fit could learn from less than two rows."""
 
@@ -61,11 +61,11 @@ def _as_floats(sample_weight: Any) -> np.ndarray:
 
 
 def bounded(weights: np.ndarray) -> np.ndarray:
-    """Return weights that compare as the given ones do, and whose sums are neither nothing nor infinite.
+    """Rescale weights so that their sums are neither zero nor infinite.
 
-    Ordinary weights come back as they are: a row of weight two counts as two rows. Weights that sum to
-    less than two rows (shares, which sum to one) are scaled to a mean of one, and very large ones are
-    scaled down.
+    Ordinary weights are returned unchanged: a row of weight two counts as two rows. Weights that sum to
+    less than two rows, such as shares that sum to one, are scaled to a mean of one. Very large weights
+    are scaled down.
     """
     largest = weights.max()
     if largest > MOST:
@@ -103,7 +103,7 @@ def with_class_weight(
 
 
 def by_code(class_weight: Mapping[Any, float] | str, rows: Any) -> Mapping[Any, float] | str:
-    """Return weights of classes by the codes of their labels, where y of the rows holds codes."""
+    """Return class weights by code instead of label, if y of the rows contains codes."""
     labels = getattr(rows, "labels", None)
     if labels is None or not isinstance(class_weight, Mapping):
         return class_weight

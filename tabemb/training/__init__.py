@@ -1,1 +1,1 @@
-"""The training loop and its parts, which know no model and no frame."""
+"""The training loop and its parts, which depend on no model and no frame."""

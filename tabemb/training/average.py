@@ -12,17 +12,17 @@ from tabemb.network.halves import read_rows, write_rows
 from tabemb.training.state import State
 
 WINDOW = 10.0
-"""An average reaches back over about the last tenth of the updates; over a third where this is three."""
+"""The average covers about the last tenth of the updates; with a window of three, the last third."""
 
 
 class WeightAverage:
     """Average of the weights over the last updates, whose number grows with all updates.
 
-    Steps of one learning rate circle round a minimum; their average lies nearer to it, as falling
-    rates would bring it, but at any time, so that no end need be known beforehand. After ``t`` updates
-    the new weights enter with the share ``window / (t + window)``: polynomial-decay averaging (Shamir
-    & Zhang 2013). Of a table with sparse gradients every row counts its own updates, so that an update
-    costs the same whatever the size of the table.
+    With a constant learning rate, the weights circle around a minimum, and their average is nearer to
+    it. A falling rate has the same effect, but needs to know the end of the training beforehand. After
+    ``t`` updates, the new weights enter the average with the share ``window / (t + window)``:
+    polynomial-decay averaging (Shamir & Zhang 2013). In a table with sparse gradients, every row counts
+    its own updates, so an update costs the same for tables of any size.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the present weights; the gradients of the step must still be there."""
+        """Add the present weights to the average; the gradients of the step must still exist."""
         self.n_updates += 1
         share = self.window / (self.n_updates + self.window)
         dense = []
@@ -76,7 +76,7 @@ class WeightAverage:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Give the network its average weights within this context, and the last ones after it."""
+        """Put the average weights into the network within this context, and the last ones after it."""
         self.swap()
         try:
             yield
@@ -85,7 +85,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def restart(self) -> None:
-        """Go on from the network's present weights as if they were the average."""
+        """Replace the average by the network's present weights."""
         for parameter, average in zip(self.parameters, self.averages):
             average.copy_(parameter)
 
@@ -101,7 +101,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def load(self, state: State) -> None:
-        """Go on from a state of an average over the same parameters."""
+        """Load a state of an average over the same parameters."""
         for average, stored in zip(self.averages, state["averages"], strict=True):
             average.copy_(stored)
         self.n_updates, self._n_row_updates = state["n_updates"], {}

@@ -13,18 +13,18 @@ from tabemb.network.inputs import Rowwise
 from tabemb.training.workers import current
 
 N_PARTS = 10
-"""Parts of an epoch."""
+"""Parts of an epoch, which are taken from the source one after the other."""
 N_SORTED = 16
-"""Batches, at least, whose rows are sorted by length together."""
+"""Smallest number of batches whose rows are sorted by length together."""
 SIZE_NOISE = 0.5
-"""Groups whose sizes differ by no more than this share may stand in one batch."""
+"""Groups whose sizes differ by no more than this share may be in one batch."""
 BLOCK, N_BLOCKS = 2**14, 2**4
-"""Rows that lie together on disk, and blocks of them that are in memory at a time.
+"""Rows of a block, which are neighbours on disk, and blocks that are in memory at a time.
 
-Blocks are large, as the system maps up to two MiB of a file for every place that is read."""
+Blocks are large, as the system maps up to two MiB of a file for every position that is read."""
 KEPT = 31 << 20
-"""Bytes; glibc adapts to the largest block freed, up to 32 MiB, and returns less memory to the system
-at every turn."""
+"""Bytes that are allocated and freed once: glibc adapts to the largest freed block, up to 32 MiB, and
+then returns less memory to the system for every piece."""
 
 
 T = TypeVar("T", bound=Rowwise)
@@ -32,11 +32,11 @@ T_co = TypeVar("T_co", bound=Rowwise, covariant=True)
 
 
 class Source(Protocol[T_co]):
-    """Training rows, wherever they lie: in memory, or computed when they are taken."""
+    """Training rows, in memory or computed when they are taken."""
 
     @property
     def device(self) -> torch.device:
-        """Where the rows that are taken lie."""
+        """The device of the rows that `take` returns."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -48,8 +48,8 @@ class Source(Protocol[T_co]):
 class Batches(Generic[T]):
     """Iterate over random batches of rows; every iteration is a new epoch.
 
-    A tenth of all rows is taken from the source at a time, so that what a source computes need not lie
-    in memory for all rows. Of several workers, each takes its piece of every batch.
+    A tenth of all rows is taken from the source at a time, so that what a source computes is never in
+    memory for all rows. If there are several workers, each takes its piece of every batch.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class Batches(Generic[T]):
     def _batches_of_groups(self, groups_of_rows: Tensor) -> Sequence[Tensor]:
         sizes = torch.unique_consecutive(groups_of_rows[self.rows], return_counts=True)[1]
         groups = self.rows.split(sizes.tolist())
-        # noise on the sizes brings other groups together in every epoch
+        # noise on the sizes combines different groups in every epoch
         noise = torch.rand(len(sizes), generator=self.generator).to(sizes.device)
         by_size = (sizes * (1 + SIZE_NOISE * noise)).argsort().tolist()
         filled = sizes[by_size].cumsum(0).sub(1).div(self.batch_size, rounding_mode="floor")
@@ -138,10 +138,10 @@ class Batches(Generic[T]):
 
 
 class BlockedBatches(Batches[T]):
-    """Iterate over batches of rows that lie on disk in random order, neighbours together.
+    """Iterate, block by block, over batches of rows that are stored on disk in random order.
 
-    An epoch takes blocks of neighbours in random order; many of them at a time are in memory, where
-    their rows are shuffled.
+    An epoch reads blocks of neighbouring rows in random order. Several blocks at a time are in memory,
+    where their rows are shuffled.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ class BlockedBatches(Batches[T]):
 def pieces_of(rows: T, sizes: Sequence[int]) -> Sequence[T]:
     """Split rows into consecutive pieces, to be predicted one after the other."""
     if len(sizes) > 1:
-        # freed at once: from then on the allocator keeps as much memory for the pieces
+        # freed at once, so that the allocator keeps this much memory for the pieces
         torch.empty(KEPT, dtype=torch.uint8)
     return rows.split(sizes)
 

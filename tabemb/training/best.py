@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from tabemb.training.state import State
 
 TOLERANCE = 1e-3
-"""A loss is better if it is smaller by more than this share of the best one: less is not worth waiting
-for."""
+"""A loss is better if it is smaller by more than this share of the best one: a smaller gain is not worth
+more epochs."""
 
 
 class BestWeights:
@@ -76,6 +76,6 @@ class BestWeights:
         }
 
     def load(self, state: State) -> None:
-        """Go on from a state."""
+        """Load a state."""
         self.loss, self.epoch, self.waited = state["loss"], state["epoch"], state["waited"]
         self._weights = state["weights"]

@@ -1,4 +1,4 @@
-"""Checkpoints: a fit written to a file at the ends of epochs, and taken up again after a kill."""
+"""Checkpoints: a fit is written to a file at the ends of epochs, and resumed after a kill."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tabemb.training.state import State, packed, unpacked
 from tabemb.training.workers import current
 
 PAUSE = 20.0
-"""Training between two writes, in units of the seconds of a write: writing costs a twentieth at most."""
+"""Time between two writes, in units of the time of a write: writing costs at most a twentieth."""
 
 
 class NoCheckpoints:
     """A fit that writes nothing, and starts from the beginning.
 
-    A fit is several trainings, one after the other. At its start each asks for its result, in case it
-    was over before a kill, and then for the state it was in.
+    A fit consists of several trainings, one after the other. At its start, each training asks for its
+    result, in case it had ended before a kill, and then for its state.
     """
 
     @property
@@ -32,32 +32,32 @@ class NoCheckpoints:
         return torch.get_num_threads()
 
     def result(self) -> State | None:
-        """Return the result of the next training if it was over."""
+        """Return the result of the next training if it had ended."""
         return None
 
     def state(self) -> State | None:
-        """Return the state of the training under way, for the first that asks."""
+        """Return the state of the unfinished training, to the first caller only."""
         return None
 
     def write(self, state: Callable[[], State], is_cut: bool) -> None:
-        """Write the state at the end of an epoch, unless the last write was only just now.
+        """Write the state at the end of an epoch, unless the last write was very recent.
 
-        Nothing is written from an epoch on that the time limit cut short: another call of ``fit`` goes
-        on from the epochs before.
+        After an epoch that the time limit cut short, nothing more is written: another call of ``fit``
+        continues from the epochs before it.
         """
 
     def ended(self, result: State, is_cut: bool) -> None:
-        """Take note of the result of a training that is over, perhaps because its time was."""
+        """Record the result of a training that has ended, perhaps because its time was over."""
 
     def complete(self) -> None:
         """Write the trained networks, after the last training."""
 
 
 class Checkpoints(NoCheckpoints):
-    """The file of one fit: results of the trainings that are over, the state of the one under way.
+    """The file of one fit: results of its finished trainings, and the state of the unfinished one.
 
-    The file is replaced as a whole, so a kill at any time leaves the last state. Of several workers, the
-    first writes it, and reads it for all of them.
+    The file is replaced as a whole, so a kill at any time leaves the last state. If there are several
+    workers, the first one writes the file, and reads it for all.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Checkpoints(NoCheckpoints):
 
     @property
     def n_threads(self) -> int:
-        """Threads that the first call took: sums in another order differ in their last bits."""
+        """Threads that the first call used: sums in another order differ in their last bits."""
         return int(self._stored["n_threads"])
 
     def _read(self) -> State:
@@ -109,7 +109,7 @@ class Checkpoints(NoCheckpoints):
         self._stored["run"] = None
         if run is not None:
             states, rank = self._stored["random"], self._workers.rank
-            if rank < len(states):  # a worker that was not there before draws from the start
+            if rank < len(states):  # an additional worker draws from the start
                 self.random.load(states[rank])
         return run
 

@@ -27,9 +27,9 @@ from tabemb.training.watch import current_watch
 from tabemb.training.workers import current
 
 LearningCurve = dict[str, list[float]]
-"""One entry an epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows).
+"""One entry per epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows).
 
-Both losses are means by row, without the prior of the tables."""
+Both losses are means over rows, without the prior of the tables."""
 
 
 _STOP: ContextVar[Event | None] = ContextVar("tabemb_stop", default=None)
@@ -40,7 +40,7 @@ def keep_on_interrupt() -> Iterator[None]:
     """Let the first Ctrl-C within the block end a fit as ``max_time`` does: what was trained is kept.
 
     The step is finished, and the best epoch so far is kept. A second Ctrl-C interrupts the fit, which
-    then leaves the estimator as it was. Without this block the first one does so.
+    then leaves the estimator as it was. Without this block, the first Ctrl-C does that.
 
     Raises
     ------
@@ -72,14 +72,14 @@ def keep_on_interrupt() -> Iterator[None]:
 
 
 class Budget:
-    """Seconds since the start, against an optional limit; Ctrl-C in `keep_on_interrupt` spends it."""
+    """A time budget with an optional limit, which Ctrl-C in `keep_on_interrupt` also ends."""
 
     def __init__(self, limit: float | None = None) -> None:
         self.start, self.limit = time.perf_counter(), limit
         self._stop = _STOP.get()
 
     def share(self, n_shares: int) -> Budget:
-        """Return a budget from now on: one of ``n_shares`` equal shares of the time that is left."""
+        """Return a budget that starts now: one of ``n_shares`` equal shares of the time that is left."""
         return Budget(None if self.limit is None else max(self.limit - self.seconds, 0) / n_shares)
 
     @property
@@ -89,7 +89,7 @@ class Budget:
 
     @property
     def is_limited(self) -> bool:
-        """Whether anything can end it."""
+        """Whether anything can end the budget."""
         return self.limit is not None or self._stop is not None
 
     @property
@@ -116,7 +116,7 @@ class Training:
         Returns the validation loss, which chooses the best epoch; the learning rate is constant then.
         Without it the last epoch is kept.
     falls : bool, default=True
-        Whether the learning rate falls to zero until the last epoch, where none is validated.
+        Whether the learning rate falls to zero by the last epoch, if no epoch is validated.
     patience : int, default=1
         Epochs without a better validation loss after which training ends.
     budget : Budget, optional
@@ -124,7 +124,7 @@ class Training:
     show : bool or None, default=False
         Whether to show a progress bar. None: on a terminal or in a notebook, after three seconds.
     checkpoints : NoCheckpoints, optional
-        Writes the ends of epochs, and takes up a training that was killed.
+        Writes the state at the ends of epochs, and resumes a training that was killed.
     """
 
     network: nn.Module
@@ -140,7 +140,7 @@ class Training:
     checkpoints: NoCheckpoints = field(default_factory=NoCheckpoints)
 
     def is_cut(self) -> bool:
-        """Return whether time is up or a callback says stop, at the first worker; all workers ask."""
+        """Return whether time is up or a callback stops the fit; the first worker decides for all."""
         watch = current_watch()
         is_over = self.budget.over or watch.is_stopped
         can_be = self.budget.is_limited or watch.callbacks
@@ -161,13 +161,13 @@ class Trained(NamedTuple):
 
 
 class Run:
-    """A training under way: what changes from epoch to epoch.
+    """A running training: the parts that change from epoch to epoch.
 
     Attributes
     ----------
     best : BestWeights
     curve : LearningCurve
-        Of the epochs that are over.
+        The learning curve of the finished epochs.
     """
 
     def __init__(self, training: Training) -> None:
@@ -202,13 +202,13 @@ class Run:
         return self.n_epochs * len(self.training.batches)
 
     def rates(self) -> Iterator[float]:
-        """Return the shares of the learning rate of the steps that follow."""
+        """Return the share of the learning rate for each of the following steps."""
         if self.training.evaluate or not self.training.falls:
             return repeat(1.0)
         return islice(falling(self.n_steps), self.n_done, None)
 
     def end_epoch(self, losses: list[Tensor], events_per_second: float = 0.0) -> str:
-        """Validate the averaged weights, record the epoch, and return it in words."""
+        """Validate the averaged weights, record the epoch, and return a description of it."""
         training, epoch = self.training, self.n_epochs
         train_loss = _finite_mean(losses, epoch)
         with training.optimizer.average.in_place():
@@ -230,7 +230,7 @@ class Run:
         return Trained(self.curve, self.best.epoch if has_best else self.n_epochs - 1)
 
     def state(self) -> State:
-        """Return all that the epochs to come depend on, but the weights and the fit's generators."""
+        """Return all that later epochs depend on, except the weights and the fit's generators."""
         return {
             "optimizer": self.training.optimizer.state(),
             "best": self.best.state(),
@@ -239,7 +239,7 @@ class Run:
         }
 
     def load(self, state: State) -> None:
-        """Go on from a state of the same training."""
+        """Load a state of the same training."""
         self.training.optimizer.load(state["optimizer"])
         self.best.load(state["best"])
         self.training.batches.generator.set_state(state["order"])

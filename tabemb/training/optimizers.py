@@ -21,12 +21,12 @@ CLIP = 1.0
 
 
 class Loss(NamedTuple):
-    """The loss of a batch in its two parts; a step goes down their sum."""
+    """The two parts of the loss of a batch; a step reduces their sum."""
 
     data: Tensor
-    """What the rows say, a scalar: this part is comparable with the loss of validation rows."""
+    """Loss of the rows, a scalar, which is comparable with the loss of validation rows."""
     prior: Tensor | float = 0.0
-    """What the prior of the tables says, a scalar."""
+    """Penalty from the prior of the tables, a scalar."""
 
     @property
     def total(self) -> Tensor:
@@ -35,7 +35,7 @@ class Loss(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """What Adam keeps of a weight: the means of its gradients and of their squares, and their number."""
+    """Adam's state of a weight: the means of its gradients and of their squares, and their number."""
 
     mean: Tensor
     square: Tensor
@@ -43,7 +43,7 @@ class Moments(NamedTuple):
 
     @classmethod
     def zero(cls, weight: Tensor) -> Moments:
-        """Return those of a weight before its first step."""
+        """Return the moments of a weight before its first step."""
         n_steps = torch.zeros((), dtype=torch.float32, device=weight.device)
         return cls(torch.zeros_like(weight), torch.zeros_like(weight), n_steps)
 
@@ -51,8 +51,8 @@ class Moments(NamedTuple):
 class DenseAdam:
     """AdamW by torch's own fused function.
 
-    The optimiser classes of torch import its compiler at their first use, which takes seconds and wants
-    a folder for temporary files; the functions below them do not.
+    The optimiser classes of torch import its compiler at their first use, which takes seconds and needs
+    a folder for temporary files. The functions that these classes call do not.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class DenseAdam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Take a step down the gradients of the weights that have one."""
+        """Update the weights that have a gradient."""
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             for weight in weights:
@@ -109,7 +109,7 @@ class DenseAdam:
         return {"moments": [list(self.moments.get(weight, ())) for weight in self._weights]}
 
     def load(self, state: State) -> None:
-        """Go on from a state of an optimiser of the same weights."""
+        """Load a state of an optimiser of the same weights."""
         self.moments = {
             weight: Moments(*(tensor.to(weight.device) for tensor in moments))
             for weight, moments in zip(self._weights, state["moments"], strict=True)
@@ -121,8 +121,8 @@ class SparseAdam(DenseAdam):
     """Adam of tables with sparse gradients: a step reads and changes only the rows that were read.
 
     The steps are those of `torch.optim.SparseAdam`, which works on sparse tensors and takes several
-    times as long. Of tables in half precision the moments are so too, and the rows of a step are
-    computed in float32.
+    times as long. The moments of tables in half precision are in half precision too; the rows of a step
+    are computed in float32.
     """
 
     def _step(self, weights: list[nn.Parameter], moments: list[Moments], group: dict[str, Any]) -> None:
@@ -142,7 +142,7 @@ class SparseAdam(DenseAdam):
 
     @staticmethod
     def _coalesced(weight: nn.Parameter) -> tuple[Tensor, Tensor]:
-        """Return the rows of a gradient and their sums in float32."""
+        """Return the rows of a sparse gradient, and the sum of each in float32."""
         assert weight.grad is not None
         if is_half(weight):
             gradient = weight.grad.to(torch.float32).coalesce()
@@ -154,8 +154,8 @@ class SparseAdam(DenseAdam):
 class Optimizer:
     """AdamW, SparseAdam for modules that are ``is_sparse``, and the average of the weights.
 
-    Weight decay acts on the matrices of the backbone alone: tables have their own prior, biases and
-    scales none.
+    Weight decay applies only to the matrices of the backbone: tables have their own prior, and biases
+    and scales have none.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ class Optimizer:
     table_rate : float, default=1.0
         Learning rate of the tables, in units of ``learning_rate``.
     window : float, default=WINDOW
-        How far the average reaches back.
+        Window of the average of the weights.
     """
 
     BETAS = (0.9, 0.95)  # RealMLP's ablation: 2 % (classes) to 23 % (numbers) less error than with .999
@@ -193,12 +193,12 @@ class Optimizer:
         self.average = WeightAverage([*sparse, *tables, *plain, *decayed], window)
 
     def step(self, loss: Loss, rate: float = 1.0, n_rows: int = 1) -> Tensor:
-        """Take a step down the gradients of a loss, at this share of the learning rates.
+        """Take a step that reduces a loss, with the learning rates times ``rate``.
 
         Returns
         -------
         Tensor of shape ()
-            The loss without the prior, over the rows of all workers; here it is that of ``n_rows``.
+            The loss without the prior, over the rows of all workers; this one has ``n_rows``.
         """
         loss.total.backward()
         data = self.workers.combine(*self.weights, loss.data, n_rows)
@@ -220,7 +220,7 @@ class Optimizer:
         }
 
     def load(self, state: State) -> None:
-        """Go on from a state of an optimiser of the same network."""
+        """Load a state of an optimiser of the same network."""
         for optimizer, stored in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load(stored)
         self.average.load(state["average"])

@@ -13,7 +13,7 @@ from tabemb.network.halves import as_half, is_half, numpy_of_any
 State = dict[str, Any]
 """Dictionaries with text keys and lists, of numbers, text, None and tensors."""
 TENSOR = "$tensor"
-"""The key of a tensor's name where the tensor stood."""
+"""The key under which the name of a tensor replaces the tensor."""
 
 
 def packed(state: Any, arrays: Arrays, name: str = "state") -> Any:

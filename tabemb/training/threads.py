@@ -19,11 +19,11 @@ _ANOTHER_THREAD = ThreadPoolExecutor(1, "tabemb")
 
 
 MOST_THREADS = 64
-"""As many threads as any machine can start; more are started where it has more cores."""
+"""Threads that every machine can start; a machine with more cores may start one per core."""
 
 
 def is_nested() -> bool:
-    """Whether this runs inside a joblib worker: an outer search already uses the cores."""
+    """Return whether this runs in a joblib worker, where an outer search already uses the cores."""
     backend, _ = get_active_backend()
     return bool(backend.nesting_level) or "LOKY_WORKER" in os.environ or _in_child_process()
 
@@ -35,10 +35,11 @@ def _in_child_process() -> bool:
 
 
 def n_threads(n_jobs: int | None) -> int:
-    """Threads for ``n_jobs``: None takes one inside a joblib worker, else the free cores, -1 every core.
+    """Return the number of threads for ``n_jobs``; -1 takes every core, and after a fork there is one.
 
-    Free are the cores without the load of the last minute: two threads that wait for one core are many
-    times slower than one. Never more than torch was given. After a fork always one.
+    None takes one thread inside a joblib worker, and else the free cores, but no more threads than torch
+    has. The free cores are all cores minus the load of the last minute: two threads that wait for one
+    core are many times slower than one.
 
     Examples
     --------
@@ -56,7 +57,7 @@ def n_threads(n_jobs: int | None) -> int:
 
 
 def _load() -> float:
-    """Return the load of the last minute in cores, 0 where the platform does not say."""
+    """Return the load of the last minute in cores, 0 if the platform does not report it."""
     try:
         return os.getloadavg()[0]
     except (AttributeError, OSError):  # Windows has no load average
@@ -67,8 +68,8 @@ def _load() -> float:
 def threads(n_jobs: int | None) -> Iterator[None]:
     """Let torch use ``n_threads(n_jobs)`` threads for what this thread computes within the block.
 
-    A thread that starts in the very moment in which the number is set may get it, too: torch sets both.
-    After a fork, the other libraries that use OpenMP or BLAS are held to one thread too.
+    A thread that starts at the very moment when the number is set may get this number too. After a fork,
+    the other libraries that use OpenMP or BLAS are limited to one thread too.
     """
     with _guard():  # the number of a new thread is fixed when it is first read
         before = torch.get_num_threads()
@@ -84,9 +85,9 @@ def threads(n_jobs: int | None) -> Iterator[None]:
 
 
 def _limit_this_thread(n: int, before: int) -> None:
-    """Set the number of threads of this thread, and leave the one that new threads start from.
+    """Set the number of threads of this thread, but not the default of new threads.
 
-    torch.set_num_threads sets both, so the second is set back, from another thread.
+    torch.set_num_threads sets both, so another thread then resets the default.
     """
     with _guard():
         torch.set_num_threads(n)
@@ -96,5 +97,5 @@ def _limit_this_thread(n: int, before: int) -> None:
 
 
 def _guard() -> AbstractContextManager[Any]:
-    """Return the lock, but not after a fork: only one thread is there, and another may have held it."""
+    """Return the lock; none after a fork, where one thread is left and a lost one may hold the lock."""
     return nullcontext() if is_forked() else _LOCK

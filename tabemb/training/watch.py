@@ -1,4 +1,4 @@
-"""Callbacks: who watches a fit from outside, and may end it."""
+"""Callbacks, which are called during a fit and may end it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Epoch:
     Attributes
     ----------
     number : int
-        Counted from 1 over all trainings of a fit, such as a second one on all rows.
+        Counted from 1 over all trainings of a fit, including a second one on all rows.
     train_loss : float
         Mean loss of the training rows, without the prior of the tables.
     eval_loss : float
         Mean loss of the validation rows; NaN where no rows are validated.
     is_best : bool
-        Whether ``eval_loss`` is the least so far.
+        Whether ``eval_loss`` is the smallest so far.
     seconds : float
         Since the start of the fit.
     """
@@ -38,9 +38,10 @@ class Epoch:
 
 
 class Callback:
-    """Watches a fit; subclasses override the methods that they need, all of which do nothing here.
+    """Base class of callbacks, whose methods are called during a fit.
 
-    Of several processes that train together, the first one alone calls them.
+    Subclasses override the methods that they need; here, all of them do nothing. If several processes
+    train together, only the first one calls them.
 
     Examples
     --------
@@ -55,16 +56,16 @@ class Callback:
     """
 
     def on_fit_start(self, estimator: Any) -> None:
-        """Before the first epoch.
+        """Run before the first epoch.
 
         Parameters
         ----------
         estimator : estimator
-            It has its parameters, and nothing fitted yet.
+            It has its parameters, and is not fitted yet.
         """
 
     def on_epoch_end(self, epoch: Epoch) -> bool | None:
-        """After each epoch.
+        """Run after each epoch.
 
         Parameters
         ----------
@@ -77,19 +78,19 @@ class Callback:
         """
 
     def on_fit_end(self, estimator: Any, error: BaseException | None) -> None:
-        """After the fit.
+        """Run after the fit.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, where there is no error.
+            Fitted, if there is no error.
         error : BaseException or None
-            What ended the fit.
+            The error that ended the fit, if any.
         """
 
 
 class Watch:
-    """The callbacks of a fit under way."""
+    """The callbacks of a running fit."""
 
     def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
         self.callbacks, self.is_stopped = callbacks, False
@@ -97,13 +98,13 @@ class Watch:
         self._started: list[Callback] = []
 
     def fit_started(self, estimator: Any) -> None:
-        """Tell all callbacks."""
+        """Call ``on_fit_start`` of all callbacks."""
         for callback in self.callbacks if current().rank == 0 else ():
             callback.on_fit_start(estimator)
             self._started.append(callback)
 
     def epoch_ended(self, train_loss: float, eval_loss: float, is_best: bool) -> None:
-        """Tell all callbacks; stop where one of them says so."""
+        """Call ``on_epoch_end`` of all callbacks; stop if one of them returns True."""
         if current().rank:
             return
         self._n_epochs += 1
@@ -113,7 +114,7 @@ class Watch:
         self.is_stopped |= any(answers)
 
     def fit_ended(self, estimator: Any, error: BaseException | None = None) -> None:
-        """Tell the callbacks that know of the start: one may have failed at it."""
+        """Call ``on_fit_end`` of the callbacks that have started: one may have failed at the start."""
         for callback in self._started:
             callback.on_fit_end(estimator, error)
 
@@ -123,18 +124,18 @@ _WATCH: ContextVar[Watch] = ContextVar("tabemb_watch", default=_NOBODY)
 
 
 def current_watch() -> Watch:
-    """Return the watch of the fit around; one without callbacks outside of `watched`."""
+    """Return the watch of the current fit; outside of `watched`, one without callbacks."""
     return _WATCH.get()
 
 
 @contextmanager
 def watched(callbacks: Sequence[Callback] | None, estimator: Any) -> Iterator[Watch]:
-    """Let callbacks watch the trainings within the block; its end is told them if it is an error.
+    """Call callbacks during the trainings within the block, and once more if an error ends it.
 
     Raises
     ------
     TypeError
-        One of them is no `Callback`.
+        One of them is not a `Callback`.
     """
     watch = Watch(_checked(callbacks))
     token = _WATCH.set(watch)

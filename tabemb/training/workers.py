@@ -1,8 +1,8 @@
 """Workers: processes that train one network together, each on a piece of every batch.
 
-All workers draw the same batches and take different rows of them. Their gradients are averaged, each
-by its number of rows, so a step is that of one process on the whole batch: the workers' weights stay
-equal bit for bit, and as many steps as one process takes, every worker takes. So none ends before the
+All workers draw the same batches and take different rows of them. Their gradients are averaged, weighted
+by the numbers of rows, so a step equals that of one process on the whole batch. The workers' weights
+stay equal bit for bit. Every worker takes as many steps as one process would, so none ends before the
 others, whatever the number of rows.
 """
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Workers:
-    """A process that trains alone; base of those that train together.
+    """A process that trains alone; base class of processes that train together.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Workers:
     def piece(self, rows: Tensor, groups: Tensor | None = None) -> Tensor:
         """Return the rows of a batch, (n,), that this worker takes.
 
-        Where there are fewer rows, or groups, than workers, each takes all of them.
+        If there are fewer rows, or groups, than workers, each worker takes all of them.
 
         Parameters
         ----------
@@ -60,7 +60,7 @@ class Workers:
         return rows
 
     def mean(self, value: Tensor, n_rows: int) -> Tensor:
-        """Return a mean over the rows of all workers, (), from that over the n_rows of this one."""
+        """Return the mean over the rows of all workers, (), from the mean over this worker's rows."""
         return value
 
     def total(self, value: float) -> float:
@@ -75,10 +75,10 @@ class Workers:
         Parameters
         ----------
         dense, sparse : sequence of nn.Parameter
-            Weights with dense gradients, and with row-sparse ones. A weight that no worker has a
-            gradient of gets none.
+            Weights with dense gradients, and with row-sparse ones. A weight gets no gradient if no
+            worker has one.
         loss : Tensor of shape ()
-            The mean over this worker's piece of the batch, which the gradients are of.
+            The mean over this worker's piece of the batch, whose gradients the weights have.
         n_rows : int
             Rows of the piece.
         """
@@ -86,7 +86,7 @@ class Workers:
 
 
 class ProcessGroup(Workers):
-    """The processes of torch's default process group, which must be there."""
+    """The processes of torch's default process group, which must exist."""
 
     def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
@@ -94,7 +94,7 @@ class ProcessGroup(Workers):
 
     @cached_property
     def device(self) -> torch.device:
-        """Where single values lie while they travel."""
+        """The device from which single values are sent."""
         return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
     def agreed(self, value: float) -> float:
@@ -151,7 +151,7 @@ class ProcessGroup(Workers):
         parts += [loss.new_zeros(self.size * len(sparse))]
         sums = torch.cat(parts, out=self._vector_for(parts)).mul_(n_rows)
         *means, has_gradient, loss, n_in_all, counts = sums.split([len(part) for part in parts])
-        counts = counts.view(self.size, len(sparse))  # each worker sets its row, zero for all others
+        counts = counts.view(self.size, len(sparse))  # each worker sets its row; others are zero
         counts[self.rank] = counts.new_tensor([len(rows) for rows, _ in pieces])
         dist.all_reduce(sums)
         n_sent = [[int(n) for n in of_worker] for of_worker in counts.tolist()]
@@ -164,7 +164,7 @@ class ProcessGroup(Workers):
         return loss.squeeze(0).clone()
 
     def _vector_for(self, parts: list[Tensor]) -> Tensor:
-        """Return a vector as long as the parts together: always the same, as new memory is slow."""
+        """Return a vector as long as all parts; it is reused, as new memory is slow."""
         length, like = sum(map(len, parts)), parts[0]
         if self._sums is None or len(self._sums) != length or self._sums.device != like.device:
             self._sums = like.new_empty(length)
@@ -177,9 +177,9 @@ class ProcessGroup(Workers):
         n_sent: Sequence[Sequence[int]],
         share: Tensor,
     ) -> None:
-        """Replace row-sparse gradients by their sums, each times the share of its worker.
+        """Replace row-sparse gradients by their sums over workers, each times the share of its worker.
 
-        All tables travel at once, as a step waits for each journey. ``n_sent[i][j]`` is the number of
+        All tables are sent at once, as a step waits for each transfer. ``n_sent[i][j]`` is the number of
         rows that worker i sends of table j.
         """
         sent = [_packed(rows, values * share) for rows, values in pieces]
@@ -213,8 +213,8 @@ def _rows_and_values(weight: nn.Parameter) -> tuple[Tensor, Tensor]:
 
 
 def _packed(rows: Tensor, values: Tensor) -> Tensor:
-    """Return rows (m,) and values (m, dim) as one float32 vector, (m * (1 + dim),), which holds both."""
-    bits = rows.to(torch.int32).view(torch.float32)  # not as numbers: those would be rounded
+    """Return rows (m,) and values (m, dim) as one float32 vector, (m * (1 + dim),)."""
+    bits = rows.to(torch.int32).view(torch.float32)  # bits, as numbers would be rounded
     return torch.cat([bits, values.to(torch.float32).flatten()])
 
 
@@ -232,13 +232,13 @@ _CURRENT: ContextVar[Workers] = ContextVar("tabemb_workers", default=_ALONE)
 
 
 def current() -> Workers:
-    """Return the workers that train within `working_together`; one alone outside of it."""
+    """Return the workers that train within `working_together`; outside of it, a single one."""
     return _CURRENT.get()
 
 
 @contextmanager
 def working_together() -> Iterator[Workers]:
-    """Let fits within the block, in this thread, be those of all processes of torch's process group."""
+    """Share fits within the block, in this thread, among all processes of torch's process group."""
     token = _CURRENT.set(ProcessGroup())
     try:
         yield _CURRENT.get()

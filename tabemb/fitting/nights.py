@@ -5,9 +5,9 @@ of effects count the new rows too. The network trains on the new rows and on the
 kept (experience replay: Rolnick et al. 2019). Each kept row is weighted by the number of rows that it
 stands for, so the loss is that over all rows so far. The training is as long as the first fit's was for
 this number of new rows; with more steps, the network would overfit the kept rows, which it reads every
-night. It trains longer where the new rows surprise the model. Once the kept and new rows are a quarter more
-than all rows at the last large night, new trees are grown, and the training is as long as for all rows
-since then.
+night. It trains longer where the new rows surprise the model. Once the kept and new rows are a quarter
+more than all rows at the last large night, new trees are grown, and the training is as long as for all
+rows since then.
 
 A model without kept rows trains on the new rows alone. The prior of each level is then centred on its
 previous vector, and is stronger for a level with more earlier rows: each of them is worth as much as the

@@ -48,7 +48,7 @@ def atlas(arguments: Sequence[str]) -> None:
 
 
 def export(arguments: Sequence[str]) -> None:
-    """Write a saved model as an ONNX file, or the vectors of one column as Parquet or into DuckDB."""
+    """Write a saved model as an ONNX file, or the vectors of one column to Parquet or DuckDB."""
     parser = command.Parser(
         prog="tabemb export",
         description="Write a saved model as an ONNX file, which answers without tabemb, or the vectors "
@@ -169,12 +169,12 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; an error is one line, with exit code 2 for wrong usage and 1 for a failure.
+    """Run a command; an error prints one line, with exit code 2 for wrong usage and 1 for a failure.
 
     Parameters
     ----------
     arguments : sequence of str, optional
-        Those of the program by default.
+        The arguments of the program by default.
     """
     first, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     if first in ("-h", "--help"):

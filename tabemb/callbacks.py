@@ -1,4 +1,4 @@
-"""Callbacks of ``fit``: `Callback` to write one's own, and those for TensorBoard and MLflow."""
+"""Callbacks of ``fit``: the base class `Callback`, and callbacks for TensorBoard and MLflow."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class TensorBoard(Callback):
     Parameters
     ----------
     folder : str or path
-        Of the runs; a fit writes one event file into it. Give each fit a folder of its own to see them
-        side by side.
+        Folder of a run; a fit writes one event file into it. Use a separate folder for each fit to
+        compare them.
 
     Examples
     --------
@@ -45,11 +45,11 @@ class TensorBoard(Callback):
 
 
 class MLflow(Callback):
-    """Writes a fit as a run of MLflow (extra ``mlflow``): parameters, losses by epoch, what came out.
+    """Logs a fit as a run of MLflow (extra ``mlflow``): parameters, losses by epoch, results.
 
-    A fit within ``mlflow.start_run`` writes into that run, which stays open. Elsewhere it has a run that
-    ends with it, as failed if the fit fails. Where runs are kept is MLflow's setting
-    (``mlflow.set_tracking_uri``).
+    A fit within ``mlflow.start_run`` is logged to that run, which stays open. Otherwise a new run starts
+    and ends with the fit, and is marked as failed if the fit fails. ``mlflow.set_tracking_uri`` sets
+    where runs are stored.
 
     Examples
     --------
@@ -78,7 +78,7 @@ class MLflow(Callback):
 
 
 def losses_of(epoch: Epoch) -> dict[str, float]:
-    """Return the losses of an epoch by name, without one that is not known.
+    """Return the losses of an epoch by name, without those that are not known.
 
     Examples
     --------

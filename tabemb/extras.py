@@ -1,4 +1,4 @@
-"""Import of packages that only an extra of tabemb installs, also where no folder can be written."""
+"""Import of packages that only an extra of tabemb installs, also if no folder can be written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 NO_FOLDER = "/proc/self"
-"""A folder that is always there and never takes a file, where processes have one."""
+"""A folder in which no file can be created; it exists on systems with ``/proc``."""
 
 
 def need(module: str, extra: str) -> ModuleType:
@@ -39,16 +39,16 @@ def need(module: str, extra: str) -> ModuleType:
 
 
 def imported(module: str) -> ModuleType:
-    """Import a module, also where no folder can be written, as in a container that is read-only.
+    """Import a module, also if no folder can be written, as in a read-only container.
 
-    matplotlib is refused there by its look-up of a folder for fonts, numba by that for compiled code;
-    both work without: fonts are listed and code is compiled again in each process.
+    There, matplotlib fails because it finds no folder for its list of fonts, and numba because it finds
+    none for compiled code. Both work without: each process lists fonts and compiles code again.
     """
     try:
         return importlib.import_module(module)
     except (OSError, RuntimeError):
         for name in [name for name in sys.modules if name.partition(".")[0] not in sys.modules]:
-            del sys.modules[name]  # modules of a package whose import has failed
+            del sys.modules[name]  # modules of a package that failed to import
         with _without_caches():
             return importlib.import_module(module)
 
@@ -67,6 +67,6 @@ def _without_caches() -> Iterator[None]:
 
 
 def _access_with(folder: str) -> Any:
-    """Return os.access that takes this folder for one that can be written."""
+    """Return a version of os.access that reports this folder as writable."""
     access = os.access
     return lambda path, *args, **kwargs: str(path) == folder or access(path, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""Work in a process that was forked: on one thread, for other threads do not survive a fork."""
+"""Work in a forked process: on one thread, because other threads do not survive a fork."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _IMPORTED_IN = os.getpid()
 
 
 def is_forked() -> bool:
-    """Whether this process was forked from the one that imported tabemb.
+    """Return whether this process was forked from the one that imported tabemb.
 
-    The threads of OpenMP do not survive a fork, and who hands them work waits for ever.
+    The threads of OpenMP do not survive a fork, and a call that gives them work waits forever.
     """
     return os.getpid() != _IMPORTED_IN
 
 
 def n_cores() -> int:
-    """Return the cores that this process may use; after a fork one.
+    """Return the number of cores that this process may use; it is one after a fork.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def n_cores() -> int:
 
 @contextmanager
 def one_thread_after_fork() -> Iterator[None]:
-    """Hold the libraries that use OpenMP or BLAS to one thread within the block, after a fork alone."""
+    """Limit libraries that use OpenMP or BLAS to one thread within the block, only after a fork."""
     if not is_forked():
         yield
         return

@@ -1,4 +1,4 @@
-"""Hints in errors: names like one that is unknown, and arguments that other libraries have."""
+"""Hints in errors: names similar to an unknown one, and names of arguments in other libraries."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ ELSEWHERE = {
     "sample": "subsample",
     "workers": "n_jobs",
 }
-"""The name that an argument has in other libraries or had in earlier versions: its name here."""
+"""From the name of an argument in other libraries or earlier versions to its name here."""
 
 
 def did_you_mean(name: str, places: Mapping[str, Sequence[str]]) -> str:
-    """Return " Did you mean …?" for an argument that is not known, or nothing where no name is near.
+    """Return " Did you mean …?" for an unknown argument, or "" if no name is similar.
 
     Parameters
     ----------
     name : str
     places : mapping
-        The arguments that exist, by the words that name their place: "" for the call itself.
+        The known arguments, by the words that say where they belong: "" for the call itself.
     """
     for candidates in (_translations, _near_names):
         for place, known in places.items():
@@ -94,13 +94,13 @@ def refuse_unknown(estimator: Any, method: str, unknown: Mapping[str, Any]) -> N
 
 
 def _arguments(function: Callable[..., Any]) -> list[str]:
-    """Return the names of the arguments of a method, without self and the unknown ones it collects."""
+    """Return the names of the arguments of a method, without ``self`` and ``**unknown``."""
     parameters = list(inspect.signature(function).parameters.values())[1:]
     return [parameter.name for parameter in parameters if parameter.kind != parameter.VAR_KEYWORD]
 
 
 class NamesMisspelt:
-    """Mixin of estimators whose constructors say which argument was probably meant."""
+    """Mixin of estimators: an error for a misspelt parameter suggests the one that was meant."""
 
     fit: Callable[..., Any]
 
@@ -120,7 +120,7 @@ class NamesMisspelt:
 def similar(name: object, known: Iterable[object], n: int = 3) -> list[str]:
     """Return up to ``n`` known names that are spelled like ``name``, the most similar first.
 
-    Upper and lower case count as the same.
+    Case is ignored.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Labels of classes: any values that can be hashed, compared by value, in one order."""
+"""Labels of classes: any hashable values, compared by value, in a fixed order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNSAFE = re.compile(r"""[\[\]{}:,"\x00-\x1f]""")
 
 
 def as_objects(values: Iterable[Any]) -> np.ndarray:
-    """Return values as an array of objects of shape (n,), tuples and lists among them as they are."""
+    """Return values as an object array of shape (n,); a tuple or list is one value."""
     return np.fromiter(values, dtype=object)
 
 
@@ -28,7 +28,7 @@ def is_label(value: Any) -> bool:
 
 
 def natural(values: np.ndarray) -> np.ndarray:
-    """Return an array of objects as numbers where it holds nothing else, without a change of value."""
+    """Return an object array as numbers if it contains only numbers, and none changes its value."""
     numbers = (bool, int, float, np.bool_, np.integer, np.floating)
     if values.dtype != object or not all(isinstance(value, numbers) for value in values.flat):
         return values
@@ -37,7 +37,7 @@ def natural(values: np.ndarray) -> np.ndarray:
 
 
 def side_by_side(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """Return columns (n,) as one array (n, n_columns), of objects where their types differ.
+    """Return columns (n,) as one array (n, n_columns), an object array if their types differ.
 
     Examples
     --------
@@ -49,15 +49,15 @@ def side_by_side(columns: Sequence[np.ndarray]) -> np.ndarray:
         return np.stack(columns, axis=1)
     together = np.empty((len(columns[0]), len(columns)), dtype=object)
     for i, column in enumerate(columns):
-        # tolist() makes numbers of times
+        # tolist() turns times into numbers
         together[:, i] = as_objects(column if column.dtype.kind in "mM" else column.tolist())
     return together
 
 
 def distinct(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct labels in their order, and the position of each label among them.
+    """Return the distinct labels, sorted as by `in_order`, and the position of each label among them.
 
-    Labels that are equal in Python are one: 1, 1.0 and True, but not "1".
+    Labels that are equal in Python count as one: 1, 1.0 and True, but not "1".
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def distinct(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def codes_of(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the position of each label among the classes, int64 (n,); -1 where it is none of them."""
+    """Return the position of each label among the classes, int64 (n,); -1 for any other label."""
     if object in (classes.dtype, labels.dtype):
         places = {label: place for place, label in enumerate(classes.tolist())}
         return np.fromiter((places.get(label, -1) for label in labels.tolist()), np.int64, len(labels))
@@ -90,10 +90,10 @@ def codes_of(classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def in_order(labels: Iterable[Any]) -> list[Any]:
-    """Return distinct labels sorted; those that cannot be compared by their type, and then by text."""
+    """Return distinct labels sorted; if they cannot be compared, by type and then by text."""
     by_text = sorted(
         labels, key=_in_words
-    )  # the order of the rows must not count where < is a partial order
+    )  # where < is a partial order, the result must not depend on the order of the rows
     try:
         return sorted(by_text)
     except TypeError:
@@ -118,7 +118,7 @@ def readable(labels: np.ndarray) -> np.ndarray:
 
 
 def text_of(label: Any) -> str:
-    r"""Return a label as text that a file can hold: half a character becomes its escape.
+    r"""Return a label as text that a file can store: a lone surrogate is escaped.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def text_of(label: Any) -> str:
 
 
 def _in_words(label: Any) -> str:
-    """Return a label as text that is the same in every process: a set has no order there."""
+    """Return a label as text that is the same in every process: the members of a set are sorted."""
     if isinstance(label, frozenset):
         return f"{{{', '.join(sorted(map(_in_words, label)))}}}"
     return str(label)

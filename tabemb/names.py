@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterable
 
 UNSAFE = re.compile(r'[,:\[\]{}"<\x00-\x1f\x7f\ud800-\udfff]')
-"""Characters that LightGBM or XGBoost refuse in a name, control characters and halves of characters."""
+"""Characters that LightGBM or XGBoost refuse in a name, control characters and lone surrogates."""
 
 
 def safe_names(names: Iterable[str]) -> list[str]:
-    """Return names that differ, and hold no character that boosted trees refuse.
+    """Return unique names without characters that boosted trees refuse.
 
-    Such a character becomes an underscore. A name that came before, also where spaces are read as
-    underscores, gets a number at its end.
+    Such a character becomes an underscore. A name that came before gets a number at its end; spaces and
+    underscores count as equal.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def safe_names(names: Iterable[str]) -> list[str]:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """Return the name, or with the first number that makes it new, and add it to those taken."""
+    """Return the name, with the first free number if it is taken, and add it to ``taken``."""
     free, n = name, 1
     while _key(free) in taken:
         n += 1

@@ -1,4 +1,4 @@
-"""Progress bars for work that takes long, and a line when it is done; both in notebooks too."""
+"""Progress bars for long work, and a line when it is done, on terminals and in notebooks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 BAR_DELAY = 3.0
-"""Seconds before a progress bar appears, and from which a line on a terminal says that work is done:
-short work stays quiet."""
+"""Seconds before a progress bar appears, and after which a line on a terminal says that work is done:
+short work prints nothing."""
 
 _IS_QUIET: ContextVar[bool] = ContextVar("tabemb_is_quiet", default=False)
 
@@ -25,16 +25,16 @@ def in_notebook() -> bool:
 
 
 def bar_settings(show: bool | None = None) -> dict[str, Any]:
-    """Return arguments of tqdm for a bar that appears late.
+    """Return arguments of tqdm for a bar that appears after ``BAR_DELAY``.
 
-    ``show=None``: and only on a terminal or in a notebook.
+    ``show=None``: only on a terminal or in a notebook.
     """
     is_hidden = (None if not in_notebook() else False) if show is None else not show
     return {"disable": is_hidden, "delay": BAR_DELAY, "leave": False}
 
 
 def bar_class() -> type[tqdm[Any]]:
-    """Return tqdm's class of bars: that of notebooks where there is one to be seen."""
+    """Return tqdm's class of bars: the one for notebooks if a notebook can show it."""
     if in_notebook() and find_spec("ipywidgets") is not None:
         from tqdm.notebook import tqdm as notebook_bar
 
@@ -43,12 +43,12 @@ def bar_class() -> type[tqdm[Any]]:
 
 
 def progress(total: int | None, unit: str = "it", show: bool | None = None, done: int = 0) -> tqdm[Any]:
-    """Return a bar of ``total`` units (None: not known), some of them done, with `bar_settings`."""
+    """Return a bar of ``total`` units (None: not known), with ``done`` finished, and `bar_settings`."""
     return bar_class()(total=total, unit=unit, initial=done, **bar_settings(show))
 
 
 def print_line(line: str, seconds: float, show: bool | None = None) -> None:
-    """Print that work is done, which took so many seconds.
+    """Print a line that work is done, which took ``seconds``.
 
     ``show=None``: in a notebook, or on a terminal if it took long. Never within `quiet`.
     """
@@ -62,7 +62,7 @@ def print_line(line: str, seconds: float, show: bool | None = None) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let no line be printed within this context: the work is a part of other work."""
+    """Print no lines within this context: the work is a part of other work."""
     token = _IS_QUIET.set(True)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Single values as JSON and back, with their type: how files keep labels that JSON has no type for."""
+"""Single values as JSON and back, with their type: files keep labels for which JSON has no type."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Scalar(NamedTuple):
 
 
 def _zone(moment: Any) -> str | None:
-    """Return the name of a time zone; None for none and for a fixed offset, which the text holds."""
+    """Return the name of a time zone; None without one, or for a fixed offset, which is in the text."""
     return getattr(moment.tzinfo, "key", None)
 
 
@@ -77,7 +77,7 @@ SCALARS = {
     "NA": Scalar(type(pd.NA), lambda v: [], lambda: pd.NA),
     "frozenset": Scalar(frozenset, lambda v: sorted(v, key=repr), lambda *items: frozenset(items)),
 }
-"""The types by the name that a file has for them."""
+"""The types by their names in files."""
 _NAMES = {scalar.type: name for name, scalar in SCALARS.items()}
 
 
@@ -87,15 +87,15 @@ def has_json(value: Any) -> bool:
 
 
 def to_json(value: Any, name: str) -> Any:
-    """Return a value as JSON that `from_json` makes the value of again, of the same type.
+    """Return a value as JSON, from which `from_json` restores the value with its type.
 
-    Numbers of numpy become those of Python, and a subclass of text or of a number its base.
+    Numbers of numpy become numbers of Python, and a subclass of text or of a number becomes its base.
 
     Parameters
     ----------
     value : hashable
     name : str
-        What holds the value, in errors.
+        What holds the value, for error messages.
 
     Raises
     ------
@@ -125,12 +125,12 @@ def to_json(value: Any, name: str) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """Return what `to_json` was given.
+    """Return the value that was passed to `to_json`.
 
     Raises
     ------
     ValueError, KeyError, TypeError, RecursionError
-        It is not the JSON of a value.
+        The JSON is not that of a value.
 
     Examples
     --------

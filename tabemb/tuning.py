@@ -11,7 +11,7 @@ __all__ = ["space"]
 
 
 class Values(NamedTuple):
-    """Values that a search tries of a parameter: a range, or choices."""
+    """Values of a parameter that a search tries: a range, or choices."""
 
     low: float = 0
     high: float = 0
@@ -33,23 +33,23 @@ SPACE: dict[str, Values] = {
     "d_history": Values(choices=(32, 64, 128)),
     "max_events": Values(choices=(50, 200, 500, 1000)),
 }
-"""Around the defaults, which are all among them; those of histories are for events alone."""
+"""Values around each default, which is among them; parameters of histories are only for events."""
 OF_EVENTS = ("d_history", "max_events")
 
 
 def space(estimator: Any) -> dict[str, Any]:
-    """Return what Optuna may try of the parameters of a classifier or regressor (extra ``optuna``).
+    """Return a search space of Optuna for a classifier or regressor (extra ``optuna``).
 
     Parameters
     ----------
     estimator : EmbeddingClassifier, EmbeddingRegressor, EventClassifier or EventRegressor
-        Parameters that differ from their defaults have been chosen by hand, and are left out, as are
-        those that its preset sets.
+        Parameters that differ from their defaults were chosen by hand and are left out; so are those
+        that the preset sets.
 
     Returns
     -------
     dict of str -> optuna distribution
-        As ``Study.ask`` takes it; ``trial.params`` then go to ``set_params``.
+        Pass it to ``Study.ask``, and ``trial.params`` to ``set_params``.
 
     Raises
     ------

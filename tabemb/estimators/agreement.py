@@ -1,4 +1,4 @@
-"""Answers of several networks, each trained without some rows, along the axes on which they agree."""
+"""Common axes for the answers of several networks, each trained without some of the rows."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Agreed:
     Attributes
     ----------
     by_network : list of ndarray of shape (n_codes, d)
-        The direction of most variance first.
+        One array for each network, with axes by falling variance.
     agreement : ndarray of shape (d,)
         Share of the variance along each axis that the networks have in common, from 0 to 1: the
         reliability of one network (intraclass correlation, Shrout & Fleiss 1979).
     reliability : ndarray of shape (n_codes,)
-        Share of the squared length of each code's mean that is no noise, from 0 to 1.
+        Share of the squared length of each code's mean that is not noise, from 0 to 1.
     """
 
     by_network: list[np.ndarray]
@@ -34,19 +34,19 @@ class Agreed:
 def by_agreement(answers: Sequence[np.ndarray], counts: np.ndarray, n_jackknife: float) -> Agreed:
     """Return answers along the principal axes of their mean, and how far the networks agree.
 
-    All networks answer in the same rows and in one unit, so that nothing needs to be rotated.
+    All networks answer for the same rows and in one unit, so no rotation is needed.
 
     Parameters
     ----------
     answers : sequence of ndarray of shape (n_codes, n_answers)
-        Of each network.
+        One array for each network.
     counts : ndarray of shape (n_codes,)
         Weight of each code.
     n_jackknife : float
-        Rows that trained a network for each row that it was kept from: the variance between the networks
-        times this is that of their mean (the jackknife of groups of rows, Tukey 1958).
+        Training rows of a network for each row that it was trained without. The variance between the
+        networks, times this number, is the variance of their mean (grouped jackknife, Tukey 1958).
     """
-    counts = counts + 1e-9  # no network may have seen any code
+    counts = counts + 1e-9  # the sum is above zero even if no network has seen a code
     weights = counts / counts.sum()
     centered = [network - weights @ network for network in answers]
     _, axes = leading_axes(np.mean(centered, axis=0), weights)
@@ -62,9 +62,9 @@ def by_agreement(answers: Sequence[np.ndarray], counts: np.ndarray, n_jackknife:
 
 
 def _reliability(lengths: np.ndarray, noise: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the share of squared lengths that is no noise, (n_codes,).
+    """Return the share of each squared length that is not noise, (n_codes,).
 
-    A few networks measure the noise of one code badly; that of codes with as many rows is one.
+    A few networks measure the noise of a single code badly, so it is smoothed over codes by count.
     """
     by_count = IsotonicRegression(increasing=False, out_of_bounds="clip")
     smooth = by_count.fit_transform(counts, noise)

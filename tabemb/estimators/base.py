@@ -1,4 +1,4 @@
-"""The public face that all estimators of rows share: fit, transform, spaces, learning curves."""
+"""The public methods that all estimators of rows share: fit, transform, spaces, learning curves."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
 
 
 class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, BaseEstimator):
-    """Base of the estimators of rows: everything but the target."""
+    """Base class of the estimators of rows: everything but the target."""
 
     rules: ClassVar[Mapping[str, Rule]] = {
         "preset": one_of(PRESETS),
@@ -142,7 +142,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
     sets_: ClassSets | None
     reference_: Reference
     _spaces: tuple[Network, Spaces] | None = None
-    """The spaces, once they have been computed, and the network that they are of."""
+    """The spaces, once they have been computed, and the network that they belong to."""
     growth_: Growth
     _new_categories: NewCategories | None = None
 
@@ -168,30 +168,30 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         Parameters
         ----------
         X : frame or array-like of shape (n_rows, n_columns), or a stream
-            Missing values are welcome; infinite numbers are not. A stream is the path or pattern of
+            Missing values are allowed, infinite numbers are not. A stream is the path or pattern of
             files (``orders/*.parquet``), a pyarrow Dataset, a DuckDB relation, a Polars LazyFrame or a
-            `Stream`: it need not fit into memory, and y and sample_weight name columns of it.
+            `Stream`. It need not fit into memory; y and sample_weight are then names of its columns.
         y : array-like of shape (n_rows,) or (n_rows, n_targets), or str
         sample_weight : array-like of shape (n_rows,), optional
             A row of weight two counts as two rows; a row of weight zero is left out.
             Weights that sum to less than two are scaled to a mean of one.
         eval_X, eval_y : like X and y, optional
-            Validation rows, which choose the best epoch in the place of a part of X.
+            Validation rows, which choose the best epoch instead of a part of X.
         time : str or array-like of shape (n_rows,), optional
-            When each row happened: a column of X, or times or numbers. Later rows count more then,
-            which suits data that drift and predictions of rows to come.
+            When each row happened: the name of a column of X, or times or numbers. Later rows then
+            count more, which suits drifting data and predictions for future rows.
         half_life : float or None, default=0.5
-            Share of the rows after which a row counts half, where ``time`` is passed; None: all count
-            the same.
+            Share of the rows after which the weight of a row is halved, if ``time`` is passed. None: all
+            rows count the same.
         start : fitted estimator, optional
-            Go on from this model, which stays as it is, with X as its new rows; ``partial_fit`` does so
-            in place.
+            Continue from this model, which is not changed, with X as its new rows. ``partial_fit`` does
+            this in place.
         classes : array-like, optional
-            All classes that y may hold, of a classifier; None: those of y, or of ``start``.
+            For a classifier, all classes that y may contain. None: those of y, or of ``start``.
         eval_set : list of one pair (X, y), optional
-            Another way to write ``eval_X`` and ``eval_y``.
+            Another way to pass ``eval_X`` and ``eval_y``.
         callbacks : list of `tabemb.callbacks.Callback`, optional
-            Told of each epoch; one of them may end the fit.
+            Called after each epoch; each of them can stop the fit.
 
         Returns
         -------
@@ -201,7 +201,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         Raises
         ------
         ValueError
-            A parameter, column, target or weight breaks its rule; the message names it.
+            A parameter, column, target or weight is invalid; the message names it.
         MemoryError
             Memory ran out, in this process or on the device.
         """
@@ -264,7 +264,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         after.n_rows_, after.fit_seconds_, after.missing_shares_ = n_rows, budget.seconds, missing
         after.learning_curve_, after.best_epoch_ = results[0]
         after.growth_ = growth
-        self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
+        self.__dict__ = after.__dict__  # in one step, so that an interrupt leaves all or nothing
         show = recipe.settings.show if current().rank == 0 else False
         print_line(fit_line(self), self.fit_seconds_, show)
         watch.fit_ended(self)
@@ -282,7 +282,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
     ) -> tuple[Columns, Rows, Rows | None]:
         """Return the columns of X, the training rows, and the validation rows if any were passed.
 
-        ``columns`` are those of an earlier fit, which X must have; ``ages`` as in `check_rows`.
+        ``columns`` are those of an earlier fit, which X must have; ``ages`` are as in `check_rows`.
         """
         numeric = self._numeric_target
         eval_X, eval_y = read_validation(eval_X, eval_y)
@@ -320,11 +320,11 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         return Night(settings, self._new_source(), target, stratify, seed, start, len(rows))
 
     def _new_target(self, y: np.ndarray, classes: np.ndarray | None = None) -> Target:
-        """Return the target that suits y, unfitted; ``classes`` are all that it may hold."""
+        """Return an unfitted target that suits y; ``classes`` are all classes that y may contain."""
         raise NotImplementedError
 
     def _new_source(self) -> RowSource:
-        """Return what turns the rows of the user into those that a network reads."""
+        """Return the source, which turns the rows of the user into inputs of the network."""
         return RowSource()
 
     def _reweighted(self, rows: Rows) -> Rows:
@@ -357,7 +357,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         self.hidden_, self.network_ = fitted.hidden, fitted.network
 
     def _new_network(self) -> nn.Module:
-        """Return an untrained network of the shape of ``network_``, to load weights into."""
+        """Return an untrained network with the shape of ``network_``, to load weights into."""
         return self._parts.new_network(n_rows=1)
 
     def _raw_outputs(self, X: Any) -> Tensor:
@@ -365,7 +365,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         return self._outputs(X, lambda output: self.target_.average(output.outputs))
 
     def _predictions(self, X: Any) -> Any:
-        """Return the target's predictions for rows of the user; torch computes these too."""
+        """Return the target's predictions for rows of the user; they use the threads of torch too."""
         with threads(self.n_jobs):
             outputs = self._raw_outputs(X)
             return self.target_.predict(outputs)
@@ -395,7 +395,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
 
     @property
     def _newcomers(self) -> NewCategories:
-        """What new categories are compared by; made when it is first needed."""
+        """Reads new categories by their likeness to known ones; created when it is first needed."""
         kept = self._new_categories
         if kept is None or kept.encoder is not self.encoder_ or kept.effects is not self.effects_:
             self._new_categories = kept = NewCategories(self.encoder_, self.effects_)
@@ -412,7 +412,7 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         Returns
         -------
         ndarray of shape (n_rows, hidden[-1]), float32
-            Or the container that ``set_output`` asks for.
+            Or the container that ``set_output`` chooses.
         """
         with threads(self.n_jobs):
             hidden = self._outputs(X, lambda output: output.hidden.mean(1))
@@ -435,15 +435,15 @@ class RowEstimator(NamesMisspelt, CheckedRows, ExplainedRows, TransformerMixin, 
         return self._spaces[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        computed = {"_spaces", "_new_categories"}  # again, when they are needed
+        computed = {"_spaces", "_new_categories"}  # computed again when needed
         state = super().__getstate__().items()
         return {name: value for name, value in state if name not in computed}
 
     def plot_learning_curve(self, ax: Axes | None = None) -> Axes:
         """Draw the losses of training and validation rows by epoch, and mark the epoch that was kept.
 
-        Both are means by row, without the prior of the tables; the axis names loss and unit. Training
-        rows are read with dropout, so that their loss may lie above that of validation rows.
+        Both losses are means over rows, without the prior of the tables; the axis names the loss and its
+        unit. Training rows are read with dropout, so their loss may be above that of validation rows.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Values of categories by code: read for rows, placed for new categories, and turned back."""
+"""Values of categories by code: look-up for rows, values for new categories, and the inverse."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Placing:
     input : int
         Position of the column.
     share : float
-        Weight of the known categories together; the rest is that of an unknown one.
+        Total weight of the known categories; the rest is the weight of the unknown category.
     gain : float
-        Share of the variance of the effects of known categories that is explained so, out of sample.
+        Share of the variance of the effects of known categories that this explains, out of sample.
     """
 
     input: int
@@ -41,7 +41,7 @@ class Placing:
 
 
 class Placer:
-    """Mixes the values of known categories for those that resemble them.
+    """Mixes the values of known categories for new categories that resemble them.
 
     Parameters
     ----------
@@ -53,13 +53,13 @@ class Placer:
         self.encoder, self.placings = encoder, placings
 
     def alike(self, placing: Placing) -> Likeness | None:
-        """Return what the categories of a column are compared by."""
+        """Return the likeness by which the categories of a column are compared, if there is one."""
         name = self.encoder.schema.table_names[placing.input]
         tables, vocabularies = self.encoder.schema.tables, self.encoder.vocabularies_
         return likeness_of(name, tables[name], vocabularies[name])
 
     def of_table(self, name: str) -> Placing | None:
-        """Return the placing whose effects are explained best, of the columns that read a table."""
+        """Return the placing with the largest gain among the columns that read a table."""
         names = self.encoder.schema.table_names
         of_table = [placing for placing in self.placings if names[placing.input] == name]
         return max(of_table, key=lambda placing: placing.gain) if of_table else None
@@ -72,7 +72,7 @@ def column_placings(
     weights: np.ndarray,
     generator: np.random.Generator,
 ) -> list[Placing]:
-    """Return how new categories of the columns are placed, where their descriptions say enough.
+    """Return the placings of the columns whose descriptions predict the effects well enough.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def place_values(
     frame: pa.Table,
     placer: Placer,
 ) -> None:
-    """Write the values of new categories over those of unknown ones, in place.
+    """Replace the values of the unknown category by those of new categories, in place.
 
     Parameters
     ----------
@@ -132,13 +132,13 @@ def place_values(
 
 
 def fill_absent(values: np.ndarray, counts: np.ndarray, placer: Placer, placing: Placing) -> None:
-    """Write the values of known categories without rows as those of new ones, in place.
+    """Fill in the values of known categories without rows as for new categories, in place.
 
     Parameters
     ----------
     values : ndarray of shape (n_codes, width)
     counts : ndarray of shape (n_codes,)
-        Of the rows that the values are from.
+        Counts in the rows that the values are computed from.
     placer : Placer
     placing : Placing
     """
@@ -153,7 +153,7 @@ def fill_absent(values: np.ndarray, counts: np.ndarray, placer: Placer, placing:
 def values_of_new(
     values: np.ndarray, alike: Likeness, labels: Sequence[Any], share: float
 ) -> np.ndarray:
-    """Return the values of new labels, (n, width): those of an unknown one where nothing is alike."""
+    """Return the values of new labels, (n, width): those of unknown for a label that resembles none."""
     of_labels = np.repeat(values[:1].astype(np.float64), len(labels), axis=0)
     has = np.flatnonzero(alike.has(labels))
     near, weights = alike.nearest([labels[i] for i in has.tolist()])
@@ -162,7 +162,7 @@ def values_of_new(
 
 
 def mixed(values: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return weighted means of values by code, (n, width); the rest of the weight is of unknown ones."""
+    """Return weighted means of values by code, (n, width); the unknown category has the weight left."""
     rest = (1 - weights.sum(axis=1))[:, None] * values[UNKNOWN]
     return np.asarray(rest + np.einsum("nk,nkd->nd", weights, values[codes]))
 
@@ -177,7 +177,7 @@ def nearest_categories(vocabulary: Vocabulary, by_code: np.ndarray, features: np
 
 
 def features_in(X: Any, names: Sequence[str], estimator: Any) -> np.ndarray:
-    """Return the new columns of a frame by their names, or of an array, (n_rows, n_features)."""
+    """Return the new columns from a frame, by name, or from an array, (n_rows, n_features)."""
     if not is_frame(X):
         values = np.asarray(X, dtype=np.float64)
         if values.ndim != 2 or values.shape[1] != len(names):

@@ -1,4 +1,4 @@
-"""Candidates: the classes that may come next for an entity, by a vector of each."""
+"""Candidates: the classes that may come next for an entity, found by their vectors."""
 
 from __future__ import annotations
 
@@ -25,24 +25,25 @@ ANSWER = "answer"
 
 
 class CandidateEstimator(EventEstimator):
-    """Base of the classifier of events: vectors of entities and of classes, and what they recommend.
+    """Base class of the event classifier: vectors of entities and classes, and recommendations.
 
-    The last hidden layer, mapped and averaged over the members, is the vector of the entity at this
-    moment, the rows of the output layer are the vectors of the classes (Covington et al. 2016).
+    The vector of an entity at a moment is the last hidden layer, mapped and averaged over the members.
+    The vectors of the classes are the rows of the output layer (Covington et al. 2016).
     """
 
     class_vectors: bool | str
     classes_: Any
 
     _class_space: tuple[Network, EmbeddingSpace] | None = None
-    """The space of the classes, once it has been computed, and the network that it is of."""
+    """The space of the classes, once it has been computed, and the network that it belongs to."""
 
     @property
     def class_space_(self) -> EmbeddingSpace:
-        """The vectors of the classes, in the order of ``classes_``; the last number is their bias.
+        """The vectors of the classes, in the order of ``classes_``; the last coordinate is the bias.
 
-        The dot product with a vector of `user_vectors` is the output, whose softmax `predict_proba`
-        returns. So ``class_space_.index(metric="dot")`` finds candidates without the model.
+        The dot product with a vector of `user_vectors` is the output of the class, and `predict_proba`
+        is the softmax of the outputs. So ``class_space_.index(metric="dot")`` finds candidates without
+        the model.
         """
         self._check_class_vectors()
         if self._class_space is None or self._class_space[0] is not self.network_:
@@ -56,16 +57,16 @@ class CandidateEstimator(EventEstimator):
 
     @memory_checked
     def user_vectors(self, X: Any) -> pd.DataFrame:
-        """Return the vector of each entity at an event that is to come.
+        """Return the vector of each entity at a future event.
 
         Its dot products with the vectors of ``class_space_`` are the outputs of `predict_proba` before
-        the softmax: those of all members, averaged. The last number is 1 and counts the bias of the
-        class. Several networks stand side by side, divided by their number.
+        the softmax, averaged over all members. The last coordinate is 1 and adds the bias of the class.
+        The vectors of several networks are concatenated and divided by the number of networks.
 
         Parameters
         ----------
         X : frame of shape (n_events, n_columns)
-            Events as `predict_proba` takes them, one for each vector that is wanted.
+            Events as for `predict_proba`, one for each vector.
 
         Returns
         -------
@@ -87,24 +88,24 @@ class CandidateEstimator(EventEstimator):
 
     @memory_checked
     def recommend(self, X: Any, k: int = 10, exclude_seen: bool = True) -> pd.DataFrame:
-        """Return the classes that come next with the highest probability, such as items of a user.
+        """Return the classes that are most likely to come next, such as items for a user.
 
-        Scores are computed for a few entities at a time; entities x classes are never in memory.
+        Scores are computed for a few entities at a time, so entities x classes are never in memory.
 
         Parameters
         ----------
         X : frame of shape (n_events, n_columns)
-            Events as `predict_proba` takes them, one for each list that is wanted.
+            Events as for `predict_proba`, one for each list of classes.
         k : int, default=10
-            Number of classes; fewer where an entity has had nearly all of them.
+            Number of classes; fewer if an entity has had nearly all classes.
         exclude_seen : bool, default=True
-            Whether to leave out the classes that the entity has had, in ``fit`` and in `update`.
+            Whether to leave out the classes that the entity has already had in ``fit`` and `update`.
 
         Returns
         -------
         pandas.DataFrame
-            The column of the entity, ``rank`` (from 1), ``answer``, the class, and ``score``, the
-            output before the softmax. Classes of equal score are ordered by how frequent they are.
+            The column of the entity, ``rank`` (from 1), ``answer`` (the class) and ``score`` (the output
+            before the softmax). Classes with equal scores are sorted by falling frequency.
 
         Raises
         ------

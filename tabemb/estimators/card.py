@@ -14,11 +14,11 @@ LIMITS = (
     "A saved file holds the labels of all categories, and a model of rows may hold training rows: "
     "`model.forget_rows()` drops those.",
 )
-"""What is true of every model."""
+"""Limits of every model."""
 
 
 class Statements(NamedTuple):
-    """What only people know of a model."""
+    """Facts about a model that only people know."""
 
     use: str
     data: str
@@ -32,7 +32,7 @@ def card(
     parameters: str,
     stated: Statements,
 ) -> str:
-    """Return a card; ``columns`` holds the texts of the summary's lines by title."""
+    """Return a card; ``columns`` maps each title of the summary's table to the texts below it."""
     results = NOT_STATED if stated.results is None else _frame(stated.results)
     fit = {**facts, "versions": _versions()}
     parts = [

@@ -1,4 +1,4 @@
-"""The public face of `check`: whether later rows are still like the training rows."""
+"""The method `check`: whether later rows are still like the training rows."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tabemb.network.inputs import RowInputs
 from tabemb.training.threads import threads
 
 MIN_ROWS = 20
-"""Rows from which a prediction warns of unseen categories."""
+"""Fewest rows of a prediction that warns of unseen categories."""
 MANY_UNSEEN = 0.2
-"""Share of unseen categories, beyond what is to be expected, from which a prediction warns."""
+"""A prediction warns if the share of unseen categories is above the expected share by more than this."""
 
 
 class LaterRows(NamedTuple):
-    """Later rows, as the user and as the network have them, and their answers where they are known."""
+    """Later rows as the user passed them and as the network reads them, and their targets if known."""
 
     frame: pa.Table
     inputs: RowInputs
@@ -45,12 +45,11 @@ class CheckedRows:
     Attributes
     ----------
     profiles_ : dict of input -> Profile
-        How the values of each input were distributed over the training rows. Models of tabemb 0.2 lack
-        them.
+        Distribution of the values of each input over the training rows. Models of tabemb 0.2 have none.
     vector_profiles_ : dict of column -> VectorProfile
-        The same of columns of vectors.
+        The same for columns of vectors.
     clustering_ : Clustering or None
-        How alike the answers of one entity are, where rows are events.
+        How similar the targets of one entity are, if rows are events.
     """
 
     if TYPE_CHECKING:
@@ -69,28 +68,28 @@ class CheckedRows:
     def check(self, X: Any, y: Any = None) -> DriftReport:
         """Compare rows with the training rows: unseen and missing values, shifts, moved effects.
 
-        Where nothing has changed, a report has drift in one of twenty samples of rows: differences
-        count only beyond what chance explains, in all inputs together. Rows must be independent, so the
-        events of a log count by entity.
+        If nothing has changed, one of twenty samples of rows has drift in its report: differences count
+        only beyond what chance explains, over all inputs together. Rows must be independent, so the
+        events of a log are counted by entity.
 
         Parameters
         ----------
         X : frame or array-like of shape (n_rows, n_columns)
-            Later rows; of an estimator of events, later events.
+            Later rows; for an estimator of events, later events.
         y : array-like of shape (n_rows,) or (n_rows, n_targets), optional
-            Their answers: then the report says which effects have moved too. Those of one entity of a
-            log count as far as they differ.
+            Their targets. If passed, the report also lists the effects that have moved. The more alike
+            the targets of one entity of a log are, the less they count.
 
         Returns
         -------
         DriftReport
-            Print it, or take ``has_drift``, ``verdict``, ``columns``, ``answers``, ``effects`` and
+            Print it, or use ``has_drift``, ``verdict``, ``columns``, ``answers``, ``effects`` and
             ``plot()``.
 
         Raises
         ------
         ValueError
-            A column breaks its rule, there are no rows, or y is passed where there are no effects.
+            A column is invalid, there are no rows, or y is passed to a model without effects.
 
         Examples
         --------
@@ -122,7 +121,7 @@ class CheckedRows:
         return DriftReport(frame.num_rows, self.n_rows_, columns, answers, moved)
 
     def _known_answers(self, X: Any, y: Any) -> np.ndarray:
-        """Return later answers, where they can be compared."""
+        """Return the later targets; raise ValueError if they cannot be compared."""
         if self.effects_ is None:
             raise ValueError("y needs a model with effects; this one has effects=False.")
         if self.source_.keys and getattr(self, "clustering_", None) is None:
@@ -133,7 +132,7 @@ class CheckedRows:
         return check_rows(X, y, None, numeric=self._numeric_target, estimator=self).y
 
     def _later(self, frame: pa.Table, y: np.ndarray | None) -> LaterRows:
-        """Return later rows as the network reads them; events with answers come one after another."""
+        """Return later rows as the network reads them; events with targets are read as sequences."""
         source = self.source_
         if y is None or not source.keys:
             return LaterRows(frame, source.encode_new(self.encoder_, frame), y)
@@ -141,7 +140,7 @@ class CheckedRows:
         return LaterRows(events, source.encode_sequences(self.encoder_, events), y)
 
     def _weights_of(self, frame: pa.Table) -> np.ndarray:
-        """Return weights of rows that sum to the number of independent ones."""
+        """Return weights of rows that sum to the number of independent rows."""
         return row_weights(None, self._fitted.source.groups(frame), frame.num_rows)
 
     def _known_profiles(self) -> dict[str, Profile]:
@@ -155,7 +154,7 @@ class CheckedRows:
     def _moved(
         self, later: LaterRows, groups: np.ndarray | None, alarm: float
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return the mean answers before and now, and the levels whose effects have moved."""
+        """Return the mean targets before and now, and the levels whose effects have moved."""
         assert self.effects_ is not None
         try:
             responses = self.target_.responses(later.y)
@@ -169,7 +168,7 @@ class CheckedRows:
         return moved_frames(self.encoder_, self.effects_, self.target_, compared, alarm)
 
     def _warn_of_unseen(self, inputs: RowInputs, frame: pa.Table) -> None:
-        """Warn of many unseen categories, or only count them where the rows are part of an input."""
+        """Warn of many unseen categories; only count them if the rows are a part of a larger input."""
         cells = collected()
         is_unseen = (inputs.codes == UNKNOWN).numpy(force=True)
         if cells is not None:
@@ -180,13 +179,13 @@ class CheckedRows:
             self.note_unseen(cells, stacklevel=5)
 
     def note_unseen(self, cells: UnseenCells, stacklevel: int = 3) -> None:
-        """Warn where far more categories are unseen than training rows would lead one to expect.
+        """Warn if far more categories are unseen than is expected from the training rows.
 
         Parameters
         ----------
         cells : UnseenCells
         stacklevel : int
-            Calls between the line of the user and the warning.
+            Number of calls between the line of the user and the warning.
         """
         if cells.n_rows < MIN_ROWS or not hasattr(self, "profiles_"):
             return

@@ -23,7 +23,7 @@ Line = dict[str, Any]
 
 
 def reliability_of(space: EmbeddingSpace) -> float | None:
-    """Return the reliability of a space's categories, averaged over the rows; None where it has none."""
+    """Return the mean reliability of a space's categories over the rows; None if it has none."""
     if space.reliability is None:
         return None
     counts = np.ones(len(space)) if space.counts is None else space.counts
@@ -39,7 +39,7 @@ def scaled_within(encoder: Encoder) -> list[str]:
 def missing_shares(encoder: Encoder, inputs: RowInputs) -> dict[str, float]:
     """Return the share of training rows, or of events, that lack a value, by column or field.
 
-    A row without events lacks its history, and one without a word its text.
+    A row without events lacks its history, and a row without words lacks its text.
     """
     shares: dict[str, float] = {}
     for part, codes, numbers in _parts(encoder, inputs):
@@ -66,7 +66,7 @@ def _share(cells: Tensor) -> float:
 
 
 def _has_no_events(history: History) -> Tensor:
-    if isinstance(history, Prefixes):  # the first row of a sequence, and those of its time
+    if isinstance(history, Prefixes):  # the first event of a sequence, and others at its time
         return history.events.positions[history.seen] == 0
     assert isinstance(history, Ragged)
     return history.lengths == 0
@@ -79,10 +79,10 @@ class ColumnLines:
     ----------
     encoder : Encoder
     missing : mapping of column -> share, optional
-        From `missing_shares`; None in files of tabemb 0.2, whose vocabularies know most of them.
+        From `missing_shares`; None for files of tabemb 0.2, whose vocabularies give most of the shares.
     effects : Effects, optional
     spaces : mapping of table name -> EmbeddingSpace
-        Those that are known.
+        The spaces that are known.
     """
 
     def __init__(
@@ -106,11 +106,11 @@ class ColumnLines:
         Parameters
         ----------
         table_width : callable
-            From the name of a table, and of a column that reads it, to the width of a vector.
+            Takes the names of a table and of a column that reads it; returns the width of a vector.
         number_width : callable
-            From the rows (0) or a history (1, ...), and the position of a number, to its width.
+            Takes 0 for rows or 1, ... for a history, and the position of a number; returns its width.
         history_width : callable
-            From the position of a history to its width.
+            Takes the position of a history; returns its width.
         """
         self.table_width, self.number_width = table_width, number_width
         lines: list[Line] = []
@@ -171,7 +171,7 @@ class ColumnLines:
 
 
 def _typed(lines: list[Line]) -> pd.DataFrame:
-    """Return lines as a frame; what is not known is missing, and zero widths are not known."""
+    """Return lines as a frame; unknown values are missing, and a width of zero is unknown."""
     frame = pd.DataFrame(lines, columns=list(COLUMNS)).astype(
         dict.fromkeys(("column", "role", "table"), object)
     )

@@ -1,4 +1,4 @@
-"""Vectors and effects of categories by fold: each from the rows outside the fold."""
+"""Vectors and effects of categories by fold, each fitted on the rows outside the fold."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ from tabemb.targets import Target, class_target
 from tabemb.training.threads import MOST_THREADS, threads
 
 MOST_REFERENCE = 32
-"""Reference rows in which the networks answer for each category."""
+"""Largest number of reference rows, in which the networks answer for each category."""
 MOST_ANSWERS = 16
-"""Answers of a network for each row that trained it: they cost as much as a few epochs."""
+"""Most answers of a network for each of its training rows: they cost as much as a few epochs."""
 MOST_WIDTH = 1024
-"""Answers for a category; the time for their axes grows with the cube."""
+"""Most answers for a category; the time to find their axes grows with the cube of their number."""
 START_SECONDS = 15
-"""Shorter times are spent in one process: others need some seconds to start before they train."""
+"""A shorter time limit is spent in one process: new processes need some seconds to start."""
 LEAST_TIME = 1e-3
-"""Seconds of the last folds when the time is spent: one step of training."""
+"""Seconds for the last folds when the time is used up: enough for one step of training."""
 LEAST_UNIT = 1e-9
 """A smaller standard deviation is a rounding error."""
 
@@ -72,7 +72,7 @@ def make_folds(
     Raises
     ------
     ValueError
-        A row is never held out, y has a single class outside a fold, or ``cv`` and ``groups`` do not go
+        A row is never held out, y has a single class outside a fold, or ``cv`` and ``groups`` do not fit
         together.
     """
     single_class_target = not is_continuous and y.ndim == 1
@@ -103,7 +103,7 @@ def reads_groups(cv: Any) -> bool:
 
 def _check_groups(splitter: Any, groups: np.ndarray | None) -> None:
     if not hasattr(splitter, "get_metadata_routing"):
-        return  # a splitter of the user, which knows itself whether it needs groups
+        return  # whether a splitter of the user needs groups is not known
     if reads_groups(splitter) and groups is None:
         raise ValueError(
             f"cv={splitter!r:.60} needs groups; pass groups=... to fit and fit_transform, through a "
@@ -127,13 +127,13 @@ class FoldVectors:
     Parameters
     ----------
     by_fold : list of dict of table name -> ndarray of shape (n_codes, n_axes)
-        From the rows outside each fold; empty without networks.
+        Fitted on the rows outside each fold; empty without networks.
     mean : dict of table name -> ndarray of shape (n_codes, n_axes)
         The mean over the folds.
     agreement : dict of table name -> ndarray of shape (n_axes,)
         How far the networks of different folds agree along each axis.
     reliability : dict of table name -> ndarray of shape (n_codes,)
-        Share of the squared length of each mean that is no noise.
+        Share of the squared length of each mean that is not noise.
     """
 
     by_fold: list[dict[str, np.ndarray]]
@@ -143,7 +143,7 @@ class FoldVectors:
 
 
 class Question(NamedTuple):
-    """What the networks of all folds are asked: the answer for each category in the same rows.
+    """What the networks of all folds must answer: each category in the same reference rows.
 
     Parameters
     ----------
@@ -151,9 +151,9 @@ class Question(NamedTuple):
         The reference rows.
     vocabularies : dict of table name -> Vocabulary
     target : Target
-        Of all rows.
+        Fitted on all rows.
     shares : mapping of table name -> float
-        Weight of the known categories that a new one resembles, where it resembles some.
+        Total weight of the known categories that a new one resembles, for tables that compare them.
     """
 
     frame: pa.Table
@@ -163,7 +163,7 @@ class Question(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Answers of a network by code, (n_codes, n_answers), and its rows of each code, (n_codes,)."""
+    """Answers of a network by code, (n_codes, n_answers), and counts in its rows, (n_codes,)."""
 
     answers: np.ndarray
     counts: np.ndarray
@@ -177,27 +177,27 @@ def fit_vectors(
     codes: np.ndarray,
     n_jobs: int | None,
 ) -> FoldVectors:
-    """Fit one network on the rows outside each fold, and ask each what its answers for a category are.
+    """Fit one network on the rows outside each fold, and compute its answers for each category.
 
-    The answers, given in the same rows by all networks, are brought onto their common axes.
+    All networks answer in the same rows, and their answers are put on common axes.
 
     Parameters
     ----------
     estimator : EmbeddingClassifier or EmbeddingRegressor
-        Cloned for each fold. Its ``max_time`` is that of all folds together.
+        Cloned for each fold. Its ``max_time`` limits all folds together.
     rows : Rows
     folds : sequence of Fold
     placer : Placer
-        The vocabularies of its encoder give the codes of the vectors. A network that has not seen a
-        category has an answer for it from those that it resembles.
+        The vocabularies of its encoder give the codes of the vectors. For a category that a network has
+        not seen, it mixes the answers for similar categories.
     codes : ndarray of shape (n_rows, n_columns)
     n_jobs : int, optional
-        Folds that are fitted at the same time.
+        Number of folds fitted at the same time.
     """
     encoder = placer.encoder
     vocabularies = encoder.vocabularies_
     note_doubts(rows.frame, estimator.roles, estimator.tables, stacklevel=5)
-    # the networks of the folds read each column as all rows do, and draw no further note
+    # each fold has the roles that are inferred from all rows, and gives no further note
     roles = dict(roles_of(rows.frame, estimator.roles)) | dict(estimator.roles or {})
     tables = None if estimator.tables is None else _with_hashed_rows(estimator.tables, vocabularies)
     estimator.set_params(roles=roles, tables=tables)
@@ -234,7 +234,7 @@ def fit_vectors(
 def _with_hashed_rows(
     tables: Mapping[str, Table], vocabularies: Mapping[str, Vocabulary]
 ) -> dict[str, Table]:
-    """Return tables whose networks have as many hashed rows as the vocabularies, in every fold."""
+    """Return tables with as many hashed rows in every fold as the vocabularies of all rows have."""
     n_hashed = {name: vocabulary.n_hashed for name, vocabulary in vocabularies.items()}
     return {
         name: replace(table, n_hashed=n_hashed[name]) if n_hashed.get(name) else table
@@ -243,9 +243,9 @@ def _with_hashed_rows(
 
 
 def _question(estimator: Any, rows: Rows, placer: Placer) -> Question:
-    """Return reference rows and the target of all rows.
+    """Return reference rows, and the target fitted on all rows.
 
-    They are the fewer, the more categories there are, and the more answers a row has.
+    There are fewer reference rows if there are more categories, or more answers in each row.
     """
     encoder = placer.encoder
     used, vocabularies = rows.with_weight(), encoder.vocabularies_
@@ -262,7 +262,7 @@ def _question(estimator: Any, rows: Rows, placer: Placer) -> Question:
 
 
 def _has_temporary_folder() -> bool:
-    """Whether there is a folder by which joblib can hand arrays to processes."""
+    """Return whether there is a folder through which joblib can pass arrays to processes."""
     try:
         return bool(tempfile.gettempdir())
     except FileNotFoundError:
@@ -272,14 +272,14 @@ def _has_temporary_folder() -> bool:
 def _fit_fold(
     estimator: Any, rows: Rows, question: Question, end: float | None, n_rounds: int
 ) -> dict[str, Answers]:
-    """Fit one fold, in an equal share of the time until ``end`` for each of the rounds that are left."""
+    """Fit one fold; the remaining rounds share the time until ``end`` equally."""
     estimator = clone(estimator)
     if end is not None:
         estimator.set_params(max_time=max(end - time.time(), LEAST_TIME) / n_rounds)
     with quiet():
         estimator.fit(rows.frame, rows.y, sample_weight=rows.weights)
     with threads(estimator.n_jobs):
-        # the next model reads the other categories too, but the numbers as they are
+        # only numbers follow a category: the next model has the vectors of other categories too
         dependents = [Dependents({}, d.numbers) for d in estimator.reference_.dependents]
         return _answers(estimator._fitted, dependents, question)
 
@@ -315,12 +315,12 @@ def _answers(fitted: Fitted, dependents: list[Dependents], question: Question) -
 def _unit(vectors: Sequence[np.ndarray], codes: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the unit in which vectors vary by one over the rows, on average over the columns.
 
-    One unit for all columns: columns that matter more to the target keep longer vectors, so that
-    distances between rows count what matters.
+    All columns have one unit: columns that matter more to the target keep longer vectors, and so matter
+    more to distances between rows.
     """
     variances = [_variance(table[column], weights) for table, column in zip(vectors, codes.T)]
     unit = float(np.mean(variances)) ** 0.5
-    return unit if unit > LEAST_UNIT else 1.0  # below it every row has the same codes
+    return unit if unit > LEAST_UNIT else 1.0  # below it, all rows have the same codes
 
 
 def _variance(values: np.ndarray, weights: np.ndarray | None) -> float:
@@ -338,7 +338,7 @@ class FoldEffects:
     by_fold : list of list of ndarray of shape (n_codes, n_responses)
         For each fold and each column or pair, from the rows outside the fold.
     names : list of str
-        Ends of the names of the columns that hold effects: one for each response.
+        Endings of the names of effect columns, one for each response.
     pair_codes : PairCodes
     """
 
@@ -374,9 +374,9 @@ def fit_effects(
     sizes : sequence of int
         Number of codes of each column.
     n_pairs : int
-        The most pairs to choose.
+        Largest number of pairs.
     generator : Generator
-        Draws the rows that choose the pairs where there are very many.
+        Draws the rows by which the pairs are chosen, if there are very many.
     placer : Placer
         Gives effects to categories without rows outside a fold.
     """
@@ -414,7 +414,7 @@ def values_by_fold(
     table_names : sequence of str
         The table that each column reads.
     min_agreement : float
-        Axes on which the networks agree less are left out, but for the first of a table.
+        Axes on which the networks agree less are left out, except the first axis of a table.
     """
     axes = {
         name: (agreement >= min_agreement) | (np.arange(len(agreement)) == 0)

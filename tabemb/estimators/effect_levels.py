@@ -28,25 +28,25 @@ from tabemb.targets import (
 
 KEYS = ("term", "level", "level_2", "level_3", "level_4")
 N_KEYS = 3
-"""Fewest of these columns; the others come where terms have three or four inputs."""
+"""How many of these columns are always there; the others are added for terms of three or four inputs."""
 NUMBERS = ("count", "mean", "effect", "error", "strength")
-"""Columns of the frame, with those of the answer between."""
+"""Columns of numbers; the columns that name the response are between ``KEYS`` and these."""
 RARE = "(rare)"
 """Label of the categories that are read as unknown because their count is below ``min_count``."""
 DIGITS = 6
-"""Digits of a bound of a bin, in units of the interquartile range: scaled numbers are float32."""
+"""Decimals of the bounds of bins, in units of the interquartile range: scaled numbers are float32."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The responses of a target in the words of the user.
+    """The responses of a target, with labels and unit as the user knows them.
 
     Parameters
     ----------
     labels : DataFrame of n_responses rows
-        Columns ``target`` and ``class``, where there are several.
+        Columns ``target`` and ``class``, if there are several.
     center, scale : ndarray of shape (n_responses,)
-        From a response to the unit: response * scale + center.
+        Convert a response to the unit: response * scale + center.
     unit : {"y", "log(y)", "share"}
     """
 
@@ -109,14 +109,14 @@ def effects_frame(
 
 
 def term_names(encoder: Encoder, effects: Effects) -> list[str]:
-    """Return the name of each term: that of its input, or those of its inputs with stars between."""
+    """Return the name of each term: the names of its inputs, joined by stars."""
     schema = encoder.schema
     features = [feature.name for feature in (*schema.categorical, *schema.numbers)]
     return ["*".join(features[i] for i in effects.inputs_of(term)) for term in effects.terms_]
 
 
 def word_terms(encoder: Encoder, effects: Effects) -> list[str]:
-    """Return the name of each term of words: the column of text, with a star for pairs of neighbours."""
+    """Return the name of each term of words: "column", or "column*column" for neighbouring words."""
     texts = encoder.schema.texts
     return ["*".join([texts[words.text]] * words.length) for words in effects.words_]
 
@@ -147,12 +147,12 @@ def _labels_of_table(encoder: Encoder, table: str) -> np.ndarray:
 
 
 def _intervals(scale: Scale, bounds: np.ndarray) -> list[pd.Interval]:
-    """Return the bins of a number in its unit; values beyond the ends are in the first and the last."""
-    with np.errstate(all="ignore"):  # numbers of any size have bins
+    """Return the bins of a number in its unit; the first and the last have no bound outwards."""
+    with np.errstate(all="ignore"):  # very large numbers overflow
         inner = bounds[:-1].astype(float) * scale.unit + scale.center
         rounded = np.round(inner, DIGITS - int(np.ceil(np.log10(scale.unit))))
     if np.isfinite(rounded).all() and len(np.unique(rounded)) == len(inner):
-        inner = rounded + 0.0  # without the sign of a zero
+        inner = rounded + 0.0  # turns -0.0 into 0.0
     return [pd.Interval(*ends) for ends in pairwise([-np.inf, *inner.tolist(), np.inf])]
 
 
@@ -167,7 +167,7 @@ def _levels_frame(
     scale, unit = answers.scale[responses], effects.unit_ * np.ones(n_responses)
     center = effects.mean_ * scale + answers.center[responses]
     means = part.means * unit * scale + center
-    if answers.unit == "share":  # rounding leads out of the bounds
+    if answers.unit == "share":  # rounding errors may leave the bounds
         means = np.clip(means, 0, 1)
     numbers = {
         "count": part.counts[rows],
@@ -181,7 +181,7 @@ def _levels_frame(
 
 
 def _one_frame(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """Return the rows of all terms, with the columns of the largest; levels that are none are None."""
+    """Return the rows of all terms, with the columns of the widest; levels not in use are None."""
     widest = max(parts, key=lambda part: part.shape[1])
     filled = [part.reindex(columns=widest.columns) for part in parts]
     frame = pd.concat(filled, ignore_index=True)

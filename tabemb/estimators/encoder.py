@@ -60,80 +60,81 @@ from tabemb.training.workers import check_alone
 class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEstimator):
     """Transformer that replaces categorical columns by learned vectors, shrunken effects, or both.
 
-    The vector of a category is what a network that predicts y answers for it. One network is trained
-    for each fold, without the rows of the fold; the category is put into the same few reference rows
-    for all networks, and the outputs (for classes: logits) minus their mean over the categories are
-    its answer. It holds effects and interactions alike. `fit_transform` gives each row the answers of
-    networks that were trained without it, `transform` the mean over the folds. The new columns of a
-    category are the principal axes of its answers on which the networks agree, the one of most variance
-    first: close to the effect of the category beside the other columns, where larger means a larger
-    output. All vectors have one unit, in which those of a column vary by one on average: columns that
-    matter more to y have longer vectors. Scaling each new column to a variance of one would hide that
-    from neighbours and regularised models.
+    The vector of a category contains the answers of a network that predicts y. One network is trained
+    for each fold, on the rows outside it. To get the answers, the category is put into a few reference
+    rows, which are the same for all networks: the answers are the outputs (logits for classes) minus
+    their mean over the categories, so they contain effects and interactions. `fit_transform` gives each
+    row the answers of networks that were trained without it, `transform` the mean over the folds.
+
+    The new columns are the principal axes of the answers on which the networks agree, by falling
+    variance. The first one is close to the effect of the category given the other columns; a larger
+    value means a larger output. All vectors have one unit, in which the vectors of a column vary by one
+    on average: columns that matter more to y have longer vectors. Scaling each new column to unit
+    variance would hide this from nearest neighbours and regularised models.
 
     .. note::
-       ``fit_transform(X, y)`` is not ``fit(X, y).transform(X)``: with the latter, the vectors of a
-       training row are fitted on its own target, and the next model trusts them more than it should.
-       Pipelines call the former.
+       ``fit_transform(X, y)`` differs from ``fit(X, y).transform(X)``: the latter gives a training row
+       vectors that were fitted on its own target, which the next model trusts too much. Pipelines call
+       ``fit_transform``.
 
     Parameters
     ----------
     columns : sequence of str or "auto", default="auto"
-        The columns to encode. "auto": those that are categorical by their type or by the roles of
-        ``estimator``; if there are none, all of them. The networks read the other columns too;
-        `transform` needs the encoded ones alone.
+        The columns to encode. "auto": those that are categorical by type or by the roles of
+        ``estimator``; if there are none, all columns. The networks also read the other columns;
+        `transform` needs only the encoded columns and those that ``keep`` keeps.
     kind : {"vectors", "prediction", "both"}, default="vectors"
-        New columns of a category: its vector (``{column}_0``, ...), its effect, which is the mean
-        target of its rows, shrunken towards the mean of all the more the fewer they are
-        (``{column}_effect``; one for each of three classes or more), or both. No network is trained
-        for "prediction". Characters that boosted trees refuse in a name become underscores.
+        The new columns. "vectors": the vector of the category (``{column}_0``, ...). "prediction": its
+        effect (``{column}_effect``, or one for each class if there are three or more), the mean target
+        of its rows, shrunken towards the mean of all rows, the more the fewer rows it has; no network is
+        trained. "both": both. Characters that boosted trees refuse in a name become underscores.
     n_pairs : int, default=36
-        Largest number of pairs of columns that have an effect (``{column}*{column}_effect``), with the
-        kinds that have effects: the pairs that add most to the effects of their two columns. 0: none.
+        Largest number of pairs of columns that get an effect (``{column}*{column}_effect``), if ``kind``
+        has effects: the pairs that add most to the effects of their two columns. 0: none.
     min_agreement : float, default=0.5
-        Share of the variance along an axis that networks of different folds have in common, from 0 to
-        1; axes with less are left out, but for the first. 0 keeps all, up to 32 a column: several times
-        as many columns, and worse for trees and neighbours.
+        Share of the variance along an axis that the networks of different folds must have in common,
+        from 0 to 1. Axes with less are left out, except the first. 0 keeps all axes, up to 32 for each
+        column: several times as many columns, and worse for trees and nearest neighbours.
     keep : {"others", "all", "none"}, default="others"
-        The columns of X that stay, before the new ones: those that are not encoded, all, or none.
+        The columns of X that are kept, in front of the new ones: those not encoded, all, or none.
     target_type : {"auto", "continuous", "classes"}, default="auto"
         Kind of y. "auto": floats that are not whole are continuous; whole numbers, text and booleans are
         classes.
     cv : int, splitter or iterable of (train, test) positions, default=3
-        The folds. An int shuffles, and keeps the shares of classes. A row that is held out several
+        The folds. An int means shuffled folds, stratified for classes. A row that is held out several
         times gets the mean of its out-of-fold vectors.
     n_repeats : int, default=1
-        How often the folds of an int are drawn. Each repeat trains ``cv`` networks more, and makes the
-        vectors less noisy.
+        How often the folds are drawn if ``cv`` is an int. Each repeat trains ``cv`` more networks, and
+        makes the vectors less noisy.
     estimator : EmbeddingClassifier or EmbeddingRegressor, optional
-        The network, with its settings, such as roles and shared tables; None: one of four members
-        and at most 18 pairs. Its ``max_time`` is that of all folds together; less than 15 seconds are
-        spent in one process.
+        The network with its settings, such as roles and shared tables. None: a network with four members
+        and at most 18 pairs. Its ``max_time`` limits all folds together; with less than 15 seconds, they
+        run in one process.
     n_jobs : int, optional
-        Folds that are fitted at the same time.
+        Number of folds fitted at the same time.
     random_state : int, RandomState or None, default=None
         Seed of the folds and of the networks.
 
     Attributes
     ----------
     spaces_ : dict of table name -> EmbeddingSpace
-        The vectors by category, along all axes; `transform` gives those on which the networks agree.
-        Their reliability is from the differences between the folds.
+        The vectors by category, along all axes; `transform` uses the axes on which the networks agree.
+        The reliability comes from the differences between the folds.
     agreement_ : dict of table name -> ndarray of shape (n_axes,)
         How far networks of different folds agree along each axis.
     columns_ : list of str
         The columns that are encoded.
     pairs_ : list of (str, str)
-        The pairs of them that have an effect, best first.
+        The pairs of encoded columns that have an effect, best first.
     encoder_ : Encoder
-        Their vocabularies.
+        The vocabularies of the encoded columns.
     by_code_ : list of ndarray of shape (n_codes, width), float32
-        New values of each code of each column; codes 0 and 1 are unknown and missing. Those of the pairs
-        follow.
+        New values of each code, for each column, whose codes 0 and 1 are unknown and missing, then for
+        each pair.
     placings_ : list of Placing
-        The columns whose new categories get values from similar ones: ``input``, the position of the
-        column; ``share``, the weight of the similar ones; ``gain``, the share of the variance of known
-        effects that is predicted so.
+        The columns whose new categories get values from similar ones: ``input`` is the position of the
+        column, ``share`` the weight of the similar categories, and ``gain`` the share of the variance of
+        known effects that this predicts.
 
     Examples
     --------
@@ -210,7 +211,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         Parameters
         ----------
         X : frame or array-like of shape (n_rows, n_columns), or a stream
-            A stream, as `EmbeddingClassifier.fit` takes it, is read as a frame.
+            A stream, as in `EmbeddingClassifier.fit`, is read as a frame.
         y : array-like of shape (n_rows,) or (n_rows, n_targets), or str
         sample_weight : array-like of shape (n_rows,), optional
         groups : array-like of shape (n_rows,), optional
@@ -257,9 +258,9 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         Parameters
         ----------
         X : frame or array-like of shape (n_rows, n_columns)
-            Categories without training rows get the mean values of the ten that they resemble, by text
-            or ``Table(describe=...)``, where that predicts the effects of known ones; else those of
-            unknown ones.
+            Categories without training rows get the mean values of the ten most similar ones, by text or
+            ``Table(describe=...)``, if this predicts the effects of known categories. Otherwise they get
+            the values of the unknown category.
 
         Returns
         -------
@@ -269,7 +270,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         frame = align_columns(self, X)
         codes = self._codes(frame)
         features = read_values(self.by_code_, codes)
-        placings = getattr(self, "placings_", [])  # encoders of earlier files have none
+        placings = getattr(self, "placings_", [])  # encoders saved by earlier versions have none
         place_values(features, self.by_code_, codes, frame, Placer(self.encoder_, placings))
         return self._joined(X, features)
 
@@ -280,7 +281,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         Parameters
         ----------
         X : frame or array-like of shape (n_rows, n_features)
-            New columns as `transform` gives them: a frame by their names, an array all of them in
+            New columns as from `transform`. A frame is read by name; an array must have all of them, in
             their order.
 
         Returns
@@ -296,7 +297,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
             return pd.DataFrame(dict(zip(self.columns_, nearest)))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the columns of `transform`: those of X that stay, then the new ones."""
+        """Return the names of the columns of `transform`: the kept columns of X, then the new ones."""
         check_is_fitted(self)
         return np.asarray([*self.kept_columns_, *self._new_names], dtype=object)
 
@@ -305,7 +306,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         """The vectors of each table by category."""
         check_is_fitted(self)
         vocabularies, spaces = self.encoder_.vocabularies_, {}
-        reliability = getattr(self, "reliability_", {})  # encoders of earlier files have none
+        reliability = getattr(self, "reliability_", {})  # encoders saved by earlier versions have none
         for name, vectors in self.vectors_.items():
             codes = vocabularies[name].kept
             of_table = reliability[name][codes] if name in reliability else None
@@ -351,7 +352,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         fitted.pair_codes_, fitted.effect_names_ = effects.pair_codes, effects.names
         fitted.kept_columns_ = self._kept(frame, names)
         fitted.kept_positions_ = [frame.schema.names.index(name) for name in fitted.kept_columns_]
-        self.__dict__ = fitted.__dict__  # at once, whenever an interrupt comes
+        self.__dict__ = fitted.__dict__  # in one step, so that an interrupt leaves all or nothing
         return np.hstack([codes, effects.pair_codes(codes)]), folds, by_fold
 
     def _check_estimator(self) -> None:
@@ -363,7 +364,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
             )
 
     def _check_rows(self, frame: pa.Table, y: Any, sample_weight: Any) -> tuple[bool, Rows]:
-        """Return whether y is continuous, and all rows: those of weight zero get values too."""
+        """Return whether y is continuous, and all rows: rows of weight zero get values too."""
         is_continuous = self._is_continuous(y)
         target = check_target(y, "y", is_continuous)
         check_consistent_length(np.empty(frame.num_rows), target)
@@ -405,7 +406,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         return given | dict.fromkeys(self.columns, "categorical")
 
     def _fit_vocabularies(self, net: EmbeddingClassifier | EmbeddingRegressor, rows: Rows) -> Encoder:
-        """Fit the vocabularies of the columns to encode, which are all that `transform` reads."""
+        """Fit the vocabularies of the columns to encode; `transform` reads no other columns."""
         schema = infer_schema(rows.frame, net.roles, net.tables)
         is_encoded = (lambda name: True) if isinstance(self.columns, str) else self.columns.__contains__
         features = [f for f in schema.categorical if f.part is None and is_encoded(f.name)]
@@ -472,7 +473,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         return np.hstack([codes, self.pair_codes_(codes)])
 
     def _joined(self, X: Any, features: np.ndarray) -> Any:
-        """Return the columns that stay and the new ones, as a frame where X is one."""
+        """Return the kept columns and the new ones, as a frame if X is one."""
         if is_frame(X):
             new = pa.table([pa.array(column) for column in features.T], names=self._new_names)
             return beside(select(X, self._kept_names(X)), new)
@@ -480,7 +481,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         return np.hstack([kept, features]) if self.kept_columns_ else features
 
     def _kept_names(self, X: Any) -> list[Any]:
-        """Return the columns that stay, as a frame calls them; without text names, by position."""
+        """Return the kept columns by their names in a frame; by position if its names are not text."""
         names = feature_names(X)
         if names is None:
             return [list(X.columns)[position] for position in self.kept_positions_]
@@ -492,7 +493,7 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
         return self.kept_columns_
 
     def get_metadata_routing(self) -> Any:
-        """Return the request for metadata, which has the groups that ``cv`` reads."""
+        """Return the metadata request, which contains the groups if ``cv`` reads them."""
         request = super().get_metadata_routing()
         if reads_groups(self.cv) and request.fit.requests["groups"] is None:
             request.fit.add_request(param="groups", alias=True)

@@ -1,4 +1,4 @@
-"""The public face that the estimators of events share: rows from a log, and what is read after a fit."""
+"""The public methods that the estimators of events share: rows from a log, and events after a fit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tabemb.training.threads import threads
 
 
 class EventEstimator(RowEstimator):
-    """Base of the estimators of events: rows come from a log, by way of `EventSource`."""
+    """Base class of the estimators of events: rows come from a log, through `EventSource`."""
 
     entity: str
     time: str
@@ -25,7 +25,7 @@ class EventEstimator(RowEstimator):
     encounters: bool
     ties: str
     example_age: bool
-    trees: ClassVar[bool] = False  # they read rows, and no earlier events
+    trees: ClassVar[bool] = False  # trees cannot read earlier events
 
     source_: EventSource
     _grows: ClassVar[bool] = False
@@ -46,12 +46,12 @@ class EventEstimator(RowEstimator):
 
     @memory_checked
     def update(self, X: Any, y: Any) -> Self:
-        """Read new events with their targets, so that later predictions know them.
+        """Read new events with their targets, so that later predictions use them.
 
         Parameters
         ----------
         X : frame of shape (n_events, n_columns)
-            Not earlier than the last event of their entity that was read, by `fit` or here.
+            No event may be earlier than the last event of its entity that ``fit`` or `update` has read.
         y : array-like of shape (n_events,) or (n_events, n_targets)
 
         Returns
@@ -65,7 +65,7 @@ class EventEstimator(RowEstimator):
         return self
 
     def forget(self) -> Self:
-        """Forget the events of all entities, those of training too; the network stays as it is.
+        """Forget the events of all entities, also those of training; the network does not change.
 
         Returns
         -------
@@ -77,7 +77,7 @@ class EventEstimator(RowEstimator):
 
     @memory_checked
     def _replayed(self, X: Any, y: Any) -> Any:
-        """Return predictions for all events, each from those before it, in the order of X."""
+        """Return predictions for all events in the order of X, each from the events before it."""
         fitted = self._fitted
         frame, y = self._check_events(X, y)
         with threads(self.n_jobs):

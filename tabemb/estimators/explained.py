@@ -1,4 +1,4 @@
-"""What users ask a fitted estimator for first: its summary, its effects, its importances."""
+"""Explanations of a fitted estimator: its summary, its effects, its importances."""
 
 from __future__ import annotations
 
@@ -50,50 +50,50 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_NAMED = 5
-"""Classes that a summary names."""
+"""Largest number of classes that a summary names."""
 MOST_CATEGORIES = 1000
-"""Categories of a space that `summary` computes unasked."""
+"""Most categories of a space that `summary` computes with ``spaces="auto"``."""
 MOST_PAIRS = 3
-"""Pairs that it names."""
+"""Largest number of pairs of columns that a summary names."""
 AT_LEAST_ONE = whole(1)
 
 
 class Summarised:
-    """Mixin of estimators that have a summary, which notebooks display once they are fitted."""
+    """Mixin of estimators with a summary, which notebooks display after the fit."""
 
     encoder_: Encoder
     spaces_: Any
 
     def summary(self, spaces: bool | str = "auto") -> Summary:
-        """Return what the estimator understood of its columns, and how the fit went.
+        """Return how the estimator reads its columns, and how the fit went.
 
         Print it, or let a notebook display it; ``summary().columns`` is a frame and ``facts`` a dict.
 
         Parameters
         ----------
         spaces : bool or "auto", default="auto"
-            Whether to compute the spaces that nobody has read from ``spaces_`` yet, for their
+            Whether to compute spaces that have not been read from ``spaces_`` yet, for their
             ``reliability`` and ``overlap``. "auto": those of up to 1,000 categories, which take about a
-            second each. Notebooks display a model with False.
+            second each. Notebooks use False.
 
         Returns
         -------
         Summary
-            Its ``columns`` has a row for each column of X and for each field of histories: ``column``,
-            ``role``, ``table`` (where it has another name than the column), ``levels`` (categories of
-            the table), ``missing`` (share of the rows or events), ``width`` of the vector, ``explained``
+            ``columns`` has a row for each column of X and for each field of histories: ``column``,
+            ``role``, ``table`` (if its name differs from the column), ``levels`` (categories of the
+            table), ``missing`` (share of the rows or events), ``width`` of the vector, ``explained``
             (share of the variance of y that the effects of the column explain, out of sample),
             ``reliability`` (of the vectors in ``spaces_``, from 0 to 1, averaged over the rows) and
-            ``overlap`` (of the five nearest, the share that a model of other rows would have too). What
-            is not known, or has no meaning for a column, is missing. A number of events that is scaled
-            within a category has the table of its bins within the category, and the fact "numbers
-            scaled" names both.
+            ``overlap`` (share of the five nearest categories that a model of other rows would have too).
+            Values that are unknown, or meaningless for a column, are missing. If a number of events is
+            scaled within a category, its table is that of its bins within the category, and the fact
+            "numbers scaled" names both.
 
-            Its ``memory`` has a row for each table: its ``rows`` (categories, unknown, missing, hashed
+            ``memory`` has a row for each table: its ``rows`` (categories, unknown, missing and hashed
             ones), their ``bytes`` in the model (vectors, priors, categories and counts; not the index
-            that looks categories up), ``bytes_training`` with the average, the moments and the best
-            epoch's copy that training keeps, and both divided by the rows as ``bytes_a_level`` and
-            ``bytes_training_a_level``. None for `EmbeddingEncoder`, which has no tables.
+            that looks categories up), ``bytes_training`` (with the average, the moments and the copy of
+            the best epoch that training keeps), and both divided by the rows: ``bytes_a_level`` and
+            ``bytes_training_a_level``. It is None for `EmbeddingEncoder`, which has no tables.
         """
         check_is_fitted(self)
         FLAG.or_("auto").check("spaces", spaces)
@@ -111,7 +111,7 @@ class Summarised:
         return Summary(type(self).__name__, facts, columns, repr(self), memory)
 
     def _hashed(self) -> list[str]:
-        """Return what is hashed of each table with hashed rows: the share of its cells, and the rows."""
+        """Describe each table with hashed rows: the hashed share of its cells, and the hashed rows."""
         return [
             f"{share_hashed(vocabulary):.0%} of {name!r} in {vocabulary.n_hashed:,} rows"
             for name, vocabulary in self.encoder_.vocabularies_.items()
@@ -119,7 +119,7 @@ class Summarised:
         ]
 
     def _memory(self) -> pd.DataFrame | None:
-        """Return what the tables take; None without a network."""
+        """Return the memory of the tables; None without a network."""
         network = getattr(self, "network_", None)
         if network is None:
             return None
@@ -127,12 +127,12 @@ class Summarised:
         return memory_frame(self.encoder_, network.networks, bool(np.isfinite(losses).any()))
 
     def _spaces_of(self, tables: Sequence[str]) -> Mapping[str, EmbeddingSpace]:
-        """Return the spaces of these tables, and those that are known anyway."""
+        """Return the spaces of these tables, and those that are computed already."""
         spaces: Mapping[str, EmbeddingSpace] = self.spaces_
         return spaces
 
     def _facts(self) -> dict[str, Any]:
-        """Return the facts of the fit; None stands for what is not known."""
+        """Return the facts of the fit; None stands for an unknown one."""
         raise NotImplementedError
 
     def _columns_frame(self, spaces: Mapping[str, EmbeddingSpace]) -> pd.DataFrame:
@@ -142,7 +142,7 @@ class Summarised:
         return str(self._repr_mimebundle_()["text/html"])
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
-        """Return what notebooks display: the summary once fitted, scikit-learn's box before."""
+        """Return what notebooks display: scikit-learn's diagram before the fit, then the summary."""
         try:
             check_is_fitted(self)
             shows = get_config()["display"] == "diagram"
@@ -165,7 +165,7 @@ def curve_facts(estimator: Any) -> dict[str, Any]:
 
 
 def target_fact(target: Target) -> str:
-    """Return y in a few words: its classes, or where its numbers lie."""
+    """Return y in a few words: its classes, or the mean and spread of its numbers."""
     if isinstance(target, ClassTarget):
         named = ", ".join(map(repr, target.classes_[:MOST_NAMED].tolist()))
         more = ", …" if len(target.classes_) > MOST_NAMED else ""
@@ -212,15 +212,15 @@ class ExplainedEncoder(Summarised):
 
 
 class ExplainedRows(Summarised):
-    """Mixin of the estimators of rows: effects and importances beside the summary.
+    """Mixin of the estimators of rows: summary, effects and importances.
 
     Attributes
     ----------
     n_rows_ : int
-        Rows that ``fit`` took, without those of weight zero. Models of tabemb 0.2 lack all three.
+        Number of rows of ``fit``, without rows of weight zero. Models of tabemb 0.2 lack all three.
     fit_seconds_ : float
     missing_shares_ : dict of column -> float
-        Share of the training rows that lack a value; of a field, share of the events; of a history,
+        Share of the training rows that lack a value; for a field, share of the events; for a history,
         share of the rows without events.
     """
 
@@ -249,7 +249,7 @@ class ExplainedRows(Summarised):
         return facts
 
     def _pairs_fact(self) -> str | None:
-        """Return the pairs of columns that explain most beyond the effects of the two."""
+        """Return the pairs of columns that explain most beyond the effects of their two columns."""
         if not hasattr(self.effects_, "gains_"):
             return None
         names = term_names(self.encoder_, self.effects_)
@@ -269,32 +269,31 @@ class ExplainedRows(Summarised):
         )
 
     def effects_frame(self, term: str | None = None) -> pd.DataFrame:
-        """Return the effect of each level of a column or of a combination, with its standard error.
+        """Return the effect of each level of a column or combination of columns, with a standard error.
 
-        The effect of a level of n rows is the difference of their mean answer from that of all rows,
-        shrunken by the factor n / (n + strength), as if ``strength`` rows at the mean of all rows were
-        added. It is known up to a normal error of the deviation ``error``, if the levels are draws from
-        one distribution: 95 % of the intervals effect +- 1.96 * error hold the effect that very many
-        rows would show. With m rows more, (n + strength) / (n + strength + m) of the squared error is
-        left.
+        The effect of a level with n rows is their mean target minus the mean of all rows, multiplied by
+        n / (n + strength), as if ``strength`` rows at the mean of all rows were added. ``error`` is the
+        standard deviation of its normal error, if the levels are drawn from one distribution: 95 % of
+        the intervals effect +- 1.96 * error contain the effect that very many rows would show. With m
+        more rows, the squared error is multiplied by (n + strength) / (n + strength + m).
 
         Parameters
         ----------
         term : str, optional
-            A column, or a combination such as "city*product"; all with effects when None. The levels of
-            a column of text are its words, those of "review*review" its pairs of neighbouring words.
+            A column, or a combination such as "city*product". None: all that have effects. The levels of
+            a text column are its words; those of "review*review" are its pairs of neighbouring words.
 
         Returns
         -------
         DataFrame
             Columns ``term``, ``level`` and ``level_2`` (of the second column of a pair; ``level_3`` and
-            ``level_4`` where terms have more), ``target`` and ``class`` where y has several (of two
-            classes the second alone, of many the 16 whose shares vary most), ``count`` and ``mean`` (of
-            rows with weights the sum of these and the weighted mean), ``effect``, ``error`` and
-            ``strength``. A level is a category as it was given, an interval of numbers, None for missing
-            values, or "(rare)" for those below ``min_count``.
+            ``level_4`` if terms have more), ``target`` and ``class`` if y has several (only the second
+            of two classes; of many classes, the 16 whose shares vary most), ``count`` and ``mean`` (of
+            weighted rows, the sum of weights and the weighted mean), ``effect``, ``error`` and
+            ``strength``. A level is a category as it was passed, an interval of numbers, None for
+            missing values, or "(rare)" for categories below ``min_count``.
             ``attrs["unit"]`` is the unit of mean, effect and error: "y", "log(y)" with
-            ``loss="absolute_percentage_error"``, or "share" of the rows that are of the class.
+            ``loss="absolute_percentage_error"``, or "share" of the rows that have the class.
 
         Raises
         ------
@@ -308,14 +307,13 @@ class ExplainedRows(Summarised):
 
     @property
     def feature_importances_(self) -> np.ndarray:
-        """The share of each column in the variance of y that effects explain; they sum to one.
+        """The share of each column in the variance of y that effects explain; the shares sum to one.
 
-        It is known from the fit, and takes no rows: the share of the variance that the effects of a
-        column explain, out of sample, and of what each combination of columns explains beyond them an
-        equal part.
-        A column is seen alone, so two columns that say the same both have it. `importances` measures
-        what the network does with the columns instead. A model with histories, texts or vectors, which
-        have no such effects, or with ``effects=False`` has no such attribute.
+        It is known from the fit and needs no rows. A column counts the variance that its effects explain
+        out of sample, and an equal part of the variance that each of its combinations explains beyond
+        its columns. Each column is measured alone, so two redundant columns both count in full;
+        `importances` measures how the network uses the columns. Models with histories, texts or vectors,
+        which have no such effects, or with ``effects=False`` lack this attribute.
         """
         check_is_fitted(self)
         schema = self.encoder_.schema
@@ -349,11 +347,11 @@ class ExplainedRows(Summarised):
     ) -> pd.DataFrame:
         """Return how much worse the model predicts rows when a column is permuted (Breiman 2001).
 
-        Pass rows that did not train: of training rows the model knows more than of new ones. Each column
-        and repeat predicts all rows once; a sample of some thousand rows is enough. A column of
-        histories is one column. Columns that say the same stand in for one another, and each seems
-        unimportant: permute them together, as a group. In event estimators, entity and time are always
-        one group: permuted together, they give each event the earlier events of another one.
+        Do not pass training rows: the model knows more about them than about new rows. All rows are
+        predicted once for each column and repeat; a sample of some thousand rows is enough. A column of
+        histories is one column. Redundant columns replace one another, so each seems unimportant:
+        permute them together, as a group. In event estimators, entity and time are always one group:
+        permuting it gives each event the earlier events of another one.
 
         Parameters
         ----------
@@ -371,8 +369,8 @@ class ExplainedRows(Summarised):
         -------
         DataFrame
             Columns ``column`` (or group), ``importance`` and ``deviation``: mean and standard deviation,
-            over the repeats, of the rise of the loss that ``fit`` minimises. The largest comes first,
-            and ``attrs["loss"]`` is the loss without permutation.
+            over the repeats, of the increase of the loss that ``fit`` minimises; largest first.
+            ``attrs["loss"]`` is the loss without permutation.
         """
         check_is_fitted(self)
         AT_LEAST_ONE.check("n_repeats", n_repeats)
@@ -446,5 +444,5 @@ def number_width(encoder: Encoder, numbers: str, d_number: int, part: int, i: in
     """Return the width of the encoding of one number of the rows (part 0) or of a history's events."""
     width = D_EVENT_NUMBER if part else d_number
     edges = encoder.inputs_[part].scales[i].edges
-    with Building():  # the encoding draws start weights
+    with Building():  # the encoding draws initial weights
         return int(NUMBER_ENCODINGS[numbers]([edges], width).dim)

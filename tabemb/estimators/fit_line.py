@@ -1,4 +1,4 @@
-"""A fit in one line."""
+"""The line that is printed after a fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimators that go on with later rows: `partial_fit`, and what `fit` takes from a fitted model."""
+"""Training on later rows: `partial_fit`, and what `fit` takes from a fitted model."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SHAPING = (
     *("roles", "min_count", "dim", "biases", "effects", "n_pairs", "numbers", "n_bins", "d_number"),
     *("backbone", "hidden", "n_members", "n_networks", "history", "d_history", "pooling", "max_events"),
 )
-"""Settings that shape a model, and must be those of the model that it starts from."""
+"""Settings that shape a model; they must equal those of the model from which a fit starts."""
 
 
 def can_grow(estimator: Any) -> bool:
-    """Return whether an estimator can go on with later rows."""
+    """Return whether an estimator can be trained on later rows."""
     return bool(estimator._grows)
 
 
@@ -42,19 +42,19 @@ class GrowingRows:
     @available_if(can_grow)  # type: ignore[untyped-decorator]
     @memory_checked
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
-        """Go on with new rows; on an unfitted estimator this is `fit`.
+        """Continue training on new rows; on an unfitted estimator this is `fit`.
 
-        Categories that are new get vectors; all others stay near their vectors of before, the nearer
-        the more rows they have had. A refused or interrupted call leaves the estimator as it was.
+        New categories get vectors. All others stay near their previous vectors, the nearer the more rows
+        they have had. A refused or interrupted call leaves the estimator as it was.
 
         Parameters
         ----------
         X : frame or array-like of shape (n_rows, n_columns)
-            The new rows alone, with the columns of the first call.
+            Only the new rows, with the columns of the first call.
         y : array-like of shape (n_rows,) or (n_rows, n_targets)
         sample_weight : array-like of shape (n_rows,), optional
         classes : array-like, optional
-            All classes that y may hold, now or later. A later call may add classes.
+            All classes that y may contain, now or later. A later call may add classes.
 
         Returns
         -------
@@ -63,8 +63,8 @@ class GrowingRows:
         Raises
         ------
         ValueError
-            X has other columns than before, or values of another kind; y holds a new class, which
-            ``classes`` does not name.
+            X has other columns than before, or values of another kind; y has a new class that is not in
+            ``classes``.
 
         Examples
         --------
@@ -83,10 +83,10 @@ class GrowingRows:
 
     @available_if(can_grow)  # type: ignore[untyped-decorator]
     def forget_rows(self) -> Self:
-        """Drop the training rows that the model keeps, so that no file and no copy of it holds any.
+        """Delete the training rows that the model keeps, so that its files and copies contain none.
 
-        Predictions and spaces stay. Later fits that start from the model train on their new rows alone,
-        which makes them worse, and keep none either.
+        Predictions and spaces do not change. Later fits that start from the model train on their new
+        rows only, which makes them worse, and keep no rows either.
 
         Returns
         -------
@@ -109,12 +109,12 @@ class GrowingRows:
 
 
 def start_of(model: Any, estimator: Any) -> Start:
-    """Return what a fit of an estimator takes from a fitted model.
+    """Return the parts of a fitted model from which a fit of an estimator starts.
 
     Raises
     ------
     ValueError
-        The model is of another kind or shape, or lacks what growing needs.
+        The model is of another class or shape, or lacks parts that such a fit needs.
     NotFittedError
     """
     if type(model) is not type(estimator):
@@ -136,7 +136,7 @@ def start_of(model: Any, estimator: Any) -> Start:
 
 
 def check_no_time(time: Any, start: Any) -> None:
-    """Raise where rows have an age and a model goes on with them: all of its new rows count the same."""
+    """Raise ValueError if ``time`` is passed with ``start``: new rows all count the same."""
     if time is not None and start is not None:
         raise ValueError("time must be None where start is passed: new rows all count the same.")
 
@@ -177,12 +177,12 @@ def check_columns(columns: Columns, frame: pa.Table) -> None:
 
 
 def checked_classes(classes: Any, numeric: bool) -> np.ndarray | None:
-    """Return the classes that a user passes as numpy, (n_classes,).
+    """Return the classes that a user passes as a numpy array, (n_classes,).
 
     Raises
     ------
     ValueError
-        They are no list, hold missing values, or are passed to a regressor (``numeric``).
+        They are not a list, contain missing values, or are passed to a regressor (``numeric``).
     """
     if classes is None:
         return None

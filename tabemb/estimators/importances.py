@@ -1,4 +1,4 @@
-"""Importances of the columns: the share of the variance that their effects explain, and permutation."""
+"""Importances of columns: the share of the variance that their effects explain, and permutation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tabemb.data.schema import near
 def explained_shares(encoder: Encoder, effects: Effects | None) -> dict[str, float] | None:
     """Return the share of the variance of the target that the effects of each column explain.
 
-    A datetime has that of its strongest part. None where the shares are not known: without effects, and
+    A datetime has the share of its strongest part. None if the shares are not known: without effects, or
     in files of tabemb 0.2.
     """
     if effects is None or not hasattr(effects, "input_gains_"):
@@ -28,9 +28,9 @@ def explained_shares(encoder: Encoder, effects: Effects | None) -> dict[str, flo
 
 
 def pair_shares(effects: Effects) -> dict[int, float]:
-    """Return, by the position of a term of several inputs, what it explains beyond its parts.
+    """Return the share that each term of several inputs explains beyond its parts, by its position.
 
-    Parts are each input alone, and other terms of some of its inputs.
+    The parts are each input alone, and the other terms of some of the inputs.
     """
     alone = np.maximum(effects.input_gains_, 0)
     inputs = [frozenset(effects.inputs_of(term)) for term in effects.terms_]
@@ -44,10 +44,10 @@ def pair_shares(effects: Effects) -> dict[int, float]:
 
 
 def stored_importances(encoder: Encoder, effects: Effects) -> dict[str, float]:
-    """Return the importance of each column of rows; they sum to one, or are zero where nothing counts.
+    """Return the importance of each column; they sum to one, or are all zero if effects explain nothing.
 
-    A column has the share that its effects explain, and of what each of its combinations explains beyond
-    its parts an equal share.
+    A column has the share that its effects explain, and an equal part of the share that each of its
+    combinations explains beyond its parts.
     """
     shares = explained_shares(encoder, effects) or {}
     columns = _columns_of_inputs(encoder)
@@ -72,8 +72,8 @@ def groups_of(
 ) -> dict[str, list[str]]:
     """Return the columns that are permuted together, by the name of the group.
 
-    Columns in no group are permuted alone. ``keys`` are one group: entity and time of an event say
-    together which earlier events it sees.
+    Columns in no group are permuted alone. ``keys`` are one group: entity and time of an event together
+    determine which earlier events it sees.
     """
     used = [name for name in frame.schema.names if encoder.schema.roles.get(name) != "ignored"]
     used = [name for name in used if name in encoder.schema.roles and name not in keys]
@@ -113,10 +113,10 @@ def permuted_importances(
     frame : pyarrow.Table
     groups : mapping of name -> columns
     loss : callable
-        From rows to their loss.
+        Takes rows and returns their loss.
     n_repeats : int
     generator : Generator
-        Draws the permutations; all groups have the same ones.
+        Draws the permutations, which are the same for all groups.
 
     Returns
     -------

@@ -16,7 +16,7 @@ from tabemb.training.threads import threads
 
 
 class PredictsIntervals(RowEstimator):
-    """Base of regressors, whose predictions have intervals."""
+    """Base class of the regressors, with prediction intervals."""
 
     target_: NumberTarget
 
@@ -25,10 +25,10 @@ class PredictsIntervals(RowEstimator):
         """Return an interval for the target of each row.
 
         Intervals are calibrated on the validation rows of ``fit``, by the counts of the row's levels and
-        the disagreement of the members: they hold the targets of new rows of the same distribution with
-        the given probability, also among the rows whose level is rare or unseen. This is split
-        conformal prediction (Lei et al. 2018) with a fitted scale. Where the validation rows train in
-        the end, intervals are those of the network before, and a little too wide.
+        the disagreement of the members. They contain the targets of new rows of the same distribution
+        with the given probability, also among rows with rare or unseen levels. This is split conformal
+        prediction (Lei et al. 2018) with a fitted scale. If the validation rows also train in the end,
+        the intervals are those of the network before that, and a little too wide.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What the tables of a model take: bytes for each level and in all, in the model and while it trains."""
+"""Memory of the tables of a model: bytes for each level and in total, in the model and in training."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tabemb.network.model import Reader, TabularNetwork
 from tabemb.network.tables import TableGroup, Tables
 
 N_MOMENTS = 2
-"""Numbers that Adam keeps of a weight."""
+"""Numbers that Adam keeps for a weight."""
 COUNTER = 4
-"""Bytes of the count of a row's updates, where only the rows of a batch are updated."""
+"""Bytes of the number of updates of a row, if only the rows of a batch are updated."""
 COLUMNS = ["table", "rows", "bytes_a_level", "bytes", "bytes_training_a_level", "bytes_training"]
 RATE = 4
-"""Bytes of the share of a level's cells that training hides, for each column of rows or events."""
+"""Bytes of the share of cells to hide in training, for a level in each column of rows or events."""
 
 
 def memory_frame(
@@ -29,7 +29,7 @@ def memory_frame(
     ----------
     encoder : Encoder
     networks : sequence of TabularNetwork or Reader
-        All of them, which train one after another.
+        All networks; they train one after another.
     keeps_best : bool
         Whether training keeps a copy of the weights of the best epoch.
     """
@@ -51,7 +51,7 @@ def memory_frame(
 
 
 def _bytes_of_row(tables: Tables, t: int, keeps_best: bool) -> tuple[int, int]:
-    """Return the bytes of a row: its vector and its prior, and what training has beside them."""
+    """Return the bytes of a row: those of its vector and prior, and those that training adds."""
     group: TableGroup = tables.groups[tables.place[t][0]]
     vector = group.weight.shape[1] * group.weight.element_size()
     n_copies = 1 + N_MOMENTS + keeps_best  # the first one is the average
@@ -64,7 +64,7 @@ def _bytes_of(vocabulary: Vocabulary) -> int:
 
 
 def memory_fact(frame: pd.DataFrame) -> str:
-    """Return the bytes of all tables in a few words, and those of a level of the largest one."""
+    """Return the bytes of all tables, and of a level of the largest table, in a few words."""
     largest = frame.to_dict("records")[int(frame["bytes"].argmax())]
     total, training = (_in_words(frame[name].sum()) for name in ("bytes", "bytes_training"))
     level, trained = (_in_words(largest[f"{name}_a_level"]) for name in ("bytes", "bytes_training"))
@@ -72,7 +72,7 @@ def memory_fact(frame: pd.DataFrame) -> str:
 
 
 def share_hashed(vocabulary: Vocabulary) -> float:
-    """Return the share of a table's training cells that hashed rows stand for."""
+    """Return the share of a table's training cells that are read as hashed rows."""
     counts = vocabulary.counts
     return float(counts[vocabulary.kept.stop :].sum() / max(counts.sum(), 1))
 

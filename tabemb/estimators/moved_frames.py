@@ -1,4 +1,4 @@
-"""The answers of later rows beside the effects of training, as frames in the words of the user."""
+"""The targets of later rows compared with the effects of training, as frames for the user."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tabemb.estimators.effect_levels import KEYS, Answers, effects_frame, term_n
 from tabemb.targets import Target
 
 NOW = ("count_now", "mean_now", "p_value")
-"""What is added to the columns of `effects_frame`."""
+"""Columns that are added to those of `effects_frame`."""
 DIGITS = 12
-"""Decimals of means: differences from the mean of all rows leave rounding errors in a share of zero."""
+"""Decimals of means: without rounding, a share of zero would show the rounding error of a difference."""
 
 
 class Compared(NamedTuple):
-    """The answers of later rows: of all rows, and of the levels of each term.
+    """The comparison of later targets with those of training, over all rows and by level of each term.
 
-    ``p_values`` are those of ``overall``, then those of each term, corrected for their number.
+    ``p_values`` are those of ``overall``, then those of each term, corrected for multiple tests.
     """
 
     overall: Moved
@@ -42,7 +42,7 @@ def compare_answers(
     clustering: Clustering | None = None,
     groups: np.ndarray | None = None,
 ) -> Compared:
-    """Compare later answers with those of training.
+    """Compare later targets with those of training.
 
     Parameters
     ----------
@@ -53,14 +53,14 @@ def compare_answers(
         The later rows, as `Effects.fit` reads them.
     responses : ndarray of shape (n_rows, n_responses)
     clustering : Clustering, optional
-        How alike the answers of an entity are, where rows are events.
+        How similar the targets of an entity are, if rows are events.
     groups : ndarray of shape (n_rows,), optional
         The entity of each later row.
     """
     centered = effects.center(responses)
     shares = effects.mean_ if effects.are_shares else None
     everyone = np.zeros(len(codes), np.int64)
-    # the last term is that of all rows
+    # all rows together are the last term
     levels = [effects.levels_of(t) for t in range(len(effects.terms_))]
     levels.append(_all_rows(effects, n_training))
     ids = [*effects.levels_at(codes, numbers), everyone]
@@ -79,7 +79,7 @@ def compare_answers(
 
 
 def _all_rows(effects: Effects, n_rows: int) -> TermLevels:
-    """Return all training rows as one level, whose mean is known up to its standard error."""
+    """Return all training rows as one level, with the standard error of its mean."""
     none = np.zeros((1, len(effects.responses_)))
     variance = effects.mean_ * (1 - effects.mean_) if effects.are_shares else np.ones(none.shape[1])
     errors = np.sqrt(variance / n_rows)[None]
@@ -89,9 +89,9 @@ def _all_rows(effects: Effects, n_rows: int) -> TermLevels:
 def moved_frames(
     encoder: Encoder, effects: Effects, target: Target, compared: Compared, alarm: float
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the mean answers before and now, and the levels whose effects have moved.
+    """Return the mean targets before and now, and the levels whose effects have moved.
 
-    Of levels, those of a corrected p-value below ``alarm`` are returned, the smallest first.
+    These are the levels with a corrected p-value below ``alarm``, smallest p-value first.
     """
     answers, responses = Answers.of(target), effects.responses_
     scale = answers.scale[responses] * effects.unit_
@@ -103,7 +103,7 @@ def moved_frames(
     names = term_names(encoder, effects)
     lines = []
     for name, moved, p_values in zip(names, compared.terms, compared.p_values[1:]):
-        has_moved = p_values < alarm  # False for levels that were not looked at
+        has_moved = p_values < alarm  # False for levels that were not tested
         if has_moved.any():
             frame = effects_frame(encoder, effects, target, name).drop(columns=["error", "strength"])
             frame["mean"] = frame["mean"].round(DIGITS)

@@ -1,4 +1,4 @@
-"""Pictures of a fit."""
+"""Plots of a fit."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def draw_learning_curve(
 
 
 def draw_importances(importances: pd.DataFrame, label: str, most: int, ax: Axes | None = None) -> Axes:
-    """Draw importances as bars, the largest at the top, with the deviations that they have."""
+    """Draw importances as bars, the largest at the top, with their deviations if they have any."""
     plt = need("matplotlib.pyplot", extra="maps")
 
     ranked = importances.sort_values("importance", ascending=False, kind="stable")

@@ -26,127 +26,132 @@ from tabemb.targets import NUMBER_TARGETS, QuantileTarget, Target, class_target
 class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
     """Classifier that learns a vector for every category and reads it with a small ensemble of networks.
 
-    Binary, multiclass, several class targets at once (y of shape (n_rows, n_targets)) and multilabel (a
-    matrix of 0 and 1 alone). Labels may be of any hashable type. Entity embeddings follow Guo & Berkhahn
-    (2016), the piecewise-linear numbers Gorishniy et al. (2022), the members TabM (same, 2025).
+    Targets may be binary, multiclass, several class targets at once (y of shape (n_rows, n_targets)) or
+    multilabel (a matrix of only 0 and 1). Labels may be of any hashable type. Entity embeddings follow
+    Guo & Berkhahn (2016), the piecewise-linear encoding of numbers follows Gorishniy et al. (2022), and
+    the members follow TabM (Gorishniy et al. 2025).
 
     Parameters
     ----------
     preset : {"fast", "default", "best"}, default="default"
-        How much to compute. "best" averages five wider networks, in some ten times the seconds; "fast"
-        trains one small network for eight epochs, without trees and validation rows, in a quarter.
-        A preset sets only parameters that are left at their defaults.
+        How much to compute. "best" averages five wider networks and takes about ten times as long.
+        "fast" trains one small network for eight epochs, without trees and validation rows, in a quarter
+        of the time. A preset only changes parameters that are left at their defaults.
     roles : dict of column -> str, optional
-        "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored",
-        where a column shall not have the role of its type, which docs/estimators.md lists. Columns of
-        an array are named by position or "x0", ...
+        Roles of columns that differ from the role of their type (docs/estimators.md lists these):
+        "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored".
+        Columns of an array are named by position or as "x0", ...
     tables : dict of name -> Table, optional
-        Embedding tables that columns share, or with settings of their own; other columns have one each.
+        Embedding tables that several columns share or that have special settings. Every other column
+        gets one table.
     min_count : float, default=1
         Categories with a smaller count (sum of weights) in the training rows are read as unknown.
     dim : int or {"auto", "fastai", "fourth_root", "half"}, default="auto"
         Width of a vector, or the rule that computes it from the number of categories.
     unknown_rate : float, default=0.01
-        Share of cells that an epoch hides, so that unknown and missing ones have trained vectors, but at
-        least a hundred of a categorical column, or a twentieth. Rare categories more often; 0: none.
+        Share of cells hidden in each epoch, which trains the vectors of unknown categories and missing
+        values. At least 100 cells of a categorical column are hidden, or a twentieth if that is fewer;
+        rare categories are hidden up to eleven times as often. 0: none.
     l2 : float, default=200.0
-        Strength of the prior that pulls a vector to zero, for a target that is all noise. It is divided
-        by the count of the category, follows the root of the noise in the effects of the column
-        (``effects_.input_strength_``, of which 2 is typical) and, in regression, falls with the share
-        of the variance of y that is still unexplained.
+        Strength of the prior that pulls a vector to zero, for a target that is pure noise. It is divided
+        by the count of the category, and grows with the square root of the noise in the effects of the
+        column (``effects_.input_strength_``, typically 2). In regression it falls with the share of the
+        variance of y that is still unexplained.
     biases : bool, default=True
-        Whether each category also adds a number to the output directly, under the same prior. Not used
-        with more than a thousand classes, each of which has a vector then.
+        Whether each category also adds a number directly to the output, under the same prior. Not used
+        with more than a thousand classes, where each class has a vector.
     effects : bool, default=True
-        Whether the effects of categories, of bins of numbers and of pairs of categories are inputs,
-        with their counts. An effect is the shrunken mean of the target minus the mean of all rows; for
-        training rows it is out-of-fold.
+        Whether the effects and counts of categories, of bins of numbers and of pairs of categories are
+        inputs. An effect is the shrunken mean of the target minus the mean of all rows. Training rows
+        get out-of-fold effects.
     trees : bool, default=True
-        Whether predictions of boosted trees (LightGBM) are inputs, from 1,000 rows on; out-of-fold too.
+        Whether predictions of boosted trees (LightGBM) are inputs, if there are at least 1,000 rows.
+        Training rows get out-of-fold predictions.
     n_pairs : int, default=36
-        Largest number of pairs of categorical columns that have effects, which explain most beyond the
-        two, and of combinations of up to four columns, which explain most beyond the trees.
+        Largest number of pairs of categorical columns that get effects: the pairs that explain most
+        beyond their two columns. With trees, also the largest number of combinations of up to four
+        columns that get effects: those that explain most beyond the trees.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
-        Encoding of numbers: learned vectors of piecewise-linear bins or cosines, or the scaled value.
+        Encoding of numbers. "piecewise" and "periodic" learn vectors of piecewise-linear bins or of
+        cosines; "scale" uses only the scaled value.
     n_bins : int, default=48
         Largest number of bins of a number.
     d_number : int, default=24
         Width of a number's vector. Columns with fewer bins use the bins directly.
     backbone : {"mlp", "wide_deep", "deepfm"}, default="mlp"
-        Network that reads the joined vectors: MLP, Wide & Deep (Cheng 2016) or DeepFM (Guo 2017).
+        Network that reads the concatenated vectors: MLP, Wide & Deep (Cheng 2016) or DeepFM (Guo 2017).
     hidden : sequence of int or "auto", default="auto"
-        Widths of the hidden layers. "auto": two of 128, of 256 from 50,000 rows on.
+        Widths of the hidden layers. "auto": two layers of width 128, or 256 from 50,000 rows on.
     dropout : float, default=0.1
         Share of hidden units that a training step drops.
     n_members : int or "auto", default="auto"
-        Networks that share all weights but input scales and heads; predictions are their mean.
-        "auto": four beside trees, eight without.
+        Number of networks that share all weights but input scales and heads; predictions are their mean.
+        "auto": four with trees, eight without.
     n_networks : int, default=1
-        Such ensembles that share nothing, of which predictions are the mean too.
+        Number of independent ensembles, trained one after the other; their predictions are averaged too.
     history : {"gru", "lstm", "mean"}, default="gru"
-        Encoder of a column of lists: a recurrent net over the events, or one layer for each event and
-        then mean, maximum, sum and last, which suits bags of categories too.
+        Encoder of a column of lists. "gru" and "lstm" are recurrent nets over the events. "mean" applies
+        a layer to each event, then takes mean, maximum, sum and last; it suits bags of categories too.
     d_history : int, default=64
         Width of a history's vector.
     pooling : {"all", "last", "mean", "attention"}, default="all"
-        Vector that a recurrent net's states become: the last state, the mean of all, a mean weighted by
-        a learned score, or last, mean and maximum side by side.
+        How the states of a recurrent net become one vector. "last": the last state; "mean": their mean;
+        "attention": a mean weighted by a learned score; "all": last, mean and maximum side by side.
     max_events : int, optional, default=500
-        Largest number of events, words or steps of a cell that are read; the newest or last stay.
+        Largest number of events, words or steps read from a cell; the newest or last are kept.
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class, multiplied with ``sample_weight``.
+        Weight of each class; it is multiplied by ``sample_weight``.
     max_epochs : int or "auto", default="auto"
-        Largest number of epochs. "auto": as many as make about 1,000 steps, but 30 to 60.
+        Largest number of epochs. "auto": enough for about 1,000 steps, but between 30 and 60.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Precision of matrix products in training; weights and losses are always float32. "auto" takes
-        bfloat16 where the processor multiplies it faster (AMX, AVX-512 BF16, recent GPUs).
+        Precision of matrix products in training; weights and losses are always float32. "auto" uses
+        bfloat16 if the hardware multiplies it faster (AMX, AVX-512 BF16, recent GPUs).
     batch_size : int or "auto", default="auto"
-        Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256
-        (1024 from a million rows on).
+        Rows in a step. "auto": about 1/40 of the rows, or 1/160 if histories are long, but between 16
+        and 256 (1024 from a million rows on).
     learning_rate : float, default=0.003
-        Learning rate of AdamW. It is constant; the weights that are kept are an average over the last
+        Learning rate of AdamW. It is constant; the model uses an average of the weights over the last
         tenth of the steps.
     table_rate : float, default=1.0
-        Learning rate of the embedding tables, in units of ``learning_rate``.
+        Learning rate of the embedding tables, relative to ``learning_rate``.
     weight_decay : float, default=0.02
-        Weight decay of the backbone's matrices.
+        Weight decay of the weight matrices of the backbone.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out validation rows and keep the epoch with the smallest validation loss, not the
-        last one. "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for
-        half as many epochs more. Rows that are passed as ``eval_X`` are used in any case.
+        last one. "auto": if ``max_epochs="auto"`` and there are at least 100 rows; all rows then train
+        for half as many additional epochs. Rows passed as ``eval_X`` are always used.
     validation_fraction : float or "auto", default="auto"
-        Share of the rows that early stopping holds out. "auto": a tenth, from 10,000 rows on ten times
-        their root.
+        Share of rows held out by early stopping. "auto": 0.1; from 10,000 rows on 10 / sqrt(n_rows).
     patience : int, default=3
-        Epochs after which training stops if none of them improved the validation loss by a thousandth.
+        Training stops after this many epochs without an improvement of the validation loss by 0.1 %.
     max_time : float, optional
-        Time limit of ``fit`` in seconds; the best epoch so far is kept.
+        Time limit of ``fit`` in seconds; the model keeps the best epoch so far.
     checkpoint : str or path-like, optional
-        Folder for the state of ``fit``: after a kill, the same call goes on from there, bit for bit.
+        Folder where ``fit`` saves its state. After a kill, the same call resumes from it, bit for bit.
     device : str, default="auto"
-        A torch device; "auto" takes CUDA where there is one.
+        A torch device; "auto" uses CUDA if there is a CUDA device.
     n_jobs : int, optional
-        Threads. None: the free cores, or one inside a joblib worker. -1: every core.
+        Number of threads. None: the free cores, but one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar, and a line after ``fit``. None: on a terminal, after three
-        seconds, and in a notebook; never inside a joblib worker.
+        Whether to show a progress bar, and a line after ``fit``. None: in a notebook, and on a terminal
+        after three seconds, but not inside a joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same model bit for bit.
 
     Attributes
     ----------
     spaces_ : Spaces, a mapping of table name -> EmbeddingSpace
-        What the model answers for each category, with its reliability; ``spaces_.raw``: table rows.
+        The model's answers for each category, with their reliability; ``spaces_.raw``: table rows.
     learning_curve_ : dict of list
-        One entry an epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows).
+        One entry per epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows).
     best_epoch_ : int
-        The epoch with the smallest validation loss, or else the last one; counted from 0.
+        The epoch with the smallest validation loss, counted from 0; the last one without validation.
     encoder_ : Encoder
         Roles, vocabularies and scales.
     effects_ : Effects or None
         Effects of levels; ``effects_.terms_`` lists their inputs.
     trees_ : Trees or None
-        Boosted trees whose score is an input; ``trees_.texts`` are LightGBM's models.
+        Boosted trees whose score is an input; ``trees_.texts`` has LightGBM's models.
     target_ : Target
         Scale or classes of y, and the loss.
     hidden_ : tuple of int
@@ -154,7 +159,7 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
     network_ : torch.nn.Module
     n_features_in_ : int
     feature_names_in_ : ndarray of str
-        Only where X had column names.
+        Only if X had column names.
     classes_ : ndarray of shape (n_classes,), or a list of one for each target
 
     Examples
@@ -245,7 +250,7 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
         Returns
         -------
         ndarray of shape (n_rows, n_classes)
-            Multilabel: (n_rows, n_labels), the probability of each label. Several targets: a list.
+            Multilabel: (n_rows, n_labels), probabilities of the labels. Several targets: a list.
         """
         return self._predictions(X)
 
@@ -260,7 +265,7 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
         Returns
         -------
         ndarray of shape (n_rows,) or (n_rows, n_targets)
-            Labels of y, as they were given; objects where several targets have labels of several types.
+            Labels as they were in y; an object array if the targets have labels of different types.
         """
         probability = self.predict_proba(X)
         classes = self.classes_
@@ -280,131 +285,135 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
 class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
     """Regressor that learns a vector for every category and reads it with a small ensemble of networks.
 
-    One number or several at once (y of shape (n_rows, n_targets)); they are scaled inside, and
-    predictions come in the unit of y. Entity embeddings follow Guo & Berkhahn (2016), the
-    piecewise-linear numbers Gorishniy et al. (2022), the ensemble of members that share weights TabM
+    The target is one number or several at once (y of shape (n_rows, n_targets)). It is scaled
+    internally, and predictions are in the unit of y. Entity embeddings follow Guo & Berkhahn (2016), the
+    piecewise-linear encoding of numbers follows Gorishniy et al. (2022), and the members follow TabM
     (Gorishniy et al. 2025).
 
     Parameters
     ----------
     preset : {"fast", "default", "best"}, default="default"
-        How much to compute. "best" averages five wider networks, in some ten times the seconds; "fast"
-        trains one small network for eight epochs, without trees and validation rows, in a quarter.
-        A preset sets only parameters that are left at their defaults.
+        How much to compute. "best" averages five wider networks and takes about ten times as long.
+        "fast" trains one small network for eight epochs, without trees and validation rows, in a quarter
+        of the time. A preset only changes parameters that are left at their defaults.
     roles : dict of column -> str, optional
-        "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored",
-        where a column shall not have the role of its type, which docs/estimators.md lists. Columns of
-        an array are named by position or "x0", ...
+        Roles of columns that differ from the role of their type (docs/estimators.md lists these):
+        "categorical", "number", "datetime", "text" (a bag of words), "vector", "history" or "ignored".
+        Columns of an array are named by position or as "x0", ...
     tables : dict of name -> Table, optional
-        Embedding tables that columns share, or with settings of their own; other columns have one each.
+        Embedding tables that several columns share or that have special settings. Every other column
+        gets one table.
     min_count : float, default=1
         Categories with a smaller count (sum of weights) in the training rows are read as unknown.
     dim : int or {"auto", "fastai", "fourth_root", "half"}, default="auto"
         Width of a vector, or the rule that computes it from the number of categories.
     unknown_rate : float, default=0.01
-        Share of cells that an epoch hides, so that unknown and missing ones have trained vectors, but at
-        least a hundred of a categorical column, or a twentieth. Rare categories more often; 0: none.
+        Share of cells hidden in each epoch, which trains the vectors of unknown categories and missing
+        values. At least 100 cells of a categorical column are hidden, or a twentieth if that is fewer;
+        rare categories are hidden up to eleven times as often. 0: none.
     l2 : float, default=200.0
-        Strength of the prior that pulls a vector to zero, for a target that is all noise. It is divided
-        by the count of the category, follows the root of the noise in the effects of the column
-        (``effects_.input_strength_``, of which 2 is typical) and, in regression, falls with the share
-        of the variance of y that is still unexplained.
+        Strength of the prior that pulls a vector to zero, for a target that is pure noise. It is divided
+        by the count of the category, and grows with the square root of the noise in the effects of the
+        column (``effects_.input_strength_``, typically 2). In regression it falls with the share of the
+        variance of y that is still unexplained.
     biases : bool, default=True
-        Whether each category also adds a number to the output directly, under the same prior. Not used
-        with more than a thousand classes, each of which has a vector then.
+        Whether each category also adds a number directly to the output, under the same prior. Not used
+        with more than a thousand classes, where each class has a vector.
     effects : bool, default=True
-        Whether the effects of categories, of bins of numbers and of pairs of categories are inputs,
-        with their counts. An effect is the shrunken mean of the target minus the mean of all rows; for
-        training rows it is out-of-fold.
+        Whether the effects and counts of categories, of bins of numbers and of pairs of categories are
+        inputs. An effect is the shrunken mean of the target minus the mean of all rows. Training rows
+        get out-of-fold effects.
     trees : bool, default=True
-        Whether predictions of boosted trees (LightGBM) are inputs, from 1,000 rows on; out-of-fold too.
+        Whether predictions of boosted trees (LightGBM) are inputs, if there are at least 1,000 rows.
+        Training rows get out-of-fold predictions.
     n_pairs : int, default=36
-        Largest number of pairs of categorical columns that have effects, which explain most beyond the
-        two, and of combinations of up to four columns, which explain most beyond the trees.
+        Largest number of pairs of categorical columns that get effects: the pairs that explain most
+        beyond their two columns. With trees, also the largest number of combinations of up to four
+        columns that get effects: those that explain most beyond the trees.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
-        Encoding of numbers: learned vectors of piecewise-linear bins or cosines, or the scaled value.
+        Encoding of numbers. "piecewise" and "periodic" learn vectors of piecewise-linear bins or of
+        cosines; "scale" uses only the scaled value.
     n_bins : int, default=48
         Largest number of bins of a number.
     d_number : int, default=24
         Width of a number's vector. Columns with fewer bins use the bins directly.
     backbone : {"mlp", "wide_deep", "deepfm"}, default="mlp"
-        Network that reads the joined vectors: MLP, Wide & Deep (Cheng 2016) or DeepFM (Guo 2017).
+        Network that reads the concatenated vectors: MLP, Wide & Deep (Cheng 2016) or DeepFM (Guo 2017).
     hidden : sequence of int or "auto", default="auto"
-        Widths of the hidden layers. "auto": two of 128, of 256 from 50,000 rows on.
+        Widths of the hidden layers. "auto": two layers of width 128, or 256 from 50,000 rows on.
     dropout : float, default=0.1
         Share of hidden units that a training step drops.
     n_members : int or "auto", default="auto"
-        Networks that share all weights but input scales and heads; predictions are their mean.
-        "auto": four beside trees, eight without.
+        Number of networks that share all weights but input scales and heads; predictions are their mean.
+        "auto": four with trees, eight without.
     n_networks : int, default=1
-        Such ensembles that share nothing, of which predictions are the mean too.
+        Number of independent ensembles, trained one after the other; their predictions are averaged too.
     history : {"gru", "lstm", "mean"}, default="gru"
-        Encoder of a column of lists: a recurrent net over the events, or one layer for each event and
-        then mean, maximum, sum and last, which suits bags of categories too.
+        Encoder of a column of lists. "gru" and "lstm" are recurrent nets over the events. "mean" applies
+        a layer to each event, then takes mean, maximum, sum and last; it suits bags of categories too.
     d_history : int, default=64
         Width of a history's vector.
     pooling : {"all", "last", "mean", "attention"}, default="all"
-        Vector that a recurrent net's states become: the last state, the mean of all, a mean weighted by
-        a learned score, or last, mean and maximum side by side.
+        How the states of a recurrent net become one vector. "last": the last state; "mean": their mean;
+        "attention": a mean weighted by a learned score; "all": last, mean and maximum side by side.
     max_events : int, optional, default=500
-        Largest number of events, words or steps of a cell that are read; the newest or last stay.
+        Largest number of events, words or steps read from a cell; the newest or last are kept.
     loss : {"squared_error", "absolute_error", "absolute_percentage_error", "poisson", "quantile"}
         Loss that training minimises, "squared_error" by default. "absolute_percentage_error" and
         "poisson" predict through a logarithm.
     quantile : float, optional
         The level, above 0 and below 1, that ``loss="quantile"`` predicts.
     max_epochs : int or "auto", default="auto"
-        Largest number of epochs. "auto": as many as make about 1,000 steps, but 30 to 60.
+        Largest number of epochs. "auto": enough for about 1,000 steps, but between 30 and 60.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Precision of matrix products in training; weights and losses are always float32. "auto" takes
-        bfloat16 where the processor multiplies it faster (AMX, AVX-512 BF16, recent GPUs).
+        Precision of matrix products in training; weights and losses are always float32. "auto" uses
+        bfloat16 if the hardware multiplies it faster (AMX, AVX-512 BF16, recent GPUs).
     batch_size : int or "auto", default="auto"
-        Rows in a step. "auto": near a fortieth of the rows, a 160th if histories are long; 16 to 256
-        (1024 from a million rows on).
+        Rows in a step. "auto": about 1/40 of the rows, or 1/160 if histories are long, but between 16
+        and 256 (1024 from a million rows on).
     learning_rate : float, default=0.003
-        Learning rate of AdamW. It is constant; the weights that are kept are an average over the last
+        Learning rate of AdamW. It is constant; the model uses an average of the weights over the last
         tenth of the steps.
     table_rate : float, default=1.0
-        Learning rate of the embedding tables, in units of ``learning_rate``.
+        Learning rate of the embedding tables, relative to ``learning_rate``.
     weight_decay : float, default=0.02
-        Weight decay of the backbone's matrices.
+        Weight decay of the weight matrices of the backbone.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out validation rows and keep the epoch with the smallest validation loss, not the
-        last one. "auto": where ``max_epochs="auto"`` and there are 100 rows; all rows then train for
-        half as many epochs more. Rows that are passed as ``eval_X`` are used in any case.
+        last one. "auto": if ``max_epochs="auto"`` and there are at least 100 rows; all rows then train
+        for half as many additional epochs. Rows passed as ``eval_X`` are always used.
     validation_fraction : float or "auto", default="auto"
-        Share of the rows that early stopping holds out. "auto": a tenth, from 10,000 rows on ten times
-        their root.
+        Share of rows held out by early stopping. "auto": 0.1; from 10,000 rows on 10 / sqrt(n_rows).
     patience : int, default=3
-        Epochs after which training stops if none of them improved the validation loss by a thousandth.
+        Training stops after this many epochs without an improvement of the validation loss by 0.1 %.
     max_time : float, optional
-        Time limit of ``fit`` in seconds; the best epoch so far is kept.
+        Time limit of ``fit`` in seconds; the model keeps the best epoch so far.
     checkpoint : str or path-like, optional
-        Folder for the state of ``fit``: after a kill, the same call goes on from there, bit for bit.
+        Folder where ``fit`` saves its state. After a kill, the same call resumes from it, bit for bit.
     device : str, default="auto"
-        A torch device; "auto" takes CUDA where there is one.
+        A torch device; "auto" uses CUDA if there is a CUDA device.
     n_jobs : int, optional
-        Threads. None: the free cores, or one inside a joblib worker. -1: every core.
+        Number of threads. None: the free cores, but one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar, and a line after ``fit``. None: on a terminal, after three
-        seconds, and in a notebook; never inside a joblib worker.
+        Whether to show a progress bar, and a line after ``fit``. None: in a notebook, and on a terminal
+        after three seconds, but not inside a joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same model bit for bit.
 
     Attributes
     ----------
     spaces_ : Spaces, a mapping of table name -> EmbeddingSpace
-        What the model answers for each category, with its reliability; ``spaces_.raw``: table rows.
+        The model's answers for each category, with their reliability; ``spaces_.raw``: table rows.
     learning_curve_ : dict of list
-        One entry an epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows).
+        One entry per epoch: epoch, seconds, train_loss, eval_loss (NaN without validation rows).
     best_epoch_ : int
-        The epoch with the smallest validation loss, or else the last one; counted from 0.
+        The epoch with the smallest validation loss, counted from 0; the last one without validation.
     encoder_ : Encoder
         Roles, vocabularies and scales.
     effects_ : Effects or None
         Effects of levels; ``effects_.terms_`` lists their inputs.
     trees_ : Trees or None
-        Boosted trees whose score is an input; ``trees_.texts`` are LightGBM's models.
+        Boosted trees whose score is an input; ``trees_.texts`` has LightGBM's models.
     target_ : Target
         Scale or classes of y, and the loss.
     hidden_ : tuple of int
@@ -412,7 +421,7 @@ class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
     network_ : torch.nn.Module
     n_features_in_ : int
     feature_names_in_ : ndarray of str
-        Only where X had column names.
+        Only if X had column names.
 
     Examples
     --------

@@ -75,7 +75,7 @@ SHARED = (
     "n_jobs",
     "verbose",
 )
-"""Parameters that hold to the rules of `RowEstimator`."""
+"""Parameters that have the rules of `RowEstimator`."""
 
 
 class SequenceEncoder(
@@ -84,42 +84,44 @@ class SequenceEncoder(
     """Transformer that learns a vector for the events of each row, without a target.
 
     A recurrent net reads two random slices of the events of each row. Training pulls the two vectors
-    of a row together and pushes those of different rows apart, so that a vector holds what
-    distinguishes the behaviour of one row from another's (contrastive learning for event sequences,
-    Babaev et al. 2022, with the loss of Chen et al. 2020). `HistoryJoiner` makes rows of a log first,
-    one for each entity.
+    of a row together and pushes the vectors of different rows apart, so that a vector describes how the
+    behaviour of its row differs from others (contrastive learning for event sequences, Babaev et al.
+    2022, with the loss of Chen et al. 2020). To start from a log, turn it into one row for each entity
+    with `HistoryJoiner`.
 
     Parameters
     ----------
     roles : dict of field -> {"categorical", "number", "datetime", "ignored"}, optional
-        Overrides the role that a field of events ("visits.page") gets by its type. Columns of X without
+        Overrides the role that a field of events ("visits.page") has by its type. Columns of X without
         lists are not used.
     tables : dict of name -> Table, optional
-        Embedding tables that several fields share, or that have settings of their own. Every other
-        field gets one table.
+        Embedding tables that several fields share or that have special settings. Every other field
+        gets one table.
     min_count : float, default=1
-        Categories of fewer events are read as unknown.
+        Categories with fewer events are read as unknown.
     dim : int or {"auto", "fastai", "fourth_root", "half"}, default="auto"
         Width of a category's vector, or the rule that computes it from the number of categories.
     unknown_rate : float, default=0.01
-        Share of cells that training hides, so that unknown categories and missing values have trained
-        vectors.
+        Share of cells hidden in training, which trains the vectors of unknown categories and missing
+        values.
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
-        Encoding of numbers: learned vectors of piecewise-linear bins or of cosines, or the scaled value
-        alone.
+        Encoding of numbers. "piecewise" and "periodic" learn vectors of piecewise-linear bins or of
+        cosines; "scale" uses only the scaled value.
     n_bins : int, default=48
         Largest number of bins of a number.
     history : {"gru", "lstm", "mean"}, default="gru"
         Encoder of the events.
     d_history : int, default=64
-        Width of a vector, for each column of lists.
+        Width of the vector for each column of lists.
     pooling : {"mean", "last", "all", "attention"}, default="mean"
-        Vector that a recurrent net's states become: their mean, the last state, a mean weighted by a
-        learned score, or last, mean and maximum side by side, which is three times as wide.
+        How the states of a recurrent net become one vector. "mean": their mean; "last": the last state;
+        "attention": a mean weighted by a learned score; "all": last, mean and maximum side by side,
+        three times as wide.
     max_events : int, optional, default=500
-        Largest number of events of a row that are read, of steps in lists of lists; the newest stay.
+        Largest number of events read from a row, or of steps in lists of lists; the newest are kept.
     temperature : float, default=0.1
-        Unit of the cosines that are compared: the smaller, the more the most similar other rows matter.
+        The compared cosines are divided by it: the smaller it is, the more the most similar other rows
+        matter.
     max_epochs : int, default=20
         Number of epochs.
     batch_size : int, default=128
@@ -129,14 +131,14 @@ class SequenceEncoder(
     max_time : float, optional
         Time limit of ``fit`` in seconds.
     checkpoint : str or path-like, optional
-        Folder for the state of ``fit``: after a kill, the same call goes on from there, bit for bit.
+        Folder where ``fit`` saves its state. After a kill, the same call resumes from it, bit for bit.
     device : str, default="auto"
-        A torch device; "auto" takes CUDA where there is one.
+        A torch device; "auto" uses CUDA if there is a CUDA device.
     n_jobs : int, optional
-        Threads. None: the free cores, or one inside a joblib worker. -1: every core.
+        Number of threads. None: the free cores, but one inside a joblib worker. -1: every core.
     verbose : bool, optional
-        Whether to show a progress bar. None: on a terminal or in a notebook, after three seconds,
-        never inside a joblib worker.
+        Whether to show a progress bar. None: on a terminal or in a notebook, after three seconds, but
+        not inside a joblib worker.
     random_state : int, RandomState or None, default=None
         With an int, two fits on one thread give the same vectors bit for bit.
 
@@ -145,7 +147,7 @@ class SequenceEncoder(
     spaces_ : dict of table name -> EmbeddingSpace
         The vectors by category.
     learning_curve_ : dict of list
-        One entry an epoch: epoch, seconds, train_loss.
+        One entry per epoch: epoch, seconds, train_loss.
     encoder_ : Encoder
         Roles, vocabularies and scales.
     network_ : torch.nn.Module
@@ -219,18 +221,18 @@ class SequenceEncoder(
         callbacks: Sequence[Callback] | None = None,
         **unknown: Never,
     ) -> Self:
-        """Fit the vectors of events, so that rows are distinguished by their events.
+        """Train a network whose vectors distinguish the rows by their events.
 
         A refused or interrupted call leaves the estimator as it was.
 
         Parameters
         ----------
         X : frame of shape (n_rows, n_columns)
-            At least one column of lists, of structs or of plain values.
+            At least one column has lists, of structs or of plain values.
         y : None
             Not used.
         callbacks : list of `tabemb.callbacks.Callback`, optional
-            Told of each epoch; one of them may end the fit.
+            Called after each epoch; each of them can stop the fit.
 
         Returns
         -------
@@ -260,7 +262,7 @@ class SequenceEncoder(
         fitted = copy(self)
         Columns.of(X, frame).remember(fitted)
         fitted.encoder_, fitted.network_, fitted.learning_curve_ = encoder, network, trained.curve
-        self.__dict__ = fitted.__dict__  # at once, whenever an interrupt comes
+        self.__dict__ = fitted.__dict__  # in one step, so that an interrupt leaves all or nothing
         watch.fit_ended(self)
         return self
 
@@ -270,7 +272,7 @@ class SequenceEncoder(
         return place(reader, torch_device(self.device))
 
     def _new_network(self) -> Reader:
-        """Return an untrained network of the shape of ``network_``, to load weights into."""
+        """Return an untrained network with the shape of ``network_``, to load weights into."""
         return self._build(self.encoder_, n_rows=1)
 
     def _checkpoints(self, network: Reader, inputs: RowInputs) -> NoCheckpoints:
@@ -312,12 +314,12 @@ class SequenceEncoder(
         Parameters
         ----------
         X : frame of shape (n_rows, n_columns)
-            With the columns of lists that ``fit`` saw.
+            It has the columns of lists that ``fit`` saw.
 
         Returns
         -------
         ndarray of shape (n_rows, dim), float32
-            Zeros for a row without events. ``dim`` is ``d_history`` for each column of lists.
+            A row without events gets zeros. ``dim`` is ``d_history`` for each column of lists.
         """
         check_is_fitted(self)
         with threads(self.n_jobs):
@@ -364,7 +366,7 @@ class ContrastiveObjective:
 
     network: Reader
     temperature: float
-    """Unit of the cosines."""
+    """The cosines are divided by it."""
 
     def __call__(self, rows: RowInputs) -> Loss:
         """Return the cross-entropy of finding a row's other slice among all slices."""
@@ -381,7 +383,7 @@ def _random_slices(rows: RowInputs) -> RowInputs:
 
 
 def _as_histories(frame: pa.Table, roles: Mapping[str | int, str] | None) -> dict[str | int, str]:
-    """Return the given roles, and that of histories for lists of one length."""
+    """Return the given roles, and the role "history" for lists of equal length (vectors by type)."""
     if "vector" in (given := dict(roles or {})).values():
         name = next(name for name, role in given.items() if role == "vector")
         raise ValueError(

@@ -16,20 +16,20 @@ from tabemb.training.threads import threads
 
 
 class PredictsSets(RowEstimator):
-    """Base of classifiers, whose predictions have sets of classes."""
+    """Base class of the classifiers, with prediction sets."""
 
     @memory_checked
     def predict_set(self, X: Any, coverage: float = 0.9) -> Any:
         """Return the set of classes that each row may have.
 
-        The most probable class is in every set, and beside it each class whose probability is above a
-        threshold. Thresholds are calibrated on the validation rows of ``fit``, by the counts of the
-        row's levels: the sets hold the classes of new rows of the same distribution with the given
-        probability, also among the rows whose level is rare or unseen, or more often where the most
-        probable class alone is right more often. This is split conformal prediction (Sadinle, Lei &
-        Wasserman 2019). Where the validation rows train in the end, thresholds are those of the network
-        before, and sets a little too large. With ``class_weight``, the probability is that among rows
-        of these weights.
+        A set contains the most probable class, and each class whose probability is above a threshold.
+        Thresholds are calibrated on the validation rows of ``fit``, by the counts of the row's levels.
+        The sets contain the classes of new rows of the same distribution with the given probability,
+        also among rows with rare or unseen levels; or more often, if the most probable class alone is
+        right more often. This is split conformal prediction (Sadinle, Lei & Wasserman 2019). If the
+        validation rows also train in the end, the thresholds are those of the network before that, and
+        the sets a little too large. With ``class_weight``, the probability is that among rows with these
+        weights.
 
         Parameters
         ----------
@@ -40,9 +40,9 @@ class PredictsSets(RowEstimator):
         Returns
         -------
         DataFrame of bool of shape (n_rows, n_classes), or a list of them
-            True where the class is in the set. The columns are ``classes_``, the index is that of X if
-            X is a pandas frame. A list with a frame for each target or label where y has several; each
-            has the coverage for itself.
+            True if the class is in the set. The columns are ``classes_``; the index is that of X if X is
+            a pandas frame. If y has several targets or labels, a list with a frame for each; each frame
+            has the coverage separately.
 
         Raises
         ------
@@ -93,7 +93,7 @@ def _members(probability: np.ndarray, threshold: np.ndarray) -> np.ndarray:
 
 
 def _columns(classes: np.ndarray) -> pd.Index:
-    """Return classes as labels of columns, tuples among them as they are."""
+    """Return classes as labels of columns; tuples stay tuples."""
     dtype: Any = None if classes.dtype != object else object
     labels: pd.Index = pd.Index(classes, dtype=dtype, tupleize_cols=False)
     return labels

@@ -18,7 +18,7 @@ WIDTH = 100
 LONGEST_TABLE = 14
 """Longest name of a table in the text; the frame and the HTML have names in full."""
 UNKNOWN = "-"
-"""What stands for a fact that is not known."""
+"""Text for a fact that is not known."""
 COLUMNS = (
     "column",
     "role",
@@ -31,7 +31,7 @@ COLUMNS = (
     "overlap",
 )
 SOMETIMES = {"table", "reliability", "overlap"}
-"""Columns that are shown only if they hold something."""
+"""Columns that are shown only if they have a value."""
 TITLES = {"explained": "share of the variance of y that the effects of the column explain"} | {
     "levels": "categories of its table",
     "missing": "share of the training rows without a value",
@@ -41,7 +41,7 @@ TITLES = {"explained": "share of the variance of y that the effects of the colum
     "table": "embedding table, where it has another name than the column",
 }
 TEXT_COLUMNS = {"column", "role", "table"}
-# semi-transparent greys and the colours around it: readable on light and on dark notebooks
+# semi-transparent greys and inherited colours are readable on light and on dark notebooks
 STYLE = """
 .tabemb-summary { font: 13px/1.45 system-ui, sans-serif; color: inherit; max-width: 60rem; }
 .tabemb-summary h4 { font-size: 15px; margin: 0 0 .3em; }
@@ -72,7 +72,7 @@ class Summary:
     title : str
         The class of the estimator.
     facts : dict of name -> value
-        Of the fit as a whole; None stands for what is not known.
+        Facts of the fit as a whole; None stands for an unknown one.
     columns : DataFrame
         One row for each column of X, or field of its events; `RowEstimator.summary` describes it.
     parameters : str
@@ -107,14 +107,14 @@ class Summary:
     __repr__ = __str__
 
     def texts(self) -> dict[str, str]:
-        """Return the facts as texts."""
+        """Return the facts as text."""
         return {name: _fact(value) for name, value in self.facts.items()}
 
     def to_markdown(self, results: pd.DataFrame | None = None, use: str = "", data: str = "") -> str:
         """Return a model card: use, training data, fit, columns, results, limits, parameters.
 
-        The card goes beside the saved model, as of Mitchell et al. 2019
-        (https://arxiv.org/abs/1810.03993). What only people know is "Not stated." until they state it.
+        The card accompanies the saved model, as in Mitchell et al. 2019
+        (https://arxiv.org/abs/1810.03993). Parts that are not passed here are "Not stated."
 
         Parameters
         ----------
@@ -146,7 +146,7 @@ class Summary:
 
     @property
     def _shown(self) -> list[str]:
-        """The columns of the frame that say something."""
+        """The columns of the frame that are shown."""
         return [n for n in COLUMNS if n not in SOMETIMES or self.columns[n].notna().any()]
 
     def _repr_html_(self) -> str:
@@ -185,7 +185,7 @@ def _fact(value: Any) -> str:
 
 
 def _cell(name: str) -> Any:
-    """Return the function from a value of a column of the frame to text."""
+    """Return the function that formats a value of a column of the frame as text."""
 
     def text(value: Any) -> str:
         if _is_unknown(value):
@@ -216,12 +216,12 @@ def _class_of(name: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return a text without line breaks and other characters that are not for display."""
+    """Return a text with line breaks and other unprintable characters escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _width(text: str) -> int:
-    """Return the columns that a text takes on a terminal: wide characters take two."""
+    """Return the width of a text on a terminal: wide characters take two columns."""
     return sum(
         0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "FW") for c in text
     )
@@ -241,7 +241,7 @@ def _padded(text: str, width: int, is_text: bool) -> str:
 
 
 def _filled(facts: list[str]) -> list[str]:
-    """Return lines of facts that are as long as allowed."""
+    """Join facts into lines of up to ``WIDTH`` characters."""
     lines = [facts[0]]
     for fact in map(_printable, facts[1:]):
         if _width(lines[-1]) + len(" · ") + _width(fact) > WIDTH:

@@ -1,4 +1,4 @@
-"""Unseen categories among the rows of a prediction, which may come in many batches."""
+"""Unseen categories in the rows of a prediction, which may come in many batches."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _COLLECTED: ContextVar[UnseenCells | None] = ContextVar("unseen", default=None)
 
 @contextmanager
 def as_one_input() -> Iterator[UnseenCells]:
-    """Collect the unseen cells of all predictions in this context, none of which warns by itself."""
+    """Collect the unseen cells of all predictions in this context; no single prediction warns."""
     cells = UnseenCells()
     token = _COLLECTED.set(cells)
     try:
@@ -57,5 +57,5 @@ def as_one_input() -> Iterator[UnseenCells]:
 
 
 def collected() -> UnseenCells | None:
-    """Return what `as_one_input` collects; None outside of it."""
+    """Return the cells that `as_one_input` collects; None outside its context."""
     return _COLLECTED.get()

@@ -1,4 +1,4 @@
-"""Targets: from the user's y to tensors, losses and predictions; a kind of target is one class."""
+"""Targets: from the user's y to tensors, losses and predictions; each kind of target is a class."""
 
 from tabemb.targets.base import Sample, Sampler, Target, first_fraction
 from tabemb.targets.classes import (

@@ -1,4 +1,4 @@
-"""The interface of a target, which stands between y and the outputs of a network."""
+"""The interface of a target, which connects y and the outputs of a network."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 class Sample(NamedTuple):
-    """The classes that one training step uses, of very many.
+    """The sample of very many classes that one training step uses.
 
     Parameters
     ----------
     classes : int64 tensor of shape (m,)
         Codes of the classes.
     places : int64 tensor of shape (n,)
-        Position of the class of each row among them.
+        Position of the class of each row in ``classes``.
     log_chance : tensor of shape (m,)
         Logarithm of each class's probability to be in the sample, which the loss subtracts from its
         output.
@@ -38,25 +38,25 @@ class Sampler(Protocol):
 class Target:
     """One kind of target: encoding of y, loss of a network's outputs, predictions in the user's unit.
 
-    Outputs are tensors (n, n_members, n_outputs), where members are the networks of an ensemble. Encoded
+    Outputs are tensors (n, n_members, n_outputs); the members are the networks of an ensemble. Encoded
     targets are tensors (n, ...).
 
     Attributes
     ----------
     n_outputs : int
-        Outputs that a network needs.
+        Number of outputs that a network needs.
     bias : tensor of shape (n_outputs,)
-        Outputs that predict the marginal distribution of y, where training starts.
+        Outputs that predict the marginal distribution of y; training starts there.
     classes_ : ndarray or list of ndarray or None
         The labels of a class target; a list for several targets.
     gives_shares : bool
         Whether `responses` are indicators, so that their means are shares.
     has_many_classes : bool
-        Whether each class has a vector, with which the output of a class is a dot product.
+        Whether each class has a vector, and its output is the dot product with it.
     is_sampled : bool
         Whether a training step compares the target with a sample of the classes.
     loss_name, loss_unit : str
-        What the loss is called, and what a number of it counts; "" where it has no unit.
+        Name and unit of the loss; the unit is "" if there is none.
     """
 
     n_outputs: int
@@ -69,7 +69,7 @@ class Target:
 
     @property
     def loss_label(self) -> str:
-        """The loss with its unit, as an axis shows it."""
+        """The loss with its unit, as the label of an axis."""
         return ", ".join(filter(None, [self.loss_name, self.loss_unit]))
 
     def fit(self, y: np.ndarray, weights: np.ndarray | None) -> Target:
@@ -92,7 +92,7 @@ class Target:
         raise NotImplementedError
 
     def grown(self, y: np.ndarray, weights: np.ndarray | None, classes: np.ndarray | None) -> Target:
-        """Return the target of later rows too: labels may be added, and a scale stays.
+        """Return a target that also suits later rows: labels may be added, and a scale stays.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class Target:
             Targets of the later rows.
         weights : ndarray of shape (n,), optional
         classes : ndarray, optional
-            All classes, old and new; None where none may be new.
+            All classes, old and new; None if no new ones are allowed.
 
         Raises
         ------
@@ -122,14 +122,14 @@ class Target:
         raise NotImplementedError
 
     def sampler(self) -> Sampler | None:
-        """Return what draws the classes of training steps; None where a step uses all of them."""
+        """Return the sampler of the classes of training steps; None if a step uses all classes."""
         return None
 
     def noise(self, loss: Tensor) -> Tensor | float:
-        """Return the loss that stands for one unit of log likelihood, from the mean loss of a batch.
+        """Return the loss that is worth one unit of log likelihood, from the mean loss of a batch.
 
-        The prior of the vectors is in units of log likelihood; multiplied by this it can be added to the
-        loss.
+        The prior of the vectors is in units of log likelihood. Multiplied by this loss, it can be added
+        to the loss of the batch.
         """
         return 1.0
 
@@ -142,9 +142,9 @@ class Target:
         raise NotImplementedError
 
     def as_outputs_of(self, whole: Target, outputs: Tensor) -> Tensor:
-        """Return outputs in the order and unit of those of a target that was fitted on more rows.
+        """Return outputs in the order and unit of a target that was fitted on more rows.
 
-        Outputs that say nothing beside others are left out, so that those of two networks compare.
+        Redundant outputs are left out, so that the outputs of two networks can be compared.
         """
         return outputs
 
@@ -157,7 +157,7 @@ def check_width(y: np.ndarray, shape: tuple[int, ...]) -> None:
 
 
 def first_fraction(values: np.ndarray) -> int | None:
-    """Return the row of the first float that is not whole, of values (n,); None where there is none."""
+    """Return the row of the first float in values (n,) that is not whole; None if there is none."""
     if values.dtype.kind != "f":
         return None
     rows = np.flatnonzero(values != np.floor(values))

@@ -1,4 +1,4 @@
-"""Targets that are classes: one, several at once, or labels that are set or not."""
+"""Targets that are classes: one target, several at once, or yes/no labels."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from tabemb.network.draws import Draws
 from tabemb.targets.base import Sample, Target, check_width, first_fraction
 
 MANY_CLASSES = 1000
-"""With more classes than this, each has a vector, where nothing else is asked for."""
+"""With more classes than this, each class has a vector by default."""
 MOST_COMPARED = 50_000
-"""Up to so many classes, a step compares its targets with all of them; beyond, with a sample."""
+"""With up to this many classes, a step compares its targets with all of them; with more, a sample."""
 N_DRAWN = 2048
 """Classes that are drawn for a step, in addition to the classes of the batch."""
 HALF_A_ROW = 0.5
-"""Count at which the output of a class without rows starts."""
+"""Count that gives the initial output of a class without rows."""
 MOST_RESPONSES = 16
-"""Responses of a target with many classes: indicators of the most frequent ones."""
+"""Number of responses of a target with many classes: indicators of the most frequent classes."""
 
 
 class ClassSampler:
-    """Draws classes by their share, beside the classes of the batch: sampled softmax.
+    """Draws classes by their share, in addition to the classes of the batch: sampled softmax.
 
-    For the chance that a class is in the sample, the classes of the batch are taken for draws too
+    The probability that a class is in the sample counts the classes of the batch as draws too
     (Bengio & Senecal 2008; "logQ", Yi et al. 2019).
 
     Parameters
@@ -57,14 +57,14 @@ class ClassTarget(Target):
     Parameters
     ----------
     has_vectors : bool or "auto", default="auto"
-        Whether each class has a vector; "auto": where there are more than a thousand.
+        Whether each class has a vector; "auto": if there are more than a thousand.
     classes : ndarray, optional
-        All classes, also those that y does not hold yet; None: those of y.
+        All classes, also those that are not in y yet; None: those of y.
     """
 
     gives_shares = True
     has_vectors: bool | str = "auto"
-    classes: np.ndarray | None = None  # in files that tabemb 0.2 saved
+    classes: np.ndarray | None = None  # for files that tabemb 0.2 saved
 
     def __init__(self, has_vectors: bool | str = "auto", classes: np.ndarray | None = None) -> None:
         self.has_vectors, self.classes = has_vectors, classes
@@ -90,10 +90,10 @@ class ClassTarget(Target):
     def _count(
         self, codes: np.ndarray, weights: np.ndarray | None, before: np.ndarray | float = 0
     ) -> None:
-        """Count the classes, and start their outputs at the logarithms of their shares."""
+        """Count the classes, and set the initial outputs to the logarithms of their shares."""
         self.counts_ = before + np.bincount(codes, weights, self.n_outputs)
         total = (len(codes) if weights is None else weights.sum()) + np.sum(before)
-        share = np.maximum(self.counts_ / total, np.finfo(np.float32).tiny)  # its logarithm is finite
+        share = np.maximum(self.counts_ / total, np.finfo(np.float32).tiny)  # so its logarithm is finite
         share[self.counts_ == 0] = HALF_A_ROW / total
         self.bias = torch.as_tensor(np.log(share), dtype=torch.float32)
 
@@ -127,7 +127,7 @@ class ClassTarget(Target):
         return torch.as_tensor(validation_codes(self.classes_, y))
 
     def responses(self, y: np.ndarray) -> np.ndarray:
-        """Return indicators of the classes: the second of two, the most frequent ones of many."""
+        """Return indicators of the classes: of two only the second, of many the most frequent ones."""
         codes = self.encode(y).numpy()
         if self.has_many_classes:
             frequent = np.argsort(-self.bias.numpy(), kind="stable")[:MOST_RESPONSES]
@@ -140,7 +140,7 @@ class ClassTarget(Target):
         return _loss_by_member(F.cross_entropy, outputs, y)
 
     def average(self, outputs: Tensor) -> Tensor:
-        if self.has_many_classes:  # so that they stay dot products with the vectors of the classes
+        if self.has_many_classes:  # the mean stays a dot product with the vectors of the classes
             return outputs.mean(1, keepdim=True)
         log_probability = outputs.log_softmax(-1)
         return (log_probability.logsumexp(1) - math.log(outputs.shape[1])).unsqueeze(1)
@@ -150,9 +150,9 @@ class ClassTarget(Target):
         return probability.numpy(force=True)
 
     def as_outputs_of(self, whole: Target, outputs: Tensor) -> Tensor:
-        """Return differences from the mean of the classes, those of the most frequent ones of many.
+        """Return differences from the mean of the classes; of many, only for the most frequent ones.
 
-        A class that these rows did not hold has a difference of zero.
+        A class that this target does not have gets a difference of zero.
         """
         assert isinstance(whole, ClassTarget)
         positions = torch.as_tensor(codes_of(self.classes_, whole._compared), device=outputs.device)
@@ -161,7 +161,7 @@ class ClassTarget(Target):
 
     @property
     def _compared(self) -> np.ndarray:
-        """The labels of the most frequent classes; of all where they are few, the second of two."""
+        """The labels of all classes if they are few, else of the most frequent; of two, the second."""
         classes: np.ndarray = self.classes_[1:] if self.n_outputs == 2 else self.classes_
         frequent = np.argsort(-self.bias.numpy(), kind="stable")[:MOST_RESPONSES]
         return classes if self.n_outputs <= MOST_RESPONSES else classes[np.sort(frequent)]
@@ -173,7 +173,7 @@ def validation_codes(classes: np.ndarray, y: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        A label is none of them: those of training rows all are, those of validation rows may not be.
+        A label is not among the classes; this can happen only for validation rows.
     """
     codes = codes_of(classes, y)
     if (codes < 0).any():
@@ -186,7 +186,7 @@ def validation_codes(classes: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _check_known(y: np.ndarray, codes: np.ndarray) -> None:
-    """Raise ValueError where y (n,) holds a label of the code -1."""
+    """Raise ValueError if y (n,) has a label with the code -1."""
     if (codes < 0).any():
         row = int(np.argmax(codes < 0))
         raise ValueError(
@@ -250,7 +250,7 @@ def _refuse_classes(classes: np.ndarray | None) -> None:
 
 
 def _no_indicator(y: np.ndarray) -> tuple[int, ...]:
-    """Return the place of the first label (n, n_labels) that is neither 0 nor 1."""
+    """Return the position of the first label (n, n_labels) that is neither 0 nor 1."""
     return next(place for place in np.ndindex(y.shape) if y[place] not in (0, 1))
 
 
@@ -271,8 +271,8 @@ def _column_target(
 class MultioutputClassTarget(Target):
     """Several class targets at once.
 
-    y is (n, n_targets), each column with its classes; predictions are a list of probabilities, one array
-    a target.
+    y is (n, n_targets), and each column has its classes. Predictions are a list of probabilities, one
+    array for each target.
     """
 
     gives_shares = True
@@ -325,17 +325,17 @@ class MultioutputClassTarget(Target):
 
 
 def is_indicator(y: np.ndarray) -> bool:
-    """Return whether y (n, n_labels) holds 0 and 1, or False and True, and nothing else."""
+    """Return whether y (n, n_labels) contains only 0 and 1, or only False and True."""
     return natural(y.ravel()).dtype.kind in "biuf" and bool(np.isin(y.astype(float), (0, 1)).all())
 
 
 def class_target(
     y: np.ndarray, has_vectors: bool | str = "auto", classes: np.ndarray | None = None
 ) -> Target:
-    """Return the target for a classifier's y, not yet fitted.
+    """Return an unfitted target for a classifier's y.
 
-    Several columns of 0 and 1 are labels that may hold together; columns with other values have classes
-    each.
+    Several columns of 0 and 1 are yes/no labels (multilabel); with other values, each column has its
+    classes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Targets that are numbers, by their loss."""
+"""Targets that are numbers, a class for each loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from tabemb.targets.base import Target, check_width
 
 MOST_SPREAD = 1e154
-"""Largest standard deviation of a number whose square is a float."""
+"""Largest standard deviation of a target: its square is still a finite float."""
 LIMIT = 1e12
 """Encoded numbers are clipped to +-``LIMIT``, so that float32 holds their squares."""
 MOST_ERROR = 30.0
@@ -19,15 +19,15 @@ MOST_ERROR = 30.0
 
 
 class NumberTarget(Target):
-    """One number or several at once, by squared error.
+    """One number or several at once, with squared error.
 
-    y is (n,) or (n, n_targets). It is standardised for the network, and predictions come back in the
-    user's unit and shape.
+    y is (n,) or (n, n_targets). It is standardised for the network, and predictions have the user's unit
+    and shape.
 
     Attributes
     ----------
     smallest : float
-        Smallest number that the target can be.
+        Smallest possible value of the target.
     """
 
     smallest = -math.inf
@@ -49,14 +49,14 @@ class NumberTarget(Target):
         return self
 
     def _check_range(self, y: np.ndarray) -> None:
-        """Raise ValueError where y (n, n_targets) holds numbers that the loss does not allow."""
+        """Raise ValueError if y (n, n_targets) contains numbers that the loss does not allow."""
 
     def _fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         """Measure the centre and scale of each column, and the bias."""
         powers = _powers_of_two(y)
-        small = np.ldexp(y, -powers)  # exact, and neither sums nor squares leave the range of floats
+        small = np.ldexp(y, -powers)  # exact; sums and squares stay in the range of floats
         center = np.average(small, axis=0, weights=weights)
-        center = np.where(np.ptp(small, axis=0) == 0, small[0], center)  # no error of rounding spreads
+        center = np.where(np.ptp(small, axis=0) == 0, small[0], center)  # no rounding error
         spread = np.sqrt(np.average((small - center) ** 2, axis=0, weights=weights))
         self.center, spread = np.ldexp(center, powers), np.ldexp(spread, powers)
         if (spread > MOST_SPREAD).any():
@@ -69,7 +69,7 @@ class NumberTarget(Target):
         self.bias = torch.zeros(self.n_outputs)
 
     def encode(self, y: np.ndarray) -> Tensor:
-        with np.errstate(over="ignore"):  # clipped in the end
+        with np.errstate(over="ignore"):  # clipped below
             scaled = (y.reshape(len(y), -1) - self.center) / self.scale
         return torch.as_tensor(np.clip(scaled, -LIMIT, LIMIT), dtype=torch.float32)
 
@@ -97,7 +97,7 @@ class NumberTarget(Target):
 
 
 class QuantileTarget(NumberTarget):
-    """A quantile, by the pinball loss.
+    """A quantile, with the pinball loss.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class QuantileTarget(NumberTarget):
 
 
 class MedianTarget(QuantileTarget):
-    """The median, by absolute error."""
+    """The median, with absolute error."""
 
     loss_name = "absolute error"
 
@@ -133,7 +133,7 @@ class MedianTarget(QuantileTarget):
 
 
 class CountTarget(NumberTarget):
-    """A count or another number >= 0, by the Poisson deviance with a log link."""
+    """A count or another number >= 0, with the Poisson deviance and a log link."""
 
     smallest = 0.0
     loss_name, loss_unit = "Poisson loss", ""
@@ -172,9 +172,9 @@ class CountTarget(NumberTarget):
 
 
 class RelativeTarget(NumberTarget):
-    """A number > 0, by absolute percentage error with a log link.
+    """A number > 0, with absolute percentage error and a log link.
 
-    The outputs are standardised logarithms; the loss is taken on the numbers themselves.
+    The outputs are standardised logarithms; the loss is computed from the numbers themselves.
     """
 
     smallest = 0.0
@@ -196,7 +196,7 @@ class RelativeTarget(NumberTarget):
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         scale = torch.as_tensor(self.scale, dtype=outputs.dtype, device=outputs.device)
         error = (outputs - y.unsqueeze(1)) * scale
-        # far above y the loss goes on along a line: its exponential has no place in float32
+        # far above y the loss continues as a line: the exponential would overflow float32
         far = math.expm1(MOST_ERROR) * (1 + error - MOST_ERROR)
         relative = torch.expm1(error.clamp(max=MOST_ERROR)).abs()
         return torch.where(error > MOST_ERROR, far, relative).mean(-1)

@@ -307,9 +307,7 @@ class Effects:
             shares = np.clip(effects + self.mean_, 0, 1)
             return np.asarray(shares * (1 - shares))
         n_free = counts.sum() - len(counts)
-        if (
-            n_free < N_FREE
-        ):  # with about one row per level it cannot be measured, but the strength implies it
+        if n_free < N_FREE:  # about one row per level: cannot be measured, but follows from the strength
             return np.full((1, sums.shape[1]), strength / (strength + 1))
         # the total variance is one; the part that is not between levels is within them
         between = (np.square(sums) / counts[:, None]).sum(0)

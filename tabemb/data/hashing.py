@@ -119,7 +119,7 @@ def hashes_of(values: pa.Array) -> np.ndarray:
 
 
 def _of_bytes(values: pa.Array) -> np.ndarray:
-    """Return a polynomial for each value, whose coefficients at the powers 1, 2, ... are its bytes."""
+    """Return a polynomial for each value; its coefficient at power i is the i-th byte plus one."""
     _, offsets, data = values.buffers()
     ends = np.frombuffer(offsets, np.int64)[values.offset : values.offset + len(values) + 1]
     first, last = int(ends[0]), int(ends[-1])

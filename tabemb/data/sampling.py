@@ -16,7 +16,7 @@ AT_ONCE = 2**16
 """Number of keys that are drawn together."""
 SEED = 20
 MARGIN = 10.0
-"""Standard deviations by which more keys than needed are expected below the bound of the smallest."""
+"""Safety margin of the bound on the n smallest keys, in standard deviations of their number."""
 
 
 def row_keys(start: int, stop: int) -> np.ndarray:

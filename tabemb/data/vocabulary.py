@@ -140,7 +140,7 @@ class Vocabulary:
         weights: np.ndarray | Mapping[str, np.ndarray | None] | None,
         limit: Limit,
     ) -> Vocabulary:
-        """Return a vocabulary with the categories of more rows, from the `_dictionary` of each column."""
+        """Return a vocabulary with the categories of more rows, given as `_dictionary` by column."""
         values = pc.unique(pa.concat_arrays([values for _, values in encoded.values()]))
         is_new = self._positions(values) < 0 if len(self.categories) else np.ones(len(values), bool)
         new = values.filter(pa.array(is_new))

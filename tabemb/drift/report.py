@@ -21,7 +21,7 @@ SIZES = ("small", "moderate", "large")
 PSI_BOUNDS = (0.1, 0.25)
 """Bounds between small, moderate and large shifts of a distribution, from credit scoring."""
 SHARE_BOUNDS = (0.05, 0.2)
-"""The same bounds for increases of the shares of unseen, missing or outside values."""
+"""Bounds between small, moderate and large increases of shares: unseen, missing, outside."""
 N_SHOWN = 20
 NUMBERS = [field for field in Shift._fields if field != "p_values"]
 SHARES = {"unseen", "expected_unseen", "missing", "missing_before", "outside"}

@@ -1,7 +1,7 @@
-"""Answers of one entity that are alike: how many independent rows the events of a level are worth.
+"""Correlated answers of one entity: how many independent rows the events of a level are worth.
 
-The mean of n rows of which m at a time belong to one entity varies as that of n / (1 + (m - 1) rho) rows
-that are independent, where rho is the correlation of two answers of an entity (Kish 1965).
+If every entity has m of n rows, their mean varies like the mean of n / (1 + (m - 1) rho) independent
+rows, where rho is the correlation of two answers of one entity (Kish 1965).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from tabemb.data.term_levels import TermLevels
 
 @dataclass
 class Clustering:
-    """How alike the answers of an entity are, in the training rows.
+    """The correlation of the answers of one entity, in the training rows.
 
     Parameters
     ----------
     correlations : ndarray of shape (n_terms + 1,)
-        Of two answers of one entity in one level of each term; the last is that over all rows.
+        Correlation of two answers of one entity within a level, by term; the last is over all rows.
     sizes : list of n_terms + 1 ndarrays of shape (n_levels,)
-        Rows of the entity of a row, on average over the rows of each level, as `Effects.levels_of` has
-        them; the last is that over all rows, as one level.
+        How many rows the entity of a row has within the level: the average over the rows of each level.
+        The levels are those of `Effects.levels_of`; the last array treats all rows as one level.
     """
 
     correlations: np.ndarray
@@ -39,7 +39,7 @@ class Clustering:
         centered: np.ndarray,
         groups: np.ndarray,
     ) -> Clustering:
-        """Measure training rows.
+        """Measure the correlations in training rows.
 
         Parameters
         ----------
@@ -59,13 +59,13 @@ class Clustering:
         return cls(np.array(parts), sizes)
 
     def worth(self, t: int, levels: TermLevels) -> TermLevels:
-        """Return the levels of a term with the rows that theirs are worth, and errors as they follow."""
+        """Return the levels of a term with counts of independent rows, and the errors that follow."""
         design = 1 + (self.sizes[t] - 1) * self.correlations[t]
         counts, errors = levels.counts / design, levels.errors * np.sqrt(design)[:, None]
         return replace(levels, counts=counts, errors=errors)
 
     def share(self, t: int, ids: np.ndarray, groups: np.ndarray, n_levels: int) -> np.ndarray:
-        """Return what a later row of each level is worth, (n_levels,), 0 to 1.
+        """Return how many independent rows a later row of each level is worth, (n_levels,), 0 to 1.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class Clustering:
 
 
 def sizes_of(ids: np.ndarray, groups: np.ndarray, n_levels: int) -> np.ndarray:
-    """Return the rows of the entity of a row, on average over the rows of each level, (n_levels,)."""
+    """Return how many rows a row's entity has in its level, averaged over each level, (n_levels,)."""
     known = ids >= 0
     cells, counts = _cells(ids[known], groups[known])
     rows = np.bincount(cells, minlength=1)
@@ -91,7 +91,7 @@ def sizes_of(ids: np.ndarray, groups: np.ndarray, n_levels: int) -> np.ndarray:
 
 
 def _cells(ids: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cell of each row, one for each entity in each level, and the level of each cell."""
+    """Return the cell of each row and the level of each cell; a cell is an entity within a level."""
     keys, cells = np.unique(ids * (int(groups.max(initial=0)) + 1) + groups, return_inverse=True)
     return cells, keys // (int(groups.max(initial=0)) + 1)
 
@@ -99,8 +99,8 @@ def _cells(ids: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def alike_answers(ids: np.ndarray, groups: np.ndarray, centered: np.ndarray) -> float:
     """Return the correlation of two answers of one entity in one level, 0 to 1.
 
-    A level of a single entity says nothing. The mean of a level of g entities takes up 1 / g of what an
-    entity adds.
+    Levels with a single entity are left out. The mean of a level of g entities contains 1 / g of an
+    entity's effect, which a factor of g / (g - 1) makes up for.
     """
     known = ids >= 0
     ids, groups, centered = ids[known], groups[known], centered[known]

@@ -1,7 +1,7 @@
 """Combinations of two to four inputs whose levels predict what trees leave unexplained.
 
-They grow greedily, as CatBoost's do (Prokhorenkova et al. 2018): the best pairs first, then each of them
-with one more input. What counts is what a combination explains of the rest, out of sample.
+They grow greedily, as in CatBoost (Prokhorenkova et al. 2018): first come the best pairs, then each best
+pair with one more input. They are ranked by the share of the rest that they explain out of sample.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from tabemb.data.pairs import MIN_GAIN, N_PAIRED, Term, term_keys
 from tabemb.data.shrinkage import LevelSums
 
 MOST_INPUTS = 4
-"""Inputs of the largest combinations."""
+"""Number of inputs of the largest combinations."""
 N_GROWN = 6
-"""Combinations of each size that are tried with one more input: the best ones."""
+"""How many of the best combinations of each size are tried with one more input."""
 N_NUMBERS = 8
-"""Numbers that are tried: those that explain most of the rest."""
+"""How many numbers are tried; those that explain most of the rest."""
 N_CELLS = 20_000_000
-"""Rows times pairs that are tried, where there are few rows; more columns are paired then."""
+"""Largest product of rows and tried pairs by which few rows allow more columns than `N_PAIRED`."""
 CHANCE = 5.0
-"""Factor on log m / n, the largest gain of m combinations without any effect in n rows.
+"""Factor on log m / n for the largest gain that m combinations without any effect have in n rows.
 
-A normal number has 2; combinations of many levels vary more: in random rows 19 of 20 maxima of 45 pairs
-of 2 to 200 levels each were below this.
+For normal numbers the factor is 2. Combinations of many levels vary more: in random rows, 19 of 20
+maxima over 45 pairs of 2 to 200 levels each were below this.
 """
 
 
 class Candidates:
-    """The inputs that may be combined, and what combinations of them explain.
+    """The inputs that may be combined, and the gain of their combinations.
 
     Parameters
     ----------
     levels : sequence of ndarray of shape (n_rows,), whole numbers
-        One array an input.
+        One array per input.
     rest : ndarray of shape (n_rows, n_responses)
-        What is left to explain.
+        The residuals that are left to explain.
     weights : ndarray of shape (n_rows,)
     """
 
@@ -50,9 +50,9 @@ class Candidates:
         self.n_tried = 0
 
     def gain(self, term: Term, parts: Sequence[Term]) -> float:
-        """Return the share of the rest that a term explains out of sample, beyond terms that it is of.
+        """Return the share of the rest that a term explains out of sample, in addition to its parts.
 
-        It is zero where one input implies another: such a term has no more levels than without it.
+        It is zero if one input implies another: the term has no more levels than without that input.
         """
         self.n_tried += 1
         levels, n_levels = self._levels(term)
@@ -62,7 +62,7 @@ class Candidates:
         return LevelSums.from_rows(levels, rest, self.weights).best_strength()[1]
 
     def strongest(self, inputs: Iterable[int], n_most: int) -> list[int]:
-        """Return the inputs that explain most of the rest, in their order."""
+        """Return the inputs that explain most of the rest, in ascending order."""
         gains = {
             i: LevelSums.from_rows(self._levels((i,))[0], self.rest, self.weights).best_strength()[1]
             for i in inputs
@@ -71,7 +71,7 @@ class Candidates:
 
     @property
     def least_gain(self) -> float:
-        """The gain that the best of all that were tried hardly reaches by chance."""
+        """The gain that the best of the terms tried so far hardly reaches by chance."""
         return max(MIN_GAIN, CHANCE * math.log(max(self.n_tried, 1)) / len(self.rest))
 
     def _levels(self, term: Term) -> tuple[np.ndarray, int]:
@@ -85,7 +85,7 @@ class Candidates:
         return self.n_levels[term]
 
     def _effects(self, term: Term) -> np.ndarray:
-        """Return the leave-one-out effects of a term, kept as long as others are of it."""
+        """Return the leave-one-out effects of a term, which are cached."""
         if term not in self.effects:
             levels, _ = self._levels(term)
             sums = LevelSums.from_rows(levels, self.rest, self.weights)
@@ -102,7 +102,7 @@ def choose_combinations(
     ----------
     candidates : Candidates
     categorical, numbers : sequence of int
-        The inputs among the levels of the candidates.
+        Positions of the inputs in ``candidates.levels``.
     n_most : int
         Largest number of combinations.
     """
@@ -128,7 +128,7 @@ def choose_combinations(
 
 
 def _with(term: Term, i: int, numbers: Sequence[int]) -> Term | None:
-    """Return the term with one more input, None where it has it or would have a second number."""
+    """Return the term with input i added; None if it has i already or would have a second number."""
     has_number = any(j in numbers for j in term)
     if i in term or (has_number and i in numbers):
         return None
@@ -136,5 +136,5 @@ def _with(term: Term, i: int, numbers: Sequence[int]) -> Term | None:
 
 
 def _useful(gains: dict[Term, float], least: float) -> list[Term]:
-    """Return the terms with more than the least gain, best first."""
+    """Return the terms whose gain is above ``least``, best first."""
     return sorted((term for term in gains if gains[term] > least), key=lambda term: -gains[term])

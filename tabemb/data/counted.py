@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 
 class Counted(NamedTuple):
-    """Values of a categorical feature with their weights; None: one each."""
+    """Values of a categorical feature with their weights; without weights, each value counts as one."""
 
     values: pa.ChunkedArray
     field: pa.Field
@@ -23,7 +23,7 @@ def has_missing(column: pa.ChunkedArray) -> bool:
 
 
 def with_counts(sums: pa.Table | None, values: pa.ChunkedArray, weights: np.ndarray) -> pa.Table:
-    """Return the sums of weights by value, columns "value" and "n", with those of further values."""
+    """Add further values to sums of weights by value; return columns "value" and "n"."""
     more = pa.table({"value": values, "n": weights})
     both = more if sums is None else pa.concat_tables([sums, more], promote_options="permissive")
     return both.group_by("value").aggregate([("n", "sum")]).rename_columns({"n_sum": "n"})

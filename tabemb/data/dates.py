@@ -1,4 +1,4 @@
-"""Dates as text: one rule, and one format for a whole column."""
+"""Read dates from text, with one format for a whole column."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ DATES = (
 )
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
 FORMATS = [date + time for date in DATES for time in TIMES]
-"""Formats that are tried where text is not ISO 8601; a column is read by one of them."""
+"""Formats that are tried if text is not ISO 8601; a whole column is read by one of them."""
 N_TRIED = 200
-"""Distinct values that choose the formats which are tried on all."""
+"""Number of distinct values that select the formats to try on all values."""
 _HAS_ZONE = r"\d[T ]\d.*(?:Z|[+-]\d\d(?::?\d\d)?)\s*$"
 
 
 def read_iso(values: pd.Series, owner: str) -> pd.Series:
-    """Return ISO 8601 text as times; with several offsets from UTC, as times in UTC.
+    """Return ISO 8601 text as times, in UTC if their offsets from UTC differ.
 
     Raises
     ------
@@ -72,21 +72,21 @@ def check_one_kind(values: pd.Series, has_zone: pd.Series, owner: str) -> None:
 
 
 def check_python_times(values: pd.Series, owner: str) -> None:
-    """Raise if Python's times in a column mix those with a time zone and those without one."""
+    """Raise if a column mixes Python datetimes with a time zone and without one."""
     times = values[[isinstance(value, dt.datetime) and not pd.isna(value) for value in values]]
     check_one_kind(times, times.map(lambda time: time.tzinfo is not None).astype(bool), owner)
 
 
 def parse_dates(column: pd.Series, owner: str) -> pd.Series:
-    """Return a column as times: all of its text is read by one format.
+    """Return a column as times; one format reads all of its text.
 
     Text that no format reads becomes missing.
 
     Raises
     ------
     ValueError
-        The column holds numbers, dates of two formats, dates that two formats read differently, or
-        mostly text that is no date.
+        The column contains numbers, dates of two formats, dates that two formats read differently, or
+        mostly text that is not a date.
     """
     if types.is_datetime64_any_dtype(column.dtype):
         return column
@@ -125,11 +125,11 @@ def _parse_text(column: pd.Series, texts: pd.Series, owner: str) -> pd.Series:
 
 
 def _read_by_one_format(texts: pd.Series, iso: pd.Series, owner: str) -> pd.Series:
-    """Return distinct values as times, by the one format that reads most of them."""
+    """Return distinct values as times, read by the format that fits most values."""
     sample = texts.iloc[:: max(len(texts) // N_TRIED, 1)]
     tried = [form for form in FORMATS if _by(form, sample).notna().any()]
     read = [iso, *(_by(form, texts) for form in tried)]
-    times = max(read, key=pd.Series.count)  # the first of the best
+    times = max(read, key=pd.Series.count)  # the first one if several read equally many
     unread = texts[times.isna()]
     if 2 * times.count() < len(texts):
         raise ValueError(
@@ -138,7 +138,7 @@ def _read_by_one_format(texts: pd.Series, iso: pd.Series, owner: str) -> pd.Seri
         )
     for other in read:
         _check_same_format(texts, times, other, owner)
-        # ISO 8601 is never read in another way
+        # ISO 8601 is never ambiguous
         if times is not iso and other.count() == times.count() and not other.equals(times):
             _refuse_ambiguous(texts, times, other, owner)
     return times

@@ -1,4 +1,4 @@
-"""Distinct values of a column: as a dictionary, as an index, and as numbers of another type."""
+"""Distinct values of a column as a dictionary, as an index and as numbers of another type."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pyarrow.compute as pc
 
 
 def fits_int64(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether integers lie within 64 bits with a sign."""
+    """Return whether integers fit into int64."""
     ends = pc.min_max(values).as_py()
     return ends["max"] is None or bool(ends["max"] < 2**63 and ends["min"] >= -(2**63))
 
 
 def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column without a dictionary."""
+    """Return a column with plain values instead of a dictionary."""
     if pa.types.is_dictionary(column.type):
         return column.cast(column.type.value_type)
     return column
@@ -25,7 +25,7 @@ def as_dictionary(column: pa.ChunkedArray) -> pa.DictionaryArray:
     """Return a column as one dictionary array."""
     if (
         pa.types.is_dictionary(column.type)
-        and not pa.types.is_nested(column.type.value_type)  # which Arrow cannot cast, such as intervals
+        and not pa.types.is_nested(column.type.value_type)  # Arrow cannot cast these (intervals)
         and any(len(chunk.dictionary) > len(column) for chunk in column.chunks)
     ):
         column = column.cast(column.type.value_type)  # a few rows may carry a dictionary of millions
@@ -39,7 +39,7 @@ def as_dictionary(column: pa.ChunkedArray) -> pa.DictionaryArray:
 
 
 def exact_floats(values: pa.Array) -> pa.Array:
-    """Return integers as float64; one that float64 cannot hold becomes infinite, and matches none."""
+    """Return integers as float64; one that float64 cannot represent becomes inf and matches nothing."""
     largest = pc.max(pc.abs(values.cast(pa.float64(), safe=False))).as_py() or 0.0
     if largest <= 2.0**53:
         return values.cast(pa.float64())
@@ -48,7 +48,7 @@ def exact_floats(values: pa.Array) -> pa.Array:
 
 
 def whole_numbers(values: pa.Array) -> pa.Array:
-    """Return floats as int64 if all are whole; else as floats, which match no category."""
+    """Return floats as int64 if all are whole; otherwise as floats, which match no category."""
     numbers = values.to_numpy(zero_copy_only=False)
     present = numbers[~np.isnan(numbers)]
     if np.all((present == np.floor(present)) & (np.abs(present) < 2.0**63)):

@@ -1,8 +1,8 @@
 """Effects: shrunken mean targets of categories, bins of numbers and pairs of categories, as features.
 
-The mean target of a category and the category's count, which says how far to trust that mean, are the
-most useful facts about it. Training rows must not read means that include their target: for them
-:class:`~tabemb.data.out_of_fold.OutOfFold` computes the effects out-of-fold, as scikit-learn's
+The most useful facts about a category are its mean target and its count, which shows how reliable the
+mean is. A training row must not read a mean that includes its own target. For training rows
+:class:`~tabemb.data.out_of_fold.OutOfFold` therefore computes the effects out-of-fold, as scikit-learn's
 TargetEncoder does.
 """
 
@@ -38,23 +38,23 @@ from tabemb.data.words import LENGTHS, Text, WordEffects
 from tabemb.likeness.nearest import Likeness
 
 SHARES = (1e-300, 1 - 2.0**-53)
-"""Bounds of a share whose log odds are finite: weights may leave a class next to nothing."""
+"""Bounds of a share, so that its log odds are finite even if a class has almost no weight."""
 N_FREE = 10
-"""Fewest rows beyond one a level by which the variance within levels is measured."""
+"""Fewest degrees of freedom (rows minus levels) from which the variance within levels is measured."""
 MAX_RESPONSES = 16
-"""Largest number of responses with effects; of more (many classes), those of largest variance."""
+"""Largest number of responses with effects; if there are more classes, those of largest variance."""
 
 
 class Effects:
-    """Shrunken mean targets of inputs and of pairs of categorical inputs, where they predict something.
+    """Shrunken mean targets of those inputs and pairs of categorical inputs that predict something.
 
-    A *term* is one input or one pair of categorical inputs. (Pairs with bins of numbers made smooth
-    tables worse.) For every term and row there are an effect on each response, in standard deviations of
-    that effect over the training rows, and the logarithm of the level's count in units of its mean. An
-    effect is the level's shrunken mean minus the mean of all rows; where the responses are indicators,
-    it is a difference of log odds. A level that is not in the training rows reads zeros. The words of
-    texts and their pairs of neighbours are further terms, after all others: `WordEffects`. The last are
-    the effects that are expected of categories by their descriptions: `ExpectedEffects`.
+    A *term* is one input or one pair of categorical inputs. (Pairs with bins of numbers made predictions
+    worse on smooth data.) For each term, a row has an effect on each response and the log count of its
+    level. The effect is in standard deviations over the training rows, the log count in units of its
+    mean. An effect is the level's shrunken mean minus the mean of all rows; if the responses are
+    indicators, it is a difference of log odds. A level without training rows has zeros. Further terms
+    follow: words and pairs of neighbouring words of texts (`WordEffects`), then the effects that are
+    expected of categories from their descriptions (`ExpectedEffects`).
 
     Parameters
     ----------
@@ -66,20 +66,20 @@ class Effects:
     Attributes
     ----------
     terms_ : list of tuple of int
-        Positions of each term's inputs, the categorical ones before the numbers.
+        Positions of each term's inputs, categorical inputs before numbers.
     input_strength_ : ndarray of shape (n_inputs,)
-        Best strength of shrinkage of every input, a term or not: the variance of the target within its
-        levels, in units of the variance between them.
+        Best strength of shrinkage of every input, whether it is a term or not: the variance of the
+        target within its levels, in units of the variance between them.
     input_gains_ : ndarray of shape (n_inputs,)
         Share of the variance of the target that the effects of every input explain, out of sample
-        (leave-one-out). It is negative where they predict worse than the mean of all rows. Files that
-        tabemb 0.2 saved lack it and the next.
+        (leave-one-out). It is negative if they predict worse than the mean of all rows. Files of
+        tabemb 0.2 lack ``input_gains_`` and ``gains_``.
     gains_ : ndarray of shape (n_terms,)
-        The same of every term; that of a pair includes the effects of its two inputs.
+        The same share for every term; for a pair it includes the effects of its two inputs.
     words_ : sequence of WordEffects
-        Those of the texts that predict something.
+        Effects of words, for the texts where they predict something.
     expected_ : sequence of ExpectedEffects
-        Those of the categorical inputs whose categories can be predicted by their descriptions.
+        For the categorical inputs whose effects can be predicted from descriptions of the categories.
     """
 
     input_gains_: np.ndarray
@@ -87,9 +87,9 @@ class Effects:
     words_: Sequence[WordEffects] = ()  # in files without texts
     expected_: Sequence[ExpectedEffects] = ()  # in files of tabemb 0.2
     _index: LevelIndex | None = None
-    """Finds levels; made when it is first needed, and no part of a file."""
+    """Finds levels; created when first needed, and not saved."""
     _grid: Grid | None = None
-    """What responses are rounded to while rows are summed; no part of a file."""
+    """The grid that responses are rounded to before they are summed; not saved."""
 
     def __init__(self, n_pairs: int, are_shares: bool) -> None:
         self.n_pairs = n_pairs
@@ -118,12 +118,12 @@ class Effects:
         weights : ndarray of shape (n_rows,)
             Rows of weight zero are not training rows.
         generator : Generator
-            Draws the sample of rows that chooses the pairs, where there are very many rows.
+            Draws the sample of rows from which the pairs are chosen, if there are very many rows.
         texts : sequence of Text
-            Of n_rows rows, one for each column of text.
+            One for each text column, each with n_rows rows.
         explained : ndarray of shape (n_rows, n_responses), optional
-            Out-of-fold predictions of the responses by other means. Pairs are chosen by what they
-            explain of the rest, and numbers are in pairs too.
+            Out-of-fold predictions of the responses by another model. Pairs are then chosen by how much
+            of the residuals they explain, and numbers can be in pairs too.
         likeness : mapping of input -> Likeness, optional
             Compares the categories of some categorical inputs, in the order of their codes.
         hashed_from : tuple of int, optional
@@ -147,7 +147,7 @@ class Effects:
         n_rows: int | None = None,
         hashed_from: tuple[int, ...] = (),
     ) -> None:
-        """Choose the terms by training rows, or by a sample of them.
+        """Choose the terms from the training rows or a sample of these.
 
         Parameters
         ----------
@@ -164,7 +164,7 @@ class Effects:
         self._fit_center(responses, weights)
         self._grid = Grid.of(self.center(responses), n_rows or len(codes))
         levels, centered = self.levels_(codes, numbers), self.center(responses)
-        # fewer rows are enough to choose the terms; their sums are over all rows
+        # a sample is enough to choose the terms; their sums are over all rows
         tried = tried_rows(len(codes), generator)
         tried_levels, tried_centered = [level[tried] for level in levels], centered[tried]
         best = [
@@ -190,7 +190,7 @@ class Effects:
         return {name: value for name, value in vars(self).items() if name not in transient}
 
     def _fit_center(self, responses: np.ndarray, weights: np.ndarray) -> None:
-        """Choose the responses, with their mean and unit."""
+        """Choose the responses, and compute their mean and unit."""
         mean = np.average(responses, axis=0, weights=weights)
         variance = np.average(np.square(responses - mean), axis=0, weights=weights)
         largest = np.argsort(-variance, kind="stable")[:MAX_RESPONSES]
@@ -208,7 +208,7 @@ class Effects:
     ) -> None:
         """Sum the responses by level of the chosen terms, over all training rows.
 
-        A last row of zeros is for unseen levels.
+        A row of zeros at the end is for unseen levels.
 
         Parameters
         ----------
@@ -244,7 +244,7 @@ class Effects:
             self.expected_ += [] if expected is None else [expected]
 
     def fit_words(self, texts: Sequence[Text], responses: np.ndarray, weights: np.ndarray) -> None:
-        """Fit the effects of words, with all training rows as in `fit`."""
+        """Fit the effects of words to all training rows; parameters as in `fit`."""
         if not len(self.responses_) or not texts:
             return
         centered = self.center(responses)
@@ -256,7 +256,7 @@ class Effects:
         self.words_ = [words for words in fitted if words.gain > MIN_GAIN]
 
     def _fit_units(self) -> None:
-        """Measure, over training rows, the deviation of each term's effects and its mean log count."""
+        """Measure each term's standard deviation of effects and mean log count over training rows."""
         n_terms, n_responses = len(self.terms_), len(self.responses_)
         self.effect_units_, self.count_units_ = np.ones((n_terms, 1, n_responses)), np.ones((n_terms, 1))
         for t in range(n_terms):
@@ -275,12 +275,12 @@ class Effects:
     def levels_of(self, t: int) -> TermLevels:
         """Return the levels of one term that have training rows, with their effects and errors.
 
-        The terms of words follow those of columns.
+        The terms of words follow the terms of columns.
 
-        The shrinkage of strength k is the prediction of a random effect: levels vary by s2 / k, where s2
-        is the variance of the responses within levels. A level of n rows is then known up to the
-        variance s2 / (n + k) (Robinson 1991). Of shares, s2 is share * (1 - share), which the level
-        decides.
+        Shrinkage of strength k is the prediction of a random effect: the variance between levels is
+        s2 / k, where s2 is the variance of the responses within levels. The effect of a level of n rows
+        then has the error variance s2 / (n + k) (Robinson 1991). For shares, s2 is
+        share * (1 - share), which differs by level.
         """
         if t < len(self.terms_):
             span, strength, n_inputs = self.span(t), float(self.strength_[t]), len(self.terms_[t])
@@ -307,11 +307,9 @@ class Effects:
             shares = np.clip(effects + self.mean_, 0, 1)
             return np.asarray(shares * (1 - shares))
         n_free = counts.sum() - len(counts)
-        if (
-            n_free < N_FREE
-        ):  # levels of a row each leave nothing to measure it by; the strength implies it
+        if n_free < N_FREE:  # about one row per level: cannot be measured, but follows from the strength
             return np.full((1, sums.shape[1]), strength / (strength + 1))
-        # all rows vary by one; what is not between the means of the levels is within them
+        # the total variance is one; the part that is not between levels is within them
         between = (np.square(sums) / counts[:, None]).sum(0)
         return np.asarray(np.maximum(counts.sum() - between, 0) / n_free)[None]
 
@@ -324,13 +322,13 @@ class Effects:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of terms, and of features of each: an effect on every response, and the count."""
+        """Number of terms and of features per term: an effect on each response, and the count."""
         n_terms = len(self.terms_) + len(self.words_) + len(self.expected_)
         return n_terms, len(self.responses_) + 1
 
     @property
     def expected_shape(self) -> tuple[int, int]:
-        """Number of expected effects, and of responses: the shape of those of a new category."""
+        """Number of expected effects and of responses: the shape of what a new category is given."""
         return len(self.expected_), len(self.responses_)
 
     @property
@@ -348,7 +346,7 @@ class Effects:
 
     @property
     def expects(self) -> np.ndarray:
-        """The same of expected effects, which need no category that is known."""
+        """Like `reads`, but for expected effects, which new categories have too."""
         expects = np.zeros((self.shape[0], self.n_columns_), dtype=bool)
         first = self.shape[0] - len(self.expected_)
         for t, expected in enumerate(self.expected_, first):
@@ -356,7 +354,7 @@ class Effects:
         return expects
 
     def positions(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """Return the position in ``sums_`` of each term's level of each row, the last if unseen.
+        """Return the position in ``sums_`` of each row's level of each term; the last one if unseen.
 
         Returns
         -------
@@ -391,7 +389,7 @@ class Effects:
             From `center`.
         weights : ndarray of shape (n_rows,)
         storage : Storage, optional
-            Where these arrays lie.
+            Where these arrays are kept.
         """
         self.counts_, self.sums_ = np.zeros_like(self.counts_), np.zeros_like(self.sums_)
         for start, stop in slices(len(weights), MOST_ROWS):
@@ -418,16 +416,16 @@ class Effects:
         likeness: Mapping[int, Likeness] | None = None,
         hashed_from: tuple[int, ...] = (),
     ) -> Effects:
-        """Return effects whose sums and counts are those of later rows too; new levels are added.
+        """Return effects whose sums and counts include later rows; new levels are added.
 
         Terms, strengths, units and the mean of all rows stay, so that an effect keeps its meaning.
 
         Parameters
         ----------
         codes, numbers, responses, weights, texts
-            Of the later rows, as in `fit`.
+            The later rows, as in `fit`.
         likeness : mapping of input -> Likeness, optional
-            As in `fit`, of the old categories and the new ones.
+            As in `fit`, for the old and the new categories.
         hashed_from : tuple of int, optional
             As in `Levels`.
         """
@@ -447,7 +445,7 @@ class Effects:
         return grown
 
     def expected_of(self, earlier: ExpectedEffects, likeness: Mapping[int, Likeness]) -> ExpectedEffects:
-        """Return the expected effects of a term's present levels, from those of fewer levels."""
+        """Return the expected effects of all present levels of a term, given those of fewer levels."""
         span, (place,) = self.span(earlier.term), self.terms_[earlier.term]
         counts, sums = self.counts_[span], self.sums_[span]
         labels, strength = self.keys_[span] - N_SPECIAL, float(self.strength_[earlier.term])
@@ -471,7 +469,7 @@ class Effects:
         codes, numbers, texts
             As in `fit`.
         new : ndarray of shape (n_rows, n_expected, n_responses), optional
-            What is expected of new categories; NaN elsewhere.
+            Effects that are expected of new categories; NaN elsewhere.
         """
         positions = self.positions(codes, numbers)
         features = self.features_of(self.sums_[positions], self.counts_[positions])
@@ -488,7 +486,7 @@ class Effects:
     def features_of(
         self, sums: np.ndarray, counts: np.ndarray, terms: slice = slice(None)
     ) -> np.ndarray:
-        """Return effects and log counts, in their units, from sums and counts of levels.
+        """Compute effects and log counts, in their units, from sums and counts of levels.
 
         Parameters
         ----------

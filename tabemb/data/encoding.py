@@ -1,4 +1,4 @@
-"""From an Arrow table to the arrays that a network reads: codes of categories and scaled numbers."""
+"""Turn an Arrow table into the arrays that a network reads: codes of categories and scaled numbers."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ AT_ONCE = 2**16
 
 
 class EncodedHistory(NamedTuple):
-    """Events of all rows as arrays, laid end to end.
+    """Events of all rows, concatenated into arrays.
 
-    ``codes`` and ``numbers`` are those of the events, as in `Encoded`; offsets are those of `Events`.
+    ``codes`` and ``numbers`` are as in `Encoded`, one row per event; the offsets are as in `Events`.
     """
 
     offsets: np.ndarray
@@ -54,7 +54,8 @@ class Encoded(NamedTuple):
     """Rows as arrays.
 
     ``codes`` are int32 (n_rows, n_categorical), ``numbers`` float32 (n_rows, n_numbers) with NaN where
-    missing, ``vectors`` float32 (n_rows, width) of each column of vectors, NaN in rows without one.
+    missing. ``vectors`` has a float32 array (n_rows, width) for each column of vectors, NaN in rows
+    without a vector.
     """
 
     codes: np.ndarray
@@ -75,9 +76,9 @@ class Inputs:
     scales : list of Scale
         One for each number of the schema.
     zones : dict of column -> str or None
-        Time zone of the training times; None in files that tabemb 0.2 saved.
+        Time zone of the training times; None in files of tabemb 0.2.
     within : dict of column -> Within
-        The numbers of events that are scaled within the levels of a category too.
+        The numbers of events that are also scaled within the levels of a categorical feature.
     """
 
     schema: Schema
@@ -106,7 +107,7 @@ class Inputs:
         known: Mapping[str, Within | None],
         taken: Iterable[str],
     ) -> dict[Feature, np.ndarray]:
-        """Find the numbers that are scaled within a category, and add features for them.
+        """Find the numbers to scale within a categorical feature, and add features for them.
 
         Parameters
         ----------
@@ -117,16 +118,16 @@ class Inputs:
         n_bins : int
             Largest number of bins of a number of the new features.
         prefix : str
-            What the names of all fields start with.
+            Prefix of the names of all fields.
         known : mapping of column -> Within or None
-            The numbers that are decided already.
+            Numbers for which this is decided already.
         taken : iterable of str
-            Names of tables, which no new feature has.
+            Names of tables, which new features must not have.
 
         Returns
         -------
         dict of Feature -> ndarray
-            The sum of the weights by code, of each new categorical feature.
+            The sum of the weights by code, for each new categorical feature.
         """
         codes = {
             f.name: (v.codes(*_categories(f, events.frame)), len(v))
@@ -154,7 +155,7 @@ class Inputs:
     def encode(
         self, events: Events, vocabularies: Sequence[Vocabulary]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return codes, by the vocabulary of each categorical feature, and scaled numbers."""
+        """Return codes (one vocabulary for each categorical feature) and scaled numbers."""
         codes = np.empty((len(events), len(vocabularies)), np.int32)
         numbers = np.empty((len(events), len(self.scales)), np.float32)
         if not len(events):
@@ -169,7 +170,7 @@ class Inputs:
             else:
                 codes[:, i] = vocabulary.codes(*_categories(feature, events.frame))
                 levels[feature.name] = codes[:, i]
-        columns = max(1, AT_ONCE // len(events))  # few rows are scaled at once, many column by column
+        columns = max(1, AT_ONCE // len(events))  # many rows: column by column
         for start in range(0, len(self.scales), columns):
             part = slice(start, start + columns)
             features = self.schema.numbers[part]
@@ -180,7 +181,7 @@ class Inputs:
     def _unscaled(
         self, feature: Feature, events: Events, levels: Mapping[str, np.ndarray]
     ) -> np.ndarray:
-        """Return a number as its scale reads it, which may be its value within a level."""
+        """Return the values of a number before its scale, which may be values within a level."""
         values = self._number(feature, events, strict=False)
         if feature.part != WITHIN:
             return values
@@ -188,7 +189,7 @@ class Inputs:
         return within.scaled(levels[within.by], values)
 
     def aligned(self, events: Events) -> Events:
-        """Return later events with times as they were in ``fit``: in their time zone, and no text."""
+        """Return later events with times as in ``fit``: in the same time zone, and never as text."""
         if not len(events):
             return events
         events = replace(events, frame=self._with_times(events))
@@ -201,7 +202,7 @@ class Inputs:
         return {name for name, role in self.schema.roles.items() if role == "datetime"}
 
     def _with_times(self, events: Events) -> pa.Table:
-        """Return the frame with the times among the values of each datetime column of several kinds."""
+        """Return the frame with nothing but times in datetime columns that mix several kinds."""
         frame = events.frame
         for name, role in self.schema.roles.items():
             if role == "datetime" and is_keys(frame.schema.field(name)):
@@ -230,20 +231,20 @@ class Encoder:
     n_bins : int
         Largest number of bins of a number.
     min_count : float
-        Categories with a smaller count are read as unknown, where their table does not say otherwise.
+        Categories with a smaller count are read as unknown, unless their table sets another limit.
     max_events : int, optional
-        Largest number of events, or of steps, of a row in each history; the newest stay.
+        Largest number of events or steps of a row in each history; the newest are kept.
     earlier : str, optional
-        The history of earlier rows, where the rows are events themselves.
+        The history of earlier rows, if the rows are events themselves.
     clocks : sequence of str, optional
-        Numbers of events that mean the same in any category, such as the time since the last event.
+        Numbers of events that mean the same in every category, such as the time since the last event.
 
     Attributes
     ----------
     vocabularies_ : dict of str -> Vocabulary
         One for each table of the schema.
     inputs_ : list of Inputs
-        Of the rows, then of the events of each history.
+        For the rows first, then for the events of each history.
     vectors_ : list of VectorScale
         One for each column of vectors.
     """
@@ -267,7 +268,7 @@ class Encoder:
         self.clocks = list(clocks)
 
     def fit(self, frame: pa.Table, weights: np.ndarray | None = None) -> Encoder:
-        """Collect categories and measure numbers of training rows, each of which counts by its weight.
+        """Collect the categories and measure the numbers of weighted training rows.
 
         Parameters
         ----------
@@ -304,13 +305,13 @@ class Encoder:
         return self
 
     def count(self, columns: Mapping[str, Counted], missing: Container[str]) -> Encoder:
-        """Count the categories of all rows, after a sample was measured.
+        """Count the categories of all rows after `measure` has seen a sample.
 
         Parameters
         ----------
         columns : mapping of categorical feature -> Counted
         missing : container of str
-            The columns with missing values.
+            Names of the columns with missing values.
         """
         self.vocabularies_ = self._vocabularies(columns, {})
         for feature, scale in zip(self.schema.numbers, self.scales_):
@@ -318,10 +319,10 @@ class Encoder:
         return self
 
     def grown(self, frame: pa.Table, weights: np.ndarray | None = None) -> Encoder:
-        """Return an encoder that has counted later rows too; codes stay, and new categories follow.
+        """Return an encoder that has also counted later rows; old codes stay, new categories follow.
 
-        Scales and bins of numbers stay: a number outside their range is in the outermost bin. A column
-        that is missing or holds values of another kind is a ValueError.
+        Scales and bins of numbers stay: a number outside their range is in the outermost bin. A missing
+        column, or one with values of another kind, raises a ValueError.
         """
         self.check_columns(frame)
         within = next((name for inputs in self.inputs_ for name in inputs.within), None)
@@ -339,14 +340,14 @@ class Encoder:
         return encoder
 
     def _fit_within(self, parts: list[Events], weights: list[np.ndarray | None]) -> None:
-        """Find the numbers of events that are scaled within a category, and add their features.
+        """Find the numbers of events to scale within a categorical feature, and add their features.
 
-        Rows that are events themselves and those of the history of earlier rows are scaled alike.
+        If rows are events themselves, they and the history of earlier rows are scaled in the same way.
         """
         self.schema = replace(self.schema, tables=dict(self.schema.tables))
         names = [None if self.earlier is None else "", *self.schema.histories]
         for name, inputs, events, w in zip(names, self.inputs_, parts, weights):
-            if name is None:  # rows that are no events
+            if name is None:  # rows that are not events
                 continue
             prefix = name and f"{name}."
             known = {**dict.fromkeys(self.clocks), **self._known(name)}
@@ -362,7 +363,7 @@ class Encoder:
         self.schema = rows.schema
 
     def _add_bins(self, table: str, feature: Feature, within: Within, counts: np.ndarray) -> None:
-        """Add a table of the bins of a number within a category, or a feature that reads it."""
+        """Add a table for the bins of a number within a category, or let a feature read that table."""
         if table in self.schema.tables:
             self.schema.tables[table].columns.append(feature.name)
             self.vocabularies_[table].counts += counts
@@ -372,10 +373,10 @@ class Encoder:
         self.schema.tables[table] = Table([feature.name])
 
     def _known(self, name: str) -> dict[str, Within | None]:
-        """Return how the rows' numbers are scaled, by the names that they have among the earlier rows.
+        """Return how the rows' numbers are scaled, by their names in the history of earlier rows.
 
-        Other histories have no such number; a number whose category reads another table among the
-        earlier rows is decided anew.
+        Other histories have no such number. If the category of a number reads another table in the
+        earlier rows, the number is left out, so that it is decided again there.
         """
         rows, prefix = self.inputs_[0], f"{name}."
         if not name or name != self.earlier:
@@ -398,7 +399,7 @@ class Encoder:
         Raises
         ------
         ValueError
-            A column is missing, holds values of another kind than in ``fit``, or an infinite number.
+            A column is missing, or contains values of another kind than in ``fit`` or infinite numbers.
         """
         self.check_columns(frame)
         frame = with_words(frame, self.schema.texts)
@@ -423,7 +424,7 @@ class Encoder:
 
     @property
     def hashed_from(self) -> tuple[int, ...]:
-        """The first hashed code of each categorical input of rows; empty where none has some."""
+        """The first hashed code of each categorical input of rows; empty without hashed codes."""
         vocabularies = self.vocabularies_of(self.inputs_[0])
         firsts = [v.kept.stop if v.n_hashed else np.iinfo(np.int32).max for v in vocabularies]
         return tuple(firsts) if any(v.n_hashed for v in vocabularies) else ()
@@ -449,7 +450,7 @@ class Encoder:
     def _vocabularies(
         self, columns: Mapping[str, Counted], known: Mapping[str, Vocabulary]
     ) -> dict[str, Vocabulary]:
-        """Return the vocabulary of each table, grown from the known one where there is one."""
+        """Return the vocabulary of each table, grown from the known one if there is one."""
         return {
             name: self._vocabulary(name, table, columns, known.get(name))
             for name, table in self.schema.tables.items()
@@ -458,7 +459,7 @@ class Encoder:
     def _vocabulary(
         self, name: str, table: Table, columns: Mapping[str, Counted], known: Vocabulary | None
     ) -> Vocabulary:
-        """Return the vocabulary of one table, whose columns may be of rows and of events."""
+        """Return the vocabulary of one table, whose columns may be in rows and in events."""
         of_table = {column: columns[column] for column in table.columns if column in columns}
         values = {column: (counted.values, counted.field) for column, counted in of_table.items()}
         weights = {column: counted.weights for column, counted in of_table.items()}
@@ -482,14 +483,14 @@ def counted_of(
 
 
 def _of_events(parts: Sequence[Events], weights: np.ndarray | None) -> list[np.ndarray | None]:
-    """Return the weights of events, each that of its row, for the rows and each history."""
+    """Return the weights of the rows and of each history's events; an event has its row's weight."""
     return [None if weights is None else np.repeat(weights, events.counts) for events in parts]
 
 
 def _times_among(
     column: pa.ChunkedArray, source: pa.Field, row_of: Callable[[int], int]
 ) -> pa.ChunkedArray:
-    """Return the times, and the text that spells one, among the values of a column."""
+    """Return a column as times; values that are neither times nor ISO 8601 text become missing."""
     times = [
         pd.to_datetime(value, format="ISO8601", errors="coerce")
         if isinstance(value, (dt.date, str))

@@ -1,4 +1,4 @@
-"""Encounters: an entity's earlier events with the same category, as numbers."""
+"""Encounters: numbers that sum up an entity's earlier events with the same category."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tabemb.data.values import hashable_values
 class Encounters:
     """Numbers that sum up an entity's earlier events with the same category, field by field.
 
-    They are the number of these events, the mean of their targets, the last of these, and the time since
-    the last event. A recurrent network would have to count the events of each category of each field
-    separately. In knowledge tracing these numbers are the successes and failures by skill (performance
-    factors analysis, Pavlik et al. 2009).
+    They are the number of these events, the mean of their targets, the last target, and the time since
+    the last event. Without them, a recurrent network would have to count the events of each category of
+    each field. In knowledge tracing these numbers are the successes and failures by skill
+    (performance factors analysis, Pavlik et al. 2009).
 
     Parameters
     ----------
@@ -30,14 +30,14 @@ class Encounters:
     fields : sequence of str
         Categorical columns; a missing value is a category.
     axis : TimeAxis
-        The axis of the moments.
+        The time axis of the moments.
     mean : ndarray of shape (n_targets,)
         Overall mean of the targets, which counts as one more event in every mean.
     hide_ties : bool, default=False
-        Whether events of an entity at one time are left out of each other's numbers.
+        Whether simultaneous events of an entity are left out of each other's numbers.
     """
 
-    hide_ties = False  # in files that tabemb 0.2 saved
+    hide_ties = False  # in files of tabemb 0.2
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ class Encounters:
         """Forget the events of all entities."""
         self.entities = Codebook()
         self.categories = [Codebook() for _ in self.fields]
-        # for each field: sums of the targets beside the last targets, by entity and category
+        # for each field, by entity and category: the sums of the targets, then the last targets
         self.states = [EntityStates(2 * len(self.mean), np.float64) for _ in self.fields]
 
     def known(self, frame: pa.Table, moments: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the numbers before each event, from the stored events alone.
+        """Return the numbers of each event, from the stored events only.
 
         Parameters
         ----------
@@ -87,16 +87,16 @@ class Encounters:
         targets: np.ndarray,
         undo: ExitStack | None = None,
     ) -> dict[str, np.ndarray]:
-        """Return the numbers before each event, from the stored events and those that precede it here.
+        """Return the numbers of each event, from the stored events and the earlier ones of the frame.
 
         Parameters
         ----------
         frame : pyarrow.Table
-            Events, those of each entity in the order of their times.
+            Events; within each entity they are in order of time.
         moments : ndarray of shape (n_events,)
         targets : ndarray of shape (n_events, n_targets)
         undo : ExitStack, optional
-            Store these events, and give it what takes them away again.
+            Given, these events are stored, and this receives callbacks that remove them again.
 
         Returns
         -------
@@ -135,7 +135,7 @@ class Encounters:
 
 
 class Coded(NamedTuple):
-    """A column as distinct values and the position of each row's value; missing is a value."""
+    """A column as distinct values (missing is one) and the position of each row's value."""
 
     values: list[Any]
     codes: np.ndarray
@@ -148,19 +148,19 @@ class Coded(NamedTuple):
             raise ValueError(f"Column {name!r} must hold single values; it holds {column.type}.")
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
-        if len(column) == 1:  # one row: a search for distinct values would take longest
+        if len(column) == 1:  # one row: finding distinct values would be the slowest step
             return cls(hashable_values(column, field), np.zeros(1, np.int64))
         coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
         values = hashable_values(coded.dictionary, field)
         return cls(values, coded.indices.to_numpy().astype(np.int64))
 
     def read_by(self, book: Codebook) -> np.ndarray:
-        """Return the book's code of each row's value, -1 where it has none."""
+        """Return the book's code of each row's value, -1 if the book does not have the value."""
         return book.codes(self.values)[self.codes] if self.values else self.codes
 
 
 def _pair_keys(entities: np.ndarray, categories: np.ndarray) -> np.ndarray:
-    """Return one whole number for an entity and a category, -1 where one of them is new."""
+    """Return one whole number for each entity and category, -1 if one of them is new."""
     return np.where((entities < 0) | (categories < 0), -1, entities << 32 | categories)
 
 
@@ -193,12 +193,12 @@ class _Groups:
     def before_and_after(
         self, start: Past, moments: np.ndarray, targets: np.ndarray
     ) -> tuple[Past, Past]:
-        """Return the past before each event and after each group, from that before each group."""
+        """Return the past before each event and after each group, given the past before each group."""
         moments, targets = moments[self.order], targets[self.order]
         sizes = np.diff(self.heads, append=len(self.order))
         position = np.arange(len(self.order)) - np.repeat(self.heads, sizes)  # within the group
         first_sums, first_last = np.split(start.states, 2, axis=1)
-        # one running sum over all events; the sum before a group is subtracted within it
+        # one running sum over all events; within a group, the sum before the group is subtracted
         total = targets.cumsum(axis=0) - targets
         sums = total + np.repeat(first_sums - total[self.heads], sizes, axis=0)
         counts = position + np.repeat(start.counts, sizes)
@@ -211,7 +211,7 @@ class _Groups:
         return self._in_given_order(before), after
 
     def firsts_of_ties(self, moments: np.ndarray) -> np.ndarray:
-        """Return for each event the first one of its group at its time."""
+        """Return for each event the first event of its group at the same time."""
         sizes = np.diff(self.heads, append=len(self.order))
         groups = np.repeat(np.arange(len(self.heads)), sizes)
         firsts: np.ndarray = self.order[run_starts(groups, moments[self.order])]
@@ -223,7 +223,7 @@ class _Groups:
 
 
 def run_starts(groups: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """Return for each sorted event the position of the first one of its group at its time."""
+    """Return for each sorted event the position of the first event of its group at the same time."""
     is_first = np.ones(len(groups), dtype=bool)
     is_first[1:] = (groups[1:] != groups[:-1]) | (moments[1:] != moments[:-1])
     starts: np.ndarray = np.maximum.accumulate(np.where(is_first, np.arange(len(groups)), 0))

@@ -1,4 +1,4 @@
-"""The events of a column of lists as a frame with the fields that a schema has."""
+"""Turn a column of lists into a frame of events with the fields of a schema."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tabemb.data.values import events_column, is_keys, python_values
 
 
 def events_in(frame: pa.Table, name: str, schema: Schema, max_events: int | None) -> Events:
-    """Return events with the fields of the schema; a column without any event need not have them."""
+    """Return events with the fields of the schema; a column without events may lack the fields."""
     column = with_steps(lists_among(frame[name], frame.schema.field(name)), name, schema.in_steps)
     if pa.types.is_null(column.type):
         no_steps = np.zeros(1, np.int64) if schema.in_steps else None
@@ -33,7 +33,7 @@ def events_in(frame: pa.Table, name: str, schema: Schema, max_events: int | None
 
 
 def _structs_among(events: Events, name: str) -> Events:
-    """Return events as structs where they came as values of several kinds; a missing event otherwise."""
+    """Return events as structs where a column mixes several kinds; other values become missing."""
     source = events.frame.schema.field(name) if name in events.frame.schema.names else None
     if source is None or not (is_keys(source) or pa.types.is_null(source.type)):
         return events

@@ -1,10 +1,10 @@
-"""Expected effects: what a category should be worth by its description, whether training had it or not.
+"""Expected effects: the effect that a category should have by its description, also if it is new.
 
-The means of all categories are one Gaussian process over their likeness: means of similar categories are
-alike, and each has a part of its own. The mean that is expected of a category is its prediction from the
-means of the others (kriging; Rasmussen & Williams 2006, chapter 2). A network reads it beside the effect
-of the category, which is unknown for a new one and uncertain for a rare one. How well it predicts is
-measured before it is used: each known category is left out once.
+The means of all categories are one Gaussian process over their likeness: similar categories have similar
+means, and each category also varies on its own. The expected mean of a category is predicted from the
+means of the other categories (kriging; Rasmussen & Williams 2006, chapter 2). A network reads it next to
+the effect of the category, which is unknown for new categories and uncertain for rare ones. The quality
+of the prediction is measured before it is used: each known category is left out once.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ from tabemb.data.shrinkage import LevelSums
 from tabemb.likeness.nearest import Likeness
 
 MIN_GAIN = 0.05
-"""Share of the variance between categories that must be predicted, out of sample."""
+"""Least share of the variance between categories that must be predicted, out of sample."""
 MOST_PREDICTING = 1000
-"""Most categories, those of most rows, by which the others are predicted: cost grows with the cube."""
+"""How many of the most frequent categories predict the others; the cost grows with the cube."""
 MOST_LEVELS = 20_000
-"""Most levels of a term that has expected effects: a fit keeps the weights of each."""
+"""Largest number of levels of a term with expected effects: a fit keeps weights for each level."""
 SHARES = (0.2, 0.4, 0.6, 0.8, 0.95)
-"""Shares of the variance between categories that likeness may explain."""
+"""Candidates for the share of the variance between categories that likeness explains."""
 LEAST = 1e-9
 AT_ONCE = 4096
 """Levels whose weights are computed at a time."""
 
 
 class ExpectedEffects:
-    """The effects that are expected of the levels of one term, from those of the levels they resemble.
+    """The expected effects of the levels of one term, predicted from the effects of similar levels.
 
     Attributes
     ----------
     term : int
         Position of the term in the effects.
     gain : float
-        Share of the variance between levels that is predicted, each from the others.
+        Share of the variance between levels that is predicted when each level is left out once.
     share : float
-        The part of that variance that follows from likeness.
+        Share of the variance between levels that the model attributes to likeness.
     predicting : ndarray of shape (n_predicting,)
-        Positions, among the levels of the term, of those by which the others are predicted.
+        Positions, among the levels of the term, of the predicting levels.
     labels : ndarray of shape (n_predicting,)
-        Their positions among the known labels.
+        Positions of the predicting levels among the known labels.
     slopes : ndarray of shape (n_predicting, n_responses)
-        What a new level gets for its likeness to each of them.
+        Factors on the likeness of a new level to each predicting level.
     means : ndarray of shape (n_levels, n_responses)
-        The effect expected of each level of the term.
+        The expected effect of each level of the term.
     unit : ndarray of shape (n_responses,)
-        Deviation of these over the training rows.
+        Standard deviation of the expected effects over the training rows.
     is_described : ndarray of bool, shape (n_levels,)
     """
 
@@ -59,7 +59,7 @@ class ExpectedEffects:
     means: np.ndarray
     unit: np.ndarray
     _weights: np.ndarray | None = None
-    """Of the predicting levels for each level, itself left out; no part of a file."""
+    """Weights of the predicting levels for each level, which is left out itself; not saved."""
     _inverse: np.ndarray | None = None
 
     def __init__(self, term: int, alike: Likeness, labels: np.ndarray, sums: LevelSums) -> None:
@@ -77,7 +77,7 @@ class ExpectedEffects:
     def fit(
         cls, term: int, alike: Likeness, labels: np.ndarray, sums: LevelSums, strength: float
     ) -> ExpectedEffects | None:
-        """Measure how well the levels predict each other; None where they hardly do.
+        """Measure how well the levels predict each other; return None if they hardly do.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class ExpectedEffects:
         alike : Likeness
             Compares the known labels.
         labels : ndarray of shape (n_levels,)
-            Position of each level among the known labels; negative for levels that are none, such as
+            Position of each level among the known labels; negative for levels without a label, such as
             missing values.
         sums : LevelSums
         strength : float
@@ -102,7 +102,7 @@ class ExpectedEffects:
         for share in SHARES:
             covariance = share * products + np.diag(1 - share + strength / counts)
             inverse = linalg.inv(covariance, check_finite=False)
-            rest = (inverse @ means) / np.diag(inverse)[:, None]  # of each mean, left out
+            rest = (inverse @ means) / np.diag(inverse)[:, None]  # leave-one-out residuals
             gain = 1 - float((trust * rest**2).sum()) / total if total else 0.0
             if gain > expected.gain:
                 expected.share, expected.gain, expected._inverse = share, gain, inverse
@@ -120,12 +120,12 @@ class ExpectedEffects:
     def grown(
         self, alike: Likeness, labels: np.ndarray, sums: LevelSums, strength: float
     ) -> ExpectedEffects:
-        """Return what is expected of more levels, by their sums too, in the same unit.
+        """Return the expected effects of old and new levels, in the same unit.
 
         Parameters
         ----------
         alike, labels, sums, strength
-            As in `fit`, of the old levels and the new ones.
+            As in `fit`, for the old and the new levels.
         """
         expected = ExpectedEffects(self.term, alike, labels, sums)
         expected.share, expected.gain, expected.unit = self.share, self.gain, self.unit
@@ -138,7 +138,7 @@ class ExpectedEffects:
         return expected
 
     def _fit_weights(self, alike: Likeness, labels: np.ndarray) -> None:
-        """Compute the weights by which each level is predicted, without its own mean."""
+        """Compute the weights that predict each level without its own mean."""
         assert self._inverse is not None
         weights = np.zeros((len(labels), len(self.predicting)), np.float32)
         others = np.setdiff1d(np.flatnonzero(self.is_described), self.predicting)
@@ -152,7 +152,7 @@ class ExpectedEffects:
         self._weights = weights
 
     def refit(self, sums: np.ndarray, counts: np.ndarray) -> None:
-        """Compute what is expected from other sums (n_levels, n_responses); the weights stay."""
+        """Compute the expected effects from new sums (n_levels, n_responses); the weights stay."""
         assert self._weights is not None
         assert self._inverse is not None
         means = self._means(sums, counts)
@@ -160,14 +160,14 @@ class ExpectedEffects:
         self.slopes = self.share * self._inverse @ means
 
     def _means(self, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Return the means of the predicting levels, zero where all rows are left out."""
+        """Return the means of the predicting levels, zero for levels whose rows are all left out."""
         sums, counts = sums[..., self.predicting, :], counts[..., self.predicting, None]
         return np.asarray(np.where(counts > LEAST, sums / np.maximum(counts, LEAST), 0.0))
 
     def out_of_fold(
         self, levels: np.ndarray, folds: np.ndarray, sums: np.ndarray, counts: np.ndarray
     ) -> np.ndarray:
-        """Return the features of rows, from the sums without the rows of their folds.
+        """Return the features of rows, from sums that leave out the rows of the same fold.
 
         Parameters
         ----------
@@ -184,16 +184,16 @@ class ExpectedEffects:
         return self.features(of_rows, self.is_described[levels])
 
     def of_levels(self, levels: np.ndarray) -> np.ndarray:
-        """Return the features of levels of the term; -1 is one that training did not have."""
+        """Return the features of levels of the term; -1 is a level without training rows."""
         known = np.append(self.is_described, False)[levels]
         return self.features(self.means[np.maximum(levels, 0)], known)
 
     def of_new(self, alike: Likeness, labels: Any) -> np.ndarray:
-        """Return what is expected of labels that training did not have, (n, n_responses)."""
+        """Return the expected effects of labels that were not in training, (n, n_responses)."""
         return np.asarray(alike.new_products(labels, self.labels) @ self.slopes)
 
     def features(self, expected: np.ndarray, is_described: np.ndarray) -> np.ndarray:
-        """Return expected effects in their unit, and whether there is one, (n, n_responses + 1)."""
+        """Return expected effects in their unit, and 1 if there are any, (n, n_responses + 1)."""
         both = np.column_stack([expected / self.unit, np.ones(len(expected))])
         return np.asarray(np.where(is_described[:, None], both, 0.0), np.float32)
 

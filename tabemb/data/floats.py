@@ -1,4 +1,4 @@
-"""Columns of numbers, durations and times of day as floats."""
+"""Read columns of numbers, durations and times of day as floats."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def to_floats(
     name : str
         Name of the column in errors.
     source : pyarrow.Field, optional
-        The column's field, which says whether it holds keys.
+        The column's field, whose metadata say whether the column contains keys.
     row_of : function of int -> int, optional
-        The row that the value at a position stands in, for errors.
+        Return the row of the value at a position, for error messages.
     strict : bool, default=True
-        Whether a value that is no number is an error. False: among numbers it is missing.
+        Whether a value that is not a number is an error. If False, it is missing unless all values are.
 
     Raises
     ------
@@ -63,11 +63,11 @@ def to_floats(
 
 
 def _cast(column: pa.ChunkedArray) -> np.ndarray | None:
-    """Return a column as float64, None where Arrow cannot read it as numbers."""
+    """Return a column as float64; None if Arrow cannot read it as numbers."""
     try:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
-        if pa.types.is_integer(column.type):  # for one row, a cast takes longer than all else
+        if pa.types.is_integer(column.type):  # for one row, a cast is the slowest step
             whole: np.ndarray = column.to_numpy().astype(float)
             return whole
         if pa.types.is_duration(column.type):
@@ -76,7 +76,7 @@ def _cast(column: pa.ChunkedArray) -> np.ndarray | None:
             column = _seconds(column.cast(pa.int64()), TICKS_PER_SECOND[column.type.unit])
         elif pa.types.is_time(column.type):
             column = _seconds(column.cast(pa.time64("us")).cast(pa.int64()), 1_000_000)
-        # for one row, a cast that changes nothing takes half of the time
+        # for one row, a cast without effect takes half of the time
         if column.type != pa.float64():
             column = column.cast(pa.float64(), safe=False)
     except pa.ArrowException:
@@ -88,7 +88,7 @@ def _cast(column: pa.ChunkedArray) -> np.ndarray | None:
 def _as_float(value: Any) -> float:
     """Return a number, or the number that text spells, as float; NaN for anything else.
 
-    Durations and times of day are seconds, as in a column of their type.
+    Durations and times of day are in seconds, as in columns of these types.
     """
     if isinstance(value, dt.time):
         value = dt.timedelta(0, value.second, value.microsecond, 0, value.minute, value.hour)

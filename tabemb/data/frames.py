@@ -1,4 +1,4 @@
-"""Conversion of any frame or 2-D array to a :class:`pyarrow.Table`, and of new columns back to it."""
+"""Convert any frame or 2-D array to a :class:`pyarrow.Table`, and add new columns to the original."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def to_arrow(X: Any, estimator: Any = None) -> pa.Table:
     ----------
     X : DataFrame of any library that narwhals reads, pyarrow.Table or array-like of shape (n_rows,
     n_columns)
-        The columns of an array are named ``x0``, ``x1``, ... as scikit-learn names them.
+        The columns of an array are named ``x0``, ``x1``, ... as in scikit-learn.
     estimator : object, optional
-        The error messages about arrays name it.
+        Named in error messages about arrays.
 
     Returns
     -------
@@ -43,9 +43,9 @@ def to_arrow(X: Any, estimator: Any = None) -> pa.Table:
     Raises
     ------
     ValueError
-        X has no row, no column, two columns of one name, or complex numbers.
+        X has no row, no column, two columns with the same name, or complex numbers.
     TypeError
-        X is a sparse matrix or a lazy frame, or a column holds values that have no stable text.
+        X is a sparse matrix or a lazy frame, or a column contains values without a stable text form.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def is_frame(X: Any) -> bool:
 
 
 def feature_names(X: Any) -> list[str] | None:
-    """Return the column names of a frame whose names are all strings, else None (arrays, integer names).
+    """Return the column names of a frame if all are strings, else None (arrays, integer names).
 
     Raises
     ------
@@ -101,7 +101,7 @@ def _column_names(X: Any) -> list[Any]:
 
 
 def beside(X: Any, columns: pa.Table) -> Any:
-    """Return X with more columns at its end, in its library; an array comes back as pandas."""
+    """Append columns to X and return it in its own library; an array becomes a pandas frame."""
     if isinstance(X, pa.Table):
         columns = _without_keys(columns)
         return pa.table([*X.columns, *columns.columns], schema=pa.schema([*X.schema, *columns.schema]))
@@ -115,12 +115,12 @@ def beside(X: Any, columns: pa.Table) -> Any:
 
 
 def select(X: Any, names: list[str]) -> Any:
-    """Return these columns of a frame, in the library that it came in."""
+    """Return these columns of a frame, in the library of the frame."""
     return X[names] if isinstance(X, pd.DataFrame) else X.select(names)
 
 
 def _without_keys(columns: pa.Table) -> pa.Table:
-    """Return columns with text in place of keys, for libraries that have no type for their values."""
+    """Replace keys with text, for libraries that have no type for the values of keys."""
     plain = [_texts(columns[f.name], f) if is_keys(f) else columns[f.name] for f in columns.schema]
     return pa.table(plain, names=columns.schema.names)
 
@@ -132,7 +132,7 @@ def _texts(column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
 
 
 def _to_series(column: pa.ChunkedArray, field: pa.Field) -> pd.Series:
-    """Return a column as pandas has it; lists keep their Arrow type, keys become their values."""
+    """Return a column as a pandas Series; lists keep their Arrow type, keys become their values."""
     if is_keys(field):
         array = column.combine_chunks()
         labels = labels_of(array.dictionary, types_of(field))
@@ -145,7 +145,7 @@ def _to_series(column: pa.ChunkedArray, field: pa.Field) -> pd.Series:
 
 
 def to_vector(values: Any) -> np.ndarray:
-    """Return a target, weights or a 2-D array of targets of any library as numpy."""
+    """Return a target, weights or a 2-D array of targets from any library as numpy."""
     if isinstance(values, pa.ChunkedArray):
         values = values.to_numpy()
     elif isinstance(values, pa.Array):
@@ -184,9 +184,9 @@ def _from_series(series: pd.Series, name: str) -> Column:
     if isinstance(dtype, np.dtype) and dtype.kind == "O":
         return column_of(series, name)
     try:
-        is_text = isinstance(dtype, pd.StringDtype)  # whose array is quicker to read than its series
+        is_text = isinstance(dtype, pd.StringDtype)  # its array is read faster
         return Column(pa.Array.from_pandas(series.array if is_text else series))
-    except UnicodeEncodeError:  # text with half a character
+    except UnicodeEncodeError:  # text with a lone surrogate
         return column_of(series.astype(object), name)
 
 
@@ -219,7 +219,7 @@ def _from_array(X: Any, estimator: Any) -> pa.Table:
 
 
 def _without_mask(X: Any) -> tuple[Any, np.ndarray | None]:
-    """Return an array and which of its cells are masked, None for none: those are missing."""
+    """Return an array and the mask of its masked (missing) cells, None without a mask."""
     if isinstance(X, (list, tuple)):
         return [list(map(without_mask, row)) if _has_mask(row) else row for row in X], None
     if not np.ma.isMaskedArray(X):
@@ -234,7 +234,7 @@ def _has_mask(row: Any) -> bool:
 
 
 def _check_shape(table: pa.Table) -> None:
-    """Raise where there is nothing to fit, in the words that scikit-learn's check_estimator expects."""
+    """Raise if there is nothing to fit, with a message that scikit-learn's check_estimator expects."""
     _check_unique(table.schema.names)
     if table.num_columns == 0:
         raise ValueError(

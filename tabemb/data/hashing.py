@@ -1,8 +1,8 @@
 """Tables of bounded size: which categories have a row of their own, and which rows the others share.
 
-The hash of a category depends on its value alone, and is the same in every process and version: a
-polynomial over the bytes of a text, and the finaliser of SplitMix64 (Steele et al. 2014), which mixes
-the bits of numbers as well.
+The hash of a category depends only on its value, and is the same in every process and version. Text is
+hashed by a polynomial over its bytes. The finaliser of SplitMix64 (Steele et al. 2014) then mixes the
+bits, and does the same for numbers.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 FEWEST_A_ROW = 10
-"""Categories that share a hashed row, at least, on average, where a table does not say how many rows it
-has: a row of two or three would answer for new categories as for these."""
+"""Least average number of categories per hashed row, if a table does not set the number of rows. A row
+of two or three categories would predict for a new category what it learned for these."""
 _AT_ONCE = 2**16
 _BASE = np.uint64(0x100000001B3)
 
@@ -25,11 +25,12 @@ class Limit(NamedTuple):
     Parameters
     ----------
     min_count : float
-        Those with a smaller count have none.
+        Categories with a smaller count have no code.
     max_size : int, optional
-        Largest number of those that have one: the most frequent ones, of equal ones the first in order.
+        Largest number of categories with a code. The most frequent ones get it; ties go to the first.
     n_hashed : int, optional
-        Rows that all others share by their hash; 0: they are unknown. None: as `hashed_rows` says.
+        Rows that all other categories share by their hash; 0: these are unknown. None: `hashed_rows`
+        decides.
     """
 
     min_count: float = 1
@@ -37,9 +38,9 @@ class Limit(NamedTuple):
     n_hashed: int | None = 0
 
     def hashed_rows(self, n_others: int) -> int:
-        """Return the number of hashed rows for so many categories without a code of their own.
+        """Return the number of hashed rows for ``n_others`` categories without a code of their own.
 
-        Where it is not given, a tenth of these, and of ``max_size``.
+        By default it is a tenth of ``n_others``, and at most a tenth of ``max_size``.
         """
         if not n_others:
             return 0
@@ -54,11 +55,11 @@ class Limit(NamedTuple):
         Parameters
         ----------
         counts : ndarray of shape (n_categories,)
-            Of the known categories, then of new ones in their order.
+            Counts of the known categories, then of the new ones in their order.
         n_known : int
-            The first ones, which keep their codes.
+            Number of known categories, which keep their codes.
         is_full : bool
-            Whether new ones get none.
+            Whether new categories get no code.
         """
         is_kept = np.asarray(counts >= self.min_count) & (not is_full)
         is_kept[:n_known] = True
@@ -73,21 +74,21 @@ NO_LIMIT = Limit()
 
 
 def hashed_names(n_hashed: int) -> list[str]:
-    """Return what the hashed rows of a table are called, where rows are listed."""
+    """Return the names of a table's hashed rows for lists of its rows."""
     return [f"(hashed {i})" for i in range(n_hashed)]
 
 
 def buckets(values: pa.Array, n: int, dtype: pa.DataType) -> np.ndarray:
-    """Return the hashed row of each value, int64 (n_values,); -1 for one that is no such category.
+    """Return the hashed row of each value, int64 (n_values,); -1 for values that cannot be a category.
 
     Parameters
     ----------
     values : pyarrow.Array
-        None of them missing; of ``dtype``, or floats where that is a type of whole numbers.
+        Without missing values; of type ``dtype``, or floats if ``dtype`` is a type of whole numbers.
     n : int
         Number of hashed rows.
     dtype : pyarrow.DataType
-        Type of the categories: 3.0 among floats has the hash of 3 where they are whole numbers.
+        Type of the categories; if they are whole numbers, the float 3.0 has the hash of 3.
     """
     can_be = np.ones(len(values), bool)
     if pa.types.is_floating(values.type):
@@ -106,7 +107,7 @@ def hashes_of(values: pa.Array) -> np.ndarray:
     Parameters
     ----------
     values : pyarrow.Array
-        Text, bytes, whole numbers, floats (-0.0 must be 0.0), booleans or times.
+        Text, bytes, whole numbers, floats (without -0.0), booleans or times.
     """
     dtype = values.type
     if pa.types.is_large_string(dtype) or pa.types.is_large_binary(dtype):
@@ -118,7 +119,7 @@ def hashes_of(values: pa.Array) -> np.ndarray:
 
 
 def _of_bytes(values: pa.Array) -> np.ndarray:
-    """Return the polynomial of the bytes of each value: those of a value at the powers 1, 2, ..."""
+    """Return a polynomial for each value; its coefficient at power i is the i-th byte plus one."""
     _, offsets, data = values.buffers()
     ends = np.frombuffer(offsets, np.int64)[values.offset : values.offset + len(values) + 1]
     first, last = int(ends[0]), int(ends[-1])
@@ -126,7 +127,7 @@ def _of_bytes(values: pa.Array) -> np.ndarray:
         return np.zeros(len(values), np.uint64)
     lengths = np.diff(ends)
     digits = np.frombuffer(data, np.uint8)[first:last].astype(np.uint64) + np.uint64(1)
-    powers = np.cumprod(np.full(int(lengths.max()), _BASE))  # all of this is modulo 2^64
+    powers = np.cumprod(np.full(int(lengths.max()), _BASE))  # all arithmetic is modulo 2^64
     starts = ends[:-1] - first
     digits *= powers[np.arange(last - first) - np.repeat(starts, lengths)]
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(digits, dtype=np.uint64)])
@@ -135,7 +136,7 @@ def _of_bytes(values: pa.Array) -> np.ndarray:
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:
-    """Return the finaliser of SplitMix64 of each number."""
+    """Apply the finaliser of SplitMix64 to each number."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

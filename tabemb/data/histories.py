@@ -1,7 +1,7 @@
-"""Histories: columns of lists, whose events are a frame when they are laid end to end.
+"""Histories: columns of lists, whose concatenated events are a frame.
 
-A list of lists is a history of steps: each inner list holds the events of one step, which are of one
-time and have no order.
+A list of lists is a history of steps: each inner list contains the events of one step, which are
+simultaneous and have no order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from tabemb.data.values import column_of, is_keys, python_values, settled
 
 MIN_STEPS = 10
-"""Steps from event to event below which values that only rise may do so by chance."""
+"""Fewest differences between events; with fewer, values may rise all the time by chance."""
 
 
 def is_list(dtype: pa.DataType) -> bool:
@@ -30,20 +30,20 @@ def is_list(dtype: pa.DataType) -> bool:
 
 
 def is_list_of_steps(dtype: pa.DataType) -> bool:
-    """Return whether cells of this type are lists of lists: of steps, each with its events."""
+    """Return whether cells of this type are lists of lists: lists of steps, each a list of events."""
     return is_list(dtype) and is_list(dtype.value_type)
 
 
 @dataclass(frozen=True)
 class Events:
-    """The events of all rows, laid end to end row by row; each row's steps stay in their order.
+    """The events of all rows, concatenated row by row; each row's steps keep their order.
 
     Parameters
     ----------
     offsets : ndarray of int64, shape (n_rows + 1,)
         Row i has the steps from ``offsets[i]`` up to ``offsets[i + 1]``.
     frame : pyarrow.Table of n_events rows
-        Columns ``{column}.{field}``; of a bag the one column ``{column}``.
+        Columns ``{column}.{field}``; for a bag of plain values only the column ``{column}``.
     step_offsets : ndarray of int64, shape (n_steps + 1,), optional
         Step j has the events from ``step_offsets[j]`` up to ``step_offsets[j + 1]``. None: each event
         is a step.
@@ -57,9 +57,9 @@ class Events:
     def of(
         cls, column: pa.ChunkedArray, name: str, max_events: int | None = None, spread: bool = True
     ) -> Events:
-        """Lay the newest ``max_events`` events, or steps, of each row end to end.
+        """Concatenate the newest ``max_events`` events or steps of each row.
 
-        A missing list is empty. The fields of events are columns, unless ``spread`` is False.
+        A missing list is empty. The fields of events become columns unless ``spread`` is False.
         """
         lists = column.combine_chunks()
         if isinstance(lists, pa.ChunkedArray):  # a column without chunks stays chunked
@@ -76,7 +76,7 @@ class Events:
 
     @classmethod
     def single(cls, frame: pa.Table) -> Events:
-        """Return rows as events, one a row: rows and events are then encoded by the same code."""
+        """Return rows as events, one per row, so that the same code encodes rows and events."""
         return cls(np.arange(frame.num_rows + 1), frame)
 
     def __len__(self) -> int:
@@ -101,9 +101,9 @@ class Events:
         return np.diff(self.event_offsets)
 
     def since_previous(self, values: np.ndarray) -> np.ndarray:
-        """Return each event's difference to the step before its own, NaN in the first step of a row.
+        """Return each event's value minus that of the previous step, NaN in the first step of a row.
 
-        The value of a step is the largest of its events, which are of one time.
+        The value of a step is the largest value of its events.
         """
         steps, step_of = self._by_step(values)
         before = np.concatenate([[np.nan], steps[:-1]])
@@ -112,14 +112,14 @@ class Events:
         return gaps
 
     def are_clock(self, values: np.ndarray) -> bool:
-        """Return whether values never fall, or never rise, from event to event of a row."""
+        """Return whether values never fall, or never rise, between successive events of a row."""
         with np.errstate(over="ignore"):
             steps = self.since_previous(values)
         steps = steps[~np.isnan(steps) & (steps != 0)]
         return len(steps) >= MIN_STEPS and bool((steps > 0).all() or (steps < 0).all())
 
     def until_last(self, values: np.ndarray) -> np.ndarray:
-        """Return the difference of the last step of the row to each event."""
+        """Return the value of the row's last step minus each event's value."""
         steps, step_of = self._by_step(values)
         last = step_of[self.event_offsets[1:][self.counts > 0] - 1]
         distances: np.ndarray = np.repeat(steps[last], self.counts[self.counts > 0]) - values
@@ -148,7 +148,7 @@ def _end_to_end(lists: pa.Array, newest: int | None = None) -> tuple[pa.Array, n
 
 
 def events_frame(events: pa.Array, field: pa.Field) -> pa.Table:
-    """Return events as a frame: a column for each field of structs, else one column."""
+    """Return events as a frame: a column for each field if they are structs, otherwise one column."""
     if not pa.types.is_struct(events.type):
         return settled(pa.table([events], schema=pa.schema([field])))
     fields = [f.with_name(f"{field.name}.{f.name}") for f in events.type]
@@ -156,7 +156,7 @@ def events_frame(events: pa.Array, field: pa.Field) -> pa.Table:
 
 
 def as_structs(events: pa.Table) -> pa.StructArray:
-    """Return events, one a row, as one array of structs."""
+    """Return a frame of events as one array of structs."""
     columns = [
         column.chunk(0) if column.num_chunks else pa.array([], column.type)
         for column in events.combine_chunks().columns
@@ -165,7 +165,7 @@ def as_structs(events: pa.Table) -> pa.StructArray:
 
 
 def lists_among(column: pa.ChunkedArray, source: pa.Field) -> pa.ChunkedArray:
-    """Return the lists among the values of a column, which are missing where there is another value.
+    """Return a column of lists; values that are not lists become missing.
 
     Raises
     ------
@@ -182,12 +182,12 @@ def lists_among(column: pa.ChunkedArray, source: pa.Field) -> pa.ChunkedArray:
 
 
 def with_steps(column: pa.ChunkedArray, name: str, in_steps: bool) -> pa.ChunkedArray:
-    """Return a column of lists as lists of steps, where the model was fitted on them.
+    """Return a column of lists in the form of ``fit``: lists of steps if ``in_steps``, else of events.
 
     Raises
     ------
     ValueError
-        The column holds lists of events, and the model was fitted on lists of steps, or conversely.
+        The column contains lists of events but the model was fitted on lists of steps, or vice versa.
     """
     if pa.types.is_null(column.type) or is_list_of_steps(column.type) == in_steps:
         return column

@@ -1,7 +1,7 @@
-"""Joiners: from an event log and a cutoff by row to the row's history, as one column of lists.
+"""Joiners: build each row's history, a column of lists, from an event log and the row's cutoff.
 
-Of the events of a row's entity, all joiners take those strictly before the row's cutoff, in time order.
-An event at the cutoff or after it is never used, so that features hold nothing that was not known then.
+All joiners take the events of the row's entity that are strictly before the row's cutoff, in time order.
+They never use an event at or after the cutoff, so features contain nothing that was not known then.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tabemb.hints import NamesMisspelt, refuse_unknown
 
 
 class Joiner(NamesMisspelt, TransformerMixin, BaseEstimator):
-    """The part that joiners share: parameters, the sorted log, and the frame that comes back."""
+    """The base of all joiners: parameters, the sorted log, and the frame that is returned."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Joiner(NamesMisspelt, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : frame of shape (n_rows, n_columns)
-            With the entity and, if there is one, the cutoff of each row.
+            Must contain the columns of the entity and, if one is given, of the cutoff.
         y : ignored
 
         Returns
@@ -61,7 +61,7 @@ class Joiner(NamesMisspelt, TransformerMixin, BaseEstimator):
         refuse_unknown(self, "fit", unknown)
         if self.max_events is not None and (isinstance(self.max_events, str) or self.max_events < 1):
             raise ValueError(f"max_events must be a whole number >= 1 or None; got {self.max_events!r}.")
-        fitted = copy.copy(self)  # so that a refused fit leaves the joiner as it was
+        fitted = copy.copy(self)  # so that a failed fit leaves the joiner unchanged
         fitted.log_ = EventLog(self.log, self.entity, self.time, self.fields)
         frame = to_arrow(X)
         fitted.feature_names_in_ = np.asarray(frame.schema.names, dtype=object)
@@ -72,7 +72,7 @@ class Joiner(NamesMisspelt, TransformerMixin, BaseEstimator):
         return self
 
     def _fit(self, frame: pa.Table) -> None:
-        """Check the parameters that one joiner has, and fit what depends on the rows."""
+        """Check the parameters of the subclass, and fit what depends on the rows."""
         raise NotImplementedError
 
     def _check_window(self, window: Any) -> None:
@@ -92,7 +92,7 @@ class Joiner(NamesMisspelt, TransformerMixin, BaseEstimator):
         Returns
         -------
         frame
-            X with the new columns at its end, in the library that it came in (an array as pandas).
+            X with the new columns appended, in the library of X (pandas if X is an array).
         """
         check_is_fitted(self)
         frame = to_arrow(X)
@@ -132,35 +132,34 @@ class Joiner(NamesMisspelt, TransformerMixin, BaseEstimator):
 
 
 class HistoryJoiner(Joiner):
-    """Adds to each row its history: the events of its entity before the cutoff, as a column of lists.
+    """Add each row's history: the events of its entity before the cutoff, as a column of lists.
 
     An event is a struct of its time, the other fields, and ``before_cutoff``: how long before the cutoff
-    it was, in days or in the unit of times that are numbers. The events are in time order. Values that
-    Arrow has no type for, such as intervals or UUIDs, stand in an event as text that the estimators read
-    as these values.
+    it was, in days, or in the unit of the times if these are numbers. The events are in time order.
+    Values without an Arrow type, such as intervals or UUIDs, are text that the estimators read back.
 
     Parameters
     ----------
     log : frame
-        One event a row, in any order.
+        One event per row, in any order.
     entity : str
         Column of the log and of X with the entity of an event or row; matched by value. An entity
         without events has an empty history.
     time : str
         Column of the log: timestamps, dates or numbers.
     cutoff : str, optional
-        Column of X, of the kind of ``time``; only events strictly before it are used. None: all events
-        of the log, which must be cut already.
+        Column of X, of the same kind as ``time``; only events strictly before it are used. None: all
+        events of the log are used, so the log must end before the rows' cutoffs.
     window : str, Timedelta or number, optional
-        How long before the cutoff an event may lie: "30d", or a number where times are numbers.
+        How long before the cutoff an event may be: "30d", or a number if times are numbers.
     fields : sequence of str, optional
-        Columns of the log to keep beside the time; all but the entity when None.
+        Columns of the log to keep in addition to the time; all but the entity when None.
     max_events : int, optional
-        Largest number of events of a row, of steps where they are merged; the newest stay.
+        Largest number of events of a row, or of steps with "merge"; the newest are kept.
     simultaneous : {"keep", "merge"}, default="keep"
-        "merge": the events of one time are one step, and a history is a list of steps, each a list of
-        its events: ``[[{...}, {...}], [{...}]]``. The estimators pool the events of a step, in no order,
-        and read one vector a step: faster, and often better, where many events share a time.
+        "merge": simultaneous events are one step, and a history is a list of steps, each a list of
+        events: ``[[{...}, {...}], [{...}]]``. The estimators pool the events of a step without regard to
+        order, and read one vector per step. This is faster and often better if many events share a time.
     name : str, default="history"
         Name of the new column.
 
@@ -208,7 +207,7 @@ class HistoryJoiner(Joiner):
         if self.simultaneous == "keep":
             slices = slices.newest(self.max_events)
             return pa.table({self.name: _lists(slices.offsets, self._events(slices, cutoffs))})
-        log_steps = self.log_.steps  # slices hold whole steps, as a cutoff stands between two times
+        log_steps = self.log_.steps  # a cutoff never splits a step
         starts, ends = (np.searchsorted(log_steps, end) for end in (slices.starts, slices.ends))
         steps = Slices(starts, ends).newest(self.max_events)
         events = self._events(Slices(log_steps[steps.starts], log_steps[steps.ends]), cutoffs)
@@ -217,7 +216,7 @@ class HistoryJoiner(Joiner):
         return pa.table({self.name: _lists(steps.offsets, inner)})
 
     def _events(self, slices: Slices, cutoffs: np.ndarray | None) -> pa.StructArray:
-        """Return the events of these slices of the log, laid end to end."""
+        """Return the events of these slices of the log, concatenated."""
         events = self.log_.events.take(pa.array(slices.positions))
         if cutoffs is not None:
             now = np.repeat(cutoffs, slices.counts)

@@ -1,6 +1,7 @@
-"""Keys: text that stands for a Python value that Arrow has no type for, and the value of a key.
+"""Keys: text for Python values without an Arrow type, and the way back from a key to its value.
 
-Equal values have equal keys, in every process, and the key of a value of a known type gives it back.
+Equal values have equal keys in every process. A key of a value of a known type can be turned back into
+the value.
 """
 
 from __future__ import annotations
@@ -31,29 +32,28 @@ _BUILT: dict[str, Callable[..., Any]] = {
     "datetime.datetime": dt.datetime,
     "datetime.timedelta": dt.timedelta,
 }
-"""The types whose values a key gives back, by their name in the key; nothing else is ever called."""
+"""The types that can be built from a key, by their name in the key; nothing else is ever called."""
 _NAMES = {"nan": float("nan"), "inf": float("inf")}
 _MEMBERS: dict[str, enum.Enum] = {}
-"""Members of enums that this process has made keys of, by key: their text does not give them back."""
+"""Enum members that this process has made keys of, by key; the text alone cannot restore them."""
 _NOT_A_KEY = (ValueError, TypeError, SyntaxError, ArithmeticError, RecursionError, MemoryError)
 
 
 def key_of(value: Any, column: str) -> str:
-    """Return text that is equal for equal values, for categories that Arrow has no type for.
+    """Return text that is equal for equal values, for categories without an Arrow type.
 
-    Numbers that are equal share a key whatever their type, so that 1, 1.0 and numpy's 1 are one
-    category.
+    Equal numbers share a key whatever their type, so 1, 1.0 and numpy's 1 are one category.
 
     Raises
     ------
     TypeError
-        The type of the value has no ``__repr__``; the default one differs between processes.
+        The type of the value has no ``__repr__`` of its own; the default differs between processes.
     """
     value = _plain(value)
     if isinstance(value, (int, float, Decimal, Fraction)):
         return _number_key(value)
     if isinstance(value, str):
-        return repr("".join(value))  # without the name of a subclass
+        return repr("".join(value))  # a plain str, also for subclasses
     if isinstance(value, (frozenset, set)):
         return "{" + ", ".join(sorted(key_of(item, column) for item in value)) + "}"
     if isinstance(value, tuple):
@@ -79,14 +79,14 @@ def key_of(value: Any, column: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return numpy's values and Python's times as the types that their keys give back."""
+    """Convert numpy values and Python times to the types that keys are turned back into."""
     try:
         if isinstance(value, (np.datetime64, dt.datetime)):
             time = pd.Timestamp(value)
             return time if time.tz is None else time.tz_convert("UTC")
         if isinstance(value, (np.timedelta64, dt.timedelta)):
             return pd.Timedelta(value)
-    except (ValueError, OverflowError):  # beyond the years that pandas has
+    except (ValueError, OverflowError):  # out of the range of pandas
         return value
     if isinstance(value, np.ndarray):
         return value.tolist()
@@ -106,7 +106,7 @@ def _number_key(value: Any) -> str:
 
 
 def _without_trailing_zeros(value: Decimal) -> Decimal:
-    # with as many digits as the value has: the usual 28 would round a longer one
+    # the default precision of 28 digits would round longer values
     return value.normalize(Context(prec=len(value.as_tuple().digits)))
 
 
@@ -118,9 +118,9 @@ def _as_float(value: Any) -> float:
 
 
 def value_of(key: str, default: Any = None) -> Any:
-    """Return the value that `key_of` made the key of; ``default`` if its type is not a known one.
+    """Return the value of a key from `key_of`; ``default`` if its type is not known.
 
-    A member of an enum is known where this process has made its key.
+    An enum member is known only if this process has made its key.
 
     Examples
     --------

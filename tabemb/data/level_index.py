@@ -1,4 +1,4 @@
-"""Levels of all terms by one search: the levels of the inputs of a term are the digits of one number."""
+"""Find the levels of all terms by one search: a term's input levels are the digits of one number."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ import numpy as np
 from tabemb.data.pairs import Term, find_keys, key_levels, term_keys
 
 MOST_KEYS = 2**53
-"""Largest number, which floats hold exactly: their products of matrices are fast. Where terms have more
-levels, each is searched by its keys."""
+"""Largest number that floats represent exactly, so that fast matrix products work. If the terms need
+larger numbers, each term is searched by its keys."""
 AT_ONCE = 1024
 """Rows that are searched at a time."""
 MANY = 2**14
-"""Rows from which each term is searched by itself: columns by a table of their levels."""
+"""Number of rows from which each term is searched separately, single columns in a lookup table."""
 MOST_DIRECT = 2**26
-"""Levels of a column up to which there is such a table."""
+"""Largest level of a column with a lookup table."""
 
 
 class LevelIndex:
-    """Finds the levels of rows among the known ones of all terms.
+    """Find the levels of rows among the known levels of all terms.
 
-    The numbers of all terms follow each other, in the order of their keys, so that one search among all
-    of them takes the place of one for each term: for one row, the searches of forty terms take longer
-    than the network.
+    The terms have consecutive ranges of numbers, each in the order of its keys, so that one search
+    replaces one search for each term. For one row, forty searches take longer than the network.
 
     Parameters
     ----------
     terms : sequence of tuple of int
     keys : ndarray of int64
-        The sorted keys of each term, as `term_keys` makes them, end to end.
+        The sorted keys of each term, as `term_keys` makes them, concatenated.
     ends : ndarray of int64, shape (n_terms + 1,)
     """
 
@@ -41,14 +40,14 @@ class LevelIndex:
         self._tables: dict[int, np.ndarray] = {}
         self._numbers: np.ndarray | None = None
         levels = [key_levels(self._of_term(t), len(term)) for t, term in enumerate(self.terms)]
-        if len(keys) and keys.min() >= 0:  # -1 stands for several levels
+        if len(keys) and keys.min() >= 0:  # -1: the levels do not fit into a key
             self._fit_numbers(levels)
 
     def _of_term(self, t: int) -> np.ndarray:
         return self.keys[self.ends[t] : self.ends[t + 1]]
 
     def _fit_numbers(self, levels: Sequence[np.ndarray]) -> None:
-        sizes = np.ones(len(self.inputs), np.int64)  # one more than levels, for those that are not known
+        sizes = np.ones(len(self.inputs), np.int64)  # number of levels, plus one for unknown levels
         places = [[self.inputs.index(i) for i in term] for term in self.terms]
         for of_term, of_levels in zip(places, levels):
             highest = of_levels.max(0, initial=0) + 2
@@ -68,12 +67,12 @@ class LevelIndex:
         self._most, self._numbers = sizes[:, None] - 1, np.concatenate(numbers).astype(np.float64)
 
     def positions(self, levels: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the position in ``keys`` of each term's level of each row, ``len(keys)`` of others.
+        """Return the position in ``keys`` of each row's level of each term, ``len(keys)`` if unknown.
 
         Parameters
         ----------
         levels : sequence of ndarray of shape (n_rows,), whole numbers
-            Of each of ``inputs``.
+            The levels of each of ``inputs``.
 
         Returns
         -------
@@ -108,7 +107,7 @@ class LevelIndex:
         return positions
 
     def _direct(self, t: int, known: np.ndarray) -> np.ndarray:
-        """Return the position of each level of a column, and after them that of unknown ones."""
+        """Return the position of each level of a column; the last one is for unknown levels."""
         if t not in self._tables:
             table = np.full(known[-1] + 2, len(self.keys), self._dtype)
             table[known] = self.ends[t] + np.arange(len(known))
@@ -117,5 +116,5 @@ class LevelIndex:
 
     @property
     def _dtype(self) -> type[np.signedinteger[Any]]:
-        """The array is large, so int32 where it is wide enough."""
+        """Type of the positions: int32 if it is wide enough, as the array is large."""
         return np.int32 if len(self.keys) < 2**31 - 1 else np.int64

@@ -1,4 +1,4 @@
-"""Levels: inputs as whole numbers, categories by their code and numbers by their bin."""
+"""Levels: inputs as whole numbers, which are codes of categories and bins of numbers."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from tabemb.data.scales import quantiles
 from tabemb.data.vocabulary import UNKNOWN
 
 N_EXACT = 256
-"""A number of at most so many distinct values has a level for each; others have ``N_QUANTILES`` bins."""
+"""A number with at most this many distinct values has a level for each, others ``N_QUANTILES`` bins."""
 N_QUANTILES = 64
 N_WIDE = 16
-"""Bins of a number in pairs."""
+"""Number of bins of a number in pairs."""
 
 
 @dataclass
 class Levels:
-    """Inputs as whole numbers: categories by their code, numbers by their bin.
+    """Turn inputs into whole numbers: codes of categories, bins of numbers.
 
     Parameters
     ----------
-    bounds : list of ndarray, one a number
+    bounds : list of ndarray, one per number
         Upper bounds of the bins. Level i + 1 is bin i; level 0 is the missing value.
-    wide_bounds : list of ndarray, one a number
-        Those of the wider bins of pairs; empty where no pair reads a number.
-    hashed_from : tuple of int, one a categorical input
-        Codes from this one on are hashed, and their level is that of rare categories, 0: the mean of
-        unlike categories says little of each. Empty where none are hashed.
+    wide_bounds : list of ndarray, one per number
+        Upper bounds of the wider bins for pairs; empty if no pair reads a number.
+    hashed_from : tuple of int, one per categorical input
+        Codes from this one on are hashed. Their level is 0, that of rare categories, because the mean of
+        unrelated categories is not informative about each. Empty if no codes are hashed.
     """
 
     bounds: list[np.ndarray]
@@ -73,7 +73,7 @@ class Levels:
 def _bounds(
     values: np.ndarray, weights: np.ndarray | None, n_exact: int, n_quantiles: int
 ) -> np.ndarray:
-    """Return every value where there are few, else quantiles."""
+    """Return all distinct values if there are few, otherwise quantiles."""
     present = ~np.isnan(values)
     values, weights = values[present], None if weights is None else weights[present]
     distinct = np.unique(values)

@@ -1,4 +1,4 @@
-"""Event logs sorted by entity and time, which find the events of an entity before a cutoff."""
+"""Event logs sorted by entity and time, to find the events of an entity before a cutoff."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tabemb.data.times import TimeAxis, time_column
 from tabemb.data.vocabulary import N_SPECIAL, Vocabulary
 
 CHUNK = 4_000_000
-"""Events that are aggregated at a time, so that memory does not grow with the number of rows."""
+"""Number of events aggregated at a time, so that memory does not grow with the number of rows."""
 
 
 @dataclass(frozen=True)
 class Slices:
-    """Events of each row, as ranges of positions in the sorted log.
+    """The events of each row, as ranges of positions in the sorted log.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ class Slices:
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """Where each row's events start when all are laid end to end, and the end: (n_rows + 1,)."""
+        """Start of each row's events when all are concatenated, and the end: (n_rows + 1,)."""
         return np.concatenate([[0], np.cumsum(self.counts)])
 
     @cached_property
     def positions(self) -> np.ndarray:
-        """Position in the sorted log of every event, laid end to end."""
+        """Position in the sorted log of every event, concatenated over rows."""
         shifts = np.repeat(self.starts - self.offsets[:-1], self.counts)
         positions: np.ndarray = np.arange(self.offsets[-1]) + shifts
         return positions
@@ -71,22 +71,22 @@ class EventLog:
     Parameters
     ----------
     log : frame
-        One event a row, in any order. Events of one entity and time keep their order.
+        One event per row, in any order. Simultaneous events of an entity keep their order.
     entity, time : str
         Columns of the log.
     fields : sequence of str, optional
-        Columns to keep beside the time; all but the entity when None.
+        Columns to keep in addition to the time; all but the entity when None.
 
     Attributes
     ----------
     entities : Vocabulary
     axis : TimeAxis
     moments : ndarray of shape (n_events,)
-        Time of each event on the axis.
+        Time of each event on the time axis.
     events : pyarrow.Table
         The time and the fields.
     doubtful : list of Doubt
-        Fields that look like something else than their type says.
+        Fields that look like something other than their type.
     """
 
     doubtful: list[Doubt]
@@ -105,7 +105,7 @@ class EventLog:
         codes, moments = self.entities.codes(column, field), self.axis.read(times, time)
         order = np.lexsort((moments, codes))
         self.moments = moments[order]
-        # One sorted key holds entity and time, so that both ends of a slice are one binary search each.
+        # One sorted key combines entity and time, so each end of a slice takes one binary search.
         self._times, ranks = np.unique(self.moments, return_inverse=True)
         self._stride = len(self._times) + 1
         self.entity_codes = codes[order]
@@ -121,7 +121,7 @@ class EventLog:
 
     @cached_property
     def steps(self) -> np.ndarray:
-        """Where the events of each entity and time start in the sorted log, and the end."""
+        """Start of the events of each entity and time in the sorted log, and the end."""
         return np.flatnonzero(np.diff(self._keys, prepend=-1, append=-1))
 
     @cached_property
@@ -137,9 +137,9 @@ class EventLog:
         entities : ndarray of int64, shape (n_rows,)
             Codes; an unknown or missing entity has no events.
         cutoffs : ndarray of shape (n_rows,), optional
-            Moments. None: all events.
+            Moments on the time axis. None: all events.
         window : optional
-            How long before the cutoff events may lie; None: any time.
+            How long before the cutoff events may be; None: no limit.
         """
         last = len(self._times) if cutoffs is None else self._rank(cutoffs)
         first: int | np.ndarray = 0
@@ -151,16 +151,16 @@ class EventLog:
         return Slices(np.where(known, starts, 0), np.where(known, ends, 0))
 
     def _rank(self, moments: np.ndarray) -> np.ndarray:
-        """Return how many of the log's times lie before each moment; integers are not rounded."""
+        """Return how many of the log's times are before each moment; integers are compared exactly."""
         times = self._times
         if moments.dtype == object:  # whole numbers of any size
             inside = np.clip(moments, int(times[0]), int(times[-1]) + 1)
             after = inside > int(times[-1])
             return np.where(after, len(times), self._rank(np.where(after, 0, inside).astype(np.int64)))
         if times.dtype.kind == "i" and moments.dtype.kind == "f":
-            moments = _to_int64(np.ceil(moments))  # a whole t is below m where t < ceil(m)
+            moments = _to_int64(np.ceil(moments))  # a whole t is below m if t < ceil(m)
         elif times.dtype.kind == "f" and moments.dtype.kind == "i":
-            times = _to_int64(np.floor(times))  # t is below a whole m where floor(t) < m
+            times = _to_int64(np.floor(times))  # t is below a whole m if floor(t) < m
         return np.searchsorted(times, moments)
 
 
@@ -170,7 +170,7 @@ def _to_int64(values: np.ndarray) -> np.ndarray:
 
 
 def _with_dictionaries(frame: pa.Table) -> pa.Table:
-    """Dictionary-encode text: an event then takes four bytes in every row that it is copied to."""
+    """Dictionary-encode text, so that each copy of an event takes four bytes."""
     columns = [
         column.dictionary_encode()
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)

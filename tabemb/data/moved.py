@@ -1,8 +1,8 @@
-"""Which levels have another mean answer in later rows than their effect of training says.
+"""Find the levels whose mean answer in later rows differs from their effect in training.
 
-What all levels share, a change of the overall mean, is left out here and measured on its own: a later
-level is compared with its effect plus that change. An effect is a prediction with an error, so the
-p-values are those of predictive distributions.
+A change of the overall mean, which all levels share, is measured separately: a later level is compared
+with its effect plus that change. An effect is a prediction with an error, so the p-values come from
+predictive distributions.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from tabemb.data.effects import SHARES
 from tabemb.data.term_levels import TermLevels
 
 MIN_ROWS = 10
-"""Later rows that a level needs to be looked at."""
+"""Fewest later rows of a level that is tested."""
 N_PRIOR = 4
-"""Rows that the variance within all levels counts for in that within one."""
+"""Number of rows that the variance within all levels counts as in the variance within one level."""
 MANY = 50.0
-"""Variance of a count from which on a normal distribution stands for it."""
+"""Variance of a count from which its distribution is approximated by a normal one."""
 N_STEPS = 50
 MOST_LEAVING = 20
-"""Levels that have clearly moved, and leave the common change."""
+"""Largest number of levels that are left out of the common change because they clearly moved."""
 CLEARLY = 0.05
-"""Levels of a smaller p-value, corrected for their number, have clearly moved."""
+"""Levels with a p-value (corrected for their number) up to this have clearly moved."""
 TINY = 1e-300
 
 
@@ -50,7 +50,7 @@ class Moved(NamedTuple):
 
 
 class Later(NamedTuple):
-    """Later rows by level, those levels that are looked at: ``squares`` are sums of squared answers."""
+    """Later rows of the tested levels; ``squares`` are sums of squared answers."""
 
     counts: np.ndarray
     means: np.ndarray
@@ -70,11 +70,11 @@ def moved_levels(
     ----------
     levels : TermLevels
     ids : ndarray of shape (n_rows,)
-        Position of each row's level, -1 if training did not have it.
+        Position of each row's level, -1 if the level was not in training.
     centered : ndarray of shape (n_rows, n_responses)
         From `Effects.center`.
     shares : ndarray of shape (n_responses,), optional
-        Mean of all training rows, where responses are indicators.
+        Mean of all training rows, if responses are indicators.
     worth : ndarray of shape (n_levels,), optional
         How many independent rows a row of each level is worth; one when None.
     """
@@ -99,10 +99,10 @@ def moved_levels(
 def _beside_a_common_change(
     compare: Callable[..., np.ndarray], levels: TermLevels, at: np.ndarray, later: Later
 ) -> np.ndarray:
-    """Return p-values, where levels that have clearly moved do not count for the common change.
+    """Return p-values, with the common change measured without levels that have clearly moved.
 
-    They leave it one at a time, the clearest first: a few that moved far would else make the others seem
-    to have moved the other way.
+    These are left out one at a time, the clearest first. Otherwise, a few levels that moved far would
+    make the others seem to have moved the other way.
     """
     stayed = np.ones(later.means.shape, dtype=bool)
     p_values = compare(levels, at, later, stayed)
@@ -110,7 +110,7 @@ def _beside_a_common_change(
         among = np.where(stayed, p_values, 1.0)
         clearest, responses = among.argmin(axis=0), np.arange(len(among.T))
         leaves = among[clearest, responses] * len(at) <= CLEARLY
-        leaves &= stayed.sum(axis=0) > 2  # what is left shows the common change
+        leaves &= stayed.sum(axis=0) > 2  # the remaining levels determine the common change
         if not leaves.any():
             break
         stayed[clearest[leaves], responses[leaves]] = False
@@ -123,14 +123,14 @@ def _by_level(ids: np.ndarray, values: np.ndarray, n_levels: int) -> np.ndarray:
 
 
 def _of_numbers(levels: TermLevels, at: np.ndarray, later: Later, stayed: np.ndarray) -> np.ndarray:
-    """Return the p-values of t-tests, each with the variance within its level."""
+    """Return the p-values of t-tests, each based on the variance within the level."""
     n, means = later.counts[:, None], later.means
     within = np.maximum(later.squares - n * means**2, 0)  # sum of squares
     pooled = within.sum(0) / max(float(n.sum()) - len(n), 1.0)
     n_free = n - 1 + N_PRIOR
     variance = (within + N_PRIOR * pooled) / n_free
     change = means - levels.effects[at]
-    # the error of an effect supposes that all levels vary alike within
+    # the error of an effect assumes the same variance within all levels
     errors = levels.errors[at] ** 2 * np.maximum(variance / np.maximum(pooled, TINY), 1)
     precision = 1 / np.maximum(variance / n + errors, TINY)
     if len(at) > 1:
@@ -142,7 +142,7 @@ def _of_numbers(levels: TermLevels, at: np.ndarray, later: Later, stayed: np.nda
 def _of_shares(
     levels: TermLevels, at: np.ndarray, later: Later, stayed: np.ndarray, shares: np.ndarray
 ) -> np.ndarray:
-    """Return the p-values of counts of a class, whose share is known up to a beta distribution."""
+    """Return the p-values of counts of a class, whose share has a beta distribution."""
     n = later.counts[:, None]
     expected = np.clip(levels.effects[at] + shares, *SHARES)
     hits = np.round((later.means + shares) * n)
@@ -154,10 +154,10 @@ def _of_shares(
 
 
 def _with_total(expected: np.ndarray, counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    """Return shares whose log odds differ from the expected ones by as much in all levels.
+    """Shift the log odds of the expected shares by the same amount in all levels.
 
-    They are those with which as many rows are expected of each class as there are, among ``counts``
-    rows of each level.
+    The shift makes the expected number of rows of each class equal to ``totals``, given ``counts`` rows
+    of each level.
     """
     odds = logit(expected)
     low, high = np.full(len(totals), -40.0), np.full(len(totals), 40.0)
@@ -169,7 +169,7 @@ def _with_total(expected: np.ndarray, counts: np.ndarray, totals: np.ndarray) ->
 
 
 def _two_sided(hits: np.ndarray, n: np.ndarray, share: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Return the p-value of each count under the beta-binomial distribution of this mean and size."""
+    """Return the p-value of each count under a beta-binomial distribution with this mean and size."""
     variance = n * share * (1 - share) * (n + size) / (size + 1)
     z = (np.abs(hits - n * share) - 0.5) / np.sqrt(np.maximum(variance, TINY))
     p = 2 * stats.norm.sf(np.maximum(z, 0))

@@ -17,15 +17,15 @@ from tabemb.data.text import is_text, words_of
 from tabemb.data.values import OBJECT
 
 MIN_ROWS, MIN_LEVELS = 100, 20
-"""Rows with a value, and distinct values, below which a column says too little about its meaning."""
+"""Fewest rows with a value and fewest distinct values of a column whose type is questioned."""
 _N_LOOKED_AT = 200
 _SHARE = 0.95
 _N_WORDS = 5
-"""Words of a value, on average, from which on text that hardly repeats is taken for sentences."""
+"""Average number of words per value from which text that hardly repeats is taken for sentences."""
 _REPEATS = 2
-"""Rows for each value from which on digits that came as text are taken for categories."""
+"""Rows per distinct value from which digits given as text are taken for categories."""
 _CODE_LENGTH = 4
-"""Length from which on digits of one length are taken for codes."""
+"""Number of digits from which digits of equal length are taken for codes."""
 _MONTH = "(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _CLOCK = r"(?:[ T,]+\d{1,2}:\d{2}.*)?"
 _DATE = (
@@ -40,16 +40,16 @@ _ID_NAME = (
 
 
 class InputNote(UserWarning):
-    """A note on what was understood of the inputs, and the line that settles it.
+    """A note on how the inputs were interpreted, with the line of code that settles it.
 
-    A column that ``roles`` names draws no note. ``warnings.simplefilter("ignore", tabemb.InputNote)``
-    silences all.
+    Columns that ``roles`` names have no note. ``warnings.simplefilter("ignore", tabemb.InputNote)``
+    silences all notes.
     """
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """A column that looks like something else than its type says.
+    """A column that looks like something other than its type.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Doubt:
 
     @property
     def sentence(self) -> str:
-        """What the column holds and how it is read."""
+        """A sentence on what the column contains and how it is read."""
         holds, read = ("integers", "numbers") if self.looks == "ids" else ("text", "categories")
         return (
             f"column {self.column!r} holds {holds} that look{'s' if holds == 'text' else ''} like "
@@ -74,7 +74,7 @@ class Doubt:
 
 
 def doubts(frame: pa.Table, named: Iterable[str] = (), sentences: bool = False) -> list[Doubt]:
-    """Return the columns that look like something else than their type says, fields of events too.
+    """Return the columns and fields of events that look like something other than their type.
 
     Text may look like dates or numbers, whole numbers like ids. Columns with few rows or few distinct
     values are never in doubt.
@@ -85,7 +85,7 @@ def doubts(frame: pa.Table, named: Iterable[str] = (), sentences: bool = False) 
     named : iterable of str
         Columns whose meaning the user has stated.
     sentences : bool
-        Whether columns of text may also look like sentences: where they can have the role "text".
+        Whether columns of text may also look like sentences; only if they can have the role "text".
 
     Returns
     -------
@@ -113,17 +113,17 @@ def note_doubts(
     keys: Iterable[str] = (),
     stacklevel: int = 3,
 ) -> None:
-    """Warn of the columns in doubt in one note, with the roles that settle it.
+    """Warn about all columns in doubt in one note, with the roles that settle it.
 
     Parameters
     ----------
     frame : pyarrow.Table
     roles, tables : mapping, optional
-        Of the estimator; the columns that they name are not in doubt.
+        Parameters of the estimator; the columns that they name are not in doubt.
     keys : iterable of str
-        Further columns that are not in doubt, as those of entities and times.
+        Further columns that are not in doubt, such as entities and times.
     stacklevel : int
-        Calls between the line of the user and the warning.
+        Number of calls between the user's code and the warning.
     """
     names = frame.schema.names
     stated = {names[key] if isinstance(key, int) else key for key in roles or ()}
@@ -141,7 +141,7 @@ def note_doubts(
 
 
 def note_log(doubtful: Sequence[Doubt], stacklevel: int = 4) -> None:
-    """Warn of the columns of a log that are in doubt in one note, with what settles it.
+    """Warn about all columns of a log that are in doubt in one note, with a way to settle it.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def _roles(doubtful: Iterable[Doubt], role_of: Mapping[str, str]) -> dict[str, s
 
 
 def _columns(frame: pa.Table) -> Iterator[tuple[pa.Field, pa.ChunkedArray, bool]]:
-    """Yield the columns and the fields of events, and whether each is a column."""
+    """Yield the columns and the fields of events, and whether each is a column of X."""
     for field in frame.schema:
         if is_list(field.type):
             events = Events.of(frame[field.name], field.name).frame
@@ -198,7 +198,7 @@ def _doubt(field: pa.Field, column: pa.ChunkedArray) -> Doubt | None:
 
 
 def _doubtful_text(name: str, column: pa.ChunkedArray) -> Doubt | None:
-    # a few values decide for most columns, all values for the others
+    # a few values are enough for most columns; the others are checked completely
     for values in (column[:: max(len(column) // _N_LOOKED_AT, 1)], column):
         levels = pc.unique(pc.drop_null(_plain(values)))
         looks = _text_looks(levels)
@@ -215,7 +215,7 @@ def _doubtful_text(name: str, column: pa.ChunkedArray) -> Doubt | None:
 
 
 def _sentences(field: pa.Field, column: pa.ChunkedArray) -> Doubt | None:
-    """Return a doubt where nearly every row has another text, and these have many words."""
+    """Return a doubt if nearly all texts are distinct and have many words."""
     values = column.drop_null()
     if not is_text(field.type) or len(values) < MIN_ROWS:
         return None
@@ -241,10 +241,10 @@ def _text_looks(levels: pa.Array) -> str | None:
 
 
 def _are_codes(name: str, levels: pa.Array, n_rows: int) -> bool:
-    """Return whether digits are evidently names, as those of postal codes are.
+    """Return whether digits are evidently names, such as postal codes.
 
-    They repeat, have a zero before other digits, are four digits or more in all rows, or the name of the
-    column says so.
+    They are if values repeat, have leading zeros or all have the same length of four digits or more, or
+    if the name of the column is that of an id.
     """
     if not pc.all(pc.match_substring_regex(levels, r"^\d+$")).as_py():
         return False
@@ -263,7 +263,7 @@ def _has_id_name(name: str) -> bool:
 
 def _doubtful_integers(name: str, column: pa.ChunkedArray) -> Doubt | None:
     low, high = (float(value.as_py()) for value in pc.min_max(column).values())
-    # numbers that differ in their last digits only, as 98001 and 98199 do, number things
+    # numbers that differ only in their last digits, such as 98001 and 98199, are ids
     is_offset = low >= 1e4 and high - low < 0.01 * low
     if not (low >= 0 and high < np.inf and (is_offset or _has_id_name(name))):
         return None

@@ -1,4 +1,4 @@
-"""Numbers written as text: which notation a column uses, and the values it stands for."""
+"""Numbers written as text: find the notation of a column, and read its values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MISSING_MARKS = frozenset(
         ".",
     )
 )
-"""Texts that stand for a missing value among numbers; among other texts they are categories."""
+"""Texts that mean a missing value among numbers; among other texts they are categories."""
 
 _UNIT = r"(?:[$€£¥₹₽₩₺%‰]|US\$|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|kr|zł)"
 _NUMBER = (
@@ -37,7 +37,7 @@ _NUMBER = (
 )
 _EXPONENT = r"(?:[eE][+-]?\d+)?"
 _BARE = rf"^[+-]?[\d.,]+{_EXPONENT}$"
-"""Numbers without unit and blanks, which are most; they are taken apart much faster."""
+"""Numbers without unit and blanks: the usual case, which is parsed much faster."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class NumberFormat:
     Parameters
     ----------
     decimal : str
-        The mark before the decimals.
+        The decimal mark.
     thousands : str
-        The mark between groups of three digits; empty where there is none.
+        The mark between groups of three digits; empty if there is none.
     unit : str
-        The currency or percent sign that stands at every number; "12 %" is 12.
+        The currency or percent sign of every number; "12 %" is 12.
     """
 
     decimal: str = "."
@@ -60,7 +60,7 @@ class NumberFormat:
 
     @property
     def is_plain(self) -> bool:
-        """Whether every programming language reads such numbers."""
+        """Whether this is the notation of programming languages."""
         return self == NumberFormat()
 
     @property
@@ -72,11 +72,11 @@ class NumberFormat:
         return rf"^(?:(?:\d+|{groups})(?:{point}\d*)?|{point}\d+){_EXPONENT}$"
 
     def fits(self, bodies: pa.Array) -> bool:
-        """Return whether all numbers, without sign and unit, are written so."""
+        """Return whether all numbers, without sign and unit, have this format."""
         return bool(pc.all(pc.match_substring_regex(bodies, self._pattern)).as_py())
 
 
-# the plain notations first: a column of whole numbers fits all
+# plain notations come first, because a column of whole numbers fits all
 _NOTATIONS = [(".", ""), (",", "")]
 _NOTATIONS += [(decimal, mark) for mark in (",", ".", " ", "'") for decimal in ".," if decimal != mark]
 
@@ -84,14 +84,14 @@ _NOTATIONS += [(decimal, mark) for mark in (",", ".", " ", "'") for decimal in "
 def formats_of(
     values: pa.Array, decimal: str | None = None, thousands: str | None = None
 ) -> list[NumberFormat]:
-    """Return the formats in which every text is a number; none where they are not numbers.
+    """Return the formats in which every text is a number; an empty list if there is none.
 
-    Texts with leading zeros, such as "00123", are no numbers but codes.
+    Texts with leading zeros, such as "00123", are codes rather than numbers.
 
     Parameters
     ----------
     values : pyarrow.Array of strings
-        The distinct texts, none of them missing.
+        The distinct texts, without missing values.
     decimal, thousands : str, optional
         Only formats with these marks.
 
@@ -127,22 +127,22 @@ def are_number_shaped(values: pa.Array) -> np.ndarray:
 
 
 def choose_format(formats: Iterable[NumberFormat], decimal: str | None) -> NumberFormat:
-    """Return the first format with this decimal mark, else the first."""
+    """Return the first format with this decimal mark; the first one if no format has it."""
     listed = list(formats)
     return next((format for format in listed if format.decimal == decimal), listed[0])
 
 
 def decimal_of(columns: Iterable[list[NumberFormat]]) -> str:
-    """Return the decimal mark that the columns prove together; a point where they prove none or both.
+    """Return the decimal mark that the columns prove together; a point if they prove none or both.
 
-    A column proves a mark if it can be read with this one only, as "0,5" can and "1,234" cannot.
+    A column proves a mark if it can be read with no other: "0,5" proves the comma, "1,234" does not.
     """
     proven = {formats[0].decimal for formats in columns if len({f.decimal for f in formats}) == 1}
     return "," if proven == {","} else "."
 
 
 def read_numbers(values: pa.Array, format: NumberFormat) -> pa.Array:
-    """Return the numbers that the texts stand for, int64 where all are whole, else float64.
+    """Return texts as numbers, int64 if all are whole, otherwise float64.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def read_numbers(values: pa.Array, format: NumberFormat) -> pa.Array:
 
 
 def _parts(values: pa.Array) -> dict[str, pa.Array] | None:
-    """Return sign, body and unit of each number; None where a text is none."""
+    """Return sign, body and unit of each number; None if a text is not a number."""
     text = pc.utf8_trim_whitespace(values.cast(pa.string()))
     # other minus signs, apostrophes and spaces mean the same
     for odd, usual in (("\u2212", "-"), ("\u2019", "'"), ("\u00a0", " "), ("\u202f", " ")):
@@ -181,7 +181,7 @@ def _parts(values: pa.Array) -> dict[str, pa.Array] | None:
 
 
 def _bare_parts(text: pa.Array) -> dict[str, pa.Array]:
-    """Return the parts of numbers that all are of the form `_BARE`."""
+    """Return the parts of numbers that all match `_BARE`."""
     sign = pc.if_else(pc.starts_with(text, "-"), "-", "")
     unit = pa.repeat(pa.scalar(""), len(text))
     return {"sign": sign, "body": pc.utf8_ltrim(text, "+-"), "unit": unit}

@@ -1,4 +1,4 @@
-"""Out-of-fold effects: the effects of training rows, each computed without the row's target."""
+"""Out-of-fold effects: effects of training rows that are computed without the row's target."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ N_FOLDS = 10
 
 
 class OutOfFold:
-    """The effects of training rows, each from the rows outside of its fold.
+    """Compute the effects of training rows from the rows outside of their fold.
 
-    Every call draws new folds, so that a network sees the uncertainty of the effects as variation
-    between epochs.
+    Every call draws new folds, so the effects vary between epochs by as much as they are uncertain.
 
     Parameters
     ----------
     effects : Effects
         Fitted; its sums are changed by `use_rows`.
     codes, numbers, responses, weights : ndarray
-        All rows that may train, as in :meth:`Effects.fit`.
+        All rows that may be used for training, as in :meth:`Effects.fit`.
     rows : ndarray of int, optional
-        Positions of the rows that ``effects`` was fitted on, if not on all (the rest had a weight of
-        zero then).
+        Positions of the rows that ``effects`` was fitted on, if not on all (the other rows then had
+        weight zero).
     texts : sequence of Text
         As in :meth:`Effects.fit`.
     storage : Storage, optional
-        Where the levels and responses of all rows lie; in memory by default.
+        Where the levels and responses of all rows are kept; in memory by default.
     show : bool or None, default=False
         As in `progress`.
     """
@@ -67,8 +66,8 @@ class OutOfFold:
         self.weights = weights_of(rows, weights)
 
     def use_rows(self, rows: np.ndarray | None) -> None:
-        """Compute the effects from these rows; None: from all rows. Terms, strengths and units stay."""
-        if rows is self.rows:  # nothing changes, and the sums over all terms take long
+        """Compute the effects from these rows (None: all rows); terms, strengths and units stay."""
+        if rows is self.rows:  # unchanged, and the sums are slow
             return
         self.rows, self.weights = rows, weights_of(rows, self.all_weights)
         self.effects.refit_sums(self.positions, self.centered, self.weights, self.storage)
@@ -78,8 +77,8 @@ class OutOfFold:
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Return the out-of-fold effects and counts of these rows.
 
-        Rows are assigned to folds in turn, so they must come in random order. A fold holds about a tenth
-        of all rows; a batch of at most that many rows is one fold.
+        Rows are assigned to folds in turn, so they must be in random order. A fold has about a tenth of
+        all rows; a batch of at most that many rows is one fold.
 
         Parameters
         ----------
@@ -105,9 +104,9 @@ class OutOfFold:
         return features
 
     def _term_features(self, t: int, rows: np.ndarray, folds: np.ndarray) -> np.ndarray:
-        """Return the features of one term, from each level's sums minus those of the row's fold."""
+        """Return the features of one term, from each level's sums without the row's fold."""
         positions, weights, effects = self.positions[t, rows], self.weights[rows], self.effects
-        # sums of each level in each fold, read back for every row
+        # sums by level and fold, then looked up for every row
         cells = (positions - effects.ends_[t]) * (int(folds.max()) + 1) + folds
         weighted = self.centered[rows] * weights[:, None]
         *fold_sums, fold_counts = [
@@ -120,7 +119,7 @@ class OutOfFold:
     def _expected_features(
         self, expected: ExpectedEffects, rows: np.ndarray, folds: np.ndarray
     ) -> np.ndarray:
-        """Return the expected effects of rows, from the sums of other levels minus those of the fold."""
+        """Return the expected effects of rows, from the sums of other levels without the row's fold."""
         effects, t = self.effects, expected.term
         span, n_folds = effects.span(t), int(folds.max()) + 1
         n_levels = span.stop - span.start
@@ -137,7 +136,7 @@ class OutOfFold:
 
 
 def weights_of(rows: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
-    """Return the weights of these rows and zero for all others; None: all weights as they are."""
+    """Return the weights with zeros for all but these rows; unchanged if ``rows`` is None."""
     if rows is None:
         return weights
     selected = np.zeros_like(weights)

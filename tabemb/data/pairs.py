@@ -1,4 +1,4 @@
-"""Pairs of categorical columns: which pairs predict more than their two columns, and codes of pairs."""
+"""Pairs of categorical columns: find the pairs that predict more than their columns, and encode them."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from tabemb.data.shrinkage import LevelSums
 Term = tuple[int, ...]
 """Positions of the inputs of a term."""
 N_PAIRED = 14
-"""Columns whose pairs are tried: those with the strongest effects."""
+"""Number of columns whose pairs are tried; those with the strongest effects."""
 N_TRIED = 100_000
-"""Rows that the choice of pairs uses, where there are more."""
+"""Largest number of rows that the choice of pairs uses."""
 MIN_GAIN = 1e-4
-"""Share of the target's variance that an effect must explain out of sample to be used."""
+"""Least share of the target's variance that a used effect explains out of sample."""
 
 
 def tried_rows(n_rows: int, generator: np.random.Generator) -> slice | np.ndarray:
-    """Return the rows that the choice of pairs uses: all, or a random sample of very many."""
+    """Return the rows that the choice of pairs uses: all, or a random sample if there are very many."""
     return slice(None) if n_rows <= N_TRIED else generator.choice(n_rows, N_TRIED, replace=False)
 
 
 def choose_pairs(
     levels: Sequence[np.ndarray], centered: np.ndarray, weights: np.ndarray, n_pairs: int
 ) -> list[tuple[int, int]]:
-    """Return the pairs that explain most of what the effects of their columns do not, best first.
+    """Return the pairs that explain most of the residuals of their columns' effects, best first.
 
     Parameters
     ----------
     levels : sequence of ndarray of shape (n_rows,), whole numbers
-        One array a column.
+        One array per column.
     centered : ndarray of shape (n_rows, n_responses)
         Responses, as differences from their mean.
     weights : ndarray of shape (n_rows,)
@@ -44,7 +44,7 @@ def choose_pairs(
         return []
     sums = [LevelSums.from_rows(column, centered, weights) for column in levels]
     strengths, gains = zip(*(s.best_strength() for s in sums)) if sums else ((), ())
-    # the number of pairs grows with the square of the columns, so weak ones are not tried
+    # the number of pairs grows with the square of the columns, so weak columns are not tried
     strongest = sorted(sorted(range(len(sums)), key=lambda i: -gains[i])[:N_PAIRED])
     effects = {i: sums[i].leave_one_out(levels[i], centered, strengths[i]) for i in strongest}
     pair_gains = {
@@ -60,7 +60,7 @@ def _pair_gain(
 ) -> float:
     """Return the share of the residuals' variance that a pair explains out of sample.
 
-    It is zero where one column implies the other: such a pair has no more levels than that column.
+    It is zero if one column implies the other: the pair then has no more levels than that column.
     """
     keys, levels = np.unique(term_keys([first, second], (0, 1)), return_inverse=True)
     if len(keys) <= max(len(np.unique(first)), len(np.unique(second))):
@@ -69,7 +69,7 @@ def _pair_gain(
 
 
 def term_keys(levels: Sequence[np.ndarray], term: Term) -> np.ndarray:
-    """Return one int64 for each row's level of a column, or of a combination of up to four columns.
+    """Return one int64 per row for the level of a column, or of a combination of up to four columns.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def term_keys(levels: Sequence[np.ndarray], term: Term) -> np.ndarray:
     Returns
     -------
     ndarray of int64, shape (n_rows,)
-        -1, which no combination has, where a level has more bits than there are for it.
+        -1, which is not the key of any combination, if a level needs more bits than it has in the key.
     """
     keys = levels[term[0]].astype(np.int64)
     if len(term) == 1:
@@ -94,12 +94,12 @@ def term_keys(levels: Sequence[np.ndarray], term: Term) -> np.ndarray:
 
 
 def key_bits(n_inputs: int) -> int:
-    """Return the bits of each level in the key of a combination: 32, 21 or 15 of two to four."""
+    """Return the bits of each level in the key of a combination: 32, 21 or 15 for 2, 3 or 4 inputs."""
     return 32 if n_inputs == 2 else 63 // n_inputs
 
 
 def key_levels(keys: np.ndarray, n_inputs: int) -> np.ndarray:
-    """Return the level of each input, (n_keys, n_inputs), from the keys of `term_keys`."""
+    """Return the level of each input, (n_keys, n_inputs), from keys of `term_keys`."""
     if n_inputs == 1:
         return keys[:, None]
     bits = key_bits(n_inputs)
@@ -115,7 +115,7 @@ def find_keys(known: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 @dataclass
 class PairCodes:
-    """Codes of pairs of columns: one for each pair of the training rows, the last for unseen pairs.
+    """Codes of pairs of categories: one for each pair in the training rows, the last for unseen pairs.
 
     Parameters
     ----------

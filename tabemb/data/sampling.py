@@ -1,7 +1,7 @@
-"""Random rows of a table of any length: the same ones wherever the table lies.
+"""Draw random rows of a table of any length: the same rows wherever the table is stored.
 
-Each row has a random key, by its position alone. The rows of the smallest keys are a random sample, and
-those of the largest keys another one; in the order of their keys, rows are shuffled.
+Each row has a random key that depends only on its position. The rows with the smallest keys are a random
+sample, and the rows with the largest keys are another one. Rows in the order of their keys are shuffled.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import numpy as np
 
 MOST_ROWS = 2**20
-"""Rows by which scales, bins and trees are fitted and terms are chosen: of more, a sample."""
+"""Largest number of rows to fit scales, bins and trees and to choose terms; more rows are sampled."""
 AT_ONCE = 2**16
-"""Keys that are drawn together."""
+"""Number of keys that are drawn together."""
 SEED = 20
 MARGIN = 10.0
-"""Standard deviations that the bound of the smallest keys is above their expected number."""
+"""Safety margin of the bound on the n smallest keys, in standard deviations of their number."""
 
 
 def row_keys(start: int, stop: int) -> np.ndarray:
@@ -34,7 +34,7 @@ def row_keys(start: int, stop: int) -> np.ndarray:
 
 
 def sampled_rows(n_rows: int, n_most: int | None = None) -> np.ndarray | None:
-    """Return the positions of a random sample, ascending; None where all rows are few enough.
+    """Return the positions of a random sample, ascending; None if all rows are few enough.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def sampled_rows(n_rows: int, n_most: int | None = None) -> np.ndarray | None:
 
 
 def smallest(n_rows: int, n: int) -> np.ndarray:
-    """Return the positions of the ``n`` rows of the smallest keys, ascending.
+    """Return the positions of the ``n`` rows with the smallest keys, ascending.
 
     Examples
     --------
@@ -58,12 +58,12 @@ def smallest(n_rows: int, n: int) -> np.ndarray:
 
 
 def largest(n_rows: int, n: int) -> np.ndarray:
-    """Return the positions of the ``n`` rows of the largest keys, ascending."""
+    """Return the positions of the ``n`` rows with the largest keys, ascending."""
     return _extreme(n_rows, n, is_largest=True)
 
 
 def _extreme(n_rows: int, n: int, is_largest: bool) -> np.ndarray:
-    """Return the rows of extreme keys, without the keys of all rows in memory."""
+    """Return the rows with extreme keys, without holding the keys of all rows in memory."""
     bound = min(1.0, (n + MARGIN * (n + 1) ** 0.5) / max(n_rows, 1))
     rows, keys = [np.zeros(0, np.int64)], [np.zeros(0)]
     for start, stop in slices(n_rows, MOST_ROWS):
@@ -77,7 +77,7 @@ def _extreme(n_rows: int, n: int, is_largest: bool) -> np.ndarray:
 
 
 def slices(n_rows: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield start and stop of consecutive parts of ``size`` rows, of which the last may be smaller.
+    """Yield start and stop of consecutive parts of ``size`` rows; the last part may be smaller.
 
     Examples
     --------

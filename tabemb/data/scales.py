@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LIMIT = 1e12
-"""Scaled numbers are clipped to +-``LIMIT``, so that float32 holds them and their squares."""
+"""Scaled numbers are clipped to +-``LIMIT``, so that float32 can represent them and their squares."""
 
 
 @dataclass
@@ -18,9 +18,9 @@ class Scale:
     Parameters
     ----------
     center : float
-        The median; NaN where all training values are missing, so that any value is.
+        The median; NaN if all training values are missing, so that any later value is missing too.
     unit : float
-        The interquartile range or, where the quartiles are equal, half the range, as in RealMLP
+        The interquartile range or, if the quartiles are equal, half the range, as in RealMLP
         (Holzmueller et al. 2024).
     edges : ndarray
         Edges of the bins of scaled values, ascending.
@@ -35,10 +35,10 @@ class Scale:
 
     @classmethod
     def from_values(cls, values: np.ndarray, weights: np.ndarray | None, n_bins: int) -> Scale:
-        """Measure float64 values of shape (n_rows,); NaN is left out."""
+        """Measure float64 values of shape (n_rows,), without those that are NaN."""
         present = ~np.isnan(values)
         values, weights = values[present], None if weights is None else weights[present]
-        if len(values) == 0:  # a later value has nothing to be compared with: it is missing too
+        if len(values) == 0:  # later values are missing too
             return cls(np.nan, 1.0, np.zeros(1), True)
         low, center, high = quantiles(values, [0.25, 0.5, 0.75], weights)
         half = _difference(values.max(), values.min()) / 2
@@ -53,14 +53,14 @@ class Scale:
 
 
 def apply_scales(scales: Sequence[Scale], values: np.ndarray) -> np.ndarray:
-    """Return the scaled values of several numbers, (n_rows, n_numbers), as `Scale.apply` gives them."""
+    """Return the scaled values of several numbers, (n_rows, n_numbers), as in `Scale.apply`."""
     center, unit = np.array([scale.center for scale in scales]), np.array([s.unit for s in scales])
     return scaled(values, center, unit)
 
 
 def scaled(values: np.ndarray, center: float | np.ndarray, unit: float | np.ndarray) -> np.ndarray:
-    """Return (values - center) / unit within +-``LIMIT``; center and unit are one each, or by value."""
-    with np.errstate(over="ignore"):  # what overflows is clipped
+    """Return (values - center) / unit within +-``LIMIT``; center and unit broadcast with the values."""
+    with np.errstate(over="ignore"):  # overflow is clipped
         power = -np.frexp(np.maximum(np.abs(center), unit))[1]  # exact, and no difference overflows
         shifted = np.ldexp(values, power) - np.ldexp(center, power)
         return np.asarray(np.clip(shifted / np.ldexp(unit, power), -LIMIT, LIMIT))
@@ -75,7 +75,7 @@ def _difference(high: float, low: float) -> float:
 def quantiles(
     values: np.ndarray, levels: Sequence[float] | np.ndarray, weights: np.ndarray | None
 ) -> np.ndarray:
-    """Return quantiles of weighted values; a row of weight two counts as two rows."""
+    """Return quantiles of weighted values; a row with weight two counts as two rows."""
     result: np.ndarray = np.quantile(values, levels, weights=weights, method="inverted_cdf")
     return result
 
@@ -84,7 +84,7 @@ def bin_edges(values: np.ndarray, weights: np.ndarray | None, n_bins: int) -> np
     """Return the edges of at most ``n_bins`` bins.
 
     Half of them are at quantiles of the rows and half at quantiles of the distinct values: quantiles of
-    the rows alone collapse where one value is frequent (a number that is zero in nine rows of ten).
+    the rows alone collapse if one value is frequent (a number that is zero in nine rows of ten).
     """
     distinct = np.unique(values)
     if len(distinct) <= n_bins:

@@ -20,11 +20,11 @@ from tabemb.hints import similar
 
 ROLES = ("categorical", "number", "datetime", "history", "text", "vector", "ignored")
 ROW_ROLES = ("text", "vector")
-"""Roles that a column of X may have, and a field of events may not."""
+"""Roles that a column of X may have, but not a field of events."""
 TIME_PARTS, EVENT_TIME_PARTS = ("elapsed",), ("gap", "ago")
-"""Numbers that a datetime of a row is turned into, and those of a datetime of an event."""
+"""Numbers that are made of a datetime of a row, and of a datetime of an event."""
 WITHIN, BINS = "within", "bins"
-"""Parts of a number of events: its value within the levels of a category, and its bins within them."""
+"""Parts of a number of events: its value within the levels of a field, and its bins within these."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Feature:
 
 @dataclass
 class Schema:
-    """The features of a frame, with the table that each categorical one reads.
+    """The features of a frame, with the table that each categorical feature reads.
 
-    The events of a history are a frame as well, with a schema in ``histories`` by the history's name.
-    ``tables`` holds the tables of all of them and is empty in the schemas of histories. ``in_steps``
-    says whether the events of a history come in steps, as lists of lists.
+    The events of a history are a frame too, whose schema is in ``histories`` by the history's name.
+    ``tables`` contains the tables of rows and histories, and is empty in the schemas of histories.
+    ``in_steps`` is true if the events of a history come in steps, as lists of lists.
     """
 
     roles: dict[str, str]
@@ -58,13 +58,13 @@ class Schema:
         return self.tables_of(self.categorical)
 
     def tables_of(self, features: Sequence[Feature]) -> list[str]:
-        """Return the name of the table that each of these features, of rows or of events, reads."""
+        """Return the name of the table that each feature (of rows or events) reads."""
         readers = {column: name for name, table in self.tables.items() for column in table.columns}
         return [readers[feature.name] for feature in features]
 
     @property
     def texts(self) -> list[str]:
-        """The columns of text, whose words are a history of the same name."""
+        """The columns of text. Their words are a history of the same name."""
         return self._of_role("text")
 
     @property
@@ -86,32 +86,33 @@ def infer_schema(
     roles: Mapping[str | int, str] | None = None,
     tables: Mapping[str, Table] | None = None,
 ) -> Schema:
-    """Give every column a role and every categorical feature a table.
+    """Assign a role to every column and a table to every categorical feature.
 
-    Text, dictionary, boolean and other Python values are categorical; integers, floats, decimals and
-    durations are numbers; timestamps and dates are datetimes; lists of floats that are all of one length
-    are vectors, all other lists histories, and lists of lists histories in steps. The words of a column
-    with the role "text" are a history.
+    Text, dictionary, boolean and other Python values are categorical. Integers, floats, decimals and
+    durations are numbers. Timestamps and dates are datetimes. Lists of floats that all have the same
+    length are vectors, lists of lists are histories in steps, and all other lists are histories. The
+    words of a column with the role "text" are a history.
 
-    A datetime gives the number ``{column}.elapsed`` and, where the training rows vary in them, calendar
-    categories such as ``{column}.month``. A datetime of events gives the numbers ``{field}.gap`` and
-    ``{field}.ago`` instead of the former: days since the event before, and days until the last event.
+    A datetime becomes the number ``{column}.elapsed`` and those calendar categories that vary in the
+    training rows, such as ``{column}.month``. A datetime of events has, instead of ``elapsed``, the
+    numbers ``{field}.gap`` (days since the previous event) and ``{field}.ago`` (days until the last
+    event).
 
     Parameters
     ----------
     frame : pyarrow.Table
         Training rows.
     roles : mapping of column -> role, optional
-        Roles to use instead of those by type. A field of a history is named "trips.city"; in a list of
-        plain values the column's name stands for the values.
+        Roles that override the roles by type. A field of a history is named "trips.city"; for a list of
+        plain values, the column's name refers to the values.
     tables : mapping of name -> Table, optional
         Tables that several columns share, or that need settings.
 
     Raises
     ------
     ValueError
-        A role that does not exist, a role or table for a column that X lacks, a column in two tables, or
-        no column that is used.
+        A role does not exist, a role or table names a column that X lacks, a column is in two tables, or
+        no column is used.
     TypeError
         A column of structs.
     """
@@ -139,12 +140,12 @@ def infer_schema(
 
 
 def roles_of(frame: pa.Table, roles: Mapping[str | int, str] | None = None) -> dict[str, str]:
-    """Return the role of each column: the given one, or the one by its type.
+    """Return the role of each column: the given one, or by default the one for its type.
 
     Raises
     ------
     ValueError
-        A role that does not exist, or for a column that X lacks.
+        A role does not exist, or names a column that X lacks.
     TypeError
         A column of structs.
     """
@@ -153,7 +154,7 @@ def roles_of(frame: pa.Table, roles: Mapping[str | int, str] | None = None) -> d
 
 
 def infer_role(column: pa.Field) -> str:
-    """Return the role that a column has by its type.
+    """Return the default role of a column, by its type.
 
     Raises
     ------
@@ -180,7 +181,7 @@ def infer_role(column: pa.Field) -> str:
 
 
 def check_no_stray(column: pa.Field) -> None:
-    """Raise where one value does not belong to the others: a failed conversion is not a category."""
+    """Raise if a value does not fit the others, since a failed conversion is not a category."""
     stray = stray_of(column)
     if stray:
         raise ValueError(
@@ -194,7 +195,7 @@ def _is_quantity(dtype: pa.DataType) -> bool:
 
 
 def near(name: str, names: list[str]) -> str:
-    """Return a hint at the name that was perhaps meant, empty if none is close."""
+    """Return a hint at the name that was probably meant; empty if none is close."""
     close = similar(name, names, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
@@ -208,10 +209,9 @@ def check_column(frame: pa.Table, name: str, owner: str) -> None:
 def _events_by_column(
     frame: pa.Table, roles: Mapping[str | int, str] | None = None
 ) -> dict[str, pa.Table]:
-    """Return the events of all rows as a frame, for each column of lists.
+    """Return the events of all rows as a frame, for each column of lists except vectors.
 
-    A column without any value has no events, and the fields that the given roles name. Vectors are no
-    events.
+    A column without any value has no events; its fields are those that the given roles name.
     """
     events = {}
     for i, column in enumerate(frame.schema):
@@ -225,12 +225,12 @@ def _events_by_column(
 
 
 def _given(roles: Mapping[str | int, str] | None, frame: pa.Table, i: int) -> str | None:
-    """Return the role that is given to a column, by its name or its position."""
+    """Return the role that the user gave to a column, by its name or its position."""
     return (roles or {}).get(frame.schema.names[i], (roles or {}).get(i))
 
 
 def _with_words(frame: pa.Table, roles: Mapping[str | int, str] | None) -> pa.Table:
-    """Return the frame with lists of words in the place of texts."""
+    """Replace texts in the frame with lists of words."""
     texts = [f for i, f in enumerate(frame.schema) if _given(roles, frame, i) == "text"]
     for column in texts:
         check_no_stray(column)
@@ -250,7 +250,7 @@ def _role_of(frame: pa.Table, field: pa.Field) -> str:
 
 
 def _check_no_lists(events: pa.Table, roles: Mapping[str, str], name: str) -> None:
-    """Raise where an event has a list in a field, or is one."""
+    """Raise if an event is a list or has a list in a field."""
     for column in events.schema:
         if is_list(column.type) and roles.get(column.name) != "ignored":
             first = pc.index(pc.is_valid(events[column.name]), True).as_py()
@@ -262,7 +262,7 @@ def _check_no_lists(events: pa.Table, roles: Mapping[str, str], name: str) -> No
 
 
 def _check_no_vectors(name: str, history: Schema, roles: Mapping[str, str]) -> None:
-    """Raise where steps hold plain numbers: these may be vectors, whose order means something."""
+    """Raise if steps contain plain numbers: they may be vectors, whose order matters."""
     if history.in_steps and history.roles.get(name) == "number" and name not in roles:
         raise ValueError(
             f"Column {name!r} holds lists of numbers inside lists, which are read as steps of events in "
@@ -290,14 +290,14 @@ def _schema_of(frame: pa.Table, roles: Mapping[str, str], time_parts: Sequence[s
 
 
 def _free_name(name: str, taken: set[str]) -> str:
-    """Append underscores to the name while a column of X has it."""
+    """Append underscores to the name until it is not taken."""
     return _free_name(name + "_", taken) if name in taken else name
 
 
 def _check_roles(
     frame: pa.Table, events: Mapping[str, pa.Table], roles: Mapping[str | int, str]
 ) -> dict[str, str]:
-    """Return the given roles by column name; a column may be given by its position."""
+    """Return the given roles by column name; the keys may also be positions."""
     fields = [name for table in events.values() for name in table.schema.names]
     names = [*frame.schema.names, *fields]
     checked = {}
@@ -322,7 +322,7 @@ def _check_roles(
 def with_parts(
     schema: Schema, column: str, by: str, prefix: str, has_bins: bool, taken: Iterable[str] = ()
 ) -> Schema:
-    """Return the features of events with those of one number within the levels of a categorical field.
+    """Add features for one number within the levels of a categorical field to the features of events.
 
     Parameters
     ----------
@@ -330,11 +330,11 @@ def with_parts(
     column, by : str
         The number and the categorical field.
     prefix : str
-        What the names of all fields of these events start with.
+        Prefix of the names of all fields of these events.
     has_bins : bool
         Whether the number has bins within the levels.
     taken : iterable of str
-        Further names that no new feature has.
+        Further names that new features must not have.
     """
     names = {*taken, *schema.roles, *(f.name for f in (*schema.categorical, *schema.numbers))}
     within = f"{column} {WITHIN} {by.removeprefix(prefix)}"
@@ -347,7 +347,7 @@ def with_parts(
 def _check_history_role(name: str, role: str, events: Mapping[str, pa.Table]) -> None:
     if role == "history" and name not in events:
         raise ValueError(f"Column {name!r} has the role 'history', but its cells are no lists.")
-    # the column of a bag of plain values is its one field too, so any role may be meant for the values
+    # in a bag of plain values the column is also the only field, so any role may be meant for the values
     is_struct_history = name in events and name not in events[name].schema.names
     if is_struct_history and role not in ("history", "ignored"):
         raise ValueError(
@@ -356,7 +356,7 @@ def _check_history_role(name: str, role: str, events: Mapping[str, pa.Table]) ->
 
 
 def _assign_tables(schema: Schema, tables: Mapping[str, Table]) -> dict[str, Table]:
-    """Return the user's tables, then one for each categorical feature that none of them lists."""
+    """Return the user's tables, then one for each categorical feature that is in none of these."""
     names = [f.name for part in (schema, *schema.histories.values()) for f in part.categorical]
     readers = _check_tables(tables, names)
     assigned = dict(tables)

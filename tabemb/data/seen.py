@@ -9,10 +9,10 @@ import numpy as np
 
 
 class SeenClasses:
-    """The classes of each entity, in a list to which new events are added.
+    """The classes of each entity, in a list that new events are appended to.
 
-    Each entry points to the one before of the same entity, so that new events cost the same however
-    many there were, and nothing that was written changes.
+    Each entry points to the previous entry of the same entity. The cost of a new event therefore does
+    not depend on the number of earlier ones, and existing entries never change.
 
     Examples
     --------
@@ -30,10 +30,10 @@ class SeenClasses:
 
     def __getstate__(self) -> dict[str, Any]:
         spare = {name: getattr(self, name)[: self.n] for name in ("classes", "before")}
-        return vars(self) | spare  # without what is allocated for events to come
+        return vars(self) | spare  # without space allocated for later events
 
     def check(self, n_entities: int, n_classes: int) -> None:
-        """Raise ValueError unless entries are of so many entities and classes and point back."""
+        """Raise ValueError if an entity or class is out of range or an entry does not point back."""
         n, before, classes = self.n, self.before[: self.n], self.classes[: self.n]
         is_whole = len(before) == len(classes) == n and all(
             array.dtype.kind == "i" and array.ndim == 1 for array in (before, classes, self.last)
@@ -54,10 +54,10 @@ class SeenClasses:
         Parameters
         ----------
         entities : ndarray of int64 of shape (n,)
-            Codes of the entities; the events of one are neighbours.
+            Codes of the entities; the events of an entity are adjacent.
         classes : ndarray of int64 of shape (n,)
         undo : ExitStack, optional
-            Takes what reverses this, also where an interrupt stops it halfway.
+            Receives a callback that reverses this, even after an interrupt halfway.
         """
         if not len(entities):
             return
@@ -81,8 +81,8 @@ class SeenClasses:
         Returns
         -------
         rows, classes : ndarray of int64
-            The position of the entity among those asked for, and a class that it has had; a class may
-            come several times.
+            The position of an entity in ``entities``, and a class that it has had; a class may be
+            repeated.
         """
         rows = np.flatnonzero((entities >= 0) & (entities < len(self.last)))
         places = self.last[entities[rows]]
@@ -95,7 +95,7 @@ class SeenClasses:
         return np.concatenate(owners), np.concatenate(classes)
 
     def _grow(self, n_events: int, n_entities: int) -> None:
-        """Allocate more; sizes at least double, so that every new event costs the same."""
+        """Allocate more space; sizes at least double, so that the cost per new event is constant."""
         self.classes = _grown(self.classes, n_events, 0)
         self.before = _grown(self.before, n_events, 0)
         self.last = _grown(self.last, n_entities, -1)

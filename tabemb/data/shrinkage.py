@@ -1,8 +1,8 @@
-"""Shrunken means: the mean target of each level of an input, pulled to the mean of all rows.
+"""Shrunken means: the mean target of each level of an input, shrunken to the mean of all rows.
 
 A level is a category, a bin of a number, or a pair of categories. The mean of a level with few rows is
-mostly chance; shrinkage adds rows at the overall mean to every level. In the words of mixed models, this
-is the prediction of a random effect.
+mostly chance, so shrinkage adds rows at the overall mean to every level. In mixed models, this is the
+prediction of a random effect.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 STRENGTHS = 2.0 ** np.arange(-1, 11)
-"""Strengths to choose from: numbers of rows at the overall mean that are added to every level."""
+"""Candidate strengths: numbers of rows at the overall mean that are added to every level."""
 
 
 @dataclass
 class LevelSums:
-    """Counts and sums of centred responses by level; a row of weight two counts as two rows.
+    """Counts and sums of centred responses by level; a row with weight two counts as two rows.
 
     Parameters
     ----------
@@ -49,22 +49,22 @@ class LevelSums:
         return cls(np.bincount(levels, weights, n_levels), sums, squares)
 
     def minus(self, means: np.ndarray) -> LevelSums:
-        """Return the sums of the responses minus a value for each level, (n_levels, n_responses)."""
+        """Return the sums of the responses minus a mean for each level, (n_levels, n_responses)."""
         moved = self.counts[:, None] * means
         squares = self.squares + ((moved - 2 * self.sums) * means).sum(1)
         return LevelSums(self.counts, self.sums - moved, squares)
 
     def best_strength(self) -> tuple[float, float]:
-        """Return the strength of smallest leave-one-out error, and the share of variance explained.
+        """Return the strength of smallest leave-one-out error, and the share of variance it explains.
 
-        The share is negative where every strength predicts worse than the overall mean.
+        The share is negative if every strength predicts worse than the overall mean.
         """
         products = np.square(self.sums).sum(1)
         n_rest = np.maximum(self.counts - 1, 0)
         errors = []
         for strength in STRENGTHS:
-            # The rest of its level predicts (sum - y) / (n_rest + strength) for a row, so its error is
-            # (1 + inverse) * y - inverse * sum; the square of that is summed over the rows of the level.
+            # Without row y, its level predicts (sum - y) / (n_rest + strength), so the error is
+            # (1 + inverse) * y - inverse * sum; its square is summed over the rows of the level.
             inverse = 1 / (n_rest + strength)
             factor = 1 + inverse
             error = (
@@ -91,7 +91,7 @@ def merged_sums(
     responses: np.ndarray,
     weights: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Add rows to counts and sums by level, and levels that are new.
+    """Add rows to counts and sums by level; new levels are added.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def merged_sums(
     Returns
     -------
     keys, counts, sums : ndarray
-        Of all levels, sorted by key.
+        For all levels, sorted by key.
     """
     merged, places = np.unique(np.concatenate([keys, new_keys]), return_inverse=True)
     old, new = places[: len(keys)], places[len(keys) :]
@@ -122,7 +122,7 @@ def merged_sums(
 def shrunken_means(
     codes: np.ndarray, responses: np.ndarray, weights: np.ndarray, n_codes: int
 ) -> np.ndarray:
-    """Return the mean response of each code, shrunken so that it predicts left-out rows best.
+    """Return the mean response of each code, with the shrinkage that predicts left-out rows best.
 
     Parameters
     ----------

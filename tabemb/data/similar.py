@@ -1,7 +1,7 @@
-"""Similar levels: how well the effects of categories follow from those of the ten that they resemble.
+"""Similar levels: how well a category's effect is predicted by those of the ten most similar ones.
 
-It is a smoother over categories (Nadaraya 1964). How well that works is measured before it is used: each
-known category is predicted from the others.
+This is a kernel smoother over categories (Nadaraya 1964). Its quality is measured before it is used:
+each known category is predicted from the others.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tabemb.data.shrinkage import LevelSums
 from tabemb.likeness.nearest import MOST_TRIED, Likeness
 
 MIN_GAIN = 0.05
-"""Share of the variance between categories that their likeness must explain, out of sample."""
+"""Least share of the variance between categories that likeness must explain, out of sample."""
 
 
 def likeness_gain(
@@ -22,24 +22,24 @@ def likeness_gain(
     alike: Likeness,
     generator: np.random.Generator,
 ) -> tuple[float, float] | None:
-    """Return the slope of the levels' means on those of similar ones, and the share explained.
+    """Return the slope of levels' means on the means of similar levels, and the share explained.
 
     Parameters
     ----------
     labels : ndarray of shape (n_levels,)
-        Position of each level among the labels that are compared, in rising order; negative for levels
-        that are none, such as missing values.
+        Position of each level among the known labels, ascending; negative for levels without a label,
+        such as missing values.
     sums : LevelSums
     strength : float
-        Of the shrinkage to the mean of all rows.
+        Strength of the shrinkage to the mean of all rows.
     alike : Likeness
     generator : Generator
-        Draws the levels that are predicted, where there are very many.
+        Draws the levels that are predicted, if there are very many.
 
     Returns
     -------
     tuple of float, or None
-        None where less than ``MIN_GAIN`` is explained.
+        None if less than ``MIN_GAIN`` is explained.
     """
     effects = sums.sums / (sums.counts + strength)[:, None]
     has_rows = np.flatnonzero((labels >= 0) & (sums.counts > 0))
@@ -58,7 +58,7 @@ def explained(
 ) -> tuple[float, float]:
     """Return the slope of levels' means on predictions, 0 to 1, and the share of variance explained.
 
-    Levels count by how well their means are known.
+    Levels are weighted by the reliability of their means.
     """
     means = sums / counts[:, None]
     trust = (counts / (counts + strength))[:, None]
@@ -70,7 +70,7 @@ def explained(
 
 
 def _nearest(labels: np.ndarray, alike: Likeness, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the levels that these levels resemble, and their weights."""
+    """Return the levels most similar to these levels, and their weights."""
     near, weights = alike.nearest_others(labels[levels])
     places = np.minimum(np.searchsorted(labels, near), len(labels) - 1)
     return places, weights * (labels[places] == near)

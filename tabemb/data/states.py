@@ -15,7 +15,7 @@ from tabemb.data.keys import key_of, value_of
 from tabemb.data.times import TimeAxis
 
 _PLAIN = {str, int, float, bool, bytes, dt.date, dt.datetime}
-"""Types of values that Arrow has and gives back as they were."""
+"""Types of values that Arrow stores and returns unchanged."""
 
 
 class Codebook:
@@ -32,7 +32,7 @@ class Codebook:
     @cached_property
     def code_of(self) -> dict[Any, int]:
         """The code of each value."""
-        # a copy that was saved or pickled holds only the values, in the order of their codes
+        # a saved or pickled copy contains only the values, in the order of their codes
         values = self.__dict__.get("values", pa.nulls(0)).to_pylist()
         if self.__dict__.get("are_keys"):
             values = [None if key is None else value_of(key, key) for key in values]
@@ -53,19 +53,19 @@ class Codebook:
         return {"values": pa.array(keys, pa.string()), "are_keys": True}
 
     def add(self, values: Iterable[Any], undo: ExitStack | None = None) -> None:
-        """Give a code to each value that has none; `undo` takes what reverses that."""
+        """Give a code to each value without one; `undo` receives a callback that reverses this."""
         if undo is not None:
             undo.callback(self._cut, len(self))
         for value in values:
             self.code_of.setdefault(value, len(self.code_of))
 
     def _cut(self, n: int) -> None:
-        """Take away the values after the first n."""
+        """Remove all values after the first n."""
         while len(self.code_of) > n:
             self.code_of.popitem()
 
     def codes(self, values: Iterable[Any]) -> np.ndarray:
-        """Return the code of each value, -1 for a value without one: int64 (n,)."""
+        """Return the code of each value, -1 for a value without a code: int64 (n,)."""
         return np.array([self.code_of.get(value, -1) for value in values], dtype=np.int64)
 
 
@@ -78,7 +78,7 @@ class Past(NamedTuple):
     counts : ndarray of shape (n,)
         Numbers of events so far; 0 for a new key, whose state and moment are zeros.
     moments : ndarray of shape (n,)
-        Times of the last events, on the log's axis.
+        Times of the last events, on the log's time axis.
     """
 
     states: np.ndarray
@@ -90,12 +90,12 @@ class Past(NamedTuple):
         return Past(*(values[rows] for values in self))
 
     def since(self, axis: TimeAxis, moments: np.ndarray) -> np.ndarray:
-        """Return the time from the last events to these moments, in days if they are times; or NaN."""
+        """Return the time since the last event (in days for times); NaN without an event."""
         return np.where(self.counts > 0, axis.span(moments, self.moments), np.nan)
 
 
 class EntityStates:
-    """The `Past` of every key that has had an event.
+    """The `Past` of every key with at least one event.
 
     Parameters
     ----------
@@ -122,11 +122,11 @@ class EntityStates:
 
     @property
     def _rows(self) -> Past:
-        """The past of each key by its code, with spare rows at the end."""
+        """The past of each key in the order of codes, with spare rows at the end."""
         return Past(self.states, self.counts, self.moments)
 
     def read(self, keys: Iterable[Any]) -> Past:
-        """Return the past of these keys; zeros for a new one."""
+        """Return the past of these keys; zeros for new keys."""
         codes = self.keys.codes(keys)
         known = codes >= 0
         past = Past(*(np.zeros((len(codes), *rows.shape[1:]), rows.dtype) for rows in self._rows))
@@ -135,28 +135,28 @@ class EntityStates:
         return past
 
     def write(self, keys: Sequence[Any], past: Past, undo: ExitStack | None = None) -> None:
-        """Replace the past of these keys, which are distinct; new ones are added.
+        """Replace the past of these distinct keys; new keys are added.
 
-        `undo` takes what reverses that, also where an interrupt stops it halfway.
+        `undo` receives a callback that reverses this, even after an interrupt halfway.
         """
         if undo is not None:
             undo.callback(self._restore, self._rows, self.keys.codes(keys), self.read(keys))
         self.keys.add(keys, undo)
         self._grow(len(self.keys))
-        # whole moments may be followed by fractions, which must not be cut off
+        # later moments may be fractions, which must not be truncated to integers
         self.moments = self.moments.astype(np.result_type(self.moments, past.moments), copy=False)
         codes = self.keys.codes(keys)
-        for rows, values in zip(self._rows, past):  # the arrays themselves: they are changed in place
+        for rows, values in zip(self._rows, past):  # changed in place
             rows[codes] = values
 
     def _restore(self, rows: Past, codes: np.ndarray, past: Past) -> None:
-        """Put back the arrays and, where they were changed in place, the rows of the known keys."""
+        """Restore the arrays, and the rows of known keys that were changed in place."""
         self.states, self.counts, self.moments = rows
         for array, values in zip(rows, past):
             array[codes[codes >= 0]] = values[codes >= 0]
 
     def _grow(self, n: int) -> None:
-        """Allocate at least n rows; the size at least doubles, so that every new key costs the same."""
+        """Allocate at least n rows; the size at least doubles, so that the cost per key is constant."""
         if n <= len(self.counts):
             return
         n_more = max(n, 2 * len(self.counts)) - len(self.counts)

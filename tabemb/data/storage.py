@@ -1,4 +1,4 @@
-"""Where large arrays lie: in memory, or in files of a folder that the system maps into memory."""
+"""Storage of large arrays: in memory, or in memory-mapped files of a folder."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 
 class Storage(Protocol):
-    """Makes large arrays."""
+    """Allocates large arrays."""
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """Return an array without values."""
+        """Return an uninitialised array."""
 
     def release(self) -> None:
-        """Give back what memory the arrays take and need not: they are read from disk again."""
+        """Free the memory of arrays that can be read from disk again."""
 
 
 class Memory:
@@ -31,12 +31,12 @@ class Memory:
 
 
 class Folder:
-    """Arrays in files of numpy's format, one each.
+    """Arrays in files in numpy's format, one file per array.
 
     Parameters
     ----------
     path : path-like
-        A folder that exists.
+        An existing folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,14 +44,14 @@ class Folder:
         self._arrays: list[np.memmap[Any, Any]] = []
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """Return an array in a new file, ``{name}.npy``; an older one is replaced."""
+        """Return an array in a new file, ``{name}.npy``, which replaces an older one."""
         if 0 in shape:  # an empty file cannot be mapped
             return np.empty(shape, dtype)
         path = self.path / f"{name}.npy"
         return self._kept(np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape))
 
     def open(self, name: str) -> np.ndarray:
-        """Return an array whose file is complete, to be read."""
+        """Return an array from its complete file, for reading."""
         return self._kept(np.lib.format.open_memmap(self.path / f"{name}.npy", "r+"))
 
     def _kept(self, array: np.memmap[Any, Any]) -> np.ndarray:
@@ -59,12 +59,12 @@ class Folder:
         return array
 
     def flush(self) -> None:
-        """Write what has been written to the arrays to disk."""
+        """Write changes of the arrays to disk."""
         for array in self._arrays:
             array.flush()
 
     def release(self) -> None:
-        """Drop the pages that this process holds of all arrays; what was written stays."""
+        """Drop this process's memory pages of all arrays; changes are kept."""
         for array in self._arrays:
             mapped = array._mmap  # type: ignore[attr-defined]
             if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):

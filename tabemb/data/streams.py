@@ -1,6 +1,6 @@
-"""Rows that are read in parts, for tables larger than memory: Parquet files and what becomes one.
+"""Read rows in parts, for tables larger than memory: files, and sources that are written to Parquet.
 
-Rows are read in their order by Arrow; categories are counted by DuckDB, which spills to disk.
+Arrow reads the rows in their order. DuckDB counts the categories and spills to disk.
 """
 
 from __future__ import annotations
@@ -37,36 +37,36 @@ PARQUET = pads.ParquetFileFormat(
         use_buffered_stream=True, buffer_size=2**20, pre_buffer=False
     )
 )
-"""Parquet that is read a part of a row group at a time, for row groups may be large."""
+"""Parquet format that reads row groups in parts, because they may be large."""
 FORMATS = {".parquet": PARQUET, ".pq": PARQUET, ".arrow": "ipc", ".feather": "ipc", ".csv": "csv"}
 AT_ONCE = 2**16
-"""Rows that are read at a time."""
+"""Number of rows that are read at a time."""
 AHEAD = 2
-"""Parts, and files, that Arrow reads ahead of those that are asked for."""
+"""Number of parts that Arrow reads ahead."""
 N_DIGITS = 24
-"""Digits of a fingerprint."""
+"""Number of digits of a fingerprint."""
 
 
 class Stream:
-    """Rows of a table that is larger than memory, as the ``X`` of ``fit``.
+    """Rows of a table larger than memory, as the ``X`` of ``fit``.
 
-    ``fit`` also takes the source alone, ``fit("orders/*.parquet", y="late")``; a stream says where the
-    encoded rows are kept, too.
+    ``fit`` also accepts the source itself, ``fit("orders/*.parquet", y="late")``. A stream adds settings
+    such as the place of the encoded rows.
 
     Parameters
     ----------
     source : str, path-like, list of these, pyarrow Dataset, DuckDB relation or Polars LazyFrame
-        Paths are files (Parquet, Arrow, CSV), a folder of Parquet files, also one with folders such as
-        "year=2024", or patterns such as ``orders/*.parquet``, whose files follow each other by name.
-        Relations and lazy frames are written to a Parquet file in the cache first.
+        A path is a file (Parquet, Arrow, CSV), a folder of Parquet files, which may have subfolders such
+        as "year=2024", or a pattern such as ``orders/*.parquet``, whose files are read in the order of
+        their names. Relations and lazy frames are first written to a Parquet file in the cache.
     cache : str or path-like, optional
-        Folder for the encoded rows, about as large as the source, made if need be. A later fit on the
-        same rows uses them again, and one that was killed goes on. None: a temporary folder, which is
-        removed after the fit.
+        Folder for the encoded rows, which take about as much space as the source; created if needed. A
+        later fit on the same rows reuses them, and a fit that was killed resumes. None: a temporary
+        folder, which is removed after the fit.
     in_memory : int, default=2**20
-        Up to so many rows are read as one frame.
+        A source with at most this many rows is read as one frame.
     memory_limit : str, default="1GB"
-        What DuckDB may take to count categories; beyond, it spills into the cache folder.
+        Memory that DuckDB may use to count categories; beyond it, DuckDB spills to the cache folder.
 
     Examples
     --------
@@ -98,7 +98,7 @@ class Stream:
 
     @property
     def is_of_files(self) -> bool:
-        """Whether the rows lie in files, which can be read again and again."""
+        """Whether the rows are in files, which can be read repeatedly."""
         return not (_is_relation(self.source) or _is_lazy(self.source))
 
     def for_workers(self, cache: Path) -> Stream:
@@ -116,13 +116,13 @@ class Stream:
         elif isinstance(self.source, list | tuple):
             stream.source = [os.path.abspath(path) for path in self.source]
         elif not isinstance(self.source, pads.FileSystemDataset):
-            with stream.opened() as rows:  # which writes what is in no file yet to the cache
+            with stream.opened() as rows:  # writes rows that are not in files yet to the cache
                 stream.source = rows.dataset.files
         return stream
 
     @contextmanager
     def opened(self) -> Iterator[OpenStream]:
-        """Open the source; the temporary folder is there within the context."""
+        """Open the source; a temporary folder exists only within the context."""
         with _folder(self.cache) as folder:
             dataset, signature = _dataset(self.source, folder)
             names = dataset.schema.names
@@ -134,12 +134,12 @@ class Stream:
 
 
 def is_source(X: Any) -> bool:
-    """Return whether X is, or names, rows that are read in parts."""
+    """Return whether X is a source of rows that are read in parts, or the path of one."""
     return isinstance(X, Stream | str | os.PathLike | pads.Dataset) or _is_relation(X) or _is_lazy(X)
 
 
 def as_stream(X: Any) -> Stream:
-    """Return X as a stream with the default settings, if it is none yet."""
+    """Return X as a stream, with default settings unless it is one already."""
     return X if isinstance(X, Stream) else Stream(X)
 
 
@@ -151,14 +151,14 @@ class OpenStream:
     ----------
     dataset : pyarrow.dataset.FileSystemDataset
     signature : str
-        Differs where the rows differ.
+        Differs if the rows differ.
     folder : Path
         The cache.
     scratch : Path
-        Folder for what one fit needs, which is removed after it.
+        Folder for temporary files of one fit, which is removed afterwards.
     memory_limit : str
     weight : str, optional
-        A column; rows where it is zero are left out.
+        Column of weights; rows with weight zero are left out.
     """
 
     dataset: pads.FileSystemDataset
@@ -186,7 +186,7 @@ class OpenStream:
         return (weight != 0) | weight.is_null()
 
     def check_columns(self, names: Sequence[str], argument: str) -> None:
-        """Raise ValueError unless there are columns of these names."""
+        """Raise ValueError unless all these columns exist."""
         for name in names:
             if name not in self.names:
                 raise ValueError(
@@ -199,7 +199,7 @@ class OpenStream:
         return to_arrow(self.dataset.to_table(list(names), filter=self._filter))
 
     def parts(self, names: Sequence[str], size: int = AT_ONCE) -> Iterator[pa.Table]:
-        """Yield these columns in parts of ``size`` rows, of which the last may be smaller."""
+        """Yield these columns in parts of ``size`` rows; the last part may be smaller."""
         batches = self.dataset.to_batches(
             columns=list(names),
             filter=self._filter,
@@ -212,10 +212,10 @@ class OpenStream:
     def sample(
         self, names: Sequence[str], positions: np.ndarray, n_rows: int, show: bool | None = False
     ) -> tuple[pa.Table, set[str]]:
-        """Return these columns of the rows at some positions, and the columns with missing values.
+        """Return these columns for the rows at some positions, and the columns with missing values.
 
-        The positions ascend; the missing values are those of all ``n_rows``. ``show`` is that of
-        `progress`.
+        The positions must ascend. Missing values are looked for in all ``n_rows`` rows. ``show`` is as
+        in `progress`.
         """
         taken, missing, start = [], set[str](), 0
         with progress(n_rows, "rows", show) as bar:
@@ -229,7 +229,7 @@ class OpenStream:
         return to_arrow(table), missing
 
     def counted(self, name: str, weights: np.ndarray | None = None) -> Counted:
-        """Return the distinct values of a column and the count of each, or the sum of its weights."""
+        """Return the distinct values of a column with their counts or sums of weights."""
         counted = self._counts(name) if weights is None else self._sums(name, weights)
         field = self.dataset.schema.field(name)
         field = field.with_type(_plain(field.type))
@@ -261,7 +261,7 @@ class OpenStream:
 
 
 def of_size(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
-    """Yield the rows of batches in tables of one size, but for the last one."""
+    """Yield the rows of batches in tables of equal size; the last one may be smaller."""
     waiting: list[pa.RecordBatch] = []
     n_waiting = 0
     for batch in batches:
@@ -290,9 +290,9 @@ def _folder(cache: str | os.PathLike[str] | None) -> Iterator[Path]:
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """Make a folder for one fit, and remove those of processes that were killed."""
+    """Create a folder for one fit, and remove folders of processes that were killed."""
     with ExitStack() as stack:
-        with locked(folder):  # no other process looks for leftovers before the new folder is locked
+        with locked(folder):  # no other process may remove leftovers until the new folder is locked
             _remove_leftovers(folder)
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix="fit-")))
             stack.enter_context(locked(path))
@@ -301,14 +301,14 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 def _remove_leftovers(folder: Path) -> None:
     for leftover in folder.glob("fit-*"):
-        # the fit of another process may end, and its folder go, just now
+        # another process may just now finish its fit and remove its folder
         with suppress(FileNotFoundError), locked(leftover, waits=False) as is_free:
             if is_free:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _plain(dtype: pa.DataType) -> pa.DataType:
-    """Return the type of the values, where a dictionary holds them."""
+    """Return the type of the values of a dictionary type, and any other type unchanged."""
     return dtype.value_type if pa.types.is_dictionary(dtype) else dtype
 
 
@@ -332,7 +332,7 @@ def _dataset(source: Any, folder: Path) -> tuple[pads.FileSystemDataset, str]:
         dataset = pads.dataset(
             [str(path) for path in paths],
             format=FORMATS[suffixes.pop()],
-            partitioning=None if base is None else "hive",  # year=2024/part.parquet has a column year
+            partitioning=None if base is None else "hive",  # year=2024/part.parquet adds a column year
             partition_base_dir=None if base is None else os.fspath(base),
         )
     except (pa.ArrowInvalid, OSError) as error:
@@ -357,7 +357,7 @@ def _check_alike(dataset: pads.FileSystemDataset) -> None:
 
 
 def _paths(source: Any) -> list[Path]:
-    """Return the files that a path, a pattern, a folder or a list of these names."""
+    """Return the files of a path, a pattern, a folder or a list of these."""
     sources = source if isinstance(source, list | tuple) else [source]
     paths: list[Path] = []
     for one in sources:
@@ -396,7 +396,7 @@ def _signature_of(statuses: Any) -> str:
 
 
 def _written(folder: Path, write: Any) -> tuple[pads.FileSystemDataset, str]:
-    """Write a source to a Parquet file of the cache, whose name is a checksum of what it holds."""
+    """Write a source to a Parquet file in the cache, named by a checksum of its contents."""
     with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
         part = Path(file.name)
     try:

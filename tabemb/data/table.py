@@ -12,9 +12,9 @@ from tabemb.data.hashing import Limit
 
 @dataclass
 class Table:
-    """Settings of one embedding table: its columns, and how its vectors start and are regularised.
+    """Settings of one embedding table: its columns, its start vectors and its regularisation.
 
-    A setting that is None follows the estimator's setting.
+    A setting of None means the estimator's setting.
 
     Parameters
     ----------
@@ -25,43 +25,43 @@ class Table:
     min_count : float, optional
         Categories with a smaller count have no vector of their own.
     init : float or "uniform", default=0.1
-        Standard deviation of the normal distribution that the vectors start from; "uniform" draws from
-        (-1/sqrt(dim), 1/sqrt(dim)).
+        Standard deviation of the normal distribution that start vectors are drawn from; "uniform" draws
+        from (-1/sqrt(dim), 1/sqrt(dim)).
     l2 : float, optional
-        Strength of the prior that pulls a category's vector to zero, divided by the category's count.
+        Strength of the prior that shrinks a category's vector to zero, divided by the category's count.
     max_norm : float, optional
-        Vectors longer than this are rescaled to it whenever they are read.
+        Vectors longer than this are rescaled to this length whenever they are read.
     norm_type : float, default=2.0
         The p of the p-norm that ``max_norm`` measures.
     scale_grad_by_freq : bool, default=False
-        Divide a vector's gradient by the number of times its category stands in the batch.
+        Divide a vector's gradient by the number of times its category occurs in the batch.
     sparse : bool, optional
         Update only the rows that a batch reads. None: for tables of more than 30,000 rows.
     pretrained : EmbeddingSpace or DataFrame or mapping, optional
-        Vectors to start from, by category; categories without one start from ``init``. They are matched
-        by value: ``EmbeddingSpace.match`` also matches other spellings, and reports the categories that
-        have no match.
+        Vectors to start from, by category; categories without one start from ``init``. Categories are
+        matched by value. ``EmbeddingSpace.match`` also matches other spellings, and reports categories
+        without a match.
     frozen : bool, default=False
-        Keep the pretrained vectors as they are; only vectors that were not given are trained.
+        Keep the pretrained vectors unchanged; only vectors that were not given are trained.
     describe : "text", EmbeddingSpace, DataFrame, Series or mapping, optional, default="text"
-        What new and rare categories are compared with others by: the parts of their own text, or
-        vectors or other columns by category, which may hold more categories than training has. It is
-        used where it predicts the effects of known categories from those of others. None: new categories
-        are unknown, and rare ones stand alone. Not used with ``rest="hash"``.
+        Descriptions by which new and rare categories are compared with others: parts of their own text,
+        or given vectors or other columns by category, which may include categories that are not in
+        training. They are used if they predict the effects of known categories from those of others.
+        None: new categories are unknown, and rare ones are not compared. Not used with ``rest="hash"``.
     max_size : int, optional
-        Largest number of categories with a vector of their own: the most frequent ones, of equally
-        frequent ones the first in sorted order.
+        Largest number of categories with a vector of their own. The most frequent ones get it; ties go
+        to the first in sorted order.
     rest : {"unknown", "hash"}, default="unknown"
-        What all other categories are read as, those of training rows and new ones: unknown, or one of
-        ``n_hashed`` further rows of the table, by a hash of the category, which is the same in every
-        process. A hashed row is trained by the rare categories that fall into it. Needs ``max_size``.
+        How all other categories are read, in training and later: as unknown, or as one of ``n_hashed``
+        further rows of the table, chosen by a hash of the category that is the same in every process.
+        The rare categories that share a hashed row train it. Needs ``max_size``.
     n_hashed : int, optional
-        Number of hashed rows; None: one for ten of the categories that share them, and at most a tenth
-        of ``max_size``.
+        Number of hashed rows; None: one for every ten categories that share them, and at most a tenth of
+        ``max_size``.
     precision : {"float32", "bfloat16"}, default="float32"
         Precision of the table, in training and in the model. "bfloat16" halves the bytes of a vector, of
-        its average and of its moments: three significant digits, rounded at random so that small steps
-        count. Only the rows that a batch reads are updated then.
+        its average and of its moments. It has three significant digits; numbers are rounded at random so
+        that small steps are not lost, and only the rows that a batch reads are updated.
 
     Examples
     --------
@@ -116,7 +116,7 @@ _TABLE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a number >= 0 or 'uniform'",
     ),
 }
-"""Whether a value of a setting is allowed, and the rule in words; `table_dim` checks ``dim``."""
+"""For each setting, a check of its value and the rule in words; `table_dim` checks ``dim``."""
 
 
 def check_table(name: str, table: Any) -> None:
@@ -146,7 +146,7 @@ def check_table(name: str, table: Any) -> None:
 
 
 def _check_rest(name: str, table: Table) -> None:
-    """Raise where the settings of categories without a vector of their own contradict one another."""
+    """Raise if settings for categories without a vector of their own contradict each other."""
     if table.rest == "hash" and table.max_size is None:
         raise ValueError(
             f"Table {name!r}: rest='hash' needs max_size, the number of categories with a vector of "
@@ -164,7 +164,7 @@ def _check_rest(name: str, table: Table) -> None:
 
 
 def _check_precision(name: str, table: Table) -> None:
-    """Raise where half precision contradicts another setting."""
+    """Raise if half precision contradicts another setting."""
     if table.precision == "float32":
         return
     if table.sparse is not None and not table.sparse:

@@ -1,4 +1,4 @@
-"""What effects are fitted on, and what they know of the levels of one term."""
+"""The rows that effects are fitted on, and the statistics of the levels of one term."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class EffectRows(NamedTuple):
     weights: np.ndarray
 
     def parts(self, storage: Storage, show: bool | None) -> Iterator[EffectRows]:
-        """Yield the rows in parts, and let the storage that they lie in release each.
+        """Yield the rows in parts, and let their storage release memory after each part.
 
-        ``show`` is that of `progress`.
+        ``show`` is as in `progress`.
         """
         with progress(len(self.codes), "rows", show) as bar:
             for start, stop in slices(len(self.codes), MOST_ROWS):
@@ -35,22 +35,22 @@ class EffectRows(NamedTuple):
 
 @dataclass(frozen=True)
 class TermLevels:
-    """The levels of one term in the training rows, in the unit of the responses of `Effects.center`.
+    """The levels of one term in the training rows, in the unit of `Effects.center`.
 
     Parameters
     ----------
     levels : ndarray of int64, shape (n_levels, n_inputs of the term)
-        Code or bin of each input.
+        Code or bin of each input of the term.
     counts : ndarray of shape (n_levels,)
-        Sum of the weights of their rows.
+        Sum of the weights of each level's rows.
     means : ndarray of shape (n_levels, n_responses)
         Mean minus the mean of all rows.
     effects : ndarray of shape (n_levels, n_responses)
-        That difference, shrunken.
+        Shrunken ``means``.
     errors : ndarray of shape (n_levels, n_responses)
         Standard errors of ``effects``.
     strength : float
-        Rows at the mean of all rows that the shrinkage adds to each level.
+        Number of rows at the mean of all rows that the shrinkage adds to each level.
     """
 
     levels: np.ndarray

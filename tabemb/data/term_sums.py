@@ -1,4 +1,4 @@
-"""Sums of responses by level over rows that come in parts, exact whatever the order of the rows."""
+"""Sum responses by level over rows that come in parts; the sums do not depend on the order of rows."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 from tabemb.data.shrinkage import LevelSums
 
 MANTISSA = 53
-"""Bits of a float64: a whole number of so many bits is exact."""
+"""Bits of the mantissa of a float64: whole numbers of up to this many bits are exact."""
 HEADROOM = 6
-"""Bits by which a response may exceed the largest one of a sample."""
+"""Bits by which a response may exceed the largest response of a sample."""
 MOST_DENSE = 2**26
-"""Levels up to which sums lie in arrays by level; of more, sorted by key."""
+"""Number of levels up to which sums are in arrays by level; with more, they are sorted by key."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A step of which responses are multiples, so coarse that sums of any of them are exact.
+    """A step that responses are rounded to, coarse enough to make all their sums exact.
 
-    Sums in floats depend on the order of the terms. These do not, so rows may come in any order and in
-    any parts.
+    Sums of floats usually depend on the order of the summands. These do not, so rows may come in any
+    order and in any parts.
 
     Parameters
     ----------
     step, square_step : float
-        Powers of two: the steps of responses, and of the sum of their squares.
+        The steps of responses and of the sum of their squares, which are powers of two.
     """
 
     step: float
@@ -35,7 +35,7 @@ class Grid:
 
     @classmethod
     def of(cls, centered: np.ndarray, n_rows: float) -> Grid:
-        """Return the finest grid for so many rows, from some of their responses.
+        """Return the finest grid for ``n_rows`` rows, given the responses of some rows.
 
         Examples
         --------
@@ -53,7 +53,7 @@ class Grid:
         return np.asarray(np.rint(responses / self.step) * self.step)
 
     def squares(self, responses: np.ndarray) -> np.ndarray:
-        """Return the sum of the squared responses of each row, (n_rows,), as multiples of its step."""
+        """Return each row's sum of squared responses, (n_rows,), as multiples of ``square_step``."""
         squares = np.square(responses).sum(1)
         return np.asarray(np.rint(squares / self.square_step) * self.square_step)
 
@@ -76,7 +76,7 @@ class TermSums:
     """
 
     def __init__(self, n_responses: int) -> None:
-        self.n_columns = n_responses + 3  # count, sum of squares, whether a row has the level
+        self.n_columns = n_responses + 3  # count, sum of squares, number of rows
         self.dense = np.zeros((self.n_columns, 0))
         self.keys, self.sparse = np.zeros(0, np.int64), np.zeros((self.n_columns, 0))
         self.waiting: list[tuple[np.ndarray, np.ndarray]] = []
@@ -112,7 +112,7 @@ class TermSums:
         self.dense = sums
 
     def _merge(self) -> None:
-        """Put what has been added in parts in its place among the sorted levels."""
+        """Merge the added parts into the sorted levels."""
         levels = np.flatnonzero(self.dense[2])
         parts = [(self.keys, self.sparse), (levels, self.dense[:, levels]), *self.waiting]
         keys = np.concatenate([known for known, _ in parts])
@@ -122,7 +122,7 @@ class TermSums:
         self.waiting, self.dense = [], np.zeros((self.n_columns, 0))
 
     def result(self) -> tuple[np.ndarray, LevelSums]:
-        """Return the levels that rows have, sorted, and their sums."""
+        """Return the sorted keys of the levels that occur, and their sums."""
         if self.waiting:
             self._merge()
         if len(self.keys):

@@ -1,4 +1,4 @@
-"""Texts as bags of words: the tokeniser, and the columns of text that become lists of words."""
+"""Texts as bags of words: the tokeniser, and the conversion of text columns to lists of words."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tabemb.data.values import is_keys, python_values
 
 _APOSTROPHES = "[\u2018\u2019\u02bc]"
 _SEPARATORS = (r"[^\p{L}\p{M}\p{N}']+|'{2,}", r"(^| )'", r"'( |$)")
-"""What stands between words: all but letters, marks, digits, and apostrophes inside words."""
+"""Separators of words: all but letters, marks, digits, and apostrophes inside words."""
 
 
 def words_of(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the words of texts, as lists; a missing text has a missing list.
+    """Return the words of texts as lists; a missing text becomes a missing list.
 
     A word is a run of letters and digits in lower case, with single apostrophes inside ("doesn't"); all
-    other characters separate words. Characters are in Unicode's form NFKC, so that equal letters are one
-    letter. There is no stemming, and no list of stop words.
+    other characters separate words. Text is normalised to Unicode's form NFKC, so that equal letters are
+    one letter. There is no stemming and no list of stop words.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ def words_of(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def with_words(frame: pa.Table, names: Iterable[str]) -> pa.Table:
-    """Return the frame with lists of words in the place of these columns of text.
+    """Replace these columns of text in the frame with lists of words.
 
     Raises
     ------
     ValueError
-        A column holds values, and none of them is text.
+        A column has values but no text.
     """
     for name in names:
         i = frame.schema.get_field_index(name)
@@ -66,7 +66,7 @@ def is_text(dtype: pa.DataType) -> bool:
 
 
 def _texts(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
-    """Return the texts among the values of a column, which are missing where there is another value."""
+    """Return a column of text; values that are not text become missing."""
     if is_keys(field):
         values = python_values(column, field)
         texts = [value if isinstance(value, str) else None for value in values]

@@ -1,4 +1,4 @@
-"""Times as numbers: days since an origin, calendar parts, and one axis for a log and its cutoffs."""
+"""Times as numbers: days since an origin, calendar parts, and a time axis for a log and its cutoffs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tabemb.data.dates import read_iso
 from tabemb.data.values import is_keys, python_values, stray_of
 
 TICKS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-"""Ticks in a second, by Arrow's unit of time."""
+"""Ticks per second, by Arrow's unit of time."""
 SECONDS_PER_DAY = 86_400
 CALENDAR: dict[str, Callable[[pa.ChunkedArray], pa.ChunkedArray]] = {
     "month": pc.month,
@@ -26,11 +26,11 @@ CALENDAR: dict[str, Callable[[pa.ChunkedArray], pa.ChunkedArray]] = {
     "weekday": pc.day_of_week,  # Monday is 0
     "hour": pc.hour,
 }
-"""Calendar parts of a datetime that become categories, each with Arrow's kernel for it."""
+"""Calendar parts of a datetime that become categories, with the Arrow kernel of each."""
 
 
 def as_times(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """Return a datetime column as timestamps; ISO 8601 text is parsed, and a time zone stays.
+    """Return a datetime column as timestamps; ISO 8601 text is parsed, and time zones are kept.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def _dates_as_timestamps(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 
 def _checked_range(times: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """Raise unless microseconds can count the times, which takes the years -290,000 to 290,000."""
+    """Raise unless int64 microseconds can represent the times (years -290,000 to 290,000)."""
     reach = (2**63 - 1) // (TICKS_PER_SECOND["us"] // min(TICKS_PER_SECOND[times.type.unit], 10**6))
     ticks = times.cast(pa.int64())
     beyond = pc.or_(pc.greater(ticks, reach), pc.less(ticks, -reach))
@@ -78,7 +78,7 @@ def _checked_range(times: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 
 def zones_of(frame: pa.Table, datetimes: Collection[str]) -> dict[str, str | None]:
-    """Return the time zone, or None, of every column of times: ``datetimes`` and those by their type."""
+    """Return the time zone, or None, of each column in ``datetimes`` or with a type of times."""
     zones = {}
     for field in frame.schema:
         if field.name in datetimes or _holds_times(field.type):
@@ -89,12 +89,12 @@ def zones_of(frame: pa.Table, datetimes: Collection[str]) -> dict[str, str | Non
 
 
 def in_zones(frame: pa.Table, zones: Mapping[str, str | None], datetimes: Collection[str]) -> pa.Table:
-    """Return rows whose times are in the time zones of training rows: the instants stay the same.
+    """Convert the times of rows to the time zones of the training rows; the instants do not change.
 
     Raises
     ------
     ValueError
-        A column has a time zone where it had none, or the other way round.
+        A column has a time zone and had none in training, or vice versa.
     """
     for name, zone in zones.items():
         if name not in datetimes and not _holds_times(frame.schema.field(name).type):
@@ -118,18 +118,18 @@ def _holds_times(dtype: pa.DataType) -> bool:
 
 
 def varying_parts(column: pa.ChunkedArray, name: str) -> list[str]:
-    """Return the calendar parts that take more than one value; a constant one carries no information."""
+    """Return the calendar parts with more than one value; a constant part carries no information."""
     times = as_times(column, name)
     return [part for part, kernel in CALENDAR.items() if pc.count_distinct(kernel(times)).as_py() > 1]
 
 
 def earliest(column: pa.ChunkedArray, name: str) -> int:
-    """Return the earliest time of a column in microseconds since 1970; 0 where all are missing."""
+    """Return the earliest time of a column in microseconds since 1970; 0 if all are missing."""
     return pc.min(_microseconds(column, name)).as_py() or 0
 
 
 def days_since(origin: int, column: pa.ChunkedArray, name: str) -> np.ndarray:
-    """Return days since ``origin``, microseconds since 1970, as float64 (n_rows,); NaN where missing."""
+    """Return days since ``origin`` (microseconds since 1970), float64 (n_rows,); NaN where missing."""
     moments = _microseconds(column, name)
     missing = moments.is_null().to_numpy()
     elapsed = difference(moments.fill_null(origin).to_numpy(), origin)
@@ -141,9 +141,9 @@ def _microseconds(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 
 def difference(later: np.ndarray, earlier: np.ndarray | int | float) -> np.ndarray:
-    """Return ``later - earlier`` as float64, whole numbers subtracted exactly and never wrapped."""
+    """Return ``later - earlier`` as float64; integers are subtracted exactly, without overflow."""
     # subtracted as integers: a float64 has too few digits for microseconds since 1970
-    with np.errstate(over="ignore"):  # beyond the largest float is infinite
+    with np.errstate(over="ignore"):  # overflow gives infinity
         elapsed = np.asarray(np.subtract(later, earlier))
     if elapsed.dtype.kind == "i":
         wrapped = (np.asarray(later) < earlier) != (elapsed < 0)
@@ -155,12 +155,12 @@ def difference(later: np.ndarray, earlier: np.ndarray | int | float) -> np.ndarr
 
 
 def time_column(frame: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return the column with the times of a log, or the cutoffs, as `TimeAxis` reads it.
+    """Return a column of times or cutoffs in a form that `TimeAxis` reads.
 
     Raises
     ------
     ValueError
-        The column holds values of several kinds.
+        The column contains values of several kinds.
     """
     column, field = frame[name], frame.schema.field(name)
     if is_keys(field):
@@ -177,12 +177,12 @@ def time_column(frame: pa.Table, name: str) -> pa.ChunkedArray:
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """The unit in which a log's times and the cutoffs are compared: exactly, as whole ticks.
+    """The unit in which a log's times and the cutoffs are compared exactly, as whole ticks.
 
     Parameters
     ----------
     unit : {"s", "ms", "us", "ns"}, optional
-        Arrow's unit of the times. None: times are plain numbers.
+        Arrow's time unit. None: times are plain numbers.
     zoned : bool, default=False
         Whether the times have a time zone.
     """
@@ -197,7 +197,7 @@ class TimeAxis:
         Raises
         ------
         TypeError
-            The column holds something else.
+            The column has another type.
         """
         dtype = column.type
         if pa.types.is_date(dtype):
@@ -213,15 +213,15 @@ class TimeAxis:
         raise TypeError(f"Column {name!r} must hold times or numbers; it holds {dtype}; convert {how}.")
 
     def read(self, column: pa.ChunkedArray, name: str, any_size: bool = False) -> np.ndarray:
-        """Return the moments of a column: int64 in this unit, or plain numbers as int64 or float64.
+        """Return the moments of a column: int64 in this unit, or int64 or float64 for plain numbers.
 
         Parameters
         ----------
         column : pyarrow.ChunkedArray
         name : str
         any_size : bool, default=False
-            Whether moments that an int64 cannot hold, such as the year 9999 in nanoseconds, are
-            allowed. The moments are then Python's whole numbers, in an array of objects.
+            Whether moments beyond int64 are allowed, such as the year 9999 in nanoseconds. The moments
+            are then Python integers in an array of objects.
 
         Raises
         ------
@@ -271,7 +271,7 @@ class TimeAxis:
             )
 
     def _ticks(self, column: pa.ChunkedArray, name: str) -> np.ndarray:
-        """Return moments in this unit; finer ones are rounded up: what is earlier stays earlier."""
+        """Return moments in this unit; finer units are rounded up, so that earlier stays earlier."""
         if pa.types.is_date(column.type):
             column = _dates_as_timestamps(column, name)
         ticks: np.ndarray = column.cast(pa.int64()).to_numpy()
@@ -288,7 +288,7 @@ class TimeAxis:
         Raises
         ------
         ValueError
-            The window is no span of time, not a number where times are numbers, or not above zero.
+            The window is not a span of time (or not a number if times are numbers), or not above zero.
         """
         if self.unit is None:
             if isinstance(window, (str, dt.timedelta, np.timedelta64)) or not window > 0:
@@ -303,7 +303,7 @@ class TimeAxis:
         return nanoseconds * TICKS_PER_SECOND[self.unit] // TICKS_PER_SECOND["ns"]
 
     def before(self, moments: np.ndarray, window: Any) -> np.ndarray:
-        """Return the moments a window earlier; what int64 cannot hold as Python's whole numbers."""
+        """Return the moments minus a window; as Python integers if int64 overflows."""
         length = self.length(window)
         if moments.dtype.kind == "i" and isinstance(length, int | np.integer):
             lowest = int(moments.min(initial=0)) - int(length)
@@ -312,7 +312,7 @@ class TimeAxis:
         return earlier
 
     def span(self, later: np.ndarray, earlier: np.ndarray | int | float = 0) -> np.ndarray:
-        """Return differences of moments as float64: in days where they are times."""
+        """Return differences of moments as float64, in days if they are times."""
         unit = 1 if self.unit is None else SECONDS_PER_DAY * TICKS_PER_SECOND[self.unit]
         return difference(later, earlier) / unit
 
@@ -321,14 +321,14 @@ class TimeAxis:
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """Return plain numbers; whole ones beyond int64 as Python's."""
+    """Return plain numbers, as Python integers if whole numbers are beyond int64."""
     numbers: np.ndarray = column.to_numpy()
     is_beyond = numbers.dtype == np.uint64 and (numbers >= 2**63).any()
     return numbers.astype(object) if is_beyond else numbers
 
 
 def _nanoseconds(window: Any) -> int:
-    """Return a span of time in nanoseconds; it may be longer than pandas can hold in them."""
+    """Return a span of time in nanoseconds; it may be longer than pandas can represent."""
     # pandas deprecates "7d" for "7D"
     text = re.sub(r"(?<=[\d ])d\b", "D", window) if isinstance(window, str) else window
     try:

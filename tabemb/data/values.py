@@ -1,8 +1,8 @@
-"""Columns of Python values as Arrow: values of one sort in their Arrow type, all others as keys.
+"""Convert columns of Python values to Arrow: values of one sort in an Arrow type, others as keys.
 
-A column travels as keys where Arrow has no type for its values. The metadata of its field say so,
-whether all values are numbers, and which value does not belong to the others. ``fit`` refuses such a
-stray value; in rows to predict, each reader takes the values of the kind that it was fitted on.
+A column is converted to keys if Arrow has no type for its values. The metadata of its field record this,
+whether all values are numbers, and which value does not fit the others. ``fit`` refuses such a stray
+value. In rows to predict, each reader uses the values of the kind that it was fitted on.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from tabemb.data.keys import key_of, value_of
 OBJECT = {b"tabemb": b"object"}
 """Field metadata of a column of keys."""
 NUMBERS = {**OBJECT, b"tabemb.values": b"numbers"}
-"""Field metadata of a column of keys of numbers alone, such as 2**70 or a Decimal beside a float."""
+"""Field metadata of a column of keys of numbers only, such as 2**70 or a mix of Decimal and float."""
 STRAY = b"tabemb.stray"
-"""Name in the metadata of what is wrong: the value that does not belong to the others."""
+"""Metadata name of the message about a value that does not fit the others."""
 TYPES = b"tabemb.types"
-"""Name in the metadata of the types of values whose keys give back an equal value of another type."""
+"""Metadata name of the original types of values whose keys restore an equal value of another type."""
 RETYPE: dict[str, Callable[[Any], Any]] = {
     "bool": bool,
     "float": float,
@@ -38,12 +38,12 @@ RETYPE: dict[str, Callable[[Any], Any]] = {
     "datetime": lambda value: getattr(value, "to_pydatetime", lambda: value)(),
     "timedelta": lambda value: getattr(value, "to_pytimedelta", lambda: value)(),
 }
-"""How to make a value of such a type of the value that a key gives back."""
+"""Functions that convert the value of a key to such an original type."""
 _SORTS: dict[str, tuple[type, ...]] = {
     "numbers": (Real, Decimal, np.number, np.bool_),
     "text": (str,),
     "bytes": (bytes,),
-    "times": (dt.date, np.datetime64),  # a datetime and a Timestamp are dates too
+    "times": (dt.date, np.datetime64),  # includes datetime and Timestamp
     "durations": (dt.timedelta, np.timedelta64),
     "times of day": (dt.time,),
     "lists": (list, np.ndarray),
@@ -51,14 +51,14 @@ _SORTS: dict[str, tuple[type, ...]] = {
 }
 _OTHER = "other values"
 _NAMES = {"text", "bytes", _OTHER}
-"""Sorts of values that can only be names of categories, so that a column may hold several of them."""
+"""Sorts of values that can only be names of categories; a column may mix several of these sorts."""
 _REFUSED = (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError)
 _UNREADABLE = object()
-"""Stands for a value whose key does not give it back."""
+"""Placeholder for a value that its key does not restore."""
 
 
 class Column(NamedTuple):
-    """Values as Arrow, with the metadata of their field."""
+    """Values as an Arrow array, with the metadata of their field."""
 
     array: pa.Array
     metadata: dict[bytes, bytes] | None = None
@@ -69,29 +69,29 @@ class Column(NamedTuple):
 
 
 def is_keys(field: pa.Field) -> bool:
-    """Return whether a column holds keys."""
+    """Return whether a column contains keys."""
     return bool((field.metadata or {}).get(b"tabemb") == OBJECT[b"tabemb"])
 
 
 def are_numbers(field: pa.Field) -> bool:
-    """Return whether a column holds keys of numbers alone."""
+    """Return whether a column contains keys of numbers only."""
     return b"tabemb.values" in (field.metadata or {})
 
 
 def types_of(field: pa.Field) -> dict[str, str]:
-    """Return the types of `RETYPE` that values of a column of keys had, by key."""
+    """Return, by key, the original types (of `RETYPE`) of the values of a column of keys."""
     text = (field.metadata or {}).get(TYPES, b"{}")
     return {key: name for name, keys in json.loads(text).items() for key in keys}
 
 
 def stray_of(field: pa.Field) -> str | None:
-    """Return what is said of the value that does not belong to the others, if there is one."""
+    """Return the message about a value that does not fit the others, if there is one."""
     text = (field.metadata or {}).get(STRAY)
     return None if text is None else text.decode()
 
 
 def python_values(values: pa.Array | pa.ChunkedArray, field: pa.Field) -> list[Any]:
-    """Return values as Python has them, None where missing; of keys, the values that they stand for."""
+    """Return Python values, None where missing; keys become the values that they stand for."""
     if not is_keys(field):
         plain: list[Any] = values.to_pylist()
         return plain
@@ -99,7 +99,7 @@ def python_values(values: pa.Array | pa.ChunkedArray, field: pa.Field) -> list[A
 
 
 def hashable_values(values: pa.Array | pa.ChunkedArray, field: pa.Field) -> list[Any]:
-    """Return values as Python has them; a key where its value has no hash, or is not given back."""
+    """Return Python values; a key stays a key if its value is not hashable or cannot be restored."""
     if not is_keys(field):
         plain: list[Any] = values.to_pylist()
         return plain
@@ -109,7 +109,7 @@ def hashable_values(values: pa.Array | pa.ChunkedArray, field: pa.Field) -> list
 
 
 def labels_of(keys: pa.Array, types: Mapping[str, str]) -> pd.Index:
-    """Return the values of keys as labels, in the types that they were given in, or as keys.
+    """Return the values of keys as labels in their original types; keys that cannot be restored stay.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def column_of(values: Sequence[Any] | pd.Series, name: str, rows: np.ndarray | N
     name : str
         Name of the column in errors.
     rows : ndarray of shape (n_values,), optional
-        The row that each value stands in; its position when None.
+        The row of each value; its position when None.
     """
     cells = values.to_numpy() if isinstance(values, pd.Series) else _objects(values)
     if any(issubclass(kind, np.ma.MaskedArray) for kind in set(map(type, cells))):
@@ -164,7 +164,7 @@ def _sort(kind: type) -> str:
 
 
 def _arrays(cells: np.ndarray, present: np.ndarray, types: set[type]) -> Column | None:
-    """Return lists that are numpy arrays of numbers, which hold no value of another kind."""
+    """Return lists that are numpy arrays of numbers; these cannot mix several kinds of values."""
     if types == {np.ndarray} and all(cell.ndim == 1 and cell.dtype.kind in "fiu" for cell in present):
         return _converted(cells)
     return None
@@ -173,19 +173,19 @@ def _arrays(cells: np.ndarray, present: np.ndarray, types: set[type]) -> Column 
 def _of_one_sort(
     cells: np.ndarray, present: np.ndarray, types: set[type], sorts: set[str]
 ) -> Column | None:
-    """Return values of one sort in their Arrow type; None where they have none."""
+    """Return values of one sort in their Arrow type; None if they have none."""
     if len(sorts) > 1 or sorts == {_OTHER}:
         return None
     if sorts == {"times"} and len({_is_zoned(value) for value in present}) > 1:
         return None
-    # a date is its midnight, but Arrow would cut the others; it has no days or years of numpy
+    # convert: Arrow would truncate datetimes among dates, and cannot read numpy's days or years
     is_mixed = dt.date in types and len(types) > 1
     try:
         if sorts == {"times"} and (is_mixed or np.datetime64 in types):
             cells = _objects([None if pd.isna(cell) else pd.Timestamp(cell) for cell in cells])
         if np.timedelta64 in types:
             cells = _objects([None if pd.isna(cell) else pd.Timedelta(cell) for cell in cells])
-    except (ValueError, OverflowError):  # beyond the years of pandas
+    except (ValueError, OverflowError):  # out of the range of pandas
         return None
     return _converted(cells)
 
@@ -202,7 +202,7 @@ def _is_zoned(value: Any) -> bool:
 
 
 def _keys(cells: np.ndarray, is_missing: np.ndarray, name: str, rows: np.ndarray) -> Column:
-    """Return values as keys, with what is known of them."""
+    """Return values as keys, with metadata on numbers, stray values and types."""
     keys = [None if gone else key_of(value, name) for value, gone in zip(cells, is_missing)]
     present, rows = cells[~is_missing], rows[~is_missing]
     sorts = [_sort_of(value) for value in present]
@@ -216,9 +216,9 @@ def _keys(cells: np.ndarray, is_missing: np.ndarray, name: str, rows: np.ndarray
 
 
 def types_metadata(present: np.ndarray, keys: list[str | None]) -> dict[bytes, bytes]:
-    """Return metadata that say which types the values had, where their keys do not say it.
+    """Return metadata on the original types of values, if the keys alone do not restore them.
 
-    The first of equal values counts.
+    Among equal values, the first one decides.
     """
     by_key = dict(zip(filter(None, reversed(keys)), present[::-1]))
     names = {key: type(value).__name__ for key, value in by_key.items()}
@@ -235,7 +235,7 @@ def _sort_of(value: Any) -> str:
 
 
 def _lists(cells: np.ndarray, is_missing: np.ndarray, name: str, rows: np.ndarray) -> Column:
-    """Return lists of events, or of plain values, whose fields are read as columns are."""
+    """Return lists of events or of plain values, whose fields are converted like columns."""
     lists = [
         () if gone else list(np.atleast_1d(value) if isinstance(value, np.ndarray) else value)
         for value, gone in zip(cells, is_missing)
@@ -249,7 +249,7 @@ def _lists(cells: np.ndarray, is_missing: np.ndarray, name: str, rows: np.ndarra
 
 
 def events_column(events: list[Any], name: str, rows: np.ndarray | None = None) -> Column:
-    """Return events as Arrow: structs where all are dicts, else plain values; ``rows`` as above."""
+    """Return events as Arrow: structs if all are dicts, otherwise plain values; ``rows`` as above."""
     cells = _objects(events)
     is_missing = pd.isna(cells)
     present = cells[~is_missing]
@@ -270,10 +270,10 @@ def events_column(events: list[Any], name: str, rows: np.ndarray | None = None) 
 
 
 def settled(table: pa.Table) -> pa.Table:
-    """Return a table in the types that the library reads.
+    """Convert a table to the types that the library reads.
 
-    A column without any value has the type null, whatever type carried it: missing has no type. Values
-    of extension types are keys, booleans or the values that they are stored as.
+    A column without any value gets the type null. Values of extension types become keys, booleans or
+    their storage values.
     """
     pairs = [_settled(column, field) for column, field in zip(table.columns, table.schema)]
     fields = [field for _, field in pairs]

@@ -1,4 +1,4 @@
-"""Ready-made vectors: columns of lists of numbers, all of one length, as a language model makes them."""
+"""Ready-made vectors: columns of number lists of equal length, for example from a language model."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from tabemb.data.histories import is_list, lists_among
 from tabemb.data.scales import quantiles
 
 MIN_ROWS = 10
-"""Lists from which on one length that all of them have is no chance."""
+"""Number of lists from which equal lengths are not a coincidence."""
 AT_ONCE = 2**22
-"""Numbers that are scaled at a time."""
+"""Number of values that are scaled at a time."""
 LARGEST = 1e6
-"""Scaled coordinates are clipped to +-``LARGEST``, so that float32 holds their squares."""
+"""Scaled coordinates are clipped to +-``LARGEST``, so that float32 can represent their squares."""
 
 
 @dataclass
 class VectorScale:
     """How the vectors of one column are scaled.
 
-    Each coordinate is centred, and all are divided by one unit. Directions and relative distances are
-    those of the model that made the vectors: with a unit for each coordinate, those that hardly vary,
-    which are mostly noise, would weigh as much as the others.
+    Each coordinate is centred, and all are divided by one common unit. This keeps the directions and
+    relative distances of the model that made the vectors. With a unit for each coordinate, coordinates
+    that hardly vary, which are mostly noise, would count as much as the others.
 
-    The vectors of a column without any have the width 0.
+    A column without any vector has width 0.
 
     Parameters
     ----------
     center : ndarray of shape (width,)
         The median of each coordinate.
     unit : float
-        The median length of the centred vectors, over the root of the width: a coordinate is then one
-        on average, whatever a few rows hold.
+        The median length of the centred vectors, divided by the root of the width. Scaled coordinates
+        then have a root mean square of one in a typical row, whatever outliers there are.
     has_missing : bool
         Whether a training row has no vector.
     """
@@ -47,7 +47,7 @@ class VectorScale:
 
     @classmethod
     def fit(cls, vectors: np.ndarray, weights: np.ndarray | None) -> VectorScale:
-        """Measure vectors (n_rows, width), NaN in rows without one; rows of weight zero do not count."""
+        """Measure vectors (n_rows, width), NaN in rows without one; rows of weight zero are ignored."""
         used = ~np.isnan(vectors[:, 0]) if vectors.shape[1] else np.zeros(len(vectors), dtype=bool)
         has_missing = not used.all()
         if weights is not None:
@@ -58,7 +58,7 @@ class VectorScale:
         present = vectors[used]
         center = np.concatenate([quantiles(column, [0.5], weights) for column in present.T])
         center = center.astype(np.float64)
-        with np.errstate(over="ignore"):  # of squares
+        with np.errstate(over="ignore"):  # squares
             squares = np.concatenate([np.square(part - center).mean(1) for _, part in _parts(present)])
         square = float(quantiles(squares, [0.5], weights)[0]) or float(squares.max()) or 1.0
         return cls(center, float(np.sqrt(min(square, np.finfo(float).max))), has_missing)
@@ -72,24 +72,24 @@ class VectorScale:
         """Return scaled vectors, float32 (n_rows, width)."""
         scaled = np.empty(vectors.shape, np.float32)
         for start, part in _parts(vectors):
-            with np.errstate(over="ignore"):  # what overflows is clipped
+            with np.errstate(over="ignore"):  # overflow is clipped
                 shifted = (part - self.center) / self.unit
             scaled[start : start + len(part)] = np.clip(shifted, -LARGEST, LARGEST)
         return scaled
 
 
 def _parts(vectors: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield rows in parts that are small enough to be copied, each with the position of its first."""
+    """Yield rows in parts small enough to be copied, each with the position of its first row."""
     step = max(1, AT_ONCE // max(vectors.shape[1], 1))
     for start in range(0, len(vectors), step):
         yield start, vectors[start : start + step]
 
 
 def are_vectors(column: pa.ChunkedArray) -> bool:
-    """Return whether a column holds vectors by its type, or by the one length of all its lists.
+    """Return whether a column contains vectors, by its type or by the equal lengths of its lists.
 
-    They are lists of floats: of a fixed size, or ten lists and more that all have one length above one.
-    Lists of whole numbers may be codes, and are a history until they are named.
+    Vectors are lists of floats of a fixed size, or at least ten lists of floats with the same length
+    above one. Lists of whole numbers may be codes, so they are a history unless the user gives the role.
     """
     dtype = column.type
     if not (is_list(dtype) and pa.types.is_floating(dtype.value_type)):
@@ -109,13 +109,13 @@ def read_vectors(column: pa.ChunkedArray, field: pa.Field, width: int | None = N
     column : pyarrow.ChunkedArray
     field : pyarrow.Field
     width : int, optional
-        That all vectors must have; the length of the first one when None. Of width 0 are the vectors of
-        a column without any: later ones have nothing to be compared with.
+        Required width of all vectors; the length of the first one when None. Width 0 means that the
+        training column had no vectors, so that all later ones are ignored.
 
     Raises
     ------
     ValueError
-        A cell is no list of numbers, two lengths differ, or a coordinate is missing or infinite.
+        A cell is not a list of numbers, lengths differ, or a coordinate is missing or infinite.
     """
     if column.null_count == len(column) or width == 0:
         return np.full((len(column), width or 0), np.nan, np.float32)

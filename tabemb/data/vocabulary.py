@@ -30,18 +30,18 @@ UNKNOWN = 0
 MISSING = 1
 """Code of a missing value."""
 N_SPECIAL = 2
-"""Number of codes that stand for no category."""
+"""Number of codes that do not stand for a category."""
 FEW = 8
-"""Cells up to which it is faster to look up each than to find the distinct ones."""
+"""Number of cells up to which it is faster to look up each than to find distinct values first."""
 PLAIN = {"text", "integer", "float", "boolean"}
-"""Kinds whose values Arrow gives back as Python's, equal to the categories."""
+"""Kinds whose values Arrow converts to Python values that equal the categories."""
 
 
 class Vocabulary:
     """The categories of one table, with a code and a count for each.
 
-    Code 0 stands for unknown categories, 1 for missing values; the categories follow in sorted order,
-    those of later rows (`grown`) after those of earlier ones.
+    Code 0 stands for unknown categories, 1 for missing values. The categories follow in sorted order;
+    those of later rows (`grown`) come after those of earlier rows.
     Categories are matched **by value**: 3, 3.0 and a dictionary entry 3 are the same category, whatever
     its position.
 
@@ -49,20 +49,20 @@ class Vocabulary:
     ----------
     kind : str
         "text", "integer", "float", "boolean", "time", "binary", "object" (keys of other Python values)
-        or "nothing": no value was there, so any value is unknown.
+        or "nothing": there was no value, so every value is unknown.
     categories : pyarrow.Array of length n_categories
         Unique values.
     counts : ndarray of shape (n_categories + 2 + n_hashed,)
-        Sum of the rows' weights by code; the first two belong to unknown (rare) and missing.
+        Sum of the rows' weights by code; the first two are for unknown (rare) and missing.
     given : mapping, optional
-        What the categories do not say of the labels that the user gave: the "zone" of times, whether
+        Properties of the user's labels that the categories do not keep: the "zone" of times, whether
         they are "dates", and the "types" of keys.
     n_hashed : int
-        The last codes, which all other categories share by their hash; 0: these are unknown. With some,
-        no category gets a code later.
+        Number of codes at the end that all other categories share by their hash; 0: these are unknown.
+        With hashed codes, no category gets a code later.
     """
 
-    given: Mapping[str, Any] = {}  # in files that tabemb 0.2 saved
+    given: Mapping[str, Any] = {}  # in files of tabemb 0.2
     n_hashed = 0  # in files without hashed rows
 
     def __init__(
@@ -93,14 +93,14 @@ class Vocabulary:
         ----------
         columns : dict of name -> (column, field)
         weights : ndarray of shape (n_rows,) or dict of name -> ndarray or None, optional
-            Weight of each row, of all columns or by column; one each when None.
+            Weight of each row, the same for all columns or by column; all are one when None.
         limit : Limit
             Which categories get a code.
 
         Raises
         ------
         ValueError
-            The columns hold values of different kinds.
+            The columns contain values of different kinds.
         """
         kind = _common_kind(columns)
         nothing = cls(kind, pa.array([], _KINDS[kind].dtype), np.zeros(N_SPECIAL))
@@ -112,18 +112,18 @@ class Vocabulary:
         weights: np.ndarray | Mapping[str, np.ndarray | None] | None = None,
         limit: Limit = NO_LIMIT,
     ) -> Vocabulary:
-        """Return a vocabulary that has counted more rows; codes stay, and new categories follow.
+        """Return a vocabulary that has also counted more rows; old codes stay, new categories follow.
 
         Parameters
         ----------
         columns, weights : as in `from_columns`
         limit : Limit
-            Which new categories get a code, by their counts among these rows.
+            Which new categories get a code, by their counts in these rows.
 
         Raises
         ------
         ValueError
-            A column holds values of another kind than the categories.
+            A column contains values of another kind than the categories.
         """
         kind = _common_kind(columns) if self.kind == "nothing" else self.kind
         encoded = _encoded(columns, kind)
@@ -140,7 +140,7 @@ class Vocabulary:
         weights: np.ndarray | Mapping[str, np.ndarray | None] | None,
         limit: Limit,
     ) -> Vocabulary:
-        """Return a vocabulary with the categories of more rows, from `_dictionary` of each column."""
+        """Return a vocabulary with the categories of more rows, given as `_dictionary` by column."""
         values = pc.unique(pa.concat_arrays([values for _, values in encoded.values()]))
         is_new = self._positions(values) < 0 if len(self.categories) else np.ones(len(values), bool)
         new = values.filter(pa.array(is_new))
@@ -159,9 +159,9 @@ class Vocabulary:
     def _limited(
         self, counts: np.ndarray, limit: Limit, n_known: int, of_hashed: np.ndarray
     ) -> Vocabulary:
-        """Return a vocabulary without the new categories that get no code.
+        """Remove the new categories that do not get a code.
 
-        Their counts go to unknown, or to the hashed codes, beside those of earlier rows, ``of_hashed``.
+        Their counts are added to unknown, or to the hashed codes' counts in earlier rows, ``of_hashed``.
         """
         special, by_category = counts[:N_SPECIAL].copy(), counts[N_SPECIAL:]
         n_hashed = len(of_hashed)
@@ -178,7 +178,7 @@ class Vocabulary:
         return Vocabulary(self.kind, categories, counts, self.given, n_hashed)
 
     def __len__(self) -> int:
-        """Return the number of codes, special and hashed ones too: rows of the embedding table."""
+        """Return the number of codes (with special and hashed ones): the rows of the embedding table."""
         return len(self.categories) + N_SPECIAL + self.n_hashed
 
     @property
@@ -187,19 +187,19 @@ class Vocabulary:
         return slice(N_SPECIAL, N_SPECIAL + len(self.categories))
 
     def row_labels(self) -> list[Any]:
-        """Return what each code but the special ones stands for."""
+        """Return the label of each code except the special ones."""
         return [*self.labels().tolist(), *hashed_names(self.n_hashed)]
 
     def codes(self, column: pa.ChunkedArray, field: pa.Field) -> np.ndarray:
         """Return the code of each cell, int64 of shape (n_rows,).
 
-        Among values of the kind of ``fit``, a value of another kind is unknown.
+        In a column that also has values of the kind in ``fit``, a value of another kind is unknown.
 
         Raises
         ------
         ValueError
-            All values of the column are of another kind (say text, where there were whole numbers in
-            ``fit``).
+            All values of the column are of another kind than in ``fit`` (say text instead of whole
+            numbers).
         """
         if not len(column):
             return np.zeros(0, np.int64)
@@ -213,7 +213,7 @@ class Vocabulary:
         return self._look_up(*_dictionary(column, field, self.kind, field.name))
 
     def _codes_among_strays(self, keys: pa.DictionaryArray, field: pa.Field) -> np.ndarray:
-        """Return the code of each cell of a column of several kinds."""
+        """Return the code of each cell of a column that mixes several kinds."""
         values = python_values(keys.dictionary, field)
         belong = [isinstance(value, _KINDS[self.kind].python) for value in values]
         if not any(belong):
@@ -224,7 +224,7 @@ class Vocabulary:
         return codes_by_cell
 
     def _code_of_cell(self, value: Any) -> int:
-        """Return the code of a cell, None or NaN where it is missing, in a column of this kind."""
+        """Return the code of a cell in a column of this kind; a missing cell is None or NaN."""
         if value is None or value != value:
             return MISSING
         try:
@@ -234,7 +234,7 @@ class Vocabulary:
             return self._code_of_other(value)
 
     def _code_of_other(self, value: Any) -> int:
-        """Return the code of a value that has none of its own."""
+        """Return the code of a value without a code of its own."""
         if not self.n_hashed:
             return UNKNOWN
         try:
@@ -243,7 +243,7 @@ class Vocabulary:
             return UNKNOWN
 
     def _hashed(self, values: pa.Array) -> np.ndarray:
-        """Return the hashed codes of values, UNKNOWN for those that can be no category."""
+        """Return the hashed codes of values, UNKNOWN for values that cannot be a category."""
         rows = buckets(values, self.n_hashed, _KINDS[self.kind].dtype)
         return np.where(rows < 0, UNKNOWN, self.kept.stop + rows)
 
@@ -255,14 +255,14 @@ class Vocabulary:
             return UNKNOWN
 
     def codes_of(self, other: Vocabulary) -> np.ndarray:
-        """Return the code here of each code of another vocabulary of this kind, int64 (len(other),)."""
+        """Return this vocabulary's code for each code of another one of the same kind, (len(other),)."""
         hashed = np.full(other.n_hashed, UNKNOWN)
         if other.n_hashed == self.n_hashed:
             hashed = self.kept.stop + np.arange(self.n_hashed)
         return np.concatenate([[UNKNOWN, MISSING], self._codes_of_values(other.categories), hashed])
 
     def _look_up(self, indices: np.ndarray, values: pa.Array) -> np.ndarray:
-        """Return the code of each cell, from its index into distinct values; -1 is a missing cell."""
+        """Return the code of each cell, given its index into distinct values (-1 if missing)."""
         codes: np.ndarray = np.append(self._codes_of_values(values), MISSING)[indices]
         return codes
 
@@ -275,10 +275,10 @@ class Vocabulary:
         return codes
 
     def _positions(self, values: pa.Array) -> np.ndarray:
-        """Return the position of each value among the categories, -1 if it is none of them."""
+        """Return the position of each value among the categories, -1 if it is not a category."""
         if len(values) != 1:
             return self._searcher().get_indexer(index_of(values))
-        try:  # one row: to make an index of its value would take longer than everything else
+        try:  # one row: building an index would be the slowest step
             return np.array([self._searcher().get_loc(values[0].as_py())])
         except KeyError:
             return np.array([-1])
@@ -311,7 +311,7 @@ class Vocabulary:
 
 
 def _given(columns: dict[str, tuple[pa.ChunkedArray, pa.Field]]) -> dict[str, Any]:
-    """Return what the categories do not say of the labels; the first column that says it counts."""
+    """Return `Vocabulary.given`; the first column that has a property decides."""
     given: dict[str, Any] = {}
     for column, field in columns.values():
         dtype = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
@@ -327,13 +327,13 @@ def _given(columns: dict[str, tuple[pa.ChunkedArray, pa.Field]]) -> dict[str, An
 
 
 def _merged(given: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both; where both say something, the first one counts."""
+    """Merge two mappings of `Vocabulary.given`; the first one takes precedence."""
     types = {**more.get("types", {}), **given.get("types", {})}
     return {**more, **given} | ({"types": types} if types else {})
 
 
 def kind_of(field: pa.Field) -> str | None:
-    """Return the kind of a column's values; None when every value is missing."""
+    """Return the kind of a column's values; None if every value is missing."""
     if is_keys(field):
         return "object"
     dtype = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
@@ -406,10 +406,10 @@ def _common_kind(columns: dict[str, tuple[pa.ChunkedArray, pa.Field]]) -> str:
 
 
 def _narrow(kind: str, column: pa.ChunkedArray) -> str:
-    """Return the kind by the values, where the type alone does not settle it.
+    """Return the kind according to the values, if the type alone does not determine it.
 
-    Floats that are all whole are integers: pandas makes floats of ids where one is missing. Integers
-    beyond 64 bits are objects.
+    Floats that are all whole are integers, because pandas turns ids into floats if one is missing.
+    Integers beyond 64 bits are objects.
     """
     if kind not in ("integer", "float"):
         return kind
@@ -443,8 +443,8 @@ def _dictionary(
 def _as_kind(values: pa.Array, column_kind: str, kind: str, name: str) -> pa.Array:
     """Return distinct values in the Arrow type of a vocabulary's kind.
 
-    Values that cannot be categories of this kind, such as 1.5 among integers, may have another type:
-    they match none.
+    Values that cannot be categories of this kind, such as 1.5 among integers, may keep another type and
+    match no category.
     """
     dtype = _KINDS[kind].dtype
     if kind == "object":
@@ -459,7 +459,7 @@ def _as_kind(values: pa.Array, column_kind: str, kind: str, name: str) -> pa.Arr
     if pa.types.is_timestamp(values.type) and values.type.tz is not None:
         return values.cast(pa.timestamp("us", "UTC"), safe=False).cast(dtype)
     values = values.cast(dtype, safe=kind != "time")
-    # -0.0 equals 0.0, but Arrow has them as two values
+    # -0.0 equals 0.0, but Arrow treats them as two values
     return pc.add(values, 0.0) if kind == "float" else values
 
 
@@ -480,7 +480,7 @@ def _check_of_kind(values: pa.Array, kind: str, name: str) -> None:
 
 
 def _stray(values: pa.Array, kind: str) -> Any:
-    """Return a number that is no category of integers or floats."""
+    """Return a number that cannot be a category of integers or floats."""
     numbers = values.to_pylist()
     strays = (v for v in numbers if (v != v // 1 if kind == "integer" else v in (np.inf, -np.inf)))
     return next(strays, numbers[0])

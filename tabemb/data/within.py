@@ -1,9 +1,9 @@
-"""Numbers within categories: the scale and the bins that a number has within each level of a category.
+"""Numbers within categories: the scale and the bins of a number within each level of a field.
 
-In a long log one field says what was measured and another how much: the same 100 is a fever in one
-category and a low blood pressure in another. Where a number of events differs more between the levels of
-a category than within them, it is scaled within them as well, and its bins within each level are
-categories of their own.
+In a long log, one field names what was measured and another contains the value: the same 100 is a fever
+in one category and a low blood pressure in another. If a number of events differs more between the
+levels of a categorical field than within them, it is also scaled within the levels, and its bins within
+each level are categories of their own.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from tabemb.data.scales import Scale, scaled
 from tabemb.data.vocabulary import MISSING, N_SPECIAL, UNKNOWN, Vocabulary
 
 MIN_SHARE = 0.5
-"""Share of a number's variance between levels from which on it is scaled within them."""
+"""Least share of variance between levels of a number that is scaled within levels."""
 MIN_EVENTS = 100
-"""Values below which a number says too little about its levels."""
+"""Fewest values of a number that is scaled within levels."""
 MIN_KNOWN = 0.5
-"""Share of the values that must lie in levels of `BIN_EVENTS` values, whose scale is known."""
+"""Least share of the values in levels with at least `BIN_EVENTS` values, whose scale is known."""
 MIN_VARYING = 0.05
-"""Share of the values that must differ from the median of their level."""
+"""Least share of the values that differ from the median of their level."""
 N_COMMON = 5.0
-"""Values of a level at which the common unit counts for a quarter of its own."""
+"""Number of values of a level at which the common unit has a weight of one quarter."""
 N_BINS = 8
 """Largest number of bins of a level."""
 BIN_EVENTS = 20
-"""Values of a level for each of its bins."""
+"""Number of values of a level per bin."""
 
 
 @dataclass
@@ -49,12 +49,12 @@ class Within:
     share : float
         Share of the number's variance that is between the levels, from `between_share`.
     centers, units : ndarray of shape (n_codes,)
-        Median and interquartile range of each level, pulled to the common ones where the level has few
-        values; the common ones for unknown and missing categories.
+        Median and interquartile range of each level, shrunken to those of all values if the level has
+        few values. Unknown and missing categories have those of all values.
     edges : ndarray of shape (n_codes, n_edges)
-        Upper edges of the bins of each level but the last, ascending, then infinite.
+        Ascending upper edges of all bins of each level but the last, padded with infinity.
     firsts : ndarray of shape (n_codes,)
-        Code of the first bin of each level among the bins of all; `UNKNOWN` for a level of few values.
+        Code of the first bin of each level among all bins; `UNKNOWN` for a level with few values.
     """
 
     by: str
@@ -66,7 +66,7 @@ class Within:
 
     @classmethod
     def from_values(cls, by: str, share: float, groups: GroupedValues, common: Scale) -> Within:
-        """Measure the levels of values, none missing, beside their common scale."""
+        """Measure the levels of values without missing ones, given the scale of all values."""
         edges = groups.edges()
         n_bins = np.where(np.isfinite(edges).any(1), np.isfinite(edges).sum(1) + 1, 0)
         firsts = N_SPECIAL + np.cumsum(n_bins) - n_bins
@@ -75,7 +75,7 @@ class Within:
 
     @property
     def n_codes(self) -> int:
-        """Number of codes of the bins of all levels, the special ones included; 0 without any bin."""
+        """Number of codes of the bins of all levels, including special codes; 0 without bins."""
         n_edges = np.isfinite(self.edges).sum(1)
         n_bins = int((n_edges + 1)[n_edges > 0].sum())
         return N_SPECIAL + n_bins if n_bins else 0
@@ -93,7 +93,7 @@ class Within:
         return np.where(np.isnan(values), MISSING, bins)
 
     def labels(self, levels: Vocabulary) -> pa.Array:
-        """Return the name of each bin: its level and the values that it holds, such as "HR (60, 80]"."""
+        """Return the name of each bin: its level and its range of values, such as "HR (60, 80]"."""
         names = ["", "", *map(str, levels.categories.to_pylist()), *hashed_names(levels.n_hashed)]
         return pa.array(
             [
@@ -106,7 +106,7 @@ class Within:
 
 
 def _intervals(edges: list[float]) -> list[str]:
-    """Return intervals between edges; each holds its upper edge."""
+    """Return intervals between edges; each includes its upper edge."""
     inner = [f"({low:g}, {high:g}]" for low, high in pairwise(edges)]
     texts = [f"<= {edges[0]:g}", *inner, f"> {edges[-1]:g}"]
     if len(set(texts)) == len(texts):
@@ -116,7 +116,7 @@ def _intervals(edges: list[float]) -> list[str]:
 
 
 class GroupedValues:
-    """Values sorted by level, for quantiles of each level.
+    """Values sorted by level, to compute quantiles of each level.
 
     Parameters
     ----------
@@ -155,10 +155,10 @@ class GroupedValues:
     def scales(self, common: Scale) -> tuple[np.ndarray, np.ndarray]:
         """Return the center and the unit of each level, (n_codes,) each.
 
-        The logarithm of the unit is pulled to the common one by the square of N / (n + N), with the
-        count n of the level and N = `N_COMMON`: a unit decades away must soon lose its influence. The
-        median is pulled to the common one by the share of their squared distance that is chance: the
-        squared unit of the level over its count.
+        The logarithm of the unit is shrunken to the common one by the square of N / (n + N), where n is
+        the count of the level and N is `N_COMMON`: the influence of a common unit that is decades away
+        must soon vanish. The median is shrunken to the common one by the share of their squared distance
+        that is due to chance: the squared unit of the level divided by its count.
         """
         low, median, high = self.quantiles(np.array([[0.25, 0.5, 0.75]])).T
         smallest, largest = self.quantiles(np.array([[0.0, 1.0]])).T
@@ -174,7 +174,7 @@ class GroupedValues:
         return np.where(self.is_level, centers, common.center), units
 
     def edges(self) -> np.ndarray:
-        """Return the edges between bins of equal counts, (n_codes, n_edges), infinite at the end."""
+        """Return the edges of bins of equal counts, (n_codes, n_edges), padded with infinity."""
         n_bins = np.minimum(self.counts // BIN_EVENTS, N_BINS)[:, None]
         levels = np.arange(1, N_BINS) / np.maximum(n_bins, 1)
         edges = self.quantiles(np.where(levels < 1, levels, np.nan))
@@ -191,7 +191,7 @@ def find_within(
     weights: np.ndarray | None,
     common: Scale,
 ) -> Within | None:
-    """Return the scales within the field whose levels explain a number best, if they explain enough.
+    """Scale a number within the field whose levels explain it best; None if none explains enough.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def find_within(
     codes : mapping of field -> (codes of shape (n_events,), number of codes)
     weights : ndarray of shape (n_events,), optional
     common : Scale
-        Of all values.
+        The scale of all values.
     """
     weights = np.ones(len(values)) if weights is None else weights
     counted = np.flatnonzero(~np.isnan(values) & (weights > 0))
@@ -232,8 +232,8 @@ def _known_share(codes: np.ndarray, weights: np.ndarray) -> float:
 def between_share(values: np.ndarray, codes: np.ndarray, weights: np.ndarray, n_codes: int) -> float:
     """Return the share of a number's variance between levels, from 0 to 1.
 
-    It is the larger one of two: that of the ranks of the values, and that of the ranks of their
-    distances from the median of the level, as levels of one median may have different spreads.
+    It is the larger of two shares: for the ranks of the values, and for the ranks of their distances
+    from the level's median, because levels with equal medians may have different spreads.
 
     Examples
     --------
@@ -252,10 +252,10 @@ def between_share(values: np.ndarray, codes: np.ndarray, weights: np.ndarray, n_
 
 
 def _rank_share(values: np.ndarray, codes: np.ndarray, weights: np.ndarray, n_codes: int) -> float:
-    """Return omega squared (Hays 1963) of the ranks of values, over that of levels that do not overlap.
+    """Return omega squared (Hays 1963) of the ranks, relative to that of levels without overlap.
 
-    Chance is taken off. Shares p of levels that do not overlap have 1 - sum(p^3) of the variance of the
-    ranks between them.
+    It is corrected for chance. If levels with shares p do not overlap, 1 - sum(p^3) of the variance of
+    the ranks is between them.
     """
     ranks = _ranks(values, weights)
     ranks -= np.average(ranks, weights=weights)
@@ -271,7 +271,7 @@ def _rank_share(values: np.ndarray, codes: np.ndarray, weights: np.ndarray, n_co
 
 
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the rank of each value, (n,); equal values share one."""
+    """Return the rank of each value, (n,); equal values have the same rank."""
     _, inverse = np.unique(values, return_inverse=True)
     counts = np.bincount(inverse, weights)
     ranks: np.ndarray = (np.cumsum(counts) - counts / 2)[inverse]

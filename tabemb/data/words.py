@@ -1,10 +1,10 @@
-"""Effects of words: what each word of a text, and each pair of neighbours, says about the target.
+"""Effects of words: how each word and each pair of neighbouring words of a text affects the target.
 
-The effect of a word is that of a category (`tabemb.data.effects`): the shrunken mean target of the rows
-whose text holds it, minus the mean of all rows; for indicators of classes a difference of log odds. The
-effects of all words of a text are added up, as naive Bayes adds up its log ratios (Wang & Manning 2012),
-and so are those of its pairs of neighbouring words ("not good"). Training rows read sums without their
-target.
+The effect of a word is like that of a category (`tabemb.data.effects`): the shrunken mean target of the
+rows whose text contains it, minus the mean of all rows; for indicators of classes, it is a difference of
+log odds. The effects of all words of a text are summed, like the log ratios of naive Bayes (Wang &
+Manning 2012). The effects of its pairs of neighbouring words ("not good") are summed too. Training rows
+read sums without their own target.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tabemb.data.shrinkage import LevelSums
 from tabemb.data.vocabulary import N_SPECIAL
 
 LENGTHS = (1, 2)
-"""Words in a row that have an effect: single words, and pairs of neighbours."""
+"""Lengths of the word sequences that have effects: single words, and pairs of neighbours."""
 Link = Callable[[np.ndarray], np.ndarray]
-"""From differences of means to effects."""
+"""Function from differences of means to effects."""
 
 
 class Text(NamedTuple):
@@ -33,14 +33,14 @@ class Text(NamedTuple):
 
 
 class Held(NamedTuple):
-    """The levels that each row holds, each once: row ``rows[j]`` holds ``positions[j]``."""
+    """The distinct levels in each row: row ``rows[j]`` contains level ``positions[j]``."""
 
     offsets: np.ndarray
     positions: np.ndarray
 
     @classmethod
     def of(cls, n_rows: int, rows: np.ndarray, positions: np.ndarray) -> Held:
-        """Lay levels end to end by row, without repetition."""
+        """Concatenate the levels by row, without repetition."""
         width = int(positions.max(initial=0)) + 1
         distinct = np.unique(rows.astype(np.int64) * width + positions)
         counts = np.bincount(distinct // width, minlength=n_rows)
@@ -52,7 +52,7 @@ class Held(NamedTuple):
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
     def take(self, rows: np.ndarray) -> Held:
-        """Return what the given rows hold."""
+        """Return the levels of the given rows."""
         lengths = np.diff(self.offsets)[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         places = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], lengths)
@@ -72,15 +72,15 @@ class WordEffects:
     keys : ndarray of int64, shape (n_levels,)
         The known words or pairs, sorted.
     counts : ndarray of shape (n_levels,)
-        Sum of the weights of the rows that hold each.
+        Sum of the weights of the rows that contain each level.
     sums : ndarray of shape (n_levels, n_responses)
-        Sums of their centred responses.
+        Sums of the centred responses of these rows.
     strength : float
-        Rows at the mean of all rows that the shrinkage adds to each level.
+        Number of rows at the mean of all rows that the shrinkage adds to each level.
     gain : float
-        Share of the variance of the target that a single word explains out of sample.
+        Share of the target's variance that single levels explain out of sample.
     units : ndarray of shape (n_responses + 1,)
-        Deviation of the sums of effects over training rows, and the mean log count of known levels.
+        Standard deviation over training rows of the sums of effects, and the mean log count of levels.
     """
 
     text: int
@@ -110,7 +110,7 @@ class WordEffects:
             Position of the column among the texts.
         length : int
         text : Text
-            Of all rows that may train.
+            The texts of all rows that may be used for training.
         centered : ndarray of shape (n_rows, n_responses)
         weights : ndarray of shape (n_rows,)
             Rows of weight zero are not training rows.
@@ -131,7 +131,7 @@ class WordEffects:
         return effects
 
     def _fit_units(self, held: Held, centered: np.ndarray, weights: np.ndarray, link: Link) -> None:
-        """Measure sums that leave each row out, as rows that are new will have them."""
+        """Measure the units on sums that leave each row out, which resemble those of new rows."""
         self.units = np.ones(centered.shape[1] + 1)
         each = np.arange(len(centered))
         values = self.out_of_fold(held, each, each, centered, weights, link)
@@ -140,14 +140,14 @@ class WordEffects:
         self.units = np.maximum(np.append(spread, count), 1e-6)
 
     def held(self, text: Text) -> Held:
-        """Return the known levels that each row holds."""
+        """Return the known levels in each row."""
         rows, keys_of_rows = _keys(text, self.length)
         positions = find_keys(self.keys, keys_of_rows)
         is_known = positions < len(self.keys)
         return Held.of(len(text.offsets) - 1, rows[is_known], positions[is_known])
 
     def grown(self, text: Text, centered: np.ndarray, weights: np.ndarray) -> WordEffects:
-        """Return effects whose counts and sums are those of later rows too; strength and units stay."""
+        """Return effects whose counts and sums include later rows; strength and units stay."""
         keys_of_rows = _keys(text, self.length)[1]
         keys = np.unique(np.concatenate([self.keys, keys_of_rows]))
         wider = replace(self, keys=keys)
@@ -167,8 +167,8 @@ class WordEffects:
     def transform(self, text: Text, link: Link) -> np.ndarray:
         """Return the features of any rows, float32 (n_rows, n_responses + 1).
 
-        They are the sum of the effects of the row's levels on each response, and the logarithm of how
-        many of them training rows hold. Those of a training row include its target.
+        They are the sum of the effects of the row's levels on each response, and the logarithm of the
+        number of levels with training rows. For training rows they include the row's target.
         """
         held = self.held(text)
         return self._features(held, self.sums[held.positions], self.counts[held.positions], link)
@@ -182,17 +182,17 @@ class WordEffects:
         weights: np.ndarray,
         link: Link,
     ) -> np.ndarray:
-        """Return the features of some rows, each from the rows outside of its fold.
+        """Return the features of some rows, computed from the rows outside of their folds.
 
         Parameters
         ----------
         held : Held
-            Of all rows that may train.
+            The levels of all rows that may be used for training.
         rows : ndarray of int
             Positions of the rows.
         folds : ndarray of int, shape (len(rows),)
         centered, weights : ndarray
-            Of all rows, as in `fit`.
+            For all rows, as in `fit`.
         """
         part = held.take(rows)
         of_rows = part.rows
@@ -215,7 +215,7 @@ class WordEffects:
 
 
 def _keys(text: Text, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the row and the key of each known word, or of each pair of neighbours that are known."""
+    """Return the row and the key of each known word, or of each pair of neighbouring known words."""
     rows = np.repeat(np.arange(len(text.offsets) - 1), np.diff(text.offsets))
     codes, is_known = text.codes.astype(np.int64), text.codes >= N_SPECIAL
     if length == 1:

@@ -1,1 +1,1 @@
-"""Drift: how later rows differ from the training rows. Imported by the floors above; no public names."""
+"""Drift: how later rows differ from the training rows. Internal; no public names."""

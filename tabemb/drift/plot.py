@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 COLOURS = {"": "0.75", "small": "tab:blue", "moderate": "tab:orange", "large": "tab:red"}
 LONGEST = 0.6
-"""Where the longest bars end; what is beyond is written."""
+"""Largest length of a bar; larger values are written next to it."""
 
 
 def draw_drift(
@@ -55,13 +55,13 @@ def draw_drift(
 
 
 def _texts(lines: pd.DataFrame) -> list[str]:
-    """Return what stands beside each bar: what else than the shift differs, and what is cut off."""
+    """Return the text next to each bar: the value if the bar is cut off, and other differences."""
     kinds = lines["kinds"].where(lines["kinds"] != "shift", "")
     values = [f"{psi:.2f}  " if psi > LONGEST else "" for psi in lines["psi"]]
     return [value + kind for value, kind in zip(values, kinds)]
 
 
 def shortened(names: Iterable[Any]) -> list[str]:
-    """Return names for an axis: a name is no mathematics, and has an end."""
+    """Return names for an axis, shortened and without mathematical notation."""
     texts = [str(name).replace("$", r"\$") for name in names]
     return [text if len(text) <= 40 else text[:39] + "…" for text in texts]

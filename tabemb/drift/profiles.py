@@ -1,6 +1,6 @@
 """Profiles: how the values of each input were distributed over the training rows.
 
-Later rows are compared with a profile, without the training rows themselves (`tabemb.drift.shifts`).
+Later rows are compared with a profile, so the training rows are not needed (`tabemb.drift.shifts`).
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 UNSEEN, MISSING = 0, 1
-"""The first two levels of a profile, as the first two codes of a vocabulary; then come the values."""
+"""The first two levels of a profile, like the first two codes of a vocabulary; then come the values."""
 N_SPECIAL = 2
 N_BINS = 20
 """Largest number of bins of a number."""
 IN_A_BIN = 50
-"""Fewest training rows of a bin: quantiles of few rows are far from those of all."""
+"""Fewest training rows of a bin, because quantiles of few rows are inaccurate."""
 MIDDLES = (np.arange(N_BINS) + 0.5) / N_BINS
-"""Levels of the quantiles that the distance of two distributions is measured at."""
+"""Levels of the quantiles from which the distance of two distributions is measured."""
 EMPTY = np.zeros(0)
 
 
@@ -28,16 +28,16 @@ class Profile:
     Parameters
     ----------
     counts : ndarray of shape (n_levels,)
-        Sum of the rows' weights by level: unseen (or rare) and missing values, then each category by its
-        code, or each bin of a number.
+        Sum of the rows' weights by level: unseen (or rare) values, missing values, then each category by
+        its code, or each bin of a number.
     bounds : ndarray of shape (n_bins,)
-        Upper bounds of the bins, the last of which is the largest training value; none of a category.
+        Upper bounds of the bins, of which the last is the largest training value; empty for categories.
     quantiles : ndarray of shape (n_quantiles,)
-        Of the numbers, at ``MIDDLES``; none of a category.
+        Quantiles of the numbers, at ``MIDDLES``; empty for categories.
     low : float
         The smallest training value of a number.
     min_count : float
-        Rows below which a category is read as unknown.
+        Categories with fewer rows are read as unknown.
     """
 
     counts: np.ndarray
@@ -50,12 +50,12 @@ class Profile:
     def of_codes(
         cls, codes: np.ndarray, n_codes: int, weights: np.ndarray, min_count: float = 1.0
     ) -> Profile:
-        """Count codes of categories (n_rows,); the first two are unknown and missing ones."""
+        """Count codes of categories (n_rows,); the first two codes are unknown and missing."""
         return cls(np.bincount(codes, weights, n_codes), EMPTY, EMPTY, 0.0, max(min_count, 1.0))
 
     @classmethod
     def of_counts(cls, counts: np.ndarray) -> Profile:
-        """Return the profile of categories that have these counts, (n_categories,)."""
+        """Return the profile of categories with these counts, (n_categories,)."""
         return cls(np.concatenate([np.zeros(N_SPECIAL), counts]), EMPTY, EMPTY, 0.0)
 
     @classmethod
@@ -73,10 +73,10 @@ class Profile:
         return profile
 
     def grown(self, values: np.ndarray, weights: np.ndarray, n_codes: int | None) -> Profile:
-        """Return the profile of later rows too; ``n_codes`` is the number of codes of a category.
+        """Return the profile with later rows added; ``n_codes`` is the number of codes of a category.
 
-        Bins stay, but for the end of the last one. Quantiles are those of the earlier quantiles, each
-        with its share of the earlier rows, and of the later values.
+        Bins stay, except for the end of the last one. New quantiles are computed from the later values
+        and the earlier quantiles, each weighted by its share of the earlier rows.
         """
         if n_codes is not None:
             counts = np.bincount(values, weights, n_codes)
@@ -106,7 +106,7 @@ class Profile:
 
     @property
     def has_values(self) -> bool:
-        """Whether training had a value that is not missing."""
+        """Whether training had any value that is not missing."""
         return bool(self.counts[N_SPECIAL:].any())
 
     def levels(self, values: np.ndarray) -> np.ndarray:

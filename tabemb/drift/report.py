@@ -1,4 +1,4 @@
-"""The report of `check`: how later rows differ from the training rows, as text, frames and a picture."""
+"""The report of `check`: how later rows differ from the training rows, as text, frames and a plot."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ALARM = 0.05
-"""Probability of an alarm where nothing has changed, over all inputs and answers together."""
+"""Probability of any alarm if nothing has changed, over all inputs and answers together."""
 SIZES = ("small", "moderate", "large")
 PSI_BOUNDS = (0.1, 0.25)
-"""Bounds between small, moderate and large shifts of a distribution, as in credit scoring."""
+"""Bounds between small, moderate and large shifts of a distribution, from credit scoring."""
 SHARE_BOUNDS = (0.05, 0.2)
-"""The same for shares of rows: more unseen, missing or outside ones than before."""
+"""Bounds between small, moderate and large increases of shares: unseen, missing, outside."""
 N_SHOWN = 20
 NUMBERS = [field for field in Shift._fields if field != "p_values"]
 SHARES = {"unseen", "expected_unseen", "missing", "missing_before", "outside"}
@@ -39,24 +39,24 @@ TITLES = {
 
 @dataclass(frozen=True, repr=False)
 class DriftReport:
-    """How rows differ from the training rows: print it, let a notebook display it, or take its frames.
+    """How rows differ from the training rows; print it, display it in a notebook, or use its frames.
 
     Parameters
     ----------
     n_rows, n_training_rows : int
     columns : DataFrame
-        A line for each input, the largest drift first: ``column``; ``unseen`` and ``expected_unseen``,
-        the share of rows whose category training did not have, and the share that was to be expected;
+        One line per input, the largest drift first: ``column``; ``unseen`` and ``expected_unseen``, the
+        share of rows whose category was not in training, and the share that was to be expected;
         ``missing`` and ``missing_before``; ``outside``, the share below the smallest or above the
         largest training number; ``psi``, ``psi_low`` and ``psi_high``, the population stability index
         with a 95 % interval; ``distance``, the mean distance of the quantiles in interquartile ranges;
-        ``p_value``, corrected for the number of tests (Holm 1979); ``kinds``, what differs; ``drift``,
-        its size: "", "small", "moderate" or "large".
+        ``p_value``, corrected for the number of tests (Holm 1979); ``kinds``, the kinds of difference;
+        ``drift``, their size: "", "small", "moderate" or "large".
     answers : DataFrame, optional
         The mean of y in training and in the rows, for each class or target; None without y.
     effects : DataFrame, optional
-        The levels whose mean answer has moved, as `effects_frame` has them, with ``count_now``,
-        ``mean_now`` and ``p_value``. What the mean of all rows moved by is left out.
+        The levels whose mean answer has moved, as in `effects_frame`, with ``count_now``, ``mean_now``
+        and ``p_value``. The change of the mean of all rows is left out.
     """
 
     n_rows: int
@@ -81,7 +81,7 @@ class DriftReport:
 
     @property
     def verdict(self) -> str:
-        """One sentence: whether anything has changed, and what most."""
+        """One sentence on whether anything has changed, and what changed most."""
         compared = f"{self.n_rows:,} rows against {self.n_training_rows:,} training rows"
         drifted = self.columns[self.columns["drift"] != ""]
         parts = []
@@ -127,14 +127,14 @@ class DriftReport:
         return "".join(parts)
 
     def plot(self, ax: Axes | None = None, most: int = N_SHOWN) -> Axes:
-        """Draw the population stability index of the inputs, with its intervals.
+        """Draw the population stability index of the inputs, with intervals.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
             A new figure when None.
         most : int, default=20
-            Largest number of inputs, those of the largest drift.
+            Largest number of inputs; those with the largest drift are drawn.
 
         Returns
         -------
@@ -146,7 +146,7 @@ class DriftReport:
 
 
 def _as_text(columns: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns that people read, as text."""
+    """Return the columns for display, as text."""
 
     def text(name: str, value: Any) -> str:
         if isinstance(value, float):
@@ -162,13 +162,13 @@ def _as_text(columns: pd.DataFrame) -> pd.DataFrame:
 
 
 def drift_lines(shifts: Mapping[str, Shift], alarm: float) -> pd.DataFrame:
-    """Return the line of each input, the largest drift first.
+    """Return one line per input, the largest drift first.
 
     Parameters
     ----------
     shifts : mapping of name -> Shift
     alarm : float
-        Probability of an alarm over all of them, where nothing has changed.
+        Probability of any alarm over all inputs, if nothing has changed.
     """
     tests = [(name, kind, p) for name, shift in shifts.items() for kind, p in shift.p_values.items()]
     corrected = holm(np.array([p for *_, p in tests]))
@@ -189,7 +189,7 @@ def drift_lines(shifts: Mapping[str, Shift], alarm: float) -> pd.DataFrame:
 
 
 def _size(shift: Shift, kinds: list[str]) -> str:
-    """Return the size of what differs: that of the largest kind."""
+    """Return the size of the largest difference."""
     measured = {
         "unseen": (shift.unseen - shift.expected_unseen, SHARE_BOUNDS),
         "missing": (abs(shift.missing - shift.missing_before), SHARE_BOUNDS),

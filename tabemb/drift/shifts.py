@@ -1,8 +1,8 @@
 """Drift: how later rows differ from the training rows, input by input, and what chance alone explains.
 
-Every p-value is the probability of a difference at least as large where the later rows are draws from
-what the training rows were drawn from, too. Both are samples: a level of two training rows may well have
-none or five among as many later ones.
+Every p-value is the probability of a difference at least this large if the later rows come from the same
+distribution as the training rows. Both are samples: a level with two training rows may well have none or
+five in as many later rows.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from scipy import stats
 from tabemb.drift.profiles import MIDDLES, MISSING, N_SPECIAL, UNSEEN, Profile
 
 MIN_EXPECTED = 5.0
-"""Levels with fewer expected rows in one of the samples are taken together (Cochran 1954)."""
+"""Levels with fewer expected rows in one of the samples are merged (Cochran 1954)."""
 HALF = 0.5
-"""Rows that are added to each level, so that the logarithm of a share is finite."""
+"""Number of rows added to each level, so that the logarithm of a share is finite."""
 
 
 class Shift(NamedTuple):
@@ -26,14 +26,14 @@ class Shift(NamedTuple):
     Parameters
     ----------
     unseen, expected_unseen : float
-        Share of later rows with a category that training did not have, and the share that was to be
+        Share of later rows with a category that was not in training, and the share that was to be
         expected; NaN for numbers.
     missing, missing_before : float
         Share of rows without a value, now and in training.
     outside : float
         Share of rows below the smallest or above the largest training value; NaN for categories.
     psi, psi_low, psi_high : float
-        Population stability index of the values, without what chance adds, and a 95 % interval. Unseen
+        Population stability index of the values, corrected for chance, with a 95 % interval. Unseen
         categories count up to their expected share.
     distance : float
         Mean distance of the quantiles, in the unit of the values; NaN for categories.
@@ -62,7 +62,7 @@ def shift_of(profile: Profile, values: np.ndarray, weights: np.ndarray) -> Shift
     values : ndarray of shape (n_rows,)
         Codes of categories, or numbers, NaN where missing.
     weights : ndarray of shape (n_rows,)
-        They sum to the number of independent rows.
+        Their sum is the number of independent rows.
     """
     before = profile.counts
     now = np.bincount(profile.levels(values), weights, len(before))
@@ -74,7 +74,7 @@ def shift_of(profile: Profile, values: np.ndarray, weights: np.ndarray) -> Shift
     else:
         unseen, expected = now[UNSEEN] / n, expected_unseen(profile)
         p_values["unseen"] = _unseen_by_chance(profile, now)
-        now[UNSEEN] = min(now[UNSEEN], expected * n)  # what is beyond that is no shift as well
+        now[UNSEEN] = min(now[UNSEEN], expected * n)  # the excess is not counted as a shift too
     missing, missing_before = now[MISSING] / n, before[MISSING] / n_before
     p_values["missing"] = same_share(now[MISSING], n, before[MISSING], n_before)
     psi, low, high, p_values["shift"] = _shifted(before, now, profile.is_number)
@@ -82,7 +82,7 @@ def shift_of(profile: Profile, values: np.ndarray, weights: np.ndarray) -> Shift
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Return p-values corrected for their number (Holm 1979); NaN is no test."""
+    """Return p-values corrected for their number (Holm 1979); NaN means no test."""
     corrected = np.full(len(p_values), np.nan)
     tests = np.flatnonzero(~np.isnan(p_values))
     order = tests[np.argsort(p_values[tests], kind="stable")]
@@ -92,24 +92,24 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 
 
 def same_share(k: float, n: float, k_before: float, n_before: float, more: bool = False) -> float:
-    """Return the p-value of two equal shares, k of n rows and k of n rows before (Fisher's exact test).
+    """Test if the share k of n rows equals the share before (Fisher's exact test); return the p-value.
 
-    ``more`` tests against a larger share now alone.
+    With ``more``, the test is one-sided, against a larger share now.
     """
     table = np.floor([[k, n - k], [k_before, n_before - k_before]]).astype(np.int64)
     return float(stats.fisher_exact(table, "greater" if more else "two-sided").pvalue)
 
 
 def expected_unseen(profile: Profile) -> float:
-    """Return the share of later rows whose category training will not have had."""
+    """Return the expected share of later rows with a category that was not in training."""
     return _alone(profile)[0] / float(profile.counts.sum())
 
 
 def _alone(profile: Profile) -> tuple[float, float]:
-    """Return the number of training rows that the others leave unseen, and its variance.
+    """Return how many training rows would be unseen given the other rows, and the variance.
 
-    Those are rows of a level that has no other row, or too few of them (`min_count`): their share is to
-    be expected of later rows (Good 1953). The variance is that of levels, not of rows.
+    These rows are in a level without other rows, or with too few (`min_count`). Their share is the
+    expected share of unseen later rows (Good 1953). The variance is that of levels, not of rows.
     """
     counts, least = profile.counts[N_SPECIAL:], profile.min_count
     alone = profile.counts[UNSEEN] + counts[counts < least + 1].sum()
@@ -118,15 +118,15 @@ def _alone(profile: Profile) -> tuple[float, float]:
 
 
 def _unseen_by_chance(profile: Profile, now: np.ndarray) -> float:
-    """Return the p-value of no more unseen categories than are to be expected."""
+    """Test for more unseen categories than expected by chance; return the p-value."""
     alone, variance = _alone(profile)
-    factor = alone / variance if alone else 1.0  # so many rows vary as much as these levels
+    factor = alone / variance if alone else 1.0  # effective rows with the variance of levels
     n_before = profile.counts.sum() * factor
     return same_share(now[UNSEEN], now.sum(), alone * factor, n_before, more=True)
 
 
 def _outside(profile: Profile, values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """Return the share of values beyond the ends of the training values, and its p-value."""
+    """Return the share of values outside the range of the training values, and its p-value."""
     with np.errstate(invalid="ignore"):  # missing values are on neither side
         below = weights[values < profile.low].sum()
         above = weights[values > profile.bounds[-1]].sum()
@@ -142,7 +142,7 @@ def _all_beyond(k: float, n: float, n_before: float) -> float:
 
 
 def _distance(profile: Profile, values: np.ndarray, weights: np.ndarray) -> float:
-    """Return the mean distance of the quantiles: the first Wasserstein distance, at ``MIDDLES``."""
+    """Return the mean distance of the quantiles at ``MIDDLES``: the first Wasserstein distance."""
     kept = ~np.isnan(values) & (weights > 0)
     if not kept.any():
         return np.nan
@@ -154,12 +154,12 @@ def _distance(profile: Profile, values: np.ndarray, weights: np.ndarray) -> floa
 
 
 def _shifted(before: np.ndarray, now: np.ndarray, is_number: bool) -> tuple[float, float, float, float]:
-    """Return the PSI of the levels with its interval, and the p-value of one distribution.
+    """Return the PSI of the levels with its interval, and the p-value of equal distributions.
 
-    Unseen categories count as one level with the rare ones; missing values are left out.
+    Unseen and rare categories are merged into one level; missing values are left out.
     """
     first, second = (np.delete(counts, MISSING) for counts in (before, now))
-    if is_number:  # no number is unseen
+    if is_number:  # numbers are never unseen
         first, second = first[1:], second[1:]
     n_before, n = first.sum(), second.sum()
     if not n_before or not n:
@@ -172,20 +172,20 @@ def _shifted(before: np.ndarray, now: np.ndarray, is_number: bool) -> tuple[floa
 
 
 def _rare_together(before: np.ndarray, now: np.ndarray) -> np.ndarray:
-    """Return the cell of each category, the first of which is unknown, (n_levels,).
+    """Return the cell of each category, (n_levels,); the first category is unknown.
 
-    The two samples decide alike which categories are rare.
+    Whether a category is rare depends on both samples equally.
     """
     smaller = min(before.sum(), now.sum()) / (before.sum() + now.sum())
     is_rare = (before + now) * smaller < MIN_EXPECTED
-    is_rare[0] = True  # unseen ones are no level of their own
+    is_rare[0] = True  # unseen categories are not a level of their own
     return np.where(is_rare, 0, np.cumsum(~is_rare))
 
 
 def _bins_together(before: np.ndarray, now: np.ndarray) -> np.ndarray:
-    """Return the cell of each bin of a number, (n_bins,): neighbours, until enough rows are expected.
+    """Merge neighbouring bins of a number until enough rows are expected; return cells (n_bins,).
 
-    Bins are quantiles of the training values, which is why these alone decide.
+    Only training values decide, because the bins are their quantiles.
     """
     expected = np.cumsum(before) * min(1.0, now.sum() / before.sum())
     cells = np.maximum(np.ceil(expected / MIN_EXPECTED - 1e-9) - 1, 0)
@@ -205,10 +205,10 @@ def _same_distribution(before: np.ndarray, now: np.ndarray) -> float:
 
 
 def _psi(before: np.ndarray, now: np.ndarray) -> tuple[float, float, float]:
-    """Return the population stability index, less its expectation under one distribution, and 95 %.
+    """Return the PSI minus its expectation without a shift, with the ends of its 95 % interval.
 
-    The index is the sum of (q - p) * log(q / p) over levels. Its variance is by the delta method, with
-    that of no shift at all, where the former is zero.
+    The population stability index is the sum of (q - p) * log(q / p) over levels. Its variance is from
+    the delta method, plus the variance without any shift, for which the delta method gives zero.
     """
     sizes = before.sum(), now.sum()
     p, q = ((counts + HALF) / (counts + HALF).sum() for counts in (before, now))

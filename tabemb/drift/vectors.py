@@ -1,8 +1,9 @@
-"""Columns of vectors as a few numbers, whose distributions are compared as those of other numbers.
+"""Summarise columns of vectors by a few numbers, whose distributions are compared like other numbers.
 
 The numbers are the coordinates on the axes along which training vectors vary most, and the distance from
-the plane of these axes: what differs in any other direction changes it. Half of the training rows find
-the axes, and the others are the profile: the rows that find axes vary more along them than later ones.
+the subspace of these axes, which shows differences in any other direction. Half of the training rows
+determine the axes, and the other half is the profile, because the rows that determine the axes vary more
+along them than later rows.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from tabemb.drift.shifts import Shift, shift_of
 
 MOST_AXES = 5
 MOST_ROWS = 5000
-"""Rows that find the axes."""
+"""Largest number of rows that determine the axes."""
 MIN_ROWS = 20
-"""Vectors in each half, from which on there are axes; fewer are not compared."""
+"""Fewest vectors in each half; with fewer, vectors are not compared."""
 
 
 @dataclass
@@ -28,11 +29,11 @@ class VectorProfile:
     Parameters
     ----------
     center : ndarray of shape (width,)
-        What is taken off.
+        Mean that is subtracted from vectors.
     axes : ndarray of shape (n_axes, width)
-        Directions of largest variance, of length one.
+        Unit vectors in the directions of largest variance.
     profiles : list of Profile
-        Of each axis, then of the distance from their plane, unless there is none.
+        One for each axis, then one for the distance from their subspace, unless it is always zero.
     """
 
     center: np.ndarray
@@ -43,15 +44,15 @@ class VectorProfile:
     def of(
         cls, vectors: np.ndarray, weights: np.ndarray, groups: np.ndarray | None = None
     ) -> VectorProfile | None:
-        """Measure training vectors; None where there are too few.
+        """Measure training vectors; return None if there are too few.
 
         Parameters
         ----------
         vectors : ndarray of shape (n_rows, width)
-            NaN in rows without one.
+            NaN in rows without a vector.
         weights : ndarray of shape (n_rows,)
         groups : ndarray of shape (n_rows,), optional
-            The rows of one group are in one half.
+            Rows of one group are in the same half.
         """
         rng = np.random.default_rng(0)
         group = np.arange(len(vectors)) if groups is None else groups
@@ -70,7 +71,7 @@ class VectorProfile:
         return profile
 
     def numbers(self, vectors: np.ndarray) -> np.ndarray:
-        """Return the numbers of vectors, (n_rows, n_numbers), NaN in rows without one."""
+        """Return the numbers of vectors, (n_rows, n_numbers), NaN in rows without a vector."""
         centred = vectors.astype(np.float64) - self.center
         coordinates = np.asarray(centred @ self.axes.T)
         if len(self.axes) == len(self.center):
@@ -79,7 +80,7 @@ class VectorProfile:
         return np.column_stack([coordinates, np.sqrt(np.maximum(squares, 0))])
 
     def shifts(self, name: str, vectors: np.ndarray, weights: np.ndarray) -> dict[str, Shift]:
-        """Return how the numbers of later vectors differ, by name."""
+        """Return the shifts of the numbers of later vectors, by name."""
         numbers = self.numbers(vectors).T
         names = [f"{name} axis {i}" for i in range(len(self.axes))]
         names += [f"{name} off axes"] * (len(numbers) - len(names))
@@ -90,7 +91,7 @@ class VectorProfile:
 
 
 def _leading_axes(centred: np.ndarray) -> np.ndarray:
-    """Return the directions of largest variance of rows (n_rows, width), with falling variance."""
+    """Return the directions of largest variance of rows (n_rows, width), in descending order."""
     n_rows, width = centred.shape
     if width <= n_rows:
         _, axes = np.linalg.eigh(centred.T @ centred)

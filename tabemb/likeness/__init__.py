@@ -1,1 +1,1 @@
-"""Likeness: which known labels a new one resembles. Imported by the floors above; no public names."""
+"""Likeness: which known labels a new label is similar to. Internal; no public names."""

@@ -1,8 +1,8 @@
-"""Likeness of labels by what describes them: numbers, categories, dates, texts and vectors.
+"""Likeness of labels by their descriptions: numbers, categories, dates, texts and vectors.
 
-Each column of a description counts alike: it is centred and scaled to a total variance of one, a number
-by its deviation, the coordinates of a vector and the indicators of a category together. A missing cell
-is at the centre, so it says nothing.
+All columns of a description have equal weight: each is centred and scaled to a total variance of one. A
+number is divided by its standard deviation; the coordinates of a vector, or the indicators of a
+category, are scaled together. A missing cell is at the centre, so it has no influence.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from tabemb.likeness.nearest import Likeness
 from tabemb.likeness.spelling import spelling_parts
 
 N_AXES = 64
-"""Axes to which the n-grams of a column of texts are reduced."""
+"""Number of axes that the n-grams of a text column are reduced to."""
 DAY = 24 * 60 * 60 * 1e6
 """A day in microseconds."""
 
 
 class Described(NamedTuple):
-    """Labels, known ones and others, and a vector that describes each, (n_labels, width)."""
+    """Known and other labels, with a vector that describes each, (n_labels, width)."""
 
     labels: pd.Index
     vectors: np.ndarray
 
 
 class Descriptions(Likeness):
-    """Labels by vectors that describe them, compared by cosine.
+    """Labels with descriptive vectors that are compared by cosine.
 
     Parameters
     ----------
     labels : sequence of hashable
-        The known ones; those without a description are like no other.
+        The known labels; those without a description are not similar to any other.
     described : Described
     """
 
@@ -50,7 +50,7 @@ class Descriptions(Likeness):
         self._rows, self.known = self.rows_of(labels), self.has(labels)
 
     def of(self, positions: np.ndarray) -> Descriptions:
-        """Return the same with these known labels alone."""
+        """Return the same descriptions with only these known labels."""
         part = copy(self)
         part._rows, part.known = self._rows[positions], self.known[positions]
         return part
@@ -69,12 +69,12 @@ class Descriptions(Likeness):
 
 
 def described(name: str, given: Any) -> Described:
-    """Return the descriptions of a table's categories, as the user gives them, as vectors.
+    """Turn the user's descriptions of a table's categories into vectors.
 
     Parameters
     ----------
     name : str
-        Of the table, for errors.
+        Name of the table in errors.
     given : DataFrame or Series by category, mapping of category -> vector, number or text, or space
         An object with ``vectors`` and ``categories`` is a space.
 
@@ -83,7 +83,7 @@ def described(name: str, given: Any) -> Described:
     TypeError
         It is something else.
     ValueError
-        A category stands there twice, or a column holds no values that can be compared.
+        A category occurs twice, or a column has no comparable values.
     """
     frame = _as_frame(name, given)
     if not frame.index.is_unique:
@@ -207,7 +207,7 @@ def _vectors(where: str, labels: pd.Index, cells: np.ndarray) -> np.ndarray:
 
 
 def _texts(where: str, labels: pd.Index, cells: np.ndarray) -> np.ndarray:
-    """Return the indicators of texts that repeat, as categories do, or the n-grams of others."""
+    """Return indicators if texts repeat like categories, otherwise reduced n-grams."""
     distinct = pd.unique(pd.Series(list(cells), dtype=object))
     if 2 * len(distinct) <= len(cells):
         return _indicators(pd.Series(list(cells), dtype="category"))
@@ -235,11 +235,11 @@ _READERS: list[tuple[tuple[type, ...], _Reader]] = [
     ((str,), _texts),
     ((list, tuple, np.ndarray), _vectors),
 ]
-"""Types of cells, and what turns cells of such a type into numbers, (n, width)."""
+"""Types of cells, and the function that turns cells of each type into numbers, (n, width)."""
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
-    """Return values centred, and of a total variance of one over the rows that have them."""
+    """Centre values and scale them to a total variance of one, over the rows that have values."""
     present = ~np.isnan(values).any(axis=1)
     if not present.any():
         return np.zeros((len(values), 0))

@@ -1,4 +1,4 @@
-"""The known labels that are most like others, as the rows of largest cosine, and their weights."""
+"""Find the known labels most similar to other labels, by cosine, and compute their weights."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 import numpy as np
 
 CELLS = 2**24
-"""Similarities that are computed at a time."""
+"""Number of similarities that are computed at a time."""
 N_NEIGHBOURS = 10
-"""Known labels that another one is compared with."""
+"""Number of known labels that another label is compared with."""
 MOST_TRIED = 2000
-"""Known labels, at random, that are predicted from the others, to see what likeness says."""
+"""Number of random known labels that are predicted from the others, to see how well likeness works."""
 LEAST_WEIGHT = 0.02
-"""Smaller weights are zero: each neighbour of a new category costs a prediction."""
+"""Smaller weights become zero, because each neighbour of a new category costs a prediction."""
 TEMPERATURE = 0.1
 """Difference of cosines by which a weight falls by the factor e."""
 
 
 class Likeness:
-    """Known labels as rows of length one, and how new labels become such rows.
+    """Known labels as rows of length one, and the conversion of new labels to such rows.
 
     Attributes
     ----------
     known : ndarray of bool, shape (n_labels,)
-        Whether there is something to compare each known label by.
+        Whether each known label can be compared.
     """
 
     known: np.ndarray
     _rows: Any
 
     def has(self, labels: Sequence[Any]) -> np.ndarray:
-        """Return whether there is something to compare each label by, (n,)."""
+        """Return whether each label can be compared, (n,)."""
         raise NotImplementedError
 
     def rows_of(self, labels: Sequence[Any]) -> Any:
@@ -40,27 +40,27 @@ class Likeness:
         raise NotImplementedError
 
     def same(self, labels: Sequence[Any]) -> np.ndarray:
-        """Return the position of the known label that each one is another form of, (n,); -1 for none."""
+        """Return the position of the known label that each label is a variant of, (n,), or -1."""
         return np.full(len(labels), -1)
 
     def products(self, positions: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """Return the cosines of known labels and other known ones, (n, n_others)."""
+        """Return the cosines between known labels and other known labels, (n, n_others)."""
         return _dense(self._rows[positions] @ self._rows[others].T)
 
     def new_products(self, labels: Sequence[Any], others: np.ndarray) -> np.ndarray:
-        """Return the cosines of any labels and known ones, (n, n_others)."""
+        """Return the cosines between any labels and known labels, (n, n_others)."""
         return _dense(self.rows_of(labels) @ self._rows[others].T)
 
     def nearest(self, labels: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the positions of the known labels most like each label, (n, k), and their weights.
+        """Return the positions of the known labels most similar to each, (n, k), and their weights.
 
-        Weights sum to one, or are zero where nothing is alike.
+        Weights sum to one, or are zero if no known label is similar.
         """
         near, products = nearest_rows(self.rows_of(labels), self._rows, N_NEIGHBOURS)
         return near, weights_of(products)
 
     def nearest_others(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the same for known labels, each of which is compared with the others."""
+        """Do the same for known labels, each compared with the other known labels."""
         near, products = nearest_rows(self._rows[positions], self._rows, N_NEIGHBOURS, positions)
         return near, weights_of(products)
 
@@ -68,14 +68,14 @@ class Likeness:
 def nearest_rows(
     vectors: Any, rows: Any, k: int, but: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the k rows of largest product with each vector, the largest first, with their products.
+    """Return the k rows of largest product with each vector, in descending order, and the products.
 
     Parameters
     ----------
     vectors : ndarray or sparse matrix of shape (n, d)
     rows : ndarray or sparse matrix of shape (n_rows, d)
     k : int
-        All rows where there are fewer.
+        Number of rows per vector; all rows if there are fewer.
     but : ndarray of shape (n,), optional
         A row that each vector is not compared with, such as itself.
 
@@ -83,7 +83,7 @@ def nearest_rows(
     -------
     positions : ndarray of shape (n, k)
     products : ndarray of shape (n, k)
-        Zero instead of negative ones.
+        Negative products are replaced by zero.
     """
     n_rows = rows.shape[0]
     k, size = min(k, n_rows), max(1, CELLS // n_rows)
@@ -102,7 +102,7 @@ def nearest_rows(
 
 
 def weights_of(products: np.ndarray) -> np.ndarray:
-    """Return the weights of neighbours (n, k), of sum one; zeros where nothing is alike."""
+    """Return weights of neighbours (n, k) that sum to one, or zeros if none is similar."""
     with np.errstate(under="ignore"):
         weights = np.exp((products - products[:, :1]) / TEMPERATURE) * (products > 0)
     weights[weights < LEAST_WEIGHT * weights.sum(axis=1, keepdims=True)] = 0

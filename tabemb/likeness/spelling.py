@@ -13,21 +13,21 @@ import numpy as np
 from tabemb.likeness.nearest import Likeness
 
 N_GRAMS = (2, 4)
-"""Lengths of the parts of words that are compared, in characters."""
+"""Shortest and longest n-gram of characters that is compared."""
 WORDS = re.compile(r"\d+(?:[.,:/-]\d+)*|\w+|[^\w\s.,;:/\-'\"()]")
-"""Numbers, words, and signs that may mean something, unlike dots and commas."""
+"""Numbers, words, and signs other than punctuation."""
 
 
 def spelling_parts() -> Any:
-    """Return what turns texts into TF-IDF of the character n-grams of their words."""
-    # slow to import, and needed for new categories alone
+    """Return a vectoriser for TF-IDF of the character n-grams of words."""
+    # slow to import, and only needed for new categories
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     return TfidfVectorizer(analyzer="char_wb", ngram_range=N_GRAMS, sublinear_tf=True, dtype=np.float32)
 
 
 class Spellings(Likeness):
-    """Labels by the parts of their words: TF-IDF of character n-grams, compared by cosine.
+    """Labels as TF-IDF of the character n-grams of their words, compared by cosine.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Spellings(Likeness):
         self.known = np.ones(len(labels), dtype=bool)
 
     def same(self, labels: Sequence[Any]) -> np.ndarray:
-        """Return the position of the only known text of the same words, in any order and case; or -1."""
+        """Return the position of the only known text of the same words in any order or case, or -1."""
         if self._forms is None:
             forms = [_form(label) for label in self._labels]
             counts = Counter(forms)

@@ -1,4 +1,4 @@
-"""Backbones: from the inputs of a row to one hidden vector for each member of the ensemble."""
+"""Backbones: map the inputs of a row to one hidden vector for each member of the ensemble."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from tabemb.network.dropout import Dropout
 
 D_FACTOR = 16
-"""Factors of each input in a factorisation machine."""
+"""Number of factors of each input in a factorisation machine."""
 
 
 class Backbone(nn.Module):
-    """The base of all backbones: concatenated inputs (n, d_in) to hidden vectors (n, n_members, dim).
+    """The base of all backbones: maps concatenated inputs (n, d_in) to (n, n_members, dim).
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Backbone(nn.Module):
     dropout : float
         Share of hidden units to drop in training.
     n_members : int
-        Networks in the ensemble.
+        Number of networks in the ensemble.
 
     Attributes
     ----------
@@ -45,11 +45,11 @@ class Backbone(nn.Module):
 
 
 class MLP(Backbone):
-    """Fully connected layers that all members share, on inputs that each member scales differently.
+    """Fully connected layers shared by all members, on inputs that each member scales differently.
 
-    These scales are the only parameters of a member in the hidden layers ("TabM-mini", Gorishniy et al.
-    2025). They start at random signs, so that members differ from the start. With one member this is a
-    plain MLP.
+    These scales are the only parameters that a member does not share in the hidden layers ("TabM-mini",
+    Gorishniy et al. 2025). They start as random signs, so that members differ from the start. With one
+    member this is a plain MLP.
 
     Shape
     -----
@@ -79,7 +79,7 @@ class MLP(Backbone):
         return (weight * self.member_scale.detach().unsqueeze(1)).flatten(0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(x.device.type):  # while x is small: the members make copies of it
+        if torch.is_autocast_enabled(x.device.type):  # while x is small, before it is copied by member
             x = x.to(torch.get_autocast_dtype(x.device.type))
         x = x.unsqueeze(1)  # (n, 1, d_in)
         if self.member_scale is not None:
@@ -89,10 +89,10 @@ class MLP(Backbone):
 
 
 class WideDeep(MLP):
-    """An MLP, and beside it the inputs themselves, which the head maps to the output directly.
+    """An MLP whose inputs are also passed to the head, which maps them to the output directly.
 
-    The deep and the wide part of Wide & Deep (Cheng et al. 2016). The first-order terms of the
-    categories are the network's ``biases``; those of numbers and effects are here.
+    These are the deep and the wide part of Wide & Deep (Cheng et al. 2016). The first-order terms of
+    numbers and effects are here; those of the categories are the network's ``biases``.
 
     Shape
     -----
@@ -109,16 +109,16 @@ class WideDeep(MLP):
         return torch.cat([super().forward(x), self.beside(x)], dim=2)
 
     def beside(self, x: Tensor) -> Tensor:
-        """Return an input of the head, (n, d), for each member: (n, n_members, d)."""
+        """Repeat an input of the head, (n, d), for each member: (n, n_members, d)."""
         return x.unsqueeze(1).expand(-1, self.n_members, -1)
 
 
 class DeepFM(WideDeep):
     """Wide & Deep with the terms of a factorisation machine, as in DeepFM (Guo et al. 2017).
 
-    Each input has a vector of ``D_FACTOR`` factors, and the product of two inputs counts as much as the
-    dot product of their factors (Rendle 2010). The head weighs the terms of each factor instead of
-    adding them up, as in a neural factorisation machine (He & Chua 2017).
+    Each input has a vector of ``D_FACTOR`` factors, and the weight of the product of two inputs is the
+    dot product of their factors (Rendle 2010). The head weights the terms of each factor instead of
+    summing them, as in a neural factorisation machine (He & Chua 2017).
 
     Shape
     -----
@@ -136,7 +136,7 @@ class DeepFM(WideDeep):
 
     def products(self, x: Tensor) -> Tensor:
         """Return the products of all pairs of inputs, weighted by each factor, (n, D_FACTOR)."""
-        with torch.autocast(x.device.type, enabled=False):  # a difference of near equals
+        with torch.autocast(x.device.type, enabled=False):  # a difference of nearly equal numbers
             of_sum = (x @ self.factors).square()
             sum_of = x.square() @ self.factors.square()
             return (of_sum - sum_of) / 2
@@ -148,4 +148,4 @@ def _signs(n_members: int, d_in: int) -> Tensor:
 
 
 BACKBONES: dict[str, type[Backbone]] = {"mlp": MLP, "wide_deep": WideDeep, "deepfm": DeepFM}
-"""Backbones by name; a new one is a class above and a line here."""
+"""Backbones by name; to add one, write a class above and a line here."""

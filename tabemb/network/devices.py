@@ -1,4 +1,4 @@
-"""Where a network lies: on its device, but for tables too large for it, which stay in main memory."""
+"""Place a network on its device, except for tables that are too large and stay in main memory."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tabemb.network.tables import TableGroup
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 COPIES = 6
-"""Copies of a weight in training: itself, its gradient, two moments, the average, the best epoch."""
+"""Copies of a weight in training: the weight, its gradient, two moments, the average, the best epoch."""
 SHARE = 0.8
-"""Share of the free memory that weights may take; the rest is for what a step computes."""
+"""Share of the free memory that weights may use; the rest is for the computations of a step."""
 GB = 1e9
 
 
 def free_bytes(device: torch.device) -> float:
-    """Return the bytes that tensors may still take on a device; infinity where it does not say."""
+    """Return the free bytes on a device for tensors; infinity if the device does not report them."""
     if device.type != "cuda":
         return math.inf
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -30,7 +30,7 @@ def free_bytes(device: torch.device) -> float:
 
 
 def place(network: NetworkT, device: torch.device) -> NetworkT:
-    """Move a network to a device, as far as its tables fit there; the largest stay where they are.
+    """Move a network to a device; the largest tables stay where they are if they do not fit.
 
     Tables that stay are read and updated in main memory, and the vectors of each batch are moved.
 
@@ -72,7 +72,7 @@ def _n_bytes(module: nn.Module) -> int:
 
 
 def device_of(network: nn.Module) -> torch.device:
-    """Return the device that a network computes on, wherever its tables lie."""
+    """Return the device that a network computes on, even if its tables are elsewhere."""
     modules = (module for module in network.modules() if not isinstance(module, TableGroup))
     tensors = chain.from_iterable(
         chain(module.parameters(recurse=False), module.buffers(recurse=False)) for module in modules

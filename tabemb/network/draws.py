@@ -1,4 +1,4 @@
-"""Random draws from a given distribution, at a cost that hardly depends on its size."""
+"""Random draws from a given distribution, at a cost that hardly depends on the number of outcomes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor
 
 
 class Draws:
-    """Draws from n outcomes with replacement.
+    """Draw from n outcomes with replacement.
 
-    A draw is a search in the cumulated shares, which are added up once: a step that draws among
-    millions costs as much as one that draws among hundreds.
+    A draw is a binary search in cumulative shares, which are computed once, so drawing from millions of
+    outcomes costs about as much as from hundreds.
 
     Parameters
     ----------
     weights : Tensor of shape (n,)
-        Not negative; the chance of an outcome is its share of their sum.
+        Not negative; the probability of an outcome is its share of their sum.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Draws:
         self._ends = self.share.cumsum(0)
 
     def draw(self, m: int, generator: torch.Generator | None) -> Tensor:
-        """Return m outcomes, int64 (m,), on the device of the generator; of torch's own on the CPU."""
+        """Return m outcomes, int64 (m,), on the generator's device (the CPU without a generator)."""
         device = torch.device("cpu") if generator is None else generator.device
         self._ends = self._ends.to(device)
         draws = torch.rand(m, generator=generator, dtype=torch.float64, device=device)

@@ -1,4 +1,4 @@
-"""Dropout of cells, which trains the vectors of unknown and missing, of events, and of hidden units."""
+"""Dropout of events, of hidden units, and of cells, which trains the vectors of unknown and missing."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from tabemb.network.inputs import Ragged
 from tabemb.network.randomness import generator
 
 UNKNOWN, MISSING = 0, 1
-"""Codes as in data/vocabulary.py, which networks do not import: they are built from plain numbers."""
+"""Codes as in data/vocabulary.py; not imported, since networks are built from plain numbers."""
 N_HIDDEN = 100
-"""Cells of a column that an epoch hides on average, at least: fewer cells train a vector badly."""
+"""Least average number of cells that an epoch hides in a column: fewer cells train a vector badly."""
 NOT_DESCRIBED = 0.25
-"""Share of the cells hidden as unknown that have no description either."""
+"""Share of the cells hidden as unknown whose description is hidden too."""
 SHARE_KEPT = 0.7
 """Share of the events of a long history that a training step reads."""
 N_KEPT = 50
-"""Events that it reads at least, on average: shorter histories say nothing twice."""
+"""Least average number of events that it reads: shorter histories repeat nothing."""
 
 
 class CellDropout(nn.Module):
-    """In training, reads a small share of categories as unknown or missing, and of numbers as missing.
+    """In training, read a small share of categories as unknown or missing, and of numbers as missing.
 
-    An effect that is computed from a hidden cell reads zero, as the effect of an unseen level does. What
-    is expected of a hidden category by its description stays, unless the cell is read as missing, and
-    but for a share of the others, whose category has no description.
+    An effect that is computed from a hidden cell is zero, like the effect of an unseen level. The effect
+    that is expected of a hidden category by its description stays, unless the cell is read as missing,
+    or belongs to the share `NOT_DESCRIBED` of the cells that are read as unknown.
 
     Shape
     -----
@@ -38,17 +38,17 @@ class CellDropout(nn.Module):
 
     Parameters
     ----------
-    rates : sequence of ndarray, one a categorical column
+    rates : sequence of ndarray, one per categorical column
         Share of cells to hide, by code.
-    hides_as_missing : sequence of bool, one a categorical column
-        Whether half of the hidden cells are read as missing rather than unknown: for a column without
-        missing values in the training rows.
-    number_rates : sequence of float, one a number
+    hides_as_missing : sequence of bool, one per categorical column
+        Whether half of the hidden cells are read as missing rather than unknown; this is for columns
+        without missing values in the training rows.
+    number_rates : sequence of float, one per number
         Share of cells to hide.
     reads : bool ndarray of shape (n_terms, n_categorical + n_numbers), optional
         Whether each effect is computed from each cell.
     expects : bool ndarray of the same shape, optional
-        Whether each effect is what is expected of the category of each cell.
+        Whether each effect is the expected effect of the category of each cell.
     """
 
     starts: Tensor
@@ -67,7 +67,7 @@ class CellDropout(nn.Module):
         expects: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        ends = np.cumsum([0, *(len(r) for r in rates)])  # the rates of all columns lie end to end
+        ends = np.cumsum([0, *(len(r) for r in rates)])  # the rates of all columns are concatenated
         self.register_buffer("starts", torch.as_tensor(ends[:-1].astype(np.int64)))
         flat = np.concatenate([*rates, np.zeros(0)])
         self.register_buffer("rates", torch.as_tensor(flat, dtype=torch.float32))
@@ -87,7 +87,7 @@ class CellDropout(nn.Module):
         draw = _draw(rates)
         hidden_numbers = _draw(numbers) < self.number_rates
         hidden_cells = torch.cat([draw < rates, hidden_numbers], dim=1).float()
-        hidden = hidden_cells @ self.reads.T  # hidden cells of each effect, (n, n_terms)
+        hidden = hidden_cells @ self.reads.T  # number of hidden cells of each effect, (n, n_terms)
         if self.has_expected:
             share = self.missing_share + (1 - self.missing_share) * NOT_DESCRIBED
             nameless = (draw < rates * share).float()
@@ -99,15 +99,15 @@ class CellDropout(nn.Module):
 
 
 def _draw(like: Tensor) -> Tensor:
-    """Draw numbers from 0 to 1, in the shape and the precision of a tensor."""
+    """Draw uniform numbers from 0 to 1, with the shape and the precision of a tensor."""
     draws = torch.empty_like(like)
     return draws.uniform_(generator=generator(like.device))
 
 
 def base_rate(rate: float, n_rows: int) -> float:
-    """Return the share of a column's cells to hide: ``rate``, or more where that hides few cells.
+    """Return the share of a column's cells to hide: ``rate``, or more if that hides few cells.
 
-    It is then the share that hides ``N_HIDDEN`` cells of ``n_rows``, at most 5 %.
+    In that case it hides ``N_HIDDEN`` cells of ``n_rows``, but at most 5 %.
     """
     return max(rate, min(0.05, N_HIDDEN / n_rows)) if rate else 0.0
 
@@ -116,7 +116,7 @@ def hiding_rates(counts: np.ndarray, rate: float) -> np.ndarray:
     """Return the share of each category's cells to hide: ``rate`` if it is frequent, more if it is rare.
 
     A category of one row is hidden eleven times as often, but at most in half of its cells. Unknown
-    categories resemble the rare ones most, so the rare ones should train the vector of unknown.
+    categories are most similar to rare ones, so rare ones should train the vector of unknown.
 
     Parameters
     ----------
@@ -128,16 +128,16 @@ def hiding_rates(counts: np.ndarray, rate: float) -> np.ndarray:
 
 
 class EventDropout(nn.Module):
-    """Drops some events of long histories in training, others in each step.
+    """In training, drop some events of long histories; every step drops different events.
 
-    A long history says most things several times, so a network that reads all of it soon knows the
-    training rows by heart. A row keeps about 70 % of its events, and about ``n_kept`` at least. Steps
+    Long histories are repetitive, so a network that reads all events soon memorises the training rows. A
+    row keeps about 70 % of its events, and at least about ``n_kept``. If events come in steps, all steps
     stay, with fewer events.
 
     Parameters
     ----------
     n_kept : int
-        0: rows with few events lose some too.
+        0: rows with few events lose some events too.
     """
 
     def __init__(self, n_kept: int = N_KEPT) -> None:
@@ -159,7 +159,7 @@ class EventDropout(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Dropout with a mask of random bytes: on a CPU several times as fast as torch.nn.Dropout.
+    """Dropout with a mask of random bytes, several times as fast as torch.nn.Dropout on a CPU.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ class Dropout(nn.Module):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        self.n_dropped = round(256 * rate)  # byte values that drop a unit
+        self.n_dropped = round(256 * rate)  # number of byte values that drop a unit
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.n_dropped:

@@ -1,4 +1,4 @@
-"""A network that has more categories and classes than an older one, and starts from its weights."""
+"""Start a network from the weights of an older one that has fewer categories and classes."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from tabemb.network.tables import Tables
 def take_over(
     network: TabularNetwork, old: TabularNetwork, starts: Sequence[Tensor], outputs: Tensor
 ) -> None:
-    """Write the weights of an older network into one that has more rows of tables, or more outputs.
+    """Copy the weights of an older network into one with more rows of tables or more outputs.
 
-    A new category starts where ``starts`` says or as the unknown one; its biases are those of the
-    unknown one. A new output starts at its bias alone.
+    A new category starts at its vector in ``starts`` or at that of the unknown category; its biases are
+    those of the unknown category. A new output starts with nothing but its bias.
 
     Parameters
     ----------
     network, old : TabularNetwork
-    starts : sequence of Tensor of shape (n_new, dim), one a table
-        Vectors of the new categories, NaN in rows that start as the unknown one.
+    starts : sequence of Tensor of shape (n_new, dim), one per table
+        Vectors of the new categories, NaN in rows that start as the unknown category.
     outputs : int64 tensor of shape (n_outputs,)
-        Position among the outputs of ``old`` of each output of ``network``, -1 for a new one.
+        Position of each output of ``network`` among the outputs of ``old``, -1 for a new one.
 
     Raises
     ------
     ValueError
-        A weight has another shape in the two networks.
+        A weight has different shapes in the two networks.
     """
     for table, start in enumerate(starts):
         _take_rows(network.tables, old.tables, table, start)
@@ -56,7 +56,7 @@ def _weights_of(*modules: nn.Module | None) -> set[int]:
 def _take_rows(
     tables: Tables, old: Tables, table: int, start: Tensor, outputs: Tensor | None = None
 ) -> None:
-    """Write the rows of one table; those of biases have a number for each output."""
+    """Copy the rows of one table; rows of biases have a number for each output."""
     rows = tables.rows(table)
     known, start = (vectors.to(rows.device) for vectors in (old.vectors(table), start))
     if outputs is not None:
@@ -69,7 +69,7 @@ def _take_rows(
 
 
 def _take_outputs(head: MemberHeads, old: MemberHeads, outputs: Tensor) -> None:
-    """Write the heads of the outputs that are not new; a new one depends on nothing but its bias."""
+    """Copy the heads of the outputs that are not new; a new output depends only on its bias."""
     if head.weight.shape[:2] != old.weight.shape[:2]:
         name = "head.weight"
         raise _another_shape(name)
@@ -79,7 +79,7 @@ def _take_outputs(head: MemberHeads, old: MemberHeads, outputs: Tensor) -> None:
 
 
 def _by_output(known: Tensor, outputs: Tensor) -> Tensor:
-    """Return numbers whose last axis is that of the outputs in their new order; zero for new ones."""
+    """Reorder the last axis to the new order of the outputs, with zeros for new outputs."""
     outputs = outputs.to(known.device)
     return known[..., outputs.clamp(min=0)] * (outputs >= 0)
 

@@ -1,7 +1,8 @@
-"""Numbers in half precision (bfloat16): how they are rounded, and how they travel as numpy.
+"""Numbers in half precision (bfloat16): stochastic rounding, and conversion to numpy.
 
-Small steps of a training would vanish when a sum is rounded to the nearest number of eight digits, so it
-is rounded up or down at random, by the distance to both, which is right on average (Gupta et al. 2015).
+Small training steps would vanish if sums were rounded to the nearest number of eight bits. Sums are
+therefore rounded up or down at random, with probabilities by distance, which is right on average (Gupta
+et al. 2015).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def is_half(tensor: Tensor) -> bool:
 
 
 def rounded(values: Tensor) -> Tensor:
-    """Return float32 numbers in half precision, each rounded up or down at random.
+    """Round float32 numbers to half precision, up or down at random.
 
     Examples
     --------
@@ -48,14 +49,14 @@ def write_rows(target: Tensor, rows: Tensor, values: Tensor) -> None:
 
 
 def numpy_of_any(tensor: Tensor) -> np.ndarray:
-    """Return a tensor as numpy; numpy has no half precision, so its bits become whole numbers."""
+    """Return a tensor as numpy; numpy has no bfloat16, so its bits become whole numbers."""
     whole = tensor.detach().cpu()
     array: np.ndarray = (whole.view(torch.int16) if is_half(whole) else whole).numpy()
     return array
 
 
 def as_half(bits: Tensor) -> Tensor:
-    """Return the numbers whose bits `numpy_of_any` gave."""
+    """Return the half-precision numbers with these bits from `numpy_of_any`."""
     if bits.dtype != torch.int16:
         raise ValueError("numbers in half precision have the type int16 in files.")
     return bits.view(HALF)

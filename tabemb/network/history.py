@@ -1,4 +1,4 @@
-"""History encoders: the events of each row, however many, become one vector."""
+"""History encoders: turn the events of each row, however many, into one vector."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tabemb.network.recurrence import gru_states
 from tabemb.network.tables import Columns, Tables
 
 EVENT_SCALE = 10.0
-"""Factor on the vectors of events: tables start at a tenth, which would hardly move a recurrent net."""
+"""Factor on the vectors of events: start values of 0.1 would hardly affect a recurrent network."""
 N_CARRIED = 512
-"""Sequences whose states are carried on at a time."""
+"""Number of sequences whose states are computed at a time."""
 
 
 class HistoryEncoder(nn.Module):
-    """Base of the history encoders: event vectors (n_events, d_in) become one vector a row, (n, dim).
+    """Base of the history encoders, from event vectors (n_events, d_in) to row vectors (n, dim).
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class HistoryEncoder(nn.Module):
     dim: int
     d_state: int
     n_kept = N_KEPT
-    """Events of a row that `EventDropout` leaves, at least."""
+    """Least number of events of a row that `EventDropout` keeps."""
 
     def __init__(self, d_in: int, d_history: int, pooling: str) -> None:
         super().__init__()
@@ -40,12 +40,12 @@ class HistoryEncoder(nn.Module):
         raise NotImplementedError
 
     def of_whole(self, events: Tensor, history: Ragged, lengths: Tensor) -> Tensor:
-        """Return the vectors of rows with so many events, (n,), some of which are dropped."""
+        """Return the vectors of rows with ``lengths`` events, (n,), of which some may be dropped."""
         vector: Tensor = self(events, history)
         return vector
 
     def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Go on from a state (n, d_state).
+        """Continue from a state (n, d_state).
 
         Returns
         -------
@@ -62,10 +62,10 @@ class HistoryEncoder(nn.Module):
 
 
 class BagOfEvents(HistoryEncoder):
-    """One layer for each event, then mean, maximum, sum and last over the events of a row.
+    """One layer on each event, then mean, maximum, sum and last over the events of a row.
 
-    The first three do not depend on the order, so this suits bags of categories too. Sums enter by
-    their logarithm, so that a long history is no outlier.
+    The first three do not depend on the order, so this also suits bags of categories. Sums are replaced
+    by their logarithm, so that long histories are not outliers.
 
     Shape
     -----
@@ -78,10 +78,10 @@ class BagOfEvents(HistoryEncoder):
         self.dim, self.d_state = 4 * d_history, 3 * d_history + 1
 
     def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Go on from a state: sum, maximum and last of the hidden values, and the number of events."""
+        """Continue from a state: sum, maximum and last of hidden values, and the number of events."""
         hidden = history.padded(self.layer(events).relu())  # (n, longest, d_history)
         total, highest, last = (part.unsqueeze(1) for part in state[:, :-1].chunk(3, dim=1))
-        # one entry more than events: before each of them, and after the last
+        # one entry more than events: before each event, and after the last one
         totals = torch.cat([total, total + hidden.cumsum(1)], dim=1)
         heights = torch.cat([highest, torch.maximum(highest, hidden.cummax(1).values)], dim=1)
         lasts = torch.cat([last, hidden], dim=1)
@@ -109,9 +109,9 @@ class BagOfEvents(HistoryEncoder):
 
 
 class BagOfWords(BagOfEvents):
-    """A bag of events that does not depend on their order at all: mean, maximum and sum.
+    """A bag of events that does not depend on their order: mean, maximum and sum.
 
-    Words are rare, so a network knows even short texts by heart: training drops words of all of them
+    Words are rare, so a network memorises even short texts. Training therefore drops words of all texts
     (Iyyer et al. 2015).
 
     Shape
@@ -130,7 +130,7 @@ class BagOfWords(BagOfEvents):
 
 
 class Recurrent(HistoryEncoder):
-    """A recurrent net over the events in their order; padding never changes a vector.
+    """A recurrent network over the events in their order; padding never changes a vector.
 
     Shape
     -----
@@ -154,7 +154,7 @@ class Recurrent(HistoryEncoder):
         return pooled
 
     def _states(self, inputs: Tensor) -> Tensor:
-        """Return the states after each step, (longest, n, d_history), of inputs (longest, n, d_in)."""
+        """Return the states (longest, n, d_history) after each step of inputs (longest, n, d_in)."""
         states: Tensor = _in_one_block(self.net)(inputs.transpose(0, 1))[0]
         return states.transpose(0, 1)
 
@@ -166,10 +166,10 @@ class GRU(Recurrent):
     net: nn.GRU
 
     def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Go on from the state of the cell; pooling is not used."""
+        """Continue from the state of the cell; pooling is not used."""
         with torch.autocast(events.device.type, enabled=False):
             states = self._states(history.padded(events).transpose(0, 1), state)
-        states = torch.cat([state.unsqueeze(0), states])  # before each event, and after the last
+        states = torch.cat([state.unsqueeze(0), states])  # before each event, and after the last one
         after = states[history.lengths, torch.arange(len(history), device=events.device)]
         return _unpadded(states, history), after
 
@@ -191,7 +191,7 @@ class LSTM(Recurrent):
     n_parts = 2
 
     def advance(self, events: Tensor, history: Ragged, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Go on from a state: output and memory of the cell, side by side."""
+        """Continue from a state: output and memory of the cell, concatenated."""
         cell = tuple(part.unsqueeze(0).contiguous() for part in state.chunk(2, dim=1))
         with torch.autocast(events.device.type, enabled=False):
             states, _ = _in_one_block(self.net)(history.padded(events), cell)
@@ -200,7 +200,7 @@ class LSTM(Recurrent):
             return before, state if self.training else self._after(events, history, state, cell)
 
     def _after(self, events: Tensor, history: Ragged, state: Tensor, cell: tuple[Tensor, ...]) -> Tensor:
-        # torch gives the memory of the last step only: padding in shorter rows, unless they are packed
+        # torch returns the memory of the last step only, which is padding in shorter rows unless packed
         has_events = history.lengths > 0
         packed = nn.utils.rnn.pack_padded_sequence(
             history.padded(events)[has_events],
@@ -215,12 +215,12 @@ class LSTM(Recurrent):
 
 
 def _unpadded(states: Tensor, history: Ragged) -> Tensor:
-    """Return the states of the steps alone, (n_steps, d), of padded ones, (longest, n, d)."""
+    """Remove the padding from states (longest, n, d): return those of the steps, (n_steps, d)."""
     return states.flatten(0, 1).index_select(0, history.positions * len(history) + history.rows)
 
 
 def _in_one_block(net: nn.GRU | nn.LSTM) -> nn.GRU | nn.LSTM:
-    """Return the net with its weights side by side, as cuDNN wants them, wherever averages left them."""
+    """Return the net with its weights in one block of memory for cuDNN, also after averaging."""
     weights = list(net.parameters())
     if weights[0].is_cuda and len({weight.untyped_storage().data_ptr() for weight in weights}) > 1:
         net.flatten_parameters()
@@ -228,10 +228,10 @@ def _in_one_block(net: nn.GRU | nn.LSTM) -> nn.GRU | nn.LSTM:
 
 
 class LastState(nn.Module):
-    """Pool the states of a row to the state after its last event."""
+    """Pool the states of a row: take the state after its last event."""
 
     n_parts = 1
-    """Number of vectors that are laid side by side."""
+    """Number of vectors that are concatenated."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -241,14 +241,14 @@ class LastState(nn.Module):
 
 
 class MeanState(LastState):
-    """Pool the states of a row to their mean."""
+    """Pool the states of a row: take their mean."""
 
     def forward(self, states: Tensor, history: Ragged) -> Tensor:
         return history.mean(states)
 
 
 class Attention(LastState):
-    """Pool the states of a row to their mean, weighted by a learned score."""
+    """Pool the states of a row: take their mean, weighted by a learned score."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
@@ -262,7 +262,7 @@ class Attention(LastState):
 
 
 class AllStates(LastState):
-    """Pool the states of a row to last, mean and maximum, side by side."""
+    """Pool the states of a row: concatenate last, mean and maximum."""
 
     n_parts = 3
 
@@ -271,21 +271,21 @@ class AllStates(LastState):
 
 
 HISTORY_ENCODERS: dict[str, type[HistoryEncoder]] = {"gru": GRU, "lstm": LSTM, "mean": BagOfEvents}
-"""History encoders by name; a new one is a class above and a line here."""
+"""History encoders by name; to add one, write a class above and a line here."""
 POOLINGS: dict[str, type[LastState]] = {
     "all": AllStates,
     "last": LastState,
     "mean": MeanState,
     "attention": Attention,
 }
-"""Poolings of a recurrent net's states by name."""
+"""Poolings of a recurrent network's states by name."""
 
 
 class StepPool(nn.Module):
-    """Pools the vectors of the events of each step, whatever their order (Zaheer et al. 2017).
+    """Pool the vectors of the events of each step, whatever their order (Zaheer et al. 2017).
 
-    A mean would hide one event among twenty. Sums are clipped smoothly, so that a step of very many
-    events is no outlier.
+    A mean would hide one event among twenty. Sums are clipped smoothly, so that steps with very many
+    events are not outliers.
 
     Shape
     -----
@@ -299,23 +299,23 @@ class StepPool(nn.Module):
         self.dim = d_step + 1
 
     def forward(self, events: Tensor, in_steps: Ragged, lengths: Tensor | None = None) -> Tensor:
-        hidden = self.layer(events).relu().to(events.dtype)  # sums of many bfloat16 would be coarse
+        hidden = self.layer(events).relu().to(events.dtype)  # sums of many bfloat16 numbers are coarse
         sums = 10 * squash(_whole_sum(hidden, in_steps, lengths) / 10)  # below 30
         lengths = in_steps.lengths if lengths is None else lengths
         return torch.cat([sums, _log_count(lengths, hidden)], dim=1)
 
 
 class ByCategory(nn.Module):
-    """Pools the events of each category of one field, and adds up what the categories give.
+    """Pool the events of each category of one field, and sum the results over categories.
 
-    A mean over all events is that of the most frequent category. Here each category of a row counts
-    once, with the mean of a layer over its events, the mean times the logarithm of their number, and
-    the last event. Sums are clipped smoothly.
+    The most frequent category dominates a mean over all events. Here each category of a row counts once,
+    with the mean of a layer over its events, the mean times the logarithm of their number, and the last
+    event. Sums are clipped smoothly.
 
     Parameters
     ----------
     field : int
-        Position of the field among the categorical ones.
+        Position of the field among the categorical fields.
     d_in : int
     d_out : int
 
@@ -342,7 +342,7 @@ class ByCategory(nn.Module):
         return 10 * squash(sums / 10)  # below 30
 
     def _groups(self, events: Ragged) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the row of each group, events of one row and category; each event's group; sizes."""
+        """Group events by row and category; return each group's row, each event's group, and sizes."""
         codes = events.codes[:, self.field].long()
         n_codes = int(codes.max()) + 1 if len(codes) else 1
         keys, group_of, counts = torch.unique(
@@ -352,17 +352,17 @@ class ByCategory(nn.Module):
 
 
 class HistoryNetwork(nn.Module):
-    """Embeds the categories and numbers of events, and encodes all events of a row as one vector.
+    """Embed the categories and numbers of events, and encode all events of a row as one vector.
 
-    The tables belong to the whole network, so that a column and a field of events can share one. Where
-    events come in steps, the encoder reads one vector for each step. Where the meaning of an event
-    depends on its category, `ByCategory` reads the events beside the encoder, and training drops some: a
-    quantity that is measured again and again can spare a value, a pattern of categories no event.
+    The tables belong to the whole network, so that a column and a field of events can share one. If
+    events come in steps, the encoder reads one vector per step. If the meaning of an event depends on
+    its category, `ByCategory` reads the events in addition to the encoder, and training drops some
+    events: repeated measurements can spare a value, but a pattern of categories cannot spare an event.
 
     Shape
     -----
-    output : (n, dim), the encoder's vector, the logarithm of the number of steps, and what `ByCategory`
-    gives; the tables' penalty (n,)
+    output : (n, dim), the encoder's vector, the logarithm of the number of steps, and the output of
+    `ByCategory`; the tables' penalty (n,)
     """
 
     def __init__(
@@ -396,9 +396,9 @@ class HistoryNetwork(nn.Module):
         return self.read(self.embed(history, tables)[0], history, history)
 
     def read(self, vectors: Tensor, history: Ragged, whole: Ragged) -> Tensor:
-        """Return the encoder's vector (n, encoder.dim) from those of the events.
+        """Return the encoder's vector (n, encoder.dim) for these vectors of events.
 
-        ``whole`` is the history with the events that are dropped from ``history``.
+        ``whole`` is the history before events are dropped.
         """
         if self.pool is not None:
             assert history.in_steps is not None
@@ -415,7 +415,7 @@ class HistoryNetwork(nn.Module):
 
 
 class SequenceNetwork(HistoryNetwork):
-    """A history network that gives each event of a sequence the vector of the events before it.
+    """A history network that encodes, for each event of a sequence, the events before it.
 
     Shape
     -----
@@ -432,13 +432,13 @@ class SequenceNetwork(HistoryNetwork):
 
     @torch.no_grad()
     def carry(self, parts: Prefixes, tables: Tables) -> None:
-        """Let every part of a sequence that was cut start from the state after the part before it."""
+        """Start every part of a cut sequence from the state after the previous part."""
         parts.states = torch.zeros(len(parts.events), self.encoder.d_state, device=parts.device)
         no_next = parts.counts.new_zeros(1, dtype=torch.bool)
         goes_on = torch.cat([parts.counts[1:] > 0, no_next])
         was_training = self.training
         self.eval()
-        for count in parts.counts[goes_on].unique():  # all first parts, then all second ones, ...
+        for count in parts.counts[goes_on].unique():  # all first parts, then all second parts, ...
             same = torch.nonzero(goes_on & (parts.counts == count)).flatten()
             for chunk in same.split(N_CARRIED):
                 parts.states[chunk + 1] = self.advance(parts.sequences(chunk), tables)[1]
@@ -475,14 +475,14 @@ class SequenceNetwork(HistoryNetwork):
 
 
 def _events_by_row(history: Ragged) -> Ragged:
-    """Return the same events by row, not in steps."""
+    """Return the same events by row, without steps."""
     if history.step_offsets is None:
         return history
     return Ragged(history.event_offsets, history.codes, history.numbers)
 
 
 def _whole_sum(values: Tensor, history: Ragged, lengths: Tensor | None) -> Tensor:
-    """Return the sum of values (n_events, ...) by row, as if it had all of its ``lengths``, (n,)."""
+    """Return the sum of values (n_events, ...) by row, scaled up to ``lengths`` events, (n,)."""
     total = history.sum(values)
     if lengths is None or lengths is history.lengths:
         return total

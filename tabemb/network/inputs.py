@@ -1,4 +1,4 @@
-"""The named values that travel from the data to a network: rows, their histories, batches of both."""
+"""The inputs of a network as named tensors: rows, their histories, and batches."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from tabemb.network.reductions import highest_by_row
 
 
 class Rowwise(Protocol):
-    """Anything that stands for n rows, and is taken, split and moved as a tensor of n rows is.
+    """Anything that represents n rows and can be indexed, split and moved like a tensor of n rows.
 
-    Histories, the inputs of rows, and batches all implement it, so that nothing depends on how rows
+    Histories, the inputs of rows, and batches implement it, so that no other code depends on how rows
     are stored.
     """
 
     @property
     def device(self) -> torch.device:
-        """Where its tensors lie."""
+        """The device of its tensors."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
 
     def take(self, rows: Tensor) -> Self:
-        """Return the given rows, int64 (m,), in the given order."""
+        """Return the rows at these positions, int64 (m,), in this order."""
 
     def split(self, sizes: Sequence[int]) -> Sequence[Self]:
-        """Return consecutive parts with so many rows each."""
+        """Return consecutive parts with these numbers of rows."""
 
     def to(self, device: torch.device) -> Self:
         """Return the same rows on a device."""
@@ -50,9 +50,9 @@ class History(Rowwise, Protocol):
 
 @dataclass(frozen=True)
 class Ragged:
-    """The histories of n rows: the steps of all rows, laid end to end, and the events of all steps.
+    """The histories of n rows: the concatenated steps of all rows, and the events of all steps.
 
-    Each event is a step, unless ``step_offsets`` says which events make a step.
+    Each event is a step, unless ``step_offsets`` groups the events into steps.
 
     Shape
     -----
@@ -80,7 +80,7 @@ class Ragged:
 
     @property
     def device(self) -> torch.device:
-        """Where the events lie."""
+        """The device of the events."""
         return self.codes.device
 
     @cached_property
@@ -95,12 +95,12 @@ class Ragged:
 
     @cached_property
     def positions(self) -> Tensor:
-        """The place of each step in its row's history, int64 (n_steps,)."""
+        """The position of each step in its row's history, int64 (n_steps,)."""
         return torch.arange(len(self.rows), device=self.device) - self.offsets[:-1][self.rows]
 
     @cached_property
     def in_steps(self) -> Ragged | None:
-        """The same events as those of steps, in place of rows; None where each event is a step."""
+        """The same events grouped by step instead of by row; None if each event is a step."""
         if self.step_offsets is None:
             return None
         return Ragged(self.step_offsets, self.codes, self.numbers)
@@ -119,22 +119,22 @@ class Ragged:
         return self._sliced(self.offsets[1:] - lengths, lengths)
 
     def random_slices(self) -> Ragged:
-        """Return a random slice of each history: a third of its steps or more, one at least."""
+        """Return a random slice of each history: at least a third of its steps, and at least one."""
         shortest = torch.ceil(self.lengths / 3)
         lengths = shortest + torch.floor(self._draw() * (self.lengths - shortest + 1))
         before = torch.floor(self._draw() * (self.lengths - lengths + 1))
         return self._sliced(self.offsets[:-1] + before.long(), lengths.long())
 
     def events_of(self, rows: Tensor) -> Tensor:
-        """Return the positions of the events of these rows, laid end to end."""
+        """Return the positions of the events of these rows, concatenated."""
         return ranges(self.offsets[:-1][rows], self.lengths[rows])
 
     def _draw(self) -> Tensor:
-        """Draw a number from 0 to 1 for each row."""
+        """Draw a uniform number from 0 to 1 for each row."""
         return torch.rand(len(self), device=self.device, generator=generator(self.device))
 
     def _sliced(self, starts: Tensor, lengths: Tensor) -> Ragged:
-        """Return one row for each start, with the steps from there on."""
+        """Return one row for each start, with ``lengths`` steps from there."""
         events = steps = ranges(starts, lengths)
         step_offsets = None
         if self.step_offsets is not None:
@@ -167,7 +167,7 @@ class Ragged:
         return replace(self, numbers=self.numbers.double())
 
     def padded(self, values: Tensor) -> Tensor:
-        """Return values of the steps, (n_steps, d), as (n, longest, d), with zeros as padding."""
+        """Pad values of the steps, (n_steps, d), with zeros to (n, longest, d)."""
         longest = max(int(self.lengths.max()), 1) if len(self) else 1
         wide = values.new_zeros(len(self) * longest, values.shape[1])
         places = self.rows * longest + self.positions
@@ -194,21 +194,21 @@ class Ragged:
 
 
 class Prefixes:
-    """Rows that are events themselves: the history of each is the events of its sequence before it.
+    """Rows that are events themselves: the history of a row is the events before it in its sequence.
 
-    The rows that are taken or split off must be whole sequences.
+    Rows that are taken or split off must form whole sequences.
 
     Parameters
     ----------
     events : Ragged of n_sequences rows
-        The rows in their order, each as the later rows of its sequence see it.
+        The rows in their order, each as later rows of its sequence see it.
     states : Tensor of shape (n_sequences, d_state), optional
         The state before the first event of each sequence; None stands for zeros.
     counts : Tensor of shape (n_sequences,), optional
-        Number of events that each of these states has read; None stands for zeros.
+        Number of events that each state has read; None stands for zeros.
     ties : Tensor of shape (n_rows,), optional
-        Number of rows just before each row that it does not see either, as they are of the same time;
-        None stands for zeros.
+        Number of rows just before each row that it does not see because they have the same time; None
+        stands for zeros.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class Prefixes:
 
     @property
     def device(self) -> torch.device:
-        """Where the events lie."""
+        """The device of the events."""
         return self.events.device
 
     @property
@@ -262,13 +262,13 @@ class Prefixes:
 
     @property
     def seen(self) -> Tensor:
-        """The row whose events before it each row sees: itself, or the first of its time, (n_rows,)."""
+        """For each row, the first row at the same time; the row sees the events before it, (n_rows,)."""
         rows = torch.arange(len(self), device=self.device)
         return rows if self.ties is None else rows - self.ties
 
     @property
     def in_steps(self) -> Ragged:
-        """The sequences, with the rows of one time as one step."""
+        """The sequences, with simultaneous rows as one step."""
         n_rows = len(self)
         starts = torch.arange(n_rows, device=self.device)
         if self.ties is not None:
@@ -278,9 +278,9 @@ class Prefixes:
         return Ragged(offsets, self.events.codes, self.events.numbers, step_offsets)
 
     def cut(self, longest: int) -> Prefixes:
-        """Return the same rows in sequences of ``longest`` events at most, or of one time.
+        """Return the same rows in sequences of at most ``longest`` events, or more at one time.
 
-        A longer sequence goes on in the next one, from a state of zeros until one is set.
+        A longer sequence continues in the next one, which starts from zeros until a state is set.
         """
         if self.ties is None:
             n_parts = -(-self.events.lengths // longest)
@@ -288,7 +288,7 @@ class Prefixes:
             nth = nth - (n_parts.cumsum(0) - n_parts).repeat_interleave(n_parts)
             starts = self.events.offsets[:-1].repeat_interleave(n_parts) + nth * longest
             return self._cut_at(starts, nth * longest)
-        first_rows = torch.nonzero(self.ties == 0).flatten().tolist()  # of each time
+        first_rows = torch.nonzero(self.ties == 0).flatten().tolist()  # first row of each time
         cuts = [
             (start, start - offset)
             for offset, stop in pairwise(self.events.offsets.tolist())
@@ -301,7 +301,7 @@ class Prefixes:
         return Prefixes(Ragged(offsets, self.events.codes, self.events.numbers), None, counts, self.ties)
 
     def narrow(self, start: int, d_state: int) -> Prefixes:
-        """Return the same rows with ``d_state`` columns of the states, from column ``start`` on."""
+        """Return the same rows with ``d_state`` columns of the states, starting at ``start``."""
         states = None if self.states is None else self.states.narrow(1, start, d_state)
         return Prefixes(self.events, states, self.counts, self.ties)
 
@@ -317,7 +317,7 @@ class Prefixes:
 
 @dataclass(frozen=True)
 class Kept:
-    """Rows that each go on from a kept state, without their events.
+    """Rows that each continue from a kept state, without their events.
 
     Shape
     -----
@@ -334,7 +334,7 @@ class Kept:
 
     @property
     def device(self) -> torch.device:
-        """Where the states lie."""
+        """The device of the states."""
         return self.states.device
 
     def take(self, rows: Tensor) -> Kept:
@@ -358,7 +358,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class RowInputs:
-    """The inputs of n rows, as a network reads them.
+    """The inputs of n rows to a network.
 
     Shape
     -----
@@ -393,18 +393,18 @@ class RowInputs:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors lie."""
+        """The device of the tensors."""
         return self.codes.device
 
     @property
     def lengths(self) -> Tensor | None:
-        """Number of steps of each row in all ragged histories, (n,); None without one."""
+        """Number of steps of each row in all ragged histories, (n,); None without such a history."""
         ragged = [history.lengths for history in self.histories if isinstance(history, Ragged)]
         return torch.stack(ragged).sum(0) if ragged else None
 
     @property
     def n_events(self) -> int:
-        """Number of events in all histories, without those that only a kept state has read."""
+        """Number of events in all histories, not counting events that only kept states have read."""
         events = [h.events if isinstance(h, Prefixes) else h for h in self.histories]
         return sum(len(part.codes) for part in events if isinstance(part, Ragged))
 
@@ -413,12 +413,12 @@ class RowInputs:
         return replace(self, effects=effects.to(self.device))
 
     def with_scores(self, scores: Tensor) -> RowInputs:
-        """Return the same rows with scores (n, width) as further effects, one a term."""
+        """Return the same rows with scores (n, width) as further effects, one term per score."""
         terms = F.pad(scores.to(self.effects).unsqueeze(2), (0, self.effects.shape[2] - 1))
         return replace(self, effects=torch.cat([self.effects, terms], dim=1))
 
     def with_history(self, history: History) -> RowInputs:
-        """Return the same rows with this history in the place of their last one."""
+        """Return the same rows with their last history replaced by this one."""
         return replace(self, histories=(*self.histories[:-1], history))
 
     @property
@@ -446,7 +446,7 @@ class RowInputs:
         return self._each(lambda t: t.to(device), lambda h: h.to(device))
 
     def double(self) -> RowInputs:
-        """Return the same rows with all but their codes in double precision."""
+        """Return the same rows in double precision, except for their codes."""
         return replace(self._each(Tensor.double, lambda h: h.double()), codes=self.codes)
 
 
@@ -471,7 +471,7 @@ class Batch:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors lie."""
+        """The device of the tensors."""
         return self.weight.device
 
     @property

@@ -1,4 +1,4 @@
-"""The whole network: tables, numbers and histories joined, a backbone, a head for each member."""
+"""The whole network: tables, numbers and histories, a backbone, and a head for each member."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Output(NamedTuple):
 
     Shape
     -----
-    outputs : (n, n_members, n_outputs); (n, 1, n_outputs) of `ClassVectors`
+    outputs : (n, n_members, n_outputs); (n, 1, n_outputs) with `ClassVectors`
     hidden  : (n, n_members, d_hidden), the last hidden layer
     penalty : (n,), the tables' prior
     """
@@ -38,12 +38,12 @@ class Output(NamedTuple):
 
 
 class TabularNetwork(nn.Module):
-    """Embeds categories, encodes numbers and histories, and gives one output for each member.
+    """Embed categories, encode numbers and histories, and return one output for each member.
 
-    ``biases``, tables as wide as the output, add a number of each category to the output: the wide
-    part of Wide & Deep (Cheng et al. 2016), a random effect of the category. Effects of levels are
-    inputs beside the vectors. In training some cells are hidden first. Inputs in double precision give
-    an output in double precision, if the weights outside the tables are doubles too.
+    ``biases`` are tables as wide as the output, which add a vector for each category to the output: the
+    wide part of Wide & Deep (Cheng et al. 2016), or a random effect of the category. Effects of levels
+    are inputs in addition to the vectors. In training some cells are hidden first. Inputs in double
+    precision give an output in double precision if the weights outside the tables are doubles too.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class TabularNetwork(nn.Module):
     Shape
     -----
     inputs  : `RowInputs` of n rows
-    classes : int64 (m,), the classes to compute outputs of, where there are many; None for all
+    classes : int64 (m,), the classes to compute outputs of if there are many; None for all
     output  : an :class:`Output`
     """
 
@@ -93,7 +93,7 @@ class TabularNetwork(nn.Module):
 
     @property
     def networks(self) -> Sequence[TabularNetwork]:
-        """The networks that are trained one after the other: this one."""
+        """The networks that are trained one after another: only this one."""
         return [self]
 
     @property
@@ -110,27 +110,27 @@ class TabularNetwork(nn.Module):
         return self._sequence_networks[0].advance(sequences, self.tables)[1]
 
     def carry(self, parts: Prefixes) -> None:
-        """Let every part of a sequence that was cut start from the state after the part before it."""
+        """Start every part of a cut sequence from the state after the previous part."""
         self._sequence_networks[0].carry(parts, self.tables)
 
     def queries(self, hidden: Tensor) -> Tensor:
-        """Return what is compared with the vectors of many classes, (n, d), from last hidden layers.
+        """Turn last hidden layers into queries, (n, d), for comparison with many class vectors.
 
-        Its dot products with `class_vectors` are the outputs; the last number, 1, counts the bias.
+        Their dot products with `class_vectors` are the outputs; the last coordinate, 1, adds the bias.
         """
         assert isinstance(self.head, ClassVectors)
         queries = self.head.queries(hidden)
         return torch.cat([queries, queries.new_ones(len(queries), 1)], dim=1)
 
     def class_vectors(self) -> Tensor:
-        """Return the vectors of many classes, whose last number is their bias, (n_classes, d)."""
+        """Return the vectors of many classes, (n_classes, d); the last coordinate is the bias."""
         assert isinstance(self.head, ClassVectors)
         return torch.cat([self.head.compared(), self.head.bias], dim=1)
 
     def column_weights(self) -> list[Tensor] | None:
         """Return the first layer's weights of each categorical column, (n_members x d_out, dim) each.
 
-        They say how far apart two categories are for the network; None where the backbone has no such
+        They determine how far apart two categories are for the network. None if the backbone has no such
         layer.
         """
         weights, columns = self.backbone.first_weights(), self.tables.columns
@@ -164,7 +164,7 @@ class TabularNetwork(nn.Module):
 
 
 class Reader(nn.Module):
-    """Reads histories alone: one vector for the events of each row.
+    """Read only histories, and return one vector for the events of each row.
 
     Shape
     -----
@@ -181,7 +181,7 @@ class Reader(nn.Module):
 
     @property
     def networks(self) -> Sequence[Reader]:
-        """The networks that have tables: this one."""
+        """The networks that have tables: only this one."""
         return [self]
 
     def forward(self, inputs: RowInputs) -> Tensor:
@@ -193,11 +193,11 @@ class Reader(nn.Module):
 
 
 class NetworkEnsemble(nn.Module):
-    """Networks of one shape that share nothing; all their members are members of the ensemble.
+    """Networks of equal shape without shared weights; their members form the ensemble.
 
     Shape
     -----
-    as `TabularNetwork`, with the last hidden layers side by side
+    as `TabularNetwork`, with the last hidden layers concatenated
     """
 
     networks: Sequence[TabularNetwork]
@@ -208,12 +208,12 @@ class NetworkEnsemble(nn.Module):
 
     @property
     def d_hidden(self) -> int:
-        """Width of the last hidden layers side by side."""
+        """Width of the concatenated last hidden layers."""
         return sum(network.d_hidden for network in self.networks)
 
     @property
     def d_state(self) -> int:
-        """Width of the states that are kept of a sequence, side by side."""
+        """Width of the concatenated states that are kept of a sequence."""
         return sum(network.d_state for network in self.networks)
 
     def advance(self, sequences: Prefixes) -> Tensor:
@@ -224,17 +224,17 @@ class NetworkEnsemble(nn.Module):
         return torch.cat(states, dim=1)
 
     def queries(self, hidden: Tensor) -> Tensor:
-        """Return what is compared with the vectors of many classes: those of all networks, divided."""
+        """Return the queries of all networks, concatenated and divided by the number of networks."""
         parts = hidden.split([network.d_hidden for network in self.networks], dim=2)
         each = [network.queries(part) for network, part in zip(self.networks, parts)]
         return torch.cat(each, dim=1) / len(each)
 
     def class_vectors(self) -> Tensor:
-        """Return the vectors of many classes, those of all networks side by side."""
+        """Return the vectors of many classes, concatenated over networks."""
         return torch.cat([network.class_vectors() for network in self.networks], dim=1)
 
     def _with_starts(self) -> list[tuple[int, TabularNetwork]]:
-        """Return each network with the first column of its states."""
+        """Return each network with the position of the first column of its states."""
         widths = [network.d_state for network in self.networks]
         return [(sum(widths[:i]), network) for i, network in enumerate(self.networks)]
 
@@ -258,7 +258,7 @@ Network = TabularNetwork | NetworkEnsemble
 
 
 class _Double(NamedTuple):
-    """A copy in double precision, and what it was copied from."""
+    """A copy in double precision, and the state of the weights that it was copied from."""
 
     network: Network
     weights: list[nn.Parameter]
@@ -269,9 +269,9 @@ _DOUBLES: WeakKeyDictionary[Network, _Double] = WeakKeyDictionary()
 
 
 def in_double_precision(network: Network) -> Network:
-    """Return a copy of the network in double precision, but for the tables, which it shares.
+    """Return a copy of the network in double precision, which shares the tables.
 
-    Copying takes longer than the forward pass of a row, so the copy is kept until a weight changes.
+    Copying takes longer than the forward pass of one row, so the copy is kept until a weight changes.
     """
     kept = _DOUBLES.get(network)
     if kept is None or kept.state != _state(kept.weights):
@@ -281,7 +281,7 @@ def in_double_precision(network: Network) -> Network:
 
 
 def _state(weights: Sequence[nn.Parameter]) -> list[tuple[int, int]]:
-    """Return where the weights lie, and how often they were written to."""
+    """Return the address of each weight, and how often it was written to."""
     return [(weight.data_ptr(), weight._version) for weight in weights]
 
 
@@ -311,12 +311,12 @@ class MemberHeads(nn.Module):
         self.bias = nn.Parameter(bias.expand(n_members, -1).clone())
 
     def forward(self, hidden: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Return the outputs of all classes; ``classes`` is there for `ClassVectors` alone."""
+        """Return the outputs of all classes; only `ClassVectors` uses ``classes``."""
         return torch.einsum("nkd,kdo->nko", hidden, self.weight) + self.bias
 
 
 class TiedClasses(NamedTuple):
-    """The place of the classes' vectors: tables, the position of one, the code of each class."""
+    """Where the class vectors are stored: tables, position of the table, code of each class."""
 
     tables: Tables
     table: int
@@ -324,20 +324,20 @@ class TiedClasses(NamedTuple):
 
 
 class ClassVectors(nn.Module):
-    """A vector for each of many classes; an output is its dot product with the mapped hidden layer.
+    """A vector for each of many classes, whose dot product with the mapped hidden layer is the output.
 
-    The members' mapped hidden layers are averaged, so that the output is one dot product and a step
-    compares the classes once and not once for each member.
+    The members' mapped hidden layers are averaged, so the output is one dot product, and a step compares
+    the classes once instead of once for each member.
 
-    Where earlier events hold such classes, both read the same vectors ("tied", Press & Wolf 2017), so
-    that a class that comes again, or comes with the classes before it, is easy to learn.
+    If earlier events contain such classes, both read the same vectors ("tied", Press & Wolf 2017). It is
+    then easy to learn that a class is repeated, or occurs together with earlier classes.
 
     Parameters
     ----------
     tied : TiedClasses, optional
-        The table that holds the vectors.
+        The table that contains the vectors.
     sparse : bool, default=True
-        Whether a step changes only the classes that it computes outputs of.
+        Whether a step updates only the classes that it computes outputs of.
 
     Shape
     -----
@@ -359,7 +359,7 @@ class ClassVectors(nn.Module):
         self.query = MemberHeads(n_members, d_in, torch.zeros(d_class))
         self.bias = nn.Parameter(bias.unsqueeze(1).clone())
         self.vectors: Tensor = nn.Parameter(0.1 * torch.randn(0 if tied else len(bias), d_class))
-        self.tied = tied  # in a tuple, as the tables are a part of the network and not of its head
+        self.tied = tied  # in a tuple, because the tables belong to the network, not to its head
 
     def forward(self, hidden: Tensor, classes: Tensor | None = None) -> Tensor:
         classes = torch.arange(len(self.bias), device=self.bias.device) if classes is None else classes
@@ -370,12 +370,12 @@ class ClassVectors(nn.Module):
         return outputs.unsqueeze(1)
 
     def queries(self, hidden: Tensor) -> Tensor:
-        """Return the vectors that are compared with those of the classes, (n, d_class)."""
+        """Return the vectors that are compared with the class vectors, (n, d_class)."""
         queries: Tensor = self.query(hidden).mean(1)
         return queries
 
     def compared(self) -> Tensor:
-        """Return what `queries` are compared with, the vectors of all classes, (n_classes, d_class)."""
+        """Return the vectors of all classes, to compare `queries` with, (n_classes, d_class)."""
         return EVENT_SCALE * self._vectors(torch.arange(len(self.bias), device=self.bias.device))
 
     def _vectors(self, classes: Tensor) -> Tensor:

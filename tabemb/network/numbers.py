@@ -1,4 +1,4 @@
-"""Encodings of numbers: from a scaled value to several inputs, so that a network can fit curves."""
+"""Encodings of numbers: turn a scaled value into several inputs, so that a network can fit curves."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def squash(x: Tensor) -> Tensor:
 
 
 class NumberEncoding(nn.Module):
-    """The base of all encodings: scaled numbers (n, n_numbers), NaN where missing, to inputs (n, dim).
+    """The base of all encodings, from scaled numbers (n, n_numbers) with NaN to inputs (n, dim).
 
     Parameters
     ----------
-    edges : sequence of ndarray, one a number
+    edges : sequence of ndarray, one per number
         Ascending edges of the number's bins.
     d_number : int
         Width of a number's vector, in encodings that have vectors.
@@ -56,7 +56,7 @@ class ScaledNumbers(NumberEncoding):
 
 
 class EmbeddedNumbers(NumberEncoding):
-    """A learned vector for each number: a linear map of terms, the value and a missing flag.
+    """A learned vector for each number: a linear map of its terms, its value and a missing flag.
 
     Every number has such a map; subclasses define the terms, which are functions of the value.
     """
@@ -70,7 +70,7 @@ class EmbeddedNumbers(NumberEncoding):
         self.bias = nn.Parameter(torch.zeros(n_numbers, 1, d_number))
 
     def expand(self, numbers: Tensor) -> Tensor:
-        """Return the terms of numbers, none missing: (n, n_numbers) -> (n, n_numbers, n_terms)."""
+        """Return the terms of numbers without NaN: (n, n_numbers) -> (n, n_numbers, n_terms)."""
         raise NotImplementedError
 
     def forward(self, numbers: Tensor) -> Tensor:
@@ -84,14 +84,14 @@ class EmbeddedNumbers(NumberEncoding):
 
 
 MANY_ROWS = 1024
-"""Rows, of events mostly, above which the vectors of bins are looked up."""
+"""Number of rows (mostly events) above which the vectors of bins are looked up."""
 
 
 class EmbeddedBins(EmbeddedNumbers):
     """Learned vectors whose terms are the covered shares of the number's bins.
 
-    Bins are covered one after the other, so a vector is the sum over the bins below the value, which a
-    table holds, and a share of one bin. Many rows look up both instead of computing all shares.
+    All bins below the value's bin are covered completely, so a vector is a sum over these bins, which a
+    table contains, plus a share of one bin. Many rows look up both instead of computing all shares.
     """
 
     low: Tensor
@@ -115,10 +115,10 @@ class EmbeddedBins(EmbeddedNumbers):
         return self.looked_up(numbers)
 
     def looked_up(self, numbers: Tensor) -> Tensor:
-        """Return the same vectors as `forward` of few rows, (n, n_numbers x d_number)."""
+        """Return the vectors of `forward` by look-up, (n, n_numbers x d_number)."""
         n_numbers, n_bins = self.low.shape
         missing, present = numbers.isnan(), numbers.nan_to_num(0.0)
-        low = self.low.masked_fill(self.inverse_width == 0, torch.inf)  # of a number with fewer bins
+        low = self.low.masked_fill(self.inverse_width == 0, torch.inf)  # for numbers with fewer bins
         low = low.to(present.dtype)
         places = torch.searchsorted(low, present.T.contiguous()).T - 1
         places = (places.clamp(min=0) + n_bins * torch.arange(n_numbers, device=low.device)).flatten()
@@ -135,7 +135,7 @@ class EmbeddedBins(EmbeddedNumbers):
 
 
 def _bins(edges: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Return the lower edge of each bin and one over its width."""
+    """Return the lower edge of each bin and the inverse of its width."""
     low = torch.as_tensor(edges[:-1], dtype=torch.float32)
     inverse_width = 1 / np.maximum(np.diff(edges), 1e-30)
     return low, torch.as_tensor(inverse_width, dtype=torch.float32)
@@ -144,10 +144,10 @@ def _bins(edges: np.ndarray) -> tuple[Tensor, Tensor]:
 class PiecewiseLinearNumbers(NumberEncoding):
     """Piecewise-linear encoding (Gorishniy et al. 2022): the share of each bin below the value.
 
-    The shares are clipped to [0, 1], so that no value far outside the training range and no narrow bin
-    gives an input above one. A number with more bins than ``d_number`` has a learned vector of the
-    shares. A number with fewer bins gives the shares themselves and whether it is missing: a count of
-    three values needs no sixteen inputs.
+    The shares are clipped to [0, 1], so inputs never exceed one, not even for narrow bins or values far
+    outside the training range. If a number has more bins than ``d_number``, its shares are mapped to a
+    learned vector. Otherwise, the shares and a missing flag are the inputs: a count with three values
+    does not need sixteen inputs.
 
     Shape
     -----
@@ -167,7 +167,7 @@ class PiecewiseLinearNumbers(NumberEncoding):
         self.register_buffer("long", torch.from_numpy(np.flatnonzero(is_long)))
         self.register_buffer("short", torch.from_numpy(np.flatnonzero(~is_long)))
         self.embedded = EmbeddedBins([edges[i] for i in self.long], d_number)
-        # The bins of all short numbers lie end to end; short_of_bin holds the number of each bin.
+        # The bins of all short numbers are concatenated; short_of_bin is the number of each bin.
         bins = [_bins(edges[i]) for i in self.short]
         self.register_buffer("low", torch.cat([torch.zeros(0), *(low for low, _ in bins)]))
         self.register_buffer("inverse_width", torch.cat([torch.zeros(0), *(width for _, width in bins)]))
@@ -216,4 +216,4 @@ NUMBER_ENCODINGS: dict[str, type[NumberEncoding]] = {
     "periodic": PeriodicNumbers,
     "scale": ScaledNumbers,
 }
-"""Encodings by name; a new one is a class above and a line here."""
+"""Encodings by name; to add one, write a class above and a line here."""

@@ -1,4 +1,4 @@
-"""Two towers: the inputs of users and of items become vectors whose dot product is a score."""
+"""Two towers: map the inputs of users and of items to vectors whose dot product is a score."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PairBatch:
     Shape
     -----
     user, item : int64 (n,)
-    y          : float32 (n, 1), encoded numbers; (n, 0) where all pairs are positive ones
+    y          : float32 (n, 1), encoded numbers; (n, 0) if all pairs are positive
     weight     : float32 (n,)
     """
 
@@ -41,7 +41,7 @@ class PairBatch:
 
     @property
     def device(self) -> torch.device:
-        """Where the pairs lie."""
+        """The device of the pairs."""
         return self.user.device
 
     @property
@@ -49,11 +49,11 @@ class PairBatch:
         return self.user, self.item, self.y, self.weight
 
     def take(self, rows: Tensor) -> Self:
-        """Return the given pairs, int64 (m,), in the given order."""
+        """Return the pairs at these positions, int64 (m,), in this order."""
         return type(self)(*(part[rows] for part in self._parts))
 
     def split(self, sizes: Sequence[int]) -> Sequence[Self]:
-        """Return consecutive parts with so many pairs each."""
+        """Return consecutive parts with these numbers of pairs."""
         parts = zip(*(part.split(list(sizes)) for part in self._parts))
         return [type(self)(*part) for part in parts]
 
@@ -84,8 +84,9 @@ class Side(NamedTuple):
 class Tower(nn.Module):
     """One side of a pair: the vector of a user or an item.
 
-    Without a backbone the vector is the sum of the vectors of all columns, which have its width, and of
-    linear maps of numbers, histories and ready-made vectors. With one, a linear map of its hidden layer.
+    Without a backbone, the vector is the sum of the vectors of all columns, which have the same width,
+    and of linear maps of numbers, histories and ready-made vectors. With a backbone, it is a linear map
+    of the backbone's hidden layer.
 
     Parameters
     ----------
@@ -97,13 +98,13 @@ class Tower(nn.Module):
     histories : sequence of HistoryNetwork
     backbone : Backbone, optional
     biases : Tables, optional
-        Of width 1: what each category adds to the offset.
+        Tables of width 1, with the number that each category adds to the offset.
     is_normalized : bool, default=False
         Whether vectors have length one.
     base : Tensor of shape (n_codes,), optional
-        Where the offset of each code of the first column starts, and what its prior pulls it to.
+        Start of the offset of each code of the first column, which is also the mean of its prior.
     dropout_rate : float, default=0.0
-        Share of the numbers of a vector to drop in training.
+        Share of the coordinates of a vector to drop in training.
     given : VectorInputs, optional
         Reads ``inputs.vectors``.
     """
@@ -190,6 +191,6 @@ class PairNetwork(nn.Module):
         return self.scale * dots + users.offsets + items.offsets
 
     def table(self, users: Side, items: Side) -> Tensor:
-        """Return the scores of all users with all items, (n_users, n_items)."""
+        """Return the scores of all pairs of a user and an item, (n_users, n_items)."""
         dots = users.vectors @ items.vectors.T
         return self.scale * dots + users.offsets.unsqueeze(1) + items.offsets

@@ -1,4 +1,4 @@
-"""Random numbers of one fit: generators that it alone draws from, never torch's process-wide state."""
+"""Random numbers of one fit, from generators of its own instead of torch's global state."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ DRAWS = frozenset(
     }.items()
     for name in names.split()
 )
-"""Functions of torch that draw, and take a generator."""
+"""Random functions of torch that accept a generator."""
 
 
 class Random:
-    """Generators of one seed, one for each device.
+    """Generators with one seed, one for each device.
 
     Examples
     --------
@@ -47,17 +47,17 @@ class Random:
         return self._by_device[device]
 
     def draw_as(self, rank: int) -> None:
-        """Draw other numbers than other workers from now on; the first goes on as if it were alone."""
+        """Draw other numbers than other workers from now on; the first worker continues as before."""
         if rank:
             self.seed = int(np.random.SeedSequence([self.seed, rank]).generate_state(1)[0])
             self._by_device.clear()
 
     def state(self) -> dict[str, Tensor]:
-        """Return where each generator stands."""
+        """Return the state of each generator."""
         return {str(device): it.get_state() for device, it in self._by_device.items()}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Let the generators go on from a state."""
+        """Restore the states of the generators."""
         for device, it in state.items():
             self.on(torch.device(device)).set_state(it)
 
@@ -67,7 +67,7 @@ _CURRENT: ContextVar[Random | None] = ContextVar("tabemb_random", default=None)
 
 @contextmanager
 def drawing_from(random: Random) -> Iterator[None]:
-    """Let the modules of networks draw from these generators within the block, in this thread alone."""
+    """Make networks draw from these generators within the block, only in this thread."""
     token = _CURRENT.set(random)
     try:
         yield
@@ -76,21 +76,21 @@ def drawing_from(random: Random) -> Iterator[None]:
 
 
 def current() -> Random:
-    """Return the generators of the fit; outside of one, new ones of seed 0."""
+    """Return the generators of the current fit; outside of a fit, new ones with seed 0."""
     return _CURRENT.get() or Random(0)
 
 
 def generator(device: torch.device) -> torch.Generator | None:
-    """Return the generator that a module draws from; None, torch's own, outside of a fit."""
+    """Return the generator that a module draws from; outside of a fit None, which means torch's own."""
     random = _CURRENT.get()
     return None if random is None else random.on(device)
 
 
 class Building(TorchFunctionMode):
-    """A context for building a network: whatever draws in this thread draws from the fit's generator.
+    """A context for building a network, where all draws in this thread use the fit's generator.
 
-    The layers of torch draw their start weights without a way to pass a generator. Outside of a fit
-    weights are drawn to be overwritten, from seed 0.
+    Torch's layers draw their start weights and do not accept a generator. Outside of a fit, weights are
+    drawn with seed 0, because they will be overwritten.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Gated recurrent units whose gradient is written out: faster to train on a CPU than torch's own."""
+"""Gated recurrent units with a hand-written gradient, faster to train on a CPU than torch's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 
 def gru_states(net: nn.GRU, inputs: Tensor, start: Tensor) -> Tensor:
-    """Return the states after each step, those of ``net`` but for rounding.
+    """Return the states after each step, equal to those of ``net`` except for rounding.
 
     torch records a dozen operations for each step and multiplies the gradient of the weights step by
     step. Here the input is multiplied once for all steps, and so is the gradient of the weights.
@@ -19,7 +19,7 @@ def gru_states(net: nn.GRU, inputs: Tensor, start: Tensor) -> Tensor:
     Parameters
     ----------
     net : nn.GRU
-        Of one layer.
+        With one layer.
     inputs : Tensor of shape (longest, n, d_in)
     start : Tensor of shape (n, d)
 
@@ -69,7 +69,7 @@ class _Steps(torch.autograd.Function):
         values, products, states, weight = ctx.saved_tensors
         d = states.shape[2]
         reset, update, candidate = values.split(d, dim=2)
-        # the gradients of U h, for r, z and n, are that of the state times factors
+        # the gradients of U h, for r, z and n, are the gradient of the state times factors
         to_candidate = (1 - update) * (1 - candidate.square())
         to_reset = to_candidate * products * reset * (1 - reset)
         to_update = (states[:-1] - candidate) * update * (1 - update)
@@ -84,10 +84,10 @@ class _Steps(torch.autograd.Function):
         of_products = inner.flatten(2)
         of_weight = of_products.flatten(0, 1).T @ states[:-1].flatten(0, 1)
         of_bias = of_products[..., 2 * d :].sum((0, 1))
-        torch.mul(of_states, to_candidate, out=of_products[..., 2 * d :])  # now those of the terms
+        torch.mul(of_states, to_candidate, out=of_products[..., 2 * d :])  # now of the terms
         return of_products, carried, of_weight, of_bias
 
 
 def _by_step(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Return the slices of tensors along their first axis, side by side, as many as the shortest has."""
+    """Zip the slices of tensors along their first axis, up to the shortest tensor."""
     return zip(*(tensor.unbind() for tensor in tensors))

@@ -1,4 +1,4 @@
-"""Reductions of values by row whose gradients are written out, several times as fast as torch's own."""
+"""Reductions of values by row with hand-written gradients, several times as fast as torch's own."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch.autograd.function import once_differentiable
 
 
 def highest_by_row(values: Tensor, rows: Tensor, n: int) -> Tensor:
-    """Return the maximum of values (n_values, d) by row of n, zeros for a row without values: (n, d)."""
+    """Return the maximum of values (n_values, d) in each of n rows, zeros for empty rows: (n, d)."""
     highest: Tensor = _RowMax.apply(values, rows, n)  # type: ignore[no-untyped-call]
     return highest
 
 
 class _RowMax(torch.autograd.Function):
-    """The maximum by row; values that share it share its gradient."""
+    """The maximum by row; tied values share its gradient."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, rows: Tensor, n: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Embedding tables: a vector for each category; tables of one width are packed and cost one look-up."""
+"""Embedding tables: a vector for each category. Tables of equal width are packed into one look-up."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def _auto(n: int) -> int:
 
 
 DIM_RULES: dict[str, Callable[[int], int]] = {
-    "auto": _auto,  # fastai's growth, in powers of two from 2 to 16: tables of few widths pack well
+    "auto": _auto,  # fastai's rule, in powers of two from 2 to 16, so that tables pack well
     "fastai": lambda n: min(600, round(1.6 * n**0.56)),
     "fourth_root": lambda n: max(1, round(n**0.25)),
     "half": lambda n: min(50, (n + 1) // 2),  # Guo & Berkhahn's bound of n - 1, halved and capped
 }
-"""Rules for the width of a vector by the number of categories."""
+"""Rules for the width of a vector, given the number of categories."""
 
 
 def table_dim(rule: int | str, n_categories: int) -> int:
@@ -55,20 +55,20 @@ def table_dim(rule: int | str, n_categories: int) -> int:
 
 @dataclass
 class TableSpec:
-    """One table in plain numbers.
+    """The specification of one table in plain numbers.
 
     Parameters
     ----------
     n_rows, dim : int
         Shape of the table.
     prior : ndarray of shape (n_rows,)
-        Strength of the prior that pulls each row to zero.
+        Strength of the prior that shrinks each row to zero.
     init, max_norm, norm_type, scale_grad_by_freq, sparse, frozen, precision
         As in `tabemb.Table`.
     vectors : ndarray of shape (n_rows, dim), optional
         Pretrained vectors, NaN in rows without one.
     n_special : int, default=0
-        The first rows, which stand for no category (unknown, missing) and start at zero.
+        Number of first rows that do not stand for a category (unknown, missing); they start at zero.
     """
 
     n_rows: int
@@ -87,12 +87,12 @@ class TableSpec:
     @property
     def is_sparse(self) -> bool:
         """Whether only the rows that a batch reads are updated."""
-        is_half = self.precision != "float32"  # such weights are rounded row by row
+        is_half = self.precision != "float32"  # bfloat16 weights are rounded row by row
         return is_half or self.n_rows > SPARSE_ROWS if self.sparse is None else self.sparse
 
     @property
     def packs_with(self) -> tuple[Any, ...]:
-        """The settings that tables in one weight share."""
+        """The settings that tables must share to be packed into one weight."""
         norm = (self.max_norm, self.norm_type)
         return (self.dim, *norm, self.scale_grad_by_freq, self.is_sparse, self.precision)
 
@@ -113,14 +113,14 @@ class TableSpec:
 
 
 class Anchor(NamedTuple):
-    """Vectors that the rows of a weight are pulled to, (n_rows, dim), and how much, (n_rows,)."""
+    """Vectors that the rows of a weight are pulled to, (n_rows, dim), and the strengths, (n_rows,)."""
 
     vectors: Tensor
     strength: Tensor
 
 
 class TableGroup(nn.Module):
-    """Tables of one width, one after the other in one weight.
+    """Tables of equal width, concatenated in one weight.
 
     Shape
     -----
@@ -131,9 +131,9 @@ class TableGroup(nn.Module):
     prior: Tensor
     fixed: Tensor | None
     anchor: Anchor | None = None
-    """Where a training pulls the vectors to, and how much; None: to zero, by the prior."""
+    """Where training pulls the vectors to; None: the prior pulls them to zero."""
     stays = False
-    """Whether the weight stays where it is when the network is moved, as `devices.place` decides."""
+    """Whether the weight stays where it is when the network is moved; set by `devices.place`."""
 
     def __init__(self, specs: Sequence[TableSpec], generator: torch.Generator) -> None:
         super().__init__()
@@ -166,10 +166,10 @@ class TableGroup(nn.Module):
         return torch.where(self.fixed[codes].unsqueeze(-1), vectors.detach(), vectors)
 
     def penalty(self, codes: Tensor, vectors: Tensor) -> Tensor:
-        """Return the prior times the squared length of the vectors that each row reads, summed: (n,).
+        """Return the sum over each row's vectors of squared length times prior: (n,).
 
-        A category's prior is divided by its count, so over an epoch every vector counts once. With an
-        anchor, it is the length of the difference from the anchor's vectors, times its strength.
+        A category's prior is divided by its count, so every vector counts once in an epoch. With an
+        anchor, it is the squared distance from the anchor's vectors times the anchor's strength.
         """
         if self.anchor is not None:
             moved = (vectors - self.anchor.vectors[codes]).square().sum(-1)
@@ -178,11 +178,11 @@ class TableGroup(nn.Module):
 
 
 class Columns(nn.Module):
-    """Where the columns of a row, or the fields of an event, read in the groups of `Tables`.
+    """Where the columns of a row or the fields of an event are looked up in the groups of `Tables`.
 
     Parameters
     ----------
-    places : sequence of (group, first row, dim), one a column
+    places : sequence of (group, first row, dim), one per column
         The group, the row of the group's weight where the column's table starts, and the table's width.
     """
 
@@ -237,7 +237,7 @@ class Tables(nn.Module):
     ) -> None:
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
-        # tables that share their settings lie in one weight, so that one look-up reads all of them
+        # tables with equal settings are in one weight, so that one look-up reads all of them
         packed: dict[tuple[Any, ...], list[int]] = {}
         for t, spec in enumerate(specs):
             packed.setdefault(spec.packs_with, []).append(t)
@@ -259,7 +259,7 @@ class Tables(nn.Module):
         return places
 
     def read_by(self, table_of: Sequence[int]) -> Columns:
-        """Return columns that read these tables, one a column."""
+        """Return columns that read these tables, one table per column."""
         places = []
         for table in table_of:
             group, first, _ = self.place[table]
@@ -267,13 +267,13 @@ class Tables(nn.Module):
         return Columns(places)
 
     def forward(self, codes: Tensor, columns: Columns | None = None) -> tuple[Tensor, Tensor]:
-        """Look up the codes of the columns of ``table_of``, or of other ones from `read_by`."""
+        """Look up the codes of the columns of ``table_of``, or of other columns from `read_by`."""
         columns = columns or self.columns
         rows = codes + columns.firsts
         parts, penalty = [], torch.zeros(len(codes), device=codes.device)
         for g in columns.groups:
             group = self.groups[g]
-            # (n, n_columns of the group), where the group's weight lies
+            # (n, n_columns of the group), on the device of the group's weight
             group_rows = rows.index_select(1, columns.of(g)).to(group.weight.device)
             vectors = group(group_rows)  # (n, n_columns of the group, dim)
             if self.training:
@@ -295,18 +295,18 @@ class Tables(nn.Module):
         return self.groups[group].prior[start : start + n_rows]
 
     def anchor(self, strengths: Sequence[Tensor]) -> None:
-        """Pull the vectors to where they are now, with these strengths (n_rows,), one a table."""
+        """From now on pull the vectors to their present values, with strengths (n_rows,) per table."""
         for g, group in enumerate(self.groups):
             of_group = [strengths[t] for t, (of, _, _) in self.place.items() if of == g]
             group.anchor = Anchor(group.weight.detach().clone(), torch.cat(of_group).to(group.prior))
 
     def release(self) -> None:
-        """Drop the anchors."""
+        """Remove the anchors."""
         for group in self.groups:
             group.anchor = None
 
     def rows(self, table: int) -> Tensor:
-        """Return the rows of one table in their precision, (n_rows, dim), to be written to."""
+        """Return the rows of one table in their precision, (n_rows, dim), as a writable view."""
         group, start, n_rows = self.place[table]
         return self.groups[group].weight.detach()[start : start + n_rows]
 

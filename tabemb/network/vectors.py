@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from tabemb.network.randomness import generator
 
 LONGEST = 3.0
-"""Length that a vector's length is clipped to, in units of the root of its width."""
+"""Largest length of a vector after clipping, in units of the root of its width."""
 
 
 class VectorInputs(nn.Module):
-    """Passes scaled vectors on; zeros and a flag stand for a vector that is missing.
+    """Pass scaled vectors on; a missing vector becomes zeros and a flag.
 
-    Lengths are clipped smoothly, as `squash` clips numbers, and directions stay. In training some
-    vectors are hidden, where no training row lacks one.
+    Lengths are clipped smoothly, as in `squash`, and directions stay. In training some vectors are
+    hidden in columns without missing vectors.
 
     Parameters
     ----------
     widths : sequence of int
-        Width of each column; that of a column without any vector is 0, and its vectors are missing.
+        Width of each column; 0 for a column without any vector, whose vectors are all missing.
     rates : sequence of float
         Share of each column's vectors to hide.
 

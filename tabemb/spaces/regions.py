@@ -95,7 +95,7 @@ def _one_hot(column: pd.Categorical) -> sparse.csr_matrix:
 
 
 def _levels(xy: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the cluster of each category, (n,), for each number of regions that the map has room for."""
+    """Yield the cluster of each category, (n,), for each number of regions that is not too large."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
     k_means = KMeans if len(xy) <= MAX_EXACT else MiniBatchKMeans

@@ -64,7 +64,7 @@ class Dots(NamedTuple):
 
 
 class LabelPlace(NamedTuple):
-    """A place of a label: the side of the text that faces the point, and the direction from the point."""
+    """A place of a label: the side of the text that faces the point, and the direction from it."""
 
     ha: Literal["left", "center", "right"]
     va: Literal["bottom", "center", "top"]

@@ -50,7 +50,7 @@ def squared(positive: Tensor, negatives: Negatives, negative_weight: float) -> T
 
 
 def logistic(positive: Tensor, negatives: Negatives, negative_weight: float) -> Tensor:
-    """Return the cross-entropy of being positive or negative (negative sampling, Mikolov et al. 2013)."""
+    """Return the cross-entropy of positive and negative (negative sampling, Mikolov et al. 2013)."""
     return F.softplus(-positive) + negative_weight * negatives.mean(F.softplus(negatives.scores))
 
 

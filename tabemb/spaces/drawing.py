@@ -73,7 +73,7 @@ class DrawnVectors(PortableVectors):
         Returns
         -------
         pandas.DataFrame of shape (n, 2)
-            Columns `x` and `y`, indexed by category where `new` is a space.
+            Columns `x` and `y`, indexed by category if `new` is a space.
 
         Raises
         ------

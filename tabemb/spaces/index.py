@@ -201,7 +201,7 @@ class ApproximateIndex:
         Returns
         -------
         pandas.DataFrame
-            Columns `category`, `similarity` and, where the space has them, `count` and `reliability`.
+            Columns `category`, `similarity` and, if the space has them, `count` and `reliability`.
 
         Warns
         -----
@@ -245,7 +245,7 @@ class ApproximateIndex:
         Returns
         -------
         pandas.DataFrame
-            Columns `category`, `rank`, `neighbor`, `similarity` and, where the space has it, the
+            Columns `category`, `rank`, `neighbor`, `similarity` and, if the space has it, the
             `reliability` of the neighbour.
 
         Raises

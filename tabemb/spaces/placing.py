@@ -33,8 +33,8 @@ class PlacingVectors(CategoryVectors):
         -------
         EmbeddingSpace
             The space of these categories, in their order. The counts of new ones are 0. Their
-            reliability is the share of variance explained if known vectors are predicted in the same way
-            from the other known vectors: 0 if names are uninformative.
+            reliability is the share of variance explained when known vectors are predicted in the same
+            way from the other known vectors: 0 if names are uninformative.
 
         Raises
         ------

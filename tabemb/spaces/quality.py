@@ -37,9 +37,9 @@ class Agreement(NamedTuple):
 
 
 def stability(spaces: Sequence[CategoryVectors], k: int = 10) -> Stability:
-    """Measure how many nearest neighbours stay the same if a space is trained with another seed.
+    """Measure how many nearest neighbours stay the same in another training, such as with a new seed.
 
-    Single neighbours are worth reading only where most of them stay (Antoniak & Mimno 2018,
+    Single neighbours are worth reading only if most of them stay (Antoniak & Mimno 2018,
     https://aclanthology.org/Q18-1008/).
 
     Parameters

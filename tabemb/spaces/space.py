@@ -118,14 +118,15 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
             Number of categories to return; all of them if the space has fewer.
         metric : {"cosine", "euclidean", "dot"}, default="cosine"
             "cosine" compares directions only; a vector of zeros has cosine 0 with every vector. If the
-            space has reliability, the cosine is multiplied by its square root for both categories.
+            space has reliability, the cosine is multiplied by the square root of the reliability of each
+            of the two categories.
         min_count, min_reliability : float, default=0
             Categories below these are left out.
 
         Returns
         -------
         pandas.DataFrame
-            Columns `category`, `similarity` (`distance` for "euclidean") and, where the space has them,
+            Columns `category`, `similarity` (`distance` for "euclidean") and, if the space has them,
             `count` and `reliability`. Ties keep the order of the space.
 
         Warns
@@ -170,7 +171,7 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
         Returns
         -------
         pandas.DataFrame
-            Columns `category`, `similarity` (cosine) and, where the space has them, `count` and
+            Columns `category`, `similarity` (cosine) and, if the space has them, `count` and
             `reliability`.
 
         Warns
@@ -375,7 +376,7 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
         -------
         pandas.DataFrame
             Columns `cluster`, from 0, `similarity`, the cosine with the centre of the cluster (times the
-            root of the reliability), and, where the space has it, `reliability`; indexed by category.
+            root of the reliability), and, if the space has it, `reliability`; indexed by category.
             The largest cluster comes first, and within a cluster the category nearest to its centre.
 
         Raises

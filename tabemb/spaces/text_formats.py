@@ -144,7 +144,7 @@ def write_projector(space: CategoryVectors, folder: str | Path, metadata: pd.Dat
     if space.reliability is not None:
         columns["reliability"] = list(map(str, space.reliability))
     columns |= {} if metadata is None else _metadata_columns(metadata, space.categories)
-    # TensorBoard reads a header only where there are several columns
+    # TensorBoard reads a header only if there are several columns
     header = [tuple(columns)] if len(columns) > 1 else []
     lines = ["\t".join(map(guarded, cells)) for cells in [*header, *zip(*columns.values())]]
     _write_lines(folder / METADATA, lines)

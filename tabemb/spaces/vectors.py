@@ -216,8 +216,8 @@ class CategoryVectors:
     def similarity(self, a: Any, b: Any) -> float:
         """Return the cosine of the angle between two categories, two vectors, or one of each.
 
-        If the space has reliability, the cosine is multiplied by its square root for each category, as
-        in `EmbeddingSpace.nearest`. The cosine of the vectors alone is
+        If the space has reliability, the cosine is multiplied by the square root of the reliability of
+        each category, as in `EmbeddingSpace.nearest`. The cosine of the vectors alone is
         ``similarity(space[a], space[b])``.
 
         Parameters
@@ -346,7 +346,7 @@ def as_index(categories: Any, unique: bool = True) -> pd.Index:
     TypeError
         If `categories` is a single string.
     ValueError
-        If a category repeats where all must be unique.
+        If a category repeats, and all must be unique.
     """
     if isinstance(categories, str):
         raise TypeError(f"categories must be a sequence of categories; got the text {categories!r}.")

@@ -33,7 +33,7 @@ class Popularity(Recommender):
     Parameters
     ----------
     user, item : str, optional
-        Names of the two columns of a pair; needed where a frame has more than two.
+        Names of the two columns of a pair; needed if a frame has more than two.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class RandomItems(Recommender):
     Parameters
     ----------
     user, item : str, optional
-        Names of the two columns of a pair; needed where a frame has more than two.
+        Names of the two columns of a pair; needed if a frame has more than two.
     random_state : int, RandomState or None, default=None
         With an int, a user gets the same items in every call, whatever other users are passed.
 
@@ -166,8 +166,8 @@ class ItemKNN(_FromHistory):
     """Recommends the items nearest to those that the user has, by cosine (Sarwar et al. 2001).
 
     The similarity of two items is the number of users that have both, divided by ``shrinkage`` plus the
-    square root of the product of their numbers of users. Items with few users are therefore not similar
-    to any item. The score of an item is the sum of its similarities to the items of the user.
+    square root of the product of their numbers of users. Items with few users therefore have low
+    similarities. The score of an item is the sum of its similarities to the items of the user.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ class ItemKNN(_FromHistory):
     shrinkage : float, default=10
         Added to the denominator, in users.
     user, item : str, optional
-        Names of the two columns of a pair; needed where a frame has more than two.
+        Names of the two columns of a pair; needed if a frame has more than two.
 
     Examples
     --------
@@ -256,7 +256,7 @@ class EASE(_FromHistory):
     l2 : float, default=250
         Strength of the ridge penalty; more users need a larger one.
     user, item : str, optional
-        Names of the two columns of a pair; needed where a frame has more than two.
+        Names of the two columns of a pair; needed if a frame has more than two.
 
     Attributes
     ----------
@@ -343,7 +343,7 @@ class ALS(_Factors):
     max_epochs : int, default=15
         Number of alternations.
     user, item : str, optional
-        Names of the two columns of a pair; needed where a frame has more than two.
+        Names of the two columns of a pair; needed if a frame has more than two.
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     random_state : int, RandomState or None, default=None
@@ -403,7 +403,7 @@ class BPR(_Factors):
     max_epochs : int, default=100
         Number of epochs.
     user, item : str, optional
-        Names of the two columns of a pair; needed where a frame has more than two.
+        Names of the two columns of a pair; needed if a frame has more than two.
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     random_state : int, RandomState or None, default=None

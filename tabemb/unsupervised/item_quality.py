@@ -103,7 +103,7 @@ def target_ranks(queries: np.ndarray, targets: np.ndarray, pairs: Pairs) -> np.n
     Returns
     -------
     ndarray of shape (n_pairs,)
-        Infinite where one of the two items has no vector.
+        Infinite if one of the two items has no vector.
     """
     ranks = np.full(len(pairs.queries), np.inf)
     known = np.flatnonzero((pairs.queries >= N_SPECIAL) & (pairs.targets >= N_SPECIAL))

@@ -83,7 +83,7 @@ class PairEmbedder(FactorRecommender):
     Parameters
     ----------
     user : str, optional
-        Name of the column of users; needed where a frame has more than two columns.
+        Name of the column of users; needed if a frame has more than two columns.
     item : str, optional
         Name of the column of items.
     shared : bool, default=False

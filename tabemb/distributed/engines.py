@@ -1,4 +1,4 @@
-"""What starts the workers of a job: torchrun, Ray or Spark."""
+"""Engines that start the workers of a job: torchrun, Ray and Spark."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)
 )
 WORKER = "tabemb.distributed.worker"
-"""The command of a worker of torchrun."""
+"""The module that torchrun runs as a worker."""
 ROWS = "rows"
-"""The folder of the rows that an engine writes for its workers."""
+"""Name of the folder with the rows that an engine writes for its workers."""
 
 
 def torchrun(job: Job, n_workers: int, max_restarts: int, folder: Path) -> None:
-    """Run a job in processes of this machine; workers that are killed are started again, all of them."""
+    """Run a job in processes on this machine; if a worker is killed, all workers are restarted."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -62,7 +62,7 @@ def torchrun(job: Job, n_workers: int, max_restarts: int, folder: Path) -> None:
 
 
 def ray(job: Job, n_workers: int, max_restarts: int, folder: Path) -> None:
-    """Run a job on a Ray cluster: the one that is connected, or a new one on this machine."""
+    """Run a job on the connected Ray cluster, or on a new one on this machine."""
     need("ray.train.torch", "ray")
     from ray.data import Dataset
     from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -97,7 +97,7 @@ def _of_ray(config: dict[str, Any]) -> None:
 
 
 def spark(job: Job, n_workers: int, max_restarts: int, folder: Path) -> None:
-    """Run a job as a stage of the active Spark session, of which each task is a worker."""
+    """Run a job as a stage of the active Spark session; each task is a worker."""
     need("pyspark.ml.torch.distributor", "spark")
     from pyspark.ml.torch.distributor import TorchDistributor
     from pyspark.sql import DataFrame
@@ -128,7 +128,7 @@ ENGINES: dict[str, Engine] = {"torchrun": torchrun, "ray": ray, "spark": spark}
 def _pickled(job: Job) -> bytes:
     try:
         return pickle.dumps(job)
-    except Exception as error:  # objects raise what they like
+    except Exception as error:  # pickling an object may raise any type
         raise TypeError(
             f"source and the arguments of fit must be what other processes can be sent: {error}; pass "
             "the path of Parquet files."
@@ -146,7 +146,7 @@ def _copy(left: Path, folder: Path) -> None:
 
 
 def _environment(n_workers: int) -> dict[str, str]:
-    """Return what workers need to find the same modules, and not to share a core."""
+    """Return variables with which workers find the same modules and do not share cores."""
     n_threads = os.environ.get("OMP_NUM_THREADS", str(max(1, n_cores() // n_workers)))
     return {
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
@@ -156,7 +156,7 @@ def _environment(n_workers: int) -> dict[str, str]:
 
 @contextmanager
 def _signals_as_before() -> Iterator[None]:
-    """Put back the handlers of signals that the launcher replaces."""
+    """Restore the signal handlers that the launcher replaces."""
     if current_thread() is not main_thread():
         yield
         return
@@ -165,21 +165,21 @@ def _signals_as_before() -> Iterator[None]:
         yield
     finally:
         for one, handler in before.items():
-            if handler is not None:  # None: set by other than Python
+            if handler is not None:  # None: not set from Python
                 signal.signal(one, handler)
 
 
 def _order_of_failures(failure: tuple[int, Any]) -> tuple[bool, int]:
-    """Return the key by which the reason comes first: a worker that a signal ended, whom others miss.
+    """Return a sort key that puts the cause first: a killed worker, without which others fail too.
 
-    The launcher itself ends the others, by SIGTERM.
+    SIGTERM does not count, because the launcher ends the other workers with it.
     """
     code = failure[1].exitcode
     return code >= 0 or code == -signal.SIGTERM, failure[1].timestamp
 
 
 def _last_line(message: Any) -> str:
-    """Return the last line of what a worker has said."""
+    """Return the last line of a worker's error message."""
     text = message.get("message", "") if isinstance(message, dict) else str(message)
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1].strip().rstrip(".") if lines else "no reason given"

@@ -14,30 +14,29 @@ from torch.distributed.rendezvous import rendezvous
 from tabemb.training.workers import Workers, working_together
 
 PATIENCE = timedelta(hours=12)
-"""How long a worker waits for another, such as the first one while it grows trees. Engines end workers
-that wait for one that was killed."""
+"""How long a worker waits for another, such as the first one while it grows trees. If a worker is
+killed, the engine ends those that wait for it."""
 
 
 @contextmanager
 def workers() -> Iterator[Workers]:
     """Let all processes that torchrun, Ray or Spark has started fit one model together.
 
-    All of them run the same code with the same rows, and hold the same model in the end. Each trains on
-    its piece of every batch of ``batch_size`` rows, and computes a share of the validation loss; the
-    first worker alone fits vocabularies and trees, keeps the time of ``max_time``, and writes
-    to ``checkpoint``. A process that no engine has started is the one worker, and fits as it does
-    without this block.
+    All of them run the same code with the same rows, and end with the same model. Each worker trains on
+    its part of every batch of ``batch_size`` rows, and computes a share of the validation loss. Only the
+    first worker fits vocabularies and trees, applies ``max_time``, and writes to ``checkpoint``. A
+    process that no engine has started is the only worker, and fits as it does without this block.
 
     Yields
     ------
     Workers
-        With ``rank``, the number of this worker from 0 on, and ``size``, the number of workers.
+        With ``rank``, the number of this worker from 0, and ``size``, the number of workers.
 
     Raises
     ------
     ValueError
-        On a fit within the block that workers cannot share. They share those of classifiers and
-        regressors of rows and of events, where no table has ``max_norm`` or ``scale_grad_by_freq``.
+        Workers cannot share a fit in this block. They can share fits of classifiers and regressors of
+        rows and of events, if no table has ``max_norm`` or ``scale_grad_by_freq``.
 
     Examples
     --------
@@ -67,13 +66,13 @@ def workers() -> Iterator[Workers]:
 
 
 def _join() -> None:
-    """Meet the other processes, on the GPU of this process where it has one."""
+    """Join the other processes, on the GPU of this process if it has one."""
     backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
     store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
-    # torchrun hands the next attempt the store of the last one, with the addresses of its workers
+    # after a restart, torchrun reuses the store of the last attempt, with the addresses of its workers
     attempt = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)} of {size}"
     store = dist.distributed_c10d.PrefixStore(attempt, store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""A job: a fit that is sent to workers, and the files that it comes back as."""
+"""A job: a fit that is sent to workers, and the files with its result."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tabemb.distributed.group import workers
 from tabemb.saving.native import load, save
 
 JOB = "job.pickle"
-"""The file by which torchrun's workers get a job."""
+"""The file from which torchrun's workers read a job."""
 MODEL, ERROR = "fitted.tabemb", "error.json"
-"""Files of a folder, of which a job leaves one."""
+"""Result files; a job writes one of them to its folder."""
 ANSWERS = {error.__name__: error for error in (ValueError, TypeError, ImportError)}
 """Errors that a second attempt would raise again."""
 
@@ -30,12 +30,12 @@ class Job:
     parameters: dict[str, Any]
 
     def run(self, folder: Path) -> None:
-        """Fit with the other workers; the first one leaves a file in the folder.
+        """Fit with the other workers; the first one writes the model to the folder.
 
-        An error that another attempt would raise again is left there too: it is no reason for one.
+        An error that another attempt would raise again is written there too, so it causes no restart.
         """
         with workers() as group, warnings.catch_warnings():
-            if group.rank:  # the first worker says it
+            if group.rank:  # only the first worker warns
                 warnings.simplefilter("ignore")
             try:
                 self.model.fit(self.source, self.y, **self.parameters)
@@ -53,14 +53,14 @@ def _leave(error: Exception, folder: Path) -> None:
 
 
 def outcome(folder: Path) -> Any:
-    """Return the model that a job has left in a folder, or raise its error.
+    """Return the model that a job has written to a folder, or raise its error.
 
     Raises
     ------
     ValueError, TypeError, ImportError
         What the fit raised.
     RuntimeError
-        There is neither.
+        There is neither a model nor an error.
     """
     if (folder / ERROR).is_file():
         error = json.loads((folder / ERROR).read_text())

@@ -30,34 +30,34 @@ def fit(
     folder: str | os.PathLike[str] | None = None,
     **fit_params: Any,
 ) -> Any:
-    """Fit a model on several processes, of this machine or of a cluster.
+    """Fit a model on several processes, on this machine or on a cluster.
 
-    Every worker reads the whole source, and trains on its piece of every batch. The model is that of one
-    process, but for dropout and the folds of effects, which are other draws. `workers` is for scripts
+    Every worker reads the whole source, and trains on its part of every batch. The model is that of one
+    process, except for the random draws of dropout and of the folds of effects. Use `workers` in scripts
     that a cluster starts.
 
     Parameters
     ----------
     model : EmbeddingClassifier, EmbeddingRegressor, EventClassifier or EventRegressor
-        It is fitted in place, as by its method ``fit``; a failed call leaves it as it was. Where workers
-        are killed, ``checkpoint`` lets the next attempt go on from the end of an epoch.
+        It is fitted in place, as by its method ``fit``; a failed call leaves it as it was. If a worker
+        is killed, ``checkpoint`` lets the next attempt continue from the end of an epoch.
     source : frame, array-like, or stream
-        The X of ``fit``. Workers on other machines are sent a frame, and read the files of a stream
-        themselves, so they must see these and the ``cache``, or else ``folder``, with encoded rows.
-        With Ray also a ``ray.data.Dataset``, with Spark also a ``DataFrame``; they are written to
-        ``folder`` first.
+        The X of ``fit``. A frame is sent to the workers. The files of a stream are read by the workers,
+        so all machines need access to these files and to the encoded rows, which are in ``cache`` if the
+        stream has one, else in ``folder``. Ray also accepts a ``ray.data.Dataset`` and Spark a
+        ``DataFrame``; these are first written to ``folder``.
     y : array-like, or name of a column of the source
     engine : {"torchrun", "ray", "spark"}, default="torchrun"
-        "torchrun" starts processes on this machine. "ray" (extra ``ray``) takes the cluster that
-        ``ray.init`` has connected to, "spark" (extra ``spark``) the active session.
+        "torchrun" starts processes on this machine. "ray" (extra ``ray``) uses the cluster that
+        ``ray.init`` has connected to, and "spark" (extra ``spark``) uses the active session.
     n_workers : int, default=2
     max_restarts : int, default=0
-        How often all workers are started again after one was killed.
+        How often all workers are restarted after one was killed.
     folder : str or path-like, optional
-        Where rows and the model lie on their way; with Ray on several machines, one that all of them
-        see. None: a temporary folder.
+        Folder for the rows and the model during the fit; with Ray on several machines, one that all of
+        them can access. None: a temporary folder.
     **fit_params
-        All else that ``fit`` takes, such as ``sample_weight``.
+        Further arguments of ``fit``, such as ``sample_weight``.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def _check(model: Any, engine: str, n_workers: int, max_restarts: int) -> None:
             "model must be an EmbeddingClassifier, EmbeddingRegressor, EventClassifier or "
             f"EventRegressor, whose fit workers share; got {type(model).__name__}."
         )
-    for name, rule in model.rules.items():  # all but the device, which may be there for workers alone
+    for name, rule in model.rules.items():  # not whether the device exists: only workers may have it
         rule.check(name, getattr(model, name))
     one_of(ENGINES).check("engine", engine)
     whole(1).check("n_workers", n_workers)
@@ -112,14 +112,14 @@ def _run(engine: str, job: Job, n_workers: int, max_restarts: int, place: Path) 
         ENGINES[engine](job, n_workers, max_restarts, place)
     except (ValueError, TypeError, ImportError, RuntimeError):
         raise
-    except Exception as error:  # each engine has errors of its own
+    except Exception as error:  # each engine raises its own types
         raise RuntimeError(f"The workers that {engine} has started failed: {error}.") from error
 
 
 def _sent(model: Any) -> Any:
-    """Return the model as workers get it: with a seed and a folder that mean the same to all of them."""
+    """Return a copy for workers: with an integer as seed and an absolute path of the checkpoint."""
     copied = clone(model)
-    if isinstance(model.random_state, np.random.RandomState):  # the file of a model has no place for one
+    if isinstance(model.random_state, np.random.RandomState):  # a model file cannot store one
         copied.random_state = int(model.random_state.randint(2**31 - 1))
     if model.checkpoint is not None:
         copied.checkpoint = os.path.abspath(model.checkpoint)
@@ -127,7 +127,7 @@ def _sent(model: Any) -> Any:
 
 
 def _sent_source(source: Any, place: Path) -> Any:
-    """Return the source as workers get it; the rows of a stream are encoded once for all of them."""
+    """Return the source for workers; the rows of a stream are encoded once for all of them."""
     if not is_source(source):
         return source
     stream = as_stream(source)
@@ -136,7 +136,7 @@ def _sent_source(source: Any, place: Path) -> Any:
 
 @contextmanager
 def _place(folder: str | os.PathLike[str] | None) -> Iterator[Path]:
-    """Give a new folder for one job, which is removed in the end."""
+    """Yield a new folder for one job, and remove it in the end."""
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="tabemb-", dir=folder) as place:

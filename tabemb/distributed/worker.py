@@ -13,9 +13,9 @@ from tabemb.distributed.job import JOB, Job
 
 @record
 def main() -> None:
-    """Run the job that lies in a folder."""
+    """Run the job in a folder."""
     folder = Path(sys.argv[1])
-    job: Job = pickle.loads((folder / JOB).read_bytes())  # of `engines.torchrun`, in a private folder
+    job: Job = pickle.loads((folder / JOB).read_bytes())  # by `engines.torchrun`, in a private folder
     job.run(folder)
 
 

@@ -1,1 +1,1 @@
-"""Files: replaced as a whole, with a checksum, and with arrays and a header in one."""
+"""Files that are replaced as a whole, have a checksum, and store arrays with a header."""

@@ -1,4 +1,4 @@
-"""CSV of which a spreadsheet runs nothing."""
+"""CSV files in which a spreadsheet runs no cell as a formula."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pandas.api import types
 from tabemb.files.whole import replacing
 
 FORMULA = re.compile("'*[=+\\-@\t\r\n\uff0b\uff0d\uff1d\uff20]")
-"""The start of a cell that a spreadsheet runs as a formula, after apostrophes; also in full width."""
+"""The start of a cell that a spreadsheet runs as a formula, after any apostrophes; also full-width."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
 def write_csv(
     frame: pd.DataFrame, path: str | os.PathLike[str], float_format: str | None = None
 ) -> None:
-    """Write a frame as CSV of which a spreadsheet runs nothing; numbers stay as they are.
+    """Write a frame as CSV in which a spreadsheet runs no formula; numbers stay as they are.
 
     Parameters
     ----------
@@ -47,14 +47,14 @@ def _guarded_column(column: pd.Series) -> pd.Series:
 def _guarded_cell(cell: Any) -> Any:
     if isinstance(cell, Number):
         return cell
-    text = str(cell).encode(errors="backslashreplace").decode()  # for halves of characters
-    return guarded(re.sub("\r\n?", "\n", text))  # pandas quotes no other line break
+    text = str(cell).encode(errors="backslashreplace").decode()  # for lone surrogates
+    return guarded(re.sub("\r\n?", "\n", text))  # pandas quotes no other line breaks
 
 
 def guarded(cell: str) -> str:
-    """Return a cell with an apostrophe before what a spreadsheet would run as a formula.
+    """Put an apostrophe before a cell that a spreadsheet would run as a formula.
 
-    Numbers stay as they are. Cells that begin so already get one more, so that reading can take it off.
+    Numbers stay as they are. A formula after apostrophes gets one more, so that a reader can remove it.
     See https://owasp.org/www-community/attacks/CSV_Injection.
     """
     return "'" + cell if FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell

@@ -1,4 +1,4 @@
-"""Folders that can be written to, and those that one process at a time works in."""
+"""Folders: a check that one can be written to, and a lock for one process at a time."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ except ImportError:  # Windows has no such locks
 
 @contextmanager
 def writable(folder: Path, argument: str) -> Iterator[None]:
-    """Make a folder if need be, and enter the block if it can be written to.
+    """Create a folder if needed, and enter the block if it can be written to.
 
     Raises
     ------
     ValueError
-        It cannot be made or written to, or the block could not; the message names the argument.
+        The folder cannot be created or written to, also by the block; the message names the argument.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,12 +36,12 @@ def writable(folder: Path, argument: str) -> Iterator[None]:
 
 @contextmanager
 def locked(folder: Path, waits: bool = True) -> Iterator[bool]:
-    """Hold the lock of a folder within the context; the system frees that of a killed process.
+    """Hold the lock of a folder within the context; if the process is killed, the system releases it.
 
     Parameters
     ----------
     folder : Path
-        Exists.
+        An existing folder.
     waits : bool, default=True
         Whether to wait for another process.
 

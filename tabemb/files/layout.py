@@ -1,7 +1,7 @@
-"""The bytes of a file: a safetensors file whose header holds a checksum of all of it.
+"""The layout of a file: a safetensors file whose header contains a checksum of the whole file.
 
-The checksum always stands at the same place, so a reader compares it before it parses anything. Files
-of formats 1 and 2 have none; what they hold is checked as strictly.
+The checksum is always at the same position, so a reader checks it before it parses anything. Files of
+formats 1 and 2 have no checksum; their contents are checked as strictly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FORMAT = 3
 OLDER = (1, 2)
 """Formats without a checksum."""
 N_LENGTH = 8
-"""Bytes at the start of a safetensors file that hold the length of its header."""
+"""Bytes at the start of a safetensors file that contain the length of its header."""
 OPENING = b'{"__metadata__":{"sha256":"'
 """The start of the header; the checksum follows."""
 PLACE = N_LENGTH + len(OPENING)
@@ -75,7 +75,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
     Raises
     ------
     ValueError
-        The file is damaged, is not one of tabemb's, or was written by a later version.
+        The file is damaged, is not a tabemb file, or was written by a later version.
     """
     content, name = bytearray(Path(path).read_bytes()), os.fspath(path)
     is_sealed = content[N_LENGTH:PLACE] == OPENING

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole or not at all, and checksums that find damaged ones."""
+"""Files that are replaced as a whole or not at all, and checksums that detect damage."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ N_DIGITS = 64
 """Length of a checksum, SHA-256 in hexadecimal digits."""
 Buffer = bytes | bytearray | mmap.mmap
 BLANK = b"0" * N_DIGITS
-"""What stands in the place of the checksum of a file while it is computed."""
+"""Placeholder for the checksum of a file while it is computed."""
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BufferedRandom]:
-    """Yield a new file that takes the place of ``path`` at the end.
+    """Yield a new file that replaces ``path`` at the end.
 
-    It lies beside the target under a name of its own, so savers do not meet, and readers see the old
-    file or the new one. After an error the old file stays and nothing is left behind. A link stays a
-    link: the file that it names is replaced.
+    It is in the same folder under a unique name, so writers do not collide, and readers see either the
+    old file or the new one. After an error, the old file stays and the new one is removed. A link stays
+    a link: the file that it names is replaced.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BufferedRandom]:
     Raises
     ------
     ValueError
-        ``path`` names something that is not a file, or lies in no folder.
+        ``path`` exists but is not a file, or its folder does not exist.
     """
     target = Path(os.path.realpath(path))
     _check_target(target, os.fspath(path))
@@ -61,7 +61,7 @@ def _check_target(target: Path, path: str) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Write the new name to the disk, where the system can: the file itself is in place."""
+    """Write the new name to the disk if the system can; the file itself is already in place."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -71,13 +71,13 @@ def _flush_folder(folder: Path) -> None:
 
 
 def checksum(content: Buffer, place: int) -> bytes:
-    """Return the checksum of a file's content, in which that of the file itself counts as blank.
+    """Return the checksum of a file's content, in which the stored checksum counts as `BLANK`.
 
     Parameters
     ----------
     content : bytes, bytearray or mmap
     place : int
-        Where the checksum of the file starts.
+        Where the stored checksum starts.
     """
     with memoryview(content) as view:
         digest = hashlib.sha256(view[:place])
@@ -87,7 +87,7 @@ def checksum(content: Buffer, place: int) -> bytes:
 
 
 def seal(file: BufferedRandom, place: int) -> None:
-    """Write the checksum of a file to its place in it, which is blank."""
+    """Write the checksum of a file to its place in the file, which contains `BLANK`."""
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(place)
@@ -96,7 +96,7 @@ def seal(file: BufferedRandom, place: int) -> None:
 
 
 def check_seal(content: Buffer, place: int, path: str) -> None:
-    """Raise ValueError unless a file's content has the checksum that stands in it."""
+    """Raise ValueError unless a file's content matches the checksum stored in it."""
     if bytes(content[place : place + N_DIGITS]) != checksum(content, place):
         raise ValueError(
             f"{path!r} is damaged: its content does not match its checksum; take another copy or save "

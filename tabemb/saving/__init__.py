@@ -1,1 +1,1 @@
-"""Files that hold fitted estimators."""
+"""Files of fitted estimators."""

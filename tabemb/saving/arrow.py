@@ -1,4 +1,4 @@
-"""Arrow arrays as bytes, and back from bytes that may be damaged or forged."""
+"""Convert Arrow arrays to bytes, and back from bytes that may be damaged or forged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 DICTIONARY, RECORDS = "dictionary", "record batch"
-"""Messages of Arrow's stream format that hold values."""
+"""Messages of Arrow's stream format that contain values."""
 
 
 def to_bytes(array: pa.Array) -> np.ndarray:
@@ -22,12 +22,12 @@ def to_bytes(array: pa.Array) -> np.ndarray:
 
 
 def from_bytes(content: np.ndarray) -> pa.Array:
-    """Return the array in bytes of `to_bytes`; it needs no more memory than they.
+    """Read an array from bytes of `to_bytes`; it needs no more memory than the bytes.
 
     Raises
     ------
     ValueError
-        The bytes hold something else, offsets that point outside, or more values than bits.
+        The bytes contain something else, offsets that are out of bounds, or more values than bits.
     """
     buffer = pa.py_buffer(content.tobytes())
     _check_uncompressed(buffer)
@@ -43,7 +43,7 @@ def from_bytes(content: np.ndarray) -> pa.Array:
 
 
 def _check_uncompressed(buffer: pa.Buffer) -> None:
-    """Raise ValueError where a few bytes may stand for very many."""
+    """Raise ValueError for compressed arrays, in which a few bytes may stand for very many."""
     reader = pa.ipc.MessageReader.open_stream(buffer)
     while True:
         try:
@@ -67,7 +67,7 @@ def _is_compressed(message: pa.ipc.Message) -> bool:
 
 
 def _target(data: bytes, table: int, field: int | None = None) -> int:
-    """Return the table that a place refers to: the start of the data, or a field of a table."""
+    """Return the position of a table that the start of the data, or a field of a table, refers to."""
     place = table if field is None else table + _field(data, table, field)
     target: int = place + struct.unpack_from("<I", data, place)[0]
     return target

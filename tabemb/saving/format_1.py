@@ -1,4 +1,4 @@
-"""Files of format 1 (tabemb 0.1) in terms of format 2: names of classes, parameters and attributes."""
+"""Upgrade of files of format 1 (tabemb 0.1) to format 2: names of classes, parameters and attributes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLASSES = {
     "Recurrences": "Encounters",
 }
 ATTRIBUTES = {"Recurrences": {"clock": "axis", "kept": "states"}}
-"""Attributes of such classes, by the older name of the class."""
+"""Renamed attributes of these classes, by the older name of the class."""
 PARAMETERS = {"offsets": "biases", "recurrences": "encounters"}
 FITTED = {"history_": "learning_curve_", "crossed_": "pair_codes_"}
 MODULES = {"offsets": "biases"}
@@ -23,7 +23,7 @@ LOG = {
     "kept_": "states",
     "recurrences_": "encounters",
 }
-"""Attributes of event estimators that an `EventSource` holds now."""
+"""Attributes of event estimators that are now in an `EventSource`."""
 LOG_PARAMETERS = ("entity", "time", "outcome_fields", "roles")
 
 

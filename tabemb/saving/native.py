@@ -1,8 +1,8 @@
 """Save a fitted estimator to one file, and load it without running code from it.
 
 The file is in the safetensors format: arrays as tensors, categories as Arrow IPC bytes, everything
-else as JSON in the header. A checksum in the header finds damage; what the file says is checked as well,
-because a checksum can be forged: classes, parameters, shapes and memory, before any is taken.
+else as JSON in the header. A checksum in the header detects damage. Because a checksum can be forged,
+classes, parameters, shapes and memory are checked as well, before any memory is allocated.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tabemb.training.threads import threads
 
 LIBRARIES = ("tabemb", "torch", "numpy", "pyarrow", "pandas", "scikit-learn")
 MOST_CHARACTERS = 300
-"""Longest reason that an error gives; a forged file may hold very long names."""
+"""Maximum length of the reason in an error; a forged file may contain very long names."""
 WEIGHTS = "network."
 """Prefix of the arrays that are weights of the network."""
 
@@ -38,7 +38,7 @@ WEIGHTS = "network."
 def save(model: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator to one file.
 
-    The file of a classifier or regressor of rows holds up to 20,000 training rows with their targets,
+    The file of a classifier or regressor of rows contains up to 20,000 training rows with their targets,
     for `partial_fit`; ``model.forget_rows()`` drops them.
 
     Parameters
@@ -52,7 +52,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     TypeError
-        Another kind of model, or a parameter or label that has no place in JSON (say a RandomState).
+        The model is of another kind, or a parameter or label cannot be JSON (such as a RandomState).
     ValueError
         A parameter breaks its rule, or a weight is not finite, so that the file could not be loaded.
     sklearn.exceptions.NotFittedError
@@ -88,7 +88,7 @@ def _is_fitted_attribute(name: str) -> bool:
 
 
 def _versions() -> dict[str, str]:
-    """Return the versions of the libraries that write a file, for whoever looks into it."""
+    """Return the versions of the libraries that write a file, as information for readers."""
     return {name: version(name) for name in LIBRARIES} | {"python": python_version()}
 
 
@@ -99,24 +99,24 @@ def load(path: str | os.PathLike[str], device: str | None = None) -> Any:
     ----------
     path : str or path-like
     device : str, optional
-        Its ``device`` from now on, whichever it was saved with; None leaves it.
+        New ``device`` of the estimator; None keeps the saved one.
 
     Returns
     -------
     estimator
-        As it was saved, on the CPU or wherever its ``device`` says.
+        The saved estimator, on the CPU or on its ``device``.
 
     Raises
     ------
     FileNotFoundError
     ValueError
-        The file is damaged, is not one of tabemb's, or was written by a later version; or ``device`` is
-        not here.
+        The file is damaged, is not a tabemb file, or was written by a later version; or this machine
+        does not have ``device``.
 
     Warns
     -----
     RuntimeWarning
-        The model was saved with a CUDA device that this machine does not have; it gets the CPU.
+        The model was saved with a CUDA device that this machine does not have; it uses the CPU.
     """
     if device is not None:
         torch_device(device)
@@ -126,7 +126,7 @@ def load(path: str | os.PathLike[str], device: str | None = None) -> Any:
     try:
         if header["format"] == 1:
             header, arrays = format_1.upgrade(header, arrays)
-        with threads(1):  # it computes little, and a forked process has but one
+        with threads(1):  # little work, and a forked process has only one
             return _rebuild(header, arrays, device)
     except Exception as error:  # a forged file can break any rule of any class
         raise ValueError(
@@ -140,7 +140,7 @@ def _check_has_device(name: str, device: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return an error as the part of a sentence."""
+    """Return the text of an error as a part of a sentence."""
     text = " ".join(str(error).split()).removesuffix(".")
     name = "" if isinstance(error, ValueError) and text else type(error).__name__
     return ": ".join(filter(None, (name, text)))[:MOST_CHARACTERS]

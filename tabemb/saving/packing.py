@@ -63,7 +63,7 @@ from tabemb.unsupervised.items import ItemEmbedder
 from tabemb.unsupervised.pairs import PairEmbedder
 
 MOST_PADDING = 2**24
-"""Bytes of texts that are kept as wide as their dtype says, however short they are."""
+"""Maximum size in bytes of an array of texts for which the width of its dtype is restored."""
 
 
 def _by_name(*classes: type) -> dict[str, type]:
@@ -132,7 +132,7 @@ PARTS = _by_name(
     WordEffects,
     *TARGETS,
 )
-"""The other classes that a file may hold, as the contents of their ``__dict__``."""
+"""The other classes that a file may contain, as the contents of their ``__dict__``."""
 
 
 def pack(value: Any, arrays: Arrays, name: str) -> Any:
@@ -141,7 +141,7 @@ def pack(value: Any, arrays: Arrays, name: str) -> Any:
     Raises
     ------
     TypeError
-        The value, or one inside it, has no place in a file; ``name`` says where it was.
+        The value, or one inside it, cannot be saved; the message contains ``name``.
     """
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
@@ -163,7 +163,7 @@ def pack(value: Any, arrays: Arrays, name: str) -> Any:
 
 
 def _with_space(table: Table, name: str) -> Table:
-    """Return the table with its vectors by category, whatever holds them, as spaces."""
+    """Return the table with its vectors by category, of any type, converted to spaces."""
     if table.pretrained is not None and not isinstance(table.pretrained, EmbeddingSpace):
         table = replace(table, pretrained=_as_space(given_vectors(name, table.pretrained)))
     if not isinstance(table.describe, EmbeddingSpace | str | None):
@@ -177,7 +177,7 @@ def _as_space(vectors: pd.DataFrame) -> EmbeddingSpace:
 
 
 def _state(value: Any) -> dict[str, Any]:
-    """Return what an object is made of; of a dataclass its fields, not what was computed of them."""
+    """Return the state of an object; for a dataclass its fields, without values computed from them."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     has_getstate = "__getstate__" in {name for cls in type(value).__mro__[:-1] for name in vars(cls)}
@@ -199,7 +199,7 @@ def _pack_array(value: Any, arrays: Arrays, name: str) -> Any:
     elif isinstance(value, pa.Array):
         kind = "arrow"
     key = f"array{len(arrays)}"
-    if isinstance(value, np.ndarray) and value.dtype.kind in "mM":  # no type of a safetensors file
+    if isinstance(value, np.ndarray) and value.dtype.kind in "mM":  # safetensors has no such type
         arrays[key] = value.view(np.int64)
         return {"$times": key, "dtype": value.dtype.str}
     array = to_bytes(value) if isinstance(value, pa.Array) else np.asarray(value)
@@ -210,12 +210,12 @@ def _pack_array(value: Any, arrays: Arrays, name: str) -> Any:
 
 
 def _tensor_kind(tensor: torch.Tensor) -> str:
-    """Return the tag of a tensor: "numbers" for those of rows, which may be missing."""
+    """Return the tag of a tensor: "numbers" if it contains NaN, as numbers of rows may."""
     return "numbers" if tensor.is_floating_point() and tensor.isnan().any() else "tensor"
 
 
 def _has_json(label: Any) -> bool:
-    """Return whether a file keeps a label; of others, such as members of an enum, it keeps the key."""
+    """Return whether a file can store a label; of others, such as enum members, it stores a key."""
     try:
         to_json(label, "")
     except TypeError:
@@ -224,12 +224,12 @@ def _has_json(label: Any) -> bool:
 
 
 def unpack(value: Any, arrays: Arrays) -> Any:
-    """Return what `pack` was given; the arrays that it uses are taken out of ``arrays``.
+    """Return the value that `pack` was given; the arrays that it uses are removed from ``arrays``.
 
     Raises
     ------
     ValueError, KeyError, TypeError, AttributeError, RecursionError
-        The value is not one of `pack`, or breaks a rule of its class.
+        The value was not returned by `pack`, or breaks a rule of its class.
     """
     if not isinstance(value, dict):
         return value
@@ -250,7 +250,7 @@ def _unpack_dict(value: dict[str, Any], arrays: Arrays) -> dict[Any, Any]:
 
 
 def _unpack_labels(value: dict[str, Any], arrays: Arrays) -> np.ndarray:
-    """Return labels; texts in the width that they had, unless that takes much memory."""
+    """Return labels; texts get the width of their dtype, unless that takes much memory."""
     labels = as_objects(unpack(item, arrays) for item in value["$labels"])
     dtype = np.dtype(value["dtype"])
     if dtype.kind not in "OUS":
@@ -261,7 +261,7 @@ def _unpack_labels(value: dict[str, Any], arrays: Arrays) -> np.ndarray:
 
 
 def _unpack_index(value: dict[str, Any], arrays: Arrays) -> pd.Index:
-    """Return labels: of one plain type as Arrow has them, all others from JSON."""
+    """Return labels: from Arrow if all have one plain type, else from JSON."""
     labels = value["$index"]
     if isinstance(labels, dict):
         return pd.Index(unpack(labels, arrays), dtype=object, tupleize_cols=False)
@@ -276,7 +276,7 @@ def _unpack_keys(value: dict[str, Any], arrays: Arrays) -> pd.Index:
 
 
 def _take(arrays: Arrays, key: str) -> np.ndarray:
-    """Return an array that nothing else uses."""
+    """Remove an array from ``arrays`` and return it, so that nothing else uses it."""
     array = arrays.pop(key)
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise ValueError(f"{key} holds NaN.")
@@ -311,7 +311,7 @@ def _described(given: Any) -> EmbeddingSpace:
 
 
 def _check_state(cls: type, state: dict[str, Any]) -> None:
-    """Raise ValueError unless each name may be an attribute of the class that holds data."""
+    """Raise ValueError unless each name may be a data attribute of the class."""
     for name in state:
         if not name.isidentifier() or name.startswith("__") or callable(getattr(cls, name, None)):
             raise ValueError(f"{cls.__name__} has an attribute {name!r}.")
@@ -329,7 +329,7 @@ def _unpack_estimator(value: dict[str, Any], arrays: Arrays) -> Any:
 
 
 def new_estimator(name: str, params: dict[str, Any]) -> Any:
-    """Return an unfitted estimator, whose parameters hold to its rules.
+    """Return an unfitted estimator, after a check of its parameters.
 
     Raises
     ------

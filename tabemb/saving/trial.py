@@ -1,4 +1,4 @@
-"""A trial of a loaded model on made-up rows, which finds at once parts that do not fit together."""
+"""A trial of a loaded model on made-up rows, which detects parts that do not fit together."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from tabemb.unsupervised.items import ItemEmbedder
 from tabemb.unsupervised.recommender import Recommender
 
 N_ROWS = 2
-SMALL_COVERAGE = 0.01
-"""A coverage that a single validation row is enough for."""
 """A row of the last category of each table and zeros, and a row of unknown categories and no numbers."""
+SMALL_COVERAGE = 0.01
+"""A coverage for which a single validation row is enough."""
 
 
 @torch.no_grad()
 def try_out(model: Any) -> None:
-    """Encode a row of missing values, and predict rows that read the ends of all tables.
+    """Encode a row of missing values, and predict rows with the first and last code of each table.
 
     Raises
     ------
     Exception
-        Any, where the parts do not fit together; ValueError where a prediction is not finite.
+        Any exception, if the parts do not fit together; ValueError if a prediction is not finite.
     """
     if isinstance(model, ItemEmbedder | Recommender):
         model.check_parts()
@@ -61,7 +61,7 @@ def try_out(model: Any) -> None:
 
 
 def _check_vocabularies(encoder: Encoder) -> None:
-    """Check that each code of a table has a count, hashed ones too."""
+    """Check that each code of a table has a count, including hashed ones."""
     for name, vocabulary in encoder.vocabularies_.items():
         n_hashed = vocabulary.n_hashed
         if type(n_hashed) is not int or n_hashed < 0 or len(vocabulary.counts) != len(vocabulary):
@@ -69,7 +69,7 @@ def _check_vocabularies(encoder: Encoder) -> None:
 
 
 def _check_intervals(model: RowEstimator, codes: np.ndarray) -> None:
-    """Check that made-up rows have intervals, where the model has some."""
+    """Check the intervals of made-up rows, if the model has intervals."""
     intervals = getattr(model, "intervals_", None)
     if intervals is None:
         return
@@ -81,7 +81,7 @@ def _check_intervals(model: RowEstimator, codes: np.ndarray) -> None:
 
 
 def _check_sets(model: RowEstimator, codes: np.ndarray) -> None:
-    """Check that made-up rows have sets of classes, where the model has some."""
+    """Check the sets of classes of made-up rows, if the model has sets."""
     sets = getattr(model, "sets_", None)
     if sets is None:
         return
@@ -92,7 +92,7 @@ def _check_sets(model: RowEstimator, codes: np.ndarray) -> None:
 
 
 def _check_kept(model: RowEstimator) -> None:
-    """Check the training rows that a model keeps, where it keeps some."""
+    """Check the training rows that a model keeps, if there are any."""
     growth = getattr(model, "growth_", None)  # files of tabemb 0.2 have none
     if growth is None or growth.kept is None:
         return
@@ -103,7 +103,7 @@ def _check_kept(model: RowEstimator) -> None:
 
 
 def _check_seen(source: RowSource, n_classes: int) -> None:
-    """Check the classes that entities have had, where a source has noted them."""
+    """Check the classes that entities have had, if the source has recorded them."""
     if isinstance(source, EventSource) and source.seen is not None:
         source.seen.check(len(source.states), n_classes)
 
@@ -132,7 +132,7 @@ def _cells(encoder: Encoder, inputs: Inputs) -> tuple[Tensor, Tensor]:
 
 
 def _kept(source: EventSource) -> Kept:
-    """Return the states of the first two entities; zeros, as of new ones, where there are fewer."""
+    """Return the states of the first two entities; if there are fewer, zeros as for new ones."""
     states = source.states
     past = states.read(islice(chain(states.keys.code_of, repeat(None)), N_ROWS))
     return Kept(torch.from_numpy(past.states), torch.from_numpy(past.counts))

@@ -13,9 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tabemb.network.halves import as_half, is_half
 
 SPARE = 2**18
-"""Numbers that a network may need beside its weights while it is built."""
+"""Numbers that a network may need in addition to its weights while it is built."""
 COPIES = 16
-"""As many times the weights a network may need while it is built."""
+"""Multiple of its number of weights that a network may need while it is built."""
 
 
 class Bounded(TorchDispatchMode):
@@ -75,7 +75,7 @@ def check_finite(weights: Mapping[str, Tensor]) -> None:
 
 
 def _check_same(built: dict[str, Tensor], weights: dict[str, Tensor]) -> None:
-    """Raise ValueError unless names, shapes and kinds are equal, and positions in all."""
+    """Raise ValueError unless names, shapes and dtypes are equal, and also the values of integers."""
     if wrong := built.keys() ^ weights.keys():
         raise ValueError(f"the weight {min(wrong)!r} is missing or belongs to no part of the network.")
     for name, weight in weights.items():

@@ -1,4 +1,4 @@
-"""What a model answers for rows, as columns of an output file."""
+"""The results of a model for rows, as columns of an output file."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Model = EmbeddingClassifier | EmbeddingRegressor | EmbeddingEncoder
 
 
 class Answers(NamedTuple):
-    """The new columns that a model gives.
+    """The columns that a model adds to a file.
 
     Parameters
     ----------
     fields : list of pyarrow.Field
-        Their names and types.
+        Names and types of the columns.
     of : callable
-        From rows to the values of each column.
+        Function from rows to the values of each column.
     """
 
     fields: list[pa.Field]
@@ -35,14 +35,14 @@ class Answers(NamedTuple):
 
 
 def check_model(model: Any) -> Model:
-    """Return the model if files can be predicted with it.
+    """Return the model if it can predict files.
 
     Raises
     ------
     TypeError
-        Another kind of model.
+        The model is of another kind.
     ValueError
-        A model that reads columns by their positions.
+        The model reads columns by their positions.
     sklearn.exceptions.NotFittedError
     """
     if not isinstance(model, Model) or isinstance(model, EventClassifier | EventRegressor):
@@ -78,13 +78,13 @@ def answers_of(
     ----------
     model : fitted estimator
     probabilities : bool, optional
-        Of a classifier: whether each class has a column; None: yes.
+        For a classifier: whether each class has a column; None: yes.
     coverage : float, optional
-        Of a regressor: the coverage of the intervals to write.
+        For a regressor: the coverage of the intervals to write.
     taken : iterable of str
-        Names that no new column has: it gets an underscore.
+        Names that are in use; a new column with such a name gets an underscore.
     schema : pyarrow.Schema
-        Types of the columns that an encoder carries over.
+        Types of the columns that an encoder copies.
     """
     if coverage is not None and not isinstance(model, EmbeddingRegressor):
         raise ValueError(
@@ -108,7 +108,7 @@ def answers_of(
 
 
 def free_names(names: Iterable[str], taken: Iterable[str]) -> list[str]:
-    """Return names that differ from those taken and from one another, by underscores at their end.
+    """Return names that differ from those taken and from each other, by appending underscores.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def free_names(names: Iterable[str], taken: Iterable[str]) -> list[str]:
 def _classes(model: EmbeddingClassifier, has_probabilities: bool) -> Answers:
     """Return the most probable class of each target, and the probability of each class."""
     is_one = not isinstance(model.classes_, list)
-    are_labels = isinstance(model.target_, MultilabelTarget)  # which may hold together
+    are_labels = isinstance(model.target_, MultilabelTarget)  # several may be true
     classes = [model.classes_] if is_one else model.classes_
     labels = [_as_arrow(of_target) for of_target in classes]
     ends = [""] if is_one else [f"_{i}" for i in range(len(classes))]
@@ -184,7 +184,7 @@ def _numbers(model: EmbeddingRegressor, coverage: float | None) -> Answers:
 
 
 def _features(model: EmbeddingEncoder, schema: pa.Schema) -> Answers:
-    """Return the columns of `transform`: those that stay, and the new ones."""
+    """Return the columns of `transform`: the copied ones, then the new ones."""
     kept = model.kept_columns_
     new = [name for name in model.get_feature_names_out() if name not in kept]
     fields = [schema.field(name) for name in kept] + [pa.field(name, pa.float32()) for name in new]

@@ -20,12 +20,12 @@ from tabemb.data.vocabulary import kind_of
 
 PARQUET = (".parquet", ".pq")
 TEXT = {".csv": ",", ".tsv": "\t", ".csv.gz": ",", ".tsv.gz": "\t"}
-"""Endings of text files, and what separates their cells."""
+"""Endings of text files, and their delimiters."""
 _NUMBERS = {"integer", "float", "boolean"}
 _ONE_AT_A_TIME = {"batch_readahead": 1, "fragment_readahead": 1, "use_threads": False}
-"""How a data set is read ahead: by default Arrow holds many batches."""
+"""Read-ahead of a data set: by default, Arrow keeps many batches in memory."""
 _PARQUET_BUFFER = 2**20
-"""Bytes of each column that are read at a time: of a file, not the row groups, which may be large."""
+"""Bytes of each column to read at a time, instead of whole row groups, which may be large."""
 
 Batches = Callable[[Sequence[str], int], Iterator[pa.RecordBatch]]
 
@@ -37,17 +37,17 @@ class Part:
     Parameters
     ----------
     name : str
-        As errors call it.
+        Name in errors.
     schema : pyarrow.Schema
         The columns and their types, as the file has them.
     batches : callable
-        From the names of columns, and the largest number of rows of a batch, to record batches.
+        Function from the names of columns and the maximum number of rows of a batch to record batches.
     n_rows : int, optional
-        The number of rows, where the file says it.
+        The number of rows, if the file stores it.
     path : str, optional
-        That of a file.
+        Path of a file.
     convert : callable, optional
-        From cells of text to the types that a model reads; None where the file has types.
+        Function from cells of text to the types that a model reads; None if the file has types.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Part:
     convert: Callable[[pa.Table], pa.Table] | None = None
 
     def tables(self, columns: Sequence[str], batch_size: int) -> Iterator[pa.Table]:
-        """Yield tables of these columns, each of ``batch_size`` rows but for the last one.
+        """Yield tables of these columns, each with ``batch_size`` rows except the last one.
 
         Raises
         ------
@@ -74,21 +74,21 @@ class Part:
 
 
 def parts_of(source: Any, converter: Callable[[str], Callable[[pa.Table], pa.Table]]) -> list[Part]:
-    """Return the files that a source names, or the data set that it is.
+    """Return a part for each file that a source names, or one for a data set.
 
     Parameters
     ----------
     source : str, path-like, list of them, or pyarrow.dataset.Dataset
         A path may be a pattern such as ``"orders/*.parquet"``, whose files come in sorted order.
     converter : callable
-        From the name of a file of text to the function that converts its cells.
+        Function from the name of a text file to the function that converts its cells.
 
     Raises
     ------
     TypeError
-        Another kind of source.
+        The source is of another kind.
     ValueError
-        A file that cannot be read, or whose ending says neither Parquet nor CSV.
+        A file cannot be read, or its ending is not one of Parquet or CSV.
     FileNotFoundError
     """
     if isinstance(source, ds.Dataset):
@@ -100,7 +100,7 @@ def parts_of(source: Any, converter: Callable[[str], Callable[[pa.Table], pa.Tab
 
 
 def _files(source: Any) -> list[str]:
-    """Return the files of a path or a pattern; a file of that very name comes first."""
+    """Return the files of a path or a pattern; a file with exactly that name takes precedence."""
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(
             "source must be a path, a pattern, a list of paths or a pyarrow Dataset; "
@@ -144,7 +144,7 @@ def _opened(name: str, dataset: ds.Dataset) -> Part:
 
 
 def _parquet(path: str) -> Part:
-    """Return a Parquet file, of which no row group is held as a whole, as a data set would do."""
+    """Return a Parquet file as a part; unlike a data set, it does not load whole row groups."""
 
     def batches(columns: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
         with pq.ParquetFile(path, buffer_size=_PARQUET_BUFFER, pre_buffer=False) as file:
@@ -155,7 +155,7 @@ def _parquet(path: str) -> Part:
 
 
 def _text_file(path: str, delimiter: str) -> ds.Dataset:
-    """Open a file of text whose cells stay as they are; an empty cell is missing."""
+    """Open a text file without converting its cells; an empty cell is missing."""
     parse = arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     names = ds.dataset(path, format=ds.CsvFileFormat(parse)).schema.names
     convert = arrow_csv.ConvertOptions(
@@ -171,20 +171,20 @@ def _unreadable(name: str, error: Exception) -> ValueError:
 
 
 def check_parts(parts: Sequence[Part], columns: Sequence[str], keep: Sequence[str]) -> None:
-    """Raise unless every file has the columns, each of one kind in all files.
+    """Raise ValueError unless every file has the columns, each of one kind in all files.
 
     Parameters
     ----------
     parts : sequence of Part
     columns : sequence of str
-        Those that the model reads.
+        Columns that the model reads.
     keep : sequence of str
-        Those that are carried over.
+        Columns to copy.
 
     Raises
     ------
     ValueError
-        It names the file and the column.
+        The message names the file and the column.
     """
     for part in parts:
         for name in (*columns, *keep):

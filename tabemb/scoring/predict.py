@@ -40,26 +40,26 @@ def predict(
 ) -> int:
     """Predict files of any size, batch by batch, and write one file of predictions.
 
-    Rows keep their order. The output appears when it is complete; after an error there is none, and
-    an older file stays. Memory depends on ``batch_size``, not on the number of rows.
+    Rows keep their order. The output appears only when it is complete; after an error, an older file
+    stays. Memory depends on ``batch_size``, not on the number of rows.
 
     Parameters
     ----------
     source : str, path-like, list of them, or pyarrow.dataset.Dataset
         Parquet or CSV files, also gzipped CSV; a path may be a pattern such as ``"orders/*.parquet"``,
-        whose files come in sorted order. The model says how cells of CSV are read.
+        whose files come in sorted order. The model determines how cells of CSV are read.
     output : str or path-like
         The file to write, which ends in .parquet, .pq or .csv.
     model : fitted estimator or path
-        EmbeddingClassifier, EmbeddingRegressor or EmbeddingEncoder, or a file of one. It must have been
-        fitted on a frame. An encoder writes the columns of its ``transform``.
+        EmbeddingClassifier, EmbeddingRegressor or EmbeddingEncoder, or the path of a saved one. It must
+        have been fitted on a frame. An encoder writes the columns of its ``transform``.
     keep : sequence of str, optional
-        Columns that are carried over, before the new ones. A new column whose name one of them has
+        Columns to copy to the output, before the new ones. A new column with the name of one of them
         gets an underscore at its end.
     probabilities : bool, optional
-        Of a classifier: whether the probability of each class is written too; None: yes.
+        For a classifier: whether to write the probability of each class too; None: yes.
     coverage : float, optional
-        Of a regressor: write intervals with this coverage as ``lower`` and ``upper``.
+        For a regressor: write intervals with this coverage as ``lower`` and ``upper``.
     overwrite : bool, default=False
         Whether an existing file may be replaced.
     batch_size : int, default=32768
@@ -78,8 +78,8 @@ def predict(
         The output exists, and ``overwrite`` is false.
     FileNotFoundError
     ValueError
-        A file that is damaged or lacks a column, columns whose types differ between files, or a value
-        that the model refuses; the error names the file.
+        A file is damaged or lacks a column, a column has different types in different files, or the
+        model refuses a value; the error names the file.
 
     Examples
     --------
@@ -148,17 +148,17 @@ def _predicted(
 
 @contextmanager
 def _located(part: Part, first: int) -> Iterator[None]:
-    """Name the file in an error, and the row that rows in the error count from."""
+    """Add the file to an error, and the row from which the row numbers in the error count."""
     try:
         yield
-    except (ValueError, TypeError, pa.ArrowException) as error:  # Arrow's are not all ValueErrors
+    except (ValueError, TypeError, pa.ArrowException) as error:  # not all of Arrow's are ValueErrors
         reason = str(error).splitlines()[0].removesuffix(".")
         raise ValueError(f"{part.name!r}, counting from row {first}: {reason}.") from error
 
 
 @contextmanager
 def _one_note(model: Model) -> Iterator[UnseenCells]:
-    """Warn of many unseen categories once, after all rows."""
+    """Warn about many unseen categories only once, after all rows."""
     with as_one_input() as cells:
         yield cells
     if not isinstance(model, EmbeddingEncoder):
@@ -169,7 +169,7 @@ def _one_note(model: Model) -> Iterator[UnseenCells]:
 def _writer(
     file: BinaryIO, schema: pa.Schema, output: str | os.PathLike[str]
 ) -> Iterator[Callable[[pa.Table], None]]:
-    """Yield what appends rows to a file."""
+    """Yield a function that appends rows to a file."""
     is_text = _ending(output) == ".csv"
     writer = arrow_csv.CSVWriter(file, schema) if is_text else pq.ParquetWriter(file, schema)
     with writer:
@@ -177,7 +177,7 @@ def _writer(
 
 
 def _total(parts: Sequence[Part]) -> int | None:
-    """Return the number of rows, None where a file does not say it."""
+    """Return the number of rows; None if a file does not store it."""
     known = [part.n_rows for part in parts if part.n_rows is not None]
     return sum(known) if len(known) == len(parts) else None
 
@@ -217,7 +217,7 @@ def _typed(part: Part, columns: Sequence[str]) -> pa.Schema:
 
 
 def _plain(field: pa.Field) -> pa.Field:
-    """Return a field of an output, which has values in the place of a dictionary."""
+    """Return a field of the output, with plain values instead of a dictionary."""
     dtype = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     return pa.field(field.name, dtype)
 

@@ -1,4 +1,4 @@
-"""Cells of CSV files as the values that a model reads: the model knows the kind of every column."""
+"""Conversion of cells of CSV files to the values that a model reads, by the kind of each column."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Read = Callable[[pa.ChunkedArray], pa.ChunkedArray]
 MARKS = (*sorted(MISSING_MARKS), "<NA>")
 """Texts that stand for a missing value among numbers and times."""
 WORDS = tuple(mark for mark in MARKS if any(map(str.isalpha, mark)))
-"""Those that also do so among other texts, except where they are categories: not "?" or "-"."""
+"""The marks that also do so in a column of text, unless they are categories: not "?" or "-"."""
 _TRUTH = pa.array(["true", "false", "1", "0"]), pa.array([True, False, True, False])
 
 
 class TextCells:
-    """Converts the columns of a file of text for a model.
+    """Converts the columns of a text file for a model.
 
-    Numbers, times and categories become what the model was fitted on; an empty cell and a mark such as
-    NA are missing, unless the mark is a category. All other columns stay text.
+    Numbers, times and categories get the types that the model was fitted on. Empty cells and marks such
+    as NA are missing, unless the mark is a category. All other columns stay text.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class TextCells:
         Raises
         ------
         ValueError
-            A cell that is no value of the kind of its column.
+            A cell is not a value of the kind that its column has.
         """
         for i, name in enumerate(table.schema.names):
             if name in self.readers:
@@ -126,7 +126,7 @@ def _integers(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     bare = _bare(cells)
     try:
         return bare.cast(pa.int64())
-    except pa.ArrowException:  # 3.0, as pandas writes ids where one is missing
+    except pa.ArrowException:  # 3.0, as pandas writes ids if one is missing
         return bare.cast(pa.float64())
 
 
@@ -150,4 +150,4 @@ _PLAIN: dict[str, Read] = {
     "boolean": _truth,
     "nothing": lambda cells: cells,
 }
-"""How cells become values of a kind, where the categories do not matter."""
+"""How to convert cells to values of a kind, for kinds whose categories do not matter."""

@@ -1,4 +1,4 @@
-"""Readers and writers of a space as Arrow columns: Parquet files and DuckDB tables, and pandas frames.
+"""Read and write a space as Arrow columns (Parquet files, DuckDB tables) or as a pandas frame.
 
 Readers return `Parts`, the arguments of a space. `EmbeddingSpace` describes the formats.
 """
@@ -26,20 +26,20 @@ from tabemb.scalars import from_json, to_json
 from tabemb.spaces.vectors import CategoryVectors, MapKey, Parts, is_missing
 
 MARK = b'"sha256": "'
-"""What stands before the checksum in a Parquet file. It is JSON, so no name can hold it."""
+"""The bytes before the checksum in a Parquet file. They are JSON syntax, so no name can contain them."""
 JSON = "category_json"
-"""Column of the categories as JSON, where they have no common Arrow type; `category` is text then."""
+"""Column of the categories as JSON if they have no common Arrow type; `category` is then text."""
 PLAIN = {str, bytes, bool, int, float, Decimal, dt.date, dt.time}
-"""Types of Python objects that come back from Arrow as they were, where all labels have one of them."""
+"""Python types that Arrow returns unchanged if all labels have the same one."""
 MOST_EXPANSION = 256
-"""Bytes of values that a byte of a Parquet file may stand for; of a space it is rarely above ten."""
+"""Maximum bytes of values per byte of a Parquet file; a space rarely has more than ten."""
 ROWS_AT_ONCE = 4096
 
 
 def write_parquet(space: CategoryVectors, path: str | Path) -> None:
     """Write the columns of `to_arrow` and one column of coordinates for each map.
 
-    The metadata of the file hold the name of the space, its ancestry, the key of each map and the
+    The metadata of the file contain the name of the space, its ancestry, the key of each map and the
     checksum.
     """
     table, keys = to_arrow(space, "Parquet"), {}
@@ -61,7 +61,7 @@ def read_parquet(path: str | Path) -> tuple[Parts, dict[MapKey, np.ndarray]]:
     Raises
     ------
     ValueError
-        The file is damaged, or holds no space.
+        The file is damaged, or does not contain a space.
     """
     source = f"file {str(path)!r}"
     content = None if Path(path).is_dir() else Path(path).read_bytes()
@@ -76,7 +76,7 @@ def read_parquet(path: str | Path) -> tuple[Parts, dict[MapKey, np.ndarray]]:
         parts = parts._replace(ancestry=_ancestry(description.get("ancestry", [])))
         keys: Mapping[str, list[Any]] = description.get("maps", {})
         maps = {_map_key(*key): _checked_map(_matrix(table[column])) for column, key in keys.items()}
-    except Exception as error:  # whatever pyarrow finds in a damaged file
+    except Exception as error:  # pyarrow raises many types for damaged files
         if str(error).startswith("The file"):
             raise
         reason = " ".join(str(error).split()).removesuffix(".")[:300]
@@ -85,13 +85,13 @@ def read_parquet(path: str | Path) -> tuple[Parts, dict[MapKey, np.ndarray]]:
 
 
 def _place(content: bytes) -> int:
-    """Return where the checksum stands in a Parquet file, in the description at its end; or -1."""
+    """Return the position of the checksum in the description at the end of a Parquet file, or -1."""
     start = content.rfind(MARK)
     return -1 if start < 0 else start + len(MARK)
 
 
 def _read_bounded(content: bytes) -> pa.Table:
-    """Read a Parquet file piece by piece, until it holds more than its bytes can say of a space."""
+    """Read a Parquet file in batches; refuse one that expands by more than `MOST_EXPANSION`."""
     batches, n_bytes, most = [], 0, MOST_EXPANSION * len(content)
     with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
         schema = file.schema_arrow
@@ -122,10 +122,7 @@ def _map_key(method: str, metric: str, random_state: int | None) -> MapKey:
 
 
 def to_arrow(space: CategoryVectors, target: str) -> pa.Table:
-    """Return the columns `category`, `vector` (lists of d floats) and, if known, those of each category.
-
-    These are `count` and `reliability`.
-    """
+    """Return the columns `category`, `vector` (d floats) and, if known, `count` and `reliability`."""
     categories = as_arrow(space.categories)
     if target == "DuckDB" and categories is not None and not _has_duckdb(categories.type):
         categories = None
@@ -163,7 +160,7 @@ def from_arrow(table: pa.Table, source: str, name: str) -> Parts:
 def _of_json(texts: list[str], source: str) -> pd.Index:
     try:
         labels = as_objects(from_json(json.loads(text)) for text in texts)
-    except Exception as error:  # whatever a type finds in text that is not its own
+    except Exception as error:  # each type raises its own errors for invalid text
         raise ValueError(
             f"The {source} is not an embedding space; column {JSON!r} must hold categories as JSON."
         ) from error
@@ -183,7 +180,7 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def as_arrow(labels: pd.Index) -> pa.Array | None:
-    """Return labels as Arrow; None where Arrow has no type that gives them back as they are."""
+    """Return labels as an Arrow array; None if no Arrow type returns them unchanged."""
     if labels.dtype.kind == "O":
         types = set(map(type, labels.dropna()))
         if len(types) > 1 or not types <= PLAIN:
@@ -195,7 +192,7 @@ def as_arrow(labels: pd.Index) -> pa.Array | None:
 
 
 def _has_duckdb(dtype: pa.DataType) -> bool:
-    """Return whether DuckDB gives back values of a type: of durations it makes months and days."""
+    """Return whether DuckDB returns values of a type unchanged; durations become months and days."""
     return not (pa.types.is_duration(dtype) or pa.types.is_decimal256(dtype))
 
 
@@ -238,7 +235,7 @@ def read_duckdb(database: Any, table: str) -> Parts:
 
 @contextlib.contextmanager
 def _connected(database: Any, read_only: bool) -> Iterator[Any]:
-    """Yield an open connection as it is, or connect to a file and close it afterwards."""
+    """Yield a given open connection, or connect to a file and close it afterwards."""
     if not isinstance(database, str | Path):
         yield database
         return
@@ -253,13 +250,13 @@ def _quoted(name: str) -> str:
 
 
 def to_frame(space: CategoryVectors) -> pd.DataFrame:
-    """Return a frame of one row for each category and one column for each dimension."""
+    """Return a frame with one row for each category and one column for each dimension."""
     columns = safe_names(f"{space.name or 'vector'}_{i}" for i in range(space.vectors.shape[1]))
     return pd.DataFrame(space.vectors.copy(), index=space.named_categories, columns=columns)
 
 
 def from_frame(frame: pd.DataFrame, counts: Any, reliability: Any) -> Parts:
-    """Read a frame of one row for each category and one column for each dimension."""
+    """Read a frame with one row for each category and one column for each dimension."""
     numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
     if not all(numeric):
         column = frame.columns[numeric.index(False)]

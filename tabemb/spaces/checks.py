@@ -1,4 +1,4 @@
-"""Drift of the categories of later rows, beside the counts of a space."""
+"""Drift of the categories of later rows, compared with the counts of a space."""
 
 from __future__ import annotations
 

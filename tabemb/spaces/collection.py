@@ -9,7 +9,7 @@ from tabemb.spaces.space import EmbeddingSpace
 
 
 class Spaces(Mapping[str, EmbeddingSpace]):
-    """The spaces of a model by table; each is computed when it is first asked for, and kept.
+    """The spaces of a model by table; each one is computed on first access and then cached.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Spaces(Mapping[str, EmbeddingSpace]):
         return f"Spaces({', '.join(map(repr, self.raw))})"
 
     def __reduce__(self) -> Any:
-        return _restored, (dict(self), self.raw)  # without the model, so all of them
+        return _restored, (dict(self), self.raw)  # a pickle lacks the model, so compute all
 
 
 def _restored(spaces: dict[str, EmbeddingSpace], raw: dict[str, EmbeddingSpace]) -> Spaces:

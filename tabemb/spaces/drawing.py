@@ -21,7 +21,7 @@ class DrawnVectors(PortableVectors):
     def coordinates(
         self, method: str = "tsne", metric: str = "cosine", random_state: int | None = 0
     ) -> pd.DataFrame:
-        """Return coordinates in a plane in which categories with similar vectors are near.
+        """Return coordinates in a plane in which categories with similar vectors are close.
 
         The space keeps them in `maps`, and `to_parquet` writes them.
 
@@ -29,10 +29,10 @@ class DrawnVectors(PortableVectors):
         ----------
         method : {"tsne", "umap", "pca"}, default="tsne"
             "tsne" keeps neighbourhoods (van der Maaten & Hinton 2008; needs openTSNE,
-            ``pip install 'tabemb[maps]'``), and so does "umap" (McInnes, Healy & Melville 2018; needs
-            ``pip install 'tabemb[umap]'``, and cannot run after a fork of a process that has run it);
-            "pca" keeps the two directions of largest variance. Fewer than five categories have no
-            neighbourhoods to keep, and "pca" places them.
+            ``pip install 'tabemb[maps]'``). "umap" keeps them too (McInnes, Healy & Melville 2018;
+            needs ``pip install 'tabemb[umap]'``). It cannot run in a process forked from one that has
+            run it. "pca" keeps the two directions of largest variance. It also places fewer than five
+            categories, which have no neighbourhoods to keep.
         metric : {"cosine", "euclidean"}, default="cosine"
             The metric of similarity; "cosine", as in `nearest`, ignores the length of the vectors.
         random_state : int or None, default=0
@@ -58,9 +58,9 @@ class DrawnVectors(PortableVectors):
     def place(
         self, new: Any, method: str = "tsne", metric: str = "cosine", random_state: int | None = 0
     ) -> pd.DataFrame:
-        """Return coordinates of new vectors on the map of `coordinates`, which stays as it is.
+        """Return coordinates of new vectors on the map of `coordinates`, which does not change.
 
-        Each new vector is placed alone, next to its nearest categories.
+        Each new vector is placed independently of the others, next to its nearest categories.
 
         Parameters
         ----------
@@ -73,12 +73,12 @@ class DrawnVectors(PortableVectors):
         Returns
         -------
         pandas.DataFrame of shape (n, 2)
-            Columns `x` and `y`, indexed by category where `new` is a space.
+            Columns `x` and `y`, indexed by category if `new` is a space.
 
         Raises
         ------
         ValueError
-            If the vectors have another width.
+            If the width of the vectors differs from that of the space.
 
         Examples
         --------
@@ -105,10 +105,10 @@ class DrawnVectors(PortableVectors):
     ) -> Figure:
         """Draw the categories as a labelled map, a matplotlib figure.
 
-        Frequent categories have larger points and are labelled first. Where the space has reliability,
-        points fade and shrink with it, reliable categories are labelled first, and a legend and a
-        sentence below the map say how far to trust it. A label that would cover a point
-        or another label stands further away, at the end of a thin line, or is dropped. Needs matplotlib:
+        Frequent categories have larger points and are labelled first. If the space has reliability,
+        unreliable points are fainter and smaller, reliable categories are labelled first, and a legend
+        and a sentence below the map say how far to trust it. A label that would cover a point or another
+        label is drawn further away, at the end of a thin line, or is dropped. Needs matplotlib:
         ``pip install 'tabemb[maps]'``.
 
         Parameters
@@ -121,9 +121,9 @@ class DrawnVectors(PortableVectors):
         method, metric, random_state
             As for `coordinates`.
         highlight : sequence of categories, default=()
-            Labelled first and in bold.
+            Categories to label first and in bold.
         n_labels : int, default=300
-            Most labels that are tried; 0 draws none.
+            Maximum number of labels; 0 draws none.
         title : str, optional
             By default the name of the space.
         figsize : tuple of float, default=(11.0, 8.0)
@@ -132,7 +132,7 @@ class DrawnVectors(PortableVectors):
         Returns
         -------
         matplotlib.figure.Figure
-            Not registered with pyplot, so nothing needs closing; its `savefig` writes it.
+            It is not registered with pyplot, so it need not be closed; `savefig` writes it to a file.
 
         Examples
         --------
@@ -157,9 +157,9 @@ class DrawnVectors(PortableVectors):
         color: str | None = None,
         title: str | None = None,
     ) -> Path:
-        """Write an HTML page in which a reader explores the space; it is one file and needs no network.
+        """Write an HTML page to explore the space; it is one file and needs no network.
 
-        The page draws the categories as a map. A reader can search, list the nearest of a category,
+        The page draws the categories as a map. A reader can search, list the nearest categories of one,
         compare two, colour, filter, select and copy as CSV, by mouse, keyboard or touch.
 
         Parameters
@@ -167,14 +167,14 @@ class DrawnVectors(PortableVectors):
         path : str or Path
             The file to write; its folder must exist.
         metadata : DataFrame or mapping from name to Series, indexed by category, optional
-            Columns that the page shows for a category. Numbers and dates colour on a scale, other values
-            as classes, the seven most frequent apart; texts that nearly all differ do not colour. A
-            category without metadata has missing values. The counts and the reliability of the space are
-            shown too.
+            Columns that the page shows for a category. Numbers and dates are coloured on a scale, other
+            values as classes, with a separate colour for each of the seven most frequent. Text columns
+            in which nearly all values differ cannot be used as colours. A category without metadata has
+            missing values. The counts and the reliability of the space are shown too.
         coordinates : DataFrame with columns x and y, indexed by category, optional
             By default the result of `coordinates`.
         others : mapping from name to EmbeddingSpace or to (EmbeddingSpace, coordinates), optional
-            Further spaces that the reader can change to, of the same categories or of other ones.
+            Further spaces that the reader can switch to, with the same or with other categories.
         color : str, optional
             The column of `metadata`, "count" or "reliability", by which the page colours at first.
         title : str, optional
@@ -183,20 +183,20 @@ class DrawnVectors(PortableVectors):
         Returns
         -------
         Path
-            The file written: some 2.7 bytes for each number of the vectors, and the texts.
+            The file written. Its size is about 2.7 bytes for each number in the vectors, plus the texts.
 
         Raises
         ------
         FileNotFoundError
             If the folder does not exist.
         ValueError
-            If a space has no categories or more than 200,000, or another argument does not fit.
+            If a space has no categories or more than 200,000, or another argument is invalid.
 
         Notes
         -----
-        Where the space has reliability, points fade and shrink with it, the lists are those of
-        `nearest`, and a slider hides what is less reliable. The page computes cosines from unit vectors
-        of 16 bits. They differ from those of `nearest` by about 0.00001, so categories whose
+        If the space has reliability, unreliable points are fainter and smaller, the lists are those of
+        `nearest`, and a slider hides less reliable categories. The page computes cosines from 16-bit
+        unit vectors. They differ from those of `nearest` by about 0.00001, so categories whose
         similarities differ by less may change places in a list.
 
         Examples

@@ -1,4 +1,4 @@
-"""The methods by which a space goes to other tools and comes back: frames, files and tables."""
+"""Methods to export a space to the frames, files and tables of other tools, and to import it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PortableVectors(VersionedVectors):
         """Return the vectors as a frame with one row for each category.
 
         The columns are `{name}_0`, `{name}_1`, ..., and `vector_0`, ... for a space without a name. The
-        counts and the reliability are no columns: `from_frame` takes them beside the frame.
+        counts and the reliability are not included: `from_frame` takes them as separate arguments.
 
         Examples
         --------
@@ -36,19 +36,19 @@ class PortableVectors(VersionedVectors):
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, counts: Any = None, reliability: Any = None) -> Self:
-        """Return the space of a frame with one row for each category, such as `to_frame` returns.
+        """Build a space from a frame with one row for each category, such as `to_frame` returns.
 
         Parameters
         ----------
         frame : pandas.DataFrame of shape (n_levels, d)
             Columns of numbers, indexed by category; the name of the index becomes that of the space.
         counts, reliability : array-like of shape (n_levels,), optional
-            Of each category, in the order of the frame, which holds neither.
+            One value for each category, in the order of the frame.
 
         Raises
         ------
         ValueError
-            If a column does not hold numbers, or counts or reliability do not fit.
+            If a column does not contain numbers, or counts or reliability are invalid.
 
         Examples
         --------
@@ -62,21 +62,21 @@ class PortableVectors(VersionedVectors):
     def to_parquet(self, path: str | Path) -> None:
         """Write a Parquet file with the columns `category` and `vector`.
 
-        Where known, the columns `count` and `reliability` follow. A vector is a list of d floats. The
-        ancestry and the maps computed by `coordinates` are written too, a map as a column
-        `map_{method}_{metric}_{seed}` of two floats a row. Where the categories have no common Arrow
-        type, such as numbers beside text, intervals or tuples, `category` holds them as text, and a
-        column `category_json` as JSON that `from_parquet` reads with their types.
+        If known, the columns `count` and `reliability` follow. A vector is a list of d floats. The
+        ancestry and the maps computed by `coordinates` are written too, each map as a column
+        `map_{method}_{metric}_{seed}` with two floats per row. If the categories have no common Arrow
+        type (numbers mixed with text, intervals, tuples), `category` contains them as text, and a column
+        `category_json` contains them as JSON, from which `from_parquet` restores their types.
 
         Parameters
         ----------
         path : str or path-like
-            A file that exists is replaced.
+            An existing file is replaced.
 
         Raises
         ------
         TypeError
-            If there is no JSON for a category, such as a member of an enum; the error names it.
+            If a category cannot be written as JSON, such as an enum member; the error names it.
 
         Examples
         --------
@@ -121,8 +121,8 @@ class PortableVectors(VersionedVectors):
     ) -> None:
         """Write the word2vec format, text or binary, which gensim's ``load_word2vec_format`` reads.
 
-        Categories are written as text. A space ends a word in this format, so spaces and line breaks in
-        a category become underscores, as in the published word2vec vectors. The format has no place for
+        Categories are written as text. A blank ends a word in this format, so blanks and line breaks in
+        a category become underscores, as in the published word2vec vectors. The format cannot store
         reliability.
 
         Parameters
@@ -168,7 +168,7 @@ class PortableVectors(VersionedVectors):
         Raises
         ------
         ValueError
-            If the file is not of this format, or a line has another width than the first line states.
+            If the file does not have this format, or the width of a line differs from the first line's.
 
         Examples
         --------
@@ -185,8 +185,8 @@ class PortableVectors(VersionedVectors):
         """Write `vectors.tsv`, `metadata.tsv` and `projector_config.pbtxt` for TensorBoard's projector.
 
         ``tensorboard --logdir folder`` shows them, and https://projector.tensorflow.org loads the first
-        two. The metadata hold the categories as text, with tabs and line breaks replaced by spaces, and
-        the columns `count` and `reliability`, where the space has them.
+        two. The metadata contain the categories as text, with tabs and line breaks replaced by blanks,
+        and the columns `count` and `reliability` if the space has them.
 
         Parameters
         ----------
@@ -198,8 +198,8 @@ class PortableVectors(VersionedVectors):
         Raises
         ------
         ValueError
-            If two categories would be written as the same text, or nothing in the index of `metadata` is
-            a category.
+            If two categories would be written as the same text, or no label in the index of `metadata`
+            is a category.
 
         Examples
         --------
@@ -225,7 +225,7 @@ class PortableVectors(VersionedVectors):
         Raises
         ------
         ValueError
-            If the vectors differ in width, or their number differs from that of the rows of metadata.
+            If the vectors differ in width, or there are more or fewer vectors than rows of metadata.
 
         Examples
         --------
@@ -241,8 +241,8 @@ class PortableVectors(VersionedVectors):
     def to_duckdb(self, database: Any, table: str) -> None:
         """Create a DuckDB table with the columns `category` and `vector`.
 
-        Where known, the columns `count` and `reliability` follow. The vectors have the type FLOAT[d],
-        which DuckDB's `array_cosine_distance` takes; it knows nothing of reliability.
+        If known, the columns `count` and `reliability` follow. The vectors have the type FLOAT[d],
+        which DuckDB's `array_cosine_distance` accepts; that function ignores the reliability.
         Needs duckdb: ``pip install 'tabemb[duckdb]'``.
 
         Parameters
@@ -255,7 +255,7 @@ class PortableVectors(VersionedVectors):
         Raises
         ------
         ValueError
-            If there is a table of this name; none is replaced.
+            If there is already a table with this name; it is not replaced.
         TypeError
             As for `to_parquet`.
 

@@ -24,41 +24,41 @@ POSITION = np.uint64(2**32 - 1)
 """Lower half of a key, the position of the category; the upper half is the fingerprint of the space."""
 
 OVERSAMPLED = 3
-"""Categories searched for each one wanted, beyond those that a filter is expected to take away."""
+"""Oversampling factor of a filtered search, on top of 1 / (share of categories that a filter keeps)."""
 MOST_FOUND = 1000
-"""Where a filter keeps so few that more than this would be searched, the few are compared exactly."""
+"""If a filtered search needs more results than this, the few categories kept are compared exactly."""
 
 ADDED_ALONE = 10_000
-"""Vectors that one thread adds first. Threads that add to a graph of few points may not see each
-other's, which can leave a group of points without a link to the others."""
+"""Number of vectors that one thread adds first. Several threads that add to a small graph may miss each
+other's points, which can leave a group of points without a link to the others."""
 
 MARK = b"tabemb index, sha256: "
-"""What stands before the checksum at the end of a file; usearch does not read it."""
+"""The bytes before the checksum at the end of a file; usearch does not read them."""
 
 
 class Directions:
-    """The vectors of a space as a graph by cosine holds them: its `directions`."""
+    """The vectors that a graph for cosine search contains: the `directions` of a space."""
 
     def __init__(self, space: CategoryVectors) -> None:
         self.vectors = space.directions
 
     @staticmethod
     def fingerprint(space: CategoryVectors) -> np.uint64:
-        """Return what the keys of the graph have in their upper half."""
+        """Return the upper half of the keys of the graph, a checksum of the vectors."""
         return np.uint64(zlib.crc32(space.directions.tobytes())) << np.uint64(32)
 
     def scores(self, products: np.ndarray, queries: np.ndarray) -> np.ndarray:
-        """Return the similarities of products (m, k) of queries (m, d) and vectors of the graph."""
+        """Convert products (m, k) of queries (m, d) and vectors of the graph to similarities."""
         scores: np.ndarray = np.clip(products, -1, 1)
         return scores
 
 
 class Centered(Directions):
-    """The vectors of a space as a graph by dot product holds them: minus their mean.
+    """The vectors that a graph for dot-product search contains: those of a space minus their mean.
 
-    The mean changes all products of a query alike, and a graph of products finds the largest well where
-    the vectors lie around zero (ip-NSW, Morozov & Babenko 2018). With a number that all vectors share,
-    such as a bias far from zero, it finds few of them.
+    Subtracting the mean changes all products of a query by the same amount. A graph of products finds
+    the largest ones well if the vectors are centred (ip-NSW, Morozov & Babenko 2018). If all vectors
+    share a large component, such as a bias far from zero, it finds few of them.
     """
 
     def __init__(self, space: CategoryVectors) -> None:
@@ -75,21 +75,21 @@ class Centered(Directions):
 
 
 GRAPHS: dict[str, type[Directions]] = {"cosine": Directions, "dot": Centered}
-"""What a graph holds, by the metric that it is searched by."""
+"""The vectors that a graph contains, by search metric."""
 
 
 class ApproximateIndex:
-    """A graph of the vectors of a space, which finds nearly all of the nearest quickly.
+    """A graph of the vectors of a space that quickly finds nearly all nearest neighbours.
 
-    `EmbeddingSpace.index` builds one and `EmbeddingSpace.open_index` opens a saved one. It is searched
-    by cosine, or by dot product.
+    `EmbeddingSpace.index` builds an index and `EmbeddingSpace.open_index` opens a saved one. Its metric
+    is the cosine or the dot product.
 
     `EmbeddingSpace.nearest` and `EmbeddingSpace.neighbors` compare with all categories and are exact.
     Results are approximate in three cases: the methods of this class, ``neighbors(approximate=True)``,
-    and ``neighbors`` by cosine where it would compare more than 100,000 times 100,000 pairs.
+    and ``neighbors`` by cosine if it would compare more than 100,000 times 100,000 pairs.
 
-    The graph is that of Malkov & Yashunin (2020), https://arxiv.org/abs/1603.09320, as usearch builds
-    it. Beyond 10,000 categories several threads build it, and it differs a little from run to run.
+    usearch builds the graph of Malkov & Yashunin (2020), https://arxiv.org/abs/1603.09320. With more
+    than 10,000 categories, several threads build it, and it differs a little from run to run.
 
     Examples
     --------
@@ -119,7 +119,7 @@ class ApproximateIndex:
         ----------
         space : EmbeddingSpace
         path : str or path-like, optional
-            The file to write it to.
+            File to write the graph to.
         metric : {"cosine", "dot"}, default="cosine"
             How vectors are compared.
 
@@ -148,7 +148,7 @@ class ApproximateIndex:
 
     @classmethod
     def open(cls, space: CategoryVectors, path: str | Path) -> ApproximateIndex:
-        """Open the saved index of this space, after a comparison of its checksum.
+        """Open the saved index of this space after a check of its checksum.
 
         A search then reads only the parts of the file that it needs.
 
@@ -162,7 +162,7 @@ class ApproximateIndex:
         FileNotFoundError
             If there is no such file.
         ValueError
-            If the file is no usearch index with a checksum, is damaged, or the index of other vectors.
+            If the file is not a usearch index with a checksum, is damaged, or indexes other vectors.
         ImportError
             If usearch is not installed.
         """
@@ -194,14 +194,14 @@ class ApproximateIndex:
         category : hashable, or ndarray or list of d numbers
         k : int, default=10
         min_count, min_reliability : float, default=0
-            Categories with less are left out. The graph knows nothing of them: it is searched for more
-            than `k`, and what has less is dropped. Where too few are left, all categories that have
-            enough are compared.
+            Categories below these are left out. The graph cannot filter: it is searched for more than
+            `k` categories, and those below are dropped. If too few are left, all categories that are
+            not below are compared exactly.
 
         Returns
         -------
         pandas.DataFrame
-            Columns `category`, `similarity` and, where the space has them, `count` and `reliability`.
+            Columns `category`, `similarity` and, if the space has them, `count` and `reliability`.
 
         Warns
         -----
@@ -213,7 +213,7 @@ class ApproximateIndex:
         KeyError
             If the category is unknown; the message names close spellings.
         ValueError
-            If the space lacks the counts or the reliability that are asked for.
+            If the space lacks the counts or the reliability to filter by.
         """
         kept = search.trusted(self._space, min_count, min_reliability)
         vector, position = search.query(self._space, category)
@@ -237,15 +237,15 @@ class ApproximateIndex:
         Parameters
         ----------
         categories : sequence of hashables, optional
-            All of the space by default.
+            By default all categories of the space.
         k : int, default=10
         min_count, min_reliability : float, default=0
-            Neighbours with less are left out, as in `nearest`.
+            Neighbours below these are left out, as in `nearest`.
 
         Returns
         -------
         pandas.DataFrame
-            Columns `category`, `rank`, `neighbor`, `similarity` and, where the space has it, the
+            Columns `category`, `rank`, `neighbor`, `similarity` and, if the space has it, the
             `reliability` of the neighbour.
 
         Raises
@@ -253,7 +253,7 @@ class ApproximateIndex:
         KeyError
             If a category is unknown; the message names close spellings.
         ValueError
-            If the space lacks the counts or the reliability that are asked for.
+            If the space lacks the counts or the reliability to filter by.
         """
         kept = search.trusted(self._space, min_count, min_reliability)
         positions = self._space.positions(categories)
@@ -277,7 +277,7 @@ class ApproximateIndex:
         Raises
         ------
         ValueError
-            If the vectors have another width than those of the space, or are not finite.
+            If the vectors are not finite, or differ in width from those of the space.
         """
         labels, given = search.queries(self._space, vectors)
         compared = METRICS[self.metric].prepared(given)
@@ -288,12 +288,12 @@ class ApproximateIndex:
     def _search(
         self, queries: np.ndarray, excluded: np.ndarray, k: int, kept: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Search m vectors, (m, d), among those `kept`, each without its position in `excluded`.
+        """Search the `kept` categories nearest to m vectors, (m, d), without the positions `excluded`.
 
         Returns
         -------
         positions, similarities : ndarray of shape (m, at most k)
-            The nearest first; the position is -1 where there are fewer.
+            The nearest first; the position is -1 if there are fewer.
         """
         search.check_k(k)
         candidates = np.flatnonzero(kept)
@@ -301,7 +301,7 @@ class ApproximateIndex:
         if not k or not len(queries):
             shape = (len(queries), 0)
             return np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.float32)
-        # one more than wanted, as a category is the nearest to itself
+        # one more than wanted, because a category is its own nearest
         count = k + 1
         if len(candidates) < len(self._space):
             count = OVERSAMPLED * count * len(self._space) // len(candidates)
@@ -326,7 +326,7 @@ class ApproximateIndex:
     def _reached(
         self, queries: np.ndarray, excluded: np.ndarray, count: int, k: int, kept: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the first k of those among `count` of the graph that are kept, (m, k); -1 for none."""
+        """Return the first k kept among `count` categories that the graph finds, (m, k); -1 for none."""
         positions = np.full((len(queries), k), -1, dtype=np.int64)
         similarities = np.zeros((len(queries), k), dtype=np.float32)
         size = max(search.BLOCK // count, 1)  # queries at a time
@@ -361,7 +361,7 @@ def _write(graph: Any, path: str | Path) -> None:
 
 
 def _check_whole(path: str | Path) -> None:
-    """Raise ValueError unless a file ends with its checksum: usearch maps any, and may crash later."""
+    """Raise ValueError unless a file ends with its checksum: usearch maps any file and may crash."""
     place = Path(path).stat().st_size - N_DIGITS
     with open(path, "rb") as file:
         file.seek(max(0, place - len(MARK)))
@@ -375,7 +375,7 @@ def _check_whole(path: str | Path) -> None:
 
 
 def _metric_of(graph: Any, space: CategoryVectors) -> str | None:
-    """Return the metric of a graph of as many vectors as the space has; None if it is of others."""
+    """Return the metric of a graph with the shape of a space; None if its vectors are other ones."""
     if not len(graph):
         return "cosine"
     upper = np.uint64(graph.keys[0]) & ~POSITION

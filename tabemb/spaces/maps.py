@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # matplotlib is an optional package
     from matplotlib.text import Annotation
 
 POINT_COLOR = "#3b6ea8"
-"""Colour of all points where no colour is asked for."""
+"""Default colour of all points."""
 GREY = "#bdbdbd"
 """Colour of points whose value is missing or whose class is rare."""
 SMALLEST, LARGEST = 10.0, 60.0
@@ -30,7 +30,7 @@ SMALLEST, LARGEST = 10.0, 60.0
 OPACITY, FAINTEST = 0.9, 0.2
 """Opacity of points of reliability one and zero."""
 LEAST_SHARE = 0.4
-"""Area of a point of reliability zero, as a share of that of one of reliability one."""
+"""Area of a point of reliability zero, as a share of the area at reliability one."""
 RELIABILITIES = {
     1.0: "sure",
     0.5: "half noise",
@@ -38,13 +38,13 @@ RELIABILITIES = {
 }
 """Entries of the legend of reliability."""
 MANY_POINTS = 500
-"""With more points than this, each is drawn smaller, so that they stay apart."""
+"""Above this number, points are drawn smaller so that they overlap less."""
 REACHES = 0.0, 12.0, 24.0, 40.0
-"""Distances from a label to its point that are tried, in points; a line bridges all but the first."""
+"""Distances between a label and its point to try, in points; all but the first get a line."""
 FAR = 60.0, 90.0, 130.0
-"""Further distances for highlighted categories, which must be found even in the middle of many."""
+"""Further distances for highlighted categories, which need a label even in crowded areas."""
 PALEST = 0.55
-"""Opacity of the label of a point that is hardly seen."""
+"""Opacity of a label whose point has opacity zero."""
 MAX_CHARACTERS = 32
 FONT_SIZE = 7.5
 LABEL_GAP = 2.0
@@ -64,7 +64,7 @@ class Dots(NamedTuple):
 
 
 class LabelPlace(NamedTuple):
-    """A place of a label: the side of the text that faces the point, and the direction from there."""
+    """A place of a label: the side of the text that faces the point, and the direction from it."""
 
     ha: Literal["left", "center", "right"]
     va: Literal["bottom", "center", "top"]
@@ -84,7 +84,7 @@ PLACES = [
 ]
 """Places in the order in which they are tried, the easiest to read first."""
 SHARES = {"left": 0.0, "center": 0.5, "right": 1.0, "bottom": 0.0, "top": 1.0}
-"""Share of a text that lies before its anchor."""
+"""Share of the width or height of a text that lies left of or below its anchor."""
 
 
 def draw(
@@ -99,7 +99,7 @@ def draw(
 ) -> Figure:
     """Draw the categories at `points`, (n_levels, 2), as `EmbeddingSpace.map` describes.
 
-    `highlight` holds positions, not categories.
+    `highlight` contains positions, not categories.
     """
     labels = _by_category(space.categories if label is None else label, space.categories, "label")
     colors = None if color is None else _by_category(color, space.categories, "color")
@@ -113,7 +113,7 @@ def draw(
     dots = _dots(space, points)
     _draw_points(ax, dots, colors)
     _decorate(ax, space, space.name if title is None else title)
-    # labels are placed in pixels, so the layout must be settled before and must not move afterwards
+    # labels are placed in pixels, so the layout must be final
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     order = [*highlight, *(i for i in _best_first(space, dots.sizes) if i not in set(highlight))]
@@ -129,7 +129,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def _dots(space: CategoryVectors, points: np.ndarray) -> Dots:
-    """Return the points of a space: large where there are many rows, faint and small where unsure."""
+    """Return the points of a space: large for many rows, faint and small for low reliability."""
     sure = np.ones(len(space)) if space.reliability is None else space.reliability
     sizes = _sizes(len(points), space.counts) * _share(sure)
     return Dots(points, sizes, _opacity(sure))
@@ -224,7 +224,7 @@ def _draw_classes(ax: Axes, dots: Dots, colors: pd.Series) -> None:
         entries.append(f"{classes[rare].nunique()} others")
     hues = [*CLASSES[: len(frequent)], GREY]
     handles = [_scatter(ax, part, color=color) for part, color in zip(parts, hues)]
-    # passed by name: by itself a legend leaves out the classes that start with an underscore
+    # entries are passed, because a legend omits labels that start with an underscore by default
     legend = ax.legend(handles, entries, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     legend.set_title("" if colors.name is None else str(colors.name))
     for text in (legend.get_title(), *legend.get_texts()):
@@ -242,7 +242,7 @@ def _scatter(ax: Axes, dots: Dots, **style: Any) -> Any:
 
 
 def _fade(drawn: Any, dots: Dots) -> None:
-    """Give each point its opacity; legends and scales, which take one opacity, are drawn before."""
+    """Set the opacity of each point; legends and scales, which take a single one, are drawn before."""
     if len(dots.opacity):
         drawn.set_alpha(dots.opacity)
 
@@ -262,7 +262,7 @@ def _decorate(ax: Axes, space: CategoryVectors, title: str) -> None:
 
 
 def _add_reliability(ax: Axes) -> None:
-    """Add a legend below the axes that says what faint and small points are."""
+    """Add a legend below the axes that explains faint and small points."""
     steps = np.array(list(RELIABILITIES))
     samples = [
         ax.scatter([], [], s=30 * share, color=POINT_COLOR, alpha=opacity, linewidths=0)
@@ -291,12 +291,12 @@ def place_labels(
     bold: Sequence[int] = (),
     strength: np.ndarray | None = None,
 ) -> list[Annotation]:
-    """Write the labels of `points` beside them in the given order, and drop those without a free place.
+    """Write labels next to their points in the given order, and drop those without a free place.
 
-    A place is free if it lies inside the axes and overlaps no point and no label placed before. Where
-    none beside the point is free, one further away is used, the furthest for those of `bold`, with a
-    thin line that crosses no label either. `strength`, from 0 to 1 for each point, makes weak labels
-    paler. The limits of the axes and the layout of the figure must be final.
+    A place is free if it lies inside the axes and overlaps no point and no earlier label. If no place
+    next to the point is free, a place further away is used, with a thin line that crosses no label.
+    Labels in `bold` may be furthest away. `strength`, from 0 to 1 for each point, makes the labels of
+    weak points paler. The limits of the axes and the layout of the figure must be final.
     """
     matplotlib = _matplotlib()
     centers = ax.transData.transform(points)

@@ -12,7 +12,7 @@ import pandas as pd
 from tabemb.spaces.vectors import CategoryVectors, as_index, checked_counts
 
 N_EXAMPLES = 5
-"""Categories without a vector that a report names."""
+"""Number of categories without a vector that a report names."""
 
 SpaceT = TypeVar("SpaceT", bound=CategoryVectors)
 
@@ -23,21 +23,21 @@ def _casefolded(category: Hashable) -> str:
 
 
 STEPS: dict[str, Callable[[Hashable], str]] = {"as text": str, "casefolded": _casefolded}
-"""Texts that are compared where no category has an equal value, the strictest first."""
+"""Texts to compare if no category has an equal value, the strictest first."""
 
 
 @dataclass(frozen=True, repr=False)
 class Match(Generic[SpaceT]):
-    """The vectors of wanted categories, with a report of which have one, from `EmbeddingSpace.match`.
+    """Result of `EmbeddingSpace.match`: the vectors found for wanted categories, and a report.
 
     Attributes
     ----------
     space : EmbeddingSpace
-        The wanted categories that have a vector, with the wanted counts and the reliability of the
-        vectors, where known; fits ``Table(pretrained=...)``.
+        The wanted categories that have a vector, with the given counts and, if known, the reliability
+        of the vectors. It can be passed to ``Table(pretrained=...)``.
     table : pandas.DataFrame
         One row for each wanted category, the most frequent first: `found`, the category of the other
-        space; `how`, "exact", "as text", "casefolded" or missing where there is none; and `count`.
+        space; `how`, "exact", "as text", "casefolded" or missing if there is no match; and `count`.
     """
 
     space: SpaceT
@@ -50,7 +50,7 @@ class Match(Generic[SpaceT]):
 
     @property
     def share_of_rows(self) -> float:
-        """The same share weighted by the counts; NaN where all counts are zero."""
+        """`share`, weighted by the counts; NaN if all counts are zero."""
         counts = self.table["count"]
         total = counts.sum()
         return float(counts[self.table["how"].notna()].sum() / total) if total else float("nan")
@@ -115,7 +115,7 @@ def _look_up(space: CategoryVectors, wanted: pd.Index) -> tuple[np.ndarray, np.n
     for step, text_of in STEPS.items():
         unmatched = np.flatnonzero((positions < 0) & ~is_missing)
         if len(unmatched):
-            # of several with the same text the most frequent is meant: the last entry of a dict wins
+            # the most frequent category with a text wins, because a dict keeps the last entry
             by_text = {text_of(space.categories[i]): i for i in rarest_first}
             positions[unmatched] = [by_text.get(text_of(c), -1) for c in wanted[unmatched]]
             how[unmatched[positions[unmatched] >= 0]] = step

@@ -1,4 +1,4 @@
-"""Vectors of new categories, from those of the known ones that they resemble."""
+"""Vectors of new categories, computed from the vectors of similar known categories."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from tabemb.spaces.vectors import CategoryVectors, as_index
 
 
 class PlacingVectors(CategoryVectors):
-    """Category vectors from which new categories get theirs; `EmbeddingSpace` is the public class."""
+    """Category vectors that give vectors to new categories; `EmbeddingSpace` is the public class."""
 
     descriptions: Self | None = None
-    """Vectors that describe these categories, and others, where their table has ``describe``."""
+    """Vectors that describe these and other categories, if their table has ``describe``."""
 
     def by_text(self, categories: Any) -> Self:
-        """Return vectors of new categories, from those of the known ones that are spelt alike.
+        """Return vectors of new categories, computed from known categories with a similar spelling.
 
-        A vector is the mean of those of the ten categories whose text is most alike, by character
-        n-grams, weighted by how much they are alike.
+        The vector of a new category is the mean vector of the ten categories whose text is most similar
+        by character n-grams, weighted by this similarity.
 
         Parameters
         ----------
         categories : sequence of str
-            Those that the space has keep their vectors.
+            Those that the space already has keep their vectors.
 
         Returns
         -------
         EmbeddingSpace
-            Of these categories, in their order. The counts of new ones are 0. Their reliability is the
-            share of the variance of the known vectors that is predicted in the same way from the others:
-            0 where names say nothing.
+            The space of these categories, in their order. The counts of new ones are 0. Their
+            reliability is the share of variance explained when known vectors are predicted in the same
+            way from the other known vectors: 0 if names are uninformative.
 
         Raises
         ------
         TypeError
-            A category is no text, or the space has no texts.
+            A category is not text, or the space has fewer than two text categories.
 
         Examples
         --------
@@ -60,20 +60,20 @@ class PlacingVectors(CategoryVectors):
         return self._placed(categories, np.array(texts), alike)
 
     def by_description(self, categories: Any, describe: Any = None) -> Self:
-        """Return vectors of new categories, from those of the known ones that are described alike.
+        """Return vectors of new categories, computed from known categories with a similar description.
 
         Parameters
         ----------
         categories : sequence of hashables
-            Those that the space has keep their vectors.
+            Those that the space already has keep their vectors.
         describe : DataFrame, Series, EmbeddingSpace or mapping, optional
-            What describes categories, known and new ones, as ``Table(describe=...)`` takes it. None:
-            ``descriptions``, which the spaces of a model have where their table has such ones.
+            Descriptions of known and new categories, as for ``Table(describe=...)``. None: the attribute
+            ``descriptions``, which spaces of a model have if their table has ``describe``.
 
         Returns
         -------
         EmbeddingSpace
-            As `by_text` does.
+            As for `by_text`.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class PlacingVectors(CategoryVectors):
         return self._placed(categories, rows, alike.of(rows))
 
     def _placed(self, categories: Any, rows: np.ndarray, alike: Likeness) -> Self:
-        """Return the space of categories, from the known ones in these rows that are alike."""
+        """Return the space of some categories; new ones get the mean of similar known ones in `rows`."""
         labels = as_index(categories).tolist()
         near, weights = alike.nearest(labels)
         vectors = np.einsum("nk,nkd->nd", weights, self.vectors[rows[near]])

@@ -25,11 +25,11 @@ MIN_VECTORS = 5
 PERPLEXITY = 30.0
 """About the number of neighbours that t-SNE keeps (van der Maaten & Hinton 2008)."""
 NEW_PERPLEXITY = 5.0
-"""The same for a vector placed later, which should lie beside its very nearest."""
+"""Perplexity for a vector placed later, which should lie next to its nearest neighbours."""
 N_NEIGHBORS = 15
 """Neighbours that UMAP keeps."""
 MIN_PARALLEL = 10_000
-"""Fewest vectors for which t-SNE uses all cores: below, threads wait longer than they work."""
+"""Minimum number of vectors for which t-SNE uses all cores; with fewer, threads mostly wait."""
 STEPS = 250 + 500
 """Steps of t-SNE, first with exaggerated neighbourhoods: openTSNE's defaults."""
 STEPS_PER_UPDATE = 50
@@ -42,10 +42,10 @@ class Method:
     """A projection to the plane."""
 
     project: Callable[[np.ndarray, int | None], np.ndarray]
-    """Takes vectors (n, d) and a seed to coordinates (n, 2)."""
+    """Function from vectors (n, d) and a seed to coordinates (n, 2)."""
     place: Callable[[np.ndarray, np.ndarray, np.ndarray, int | None], np.ndarray]
-    """Takes vectors (n, d), their coordinates (n, 2), new vectors (m, d) and a seed to the coordinates
-    of the new vectors, (m, 2)."""
+    """Function from vectors (n, d), their coordinates (n, 2), new vectors (m, d) and a seed to the
+    coordinates of the new vectors, (m, 2)."""
 
 
 @one_thread_after_fork()
@@ -85,7 +85,7 @@ def place(
 def pca(vectors: np.ndarray, random_state: int | None = None) -> np.ndarray:
     """Project vectors (n, d) onto their two directions of largest variance, (n, 2).
 
-    Where there are fewer than two directions, the missing coordinates are zero. Nothing is random.
+    With fewer than two directions, the missing coordinates are zero. The result is deterministic.
     """
     return place_by_pca(vectors, np.empty((0, 2)), vectors)
 
@@ -105,7 +105,7 @@ def place_by_pca(
 
 
 def tsne(vectors: np.ndarray, random_state: int | None = 0) -> np.ndarray:
-    """Project vectors (n, d) to (n, 2) by t-SNE, started from `pca`; few or equal ones by `pca`."""
+    """Project vectors (n, d) to (n, 2) by t-SNE, started from `pca`; few or equal ones only by `pca`."""
     start = pca(vectors)
     spread = start[:, 0].std() if len(vectors) else 0.0
     if len(vectors) < MIN_VECTORS or spread == 0:
@@ -148,7 +148,7 @@ def place_by_tsne(
 
 
 def _opentsne() -> ModuleType:
-    """Import openTSNE, which looks for pynndescent, though exact neighbours do not need it."""
+    """Import openTSNE after pynndescent, which it looks for but does not need for exact neighbours."""
     with suppress(ImportError):
         imported("pynndescent")
     return need("openTSNE", "maps")
@@ -164,7 +164,7 @@ def _n_jobs(vectors: np.ndarray) -> int:
 
 
 def umap(vectors: np.ndarray, random_state: int | None = 0) -> np.ndarray:
-    """Project vectors (n, d) to (n, 2) by UMAP, started from `pca`; few or equal ones by `pca`."""
+    """Project vectors (n, d) to (n, 2) by UMAP, started from `pca`; few or equal ones only by `pca`."""
     start = pca(vectors)
     if len(vectors) < MIN_VECTORS or not np.ptp(start, axis=0).all():
         return start
@@ -186,10 +186,10 @@ def place_by_umap(
 
 
 def _check_numba() -> None:
-    """Raise where numba started OpenMP before a fork: its next work would end this process."""
+    """Raise RuntimeError if numba started OpenMP before a fork: its next use would kill this process."""
     try:
         layer = sys.modules["numba"].threading_layer()  # umap has imported it
-    except ValueError:  # no work so far, so it starts in this process
+    except ValueError:  # numba has not run yet, so it starts in this process
         _NUMBA_STARTED_IN.add(os.getpid())
         return
     if is_forked() and layer == "omp" and os.getpid() not in _NUMBA_STARTED_IN:
@@ -209,10 +209,10 @@ def _umap_model(
     _check_numba()
     return package.UMAP(
         n_neighbors=min(N_NEIGHBORS, len(vectors) - 1),
-        # UMAP's default, spectral start fails on few vectors and on groups far apart
+        # UMAP's default, a spectral start, fails on few vectors and on distant groups
         init=start.astype(np.float32),
         n_epochs=n_epochs,
-        # a seed gives the same map again on one thread only
+        # with a seed, a map is reproducible on one thread only
         n_jobs=n_cores() if random_state is None else 1,
         random_state=random_state,
         tqdm_kwds=bar_settings(),

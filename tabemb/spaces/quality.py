@@ -14,11 +14,11 @@ from tabemb.spaces.search import METRICS, check_k, k_nearest
 from tabemb.spaces.vectors import CategoryVectors, to_unit_length
 
 FEWEST_ROWS = 10
-"""Rows of a category from which it counts for the expected overlap."""
+"""Minimum number of rows of a category that enters the expected overlap."""
 MOST_COMPARED, MOST_QUERIES = 5000, 300
-"""Categories that are compared for it, and those whose nearest are."""
+"""Maximum number of categories in the expected overlap, and of those whose neighbours are compared."""
 NOISE_OF_HALVES = 2.0
-"""Variance of the noise of a model of half of the rows, in units of that of a model of all."""
+"""Noise variance of a model fitted on half of the rows, relative to a model fitted on all rows."""
 
 
 class Stability(NamedTuple):
@@ -37,17 +37,17 @@ class Agreement(NamedTuple):
 
 
 def stability(spaces: Sequence[CategoryVectors], k: int = 10) -> Stability:
-    """Measure how many nearest neighbours stay when a space is trained again, such as with another seed.
+    """Measure how many nearest neighbours stay the same in another training, such as with a new seed.
 
-    Single neighbours are worth reading only where most of them stay (Antoniak & Mimno 2018,
+    Single neighbours are worth reading only if most of them stay (Antoniak & Mimno 2018,
     https://aclanthology.org/Q18-1008/).
 
     Parameters
     ----------
     spaces : sequence of EmbeddingSpace
-        At least two; the categories that all of them hold are compared.
+        At least two; the categories common to all of them are compared.
     k : int, default=10
-        Neighbours of each category that are compared, those that `EmbeddingSpace.nearest` lists.
+        Number of neighbours to compare for each category, as `EmbeddingSpace.nearest` lists them.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def stability(spaces: Sequence[CategoryVectors], k: int = 10) -> Stability:
     Raises
     ------
     ValueError
-        If there are fewer than two spaces, or not more than `k` shared categories.
+        If there are fewer than two spaces, or at most `k` shared categories.
 
     Examples
     --------
@@ -89,21 +89,22 @@ def _nearest(space: CategoryVectors, categories: pd.Index, k: int) -> np.ndarray
 
 
 def expected_overlap(space: CategoryVectors, k: int = 5) -> float | None:
-    """Return the share of the k nearest that two models on disjoint halves of the rows should share.
+    """Return the expected overlap of the k nearest in two models fitted on disjoint halves of the rows.
 
-    Noise of the size that the reliability of the categories says is added to their vectors twice, and
-    the nearest are compared. Categories of ten rows or more count, the most frequent of many.
+    Noise is added to the vectors twice, with the variance that their reliability implies, and the
+    nearest categories are compared. Only categories with ten rows or more are used, the most frequent
+    if there are many.
 
     Parameters
     ----------
     space : EmbeddingSpace
-        With reliability.
+        A space with reliability.
     k : int, default=5
 
     Returns
     -------
     float or None
-        None where the space has no reliability or fewer than k + 2 such categories.
+        None if the space has no reliability or fewer than k + 2 such categories.
 
     Examples
     --------
@@ -136,7 +137,7 @@ def expected_overlap(space: CategoryVectors, k: int = 5) -> float | None:
 
 
 def overlap_in_words(space: CategoryVectors) -> str:
-    """Return the expected overlap as a sentence below a picture, empty where there is none."""
+    """Return the expected overlap as a sentence for a caption; empty if it is not known."""
     overlap = expected_overlap(space)
     if overlap is None:
         return ""
@@ -159,23 +160,23 @@ def _overlap(first: np.ndarray, second: np.ndarray) -> float:
 def agreement(
     space: CategoryVectors, similarities: pd.DataFrame | Iterable[tuple[Any, Any, float]]
 ) -> Agreement:
-    """Compare the similarities of pairs of categories with those known from elsewhere.
+    """Compare the similarities of pairs of categories in a space with given similarities.
 
-    The similarities of a space are those of `EmbeddingSpace.similarity`: cosines, times the root of the
-    reliability of both categories where the space has it.
+    The similarities of a space are those of `EmbeddingSpace.similarity`: cosines, times the square root
+    of the reliability of both categories if the space has it.
 
     Parameters
     ----------
     space : EmbeddingSpace
     similarities : DataFrame, or sequence of (category, category, similarity)
-        A symmetric square frame with categories as index and columns, or single pairs. Pairs of
-        categories that the space lacks, pairs without a similarity and the diagonal are left out.
+        A symmetric square frame with categories as index and columns, or single pairs. Pairs with a
+        category that the space lacks, pairs without a similarity and the diagonal are left out.
 
     Returns
     -------
     Agreement
-        ``spearman``: Spearman's rank correlation of cosine and similarity; ``n_pairs``: the number of
-        pairs compared.
+        ``spearman``: Spearman's rank correlation of the cosines and the given similarities;
+        ``n_pairs``: the number of pairs compared.
 
     Raises
     ------
@@ -221,18 +222,18 @@ def _upper_pairs(frame: pd.DataFrame) -> list[tuple[Any, Any, float]]:
 
 
 def lengths_by_count(space: CategoryVectors) -> pd.DataFrame:
-    """Return the lengths of vectors by bins of count, which show how far rare categories are shrunk.
+    """Return median vector lengths by bins of count, which show how much rare categories are shrunk.
 
     Parameters
     ----------
     space : EmbeddingSpace
-        With counts.
+        A space with counts.
 
     Returns
     -------
     pandas.DataFrame
-        One row for each bin that holds categories, the rarest first: `from` and `to` (counts of at least
-        and less than), `n_categories` and `median_length`.
+        One row for each non-empty bin, the rarest first: `from` and `to` (``from <= count < to``),
+        `n_categories` and `median_length`.
 
     Raises
     ------

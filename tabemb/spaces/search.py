@@ -17,7 +17,7 @@ from tabemb.progress import progress
 from tabemb.spaces.vectors import CategoryVectors, is_vector, to_unit_length
 
 BLOCK = 2**23
-"""Scores held at once at most: 32 MB of float32."""
+"""Maximum number of scores in memory at once: 32 MB of float32."""
 DOUBTFUL = 0.2
 """Reliability below which a category's neighbours are mostly chance."""
 
@@ -31,7 +31,7 @@ class Metric:
     Attributes
     ----------
     scores : callable
-        Takes vectors of shapes (m, d) and (n, d) to scores of shape (m, n).
+        Function from vectors of shapes (m, d) and (n, d) to scores of shape (m, n).
     column : str
         Name of the scores in a result: "similarity" or "distance".
     sign : int
@@ -66,7 +66,7 @@ def _cosine(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 METRICS = {
     "cosine": Metric(_cosine, "similarity", -1, unit=True),
-    # cdist subtracts; the expanded square would lose all digits between close vectors in float32
+    # cdist subtracts vectors; in float32, the expanded square loses all digits for close vectors
     "euclidean": Metric(cdist, "distance", 1),
     "dot": Metric(_dot, "similarity", -1),
 }
@@ -108,7 +108,7 @@ def trusted(space: CategoryVectors, min_count: float, min_reliability: float) ->
 
 
 def warn_of_noise(space: CategoryVectors, *categories: Any) -> None:
-    """Warn of categories whose vectors are little more than noise, for the caller of a public method."""
+    """Warn the caller of a public method about categories whose vectors are mostly noise."""
     if space.reliability is None:
         return
     positions = space.positions([one for one in categories if not is_vector(one)])
@@ -156,7 +156,7 @@ def neighbors(
 ) -> pd.DataFrame:
     """Return the nearest of each category at `positions`, as `EmbeddingSpace.neighbors` describes.
 
-    Only the categories of the mask `kept`, (n_levels,), are neighbours.
+    Only categories in the mask `kept`, (n_levels,), can be neighbours.
     """
     measure = choose("metric", metric, METRICS)
     check_k(k)
@@ -166,7 +166,7 @@ def neighbors(
 
 
 def query(space: CategoryVectors, category_or_vector: Any) -> tuple[np.ndarray, int]:
-    """Return the vector to search with, (d,), and the position to leave out of a result, -1 for none."""
+    """Return the query vector, (d,), and the position to leave out of the result, -1 for none."""
     if is_vector(category_or_vector):
         return space.as_vector(category_or_vector), -1
     position = space.position(category_or_vector)
@@ -188,12 +188,12 @@ def nearest_to(space: CategoryVectors, vectors: Any, k: int, metric: str) -> pd.
 
 
 def queries(space: CategoryVectors, vectors: Any) -> tuple[pd.Index, np.ndarray]:
-    """Return the labels of vectors to search with, and these as float32 (m, d).
+    """Return the labels of query vectors, and the vectors as float32 (m, d).
 
     Raises
     ------
     ValueError
-        If they have another width than those of the space, or are not finite.
+        If the vectors are not finite, or differ in width from those of the space.
     """
     labels = vectors.index if isinstance(vectors, pd.DataFrame) else pd.RangeIndex(len(vectors))
     given = np.asarray(vectors, dtype=np.float32)
@@ -251,12 +251,12 @@ def k_nearest(
     metric: Metric,
     candidates: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Search the k nearest of the vectors at m positions, each without itself.
+    """Search the k nearest neighbours of the vectors at m positions, without the vectors themselves.
 
     Returns
     -------
     nearest_positions, scores : ndarray of shape (m, at most k)
-        The nearest first; the position is -1 where there are fewer other candidates.
+        The nearest first; the position is -1 if there are fewer other candidates.
     """
     candidates = np.arange(len(vectors)) if candidates is None else candidates
     return k_nearest_to(vectors[positions], positions, vectors, candidates, k, metric)
@@ -271,9 +271,9 @@ def k_nearest_to(
     k: int,
     metric: Metric,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Search the k nearest of m queries, (m, d), among the vectors at `candidates`, rising positions.
+    """Search the k nearest of m queries, (m, d), among the vectors at `candidates`, sorted positions.
 
-    `excluded`, (m,), holds the position that each query leaves out, -1 for none. The results are as
+    `excluded`, (m,), contains the position that each query leaves out, -1 for none. The results are
     those of `k_nearest`.
     """
     k = min(k, len(candidates))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # matplotlib is an optional package
     pass
 
 MAX_EXACT = 100_000**2
-"""Most pairs that `neighbors` compares one by one by default."""
+"""Maximum number of pairs that `neighbors` compares exactly by default."""
 
 
 class EmbeddingSpace(PlacingVectors, DrawnVectors):
@@ -36,13 +36,13 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
     categories : sequence of n_levels hashables
         A list, numpy array, pandas Index, Series, Categorical or Arrow array, in the order of `vectors`.
     counts : array-like of shape (n_levels,), optional
-        Training rows (or their weight) of each category.
+        Number of training rows of each category, or the sum of their weights.
     name : str, default=""
         The subject of the space, such as its column; it names exported columns.
     reliability : array-like of shape (n_levels,), optional
-        How much of each vector is signal, from 0 (nothing but noise) to 1.
+        How much of each vector is signal, from 0 (only noise) to 1.
     ancestry : sequence of str, optional
-        The versions of the model that the vectors are of, the present one last, as models write them.
+        Versions of the model that produced the vectors, the current one last; models set it.
 
     Attributes
     ----------
@@ -57,9 +57,9 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
     unit_vectors : ndarray of shape (n_levels, d)
         The vectors scaled to length one.
     directions : ndarray of shape (n_levels, d)
-        The unit vectors times the root of their reliability, which searches by cosine compare.
+        The unit vectors times the square root of their reliability; searches by cosine compare these.
     descriptions : EmbeddingSpace or None
-        Vectors that describe categories, known and new ones, by which `by_description` places new ones.
+        Vectors that describe known and new categories; `by_description` uses them.
     maps : dict from (method, metric, random_state) to ndarray of shape (n_levels, 2)
         The coordinates computed so far.
 
@@ -89,7 +89,7 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
 
     @cached_property
     def overlap(self) -> float | None:
-        """Expected share of the five nearest that models on disjoint halves of the rows share."""
+        """Expected overlap of the five nearest in two models fitted on disjoint halves of the rows."""
         return expected_overlap(self)
 
     def __repr__(self) -> str:
@@ -115,17 +115,18 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
             A category of the space, which is left out of the result, or any vector, such as
             ``space["a"] - space["b"] + space["c"]``.
         k : int, default=10
-            Number of categories to return; all of them if the space holds fewer.
+            Number of categories to return; all of them if the space has fewer.
         metric : {"cosine", "euclidean", "dot"}, default="cosine"
-            "cosine" compares directions only; a vector of zeros has cosine 0 with every vector. Where
-            the space has reliability, the cosine is multiplied by the root of that of both categories.
+            "cosine" compares directions only; a vector of zeros has cosine 0 with every vector. If the
+            space has reliability, the cosine is multiplied by the square root of the reliability of each
+            of the two categories.
         min_count, min_reliability : float, default=0
-            Categories with less are left out.
+            Categories below these are left out.
 
         Returns
         -------
         pandas.DataFrame
-            Columns `category`, `similarity` (`distance` for "euclidean") and, where the space has them,
+            Columns `category`, `similarity` (`distance` for "euclidean") and, if the space has them,
             `count` and `reliability`. Ties keep the order of the space.
 
         Warns
@@ -138,8 +139,8 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
         KeyError
             If the category is unknown; the message names close spellings.
         ValueError
-            If the metric, `k` or the shape of the vector is not allowed, or the space lacks the counts
-            or the reliability that are asked for.
+            If the metric, `k` or the shape of the vector is invalid, or the space lacks the counts or
+            the reliability to filter by.
 
         Examples
         --------
@@ -156,9 +157,9 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
     def analogy(self, a: Any, b: Any, c: Any, k: int = 10) -> pd.DataFrame:
         """Return the categories that complete "a is to b as ... is to c", those nearest to a - b + c.
 
-        The vectors of the three are scaled to length one first, and the three are left out of the result
-        (3CosAdd: Mikolov, Yih & Zweig 2013, https://aclanthology.org/N13-1090/). The sum is compared
-        as `nearest` compares a vector.
+        The three vectors are first scaled to length one, and the three categories are left out of the
+        result (3CosAdd: Mikolov, Yih & Zweig 2013, https://aclanthology.org/N13-1090/). The sum is
+        compared in the same way as a vector passed to `nearest`.
 
         Parameters
         ----------
@@ -170,7 +171,7 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
         Returns
         -------
         pandas.DataFrame
-            Columns `category`, `similarity` (cosine) and, where the space has them, `count` and
+            Columns `category`, `similarity` (cosine) and, if the space has them, `count` and
             `reliability`.
 
         Warns
@@ -204,38 +205,38 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
         min_count: float = 0,
         min_reliability: float = 0,
     ) -> pd.DataFrame:
-        """Return the categories nearest to each of many; memory grows linearly with their number.
+        """Return the nearest neighbours of many categories; memory grows linearly with their number.
 
         Parameters
         ----------
         categories : sequence of hashables, optional
-            All of the space by default.
+            By default all categories of the space.
         k : int, default=10
-            Number of neighbours of each; all other categories if the space holds fewer.
+            Number of neighbours of each; all other categories if the space has fewer.
         metric : {"cosine", "euclidean", "dot"}, default="cosine"
             As for `nearest`.
         approximate : bool, optional
-            Whether to search an `ApproximateIndex` by this metric, which may not be "euclidean": the one
-            that `index` built or `open_index` opened last, or a new one. By default only by cosine, and
-            where the exact search would compare more than 100,000 times 100,000 pairs.
+            Whether to search an `ApproximateIndex`: the last one that `index` built or `open_index`
+            opened, if it has this metric, or else a new one. The metric cannot be "euclidean". By
+            default, only cosine searches that would compare more than 100,000 times 100,000 pairs are
+            approximate.
         min_count, min_reliability : float, default=0
-            Neighbours with less are left out; the categories asked for may have less. An approximate
-            search finds more than `k`, drops those with less, and compares exactly where too few are
-            left.
+            Neighbours below these are left out; the categories asked for may be below. An approximate
+            search finds more than `k`, drops those below, and compares exactly if too few are left.
 
         Returns
         -------
         pandas.DataFrame
             Columns `category`, `rank` (from 1), `neighbor`, `similarity` (`distance` for "euclidean")
-            and, where the space has it, the `reliability` of the neighbour.
+            and, if the space has it, the `reliability` of the neighbour.
 
         Raises
         ------
         KeyError
             If a category is unknown; the message names close spellings.
         ValueError
-            If the metric or `k` is not allowed, an approximate search is to be by "euclidean", or the
-            space lacks the counts or the reliability that are asked for.
+            If the metric or `k` is invalid, the metric of an approximate search is "euclidean", or the
+            space lacks the counts or the reliability to filter by.
 
         Examples
         --------
@@ -266,9 +267,9 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
         Parameters
         ----------
         vectors : pandas.DataFrame or array-like of shape (m, d)
-            A frame labels its vectors by its index.
+            The index of a frame labels its vectors.
         k : int, default=10
-            Number of categories for each; all of them if the space holds fewer.
+            Number of categories for each; all of them if the space has fewer.
         metric : {"cosine", "euclidean", "dot"}, default="cosine"
             As for `nearest`.
 
@@ -281,8 +282,8 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
         Raises
         ------
         ValueError
-            If the metric or `k` is not allowed, or the vectors have another width than those of the
-            space, or are not finite.
+            If the metric or `k` is invalid, or the vectors are not finite or differ in width from those
+            of the space.
 
         Examples
         --------
@@ -295,9 +296,9 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
         return search.nearest_to(self, vectors, k, metric)
 
     def index(self, path: str | Path | None = None, metric: str = "cosine") -> ApproximateIndex:
-        """Build an approximate index of the space, for more than some 100,000 categories.
+        """Build an approximate index of the space, for more than about 100,000 categories.
 
-        `neighbors` uses the index that was built or opened last, if it is by the same metric.
+        `neighbors` uses the index that was built or opened last, if it has the same metric.
         `ApproximateIndex` lists the searches that are approximate. Needs usearch:
         ``pip install 'tabemb[index]'``.
 
@@ -306,7 +307,7 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
         path : str or path-like, optional
             File to write the index to; `open_index` opens it.
         metric : {"cosine", "dot"}, default="cosine"
-            The metric that it is searched by. Scores of recommenders are dot products.
+            Search metric of the index. Scores of recommenders are dot products.
 
         Returns
         -------
@@ -335,7 +336,7 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
         FileNotFoundError
             If there is no such file.
         ValueError
-            If the file is no index, or the index of other vectors.
+            If the file is not an index, or is the index of other vectors.
 
         Examples
         --------
@@ -361,9 +362,9 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
     def clusters(self, n_clusters: int, random_state: int | None = 0) -> pd.DataFrame:
         """Group categories of similar direction by k-means on `directions`.
 
-        Where the space has no reliability, these are the vectors scaled to length one. Where it has, a
-        category of low reliability lies near zero: it moves the centres little, its similarity is low,
-        and such categories may form a cluster of their own.
+        Without reliability, these are the vectors scaled to length one. With reliability, unreliable
+        categories lie near zero: they hardly move the centres, their similarity is low, and they may
+        form a separate cluster.
 
         Parameters
         ----------
@@ -375,8 +376,8 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
         -------
         pandas.DataFrame
             Columns `cluster`, from 0, `similarity`, the cosine with the centre of the cluster (times the
-            root of the reliability), and, where the space has it, `reliability`; indexed by category.
-            The largest cluster comes first, and in each the category nearest to its centre.
+            root of the reliability), and, if the space has it, `reliability`; indexed by category.
+            The largest cluster comes first, and within a cluster the category nearest to its centre.
 
         Raises
         ------
@@ -402,8 +403,8 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
         Returns
         -------
         DriftReport
-            The share of rows whose category has no vector, beside the share that was to be expected, and
-            the shift of the frequencies; `RowEstimator.check` describes it.
+            The share of rows whose category has no vector, compared with the expected share, and the
+            shift of the frequencies; `RowEstimator.check` describes it.
 
         Raises
         ------
@@ -423,20 +424,20 @@ class EmbeddingSpace(PlacingVectors, DrawnVectors):
 
         This prepares vectors made elsewhere, such as published word vectors, for
         ``Table(pretrained=...)``. A category is matched by value, then by its text, then by its text
-        without regard to case, underscores and outer blanks.
+        ignoring case, underscores and outer blanks.
 
         Parameters
         ----------
         categories : sequence of hashables
-            The categories wanted. One that repeats, as in a column of data, counts that often.
+            The categories wanted. Repeated categories, as in a column of data, count repeatedly.
         counts : array-like of the same length, optional
-            Weight of each.
+            Weight of each category.
 
         Returns
         -------
         Match
             ``space``: the wanted categories that have a vector; ``table``: how each was matched;
-            ``share`` and ``share_of_rows``: how many were. It prints as a report.
+            ``share`` and ``share_of_rows``: how many were matched. It prints as a report.
 
         Raises
         ------

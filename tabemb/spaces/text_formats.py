@@ -1,4 +1,4 @@
-"""Readers and writers of formats in which categories are text: word2vec, TensorBoard's projector.
+"""Read and write formats in which categories are text: word2vec, TensorBoard's projector.
 
 Readers return `Parts`, the arguments of a space. `EmbeddingSpace` describes the formats.
 """
@@ -22,7 +22,7 @@ from tabemb.spaces.vectors import CategoryVectors, Parts
 
 VECTORS, METADATA, CONFIG = "vectors.tsv", "metadata.tsv", "projector_config.pbtxt"
 SPARE = 2**20
-"""Bytes that a file may be shorter than its first line states, until the end is found by reading."""
+"""A file that lacks more bytes than this, by its first line, is refused before it is read."""
 
 
 def write_word2vec(
@@ -60,9 +60,9 @@ def read_word2vec(path: str | Path, binary: bool, counts_path: str | Path | None
 
 
 def _check_size(shape: tuple[int, int], path: str | Path, n_bytes: int) -> None:
-    """Raise ValueError where a file is too small for its words of a byte and numbers of ``n_bytes``."""
+    """Raise ValueError if a file is too small for words of one byte and numbers of ``n_bytes`` each."""
     least, size = shape[0] * (1 + n_bytes * shape[1]), Path(path).stat().st_size
-    if least > size + SPARE:  # the error of a small file says where it ends
+    if least > size + SPARE:  # for a small file, the reader says where it ends
         raise ValueError(
             f"{path} must hold {shape[0]} words of {shape[1]} numbers, as its first line states; it has "
             f"{size} bytes, too few for them."
@@ -109,7 +109,7 @@ def _binary_vectors(
             end = space + 1 + 4 * shape[1]
             if space < 0 or end > len(data):
                 raise ValueError(f"{rule}; it ends before (a text file needs binary=False).")
-            # the first word2vec wrote a newline after each vector
+            # the original word2vec wrote a newline after each vector
             words.append(_decoded(data[start:space].lstrip(b"\n"), path))
             vectors[i] = np.frombuffer(data[space + 1 : end], dtype="<f4")
         if data[end:].strip(b"\n"):
@@ -144,7 +144,7 @@ def write_projector(space: CategoryVectors, folder: str | Path, metadata: pd.Dat
     if space.reliability is not None:
         columns["reliability"] = list(map(str, space.reliability))
     columns |= {} if metadata is None else _metadata_columns(metadata, space.categories)
-    # TensorBoard reads a header only where there are several columns
+    # TensorBoard reads a header only if there are several columns
     header = [tuple(columns)] if len(columns) > 1 else []
     lines = ["\t".join(map(guarded, cells)) for cells in [*header, *zip(*columns.values())]]
     _write_lines(folder / METADATA, lines)

@@ -89,7 +89,7 @@ class CategoryVectors:
 
     @property
     def _title(self) -> str:
-        """The name and the size, which open the text of a space."""
+        """The name and the size, the start of the repr."""
         size = f"{len(self)} categories, {self.vectors.shape[1]} dimensions"
         return f"{type(self).__name__}({self.name!r}, {size}"
 
@@ -121,9 +121,9 @@ class CategoryVectors:
 
     @cached_property
     def directions(self) -> np.ndarray:
-        """The unit vectors times the root of their reliability, (n_levels, d).
+        """The unit vectors times the square root of their reliability, (n_levels, d).
 
-        Their products are cosines that are the smaller, the less the two vectors are to be trusted.
+        Their products are cosines, which are smaller for less reliable vectors.
         """
         if self.reliability is None:
             return self.unit_vectors
@@ -138,7 +138,7 @@ class CategoryVectors:
 
     @cached_property
     def _maps(self) -> dict[MapKey, np.ndarray]:
-        # saved files hold the maps under this name
+        # saved files store the maps under this name
         return {}
 
     @property
@@ -173,7 +173,7 @@ class CategoryVectors:
         Parameters
         ----------
         categories : iterable of hashables, optional
-            None: all.
+            None: all categories.
 
         Raises
         ------
@@ -184,7 +184,7 @@ class CategoryVectors:
             return np.arange(len(self))
         index = as_index(categories, unique=False)
         positions = self.categories.get_indexer(index)
-        # what pandas does not find is another kind of missing value, or unknown
+        # pandas does not find a missing value of another kind, nor unknown categories
         for i in np.flatnonzero(positions < 0).tolist():
             positions[i] = self.position(index[i])
         return positions
@@ -201,7 +201,7 @@ class CategoryVectors:
         KeyError
             If the category is unknown; the message names close spellings.
         ValueError
-            If a vector has another shape than (d,).
+            If the shape of a vector is not (d,).
         """
         if not is_vector(category_or_vector):
             return self[category_or_vector]
@@ -216,8 +216,9 @@ class CategoryVectors:
     def similarity(self, a: Any, b: Any) -> float:
         """Return the cosine of the angle between two categories, two vectors, or one of each.
 
-        For a category of a space with reliability, the cosine is multiplied by the root of it, as in
-        `EmbeddingSpace.nearest`. The cosine of the vectors alone is ``similarity(space[a], space[b])``.
+        If the space has reliability, the cosine is multiplied by the square root of the reliability of
+        each category, as in `EmbeddingSpace.nearest`. The cosine of the vectors alone is
+        ``similarity(space[a], space[b])``.
 
         Parameters
         ----------
@@ -293,7 +294,7 @@ class CategoryVectors:
         return type(self)(self.vectors[positions], *parts)
 
     def _most_frequent_first(self) -> np.ndarray:
-        """Return all positions by falling count, in the order of the space where there are no counts."""
+        """Return all positions by decreasing count, or in the order of the space without counts."""
         if self.counts is None:
             return np.arange(len(self))
         return np.argsort(-self.counts, kind="stable")
@@ -309,7 +310,7 @@ class CategoryVectors:
         return int(self.categories.get_indexer(sought)[0])
 
     def _close_spellings(self, category: Hashable) -> str:
-        """Return a question for the end of an error, empty where no category is spelled similarly."""
+        """Return a hint for the end of an error message; empty if no category has a similar spelling."""
         candidates = self.categories[self._most_frequent_first()[:MAX_SPELLINGS]]
         by_text = {str(candidate).casefold(): candidate for candidate in candidates}
         wanted = str(category).casefold()
@@ -343,9 +344,9 @@ def as_index(categories: Any, unique: bool = True) -> pd.Index:
     Raises
     ------
     TypeError
-        If a single text is given.
+        If `categories` is a single string.
     ValueError
-        If a category repeats where all must be unique.
+        If a category repeats, and all must be unique.
     """
     if isinstance(categories, str):
         raise TypeError(f"categories must be a sequence of categories; got the text {categories!r}.")
@@ -368,14 +369,14 @@ def as_index(categories: Any, unique: bool = True) -> pd.Index:
 def _index(categories: Any) -> pd.Index:
     try:
         index: pd.Index = pd.Index(categories, tupleize_cols=False, name=None)
-    except UnicodeEncodeError:  # pandas' text has no place for half a character
+    except UnicodeEncodeError:  # pandas' text cannot store a lone surrogate
         index = pd.Index(as_objects(categories), dtype=object, tupleize_cols=False)
     return index
 
 
 def _is_unique(index: pd.Index) -> bool:
     try:
-        if len(index):  # pandas needs no hash of a single value, or of lists in Arrow
+        if len(index):  # pandas does not hash a single value, nor lists in Arrow
             hash(index[0])
         return index.is_unique
     except (TypeError, pa.ArrowException):

@@ -1,4 +1,4 @@
-"""Versions of a space: the vectors of a model after its first fit, and each time that it has grown."""
+"""Versions of a space: the vectors of a model after its first fit and after each time it has grown."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pandas as pd
 from tabemb.spaces.vectors import CategoryVectors
 
 FAR = 3.0
-"""Movement, in units of that of the typical category, from which a category has moved."""
+"""Multiple of the expected and of the median movement from which a category has moved."""
 
 
 class VersionedVectors(CategoryVectors):
-    """Category vectors that know which versions of the model came before.
+    """Category vectors that record the earlier versions of their model.
 
     `EmbeddingSpace` is the public class.
     """
@@ -27,30 +27,30 @@ class VersionedVectors(CategoryVectors):
     def compare(self, older: Self) -> pd.DataFrame:
         """Compare the vectors with those of an earlier version of the same model.
 
-        A vector moves when its category has new rows. How far is to be expected from its counts: of
-        ``n`` rows then and ``m`` new ones, the distance is that of the standard error of the vector
-        then, times the root of ``m / (n + m)``. A category without new rows counts as if it had one.
+        A vector moves when its category gets new rows. The expected distance follows from the counts:
+        with ``n`` old and ``m`` new rows, it is the standard error of the older vector times the square
+        root of ``m / (n + m)``. A category without new rows counts as if it had one.
 
         Parameters
         ----------
         older : EmbeddingSpace
             The space of the model before `partial_fit`, or of the model that ``fit(start=model)``
-            started from, or of any version before.
+            started from, or of any earlier version.
 
         Returns
         -------
         pandas.DataFrame
-            One line a category, in the order of the space; those that only ``older`` has come last.
-            ``category``; ``change``: "kept", "new" or "gone"; ``cosine`` with the vector then, missing
-            where one of them is zero;
-            ``movement``: the distance in units of the expected one; ``count_then`` and ``count``;
-            ``has_moved``: whether the movement is three times the expected one or more, and three times
-            that of the median category. Missing where a category is new or gone.
+            One row for each category, in the order of the space; those that only ``older`` has come
+            last. ``category``; ``change``: "kept", "new" or "gone"; ``cosine`` of the two vectors,
+            missing if one of them is zero; ``movement``: the distance divided by the expected one;
+            ``count_then`` and ``count``; ``has_moved``: whether the movement is at least three times
+            the expected one and three times the median. New and gone categories have no ``cosine`` and
+            no ``movement``.
 
         Raises
         ------
         ValueError
-            ``older`` is no earlier version of this space, or one of them has no counts or no
+            ``older`` is not an earlier version of this space, or one of the two has no counts or no
             reliability.
 
         Examples
@@ -109,7 +109,7 @@ def _counts(space: CategoryVectors, places: np.ndarray) -> np.ndarray:
 def _moved(
     space: CategoryVectors, older: CategoryVectors, now: np.ndarray, then: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cosine of each category's vectors, and how far they are apart in expected distances."""
+    """Return the cosine of each category's two vectors, and their distance over the expected one."""
     assert space.counts is not None
     assert older.counts is not None
     assert older.reliability is not None

@@ -33,7 +33,7 @@ class Popularity(Recommender):
     Parameters
     ----------
     user, item : str, optional
-        Names of the two columns of a pair; needed where a frame has more than two.
+        Names of the two columns of a pair; needed if a frame has more than two.
 
     Attributes
     ----------
@@ -63,14 +63,14 @@ class Popularity(Recommender):
 
 
 class RandomItems(Recommender):
-    """Recommends random items: what a metric is worth without any knowledge.
+    """Recommends random items, which shows the metrics of pure guessing.
 
     Parameters
     ----------
     user, item : str, optional
-        Names of the two columns of a pair; needed where a frame has more than two.
+        Names of the two columns of a pair; needed if a frame has more than two.
     random_state : int, RandomState or None, default=None
-        With an int, a user gets the same items in every call, whoever is asked for beside.
+        With an int, a user gets the same items in every call, whatever other users are passed.
 
     Examples
     --------
@@ -101,7 +101,7 @@ class RandomItems(Recommender):
 
 
 class _FromHistory(Recommender):
-    """Base of recommenders whose scores are a user's row of the matrix times items x items."""
+    """Base class of recommenders whose scores are a user's row times a matrix of items x items."""
 
     history_: tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -113,20 +113,20 @@ class _FromHistory(Recommender):
         )
 
     def extend(self, X: Any, sample_weight: Any = None) -> Self:
-        """Return a model that knows more users by their items; no weight changes.
+        """Return a model that includes further users, with their items; no weight changes.
 
         Parameters
         ----------
         X : frame of pairs
             The items of new users, or more items of known ones. Items that ``fit`` did not have are
-            left out, as nothing is similar to them.
+            left out, because no item is similar to them.
         sample_weight : array-like of shape (n_rows,), optional
             As in ``fit``.
 
         Returns
         -------
         estimator
-            A new one; this one stays as it is.
+            A new model; this one does not change.
         """
         check_is_fitted(self)
         frame = to_arrow(X, self)
@@ -153,30 +153,30 @@ class _FromHistory(Recommender):
         return after
 
     def _matrix(self) -> sp.csr_array:
-        """Return users x items, and an empty row for unknown users."""
+        """Return the matrix of users x items, with an empty last row for unknown users."""
         indptr, indices, data = self.history_
         return sp.csr_array((data, indices, indptr), shape=(len(self.users_) + 1, len(self.items_)))
 
     def _rows(self, users: np.ndarray) -> sp.csr_array:
-        """Return the matrix of some users; that of an unknown one is empty."""
+        """Return the rows of some users; the row of an unknown user is empty."""
         return self._matrix()[np.where(users >= 0, users, len(self.users_))]
 
 
 class ItemKNN(_FromHistory):
     """Recommends the items nearest to those that the user has, by cosine (Sarwar et al. 2001).
 
-    The similarity of two items is the number of users of both over the root of the product of the
-    numbers of users of each, plus ``shrinkage``: items that few users have are not near to anything. The
-    score of an item is the sum of its similarities to the items of the user.
+    The similarity of two items is the number of users that have both, divided by ``shrinkage`` plus the
+    square root of the product of their numbers of users. Items with few users therefore have low
+    similarities. The score of an item is the sum of its similarities to the items of the user.
 
     Parameters
     ----------
     n_neighbors : int, default=100
-        Most similar items that are kept for each item.
+        Number of most similar items to keep for each item.
     shrinkage : float, default=10
         Added to the denominator, in users.
     user, item : str, optional
-        Names of the two columns of a pair; needed where a frame has more than two.
+        Names of the two columns of a pair; needed if a frame has more than two.
 
     Examples
     --------
@@ -226,7 +226,7 @@ class ItemKNN(_FromHistory):
         )
 
     def _nearest(self, common: sp.csr_array, start: int, length: np.ndarray) -> sp.csr_array:
-        """Return the similarities of some items, those of the nearest ones alone."""
+        """Return the similarities of some items to their nearest items only."""
         rows = np.repeat(np.arange(common.shape[0]), np.diff(common.indptr))
         columns = common.indices
         similarity = common.data / (length[rows + start] * length[columns] + self.shrinkage)
@@ -248,20 +248,20 @@ class EASE(_FromHistory):
 
     Each item is predicted from the other items of the user by ridge regression, all items at once: with
     the matrix X of users x items and P the inverse of ``X'X + l2``, the weights are ``-P / diag(P)``
-    with a diagonal of zeros. It has one parameter, trains in seconds up to some 20,000 items, and is
+    with a diagonal of zeros. It has one parameter, trains in seconds up to about 20,000 items, and is
     hard to beat.
 
     Parameters
     ----------
     l2 : float, default=250
-        Strength of the ridge penalty; more users take a larger one.
+        Strength of the ridge penalty; more users need a larger one.
     user, item : str, optional
-        Names of the two columns of a pair; needed where a frame has more than two.
+        Names of the two columns of a pair; needed if a frame has more than two.
 
     Attributes
     ----------
     weights_ : ndarray of shape (n_items, n_items), float32
-        What having an item (row) adds to the score of another (column).
+        What an item of the user (row) adds to the score of another item (column).
 
     Examples
     --------
@@ -295,7 +295,7 @@ class EASE(_FromHistory):
 
 
 class _Factors(FactorRecommender):
-    """Base of recommenders of the package implicit: a vector for each user and item."""
+    """Base class of recommenders from the package implicit: a vector for each user and item."""
 
     dim: int
     n_jobs: int | None
@@ -307,7 +307,7 @@ class _Factors(FactorRecommender):
         users, items = np.asarray(model.user_factors), np.asarray(model.item_factors)
         self.user_vectors_, self.item_vectors_ = users[:, : self.dim], items[:, : self.dim]
         self.user_offsets_ = np.zeros(len(users), np.float32)
-        # BPR puts the offset of an item behind its vector
+        # BPR appends the offset of an item to its vector
         self.item_offsets_ = items[:, self.dim :].sum(1)
         self.unknown_user_ = self.unknown_item_ = np.zeros(self.dim + 1, np.float32)
         self.scale_ = 1.0
@@ -329,7 +329,7 @@ _FACTOR_RULES: Mapping[str, Rule] = {
 class ALS(_Factors):
     """Factors of users and items by alternating least squares (Hu, Koren & Volinsky 2008).
 
-    All cells of users x items count, pairs with the weight ``alpha``. Needs implicit:
+    All cells of users x items count; pairs have the weight ``alpha``. Needs implicit:
     ``pip install 'tabemb[recommend]'``.
 
     Parameters
@@ -339,11 +339,11 @@ class ALS(_Factors):
     l2 : float, default=0.01
         Strength of the penalty on the vectors.
     alpha : float, default=1
-        Confidence of a pair, in units of that of a cell without one; multiplied by the pair's weight.
+        Confidence of a pair, relative to a cell without a pair; multiplied by the pair's weight.
     max_epochs : int, default=15
         Number of alternations.
     user, item : str, optional
-        Names of the two columns of a pair; needed where a frame has more than two.
+        Names of the two columns of a pair; needed if a frame has more than two.
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     random_state : int, RandomState or None, default=None
@@ -403,7 +403,7 @@ class BPR(_Factors):
     max_epochs : int, default=100
         Number of epochs.
     user, item : str, optional
-        Names of the two columns of a pair; needed where a frame has more than two.
+        Names of the two columns of a pair; needed if a frame has more than two.
     n_jobs : int, optional
         Threads. None: the free cores, or one inside a joblib worker. -1: every core.
     random_state : int, RandomState or None, default=None

@@ -15,7 +15,7 @@ from tabemb.unsupervised.item_lists import ItemLists
 from tabemb.unsupervised.item_sources import ITEM, RawLists, Source, StreamSource
 
 MOST_PARTS = 32
-"""Vocabularies of parts of a file that are kept before they are merged."""
+"""Maximum number of vocabularies of parts of a file before they are merged."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Corpus:
     sets : bool
         Whether lists are sets.
     tally : dict of str -> int
-        What was read, and what was left out.
+        Counts of what was read and of what was left out.
     """
 
     source: Source | StreamSource
@@ -50,11 +50,11 @@ class Corpus:
 
     @property
     def n_items(self) -> float:
-        """Number of items of all lists, with the goals."""
+        """Number of items in all lists, including the goals."""
         return float(self.counts.sum())
 
     def pieces(self) -> Iterator[ItemLists]:
-        """Yield all lists; those of a file piece by piece."""
+        """Yield all lists; lists from a file come in pieces."""
         for raw in self.source.pieces():
             lists = _encoded(raw, self.vocabulary, self.ranks)
             yield lists.as_sets().in_canonical_order() if self.sets else lists
@@ -72,7 +72,7 @@ class KeptCorpus:
 
     @property
     def n_items(self) -> float:
-        """Number of items of all lists."""
+        """Number of items in all lists."""
         return sum(len(lists.codes) for lists in self.lists)
 
     def pieces(self) -> Iterator[ItemLists]:
@@ -89,7 +89,7 @@ def read_corpus(source: Source | StreamSource, sets: bool, min_count: float) -> 
     sets : bool
         Whether an item counts once in each list.
     min_count : float
-        Items that were read less often get no vector.
+        Items that occur less often get no vector.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def read_corpus(source: Source | StreamSource, sets: bool, min_count: float) -> 
 
 
 def ranks_of(vocabulary: Vocabulary) -> np.ndarray:
-    """Return the rank of each code by falling count, int32 (n_codes,); ties by code."""
+    """Return the rank of each code by decreasing count, int32 (n_codes,); ties by code."""
     order = np.argsort(-vocabulary.counts[N_SPECIAL:], kind="stable")
     ranks = np.full(len(vocabulary), -1, np.int32)
     ranks[order + N_SPECIAL] = np.arange(len(order), dtype=np.int32)
@@ -125,22 +125,22 @@ def ranks_of(vocabulary: Vocabulary) -> np.ndarray:
 
 
 def _encoded(raw: RawLists, vocabulary: Vocabulary, ranks: np.ndarray) -> ItemLists:
-    """Return lists with the ranks of their items, without the items that have none."""
+    """Return lists with the ranks of their items; items without a rank are dropped."""
     items = ranks[vocabulary.codes(*raw.items)]
     goals = None if raw.goals is None else ranks[vocabulary.codes(*raw.goals)]
     return ItemLists(items, raw.offsets, goals).where(items >= 0)
 
 
 def extended(read: Corpus, known: Vocabulary, min_count: float) -> Corpus:
-    """Return a corpus with the items of an earlier vocabulary before the new ones, and their counts.
+    """Return a corpus with the items of an earlier vocabulary before the new ones, and summed counts.
 
     Parameters
     ----------
     read : Corpus
-        With all of its items.
+        A corpus that was read without a minimum count.
     known : Vocabulary
     min_count : float
-        New items that were read less often get no vector.
+        New items that occur less often get no vector.
 
     Raises
     ------
@@ -205,7 +205,7 @@ def _counted(raw: RawLists, sets: bool, tally: dict[str, int]) -> Vocabulary:
         n_items, lists = len(lists.codes), lists.as_sets()
         tally["repeated"] += n_items - len(lists.codes)
     counts = np.bincount(lists.codes, minlength=len(vocabulary)).astype(float)
-    if raw.goals is not None:  # a goal may never be an item of a list
+    if raw.goals is not None:  # a goal need not occur in any list
         counts += np.bincount(vocabulary.codes(*raw.goals), minlength=len(vocabulary))
     counts[:N_SPECIAL] = 0
     return Vocabulary(vocabulary.kind, vocabulary.categories, counts, vocabulary.given)

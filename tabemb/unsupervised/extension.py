@@ -1,4 +1,4 @@
-"""Users and items that come after ``fit``: vectors for them, while all others stay where they are."""
+"""Vectors for users and items that are new after ``fit``; all other vectors stay the same."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tabemb.unsupervised.objective import PairRows
 from tabemb.unsupervised.pair_training import PairTrainer, as_batch, outputs_of, settings_of
 
 N_EPOCHS = 50
-"""Epochs in which new vectors are trained."""
+"""Number of epochs for which new vectors are trained."""
 
 IdColumn = tuple[pa.ChunkedArray, pa.Field]
 
@@ -47,7 +47,7 @@ def extended(known: Entities, columns: Sequence[IdColumn]) -> Entities:
 
 
 def with_pairs(entities: Entities, positions: np.ndarray) -> Entities:
-    """Return the same with the counts of more pairs."""
+    """Return users or items with the counts of further pairs added."""
     vocabulary = entities.vocabulary
     more = np.bincount(positions, minlength=len(entities))
     counts = vocabulary.counts + np.concatenate([np.zeros(N_SPECIAL), more])
@@ -57,7 +57,7 @@ def with_pairs(entities: Entities, positions: np.ndarray) -> Entities:
 
 @dataclass(frozen=True)
 class Vectors:
-    """The vectors (n, dim) and offsets (n,) of one side; the first ``n_fixed`` do not move."""
+    """The vectors (n, dim) and offsets (n,) of one side; the first ``n_fixed`` do not change."""
 
     vectors: np.ndarray
     offsets: np.ndarray
@@ -75,7 +75,7 @@ class Vectors:
         frame: pa.Table | None,
         argument: str,
     ) -> Vectors:
-        """Start the new ones from their columns in a frame, or from what is unknown."""
+        """Start new vectors from their columns in a frame, or else from the vector of unknown ones."""
         n_new = len(entities) - len(vectors)
         new = np.tile(unknown, (n_new, 1))
         if frame is not None and n_new:
@@ -92,13 +92,13 @@ class Vectors:
 
 
 class Partly(nn.Module):
-    """One side of which some vectors are trained, as what is added to those they start from.
+    """One side whose new vectors are trained as additions to their starting values.
 
     Parameters
     ----------
     start : Vectors
     prior : Tensor of shape (n - n_fixed,)
-        Strength of the prior that pulls what is added to zero.
+        Strength of the prior that pulls an addition to zero.
     is_normalized : bool
     """
 
@@ -113,7 +113,7 @@ class Partly(nn.Module):
         self.register_buffer("offsets", torch.from_numpy(start.offsets))
         self.register_buffer("prior", prior)
         n, dim = start.vectors.shape
-        # the last row is that of all that do not move
+        # the last row stands for all fixed vectors
         self.added = nn.Parameter(torch.zeros(n - start.n_fixed + 1, dim + 1))
         self.n_new = n - start.n_fixed
 
@@ -130,7 +130,7 @@ class Partly(nn.Module):
 
     @torch.no_grad()
     def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return all vectors and offsets; those that are fixed bit for bit as they were."""
+        """Return all vectors and offsets; the fixed ones are unchanged bit for bit."""
         side = self(_places(len(self.vectors)))
         vectors, offsets = self.vectors.clone(), self.offsets.clone()
         vectors[self.n_fixed :] = side.vectors[self.n_fixed :]
@@ -150,10 +150,10 @@ def train_new(
     model: Any,
     seed: int,
 ) -> tuple[Partly, Partly]:
-    """Train the new vectors on pairs, by the loss of the model; where both sides are one, it is one."""
+    """Train new vectors on pairs with the loss of the model; both sides are one module if shared."""
     settings = settings_of(model, model.target_ is not None)
     settings.dropout = 0.0
-    if settings.negatives == "group":  # new items may have none
+    if settings.negatives == "group":  # new items may have no group
         settings.negatives = "uniform"
     sides = [
         Partly(start, _prior(start, positions, settings.l2), model.normalized)
@@ -178,7 +178,7 @@ def train_new(
 
 
 def _prior(start: Vectors, positions: np.ndarray, l2: float) -> Tensor:
-    """Return the prior of each new vector, divided by its number of pairs, and a 0 for the others."""
+    """Return the prior of each new vector, divided by its number of pairs, and 0 for the fixed ones."""
     counts = np.bincount(positions, minlength=len(start.vectors))[start.n_fixed :]
     strengths = np.append(l2 / np.maximum(counts, 1), 0.0)
     return torch.as_tensor(strengths, dtype=torch.float32)
@@ -227,13 +227,13 @@ def extended_model(
 
 
 def _ids(name: str, *frames: pa.Table | None) -> list[IdColumn]:
-    """Return the columns of ids in the frames that have some."""
+    """Return the id columns of the frames that have one."""
     given = [frame for frame in frames if frame is not None and name in frame.schema.names]
     return [(frame[name], frame.schema.field(name)) for frame in given]
 
 
 def _with_name(frame: pa.Table | None, old: str, new: str) -> pa.Table | None:
-    """Return the frame of shared ids with the name that they have on the other side."""
+    """Rename the id column of a frame of shared ids to its name on the other side."""
     if frame is None or old not in frame.schema.names:
         return frame
     return frame.rename_columns([new if name == old else name for name in frame.schema.names])
@@ -248,7 +248,7 @@ def _train_on(
     users: Vectors,
     items: Vectors,
 ) -> None:
-    """Train new vectors on the pairs that have one, and note all pairs as seen."""
+    """Train new vectors on the pairs that contain one, and record all pairs as seen."""
     for side in sides:
         check_column(frame, side.column, "X")
     user, item = (known_positions(side, frame) for side in sides)

@@ -16,14 +16,14 @@ from tabemb.unsupervised.recommender import Recommender
 
 
 class FactorRecommender(Recommender):
-    """Base of recommenders whose score is a dot product plus an offset of each side.
+    """Base class of recommenders whose score is a dot product plus an offset of each side.
 
     Attributes
     ----------
     user_vectors_, item_vectors_ : ndarray of shape (n, dim), float32
     user_offsets_, item_offsets_ : ndarray of shape (n,), float32
     unknown_user_, unknown_item_ : ndarray of shape (dim + 1,), float32
-        The vector and the offset of whoever is unknown.
+        The vector and the offset of an unknown user or item.
     scale_ : float
         Factor on the dot product.
     """
@@ -46,7 +46,7 @@ class FactorRecommender(Recommender):
         return scores
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the score of each pair, or the number that is expected of it.
+        """Return the score of each pair, or its predicted number.
 
         Parameters
         ----------
@@ -56,7 +56,7 @@ class FactorRecommender(Recommender):
         Returns
         -------
         ndarray of shape (n_rows,)
-            Unknown users and items have a vector of their own.
+            All unknown users share one vector, and so do all unknown items.
         """
         check_is_fitted(self)
         user, item = self._positions(to_arrow(X, self))
@@ -66,7 +66,7 @@ class FactorRecommender(Recommender):
         return self._in_unit(self.scale_ * dots + users[1] + items[1])
 
     def similar(self, items: Any, k: int = 10, min_count: float = 0) -> pd.DataFrame:
-        """Return the items whose vectors are nearest to those of each item, by cosine.
+        """Return the nearest items of each item, by the cosine of their vectors.
 
         Parameters
         ----------
@@ -109,7 +109,7 @@ def _space(entities: Entities, vectors: np.ndarray) -> EmbeddingSpace:
 def _rows(
     vectors: np.ndarray, offsets: np.ndarray, unknown: np.ndarray, positions: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the vectors (n, dim) and offsets (n,) of positions, -1 being unknown."""
+    """Return the vectors (n, dim) and offsets (n,) of positions; -1 is unknown."""
     known = positions >= 0
     return (
         np.where(known[:, None], vectors[positions], unknown[:-1]),

@@ -27,7 +27,7 @@ class PairColumns(NamedTuple):
 
     @classmethod
     def of(cls, frame: pa.Table, user: str | None, item: str | None) -> Self:
-        """Find the two columns of a frame; without names it must have two columns, user first.
+        """Find the two columns of a frame; without names, the frame must have two columns, user first.
 
         Raises
         ------
@@ -68,11 +68,11 @@ class Entities:
 
     @property
     def counts(self) -> np.ndarray:
-        """Rows of each, float64 (n,)."""
+        """Number of rows of each, float64 (n,)."""
         return np.asarray(self.vocabulary.counts[N_SPECIAL:])
 
     def labels(self) -> pd.Index:
-        """Return them as the user gave them, in the order of their positions."""
+        """Return the original labels, in the order of their positions."""
         return self.vocabulary.labels()
 
     def positions(self, frame: pa.Table) -> np.ndarray:
@@ -99,7 +99,7 @@ class Interactions:
     user, item : ndarray of int64 of shape (n,)
         Positions of the two sides of each pair.
     weight : ndarray of float64 of shape (n,), optional
-        None where the user passed none.
+        None if no weights were passed.
     """
 
     users: Entities
@@ -113,7 +113,7 @@ class Interactions:
         return len(self.user)
 
     def matrix(self) -> sp.csr_array:
-        """Return users x items, float64 and sparse: 1 for a pair, however often it comes.
+        """Return the sparse float64 matrix of users x items: 1 for a pair, even if it is repeated.
 
         With weights, a cell is the sum of the weights of its pair.
         """
@@ -183,7 +183,7 @@ def known_positions(entities: Entities, frame: pa.Table) -> np.ndarray:
 
 
 class Lists:
-    """A list of positions for each of n users, laid end to end, such as the items that each has seen.
+    """Concatenated lists of positions, one for each of n users, such as the items that a user has seen.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ class Lists:
         return self.values[self.offsets[user] : self.offsets[user + 1]]
 
     def cells(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the place of each value among some users and the value; unknown users have none."""
+        """Return the index in ``users`` and the value of each entry of their lists; none if unknown."""
         known = np.flatnonzero(users >= 0)
         counts = self.counts[users[known]]
         rows = np.repeat(known, counts)
@@ -227,7 +227,7 @@ class Lists:
         return rows, self.values[np.repeat(self.offsets[users[known]], counts) + within]
 
     def contain(self, user: np.ndarray, item: np.ndarray, n_items: int) -> np.ndarray:
-        """Return whether each pair is there, bool (n,); pairs with an unknown side are not."""
+        """Return whether the lists contain each pair, bool (n,); False if a side is unknown."""
         owner = np.repeat(np.arange(len(self)), self.counts)
         keys = owner * n_items + self.values
         wanted = np.where((user >= 0) & (item >= 0), user * n_items + item, -1)

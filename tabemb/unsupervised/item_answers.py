@@ -1,4 +1,4 @@
-"""What fitted vectors of items are for: vectors of lists, items that come next, hit rates."""
+"""Methods that use fitted vectors of items: vectors of lists, recommendations, hit rates."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class ItemAnswers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
         Returns
         -------
-        ndarray of shape (n_lists, dim), float32; of a log a DataFrame with the entities as its index
-            Items without a vector are left out; a list without any other has a vector of zeros.
+        ndarray of shape (n_lists, dim), float32; for a log a DataFrame indexed by entity
+            Items without a vector are left out; a list without any other item has a vector of zeros.
         """
         check_is_fitted(self)
         means = []
@@ -54,29 +54,30 @@ class ItemAnswers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return together.astype(np.float32).set_axis(self.get_feature_names_out(), axis=1)
 
     def recommend(self, X: Any, k: int = 10, exclude_seen: bool = True) -> pd.DataFrame:
-        """Return the items that most often stand beside those of each list, as the vectors predict.
+        """Return the items that the vectors predict to occur most often with those of each list.
 
-        After a sequence, those that stand beside its last item; to a set, those that stand beside all of
-        its items, by the mean of their vectors. A list without a known item gets the most frequent ones.
+        For a sequence, these are the items next to its last item; for a set, the items that occur with
+        all of its items, by the mean of their vectors. A list without a known item gets the most
+        frequent items.
 
         Parameters
         ----------
         X : as for `fit`
         k : int, default=10
-            Number of items for each list; fewer if the list has most items.
+            Number of items for each list; fewer if the list contains nearly all items.
         exclude_seen : bool, default=True
             Whether to leave out the items of the list.
 
         Returns
         -------
         DataFrame
-            Columns `list`, its row in X or its entity, `rank` (from 1), `item` and `score`, which rises
-            with the estimate of how often the item stands there.
+            Columns `list` (its row in X or its entity), `rank` (from 1), `item` and `score`, which
+            increases with the predicted frequency of the item in this context.
 
         Raises
         ------
         ValueError
-            The model has hierarchical softmax, which has no vectors of items as context.
+            The model uses hierarchical softmax, which has no context vectors of items.
         """
         check_is_fitted(self)
         whole(1).check("k", k)
@@ -100,10 +101,10 @@ class ItemAnswers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return pd.concat(tables, ignore_index=True)
 
     def evaluate(self, X: Any, k: int = 10) -> pd.DataFrame:
-        """Return how often the vectors find the item that stands beside another, in lists not fitted on.
+        """Return how often the vectors find the item next to another one, in lists not used by ``fit``.
 
-        Each item of a list is a query for the next one; of a set, for another one at random. All items
-        with a vector are ranked, but for the query.
+        Each item of a sequence is a query for the next item; each item of a set is a query for a random
+        other item. All items with a vector are ranked, except the query.
 
         Parameters
         ----------
@@ -116,12 +117,12 @@ class ItemAnswers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         -------
         DataFrame
             A row for each way to rank: "similar", by the cosine of the vectors; "context", by the
-            product of the query's vector and the vectors as context, which is large for an item that
-            stands there more often than elsewhere; "predicted", by how often it stands there, as
-            `recommend` ranks; "popularity", by counts. Columns: hit_rate, the share of pairs whose
-            second item is among the first k; low and high, its 95 % interval by lists; mrr, the mean of
-            1 / rank; n_pairs; and n_unseen, pairs that hold an item without a vector, which count as
-            not found.
+            product of the query's vector and the context vectors, which is large for an item that is
+            more frequent in this context than elsewhere; "predicted", by the predicted frequency in this
+            context, as `recommend` ranks; "popularity", by counts. Columns: hit_rate, the share of pairs
+            whose second item is among the first k; low and high, its 95 % interval, clustered by list;
+            mrr, the mean of 1 / rank; n_pairs; and n_unseen, pairs that contain an item without a
+            vector, which count as not found.
         """
         check_is_fitted(self)
         whole(1).check("k", k)
@@ -165,7 +166,7 @@ class ItemAnswers(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     @property
     def _by_code(self) -> np.ndarray:
-        """The vectors by code of the vocabulary, (n_codes, dim); zeros for codes of no item."""
+        """The vectors by code of the vocabulary, (n_codes, dim); zeros for codes that are no item."""
         none = np.zeros((N_SPECIAL, self._n_features_out), np.float32)
         return np.concatenate([none, self.space_.vectors])
 

@@ -1,4 +1,4 @@
-"""Lists of items: sequences and sets of any input, as codes that are laid end to end."""
+"""Lists of items, sequences or sets, as codes in one concatenated array."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 LONGEST = 10_000
-"""Items of a list that are trained together: gensim's limit."""
+"""Maximum number of items of a list that are trained together: gensim's limit."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class ItemLists:
     Parameters
     ----------
     codes : ndarray of int32, shape (n_items,)
-        The items of all lists, laid end to end, from 0.
+        The items of all lists, concatenated; codes start at 0.
     offsets : ndarray of int64, shape (n_lists + 1,)
         List i has the items from ``offsets[i]`` up to ``offsets[i + 1]``.
     goals : ndarray of int32, shape (n_lists,), optional
-        The goal item of each list; -1 where there is none.
+        The goal item of each list; -1 for none.
     """
 
     codes: np.ndarray
@@ -43,7 +43,7 @@ class ItemLists:
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """The list of each item, (n_items,)."""
+        """Index of each item's list, (n_items,)."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def take(self, lists: np.ndarray) -> Self:
@@ -60,7 +60,7 @@ class ItemLists:
         return type(self)(self.codes[kept], offsets, self.goals)
 
     def as_sets(self) -> Self:
-        """Return each list with its items in the order of their codes, each of them once."""
+        """Return each list with its distinct items, in the order of their codes."""
         order = np.lexsort((self.codes, self.rows))
         codes = self.codes[order]
         repeats = np.concatenate([[False], (codes[1:] == codes[:-1]) & (np.diff(self.rows) == 0)])
@@ -69,18 +69,18 @@ class ItemLists:
     def in_canonical_order(self) -> Self:
         """Return sets in an order that depends on their items alone, not on the order of the lists."""
         sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(self.codes))])
-        keys = sums[self.offsets[1:]] - sums[self.offsets[:-1]]  # of uint64, which wrap around
+        keys = sums[self.offsets[1:]] - sums[self.offsets[:-1]]  # uint64 sums wrap around
         goals = np.zeros(len(self), np.int32) if self.goals is None else self.goals
         return self.take(np.lexsort((goals, keys, self.lengths)))
 
     def shuffled(self, rng: np.random.Generator) -> Self:
         """Return the lists in a random order, and the items of each in a random order."""
         lists = self.take(rng.permutation(len(self)))
-        keys = lists.rows + 0.999 * rng.random(len(lists.codes))  # below the row after, also if rounded
+        keys = lists.rows + 0.999 * rng.random(len(lists.codes))  # below the next row, even if rounded
         return type(self)(lists.codes[np.argsort(keys)], lists.offsets, lists.goals)
 
     def cut(self, longest: int = LONGEST) -> Self:
-        """Return the lists with longer ones cut into several."""
+        """Return the lists, with lists longer than `longest` cut into several."""
         if not len(self) or self.lengths.max() <= longest:
             return self
         n_parts = np.maximum(-(-self.lengths // longest), 1)
@@ -91,7 +91,7 @@ class ItemLists:
         return type(self)(self.codes, np.append(starts, self.offsets[-1]), goals)
 
     def batches(self, n_items: int) -> Iterator[Self]:
-        """Yield successive lists of up to ``n_items`` items together; a longer one alone."""
+        """Yield batches of successive lists with up to ``n_items`` items; a longer list comes alone."""
         start = 0
         while start < len(self):
             end = self.offsets[start] + n_items
@@ -102,13 +102,13 @@ class ItemLists:
             start = stop
 
     def to_lists(self) -> list[list[int]]:
-        """Return the lists as Python has them."""
+        """Return the lists as Python lists."""
         codes, offsets = self.codes.tolist(), self.offsets.tolist()
         return [codes[start:stop] for start, stop in pairwise(offsets)]
 
 
 def _mixed(codes: np.ndarray) -> np.ndarray:
-    """Return a number of 64 bits for each code that looks random (splitmix64, Steele et al. 2014)."""
+    """Return a pseudo-random 64-bit number for each code (splitmix64, Steele et al. 2014)."""
     values = (codes.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -128,7 +128,7 @@ def concatenated(parts: Sequence[ItemLists]) -> ItemLists:
 
 
 def with_items_from(lists: ItemLists, first: int) -> np.ndarray:
-    """Return the lists that hold a code from ``first`` on, or have such a goal: their positions."""
+    """Return the positions of lists with an item or a goal whose code is ``first`` or larger."""
     has = np.bincount(lists.rows[lists.codes >= first], minlength=len(lists)) > 0
     if lists.goals is not None:
         has |= lists.goals >= first
@@ -136,7 +136,7 @@ def with_items_from(lists: ItemLists, first: int) -> np.ndarray:
 
 
 def last_items(lists: ItemLists) -> ItemLists:
-    """Return each list with its last item alone."""
+    """Return each list with only its last item."""
     is_last = np.zeros(len(lists.codes), bool)
     is_last[lists.offsets[1:][lists.lengths > 0] - 1] = True
     return lists.where(is_last)

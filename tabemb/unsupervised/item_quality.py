@@ -1,4 +1,4 @@
-"""How well vectors find the item that stands beside another: hit rates against popularity."""
+"""How well vectors find the item next to another one: hit rates, compared with popularity."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tabemb.unsupervised.item_lists import ItemLists
 
 HIT_RATE = "hit_rate"
 BLOCK = 2**22
-"""Scores held at once at most."""
+"""Maximum number of scores in memory at once."""
 Z = 1.96
-"""Standard errors on either side of a 95 % interval."""
+"""Half width of a 95 % interval in standard errors."""
 
 
 class Pairs(NamedTuple):
@@ -36,13 +36,13 @@ class Pairs(NamedTuple):
 
 
 def adjacent_pairs(lists: ItemLists, shuffle: np.random.Generator | None) -> Pairs:
-    """Return each item of a list with the next one; in random order, also the last with the first.
+    """Pair each item of a list with the next one; in random order, also the last with the first.
 
     Parameters
     ----------
     lists : ItemLists
     shuffle : numpy.random.Generator, optional
-        Orders the items of each list. None: sequences, as they are.
+        Shuffles the items of each list. None: the lists are sequences and keep their order.
     """
     if shuffle is not None:
         lists = lists.shuffled(shuffle)
@@ -57,7 +57,7 @@ def adjacent_pairs(lists: ItemLists, shuffle: np.random.Generator | None) -> Pai
 
 
 def joined(parts: Sequence[Pairs]) -> Pairs:
-    """Return pairs of several pieces of an input as one; their lists stay different ones."""
+    """Concatenate the pairs of several pieces of an input; lists of different pieces stay distinct."""
     shifts = np.cumsum([0, *(int(part.lists.max(initial=-1)) + 1 for part in parts)])
     lists = [part.lists + shift for part, shift in zip(parts, shifts)]
     queries, targets = zip(*((part.queries, part.targets) for part in parts))
@@ -73,8 +73,8 @@ def quality(
 ) -> pd.DataFrame:
     """Return the table that `ItemEmbedder.evaluate` describes.
 
-    ``log_odds``, (n_items,), is what the product of a vector and an item's vector as context lacks to be
-    the logarithm of how often the item stands there.
+    The product of a vector and an item's context vector, plus ``log_odds``, (n_items,), is the logarithm
+    of the item's frequency in this context, up to a constant.
     """
     if not len(pairs.queries):
         raise ValueError("X must have a list of at least two items; it has none.")
@@ -92,18 +92,18 @@ def quality(
 
 
 def target_ranks(queries: np.ndarray, targets: np.ndarray, pairs: Pairs) -> np.ndarray:
-    """Return the rank of each pair's target among all items but the query, from 1; ties count half.
+    """Return the rank of each pair's target among all items except the query, from 1; ties count half.
 
     Parameters
     ----------
     queries, targets : ndarray of shape (n_items, d)
-        A target's score is the product of both rows.
+        The score of a target is the product of the two rows.
     pairs : Pairs
 
     Returns
     -------
     ndarray of shape (n_pairs,)
-        Infinite where one of the two items has no vector.
+        Infinite if one of the two items has no vector.
     """
     ranks = np.full(len(pairs.queries), np.inf)
     known = np.flatnonzero((pairs.queries >= N_SPECIAL) & (pairs.targets >= N_SPECIAL))
@@ -126,7 +126,7 @@ def best(
     excluded: ItemLists | None,
     k: int,
 ) -> pd.DataFrame:
-    """Return the items with the largest product with each query's vector plus their log odds.
+    """Return the items with the largest sum of log odds and product with each query's vector.
 
     Parameters
     ----------
@@ -134,13 +134,13 @@ def best(
     contexts : EmbeddingSpace
     log_odds : ndarray of shape (n_items,)
     excluded : ItemLists, optional
-        The codes of items that each list leaves out.
+        The items to leave out for each list, as codes.
     k : int
 
     Returns
     -------
     DataFrame
-        Columns list, the position of the query; rank, item and score.
+        Columns list (the position of the query), rank, item and score.
     """
     k, size = min(k, len(contexts)), max(BLOCK // len(contexts), 1)
     positions = np.empty((len(queries), k), np.int64)

@@ -1,4 +1,4 @@
-"""Where lists of items come from: lists of Python, columns of lists, logs, and streams."""
+"""Sources of lists of items: Python lists, columns of lists, logs, and streams."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Names(NamedTuple):
 
 @dataclass(frozen=True)
 class RawLists:
-    """Lists of items as the user's values, laid end to end.
+    """Concatenated lists of items as original values.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class RawLists:
     entities : pandas.Index of length n_lists, optional
         The entity of each list of a log.
     n_without_entity : int, default=0
-        Events of a log that belong to no list, as their entity is missing.
+        Events of a log that belong to no list, because their entity is missing.
     """
 
     items: Cells
@@ -75,7 +75,7 @@ class Source:
 
 @dataclass(frozen=True)
 class StreamSource:
-    """A stream with a column of lists, of which some rows at a time are in memory."""
+    """A stream with a column of lists; only some rows at a time are in memory."""
 
     stream: Stream
     names: Names
@@ -103,7 +103,7 @@ def open_source(X: Any, names: Names, ordered: bool) -> Source | StreamSource:
         `ItemEmbedder.fit` describes the forms.
     names : Names
     ordered : bool
-        Whether the order of a list's items counts, so that Python's sets are refused.
+        Whether the order of items in a list matters; if so, Python sets are refused.
     """
     if is_source(X):
         return _open_stream(as_stream(X), names)
@@ -140,7 +140,7 @@ def _check_name(schema: pa.Schema, name: str, owner: str) -> None:
 
 
 def _table_of_lists(X: Any, name: str, ordered: bool) -> pa.Table:
-    """Return lists of any library as a table of one column."""
+    """Return lists from any library as a table with one column."""
     if isinstance(X, pa.Array | pa.ChunkedArray):
         return settled(pa.table({name: X}))
     native = nw.from_native(X, pass_through=True, allow_series=True)
@@ -175,7 +175,7 @@ def _as_list(row: Any, i: int, ordered: bool) -> list[Any] | None:
 
 
 def _list_column(schema: pa.Schema, item: str | None) -> str:
-    """Return the column of lists that holds the items."""
+    """Return the column of lists that contains the items."""
     names: list[str] = [column.name for column in schema if is_list(column.type)]
     if item is None:
         if len(names) != 1:
@@ -207,7 +207,7 @@ def _of_lists(frame: pa.Table, names: Names) -> RawLists:
 
 
 def _field_of(fields: Sequence[str], column: str, item: str | None) -> str:
-    """Return the field of events that holds the items; of plain values the only one."""
+    """Return the field of events that contains the items; for plain values, the only field."""
     if item in fields:
         return str(item)
     if len(fields) == 1 and item in (None, column):
@@ -243,7 +243,7 @@ def _of_log(frame: pa.Table, names: Names) -> RawLists:
 
 
 def _goals_of(events: pa.Table, names: Names, offsets: np.ndarray, entities: pd.Index) -> Cells:
-    """Return the goal of each entity: the one value that its events have, beside missing ones."""
+    """Return the goal of each entity: the single non-missing value of its events."""
     assert names.goal is not None
     column, goal_field = events[names.goal], events.schema.field(names.goal)
     vocabulary = Vocabulary.from_columns({names.goal: (column, goal_field)})

@@ -1,4 +1,4 @@
-"""The epochs of a training of item vectors: order, batches, learning rate and threads."""
+"""Training epochs of item vectors: order, batches, learning rate and threads."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Schedule:
     ----------
     n_epochs : int
     n_items : float
-        Items of an epoch.
+        Number of items in an epoch.
     learning_rate : float
-        It falls along a line to `LAST_RATE`.
+        It decreases linearly to `LAST_RATE`.
     shuffle : numpy.random.Generator, optional
-        Orders the lists, and the items of each, at random in each epoch. None: as they are.
+        Shuffles the lists, and the items of each, in each epoch. None: they keep their order.
     n_threads : int
     show : bool, optional
         Whether to show a progress bar.
@@ -46,7 +46,7 @@ class Schedule:
     show: bool | None
 
     def rate(self, n_done: float) -> float:
-        """Return the learning rate after some items of all epochs."""
+        """Return the learning rate after training on ``n_done`` items, counted over all epochs."""
         last = min(LAST_RATE, self.learning_rate)
         share = min(n_done / (self.n_epochs * self.n_items), 1.0)
         return self.learning_rate - (self.learning_rate - last) * share
@@ -77,7 +77,7 @@ def train_items(
     Returns
     -------
     dict of list
-        The learning curve: epoch, seconds and train_loss, the loss by item read, one entry an epoch.
+        The learning curve: epoch, seconds and train_loss (the loss per item read), one entry per epoch.
     """
     curve: dict[str, list[float]] = {"epoch": [], "seconds": [], "train_loss": []}
     n_done, started = 0, time.perf_counter()
@@ -99,10 +99,10 @@ def train_items(
 
 
 class Threads:
-    """Steps of a training on several threads, which update the same vectors without locks (Hogwild).
+    """Training steps on several threads, which update the same vectors without locks (Hogwild).
 
-    Recht et al. 2011, https://arxiv.org/abs/1106.5730. One thread is the calling one: its steps come one
-    after the other, so that they are repeatable and can be interrupted.
+    Recht et al. 2011, https://arxiv.org/abs/1106.5730. With one thread, the steps run one after the
+    other in the calling thread, so they are reproducible and can be interrupted.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class Threads:
             self._pool.shutdown(cancel_futures=True)
 
     def step(self, lists: ItemLists, rate: float) -> float:
-        """Train on some lists, now or soon; return the loss of a step that has ended."""
+        """Train on some lists, now or later; return the loss of a finished step."""
         if self._pool is None:
             return self._trainer.step(lists, rate)
         self._running.append(self._pool.submit(self._step, lists, rate))
@@ -143,7 +143,7 @@ class Threads:
             self._free.put(trainer)
 
     def finish(self) -> float:
-        """Wait for all steps; return the loss of those that had not ended."""
+        """Wait for all steps; return the loss of those not yet returned."""
         loss = sum(step.result() for step in self._running)
         self._running.clear()
         return loss

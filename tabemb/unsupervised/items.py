@@ -1,4 +1,4 @@
-"""ItemEmbedder: vectors of items from the lists that they stand in, by word2vec and item2vec."""
+"""ItemEmbedder: vectors of items from the lists that contain them, by word2vec and item2vec."""
 
 from __future__ import annotations
 
@@ -43,74 +43,74 @@ from tabemb.unsupervised.skip_gram import (
 
 NAME = Rule(lambda v: v is None or isinstance(v, str), lambda: "the name of a column, or None")
 WINDOW = 5
-"""Window of sequences by default."""
+"""Default window of sequences."""
 SUBSAMPLE = 0.001
-"""Share of all counts from which items are thinned by default, for 10,000 items or more: word2vec's."""
+"""Default share of all counts above which items are subsampled, for 10,000 items or more: word2vec's."""
 FREQUENT = 10
-"""As many times the mean share from which items are thinned, where they are fewer."""
+"""Multiple of the mean share above which items are subsampled, if there are fewer items."""
 
 
 class ItemEmbedder(NamesMisspelt, ItemAnswers):
-    """Transformer that learns a vector of each item from the lists that it stands in, without a target.
+    """Transformer that learns a vector for each item from the lists that contain it, without a target.
 
-    Items that stand beside the same other items get near vectors: words of sentences, products of
+    Items that occur with the same other items get similar vectors: words of sentences, products of
     baskets, songs of playlists, pages of sessions, nodes of random walks. Training is skip-gram or CBOW
     with negative sampling or hierarchical softmax (word2vec: Mikolov et al. 2013,
     https://arxiv.org/abs/1310.4546; item2vec: Barkan & Koenigstein 2016,
-    https://arxiv.org/abs/1603.04259). gensim trains: ``pip install 'tabemb[items]'``.
+    https://arxiv.org/abs/1603.04259). It uses gensim: ``pip install 'tabemb[items]'``.
 
     Parameters
     ----------
     mode : {"sequence", "set"}, default="sequence"
-        Whether the order of a list counts. In a sequence, an item has those near it as its context. In
-        a set, all other items are its context, an item counts once, and the order of the input, of lists
-        and of their items, does not change the vectors.
+        Whether the order of a list matters. In a sequence, the context of an item is the items near it.
+        In a set, the context is all other items, an item counts once, and neither the order of the lists
+        nor the order of their items changes the vectors.
     item : str, optional
         The column of items: a column of lists, a field of its events ("history.page"), or a column of a
         log. None: the only column of lists.
     entity : str, optional
-        The column of a log that groups its rows to lists, such as a session. None: X has lists.
+        The column of a log that groups its rows into lists, such as a session. None: X contains lists.
     time : str, optional
-        The column of a log that orders each list. None: rows are in order.
+        The column of a log that orders each list. None: the rows are already in order.
     goal : str, optional
-        The column with the goal of each list, such as the booking that a session ends with: an item that
-        is context of each position, however far it is (Grbovic & Cheng 2018). Of a log, its value is the
-        same in all rows of an entity, or missing.
+        The column with the goal of each list, such as the booking at the end of a session. The goal is
+        an item in the context of every position, however far away (Grbovic & Cheng 2018). In a log, its
+        value is the same in all rows of an entity, or missing.
     groups : dict of item -> group, optional
-        The group of each item, such as the market of a flat. Each pair then has as many negatives again
-        from the group of its item, so that vectors distinguish items within a group (Grbovic & Cheng
-        2018). An item without a group has none of these.
+        The group of each item, such as the market of a flat. Each pair then has the same number of
+        additional negatives from the group of its item, so that vectors distinguish items within a group
+        (Grbovic & Cheng 2018). An item without a group has no additional negatives.
     min_count : float, default=1
         Items that occur less often get no vector, and are left out of the lists.
     dim : int, default=100
         Width of a vector.
     skip_gram : bool, default=True
         Whether each item predicts each item of its context (skip-gram). False: the mean of the context
-        predicts the item (CBOW), which is some three times as fast and needs more data.
+        predicts the item (CBOW), which is about three times as fast and needs more data.
     window : int or {"auto"} or None, default="auto"
-        Items on either side that are context. None: all of the list. "auto": 5 for sequences, all for
-        sets. For sets with a window, it holds random others, drawn anew in each epoch: for sets of
-        hundreds of items, of which all pairs take long.
+        Number of context items on either side. None: the whole list. "auto": 5 for sequences, the whole
+        list for sets. In a set, a window contains random other items, drawn again in each epoch; this
+        helps with sets of hundreds of items, where training on all pairs takes long.
     shrink_windows : bool or {"auto"}, default="auto"
         Whether the window of each item has a random size up to ``window``, so that near items count
-        more. "auto": for sequences.
+        more. "auto": only for sequences.
     n_negatives : int, default=5
-        Sampled negatives of each pair. 0: hierarchical softmax instead.
+        Number of sampled negatives of each pair. 0: hierarchical softmax instead.
     negative_exponent : float, default=0.75
-        Items are drawn as negatives in proportion to their count to this power: 1 as often as they
-        occur, 0 all alike, below 0 rare ones more often. For items other than words, values far from
-        0.75 are often best (Caselles-Dupre et al. 2018, https://arxiv.org/abs/1804.04212).
+        Items are drawn as negatives in proportion to their count to this power: with 1 as often as they
+        occur, with 0 equally often, below 0 rare items more often. For items other than words, values
+        far from 0.75 are often best (Caselles-Dupre et al. 2018, https://arxiv.org/abs/1804.04212).
     subsample : float or {"auto"}, default="auto"
         Items with more than this share of all counts are left out at random, the more often the more
-        frequent they are. 0: none. "auto": 0.001, or ten times the mean share where this is more, as
-        there are fewer than 10,000 items.
+        frequent they are. 0: no item is left out. "auto": 0.001, or ten times the mean share if there
+        are fewer than 10,000 items.
     max_epochs : int, default=10
         Number of epochs.
     learning_rate : float, default=0.025
-        Learning rate of gradient descent; it falls along a line to 0.0001.
+        Learning rate of gradient descent; it decreases linearly to 0.0001.
     n_jobs : int, optional
-        Threads, which update the same vectors, so that two fits differ. None: one with an int as
-        ``random_state``, else the free cores, or one inside a joblib worker. -1: every core.
+        Number of threads. Several threads update the same vectors, so two fits differ. None: one with an
+        int as ``random_state``, else the free cores, or one inside a joblib worker. -1: every core.
     verbose : bool, optional
         Whether to show a progress bar. None: on a terminal or in a notebook, after three seconds,
         never inside a joblib worker.
@@ -120,22 +120,23 @@ class ItemEmbedder(NamesMisspelt, ItemAnswers):
     Attributes
     ----------
     space_ : EmbeddingSpace
-        The vectors by item. Their reliability is not known: it takes a target.
+        The vectors by item. Their reliability is not known, because it needs a target.
     context_space_ : EmbeddingSpace or None
-        The vectors of items as context of others: ``context_space_.nearest(space_["bread"],
-        metric="dot")`` are the items that stand beside bread, not those like bread. None for
-        hierarchical softmax, which has none.
+        The context vectors of items: ``context_space_.nearest(space_["bread"], metric="dot")`` returns
+        the items that occur with bread, not those similar to bread. None for hierarchical softmax, which
+        has no context vectors.
     log_odds_ : ndarray of shape (n_items,)
-        What the product of an item's vector as context and the vector of another lacks to be the
-        logarithm of how often the item stands there, up to a constant (Levy & Goldberg 2014,
-        https://papers.nips.cc/paper/5477).
+        The product of an item's context vector and the vector of another item, plus the log odds of the
+        first, is the logarithm of its frequency in the context of the second, up to a constant (Levy &
+        Goldberg 2014, https://papers.nips.cc/paper/5477).
     vocabulary_ : Vocabulary
     learning_curve_ : dict of list
-        One entry an epoch: epoch, seconds, train_loss (the sum over the pairs of an item, on average).
+        One entry per epoch: epoch, seconds, train_loss (the sum over the pairs of an item, on average).
     tally_ : dict of str -> int
-        What ``fit`` has read and left out: "lists" and "items" read; items "missing", "repeated" in a
-        set, "without_entity", and "rare" by ``min_count``, "rare_items" different ones;
-        "items_with_vector", of which "untrained" never stood beside another and have a vector of zeros.
+        Counts of what ``fit`` has read and left out: "lists" and "items" read; items "missing",
+        "repeated" in a set, "without_entity", and "rare" by ``min_count``, with "rare_items" the number
+        of different rare items; "items_with_vector", of which "untrained" never occurred with another
+        item and have a vector of zeros.
 
     Examples
     --------
@@ -222,11 +223,11 @@ class ItemEmbedder(NamesMisspelt, ItemAnswers):
         Parameters
         ----------
         X : sequence of lists, frame, or stream
-            Lists of items; a frame with a column of lists; or, where ``entity`` is given, a log with
-            one item a row. A stream is the path or pattern of files, a pyarrow Dataset, a DuckDB
-            relation, a Polars LazyFrame or a `Stream`. Files with a column of lists are read some rows
-            at a time, in each epoch; of a log, the columns that are needed are read at once. In files,
-            the order of the rows, though not of a set's items, changes the vectors.
+            Lists of items; a frame with a column of lists; or, if ``entity`` is given, a log with one
+            item per row. A stream is the path or pattern of files, a pyarrow Dataset, a DuckDB
+            relation, a Polars LazyFrame or a `Stream`. Files with a column of lists are read in pieces,
+            in each epoch. A log is read at once, but only the columns that are needed. With files, the
+            order of the rows changes the vectors; the order of items in a set does not.
         y : None
             Not used.
 
@@ -242,16 +243,16 @@ class ItemEmbedder(NamesMisspelt, ItemAnswers):
         n_jobs = 1 if self.n_jobs is None and self.random_state is not None else self.n_jobs
         kept = corpus.kept()
         curve = train_items(trainer, kept.pieces, self._schedule(kept.n_items, seed, n_jobs))
-        self.__dict__ = self._keep(corpus, trainer, curve, 0).__dict__  # at once, if an interrupt comes
+        self.__dict__ = self._keep(corpus, trainer, curve, 0).__dict__  # safe if interrupted
         return self
 
     def add_items(self, X: Any) -> Self:
-        """Learn vectors for the items that have none; all other vectors stay as they are, bit for bit.
+        """Learn vectors for the items that have none; all other vectors stay the same, bit for bit.
 
         Parameters
         ----------
         X : as for `fit`
-            Lists in which new items stand beside known ones. Counts of known items grow.
+            Lists in which new items occur with known ones. The counts of known items increase.
 
         Returns
         -------
@@ -260,8 +261,8 @@ class ItemEmbedder(NamesMisspelt, ItemAnswers):
         Raises
         ------
         ValueError
-            X holds no new item; or the model has hierarchical softmax, whose tree of all items new ones
-            would change.
+            X contains no new item; or the model uses hierarchical softmax, whose tree new items would
+            change.
         """
         check_is_fitted(self)
         self._check()
@@ -341,7 +342,7 @@ class ItemEmbedder(NamesMisspelt, ItemAnswers):
     def _keep(
         self, corpus: Corpus, trainer: Trainer, curve: dict[str, list[float]], n_first: int
     ) -> Self:
-        """Return the estimator with what was learned; the first items have vectors from before."""
+        """Return a fitted copy; the first ``n_first`` items keep vectors of an earlier fit."""
         trained = np.ones(len(corpus.counts), bool)
         trained[n_first:] = trainer.moved[n_first:]
         corpus.tally["untrained"] = int((~trained).sum())

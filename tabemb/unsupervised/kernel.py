@@ -1,7 +1,7 @@
 """Skip-gram with negative sampling as compiled code, with goals of lists and negatives of groups.
 
-The functions are plain Python, which numba compiles when they are first needed; compiled functions are
-passed as arguments, as names of a module would be bound before.
+The functions are plain Python; numba compiles them on first use. Compiled functions are passed as
+arguments, because the names in the module refer to the Python functions.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from tabemb.extras import need
 
 @cache
 def compiled() -> Callable[..., float]:
-    """Compile the kernel, which takes seconds once in a process; nothing is written to the disk.
+    """Compile the kernel, which takes seconds once per process; nothing is written to disk.
 
     Returns
     -------
     callable
         ``(codes, offsets, goals, vectors, contexts, negatives, groups, window, shrink, rate, seed) ->
-        loss``, where negatives are the table and how many, and groups are the group of each item, the
-        members by group, and the first of each. It updates ``vectors`` and ``contexts`` by a step of
-        gradient descent for each pair, and returns the sum of the losses before each step.
+        loss``. ``negatives`` is the table and the number of negatives. ``groups`` is the group of each
+        item, the items sorted by group, and the first position of each group. The kernel updates
+        ``vectors`` and ``contexts`` by a step of gradient descent for each pair, and returns the sum of
+        the losses before each step.
     """
     njit: Any = need("numba", "items").njit(nogil=True, fastmath=True, cache=False)
     functions = [njit(function) for function in (_draw, _update, _pair)]
@@ -33,7 +34,7 @@ def compiled() -> Callable[..., float]:
 
 
 def _draw(state: Any) -> Any:
-    """Return the next state of the generator of Java and word2vec."""
+    """Return the next state of the random number generator of Java and word2vec."""
     return (state * np.uint64(25214903917) + np.uint64(11)) & np.uint64(281474976710655)
 
 
@@ -46,7 +47,7 @@ def _update(
     contexts: np.ndarray,
     change: np.ndarray,
 ) -> Any:
-    """Move the context vector of the target, and add to the change of the vector of the center."""
+    """Update the context vector of the target, and add to the change of the center's vector."""
     product = np.float32(0)
     for d in range(len(change)):
         product += vectors[center, d] * contexts[target, d]
@@ -110,7 +111,7 @@ def _train(
     rate: Any,
     seed: int,
 ) -> float:
-    """Train on lists: on each item with those in its window, and with the goal of the list."""
+    """Train on lists: each item with the items in its window, and with the goal of the list."""
     loss = 0.0
     change = np.zeros(vectors.shape[1], np.float32)
     state = np.uint64(seed)

@@ -19,8 +19,8 @@ class Pool(NamedTuple):
 
     Shape
     -----
-    items      : int64 (m,), compared with all pairs; (n, m) where each pair has others
-    log_expected : (m,) or (), logarithm of how often each is expected in a pool
+    items      : int64 (m,), compared with all pairs; (n, m) if the negatives differ by pair
+    log_expected : (m,) or (), logarithm of the expected number of times that each is in a pool
     """
 
     items: Tensor
@@ -34,11 +34,11 @@ class Sampler:
     ----------
     how : {"uniform", "popularity", "in_batch", "group"}
     counts : Tensor of shape (n_items,)
-        Pairs of each item; on the device of the pairs, as are the pools.
+        Number of pairs of each item; on the device of the pairs, as are the pools.
     n_negatives : int
-        With as many as there are items, a pool holds each item once.
+        With "uniform" and at least as many as there are items, a pool contains each item once.
     exponent : float
-        Of the counts, for "popularity".
+        Exponent of the counts, for "popularity".
     groups : Tensor of shape (n_items,), int64, optional
         Group of each item, for "group".
     """
@@ -83,12 +83,12 @@ class Sampler:
 
 
 class KnownPairs:
-    """Which items of a pool a user has: those are no negatives.
+    """Finds the items of a pool that a user has; these are not negatives.
 
     Parameters
     ----------
     offsets, values : Tensor, int64
-        The items of each user, as `Lists` holds them.
+        The items of each user, as in `Lists`.
     n_items : int
     """
 
@@ -104,13 +104,13 @@ class KnownPairs:
         rows = torch.repeat_interleave(counts)
         within = torch.arange(len(rows), device=self.device) - (counts.cumsum(0) - counts)[rows]
         slots = self._slot[self.values[self.offsets[users][rows] + within]]
-        self._slot[distinct] = -1  # so that a step costs the same for any number of items
+        self._slot[distinct] = -1  # only these, so that the cost is independent of n_items
         known = torch.zeros(len(users), len(distinct), dtype=torch.bool, device=self.device)
         known[rows[slots >= 0], slots[slots >= 0]] = True
         return known[:, places]
 
     def each(self, users: Tensor, items: Tensor) -> Tensor:
-        """Return whether each user has each item of a pool for each, bool (n, m)."""
+        """Return whether each user has each item in the user's row of a pool (n, m), bool (n, m)."""
         keys = self._keys
         wanted = users.unsqueeze(1) * len(self._slot) + items
         places = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)

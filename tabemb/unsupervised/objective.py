@@ -18,15 +18,15 @@ from tabemb.unsupervised.negatives import KnownPairs, Pool, Sampler
 
 @dataclass(frozen=True)
 class Negatives:
-    """The scores of users with negatives, and the user of each pair among them.
+    """The scores of users with negatives, and the row of each pair's user.
 
     Shape
     -----
     scores : (n_users, m)
-    known  : bool (n_users, m) or (), whether the item does not count, as the user has it
-    is_own : bool (n, m), whether it is the item of the pair; None where a pool holds all items
+    known  : bool (n_users, m) or (), whether the user has the item, which then does not count
+    is_own : bool (n, m), whether it is the item of the pair; None if a pool contains all items
     log_expected : (m,) or (), of `Pool`
-    row    : int64 (n,), the row of each pair
+    row    : int64 (n,), the row of scores for the user of each pair
     """
 
     scores: Tensor
@@ -50,12 +50,12 @@ def squared(positive: Tensor, negatives: Negatives, negative_weight: float) -> T
 
 
 def logistic(positive: Tensor, negatives: Negatives, negative_weight: float) -> Tensor:
-    """Return the cross-entropy of positive or negative (Mikolov et al. 2013, negative sampling)."""
+    """Return the cross-entropy of positive and negative (negative sampling, Mikolov et al. 2013)."""
     return F.softplus(-positive) + negative_weight * negatives.mean(F.softplus(negatives.scores))
 
 
 def bpr(positive: Tensor, negatives: Negatives, negative_weight: float) -> Tensor:
-    """Return the cross-entropy of being above a negative (Rendle et al. 2009)."""
+    """Return the cross-entropy of being ranked above a negative (Rendle et al. 2009)."""
     losses = F.softplus(negatives.scores[negatives.row] - positive.unsqueeze(1))
     return _mean(losses, ~negatives.known[negatives.row])
 
@@ -63,9 +63,9 @@ def bpr(positive: Tensor, negatives: Negatives, negative_weight: float) -> Tenso
 def softmax(positive: Tensor, negatives: Negatives, negative_weight: float) -> Tensor:
     """Return the cross-entropy of the positive among all items (Liang et al. 2018).
 
-    In training the other items of the user count as any others. A sampled item stands for as many as it
-    is expected less often than once: its score is corrected by the logarithm of that (Bengio & Senecal
-    2008; "logQ", Yi et al. 2019).
+    In training, the other items of the user count like any other item. The score of a sampled item is
+    corrected by the logarithm of how often the item is expected in a pool (Bengio & Senecal 2008;
+    "logQ", Yi et al. 2019).
     """
     scores = negatives.scores
     if negatives.known.any():
@@ -121,7 +121,7 @@ class NumberObjective:
 
     @torch.no_grad()
     def on_validation(self, batch: PairBatch, size: int) -> float:
-        """Return the weighted mean loss of pairs that do not train, without the prior."""
+        """Return the weighted mean loss of validation pairs, without the prior."""
         self.network.eval()
         total = 0.0
         for piece in batch.split(_sizes(len(batch), size)):
@@ -146,7 +146,7 @@ class RankingObjective:
         """Return the weighted mean loss of a batch, and the prior of the tables."""
         losses, penalty = self._losses(batch, self.generator)
         loss = (losses * batch.weight).mean()
-        # the squared error of +-1 has no unit of its own: as for numbers, it is its own noise
+        # as for numbers, the squared error of +-1 is its own estimate of the noise
         noise = loss.detach() if self.loss == "squared" else 1.0
         return Loss(loss, (penalty * batch.weight).mean() * noise)
 
@@ -154,7 +154,7 @@ class RankingObjective:
         """Return the loss and the penalty of each pair, (n,) each."""
         pool = self.sampler.draw(batch.item, generator)
         distinct, row = torch.unique(batch.user, return_inverse=True)
-        if pool.items.ndim == 2:  # each pair has other negatives
+        if pool.items.ndim == 2:  # the negatives differ by pair
             distinct, row = batch.user, torch.arange(len(batch), device=batch.device)
         users = self.network.users(self.rows.users.take(distinct))
         both, n = torch.cat([batch.item, pool.items.flatten()]), len(batch)
@@ -175,8 +175,8 @@ class RankingObjective:
     def _known(self, users: Tensor, pool: Pool) -> Tensor:
         """Return whether each user has each item of a pool, bool (n_users, m).
 
-        A softmax trains on all items, but what is recommended in the end are unseen ones: a likelihood
-        among all falls for held-out pairs while those of training rise.
+        A softmax trains on all items, but only unseen items are recommended. The likelihood among all
+        items falls for held-out pairs while it rises for training pairs.
         """
         if self.loss == "softmax" and self.network.training:
             return torch.zeros((), dtype=torch.bool, device=users.device)
@@ -194,7 +194,7 @@ class RankingObjective:
 
     @torch.no_grad()
     def on_validation(self, batch: PairBatch, size: int) -> float:
-        """Return the weighted mean loss of pairs that do not train, with the same negatives always."""
+        """Return the weighted mean loss of validation pairs, always with the same negatives."""
         self.network.eval()
         generator = torch.Generator().manual_seed(0)
         total = 0.0

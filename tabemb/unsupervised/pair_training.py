@@ -34,21 +34,21 @@ from tabemb.unsupervised.sides import SideRows, check_used, fit_encoder, of_side
 PIECE = 4096
 """Rows of a side whose vectors are computed at a time."""
 FULL = 10_000
-"""Up to so many items ``n_negatives="auto"`` compares with all of them."""
+"""Maximum number of items for which ``n_negatives="auto"`` compares with all of them."""
 N_SAMPLED = 1024
-"""Negatives of ``n_negatives="auto"`` among more items."""
+"""Number of negatives of ``n_negatives="auto"`` with more items."""
 MIN_PAIRS = 1000
-"""Pairs from which ``early_stopping="auto"`` holds some out."""
+"""Minimum number of pairs for which ``early_stopping="auto"`` holds some out."""
 
 
 AUTO = {"l2": (3.0, 20.0), "learning_rate": (0.01, 0.003)}
-"""What "auto" stands for: for positive pairs, and for pairs with numbers."""
+"""Values of "auto": for positive pairs, and for pairs with numbers."""
 DROPOUT = 0.5
-"""The dropout of a softmax (Liang et al. 2018); no other loss, nor vectors of length one, gain by it."""
+"""Dropout of a softmax (Liang et al. 2018); other losses and normalized vectors do not gain from it."""
 
 
 def settings_of(model: Any, has_numbers: bool) -> SimpleNamespace:
-    """Return the parameters of a `PairEmbedder`, with the meaning of "auto" put in."""
+    """Return the parameters of a `PairEmbedder`, with "auto" replaced by values."""
     settings = SimpleNamespace(**model.get_params(deep=False))
     for name, values in AUTO.items():
         if getattr(settings, name) == "auto":
@@ -70,7 +70,7 @@ class PairParts:
 
 
 def fit_parts(users: SideRows, items: SideRows, shared: bool, settings: Any) -> PairParts:
-    """Fit the encoders of both sides; one of both where they share their ids."""
+    """Fit the encoders of both sides; a single one if they share their ids."""
     sides = [items] if shared else [users, items]
     given = [of_side(side.frame, settings.roles, settings.tables) for side in sides]
     names = [name for side in sides for name in side.frame.schema.names]
@@ -86,7 +86,7 @@ def fit_parts(users: SideRows, items: SideRows, shared: bool, settings: Any) -> 
 def build(
     user_encoder: Encoder, item_encoder: Encoder, settings: Any, n_rows: int, has_numbers: bool
 ) -> PairNetwork:
-    """Return a new network of two towers; of one where the encoder is one."""
+    """Return a new network of two towers, or of one tower if both sides have the same encoder."""
     network_settings = NetworkSettings.of(settings, d_number=8)
     is_softmax = not has_numbers and settings.loss in ("auto", "softmax")
     base = _log_counts(item_encoder) if is_softmax and settings.biases else None
@@ -105,7 +105,7 @@ def build(
 
 
 def _log_counts(encoder: Encoder) -> np.ndarray:
-    """Return the logarithm of the count of each code of the ids, in units of the mean."""
+    """Return the logarithm of the count of each code of the ids, relative to the mean count."""
     id_table = encoder.schema.table_names[0]
     counts = encoder.vocabularies_[id_table].counts.copy()
     counts[:N_SPECIAL] = 0
@@ -171,7 +171,7 @@ def as_batch(pairs: Interactions, y: np.ndarray | None, target: NumberTarget | N
 
 
 def _held_out(batch: PairBatch, share: float, generator: torch.Generator) -> tuple[PairBatch, PairBatch]:
-    """Return the pairs that train, and random ones that validate."""
+    """Split pairs at random into training and validation pairs."""
     order = torch.randperm(len(batch), generator=generator).to(batch.device)
     n_held_out = max(1, round(share * len(batch)))
     return batch.take(order[n_held_out:]), batch.take(order[:n_held_out])
@@ -179,7 +179,7 @@ def _held_out(batch: PairBatch, share: float, generator: torch.Generator) -> tup
 
 @dataclass
 class PairTrainer:
-    """The trainings of one network, which share an optimiser.
+    """Trains one network, in one or more runs that share an optimiser.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ class PairTrainer:
 
     @property
     def _groups_users(self) -> bool:
-        """Whether the pairs of a user stand in one batch, which then shares the scores of negatives."""
+        """Whether all pairs of a user are in one batch and share the scores of negatives."""
         per_user = self.settings.loss != "bpr" and self.settings.negatives in ("uniform", "popularity")
         return self.target is None and per_user
 
@@ -275,7 +275,7 @@ def _groups(frame: pa.Table, name: str) -> torch.Tensor:
 
 
 class WholeUsers(Batches[PairBatch]):
-    """Batches of all pairs of random users."""
+    """Batches that contain all pairs of random users."""
 
     def _batches_of_groups(self, groups_of_rows: torch.Tensor) -> Sequence[torch.Tensor]:
         sizes = torch.unique_consecutive(groups_of_rows[self.rows], return_counts=True)[1]
@@ -289,9 +289,9 @@ class WholeUsers(Batches[PairBatch]):
 
 
 def batch_size(size: int | str, n_pairs: int, groups_users: bool) -> int:
-    """Return the number of pairs in a batch; "auto" takes more where the pairs of a user are together.
+    """Return the number of pairs in a batch; "auto" takes more if the pairs of a user stay together.
 
-    They are about a hundredth of the pairs, from 64 to 1,024, or a tenth, up to 8,192.
+    It takes about a tenth of all pairs then, from 64 to 8,192, else a hundredth, from 64 to 1,024.
     """
     if size != "auto":
         return int(size)
@@ -303,9 +303,10 @@ def batch_size(size: int | str, n_pairs: int, groups_users: bool) -> int:
 def outputs_of(
     tower: nn.Module, encoder: Encoder, frame: pa.Table
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the vectors (n, dim) and offsets (n,) of rows of one side, and those of an unknown one.
+    """Return the vectors (n, dim) and offsets (n,) of rows of one side, and both for an unknown row.
 
-    The last is the vector and the offset of a row of missing values whose id is unknown, (dim + 1,).
+    The third array, (dim + 1,), is the vector and the offset of a row of missing values with an unknown
+    id.
     """
     tower.eval()
     device = device_of(tower)
@@ -318,7 +319,7 @@ def outputs_of(
 
 
 def _unknown(encoder: Encoder, frame: pa.Table) -> RowInputs:
-    """Return a row of missing values whose id, the first category, is unknown."""
+    """Return a row of missing values whose id, in the first column of codes, is unknown."""
     nothing = pa.table([pa.nulls(1, f.type) for f in frame.schema], schema=frame.schema)
     inputs = encoded(encoder, nothing)
     inputs.codes[:, 0] = UNKNOWN

@@ -1,4 +1,4 @@
-"""PairEmbedder: vectors of users and items whose dot product says what belongs together."""
+"""PairEmbedder: vectors of users and items whose dot product is the score of a pair."""
 
 from __future__ import annotations
 
@@ -71,23 +71,23 @@ class PairEmbedder(FactorRecommender):
     Any two columns whose values belong together make pairs: readers and books, books and links, queries
     and answers. "User" and "item" are the names of the two sides.
 
-    * Of positive pairs alone, ``fit(X)`` learns to rank: each pair is compared with items that are not
-      among those of its user.
-    * Of pairs with numbers, ``fit(X, y)`` learns to predict them: biased matrix factorisation (Koren,
-      Bell & Volinsky 2009), where the prior of a vector is divided by its number of pairs (Salakhutdinov
-      & Mnih 2008).
+    * With positive pairs only, ``fit(X)`` learns to rank: each pair is compared with items that its user
+      does not have.
+    * With a number for each pair, ``fit(X, y)`` learns to predict it: biased matrix factorisation
+      (Koren, Bell & Volinsky 2009), where the prior of a vector is divided by its number of pairs
+      (Salakhutdinov & Mnih 2008).
 
-    Each side may have more columns (``fit(X, users=..., items=...)``), histories among them. The vectors
-    of the columns are summed (Kula 2015), or joined by layers (``hidden``): two towers.
+    Each side may have more columns, including histories (``fit(X, users=..., items=...)``). The vectors
+    of the columns are summed (Kula 2015), or combined by hidden layers (``hidden``): two towers.
 
     Parameters
     ----------
     user : str, optional
-        Name of the column of users; needed where a frame has more than two columns.
+        Name of the column of users; needed if a frame has more than two columns.
     item : str, optional
         Name of the column of items.
     shared : bool, default=False
-        Whether both sides are the same things and have one vector each, as the nodes of a graph.
+        Whether both sides have the same ids, such as the nodes of a graph, with one vector for each.
     dim : int, default=64
         Width of the vectors.
     normalized : bool, default=False
@@ -96,24 +96,24 @@ class PairEmbedder(FactorRecommender):
         Whether a score is the dot product plus an offset of the user and one of the item.
     loss : {"auto", "softmax", "bpr", "logistic", "squared"}
         "auto" by default: the cross-entropy of the item of a positive pair among all items ("softmax"),
-        and the squared error of numbers. The others for positive pairs: being above each negative, being
-        a pair or not, or the squared error from 1 and -1.
+        and the squared error of numbers. Other losses of positive pairs: the cross-entropy of being
+        above each negative ("bpr") or of being a pair ("logistic"), and the squared error from 1 and -1.
     negatives : {"uniform", "popularity", "in_batch", "group"}, default="uniform"
-        Where negatives come from: all items alike, by their counts to the power of ``exponent``, the
-        other items of the batch, or items of the same ``group``. "softmax" corrects for how often an
-        item is drawn.
+        Source of negatives: all items with equal probability, or in proportion to their counts to the
+        power of ``exponent``, the other items of the batch, or items of the same ``group``. "softmax"
+        corrects for how often an item is drawn.
     n_negatives : int or "auto", default="auto"
-        Negatives that a batch shares, or that each pair has with "group". As many as there are items, or
-        more, stand for all of them. "auto": all up to 10,000, else 1,024. Their number matters more than
-        the network (Petrov & Macdonald 2023).
+        Number of negatives that a batch shares, or that each pair has with "group". At least as many as
+        there are items means all of them. "auto": all up to 10,000, else 1,024. The number matters more
+        than the network (Petrov & Macdonald 2023).
     exponent : float, default=0.75
-        Power of the counts for "popularity"; negative ones draw rare items more often.
+        Power of the counts for "popularity"; negative values draw rare items more often.
     group : str, optional
         Column of ``items`` for ``negatives="group"``.
     negative_weight : float, default=1.0
         Weight of all negatives of a pair together, for "logistic" and "squared".
     temperature : float or "auto", default="auto"
-        Divides the dot product. "auto": 0.1 where vectors have length one and the loss is not squared,
+        Divides the dot product. "auto": 0.1 if vectors have length one and the loss is not squared,
         else 1.
     roles : dict of column -> str, optional
         Overrides the role that a column of either side gets by its type, as in `EmbeddingClassifier`.
@@ -126,32 +126,33 @@ class PairEmbedder(FactorRecommender):
     numbers : {"piecewise", "periodic", "scale"}, default="piecewise"
         Encoding of numbers in the columns of a side.
     n_bins : int, default=48
-        Largest number of bins of a number.
+        Maximum number of bins of a number.
     history : {"mean", "gru", "lstm"}, default="mean"
         Encoder of columns of lists.
     d_history : int, default=64
         Width of the encoder of lists.
     pooling : {"mean", "last", "all", "attention"}, default="all"
-        Vector that a recurrent net's states become.
+        How the states of a recurrent network become one vector.
     max_events : int, optional, default=500
-        Largest number of events of a list, or words of a text, that are read, the last; None: all.
+        Maximum number of events of a list, or words of a text, to read: the last ones. None: all.
     hidden : sequence of int, default=()
-        Widths of the hidden layers of each tower. None: vectors of columns are summed.
+        Widths of the hidden layers of each tower. Empty: the vectors of columns are summed.
     dropout : float or "auto", default="auto"
         Share of the numbers of a user's vector, and of hidden units, that training drops. "auto": 0.5
-        for a softmax of vectors of any length, else 0.
+        for a softmax without ``normalized``, else 0.
     l2 : float or "auto", default="auto"
-        Strength of the prior that pulls a vector to zero, divided by its number of pairs, and in units
-        of the noise where pairs have numbers. "auto": 3 for positive pairs, 20 for numbers.
+        Strength of the prior that pulls a vector to zero. It is divided by the number of pairs of the
+        vector, and is in units of the noise if pairs have numbers. "auto": 3 for positive pairs, 20 for
+        numbers.
     max_epochs : int, default=100
     batch_size : int or "auto", default="auto"
-        Pairs in a step; "auto" takes 64 to 8,192 by their number. The pairs of a user are in one step
-        where they share their negatives.
+        Pairs per step; "auto" takes 64 to 8,192, depending on the number of pairs. All pairs of a user
+        are in one step if they share their negatives.
     learning_rate : float or "auto", default="auto"
         Learning rate of Adam. "auto": 0.01 for positive pairs, 0.003 for numbers.
     early_stopping : bool or "auto", default="auto"
-        Whether held-out pairs choose the best epoch; all pairs train for as many epochs more then.
-        "auto": from 1,000 pairs on.
+        Whether held-out pairs choose the best epoch; all pairs then train for that many further epochs.
+        "auto": with 1,000 pairs or more.
     validation_fraction : float, default=0.1
         Share of the pairs to hold out.
     patience : int, default=10
@@ -175,7 +176,7 @@ class PairEmbedder(FactorRecommender):
     spaces_ : dict of column -> EmbeddingSpace
         The vectors of users and of items.
     learning_curve_ : dict of list
-        One entry an epoch: epoch, seconds, train_loss, eval_loss.
+        One entry per epoch: epoch, seconds, train_loss, eval_loss.
     best_epoch_ : int
     network_ : torch.nn.Module
 
@@ -315,20 +316,20 @@ class PairEmbedder(FactorRecommender):
         Parameters
         ----------
         X : frame or array-like of shape (n_rows, n_columns), or a stream
-            A pair in each row; only its two columns are read. Of a stream, as `EmbeddingClassifier.fit`
-            takes it, they are read into memory.
+            A pair in each row; only its two columns are read. The two columns of a stream, as
+            `EmbeddingClassifier.fit` accepts it, are read into memory.
         y : array-like of shape (n_rows,), optional
             A number for each pair, such as a rating. None: all pairs are positive ones.
         sample_weight : array-like of shape (n_rows,), optional
             A pair of weight two counts as two pairs; pairs of weight zero are left out.
         users, items : frame, optional
-            Describe everyone on a side: a row for each, with the column of ids and any others. There may
-            be some without a pair.
+            Describe all users or all items: a row for each, with the column of ids and any others. Some
+            may have no pair.
         eval_X, eval_y : like X and y, optional
-            Validation pairs, which choose the best epoch in the place of a part of X. Those with an
-            unknown side are left out.
+            Validation pairs that choose the best epoch, instead of a part of X. Pairs with an unknown
+            user or item are left out.
         callbacks : list of `tabemb.callbacks.Callback`, optional
-            Told of each epoch; one of them may end the fit.
+            Called after each epoch; any of them may end the fit.
 
         Returns
         -------
@@ -364,31 +365,31 @@ class PairEmbedder(FactorRecommender):
             after = copy(self)
             after._remember(pairs)
             after._keep(network, parts, target, trained)
-        self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
+        self.__dict__ = after.__dict__  # in one assignment, safe if interrupted
         watch.fit_ended(self)
         return self
 
     def extend(self, X: Any = None, y: Any = None, users: Any = None, items: Any = None) -> Self:
-        """Return a model that has vectors for new users and items too; all others stay as they are.
+        """Return a model that also has vectors for new users and items; all other vectors stay the same.
 
-        A new one starts from its columns, where it has a row in ``users`` or ``items``, else from the
-        vector of unknown ones. Its pairs then train what is added to that, by the loss of ``fit``, while
-        everything else is fixed (fold-in).
+        A new vector starts from the columns of its row in ``users`` or ``items``, or else from the
+        vector of unknown ones. Its pairs then train an addition to this start with the loss of ``fit``,
+        while everything else is fixed (fold-in).
 
         Parameters
         ----------
         X : frame of pairs, optional
-            The histories of new users, or the users of new items. Pairs of two known ones train nothing,
+            The pairs of new users and new items. Pairs of a known user and a known item train nothing,
             but are no longer recommended.
         y : array-like of shape (n_rows,), optional
-            Their numbers, where ``fit`` had numbers.
+            The numbers of the pairs, if ``fit`` had numbers.
         users, items : frame, optional
-            Describe new ones with the columns that ``fit`` had; rows of known ones change nothing.
+            Describe new users or items with the columns that ``fit`` had; known ones are ignored.
 
         Returns
         -------
         PairEmbedder
-            A new one; this one stays as it is.
+            A new model; this one does not change.
         """
         check_is_fitted(self)
         pairs, *frames = (
@@ -472,7 +473,7 @@ class PairEmbedder(FactorRecommender):
         )
 
     def _take(self, sides: Sequence[Entities], users: Vectors, items: Vectors) -> None:
-        """Set the vectors of more users and items, who have no pairs yet."""
+        """Set the vectors of more users and items, which have no pairs yet."""
         self.users_, self.items_ = sides
         self.user_vectors_, self.user_offsets_ = users.vectors, users.offsets
         self.item_vectors_, self.item_offsets_ = items.vectors, items.offsets

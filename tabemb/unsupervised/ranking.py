@@ -17,7 +17,7 @@ from tabemb.hints import similar
 from tabemb.unsupervised.interactions import Entities, Lists, PairColumns, entities_of, known_positions
 
 N_DRAWS = 1000
-"""Samples of users of a bootstrap."""
+"""Number of bootstrap samples of users."""
 
 
 class Ranks(NamedTuple):
@@ -49,7 +49,7 @@ def recall(ranks: Ranks) -> np.ndarray:
 
 
 def precision(ranks: Ranks) -> np.ndarray:
-    """Return the share of k that is a test item, also where fewer than k were recommended."""
+    """Return the number of hits divided by k, even if fewer than k items were recommended."""
     return np.asarray(ranks.hits.sum(1) / ranks.k)
 
 
@@ -88,12 +88,12 @@ METRICS: dict[str, Callable[[Ranks], np.ndarray]] = {
 }
 """Metrics with a value for each user."""
 COVERAGE = "coverage"
-"""Share of the items of ``fit`` that are recommended to at least one user: a metric without users."""
+"""Share of the items of ``fit`` recommended to at least one user: a metric without a value per user."""
 
 
 @dataclass(frozen=True)
 class TestPairs:
-    """The pairs that a recommender should find, beside those that it was fitted on.
+    """The pairs that a recommender should find.
 
     Parameters
     ----------
@@ -104,7 +104,8 @@ class TestPairs:
     items : Entities
         The items of the test.
     n_seen, n_unknown_users, n_unknown_items : int
-        Test pairs left out as they stand in ``fit``; users and items of the test that do not.
+        Numbers of test pairs left out because ``fit`` had them, and of users and items of the test that
+        ``fit`` did not have.
     """
 
     users: Entities
@@ -163,33 +164,33 @@ def evaluate(
     Parameters
     ----------
     recommender : fitted recommender
-        Of `tabemb.unsupervised`.
+        A recommender of `tabemb.unsupervised`.
     test : frame
-        Pairs that ``fit`` did not have, with the same two columns; others are not read.
+        Pairs that ``fit`` did not have, with the same two columns; other columns are not read.
     k : int, default=10
         Length of a ranking.
     metrics : sequence of str, default=("ndcg", "recall", "hit_rate", "mrr", "coverage")
-        Of `METRICS`, and "coverage": the share of the items that at least one of the users gets.
+        Names in `METRICS`, and "coverage": the share of items recommended to at least one user.
     exclude_seen : bool, default=True
-        Whether the items that a user had in ``fit`` are not recommended.
+        Whether to leave out the items that a user had in ``fit``.
     seen : {"refuse", "leave_out", "keep"}, default="refuse"
         What to do with test pairs that ``fit`` had. "keep" suits ``exclude_seen=False``, where items
-        are met again.
+        may be recommended again.
     n_sampled : int, optional
-        Rank the test items among so many random other items instead of all. Such metrics do not agree
+        Rank the test items among this many random other items instead of all. Such metrics do not agree
         with those over all items (Krichene & Rendle 2020), so their names begin with ``sampled_``.
     interval : {"normal", "bootstrap"}, default="normal"
-        From the standard error over users, or from samples of users.
+        Interval from the standard error over users, or from bootstrap samples of users.
     confidence : float, default=0.95
-        Probability that an interval holds the mean over all possible users.
+        Probability that an interval contains the mean over all possible users.
     random_state : int, RandomState or None, default=0
-        For samples of items and of users.
+        Seed of the samples of items and of users.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each metric: ``value``, ``low``, ``high``, ``n_users``, ``n_pairs``, and how many test
-        pairs were left out as seen (``n_seen``), and how many users and items of the test are unknown.
+        A row for each metric: ``value``, ``low``, ``high``, ``n_users``, ``n_pairs``, the number of test
+        pairs left out as seen (``n_seen``), and the numbers of unknown users and items in the test.
 
     Raises
     ------
@@ -254,7 +255,7 @@ def evaluate_users(
     Returns
     -------
     pandas.DataFrame
-        A column for each metric, indexed by user. ``attrs`` holds the counts that `evaluate` returns,
+        A column for each metric, indexed by user. ``attrs`` contains the counts that `evaluate` returns,
         and the coverage.
     """
     whole(1).check("k", k)
@@ -295,7 +296,7 @@ def _check_metrics(metrics: Sequence[str], n_sampled: int | None) -> None:
 def _hits(
     recommender: Any, pairs: TestPairs, users: np.ndarray, k: int, exclude_seen: bool
 ) -> tuple[np.ndarray, Mapping[str, Any]]:
-    """Return which ranks hold test items, bool (n, k), and the coverage."""
+    """Return which ranks contain test items, bool (n, k), and the coverage."""
     labels = pairs.users.labels()[users]
     ranking = recommender.recommend(labels, k=k, exclude_seen=exclude_seen)
     owner = labels.get_indexer(pd.Index(ranking[recommender.users_.column]))
@@ -315,7 +316,7 @@ def _sampled_hits(
     n_sampled: int,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """Return which ranks hold test items where these are ranked among random other items."""
+    """Return which ranks contain test items if these are ranked among random other items."""
     labels = pairs.users.labels()[users]
     _, known = recommender.users_.of_labels(labels)
     _, in_fit = recommender.items_.of_labels(pairs.items.labels())
@@ -331,7 +332,7 @@ def _sampled_hits(
             recommender.items_.column: recommender.items_.labels()[items],
         }
     )
-    # the random order decides between equal scores
+    # ties are broken at random
     order = np.lexsort((generator.random(len(owner)), -recommender.predict(frame), owner))
     rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
     hits = np.zeros((len(users), k), dtype=bool)
@@ -347,7 +348,7 @@ def _candidates(
     n_sampled: int,
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the known test items of a user and random others, and which of both are test items."""
+    """Return the known test items of a user with random other items, and which are test items."""
     relevant = relevant[relevant >= 0]
     free = np.ones(len(recommender.items_), dtype=bool)
     free[relevant] = False
@@ -365,7 +366,7 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, confidence: float = 0.95)
     Parameters
     ----------
     first, second : pandas.DataFrame
-        Of `evaluate_users`, for the same test and the same metrics.
+        Results of `evaluate_users` for the same test and the same metrics.
     confidence : float, default=0.95
 
     Returns
@@ -406,7 +407,7 @@ def mean_interval(
     confidence: float = 0.95,
     random_state: int | np.random.RandomState | None = 0,
 ) -> tuple[float, float, float]:
-    """Return the mean of values (n,) of users, and its interval; NaN ends for one user.
+    """Return the mean of the values (n,) of users, and its interval, which is NaN for a single user.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The interface of everything that recommends items to users: fit, recommend, predict."""
+"""The interface of all recommenders of items to users: fit, recommend, predict."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ COLUMN_NAME = Rule(lambda v: v is None or isinstance(v, str), lambda: "the name 
 
 
 class Recommender(NamesMisspelt, BaseEstimator):
-    """Base of all recommenders: reads pairs, and ranks all items for users in batches.
+    """Base class of all recommenders: reads pairs, and ranks all items for users in batches.
 
     A subclass computes attributes from pairs (`_fit_pairs`) and the scores of all items for a few users
-    (`_scores`). Scores of users x items are never in memory for all users.
+    (`_scores`). The scores of all users are never in memory at once.
 
     Attributes
     ----------
@@ -56,13 +56,13 @@ class Recommender(NamesMisspelt, BaseEstimator):
         Parameters
         ----------
         X : frame or array-like of shape (n_rows, n_columns)
-            A pair in each row. Only the columns ``user`` and ``item`` are read; they need no names where
-            X has two columns.
+            A pair in each row. Only the columns ``user`` and ``item`` are read; the two parameters are
+            not needed if X has two columns.
         y : None
-            Must be None: all pairs are positive ones.
+            Must be None: all pairs are positive.
         sample_weight : array-like of shape (n_rows,), optional
-            Weight of each pair; those of a pair that comes several times are summed. Without weights a
-            pair counts once, however often it comes.
+            Weight of each pair; the weights of a repeated pair are summed. Without weights, a repeated
+            pair counts once.
 
         Returns
         -------
@@ -84,7 +84,7 @@ class Recommender(NamesMisspelt, BaseEstimator):
         after = copy(self)
         after._remember(pairs)
         after._fit_pairs(pairs)
-        self.__dict__ = after.__dict__  # at once, whenever an interrupt comes
+        self.__dict__ = after.__dict__  # in one assignment, safe if interrupted
         return self
 
     def _remember(self, pairs: Interactions) -> None:
@@ -96,9 +96,9 @@ class Recommender(NamesMisspelt, BaseEstimator):
         raise NotImplementedError
 
     def _scores(self, users: np.ndarray) -> np.ndarray:
-        """Return the scores of all items, (n, n_items), for positions of users; -1 is an unknown one.
+        """Return the scores of all items, (n, n_items), for positions of users; -1 is an unknown user.
 
-        The array is a new one. A user for whom nothing is known has equal scores.
+        The caller may change the array. A user about whom nothing is known has equal scores.
         """
         raise NotImplementedError
 
@@ -108,18 +108,18 @@ class Recommender(NamesMisspelt, BaseEstimator):
         Parameters
         ----------
         users : array-like of shape (n,), optional
-            All users of ``fit`` by default. To a user who was not there the most frequent items are
-            recommended, or what the recommender knows of users in general.
+            By default all users of ``fit``. A user who was not in ``fit`` gets the most frequent items,
+            or those that the recommender predicts for unknown users.
         k : int, default=10
-            Number of items; fewer where a user has seen nearly all of them.
+            Number of items; fewer if a user has seen nearly all of them.
         exclude_seen : bool, default=True
             Whether to leave out the items that the user had in ``fit``.
 
         Returns
         -------
         pandas.DataFrame
-            The column of users, ``rank`` (from 1), the column of items and ``score``. Items of equal
-            score are ordered by how frequent they are.
+            The column of users, ``rank`` (from 1), the column of items and ``score``. Items with equal
+            scores are ordered by frequency.
         """
         check_is_fitted(self)
         whole(1).check("k", k)
@@ -146,7 +146,7 @@ class Recommender(NamesMisspelt, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_rows,)
-            The score of an unknown item is that of an item that nobody has: 0.
+            The score of an unknown item is 0, as for an item that no user has.
         """
         check_is_fitted(self)
         user, item = self._positions(to_arrow(X, self))
@@ -166,17 +166,17 @@ class Recommender(NamesMisspelt, BaseEstimator):
         return self.users_.positions(frame), self.items_.positions(frame)
 
     def _blocks(self, users: np.ndarray) -> Iterator[np.ndarray]:
-        """Split users into so many at a time that their scores fit into memory; show progress."""
+        """Split users into blocks whose scores fit into memory; show progress."""
         for start, stop in blocks(len(users), len(self.items_)):
             yield users[start:stop]
 
     def check_parts(self) -> None:
-        """Score all items for the first user and an unknown one.
+        """Score all items for the first, the last and an unknown user.
 
         Raises
         ------
         Exception
-            Any, where the parts do not fit together; ValueError where a score is not finite.
+            Any exception, if the parts do not fit together; ValueError if a score is not finite.
         """
         n_users, n_items = len(self.users_), len(self.items_)
         if len(self.seen_) != n_users or not 0 <= self.seen_.values.max(initial=0) < max(n_items, 1):
@@ -193,7 +193,7 @@ class Recommender(NamesMisspelt, BaseEstimator):
 
     @property
     def _places(self) -> np.ndarray:
-        """The place of each item when the most frequent comes first, int64 (n_items,)."""
+        """The place of each item in the order of decreasing frequency, int64 (n_items,)."""
         return places_of(self.items_.counts)
 
     def _as_frame(self, labels: pd.Series, items: np.ndarray, scores: np.ndarray) -> pd.DataFrame:

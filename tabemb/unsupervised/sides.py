@@ -1,4 +1,4 @@
-"""The two sides of pairs: who stands on each, and the columns that describe them."""
+"""The two sides of pairs: their users or items, and the columns that describe them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tabemb.unsupervised.interactions import Entities, PairColumns, known_positi
 
 @dataclass(frozen=True)
 class SideRows:
-    """Everyone on one side, in the order of their positions, with the columns that describe them.
+    """The users or items of one side, in the order of their positions, with the columns of each.
 
     Parameters
     ----------
     entities : Entities
     frame : pyarrow.Table of n_entities rows
-        The column of ids first.
+        Its first column contains the ids.
     """
 
     entities: Entities
@@ -43,16 +43,16 @@ def side_rows(
     name : str
         Column of ids.
     columns : list of (column, field)
-        The ids in the pairs; two where both sides share them.
+        The columns of ids in the pairs; two if both sides share their ids.
     frame : frame, optional
-        Describes each of them; the ids are those of the pairs where None.
+        Describes each id. None: the ids are those of the pairs.
     argument : str
         Name of the frame in errors.
 
     Raises
     ------
     ValueError
-        The frame has an id twice, none in a row, or lacks one of the pairs.
+        The frame repeats an id, has a row without an id, or lacks an id of the pairs.
     """
     ids = {f"{name} of pairs {i}": pair for i, pair in enumerate(columns)}
     if frame is None:
@@ -110,7 +110,7 @@ def fit_encoder(
     n_bins: int,
     max_events: int | None,
 ) -> Encoder:
-    """Fit vocabularies and scales of one side, where each row counts as often as it is in a pair."""
+    """Fit vocabularies and scales of one side; each row is weighted by its number of pairs."""
     with_id: dict[str | int, str] = dict(roles.items())
     with_id[side.entities.column] = "categorical"
     schema = infer_schema(side.frame, with_id, tables)
@@ -146,7 +146,7 @@ def check_used(names: Iterable[str], used: Iterable[str], argument: str, known: 
 def pair_sides(
     frame: pa.Table, names: PairColumns, users: Any, items: Any, shared: bool
 ) -> tuple[SideRows, SideRows]:
-    """Collect both sides of pairs, which are one where they share their ids."""
+    """Collect both sides of pairs; with shared ids, both have the same rows."""
     columns = [(frame[name], frame.schema.field(name)) for name in names]
     if shared:
         if users is not None:

@@ -1,4 +1,4 @@
-"""What trains vectors of items: gensim, and a kernel for goals and groups, which gensim does not have.
+"""Trainers of item vectors: gensim, and a kernel for goals and groups, which gensim does not support.
 
 Both keep two vectors of each item, as word2vec does (Mikolov et al. 2013, arXiv:1310.4546): one of the
 item itself, and one of the item as the context of others.
@@ -16,9 +16,9 @@ from tabemb.extras import need
 from tabemb.unsupervised.item_lists import LONGEST, ItemLists
 
 LAST_RATE = 1e-4
-"""Learning rate that training ends with, if it starts with a larger one: gensim's."""
+"""Final learning rate, if the initial one is larger: gensim's."""
 DOMAIN = 2**31 - 1
-"""Largest number of gensim's table of negatives."""
+"""Largest number in gensim's table of negatives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +36,12 @@ class SkipGramSettings:
 
 @dataclass(frozen=True)
 class Start:
-    """Vectors to start from; those of items are drawn at random for further items.
+    """Initial vectors of the first items; the vectors of further items start at random.
 
     Parameters
     ----------
     vectors, contexts : ndarray of float32, shape (n_first, dim)
-        Those of the first items.
+        Vectors and context vectors of the first items.
     """
 
     vectors: np.ndarray
@@ -49,7 +49,7 @@ class Start:
 
 
 class Trainer(Protocol):
-    """A training of vectors."""
+    """Interface of what trains vectors."""
 
     @property
     def vectors(self) -> np.ndarray:
@@ -71,7 +71,7 @@ class Trainer(Protocol):
         ...
 
     def twin(self, seed: int) -> Self:
-        """Return a training of the same vectors, for another thread, with other random numbers."""
+        """Return a trainer of the same vectors for another thread, with other random numbers."""
         ...
 
 
@@ -91,7 +91,7 @@ def negatives_table(counts: np.ndarray, exponent: float) -> np.ndarray:
 def kept_share(counts: np.ndarray, subsample: float) -> np.ndarray:
     """Return the share of each item that subsampling keeps, (n_items,).
 
-    An item is thinned if it has more than ``subsample`` of all counts; the formula is that of word2vec.
+    An item is subsampled if its share of all counts is above ``subsample``; the formula is word2vec's.
     """
     if not subsample:
         return np.ones(len(counts))
@@ -101,7 +101,7 @@ def kept_share(counts: np.ndarray, subsample: float) -> np.ndarray:
 
 
 def _differ(vectors: np.ndarray, seed: int) -> np.ndarray:
-    """Return which vectors differ from the first ones of a seed, bool (n_items,)."""
+    """Return which vectors differ from the random initial vectors of a seed, bool (n_items,)."""
     differ: np.ndarray = (vectors != first_vectors(len(vectors), vectors.shape[1], seed)).any(axis=1)
     return differ
 
@@ -185,7 +185,7 @@ class GensimTrainer:
 
     def twin(self, seed: int) -> Self:
         twin = copy(self)
-        twin.model = copy(self.model)  # the same arrays; random numbers and memory are its own
+        twin.model = copy(self.model)  # shares the arrays, not random numbers and memory
         twin.model.random = np.random.RandomState(seed)
         twin._memory = self._new_memory()
         return twin
@@ -197,7 +197,7 @@ class GensimTrainer:
 
 
 class GroupTrainer:
-    """Skip-gram with a goal of each list and negatives of the item's group (Grbovic & Cheng 2018).
+    """Skip-gram with a goal for each list and negatives from the item's group (Grbovic & Cheng 2018).
 
     Parameters
     ----------

@@ -18,9 +18,9 @@ from tabemb.unsupervised.interactions import entities_of, known_positions
 
 
 def split_by_time(X: Any, time: str, cutoff: Any = None, test_size: float = 0.2) -> tuple[Any, Any]:
-    """Split rows at one moment: the test is all that happened from then on.
+    """Split rows at a point in time: the test consists of all rows from then on.
 
-    This is how a recommender is used. A split at random lets it see the future.
+    This is how a recommender is used. A random split lets it see the future.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ def split_by_time(X: Any, time: str, cutoff: Any = None, test_size: float = 0.2)
     time : str
         Column of times or numbers.
     cutoff : time or number, optional
-        The first moment of the test.
+        The first time that belongs to the test.
     test_size : float, default=0.2
-        Without ``cutoff``: the share of rows in the test, at most; rows of one moment stay together.
+        Without ``cutoff``: the maximum share of rows in the test; rows of equal time stay together.
 
     Returns
     -------
@@ -75,10 +75,10 @@ def split_last(X: Any, user: str, time: str | None = None, n_last: int = 1) -> t
     user : str
         Column of users.
     time : str, optional
-        Column of times or numbers; of rows of one moment the later row of X is the later one. The
-        order of the rows of X counts where None.
+        Column of times or numbers; rows of equal time keep their order in X. None: the order of the rows
+        in X.
     n_last : int, default=1
-        Test rows of each user. Users with no more rows than these stay in the training rows.
+        Number of test rows of each user. Users with at most this many rows have training rows only.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def split_users(
     user : str
         Column of users.
     test_size : float, default=0.25
-        Share of each user's rows in the test, rounded; one row at least stays in training.
+        Share of each user's rows in the test, rounded; at least one row stays in training.
     random_state : int, RandomState or None, default=None
 
     Returns

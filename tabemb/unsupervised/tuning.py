@@ -28,13 +28,13 @@ SPACE: dict[str, Sequence[Any]] = {
     "subsample": (0.0, 0.01, 0.001, 0.0001, 0.00001),
     "negative_exponent": (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0),
 }
-"""The values that are tried, as of Caselles-Dupre et al. 2018; the window of sets is not tried."""
+"""Default values to try, as in Caselles-Dupre et al. 2018; for sets, the window is not varied."""
 FIXED = ("mode", "item", "entity", "time", "goal", "groups", "n_jobs", "verbose")
-"""Parameters that say what X is or how to compute; to try them would compare other problems."""
+"""Parameters that describe X or the computation; to vary them would compare different problems."""
 FEWEST = 20
-"""Fewest lists from which pairs are held out."""
+"""Minimum number of lists from which pairs are held out."""
 SHORTEST = 3
-"""Items of a list from which a pair is held out: one is left beside its query."""
+"""Minimum length of a list from which a pair is held out: one item is left next to the query."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Tuning:
         Fitted on all lists with the best settings.
     trials : DataFrame
         A row for each trial, the best first: its settings, hit_rate and its interval (low, high) on the
-        pairs that the choice uses, the way to rank ("by") and seconds. Trial 0 has the settings of the
-        embedder given.
+        pairs used for the choice, the way to rank ("by") and seconds. Trial 0 has the settings of the
+        given embedder.
     quality : DataFrame
-        The "best" and the "given" settings on the other half of the pairs, which the choice has not
-        seen, as `ItemEmbedder.evaluate` returns it.
+        The result of `ItemEmbedder.evaluate` for the "best" and the "given" settings, on the other half
+        of the pairs, which were not used for the choice.
     """
 
     embedder: ItemEmbedder
@@ -79,26 +79,26 @@ def tune_items(
 ) -> Tuning:
     """Search the settings of an embedder at random for those that find held-out pairs most often.
 
-    From lists of three items or more, the last item is held out, with the item before it as its query;
-    from a set, two random items, of which one stays. The choice is made on half of these pairs, and its
-    quality measured on the other half. For vectors of items other than words, settings matter up to ten
-    times (Caselles-Dupre et al. 2018, https://arxiv.org/abs/1804.04212).
+    In lists of three items or more, the last item is held out, and the item before it is the query; in
+    sets, both are random. The choice is made on half of these pairs, and its quality is measured on the
+    other half. For items other than words, settings can change the quality up to ten times
+    (Caselles-Dupre et al. 2018, https://arxiv.org/abs/1804.04212).
 
     Parameters
     ----------
     embedder : ItemEmbedder
-        Its settings are the first trial, and hold for whatever ``space`` does not name.
+        Its settings are the first trial, and apply to all parameters that ``space`` does not name.
     X : as for `ItemEmbedder.fit`
-        In a file, all items are held in memory.
+        All items of a file are read into memory.
     n_trials : int, default=20
         Number of trials.
     space : dict of parameter -> sequence of values, optional
-        The values to try. None: of ``max_epochs``, ``window`` (of sequences), ``subsample`` and
-        ``negative_exponent``.
+        The values to try. None: default values of ``max_epochs``, ``window`` (for sequences),
+        ``subsample`` and ``negative_exponent``.
     k : int, default=10
         A pair is found if the second item is among the ``k`` nearest of the first.
     max_pairs : int, default=10000
-        Largest number of pairs that are held out.
+        Maximum number of pairs that are held out.
     max_time : float, optional
         Seconds after which no further trial starts.
     verbose : bool, optional
@@ -113,7 +113,7 @@ def tune_items(
     Raises
     ------
     ValueError
-        Fewer than 20 lists have three items, or an argument is not allowed.
+        Fewer than 20 lists have three items or more, or an argument is invalid.
     """
     whole(1).check("n_trials", n_trials)
     whole(1).check("k", k)
@@ -156,7 +156,7 @@ class _Trial(NamedTuple):
 def _checked(
     embedder: ItemEmbedder, space: Mapping[str, Sequence[Any]] | None
 ) -> dict[str, Sequence[Any]]:
-    """Return the values of each parameter to try; each holds to its rule."""
+    """Return the values to try for each parameter, after a check of their rules."""
     if space is None:
         left_out = {"window"} if embedder.mode == "set" else set()
         left_out |= set() if embedder.n_negatives else {"negative_exponent"}

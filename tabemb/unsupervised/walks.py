@@ -25,7 +25,7 @@ from tabemb.progress import progress
 WALK = "walk"
 """Name of the column of walks."""
 BLOCK = 2**20
-"""Walks that take a step together."""
+"""Number of walks that advance together."""
 
 
 def random_walks(
@@ -43,35 +43,35 @@ def random_walks(
     verbose: bool | None = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> pa.Table:
-    """Return random walks on a graph, as many from each node, in random order.
+    """Return random walks on a graph, the same number from each node, in random order.
 
-    A walk goes from a node to one of its neighbours, each drawn in proportion to the weight of the edge.
-    With ``p`` and ``q`` the weight depends on the node before, too: it is divided by ``p`` for a return
-    to that node, by 1 for a neighbour of it, and by ``q`` for any other node (node2vec). All walks take
-    a step at a time together; the next nodes with ``p`` and ``q`` are drawn by rejection, so that
-    memory grows with the number of edges alone (KnightKing: Yang et al. 2019).
+    A walk goes from a node to one of its neighbours, drawn in proportion to the weight of the edge. With
+    ``p`` and ``q``, the weight also depends on the previous node: it is divided by ``p`` for a return to
+    that node, by 1 for one of its neighbours, and by ``q`` for any other node (node2vec). All walks
+    advance together, one step at a time. With ``p`` and ``q``, nodes are drawn by rejection sampling, so
+    memory grows only with the number of edges (KnightKing: Yang et al. 2019).
 
     Parameters
     ----------
     edges : frame
-        One edge a row. The weights of repeated edges add; a weight of 0 is no edge.
+        One edge per row. The weights of repeated edges are summed; an edge of weight 0 is ignored.
     source, target : str, default="source", "target"
-        The columns of nodes, of one kind.
+        The columns of nodes, which have the same kind of values.
     weight : str, optional
-        A column of finite numbers of at least 0. None: 1 each.
+        A column of finite numbers of at least 0. None: each edge has weight 1.
     directed : bool, default=False
-        Whether edges lead from source to target only. A walk then ends where no edge leads on.
+        Whether edges lead from source to target only. A walk then ends at a node without outgoing edges.
     n_walks : int, default=10
-        Walks that start from each node.
+        Number of walks that start from each node.
     length : int, default=80
-        Nodes of a walk.
+        Number of nodes in a walk.
     p : float, default=1.0
-        The larger, the rarer a walk returns to the node before.
+        The larger, the less often a walk returns to the previous node.
     q : float, default=1.0
-        Above 1, walks stay near the node before, so that near nodes get near vectors; below 1, they
-        lead away.
+        Above 1, walks stay near the previous node, so nodes close to each other get similar vectors;
+        below 1, walks move away.
     nodes : sequence, optional
-        Further nodes, which may have no edge: their walks hold them alone. None: the nodes of edges.
+        Further nodes, which may have no edge; their walks then have one node. None: the nodes of edges.
     verbose : bool, optional
         Whether to show a progress bar. None: on a terminal or in a notebook, after three seconds.
     random_state : int, RandomState or None, default=None
@@ -85,7 +85,7 @@ def random_walks(
     Raises
     ------
     ValueError
-        A node or weight is missing, a weight is negative or not finite, or an argument is not allowed.
+        A node or weight is missing, a weight is negative or not finite, or an argument is invalid.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def random_walks(
 def _node_columns(
     frame: pa.Table, source: str, target: str, nodes: Any
 ) -> dict[str, tuple[pa.ChunkedArray, pa.Field]]:
-    """Return the columns of nodes; none of them is missing."""
+    """Return the columns of nodes, after a check for missing nodes."""
     for name in (source, target):
         check_column(frame, name, "edges")
     if source == target:
@@ -160,7 +160,7 @@ class Graph:
     offsets : ndarray of int64, shape (n_nodes + 1,)
         Node i has the arcs from ``offsets[i]`` up to ``offsets[i + 1]``.
     targets : ndarray of int32, shape (n_arcs,)
-        The nodes that the arcs lead to, rising for each node, none of them twice.
+        The nodes that the arcs lead to, sorted and unique for each node.
     weights : ndarray of float64, shape (n_arcs,), optional
         Above 0. None: 1 each.
     """
@@ -178,9 +178,9 @@ class Graph:
         n_nodes: int,
         directed: bool,
     ) -> Graph:
-        """Return the graph of some edges; the weights of repeated ones add."""
+        """Return the graph of some edges; the weights of repeated edges are summed."""
         if not directed:
-            is_loop = sources == targets  # one arc, as all others have one in each direction
+            is_loop = sources == targets  # has one arc; other edges have one in each direction
             weights = None if weights is None else np.concatenate([weights, weights[~is_loop]])
             sources, targets = (
                 np.concatenate([sources, targets[~is_loop]]),
@@ -206,7 +206,7 @@ class Graph:
 
     @cached_property
     def _sums(self) -> np.ndarray:
-        """The sum of all weights before each arc, and of all: (n_arcs + 1,)."""
+        """The cumulative sum of the weights, from 0: (n_arcs + 1,)."""
         assert self.weights is not None
         return np.concatenate([[0], np.cumsum(self.weights)])
 
@@ -220,13 +220,13 @@ class Graph:
 
     @cached_property
     def _keys(self) -> np.ndarray:
-        """A number of each arc, rising: its source times n_nodes plus its target."""
+        """A sorted key for each arc: its source times n_nodes plus its target."""
         sources = np.repeat(np.arange(self.n_nodes, dtype=np.int64), self.degrees)
         keys: np.ndarray = sources * self.n_nodes + self.targets
         return keys
 
     def draw(self, nodes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return a neighbour of each node, drawn by weight; each node has one."""
+        """Return a neighbour of each node, drawn by weight; each node must have one."""
         random = rng.random(len(nodes))
         first, last = self.offsets[nodes], self.offsets[nodes + 1] - 1
         if self.weights is None:
@@ -250,8 +250,9 @@ class Graph:
     ) -> np.ndarray:
         """Return a neighbour of each node, drawn by the weights of node2vec.
 
-        A candidate drawn by weight is accepted with a chance in proportion to its factor. A large
-        factor of the return, 1 / p, would make all others rare, so its excess is drawn apart.
+        A candidate drawn by weight is accepted with a probability proportional to its factor. A large
+        factor of the return, 1 / p, would make the others rarely accepted, so its excess is drawn
+        separately.
         """
         most = max(1.0, 1 / q)
         excess = np.zeros(len(nodes))
@@ -303,7 +304,7 @@ def _walked(
 
 
 def _table(steps: np.ndarray, vocabulary: Vocabulary, field: pa.Field) -> pa.Table:
-    """Return walks as one column of lists, whose nodes are a dictionary of the nodes' values."""
+    """Return walks as one column of lists, whose nodes are dictionary-encoded."""
     is_node = steps >= 0
     offsets = pa.array(np.concatenate([[0], np.cumsum(is_node.sum(axis=1))]))
     nodes = pa.DictionaryArray.from_arrays(pa.array(steps[is_node]), vocabulary.categories)

@@ -3,6 +3,9 @@
 Each file imports only files above it in this list::
 
     vectors.py         CategoryVectors, the core: vectors, categories, counts, name; look-up by category
+    placing.py         PlacingVectors: the core that also places new categories
+    versions.py        VersionedVectors: the core with its ancestry, and who moved since a version
+    checks.py          whether later categories are distributed like those of the space
     search.py          metrics and exact search
     index.py           approximate search
     clusters.py        groups of similar direction
@@ -15,8 +18,10 @@ Each file imports only files above it in this list::
     atlas.py           the interactive page, from the files in atlas_page/
     arrow_formats.py   Parquet, DuckDB, frames
     text_formats.py    word2vec, TensorBoard's projector
-    exchange.py        PortableVectors, the core with methods for these formats
-    space.py           EmbeddingSpace, the public class: PortableVectors with all other methods
+    exchange.py        PortableVectors: VersionedVectors with methods for these formats
+    drawing.py         DrawnVectors: PortableVectors with coordinates, maps and pages
+    space.py           EmbeddingSpace, the public class: PlacingVectors and DrawnVectors with all other methods
+    collection.py      Spaces: the spaces of a model, each computed when it is first read
 """
 
 from tabemb.spaces.index import ApproximateIndex

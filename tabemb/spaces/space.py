@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import pandas as pd
 
@@ -18,9 +18,6 @@ from tabemb.spaces.drawing import DrawnVectors
 from tabemb.spaces.index import GRAPHS, ApproximateIndex
 from tabemb.spaces.placing import PlacingVectors
 from tabemb.spaces.quality import expected_overlap
-
-if TYPE_CHECKING:  # matplotlib is an optional package
-    pass
 
 MAX_EXACT = 100_000**2
 """Maximum number of pairs that `neighbors` compares exactly by default."""

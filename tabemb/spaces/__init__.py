@@ -20,7 +20,7 @@ Each file imports only files above it in this list::
     text_formats.py    word2vec, TensorBoard's projector
     exchange.py        PortableVectors: VersionedVectors with methods for these formats
     drawing.py         DrawnVectors: PortableVectors with coordinates, maps and pages
-    space.py           EmbeddingSpace, the public class: PlacingVectors and DrawnVectors with all other methods
+    space.py           EmbeddingSpace, the public class: PlacingVectors and DrawnVectors, with search
     collection.py      Spaces: the spaces of a model, each computed when it is first read
 """
 

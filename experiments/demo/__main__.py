@@ -62,7 +62,7 @@ def demo(
 ) -> list[Path]:
     """Compare the models, show the vectors of the network, and write them.
 
-    `conf/demo.yaml` explains the arguments and holds their defaults.
+    `conf/demo.yaml` explains the arguments and contains their defaults.
 
     Returns
     -------

@@ -221,7 +221,7 @@ def _from_folds(values: np.ndarray, test_to_train: float, confidence: float) -> 
 
 
 def _row_effects(cells: pd.DataFrame) -> np.ndarray:
-    """Return each test row's share of the error, averaged over seeds; for "rmse", loss / (2 rmse)."""
+    """Return each row's contribution to the error, averaged over seeds; for "rmse", loss / (2 rmse)."""
     effects = []
     for metric, losses in zip(cells["metric"], cells["losses"]):
         losses = np.asarray(losses, dtype=float)

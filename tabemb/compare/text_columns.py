@@ -73,7 +73,7 @@ class TextColumn:
         return int(np.flatnonzero(self.codes == code)[0])
 
     def numbers(self, format: NumberFormat) -> pd.Series | None:
-        """Return the column as numbers; None where one is too large to be stored."""
+        """Return the column as numbers; None if one is too large to be stored."""
         try:
             read = read_numbers(pa.array(self.levels[self.numeric], pa.string()), format)
         except pa.ArrowInvalid:
@@ -92,7 +92,7 @@ class TextColumn:
         return column.astype("float64" if is_exact else "Int64").mask(absent)
 
     def booleans(self) -> pd.Series | None:
-        """Return the column as booleans; None where it holds other values."""
+        """Return the column as booleans; None if it contains other values."""
         values = set(self.levels[self.numeric])
         if not values or not any(values <= pair for pair in _BOOLEANS):
             return None
@@ -101,7 +101,7 @@ class TextColumn:
         return column.astype("boolean").mask(absent) if absent.any() else column
 
     def dates(self) -> pd.Series | None:
-        """Return the column as dates; None where a value is no ISO 8601 date without a zone."""
+        """Return the column as dates; None unless all values are ISO 8601 dates without a time zone."""
         known = pa.array(self.levels[self.numeric], pa.string())
         if not len(known) or not pc.all(pc.match_substring_regex(known, _ISO_DATE)).as_py():
             return None

@@ -1,1 +1,1 @@
-"""Runnable studies: each stands on the library, none is imported by it."""
+"""Runnable studies: they import the library, which imports none of them."""

@@ -1,4 +1,4 @@
-"""Measure what each part of the default is worth: the default against itself with one part changed.
+"""Measure what each part of the default is worth: compare the default with one part changed.
 
 `python -m experiments.ablation` fits the default and every variant of `conf/ablation.yaml` on several
 tables with several seeds, and prints the ratio of each variant's error and seconds to the default's,
@@ -49,9 +49,9 @@ def against_default(cells: pd.DataFrame, default: str, names: Mapping[str, str])
     Returns
     -------
     DataFrame
-        A row for each variant: geometric mean of the error's ratio with the 95 % interval of the mean of
-        its logarithm over tables and seeds, geometric mean of the seconds' ratio, and the error's ratio
-        on each table.
+        One row per variant: geometric mean of the error ratio with its 95 % interval (from the mean
+        logarithm over tables and seeds), geometric mean of the ratio of seconds, and the error ratio on
+        each table.
     """
     base = cells[cells["model"] == default].set_index(CELL)[["error", "fit_seconds"]]
     variants = cells[cells["model"] != default].groupby("model", sort=False)
@@ -68,7 +68,7 @@ def _ratios(variant: pd.DataFrame, base: pd.DataFrame) -> dict[str, float]:
 
 
 def show(table: pd.DataFrame) -> None:
-    """Print the ratios; above one the default is better."""
+    """Print the ratios; the default is better where they are above one."""
     title = "Ratios of error and seconds to the default's (an error above one: the part is worth having)"
     text = TextTable(title=title)
     text.add_column("variant", no_wrap=True)

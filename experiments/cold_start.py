@@ -1,9 +1,9 @@
-"""Measure predictions for categories that training did not have, and for others in a wrong spelling.
+"""Measure predictions for categories without training rows, and for misspelt ones.
 
 `python -m experiments.cold_start` holds out whole levels of a column (GroupKFold) and compares the
-default, which places new categories by their text, with the same network where they are unknown, and
-with CatBoost on native categories and on the text: 30 axes of TF-IDF of character n-grams, which is what
-skrub's StringEncoder makes of a column. Then it misspells titles of employee_salaries.
+default, which places new categories by their text, with the same network for which they are unknown, and
+with CatBoost on native categories and on their text: 30 axes of TF-IDF of character n-grams, as in
+skrub's StringEncoder. Then it misspells titles of employee_salaries.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from tabemb.files.csv_cells import write_csv
 
 N_AXES = 30
 MANY_LEVELS = 40
-"""Levels from which on skrub's TableVectorizer encodes a text column by axes."""
+"""Number of levels from which skrub's TableVectorizer encodes a text column by axes."""
 TITLE = "Employee Position Title"
 
 
 class Rows(NamedTuple):
-    """A table, its target, and the column whose levels are held out."""
+    """A frame, its target, and the column whose levels are held out."""
 
     X: pd.DataFrame
     y: np.ndarray
@@ -67,7 +67,7 @@ def main(config: DictConfig) -> None:
 
 
 def load(name: str) -> Rows:
-    """Return a table with the column whose levels are held out."""
+    """Return a data set with the column whose levels are held out."""
     if name == "wikipedia_books":
         return books()
     dataset = load_named(name)
@@ -80,7 +80,7 @@ def load(name: str) -> Rows:
 
 
 def books() -> Rows:
-    """Return books with the log of their pages, which genres are to predict."""
+    """Return books with the log of their pages as target; levels of the genre are held out."""
     path = data_folder() / "wikipedia_books.parquet"
     if not path.exists():
         sys.exit(f"error: there is no {str(path)!r}.")
@@ -102,7 +102,7 @@ COLUMNS = {
 
 
 def held_out(name: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the error of each model on each fold of levels that training does not have."""
+    """Yield the error of each model on each fold of held-out levels."""
     rows = load(name)
     levels = rows.X[rows.column].astype(object).where(rows.X[rows.column].notna(), "")
     folds = GroupKFold(5, shuffle=True, random_state=0).split(rows.X, rows.y, levels)
@@ -162,7 +162,7 @@ def catboost(rows: Rows, n_jobs: int) -> Predictor:
 
 
 def catboost_text(rows: Rows, n_jobs: int) -> Predictor:
-    """Fit CatBoost where axes of their text take the place of columns of many levels."""
+    """Fit CatBoost on text axes instead of the columns with many levels."""
     axes = {c: Axes(rows.X[c]) for c in rows.X if _is_text(rows.X[c])}
 
     def prepare(X: pd.DataFrame) -> pd.DataFrame:
@@ -176,7 +176,7 @@ def _is_text(column: pd.Series) -> bool:
 
 
 class Axes:
-    """Axes of TF-IDF of the character n-grams of a column, as skrub's StringEncoder has them."""
+    """TF-IDF axes of a column's character n-grams, as in skrub's StringEncoder."""
 
     def __init__(self, column: pd.Series) -> None:
         self.parts = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4))
@@ -233,7 +233,7 @@ MODELS: dict[str, Callable[[Rows, int], Predictor]] = {
 
 
 def abbreviated(title: str, rng: np.random.Generator) -> str:
-    """Shorten the words that people shorten; of other titles, the longest word."""
+    """Abbreviate the usual words; in titles without any, shorten the longest word."""
     short = title
     for word, shorter in SHORT.items():
         short = re.sub(rf"\b{word}\b", shorter, short)
@@ -257,7 +257,7 @@ def lower(title: str, rng: np.random.Generator) -> str:
 
 
 def punctuated(title: str, rng: np.random.Generator) -> str:
-    """Put commas and hyphens in the place of blanks, and the last word first."""
+    """Put the last word first, and replace blanks by a comma and hyphens."""
     *first, last = title.split()
     return f"{last}, {'-'.join(first)}" if first else f"{last}."
 
@@ -281,10 +281,10 @@ SPELLINGS = {f.__name__: f for f in (abbreviated, swapped, lower, punctuated)}
 
 
 def misspelt(settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the error of rows with clean titles, and with titles in each wrong spelling.
+    """Return the errors with clean titles, and with titles in each wrong spelling.
 
-    A share of the test rows has a wrong spelling; the error is that of these rows. "unknown" is our
-    network where a wrong spelling is an unknown category.
+    Only a share of the test rows is misspelt; all errors are those of these rows. "ours_unknown" is
+    the network for which a wrong spelling is an unknown category.
     """
     rows = load("employee_salaries")
     errors = []

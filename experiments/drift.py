@@ -1,7 +1,7 @@
-"""Measure `check`: how often it is alarmed by random splits, and by which planted changes.
+"""Measure `check`: how often random splits raise an alarm, and which planted changes do.
 
-`python -m experiments.drift` fits models of one epoch, as only the effects and the profiles of the
-training rows count here, and compares other rows with them: as they are, and with one column changed.
+`python -m experiments.drift` fits models for one epoch, as only the effects and the profiles of the
+training rows matter here. It compares other rows with them, unchanged and with one column changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NOTHING = "nothing"
 
 
 class Later(NamedTuple):
-    """Later rows with their answers, and the column that was changed."""
+    """Later rows with their targets, and the column that was changed."""
 
     X: pd.DataFrame
     y: np.ndarray
@@ -43,7 +43,7 @@ def main(config: DictConfig) -> None:
 
 
 def draws_of(name: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield for each random split and change whether it was found, in the right column alone."""
+    """Yield for each random split and change whether it was found, and only in the right column."""
     dataset = load_named(name)
     is_number = dataset.task == "regression"
     y = dataset.y.to_numpy(float) if is_number else dataset.y.to_numpy()
@@ -71,7 +71,7 @@ def draws_of(name: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]
 
 
 def found(model: Any, later: Later) -> dict[str, float]:
-    """Return whether there is drift, also in the answers, and whether it is in the right column."""
+    """Return whether `check` reports drift, without and with targets, and whether in a wrong column."""
     inputs, both = model.check(later.X), model.check(later.X, later.y)
     names = inputs.columns.loc[inputs.columns["drift"] != "", "column"]
     parts = pd.Series([name.partition(".")[0] for name in names], dtype=object)
@@ -112,14 +112,14 @@ def moved_number(rows: Later, model: Any, rng: np.random.Generator) -> Later | N
 
 
 def more_missing(rows: Later, model: Any, rng: np.random.Generator) -> Later:
-    """Take the value away in a twentieth of the rows."""
+    """Remove the value in a twentieth of the rows."""
     column = widest(model)
     values = rows.X[column].astype(object).mask(rng.random(len(rows.X)) < 0.05, None)
     return Later(rows.X.assign(**{column: values}), rows.y, column)
 
 
 def widest(model: Any) -> str:
-    """Return the categorical column with most levels."""
+    """Return the categorical column with the most levels."""
     schema = model.encoder_.schema
     plain = [feature for feature in schema.categorical if feature.part is None]
     sizes = [len(model.encoder_.vocabularies_[name]) for name in schema.tables_of(plain)]

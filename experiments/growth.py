@@ -1,10 +1,10 @@
-"""Measure growing: nightly updates of one model against new models that are fitted to all rows so far.
+"""Measure growing: compare nightly updates of a model with new models fitted to all rows so far.
 
-`python -m experiments.growth` fits a model to the first half of the rows, and lets it go on with the
-second half in twenty nights: by time where the data set has a time, else in random order. Test rows are
-those of the next night, or the last tenth (``test_share=0.1``), or a fifth of shuffled rows. A consumer,
-a linear model on the vectors of the first day, is fed with the vectors of later nights, and is not
-fitted again.
+`python -m experiments.growth` fits a model to the first half of the rows, and updates it with the
+second half in twenty nights: by time if the data set has a time, else in random order. Test rows are
+those of the next night, or the last tenth (``test_share=0.1``), or a fifth of shuffled rows. A
+consumer, which is a linear model on the vectors of the first day, gets the vectors of later nights
+without a new fit.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main(config: DictConfig) -> None:
 
 
 def nights_of(name: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield a line for each night after which a new model is fitted.
+    """Yield a line of results for each night after which a new model is fitted.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def nights_of(name: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]
 
 
 def stream_of(dataset: Dataset, settings: Mapping[str, Any]) -> Stream:
-    """Return the rows in time, or shuffled where there is no time."""
+    """Return the rows ordered by time, or shuffled if there is no time."""
     n_rows, generator = settings["n_rows"], np.random.default_rng(settings["seed"])
     in_time, share = dataset.time is not None, settings.get("test_share", 0.0)
     if dataset.time is not None:
@@ -122,7 +122,7 @@ def fitted(
     end: int,
     earlier: Any = None,
 ) -> tuple[Any, float]:
-    """Return a model of some rows, which goes on from an earlier one, if any, and its seconds."""
+    """Fit a model to some rows, or update an earlier one; return it and its seconds."""
     make: Any = EmbeddingRegressor if dataset.task == "regression" else EmbeddingClassifier
     model = make(roles=dataset.roles, n_jobs=settings["n_jobs"], random_state=settings["seed"])
     begin = time.process_time()
@@ -136,7 +136,7 @@ def error_of(dataset: Dataset, model: Any, stream: Stream, test: slice) -> float
 
 
 def cosine_of(before: Mapping[str, EmbeddingSpace], now: Mapping[str, EmbeddingSpace]) -> float:
-    """Return the cosine of old vectors with those of the day before: the mean over rows and tables."""
+    """Return the mean cosine, over rows and tables, of kept vectors with those of the day before."""
     tables = [space.compare(before[name]).query("change == 'kept'") for name, space in now.items()]
     have_one = [t.dropna(subset="cosine") for t in tables]
     return float(np.mean([np.average(t["cosine"], weights=t["count_then"]) for t in have_one if len(t)]))
@@ -167,7 +167,7 @@ def consumer_error(
     stream: Stream,
     test: slice,
 ) -> float:
-    """Return the error of a consumer that is fed with the vectors of these spaces."""
+    """Return the error of a consumer that gets the vectors of these spaces."""
     return error_on(dataset, consumer, vectors_of(spaces, stream.X[test]), stream.y[test])
 
 

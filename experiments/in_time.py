@@ -1,7 +1,8 @@
-"""Measure predictions of rows to come: train on the rows before a moment, test on those after it.
+"""Measure predictions of future rows: train on the rows before a time, test on those after it.
 
-`python -m experiments.in_time` sorts each table by its time, and at three origins compares ours, with
-and without `time=`, to boosted trees. bank_marketing has no time, but its rows stand in their order.
+`python -m experiments.in_time` sorts each data set by its time, and at three origins compares our
+model, with and without `time=`, with boosted trees. bank_marketing has no time column, but its rows
+are in the order of time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ REFERENCE = "catboost"
 
 
 class Split(NamedTuple):
-    """The rows before and after a moment, in the order of time."""
+    """The rows before and after an origin, in the order of time."""
 
     X: pd.DataFrame
     y: np.ndarray
@@ -63,7 +64,7 @@ def lines_of(name: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]
 
 
 def split_at(dataset: Dataset, origin: float, settings: Mapping[str, Any]) -> Split:
-    """Return the newest rows before an origin, a share of all rows, and those after it."""
+    """Return the newest rows before an origin, which is a share of all rows, and those after it."""
     n = len(dataset.y)
     times = np.arange(n) if dataset.time is None else pd.Series(dataset.time).to_numpy()
     order = np.argsort(times, kind="stable")
@@ -105,7 +106,7 @@ def line_of(
 
 
 def show(table: pd.DataFrame) -> None:
-    """Print the error of each model, and the mean ratio to that of CatBoost where it was fitted."""
+    """Print the error of each model, and its mean ratio to CatBoost's error if that was fitted."""
     wide = table.pivot_table(index=["dataset", "origin"], columns="model", values="error", sort=False)
     text = TextTable("data set", "origin", *wide.columns, title="Error on later rows (RMSE, log loss)")
     for dataset, origin, *errors in wide.reset_index().itertuples(index=False):

@@ -1,9 +1,9 @@
 """Measure the coverage of prediction intervals and sets where a level is unseen, rare or frequent.
 
-`python -m experiments.intervals` fits the default on several tables and splits, and counts how many test
-targets lie in their interval or set, by the count that their level of the column with most levels has in
-the training rows. Beside `predict_interval` and `predict_set` stands one conformal quantile of all
-validation errors.
+`python -m experiments.intervals` fits the default on several data sets and splits, and counts how many
+test targets are in their interval or set. Rows are grouped by the training count of their level, in the
+column with the most levels. `predict_interval` and `predict_set` are compared with a single conformal
+quantile of all validation errors.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ def main(config: DictConfig) -> None:
 
 
 def rows_of(name: str, seed: int, settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Fit on a random split; return for each test row whether its target is held, and the width.
+    """Fit on a random split; return for each test row whether its target is covered, and the width.
 
     Parameters
     ----------
     name : str
         A data set of ``conf/dataset``.
     seed : int
-        Draws the rows, the split and the network.
+        Seed of the rows, the split and the network.
     settings : mapping
         ``n_rows``, ``n_test``, ``coverage`` and ``n_jobs``.
 
     Returns
     -------
     DataFrame
-        dataset, column, method, bucket, is_held, width: of a set, the number of its classes.
+        dataset, column, method, bucket, is_held, width (for a set, the number of its classes).
     """
     dataset = load_named(name)
     order = np.random.default_rng(seed).permutation(len(dataset.y))
@@ -88,7 +88,7 @@ def rows_of(name: str, seed: int, settings: Mapping[str, Any]) -> pd.DataFrame:
 def intervals_of(
     model: EmbeddingRegressor, X: pd.DataFrame, y: np.ndarray, coverage: float
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield by method whether the interval of each row holds its target, and the width."""
+    """Yield by method whether the interval of each row contains its target, and the width."""
     bounds = {
         "by count": model.predict_interval(X, coverage),
         "one quantile": one_quantile(model, X, coverage),
@@ -100,7 +100,7 @@ def intervals_of(
 def sets_of(
     model: EmbeddingClassifier, X: pd.DataFrame, y: np.ndarray, coverage: float
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield by method whether the set of each row holds its class, and the number of its classes."""
+    """Yield by method whether the set of each row contains its class, and its number of classes."""
     sets = {
         "by count": model.predict_set(X, coverage).to_numpy(),
         "one quantile": sets_by_one_quantile(model, X, coverage),
@@ -111,14 +111,14 @@ def sets_of(
 
 
 def column_of_most_levels(model: EmbeddingRegressor | EmbeddingClassifier) -> str:
-    """Return the categorical column with most levels."""
+    """Return the categorical column with the most levels."""
     schema = model.encoder_.schema
     sizes = [len(model.encoder_.vocabularies_[table]) for table in schema.tables_of(schema.categorical)]
     return schema.categorical[int(np.argmax(sizes))].column
 
 
 def one_quantile(model: EmbeddingRegressor, X: pd.DataFrame, coverage: float) -> np.ndarray:
-    """Return intervals of one width: the conformal quantile of the errors of all validation rows."""
+    """Return intervals of equal width: the conformal quantile of the errors of all validation rows."""
     intervals, predicted = model.intervals_, model.predict(X)
     assert intervals is not None
     half = conformal_quantile(intervals.errors[:, 0], intervals.weights, coverage)
@@ -126,7 +126,7 @@ def one_quantile(model: EmbeddingRegressor, X: pd.DataFrame, coverage: float) ->
 
 
 def sets_by_one_quantile(model: EmbeddingClassifier, X: pd.DataFrame, coverage: float) -> np.ndarray:
-    """Return sets of one threshold: the conformal quantile of the scores of all validation rows."""
+    """Return sets with one threshold: the conformal quantile of the scores of all validation rows."""
     sets, probability = model.sets_, model.predict_proba(X)
     assert sets is not None
     is_real = sets.copies == np.arange(len(sets.copies))

@@ -1,8 +1,8 @@
-"""Draw what the vectors of Rossmann's states and stores know (Guo & Berkhahn 2016, figures 3 to 5).
+"""Draw the vectors of Rossmann's states and stores (Guo & Berkhahn 2016, figures 3 to 5).
 
-`python -m experiments.rossmann_map` draws the states' vectors beside the map of Germany, distances of
-10,000 pairs of stores against the difference of their mean sales, and the stores' first principal
-component against their sales. The network and the picture are kept under `outputs/rossmann_map`.
+`python -m experiments.rossmann_map` draws the states' vectors next to the map of Germany, distances
+between 10,000 pairs of stores against the difference of their mean sales, and the stores' first
+principal component against their sales. It keeps network and picture in `outputs/rossmann_map`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ STATES = {
     "TH": ("Thuringia", 50.9, 11.0),
 }
 EAST = ("BE", "SN", "ST", "TH")
-"""States of East Germany before 1990; of Berlin, a half."""
+"""States that were East Germany before 1990; of Berlin, only half was."""
 AREA = 50.0
 WEST_COLOR, EAST_COLOR = "#0072B2", "#D55E00"
 
@@ -64,7 +64,7 @@ def main(config: DictConfig) -> None:
 
 
 def fitted_net(sales: pd.DataFrame, settings: Mapping[str, Any]) -> EmbeddingRegressor:
-    """Return the network over the paper's seven inputs, which is fitted once and kept."""
+    """Return the network on the paper's seven inputs, which is fitted once and stored."""
     path = Path(settings["folder"]) / "net.tabemb"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def fitted_net(sales: pd.DataFrame, settings: Mapping[str, Any]) -> EmbeddingReg
 def store_pairs(
     stores: EmbeddingSpace, by_store: pd.Series[float], n_pairs: int, seed: int
 ) -> pd.DataFrame:
-    """Return the distance of vectors and the difference of mean log sales of random pairs of stores."""
+    """Return distances of vectors and differences of mean log sales for random pairs of stores."""
     a, b = np.random.default_rng(seed).integers(0, len(stores), (2, n_pairs))
     a, b = a[a != b], b[a != b]
     sales = by_store[stores.categories].to_numpy()
@@ -88,7 +88,7 @@ def store_pairs(
 
 
 def first_component(stores: EmbeddingSpace, by_store: pd.Series[float]) -> pd.DataFrame:
-    """Return the stores' first principal component and mean log sales, which it rises with."""
+    """Return the stores' first principal component, signed to rise with sales, and mean log sales."""
     sales = by_store[stores.categories].to_numpy()
     component = stores.coordinates("pca", metric="euclidean")["x"].to_numpy()
     component = component * np.sign(np.corrcoef(component, sales)[0, 1])
@@ -129,7 +129,7 @@ def draw(states: EmbeddingSpace, pairs: pd.DataFrame, first: pd.DataFrame) -> Fi
     distances.set_title(f"{len(pairs):,} pairs of stores", loc="left", fontweight="bold")
     _cloud(component, first, "first principal component of the stores' vectors", "mean log sales")
     component.set_title(f"{len(first):,} stores", loc="left", fontweight="bold")
-    # labels are placed in pixels, so the layout must be settled before
+    # labels are placed in pixels, so the layout must be final before
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for ax, places, _ in maps:
@@ -139,7 +139,7 @@ def draw(states: EmbeddingSpace, pairs: pd.DataFrame, first: pd.DataFrame) -> Fi
 
 
 def towards_the_map(states: EmbeddingSpace) -> np.ndarray:
-    """Return the states' two main directions, moved as near to the map as can be: (n_states, 2)."""
+    """Return the states' two main directions, moved as near to the map as possible: (n_states, 2)."""
     plane = states.coordinates("pca").to_numpy()
     moved: np.ndarray = procrustes(geography(states), plane)[1]
     return moved

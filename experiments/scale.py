@@ -1,9 +1,9 @@
-"""Rows that do not fit into memory: seconds, peak memory and error for 2, 8 and 32 million rows.
+"""Measure fits on rows that exceed memory: seconds, peak memory and error for 2, 8 and 32 million.
 
 `python -m experiments.scale` writes Parquet files with a planted truth, fits them as streams, each in a
-process of its own, and prints a line for each. Twelve columns, eight of them categories whose levels
-occur as Zipf's law has it, the largest of five million levels; the error of the true mean is known.
-``peers=[xgboost]`` (extra ``xgboost``) fits XGBoost's external memory on the same files.
+separate process, and prints a line for each. There are twelve columns. Eight are categorical, with
+levels that follow Zipf's law and up to five million levels. The error of the true mean is known.
+``peers=[xgboost]`` (extra ``xgboost``) fits XGBoost with external memory on the same files.
 """
 
 import json
@@ -52,11 +52,11 @@ AT_ONCE = 2**20
 N_TEST = 200_000
 GIB = 2**30
 SIZES = (10**4, 10**7)
-"""Rows of the tables whose steps are compared."""
+"""Rows of the embedding tables whose steps are compared."""
 
 
 class Truth:
-    """The planted table: draws rows, and knows the mean of each; noise of one is added to it."""
+    """The planted data: draws rows whose target is a known mean plus standard normal noise."""
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
@@ -77,7 +77,7 @@ class Truth:
 
 
 def zipf(rng: np.random.Generator, n: int, n_levels: int) -> np.ndarray:
-    """Return levels whose share falls as one over their rank, int64 (n,)."""
+    """Return levels whose share is proportional to one over their rank, int64 (n,)."""
     drawn = np.exp(rng.random(n) * np.log(n_levels + 1)).astype(np.int64) - 1
     return np.asarray(np.minimum(drawn, n_levels - 1))
 
@@ -89,7 +89,7 @@ def _texts(codes: np.ndarray, name: str) -> pa.Array:
 
 
 def write(folder: Path, n_rows: int) -> None:
-    """Write the rows to files of a million rows each, where they are not there."""
+    """Write the rows to files of a million rows each; existing files are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     truth = Truth()
     for i, start in enumerate(range(0, n_rows, AT_ONCE)):
@@ -101,7 +101,7 @@ def write(folder: Path, n_rows: int) -> None:
 
 
 class Peak:
-    """The peak memory of this process: of all its pages, and of those that no file holds."""
+    """The peak memory of this process: of all its pages, and of anonymous pages (not of files)."""
 
     def __init__(self) -> None:
         self.anonymous, self._ended = 0, threading.Event()
@@ -126,7 +126,7 @@ Predict = Callable[[pa.Table], np.ndarray]
 
 
 def fit_tabemb(paths: list[str], parameters: dict[str, Any]) -> tuple[Predict, dict[str, float]]:
-    """Fit a stream; return its predictions, and what there is to say of the training."""
+    """Fit a stream; return its prediction function, and numbers about the training."""
     model = tabemb.EmbeddingRegressor(**parameters).fit(tabemb.Stream(paths), "y")
     curve = model.learning_curve_
     weights = sum(p.numel() * p.element_size() for p in model.network_.parameters())
@@ -135,7 +135,7 @@ def fit_tabemb(paths: list[str], parameters: dict[str, Any]) -> tuple[Predict, d
 
 
 def fit_xgboost(paths: list[str], parameters: dict[str, Any]) -> tuple[Predict, dict[str, float]]:
-    """Fit XGBoost from external memory; a category is its number, as there are too many to name."""
+    """Fit XGBoost with external memory; categories become numbers, as there are too many."""
     xgboost: Any = need("xgboost", "xgboost")
 
     def matrix(table: pa.Table) -> np.ndarray:
@@ -166,7 +166,7 @@ def fit_xgboost(paths: list[str], parameters: dict[str, Any]) -> tuple[Predict, 
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """Return the number at the end of each text, which orders levels by how often they occur."""
+    """Return the number at the end of each text, which orders levels by frequency."""
     coded = column.combine_chunks().dictionary_encode()
     numbers = np.array([int(text.rsplit(" ")[-1]) for text in coded.dictionary.to_pylist()], np.float32)
     return np.asarray(numbers[coded.indices.to_numpy()])
@@ -193,7 +193,7 @@ def rmse(errors: np.ndarray) -> float:
 
 
 def in_words(result: dict[str, Any]) -> str:
-    """Return a result in words."""
+    """Describe a result in words."""
     said = (
         f"{result['model']}: {result['n_rows']:,} rows, {result['seconds']:.0f} s, peak "
         f"{result['peak']:.2f} GiB ({result['anonymous']:.2f} that no file holds), RMSE "
@@ -206,7 +206,7 @@ def in_words(result: dict[str, Any]) -> str:
 
 
 def step_seconds(n_rows: int, n_steps: int = 300, batch_size: int = 1024) -> float:
-    """Return the median seconds of a step of a network with a table of so many rows, beside others."""
+    """Return the median seconds of a training step if the largest table has `n_rows` rows."""
     sizes = [n_rows, *list(LEVELS.values())[1:]]
     generator = torch.Generator().manual_seed(0)
     specs = [TableSpec(n, 16, np.zeros(n, np.float32)) for n in sizes]
@@ -226,7 +226,7 @@ def step_seconds(n_rows: int, n_steps: int = 300, batch_size: int = 1024) -> flo
 
 @contextmanager
 def folder_of(path: str | None) -> Iterator[Path]:
-    """Yield the folder of the rows: a temporary one, unless it is named."""
+    """Yield the folder of the rows: a temporary one unless a path is given."""
     if path is not None:
         yield Path(path)
         return
@@ -235,7 +235,7 @@ def folder_of(path: str | None) -> Iterator[Path]:
 
 
 def in_own_process(model: str, paths: list[str], parameters: dict[str, Any]) -> dict[str, Any]:
-    """Measure a model in a process of its own."""
+    """Measure a model in a separate process."""
     task = json.dumps({"model": model, "paths": paths, "parameters": parameters})
     command = [sys.executable, "-m", "experiments.scale", f"task='{task}'"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)

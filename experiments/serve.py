@@ -1,9 +1,9 @@
-"""Serve a model over HTTP, from the ONNX file of `tabemb.to_onnx`.
+"""Serve a model over HTTP, from an ONNX file of `tabemb.to_onnx`.
 
-`python -m experiments.serve path=m.onnx` answers rows as JSON on the loopback interface, at /predict a
-list of them and at /predict_row one. The metadata of the file say what a row must hold, which /docs has;
-tabemb and torch are not imported. With ``load=rows.json`` it sends the rows of a file from several
-threads instead, and prints how long the answers take.
+`python -m experiments.serve path=m.onnx` answers rows as JSON on the loopback interface: /predict takes
+a list of rows, /predict_row a single one. The metadata of the file define what a row must contain, and
+/docs shows it. tabemb and torch are not imported. With ``load=rows.json`` it sends the rows of a file
+from several threads instead, and prints how long the answers take.
 """
 
 import json
@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "conf"
 MAX_EVENTS = 1000
-"""Longest list of a row."""
+"""Largest length of a list in a row."""
 PERCENTILES = (50, 95, 99)
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 CELLS: dict[str, Any] = {
@@ -41,13 +41,13 @@ CELLS: dict[str, Any] = {
     "time": StrictInt | datetime,
     "vector": list[FiniteFloat],
 }
-"""What a cell of each kind of input may hold."""
+"""Types that a cell of each kind of input may have."""
 DTYPES: dict[str, Any] = {"text": object, "number": np.float64, "vector": np.float64}
-"""Type of the array of each kind of input; int64 of the others."""
+"""Dtype of the array of each kind of input; int64 for the other kinds."""
 
 
 class Model:
-    """An ONNX file as a function from rows, dicts by column, to answers.
+    """An ONNX file as a function from rows (dicts by column) to answers.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Model:
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def predict(self, rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-        """Return the answers for rows, by the name of the output."""
+        """Return the answers for rows, by name of the output."""
         inputs = {one["name"]: self._array(one, rows) for one in self.inputs}
         answers = self.session.run(self.outputs, inputs)
         return {name: values.tolist() for name, values in zip(self.outputs, answers)}
@@ -90,7 +90,7 @@ class Model:
         return padded
 
     def row_type(self) -> type[BaseModel]:
-        """Return what a row must hold, as pydantic checks it: all columns, null for a missing value."""
+        """Return the pydantic model of a row: it has all columns, with null for a missing value."""
         columns: dict[str, Any] = {}
         events: dict[str, dict[str, Any]] = {}
         for one in self.inputs:
@@ -106,13 +106,13 @@ class Model:
 
 
 def _object(title: str, fields: dict[str, Any]) -> type[BaseModel]:
-    """Return a type of objects with these fields, all required, and no others."""
+    """Return a type of objects with exactly these fields, all of them required."""
     named: Any = {f"f{i}": (kind, Field(alias=name)) for i, (name, kind) in enumerate(fields.items())}
     return create_model(title, __config__=ConfigDict(extra="forbid"), **named)
 
 
 def _cell(described: dict[str, Any], value: Any) -> Any:
-    """Return a value as the graph reads it."""
+    """Return a value in the form that the graph reads."""
     if value is None:
         missing = described.get("missing", np.nan)
         return [missing] * described["width"] if described["kind"] == "vector" else missing
@@ -126,7 +126,7 @@ _MICROSECOND = datetime(1970, 1, 1, microsecond=1) - datetime(1970, 1, 1)
 
 
 class BodyLimit:
-    """Answers requests whose body is too large, or of a length that is not said, before it is read."""
+    """Refuse requests whose body is too large or of unknown length, before reading it."""
 
     def __init__(self, app: Any, max_bytes: int) -> None:
         self.app, self.max_bytes = app, max_bytes
@@ -155,7 +155,7 @@ def create_app(path: str, n_threads: int = 1, max_rows: int = 1000, max_bytes: i
 
     @app.exception_handler(RequestValidationError)
     def refused(_: Any, error: RequestValidationError) -> JSONResponse:
-        # without the value: JSON cannot hold an infinite one
+        # without the value, as JSON has no infinite numbers
         detail = [{"loc": one["loc"], "msg": one["msg"]} for one in error.errors()]
         return JSONResponse({"detail": detail}, 422)
 
@@ -183,7 +183,7 @@ def create_app(path: str, n_threads: int = 1, max_rows: int = 1000, max_bytes: i
 def serving(app: Any, max_requests: int = 64) -> Iterator[int]:
     """Serve an application on a free port of the loopback interface, in a thread; yield the port.
 
-    Beyond ``max_requests`` that are answered or wait, further ones get the status 503.
+    If ``max_requests`` requests are running or waiting, further ones get the status 503.
     """
     config = uvicorn.Config(app, log_level="error", limit_concurrency=max_requests)
     server = uvicorn.Server(config)
@@ -202,7 +202,7 @@ def serving(app: Any, max_requests: int = 64) -> Iterator[int]:
 
 @contextmanager
 def started(settings: Sequence[str]) -> Iterator[int]:
-    """Serve in a process of its own, so that clients in this one do not wait for it; yield the port."""
+    """Serve in a separate process, so that clients in this one do not wait for it; yield the port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -229,7 +229,7 @@ def _is_up(port: int) -> bool:
 
 
 def post(connection: HTTPConnection, path: str, body: Any) -> tuple[int, Any]:
-    """Send JSON, and return the status and the JSON that comes back."""
+    """Send JSON, and return the status and the JSON of the answer."""
     connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
     response = connection.getresponse()
     return response.status, json.loads(response.read())

@@ -1,7 +1,7 @@
 """Compare the default with boosted trees and the best networks on ten tables with categories.
 
-`python -m experiments.suite` fits ours on the published splits (minutes), sets it beside the stored
-results of other libraries there, prints error, seconds and ratios, and writes them to
+`python -m experiments.suite` fits our default on the published splits (minutes), compares it with the
+stored results of other libraries, prints error, seconds and ratios, and writes them to
 `experiments/results/suite.csv`. Finished cells are kept under `outputs/suite`; a second run continues
 from there.
 """
@@ -43,12 +43,12 @@ def main(config: DictConfig) -> None:
 
 
 def beside_peers(cells: pd.DataFrame, ours: str, stored: pd.DataFrame) -> pd.DataFrame:
-    """Set every peer beside ours: those that were fitted now, and the stored results of the others.
+    """Compare our model with every peer, both those fitted now and those with stored results.
 
     Parameters
     ----------
     cells : DataFrame
-        As of `measure`.
+        As returned by `measure`.
     ours : str
         The label of our model.
     stored : DataFrame
@@ -57,8 +57,8 @@ def beside_peers(cells: pd.DataFrame, ours: str, stored: pd.DataFrame) -> pd.Dat
     Returns
     -------
     DataFrame
-        A row for each peer on each data set and fold, with means over seeds: error and seconds of both,
-        and the ratios of ours to the peer's.
+        One row per peer, data set and fold, with means over seeds: error and seconds of both, and the
+        ratios of our values to the peer's.
     """
     means = cells.drop(columns="seed").groupby([*FOLD, "model"], as_index=False).mean()
     peers = pd.concat([means[means["model"] != ours], stored]).drop_duplicates([*FOLD, "model"])
@@ -70,7 +70,7 @@ def beside_peers(cells: pd.DataFrame, ours: str, stored: pd.DataFrame) -> pd.Dat
 
 
 def geometric_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the geometric mean of each ratio by peer, and by the best peer of each data set."""
+    """Return the geometric mean of each ratio by peer, and for the best peer of each data set."""
     ratios = [str(column) for column in table if str(column).endswith("_ratio")]
     best = table.sort_values("error_of_peer").drop_duplicates(FOLD).assign(peer="best of them")
     groups = pd.concat([table, best]).groupby("peer", sort=False)
@@ -86,7 +86,7 @@ def show(table: pd.DataFrame) -> None:
 
 
 def _wide_table(table: pd.DataFrame, column: str) -> TextTable:
-    """Build a table with a row for each data set and fold and a column for each peer."""
+    """Build a table with one row per data set and fold, and one column per peer."""
     title, n_digits = TITLES[column]
     wide = table.pivot_table(index=FOLD, columns="peer", values=f"{column}_of_peer", sort=False)
     wide.insert(0, "ours", table.groupby(FOLD, sort=False)[column].first())

@@ -1,8 +1,8 @@
-"""What a search among the parameters gains over the defaults, on test rows that it has not seen.
+"""Measure what a parameter search gains over the defaults, on test rows that it has not seen.
 
 `python -m experiments.tuning` lets Optuna try 30 settings of `tabemb.tuning.space` on a part of the
-training rows and chooses by another part. It then fits the choice and the defaults to all training rows
-with several seeds, and prints their errors on the test rows of the published splits.
+training rows and chooses the best one by another part. It then fits that one and the defaults to all
+training rows with several seeds, and prints their errors on the test rows of the published splits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(config: DictConfig) -> None:
 
 
 def gain_of(dataset: Dataset, settings: Mapping[str, Any]) -> str:
-    """Search on the training rows of the first fold; return the errors on its test rows in words."""
+    """Search on the training rows of the first fold; describe the errors on its test rows."""
     split = make_splits(dataset, Protocol("published"))[0]
     rng = np.random.default_rng(0)
     train = rng.permutation(split.train)[: settings["n_rows"]]
@@ -58,7 +58,7 @@ def gain_of(dataset: Dataset, settings: Mapping[str, Any]) -> str:
 
 
 def described(name: str, errors: np.ndarray, best: Mapping[str, Any], cost: str) -> str:
-    """Return the errors with the defaults and with the best settings, (n_seeds, 2), in words."""
+    """Describe the errors with the defaults and with the best settings, (n_seeds, 2), in words."""
     changes, (default, tuned) = 100 * (errors[:, 1] / errors[:, 0] - 1), errors.mean(0)
     chosen = ", ".join(f"{parameter} {value:.3g}" for parameter, value in best.items())
     return (
@@ -70,12 +70,12 @@ def described(name: str, errors: np.ndarray, best: Mapping[str, Any], cost: str)
 def new_model(dataset: Dataset, n_jobs: int) -> EmbeddingClassifier | EmbeddingRegressor:
     """Return the default model of a data set."""
     estimator = EmbeddingRegressor if dataset.task == "regression" else EmbeddingClassifier
-    roles: Any = dict(dataset.roles)  # names are a kind of what keys may be
+    roles: Any = dict(dataset.roles)  # keys may be names or positions
     return estimator(roles=roles, n_jobs=n_jobs, random_state=0)
 
 
 def search(dataset: Dataset, model: Any, rows: np.ndarray, n_trials: int) -> dict[str, Any]:
-    """Return the parameters of the trial with the least error on the last rows."""
+    """Return the parameters of the trial with the smallest error on the last rows."""
     n_valid = int(VALID_SHARE * len(rows))
     space = tuning.space(model)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))

@@ -1,9 +1,9 @@
-"""Measure what the vectors of a model are worth: by another seed, by other rows, and by what is known.
+"""Measure the quality of a model's vectors: with another seed, with other rows, and by known facts.
 
-`python -m experiments.vectors` fits each table with two seeds and on two disjoint halves of its rows,
-and compares the five nearest of each category; fits tables with planted traits of each category, and
-compares distances and neighbours with facts that no model has seen. The models are kept under
-`outputs/vectors`.
+`python -m experiments.vectors` fits each data set with two seeds and on two disjoint halves of its rows,
+and compares the five nearest neighbours of each category. It also fits data with planted traits of each
+category, and compares distances and neighbours with facts that no model has seen. The models are stored
+in `outputs/vectors`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COLUMNS = {
     "shelter_animals": ("Breed", "Color"),
     "kc_house": ("zipcode",),
 }
-"""The columns that are looked at."""
+"""The columns whose vectors are compared."""
 K = 5
 N_BINS = 5
 
@@ -49,7 +49,7 @@ def main(config: DictConfig) -> None:
 
 
 def compare(settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Return one row for each column: the overlaps of seeds, of halves, expected, and by reliability."""
+    """Return for each column the overlaps of seeds and of halves, expected, and by reliability."""
     rows = []
     for data in settings["data"]:
         problem = find_problem(data, settings["n_rows"], 1)
@@ -76,7 +76,7 @@ def compare(settings: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def fitted(problem: TableProblem, settings: Mapping[str, Any], seed: int, half: int | None) -> Any:
-    """Return the default model of all rows, or of one half of them; it is kept."""
+    """Return the default model of all rows, or of one half of them, which is stored in a file."""
     rows = "all" if half is None else f"half{half}"
     path = Path(settings["folder"]) / f"{problem.name}-{len(problem.X)}-{rows}-{seed}.tabemb"
     if not path.exists():
@@ -91,7 +91,7 @@ def fitted(problem: TableProblem, settings: Mapping[str, Any], seed: int, half: 
 
 
 def frequent(space: EmbeddingSpace, min_count: float) -> EmbeddingSpace:
-    """Return the categories with so many rows."""
+    """Return the categories with at least `min_count` rows."""
     assert space.counts is not None
     return space.subset(space.categories[space.counts >= min_count])
 
@@ -116,7 +116,7 @@ def by_reliability(whole: EmbeddingSpace, *halves: EmbeddingSpace) -> str:
 
 
 def facts(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what the vectors know of geography and of names."""
+    """Return how well the vectors agree with geography and with names."""
     rows = []
     for data in settings["data"]:
         problem = find_problem(data, settings["n_rows"], 1)
@@ -141,7 +141,7 @@ def geography(zipcodes: EmbeddingSpace, X: pd.DataFrame) -> dict[str, Any]:
 
 
 def names(breeds: EmbeddingSpace) -> dict[str, Any]:
-    """Return the AUC by which breeds that share a word are nearer than others."""
+    """Return the AUC with which distance separates breeds that share a word from other pairs."""
     words = [set(str(breed).replace("/", " ").split()) - {"Mix"} for breed in breeds]
     near = np.array([bool(a & b) for i, a in enumerate(words) for b in words[i + 1 :]])
     ranks = rankdata(-pdist(breeds.unit_vectors))
@@ -151,7 +151,7 @@ def names(breeds: EmbeddingSpace) -> dict[str, Any]:
 
 
 def planted(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return how well two traits of each category come back: its effect, and its slope on a number."""
+    """Return how well two traits of each category are recovered: its effect, its slope on a number."""
     rows = []
     for kind in settings["planted"]:
         X, y, effect, slope = two_traits(kind, n_levels=100, n_rows=200)

@@ -1,9 +1,9 @@
-"""How much faster several workers train, and what a cluster would do.
+"""Measure how much faster several workers train, and estimate what a cluster would do.
 
-`python -m experiments.workers` fits a synthetic table with one and with two workers, on one thread each,
-and prints rows per second and their ratio. From the seconds and bytes of a step it then estimates an
-epoch of a billion rows on eight machines. Other load on the machine makes the ratio smaller, and is
-printed.
+`python -m experiments.workers` fits synthetic data with one and with two workers, on one thread each,
+and prints rows per second and their ratio. From the seconds and bytes of a step, it then estimates an
+epoch of a billion rows on eight machines. Other load on the machine lowers the ratio, so it is printed
+too.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Step:
 
     seconds_of_row: float
     dense_bytes: int
-    """Gradients that every worker sends, whatever the batch."""
+    """Gradients that every worker sends, whatever the size of the batch."""
     sparse_bytes_of_row: int
-    """Gradients of the rows of sparse tables that a row of the batch reads."""
+    """Gradients of the sparse tables' rows that one row of the batch reads."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Estimate:
     sending: float
     rows_per_second: float
     hours: float
-    """Of an epoch."""
+    """Hours of an epoch."""
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="workers")
@@ -78,7 +78,7 @@ def main(config: DictConfig) -> None:
 
 
 def planted(n_rows: int, n_levels: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return rows of seven columns of categories, skewed as by Zipf, and five numbers, with classes."""
+    """Return rows with seven Zipf-distributed categorical columns and five numbers, and classes."""
     rng = np.random.default_rng(seed)
     X, log_odds = pd.DataFrame(), rng.normal(size=n_rows)
     for size in (*SIZES, n_levels):
@@ -94,7 +94,7 @@ def planted(n_rows: int, n_levels: int, seed: int) -> tuple[pd.DataFrame, np.nda
 def fitted(
     X: pd.DataFrame, y: np.ndarray, batch_size: int, n_workers: int, settings: dict[str, Any]
 ) -> EmbeddingClassifier:
-    """Return a model that so many workers have trained."""
+    """Return a model that was trained by a number of workers."""
     model = EmbeddingClassifier(
         batch_size=batch_size,
         max_epochs=settings["n_epochs"],
@@ -108,7 +108,7 @@ def fitted(
 
 
 def speed_of(seconds: list[float], n_rows: int) -> float:
-    """Return rows per second, from the seconds at the ends of the epochs; the first one is left out."""
+    """Return rows per second from the times at which epochs end; the first epoch is left out."""
     return n_rows * (len(seconds) - 1) / (seconds[-1] - seconds[0])
 
 
@@ -133,10 +133,10 @@ def estimate(
     gigabits: float,
     microseconds: float,
 ) -> Estimate:
-    """Return what an epoch would take on machines in a ring, by the constants of one worker.
+    """Return what an epoch would take on machines in a ring, given the costs of one worker.
 
-    Dense gradients are summed round the ring: every link carries them twice, less one share of them. The
-    rows of sparse tables go from every worker to all others. Nothing is sent while a step is computed.
+    Dense gradients are summed around the ring: every link carries them twice, minus one share of them.
+    The rows of sparse tables go from every worker to all others. Nothing is sent during computation.
 
     Parameters
     ----------
@@ -144,26 +144,26 @@ def estimate(
     n_rows : int
         Rows of an epoch.
     n_machines, n_workers : int
-        Machines, and workers of each.
+        Number of machines, and of workers on each machine.
     batch_size : int
-        Rows in a step, of all workers.
+        Rows in a step of all workers together.
     gigabits : float
-        What a machine sends in a second.
+        What a machine can send per second.
     microseconds : float
-        How long the first byte takes from one worker to the next.
+        Latency from one worker to the next.
     """
     n = n_machines * n_workers
     computing = batch_size / n * step.seconds_of_row
     dense = 2 * (n - 1) / n * step.dense_bytes
     sparse = (n - 1) / n * batch_size * step.sparse_bytes_of_row
-    n_hops = 3 * (n - 1) * (n > 1)  # twice round for dense gradients, once for sparse ones
+    n_hops = 3 * (n - 1) * (n > 1)  # two rounds for dense gradients, one for sparse ones
     sending = 8 * (dense + sparse) / (gigabits * 1e9) + n_hops * microseconds / 1e6
     rows_per_second = batch_size / (computing + sending)
     return Estimate(computing, sending, rows_per_second, n_rows / rows_per_second / 3600)
 
 
 def described(result: Estimate, cluster: dict[str, Any]) -> str:
-    """Return an estimate in words."""
+    """Describe an estimate in words."""
     return (
         f"on paper, {cluster['n_machines']} machines of {cluster['n_workers']} workers, batches of "
         f"{cluster['batch_size']}, {cluster['gigabits']} Gbit/s: {1e3 * result.computing:.0f} ms of "

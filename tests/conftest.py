@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread, a headless canvas, small settings, small frames."""
+"""Setup that all tests share: one thread, a headless canvas, small settings, small frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out the tests that take long, unless they are asked for."""
+    """Skip slow tests unless they are requested."""
     if os.environ.get("TABEMB_SLOW") or os.environ.get("TABEMB_FUZZ"):
         return
     for item in items:
@@ -51,7 +51,7 @@ def shops() -> tuple[pd.DataFrame, pd.Series]:
 
 @pytest.fixture(scope="module")
 def browser():
-    """A real browser; tests that need one are skipped where there is none."""
+    """A real browser; tests that need one are skipped if there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     names = ("chromium", "google-chrome", "chromium-browser")
     found = [path for path in map(shutil.which, names) if path]

@@ -1,4 +1,4 @@
-"""How many random trials a test makes: few in `make test`, all in `make fuzz`."""
+"""The number of random trials of a test: few in `make test`, all in `make fuzz`."""
 
 import os
 

@@ -1,9 +1,9 @@
 """Break the library on purpose, one place at a time: every break must turn a test red.
 
-`make mutations` copies the checkout, plants each break in the copy, and runs the tests named beside it,
-which are green without it. A break that survives is a promise without a test.
+`make mutations` copies the checkout, plants each break in the copy, and runs the tests listed with it,
+which pass without it. A break that survives shows behaviour without a test.
 
-`python tests/mutations.py cutoff weights` plants those breaks alone whose names hold one of these words.
+`python tests/mutations.py cutoff weights` plants only breaks whose names contain one of these words.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 PYTEST = ("-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--tb=no", "-rfE")
 GREEN, RED = 0, 1
-"""Exit codes of pytest when all tests pass and when one fails; others mean that it could not run."""
+"""Exit codes of pytest if all tests pass and if one fails; other codes mean that it could not run."""
 
 
 class Break(NamedTuple):
@@ -33,12 +33,12 @@ class Break(NamedTuple):
     tests: str
 
     def plant(self, copy: Path) -> None:
-        """Write the new text in the place of the old one."""
+        """Replace the old text by the new one."""
         path = copy / "tabemb" / self.file
         path.write_text(path.read_text().replace(self.old, self.new))
 
     def remove(self, copy: Path) -> None:
-        """Put the file back as it was."""
+        """Restore the original file."""
         shutil.copyfile(ROOT / "tabemb" / self.file, copy / "tabemb" / self.file)
 
 
@@ -181,7 +181,7 @@ BREAKS = [
         "    if False:\n        return",
         "tests/fitting/test_holdout.py",
     ),
-    # what no row holds
+    # values that are in no row
     Break(
         "the unknown category is never trained",
         "network/dropout.py",
@@ -1216,7 +1216,7 @@ BREAKS = [
 
 
 def check_places(breaks: list[Break]) -> None:
-    """Exit unless the text of every break stands in its file, and once."""
+    """Exit unless the text of every break is in its file exactly once."""
     for planted in breaks:
         n_places = (ROOT / "tabemb" / planted.file).read_text().count(planted.old)
         if n_places != 1:
@@ -1224,7 +1224,7 @@ def check_places(breaks: list[Break]) -> None:
 
 
 def first_red(copy: Path, tests: list[str]) -> str | None:
-    """Return the first test that fails in the copy, None where all pass."""
+    """Return the first test that fails in the copy, or None if all pass."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TABEMB_SLOW": "1"}
     command = [sys.executable, *PYTEST, *tests]
     run = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
@@ -1237,7 +1237,7 @@ def first_red(copy: Path, tests: list[str]) -> str | None:
 
 
 def main(words: list[str]) -> None:
-    """Plant all breaks, or those whose names hold one of the words; exit with 1 if one survives."""
+    """Plant all breaks, or those whose names contain one of the words; exit with 1 if one survives."""
     breaks = [b for b in BREAKS if not words or any(word in b.name for word in words)]
     check_places(breaks)
     alive, begin = [], time.perf_counter()

@@ -1,7 +1,7 @@
-"""A second device that is not there: its tensors lie in main memory, and its rules are those of CUDA.
+"""A simulated second device: its tensors are in main memory, and its rules are those of CUDA.
 
-A machine without a GPU finds nearly all that a GPU would refuse: tensors of two devices in one
-operation, a tensor of the device turned into an array of numpy, a generator of the other device.
+With it, a machine without a GPU detects nearly everything that a GPU would refuse: tensors of two
+devices in one operation, a tensor of the device converted to numpy, a generator of the other device.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _ASKED = {
 class _Storages:
     """The memory of the tensors that are on the device.
 
-    A tensor that a kernel makes out of nothing, within one call from Python, is of no device until it
-    meets another: the kernel itself would have put it beside that one.
+    A tensor that a kernel creates from nothing, within one call from Python, has no device until it is
+    used with another tensor: the real kernel would have created it on that one's device.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ _ON = _Storages()
 
 
 class _Move(torch.autograd.Function):
-    """A copy on the other device, whose gradient comes back."""
+    """A copy on the other device, whose gradient is copied back."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, to_device: bool) -> Tensor:
@@ -89,7 +89,7 @@ def _moved(tensor: Tensor, to_device: bool) -> Tensor:
 
 
 class Generator(_REAL_GENERATOR):
-    """A generator that says on which device it draws."""
+    """A generator that reports the device on which it draws."""
 
     def __new__(cls, device: Any = CPU) -> Generator:
         made = super().__new__(cls)
@@ -106,7 +106,7 @@ def _tensors_in(nested: Any) -> list[Tensor]:
 
 
 class _Functions(TorchFunctionMode):
-    """What the caller sees: devices of tensors, moves, factories."""
+    """Functions as the caller sees them: devices of tensors, moves, factories."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -120,7 +120,7 @@ class _Functions(TorchFunctionMode):
         if func is Tensor.to:
             return self._to(first, args[1:], kwargs)
         if func is Tensor.backward:
-            with self:  # gradients that are written out ask for devices too
+            with self:  # explicit gradients ask for devices too
                 return torch.autograd.backward(*args)
         return self._made(func, args, kwargs)
 
@@ -157,7 +157,7 @@ class _Functions(TorchFunctionMode):
 
 
 class _Operations(TorchDispatchMode):
-    """What the kernels see: no operation on tensors of two devices."""
+    """Operations as the kernels see them: no operation has tensors of two devices."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **kwargs or {})
@@ -167,7 +167,7 @@ class _Operations(TorchDispatchMode):
             for tensor in _tensors_in(out):
                 _ON.mark(tensor, None)
         elif name.startswith("aten._pack_padded_sequence"):
-            _ON.mark(out[0], tensors[0] in _ON)  # the sizes of batches stay on the CPU
+            _ON.mark(out[0], tensors[0] in _ON)  # the batch sizes stay on the CPU
         elif name.startswith(("aten._foreach", "aten._fused")):
             self._each(args, out)
         elif not name.startswith(_BETWEEN_DEVICES) and any(tensor in _ON for tensor in tensors):
@@ -201,7 +201,7 @@ class _Operations(TorchDispatchMode):
 
 @contextmanager
 def second_device() -> Iterator[None]:
-    """Let this thread have a second device, "cuda", within the block."""
+    """Give this thread a second device, "cuda", within the block."""
     torch.Generator = Generator  # type: ignore[misc]
     try:
         with _Operations(), _Functions():

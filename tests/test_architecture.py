@@ -1,6 +1,6 @@
-"""Imports point one way: between folders to lower floors only, within a folder without cycles.
+"""Imports have one direction: between folders only to lower floors, within a folder without cycles.
 
-The imports are read from the source, also those in functions and under TYPE_CHECKING; nothing is run.
+Imports are parsed from the source, including those in functions and under TYPE_CHECKING.
 """
 
 import ast
@@ -42,7 +42,7 @@ FLOORS = {
 
 
 def module_name(path, root):
-    """Return the name by which a file is imported; `__init__` has the name of its folder."""
+    """Return the import name of a file; `__init__` has the name of its folder."""
     parts = path.relative_to(root.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -62,11 +62,11 @@ def imported_names(path, module):
 
 
 def import_graph(root):
-    """Return the modules of a package that each module of it imports."""
+    """Return for each module of a package the modules of the package that it imports."""
     paths = {module_name(path, root): path for path in root.rglob("*.py")}
     graph = {}
     for module, path in paths.items():
-        # a name that is no module is something in the module before the last dot
+        # a name that is not a module is defined in the module before the last dot
         candidates = [(name, name.rpartition(".")[0]) for name in imported_names(path, module)]
         targets = (next((name for name in pair if name in paths), None) for pair in candidates)
         graph[module] = {target for target in targets if target}
@@ -80,7 +80,7 @@ def floor_of(module, floors):
 def climbs(graph, floors):
     """Return the imports between folders that do not go to a lower floor.
 
-    The file of the whole package imports all but the top floor and is left to the rule about cycles.
+    The package's `__init__` imports all but the top floor; only the rule about cycles applies to it.
     """
     return sorted(
         f"{module} imports {target}"

@@ -1,4 +1,4 @@
-"""Callbacks see what the learning curve says, may end a fit, and leave it whole when they fail."""
+"""Callbacks get the values of the learning curve, may end a fit, and do not corrupt it on errors."""
 
 import sys
 
@@ -46,7 +46,7 @@ def test_epochs_are_those_of_the_learning_curve():
     np.testing.assert_array_equal([epoch.eval_loss for epoch in epochs], curve["eval_loss"])
     assert [epoch.number for epoch in epochs] == list(range(1, len(epochs) + 1))
     validated = [epoch for epoch in epochs if epoch.eval_loss == epoch.eval_loss]
-    assert len(validated) < len(epochs)  # those on all rows follow
+    assert len(validated) < len(epochs)  # the epochs on all rows follow
     assert max(epoch.number for epoch in validated if epoch.is_best) == model.best_epoch_ + 1
     assert np.all(np.diff([epoch.seconds for epoch in epochs]) > 0)
 
@@ -58,7 +58,7 @@ def test_a_callback_ends_the_fit_and_what_was_trained_is_kept():
     model.fit(X, y, callbacks=[notes])
     assert len(model.learning_curve_["epoch"]) == 2
     assert model.predict(X).shape == (300,)
-    assert len(model.fit(X, y).learning_curve_["epoch"]) == 50  # without it, the next fit is whole
+    assert len(model.fit(X, y).learning_curve_["epoch"]) == 50  # without it, the next fit is complete
 
 
 def test_a_callback_that_fails_leaves_the_estimator_as_it_was():

@@ -1,7 +1,7 @@
-"""Everything on a GPU: on a real one where there is one, and by its rules in main memory anywhere.
+"""Everything on a GPU: on a real one if there is one, and by its rules in main memory anywhere.
 
-The stand-in of `second_device` refuses what CUDA refuses, so that a forgotten move is found on any
-machine; that the kernels of a GPU give the same numbers only a GPU can show.
+The stand-in of `second_device` refuses what CUDA refuses, so a forgotten move is found on any machine.
+Only a real GPU can show that its kernels give the same numbers.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from tabemb.training import checkpoints
 from tests.second_device import second_device
 
 SAME = 1e-3
-"""Two fits with one seed, on one device: a GPU adds up in any order, and training makes more of it."""
+"""Tolerance of two fits with one seed on one device: GPU sums vary, and training amplifies that."""
 NEAR = 1e-5
-"""Double precision on two devices, from the same weights in single precision."""
+"""Tolerance of double precision on two devices, from the same weights in single precision."""
 
 
 @pytest.fixture(params=["stand-in", "cuda"], autouse=True)
 def device(request, monkeypatch):
-    """Let there be a device "cuda": a real one, or one whose rules alone are real."""
+    """Provide a device "cuda": a real one, or a stand-in with the same rules."""
     settings.is_fast_in_bfloat16.cache_clear()
     if request.param == "cuda":
         if not torch.cuda.is_available():
@@ -58,7 +58,7 @@ def device(request, monkeypatch):
 
 @pytest.fixture(params=["room", "no room"])
 def has_room(request, device, monkeypatch):
-    """Return whether tables fit on the device; without room all of them stay in main memory."""
+    """Return whether tables fit on the device; otherwise all of them stay in main memory."""
     if request.param == "no room":
         monkeypatch.setattr(devices, "free_bytes", lambda it: 0.0 if it.type == "cuda" else math.inf)
     return request.param == "room"
@@ -70,7 +70,7 @@ LOG = {"entity": "who", "time": "at"}
 
 
 def planted(n=240, seed=0):
-    """Rows whose number is an effect of a city and a slope, with all kinds of columns."""
+    """Return rows with all kinds of columns, and a target from a city's effect and a slope."""
     rng = np.random.default_rng(seed)
     city = rng.integers(40, size=n)
     X = pd.DataFrame({"city": np.array([f"c{i}" for i in range(40)])[city], "size": rng.normal(size=n)})
@@ -86,7 +86,7 @@ ROLES = {"bag": "history", "text": "text", "vector": "vector"}
 
 
 def events(n_entities=30, n_events=8, seed=0):
-    """A log in which an answer follows from the event before."""
+    """Return a log in which each answer depends on the previous event."""
     rng = np.random.default_rng(seed)
     n = n_entities * n_events
     X = pd.DataFrame(
@@ -101,7 +101,7 @@ def events(n_entities=30, n_events=8, seed=0):
 
 
 def blocks(n_users=80, n_items=40):
-    """Users who like the items of their own group of four."""
+    """Return users who like the items of their own group, one of four."""
     rng = np.random.default_rng(0)
     rows = [
         (f"u{user}", f"i{item}")
@@ -126,7 +126,7 @@ def on_cpu(model, folder):
 
 
 def fitted(kind, **changes):
-    """Return a model of the kind that was fitted on the device, and rows to predict with answers."""
+    """Return a model of this kind, fitted on the device, and rows to predict with their targets."""
     X, y = planted()
     new, answers = planted(60, seed=1)
     log, answered = events()
@@ -147,7 +147,7 @@ KINDS = ["regressor", "classifier", "event classifier", "event regressor"]
 
 
 def products(space):
-    """Return the products of all vectors, which the signs of axes do not change."""
+    """Return the dot products of all vectors, which do not depend on the signs of axes."""
     return space.vectors @ space.vectors.T
 
 
@@ -258,7 +258,7 @@ def test_a_model_goes_on_with_new_categories_and_classes(tmp_path):
     later, y = planted(120, seed=2)
     later["city"] = later["city"].replace({"c0": "new", "c1": "another"})
     label = np.where(later["city"] == "new", "maybe", np.where(y > 0, "yes", "no"))
-    loaded = on_cpu(model, tmp_path)  # goes on from the file of another device
+    loaded = on_cpu(model, tmp_path)  # continues from a file of another device
     for it in (model, loaded):
         it.partial_fit(later, label, classes=["yes", "no", "maybe"])
     assert devices_of(model) == {"cuda"}

@@ -1,4 +1,4 @@
-"""The documentation site: pages, reference, drawings, gallery; the build where Sphinx is installed.
+"""The documentation site: pages, reference, drawings, gallery; the build if Sphinx is installed.
 
 tests/test_readme.py runs the code of the pages and follows their links as GitHub does.
 """
@@ -33,7 +33,7 @@ MODULE = re.compile(r"^\.\. currentmodule:: (\S+)", re.MULTILINE)
 
 
 NOT_BUILT = {"tabemb.InputNote", "tabemb.spaces.ApproximateIndex"}
-"""A warning, and what a method builds."""
+"""A warning, and a class whose objects a method returns."""
 
 
 OF_OTHERS = {"self", "input_features"}
@@ -41,7 +41,7 @@ OF_OTHERS = {"self", "input_features"}
 
 
 def script(path):
-    """Return a script of docs/ as a module."""
+    """Import a script of docs/ as a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -54,7 +54,7 @@ def pages():
 
 
 def entries(text, directive):
-    """Return what the directives of one kind list."""
+    """Return the entries of all directives of one kind."""
     bodies = [body for name, body in DIRECTIVE.findall(text) if name == directive]
     lines = [line.strip() for body in bodies for line in body.splitlines()]
     listed = [line for line in lines if line and not line.startswith(":")]
@@ -62,7 +62,7 @@ def entries(text, directive):
 
 
 def listed_pages(root):
-    """Return the pages that the table of contents reaches, without their endings."""
+    """Return the pages that the table of contents reaches, without their extensions."""
     found = {root}
     index = root.with_suffix(".rst")
     if index.exists() and not BUILT & set(index.relative_to(ROOT).parts):
@@ -92,7 +92,7 @@ def found(name):
 
 
 def documented(obj):
-    """Return the names in the sections of parameters and attributes of a docstring."""
+    """Return the names in the Parameters and Attributes sections of a docstring."""
     text = inspect.getdoc(obj) or ""
     parts = re.findall(
         r"^(?:Parameters|Attributes)\n-+\n(.*?)(?=^\S[^\n]*\n-{3,}$|\Z)", text, re.MULTILINE | re.DOTALL
@@ -103,7 +103,7 @@ def documented(obj):
 
 
 def methods(obj):
-    """Return the public methods that the library gives to a class."""
+    """Return the public methods of a class that the library defines."""
     members = inspect.getmembers(obj, inspect.isroutine) if inspect.isclass(obj) else []
     ours = [
         (name, part)
@@ -114,7 +114,7 @@ def methods(obj):
 
 
 def missing_in(obj):
-    """Return the parameters that a docstring neither lists nor names."""
+    """Return the parameters that a docstring neither lists nor mentions."""
     parameters = inspect.signature(obj).parameters.values()
     names = {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     text = inspect.getdoc(obj) or ""
@@ -229,7 +229,7 @@ def test_examples_of_the_gallery_run(path, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_site_is_built_without_warnings(tmp_path):
-    """Without the pictures of the gallery, whose examples the test above runs."""
+    """The build skips the pictures of the gallery; the test above runs its examples."""
     for package in ("sphinx", "pydata_sphinx_theme", "myst_parser", "sphinx_gallery", "numpydoc"):
         pytest.importorskip(package)
     command = [sys.executable, "-m", "sphinx", "-c", "docs", ".", str(tmp_path / "html")]

@@ -32,7 +32,7 @@ QUICK = {"hidden": (8,), "n_members": 1, "max_epochs": 1, "random_state": 0, "n_
 
 
 def coded(before, now, min_count=1):
-    """Codes as a vocabulary of the first sample gives them."""
+    """Return codes from a vocabulary of the first sample."""
     levels, counts = np.unique(before, return_counts=True)
     levels = levels[counts >= min_count]
     codes = [
@@ -43,7 +43,7 @@ def coded(before, now, min_count=1):
 
 
 def shift_of(before, now, min_count=1):
-    """The shift of two samples of categories (whole numbers) or of numbers."""
+    """Return the shift between two samples of categories (whole numbers) or of numbers."""
     if np.asarray(before).dtype.kind == "f":
         profile = Profile.of_numbers(before, np.ones(len(before)))
         return shifts.shift_of(profile, np.asarray(now), np.ones(len(now)))
@@ -59,7 +59,7 @@ def test_corrected_p_values_are_those_of_holm():
 
 def test_the_smallest_value_of_all_is_new_as_often_as_there_are_new_ones():
     before, now = np.arange(1.0, 100), np.array([0.5, 50.5])
-    # of 101 values the smallest is one of the two later ones with the chance 2 / 101, on either side
+    # the smallest of 101 values is one of the two later ones with probability 2 / 101, on either side
     assert shift_of(before, now).p_values["outside"] == pytest.approx(2 * 2 / 101)
     both = shift_of(before, np.array([0.5, 0.25]))
     assert both.p_values["outside"] == pytest.approx(2 * 2 / 101 * 1 / 100)
@@ -183,7 +183,7 @@ def test_one_level_that_moves_is_found_beside_a_change_of_all(are_shares):
 
 @pytest.mark.parametrize("are_shares", [False, True])
 def test_a_level_that_moves_far_does_not_move_the_others(are_shares):
-    """Of four levels one moves by three deviations, a quarter of all rows."""
+    """One of four levels, with a quarter of all rows, moves by three standard deviations."""
     rng = np.random.default_rng(0)
     others = 0
     for _ in range(60):
@@ -287,7 +287,7 @@ def test_the_mean_of_a_number_is_in_its_unit(orders):
     assert answers["mean"] == pytest.approx(y[:2500].mean(), abs=2)
     assert answers["mean_now"] == pytest.approx(y[2500:].mean() + 10)
     assert answers["moved"]
-    assert len(report.effects) == 0  # all levels moved alike
+    assert len(report.effects) == 0  # all levels moved by the same amount
     assert report.verdict.startswith("The mean of y has moved (1,500 rows")
 
 
@@ -308,7 +308,7 @@ def test_fields_and_lengths_of_histories_are_checked():
 
 
 def log(n_entities, share, seed=0, length=30):
-    """Events of entities, each of which has its own kind most of the time."""
+    """Return events of entities that have mostly their own kind of event."""
     rng = np.random.default_rng(seed)
     kinds = rng.choice(["x", "y"], n_entities, p=[share, 1 - share])
     frame = pd.DataFrame(
@@ -324,7 +324,7 @@ def log(n_entities, share, seed=0, length=30):
 
 def test_events_count_by_entity():
     model = EventClassifier(entity="user", time="time", **QUICK, d_history=4).fit(*log(60, 0.5))
-    # 60 entities of one kind each: by events, 900 against 1,080 of 1,800 would be an alarm
+    # 60 entities of one kind each: counted by events, 900 against 1,080 of 1,800 would raise an alarm
     events, y = log(60, 0.6, seed=3)
     report = model.check(events)
     kinds = report.columns[report.columns["column"] == "kind"]
@@ -335,7 +335,7 @@ def test_events_count_by_entity():
 
 
 def clustered(rng, n_entities, n_levels, move=0.0):
-    """Events of entities of 1 to 40 events, whose answers differ more between entities than within."""
+    """Return entities with 1 to 40 events, whose answers vary more between entities than within."""
     sizes = rng.integers(1, 41, n_entities)
     entity = np.repeat(np.arange(n_entities), sizes)
     level = rng.integers(n_levels, size=len(entity))
@@ -350,7 +350,7 @@ def clustered(rng, n_entities, n_levels, move=0.0):
 
 
 def compared_events(rng, are_shares, move=0.0, n_levels=8, is_clustered=True):
-    """Later entities against training ones."""
+    """Compare later entities with training ones."""
     train, later = clustered(rng, 150, n_levels), clustered(rng, 100, n_levels, move)
     codes, answers = [], []
     for _, level, y in (train, later):

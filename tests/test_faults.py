@@ -1,4 +1,4 @@
-"""Faults that libraries for networks on tables have been seen with; each test holds one of them off."""
+"""Faults that libraries for networks on tabular data have had; each test excludes one of them."""
 
 import pickle
 
@@ -14,7 +14,7 @@ from tabemb.data.vocabulary import Vocabulary
 
 @pytest.fixture
 def visits():
-    """400 rows of every kind of column; the target is 1 for category "b" and for flags."""
+    """400 rows with every kind of column; the target is 1 for category "b" and for flags."""
     rng = np.random.default_rng(0)
     X = pd.DataFrame(
         {

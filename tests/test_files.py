@@ -1,4 +1,4 @@
-"""A file is replaced as a whole or not at all, whatever happens while it is written."""
+"""A file is replaced completely or not at all, whatever happens while it is written."""
 
 import errno
 import os
@@ -165,7 +165,7 @@ def test_a_process_killed_while_it_saves_leaves_the_old_or_the_new_file(tmp_path
             assert process.stdout.readline() == "gone\n"
             kinds.add(type(tabemb.load(path)).__name__)
             left = list(tmp_path.glob(".tabemb-*.part"))
-            tabemb.save(tabemb.load(models[0]), path)  # what was left is in nobody's way
+            tabemb.save(tabemb.load(models[0]), path)  # unfinished files do not interfere
             assert set(names(tmp_path)) == {"model", *(part.name for part in left)}
             n_left = len(left)
     assert kinds <= {"EmbeddingRegressor", "SequenceEncoder"}

@@ -1,6 +1,6 @@
-"""Random inputs of every kind: each draw ends in finite predictions, or in one clear error.
+"""Random inputs of every kind: each draw gives finite predictions, or one clear error.
 
-`make test` runs 500 draws, `make fuzz` 20,000. A draw is repeated by its number:
+`make test` runs 500 draws, `make fuzz` 20,000. To repeat a draw, give its number:
 `FUZZ_FIRST=1234 FUZZ_DRAWS=1 python -m pytest tests/test_fuzz.py`.
 """
 
@@ -28,7 +28,7 @@ Color = enum.Enum("Color", "RED GREEN BLUE")
 
 
 def of(*values):
-    """A kind of column whose cells are drawn from these values."""
+    """Return a kind of column whose cells are drawn from these values."""
     return lambda rng, n: pd.Series([values[i] for i in rng.integers(0, len(values), n)], dtype=object)
 
 
@@ -37,7 +37,7 @@ def typed(kind, dtype):
 
 
 def arrow(dtype, *values):
-    """A kind of column with an Arrow type."""
+    """Return a kind of column with an Arrow type."""
 
     def draw(rng, n):
         cells = pa.array([values[i] for i in rng.integers(0, len(values), n)], dtype)
@@ -59,7 +59,7 @@ def times(unit, zone=None):
 
 
 def lists_of(kind):
-    """A kind of column of lists, of 0 to 4 cells of another kind."""
+    """Return a kind of column with lists of 0 to 4 cells of another kind."""
 
     def draw(rng, n):
         return pd.Series([kind(rng, k).tolist() for k in rng.integers(0, 5, n)], dtype=object)
@@ -68,7 +68,7 @@ def lists_of(kind):
 
 
 def events(rng, n):
-    """A column of lists of events with fields."""
+    """Return a column of lists of events with fields."""
     return pd.Series(
         [
             [{"what": str(rng.choice(["a", "b"])), "paid": float(rng.normal())} for _ in range(k)]
@@ -79,7 +79,7 @@ def events(rng, n):
 
 
 def with_missing(kind, value=None):
-    """The same kind of column with a third of its cells missing."""
+    """Return the same kind of column with a third of its cells missing."""
 
     def draw(rng, n):
         column = kind(rng, n).astype(object)
@@ -177,7 +177,7 @@ LIBRARIES = {
 
 
 def frame_of(rng, n):
-    """Draw a frame of one to four columns, and the names of their kinds."""
+    """Draw a frame of one to four columns; return it with the names of their kinds."""
     kinds = rng.choice(list(KINDS), rng.integers(1, 5))
     return pd.DataFrame({f"c{i} {kind}": KINDS[kind](rng, n) for i, kind in enumerate(kinds)})
 
@@ -192,9 +192,9 @@ def target_of(rng, n):
 
 
 def changed(rng, X):
-    """Rows to predict: some rows of X, or other columns of the same names, in any library."""
+    """Return rows to predict: rows of X, partly with other columns of the same names, in any library."""
     X = X.iloc[rng.permutation(len(X))[: rng.integers(1, len(X) + 1)]].reset_index(drop=True)
-    if rng.random() < 0.4:  # another kind in the place of one column
+    if rng.random() < 0.4:  # another kind of column under the same name
         X = X.assign(**{rng.choice(X.columns): KINDS[rng.choice(list(KINDS))](rng, len(X))})
     if rng.random() < 0.3:
         X = X[rng.permutation(X.columns)].assign(more=1)
@@ -202,7 +202,7 @@ def changed(rng, X):
 
 
 def in_a_library(rng, X):
-    """Return X in a library that can hold it."""
+    """Return X as a frame of a library that supports its columns."""
     try:
         return LIBRARIES[rng.choice(list(LIBRARIES))](X)
     except (pa.ArrowException, TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
@@ -290,21 +290,21 @@ def draw_spaces(rng):
 
 WORLDS = [draw_rows, draw_rows, draw_encoder, draw_events, draw_joins, draw_sequences, draw_spaces]
 NAMED = ("column", "x ", "y ", "log", "role", "table", "entity", "time", "categor", "vector", "target")
-"""An error holds one of these words: it says which column or argument is meant."""
+"""An error must contain one of these words, to name the column or argument."""
 
 
 def ends_in_tabemb(error):
-    """Return whether tabemb itself raised an error, and not a library below it."""
+    """Return whether tabemb itself raised an error, not a library that it calls."""
     last = pytest.ExceptionInfo.from_exception(error).traceback[-1]
     return "tabemb" in str(last.path)
 
 
 def problem_of(seed):
-    """Run a draw; return what is wrong with its end, or None."""
+    """Run a draw; return what is wrong with the outcome, or None."""
     world = WORLDS[seed % len(WORLDS)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", "X has many categories")  # draws may be new ones alone
+        warnings.filterwarnings("ignore", "X has many categories")  # a draw may have only new categories
         try:
             world(np.random.default_rng(seed))
         except (ValueError, TypeError) as error:

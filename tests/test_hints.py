@@ -1,4 +1,4 @@
-"""Arguments that do not exist are refused, with a hint at the one that was probably meant."""
+"""Unknown arguments are refused, with a hint at the one that was probably meant."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""Notebooks that are executed: what a reader sees below the cells."""
+"""Executed notebooks: the output that a reader sees below the cells."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_a_fit_shows_a_bar_and_then_a_line(outputs):
     (line,) = printed(outputs[0], "stdout").splitlines()
     assert line.startswith("EmbeddingRegressor: best epoch ")
     assert "validation squared error" in line
-    assert "epoch 1/" in printed(outputs[0], "stderr")  # text, as there are no widgets
+    assert "epoch 1/" in printed(outputs[0], "stderr")  # plain text, as there are no widgets
 
 
 @pytest.mark.slow

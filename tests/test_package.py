@@ -1,4 +1,4 @@
-"""The package as an installer sees it: version, dependencies, extras, and an import without extras."""
+"""The package metadata: version, dependencies, extras, and an import without extras."""
 
 import ast
 import os
@@ -23,9 +23,9 @@ from tabemb.training import threads
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FILES = sorted((ROOT / "tabemb").rglob("*.py"))
-# scikit-learn depends on it, so it is there without any extra
+# scikit-learn depends on it, so it is installed without any extra
 ALWAYS_THERE = {"threadpoolctl"}
-# their imports take long, so they belong into the functions that use them
+# slow imports, which belong into the functions that use them
 HEAVY = {
     "hydra",
     "lightgbm",
@@ -42,7 +42,7 @@ def names(requirements):
 
 
 def extra(name):
-    """The distributions of an extra; an extra that names other extras of tabemb has theirs too."""
+    """Return the distributions of an extra, including those of other extras of tabemb that it names."""
     for requirement in map(Requirement, PROJECT["optional-dependencies"][name]):
         if requirement.name == "tabemb":
             yield from (part for inner in requirement.extras for part in extra(inner))
@@ -52,7 +52,7 @@ def extra(name):
 
 @cache
 def installed():
-    """The distributions that bring a module, by module."""
+    """Return the distributions that provide a module, by module."""
     owners = metadata.packages_distributions().items()
     return {module: {canonicalize_name(name) for name in names} for module, names in owners}
 
@@ -66,7 +66,7 @@ def modules_of(distributions):
 
 
 def imported_packages(path, top_level_only=False):
-    """The other packages that a file imports; those of type checking only do not count."""
+    """Return the other packages that a file imports, except under TYPE_CHECKING."""
     tree = ast.parse(path.read_text())
     unused = {
         node
@@ -87,7 +87,7 @@ def imported_packages(path, top_level_only=False):
 
 
 def needed(path):
-    """The packages that a file imports by `need`, with the extra that the call names."""
+    """Return the packages that a file imports by `need`, with the extra of each call."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "need":
             module, name = [*node.args, *(keyword.value for keyword in node.keywords)]
@@ -133,7 +133,7 @@ def test_every_import_is_a_declared_dependency(path):
     optional = {part for name in PROJECT["optional-dependencies"] for part in extra(name)}
     undeclared = {m for m in imported_packages(path) if not distributions_of(m) & (base | optional)}
     assert undeclared == set()
-    # nothing else imports the comparison, so its files may import what its extra brings
+    # nothing else imports the comparison, so its files may import packages of its extra
     allowed = base | (set(extra("compare")) if path.parent.name == "compare" else set())
     at_once = {
         m for m in imported_packages(path, top_level_only=True) if not distributions_of(m) & allowed

@@ -1,4 +1,4 @@
-"""Bars and lines: late, on a terminal or in a notebook alone, and none where nobody asked."""
+"""Bars and lines: only for long work on a terminal or in a notebook, and none without a request."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -14,7 +14,7 @@ from tabemb.progress import bar_settings, in_notebook, print_line, quiet
 
 @pytest.fixture
 def notebook(monkeypatch):
-    """A process that a Jupyter kernel runs, as far as IPython says."""
+    """Let IPython report that a Jupyter kernel runs this process."""
     ipython = ModuleType("IPython")
     ipython.get_ipython = lambda: SimpleNamespace(kernel=object())
     monkeypatch.setitem(sys.modules, "IPython", ipython)

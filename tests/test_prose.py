@@ -1,4 +1,4 @@
-"""One dialect: errors are one sentence with a full stop, in the words of the field."""
+"""Consistent wording: errors are one sentence with a full stop, in the terms of the field."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "tabemb"
 FILES = sorted(ROOT.rglob("*.py"))
-# A word has one meaning, and the field has its own words for these.
+# The field has established terms for these.
 OUT = re.compile(
     r"\b(teach(es|ing)?|taught|judge[sd]?|judging|held back|rows to learn from|tell(s|ing)? apart|rooms?"
     r"|passes over the rows|in one pass|a pass more|own one|what .{1,20} says? of)\b",
@@ -23,7 +23,7 @@ def name_of(path):
 
 
 def text_of(node):
-    """The text of a literal or an f-string, with {} for what is filled in; None for anything else."""
+    """Return the text of a literal or an f-string, with {} for its expressions; None for other nodes."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
@@ -60,7 +60,7 @@ def test_words_of_the_field(path):
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_names_are_nouns(path):
-    """A variable that is called by a verb or a filler makes the reader search for what it holds."""
+    """A variable named by a verb or a filler does not show what it contains."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
     stored = [
         (n.lineno, n.id) for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)

@@ -29,7 +29,7 @@ FILE = re.compile(r"`((?:tabemb|tests|conf|experiments|docs)/(?!conf`)[\w/.]*)`"
 SETTING = re.compile(r"`([a-z]\w*)=[^`]*`")
 METHOD = re.compile(r"`(?:\w+\.)?(\w+)\(\)`")
 ATTRIBUTE = re.compile(r"`(?:\w+\.)?([a-z]\w*_)`")
-# Words that the field says otherwise, and old names; tests/test_prose.py has the same rule for code.
+# Words with an established term, and old names; tests/test_prose.py has the same rule for code.
 OUT = re.compile(
     r"\b(teach(es|ing)?|taught|judge[sd]?|judging|held back|learns? from|tells? apart|rooms?|passes over"
     r"|offsets=|recurrences=|history_|plot_history)\b"
@@ -37,7 +37,7 @@ OUT = re.compile(
 
 
 def cap_epochs(monkeypatch, n_epochs):
-    """Fit for few epochs where code leaves their number at the default, which a test cannot wait for."""
+    """Fit for few epochs where code uses the default number, which would take too long in a test."""
     monkeypatch.setattr(recipe, "FEWEST_EPOCHS", n_epochs)
     monkeypatch.setattr(recipe, "MOST_EPOCHS", n_epochs)
 
@@ -47,7 +47,7 @@ def page_name(page):
 
 
 def code_blocks(text, language="python"):
-    """Yield each block below as many empty lines as it has lines above, for the lines in errors."""
+    """Yield each block after as many empty lines as it has lines above, so errors have right lines."""
     for block in BLOCK.finditer(text):
         if block[1] == language:
             yield "\n" * text.count("\n", 0, block.start(2)) + block[2]
@@ -58,7 +58,7 @@ def without_blocks(text):
 
 
 def modules_of_engines(block):
-    """Return the engines that a block imports; tests/distributed runs those, each behind its extra."""
+    """Return the engines that a block imports; tests/distributed runs those blocks."""
     return set(re.findall(r"^(?:import|from) (ray|pyspark|dask)\b", block, re.MULTILINE))
 
 
@@ -113,7 +113,7 @@ def test_the_readme_runs_and_prints_its_score(tmp_path, monkeypatch, capsys):
     run_blocks(README)
     score = re.compile(r"^R2 ([\d.]+)$", re.MULTILINE)
     printed, shown = (float(score.search(t)[1]) for t in (capsys.readouterr().out, README.read_text()))
-    assert abs(printed - shown) < 0.02  # another machine rounds in another order
+    assert abs(printed - shown) < 0.02  # rounding differs between machines
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != README], ids=page_name)

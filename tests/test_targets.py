@@ -105,7 +105,7 @@ def test_of_very_many_classes_a_step_uses_those_of_the_batch_and_others_by_their
 
 
 def test_outputs_of_two_targets_of_numbers_have_one_unit():
-    """Outputs are in standard deviations of the rows at hand: 2 in one part, 4 in all rows."""
+    """Outputs are in standard deviations of the fitted rows: 2 in one part, 4 in all rows."""
     part, whole = (NUMBER_TARGETS["squared_error"]() for _ in range(2))
     part.fit(np.array([-2.0, 2.0]), None), whole.fit(np.array([-4.0, 4.0]), None)
     assert part.as_outputs_of(whole, torch.tensor([[3.0]])).tolist() == [[1.5]]
@@ -127,5 +127,5 @@ def test_outputs_of_many_classes_are_those_of_the_most_frequent():
     compared = part.as_outputs_of(whole, outputs)[0]
     assert compared.shape == (16,)
     assert compared[0] == pytest.approx(38 / 39)
-    assert compared[1] == 0  # class 21, which the part does not hold
+    assert compared[1] == 0  # class 21, which is not in the part
     assert compared[2] == pytest.approx(-1 / 39)

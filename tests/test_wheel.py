@@ -1,4 +1,4 @@
-"""The package as a user gets it: built, installed into an empty environment, and run elsewhere."""
+"""The package as a user gets it: built, installed into an empty environment, run elsewhere."""
 
 import os
 import subprocess
@@ -13,15 +13,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = "Scripts" if os.name == "nt" else "bin"
-# what pip prints where no index answers
+# output of pip if no index answers
 UNREACHABLE = ("Retrying (", "Could not fetch URL")
-# neither the checkout nor its data may reach the new environment, whose bytecode is written once
+# keep the checkout and its data out of the new environment, and let it write bytecode
 DROPPED = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "TABEMB_DATA"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in DROPPED}
 
 
 def run(*command, cwd):
-    """Run a command and return what it prints, on both streams."""
+    """Run a command and return its output on both streams."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -53,7 +53,7 @@ def build(folder):
 
 
 def install(environment, *packages):
-    """Install into another environment; skip the test where no index can be reached."""
+    """Install into another environment; skip the test if no index can be reached."""
     options = [
         "--python",
         environment,
@@ -73,13 +73,13 @@ def install(environment, *packages):
 
 @pytest.fixture
 def folder():
-    """A folder that is removed at once: the environment in it has more than a gigabyte."""
+    """A folder that is removed right after use, as its environment has more than a gigabyte."""
     with tempfile.TemporaryDirectory(prefix="tabemb-wheel-") as name:
         yield Path(name).resolve()
 
 
 def write_table(path):
-    """300 rows in which the shop, the size and some noise make up the target."""
+    """Write 300 rows whose target consists of the shop, the size and some noise."""
     rng = np.random.default_rng(0)
     shop = rng.choice(["north", "south", "east", "west"], 300)
     size = rng.normal(size=300)

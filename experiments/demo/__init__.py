@@ -1,1 +1,1 @@
-"""Forecast what is known already, with errors beside those of other models, and show the vectors."""
+"""Forecast known data, compare the errors with those of other models, and show the vectors."""

@@ -1,8 +1,8 @@
-"""Fit a table with a column of many names, compare errors, and show the vectors of the names.
+"""Fit data with a column of many names, compare errors, and show the vectors of the names.
 
-`python -m experiments.demo` forecasts batters of baseball, `data=fertility` births per woman, where
-boosted trees are better. Both print errors, nearest neighbours and what the vectors are worth as inputs
-of LightGBM, and write a map, an atlas page and the vectors into `outputs/demo`.
+`python -m experiments.demo` forecasts baseball batters; `data=fertility` forecasts births per woman,
+where boosted trees are better. Both print errors, nearest neighbours and the value of the vectors as
+inputs of LightGBM, and write a map, an atlas page and the vectors to `outputs/demo`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(config: DictConfig) -> None:
         story = STORIES[settings.pop("data")]()
         files = demo(story, **{**settings, "folder": Path(settings["folder"])})
     except (ValueError, ImportError) as error:
-        # a traceback would bury the line that says what to change
+        # a traceback would hide the line that says what to change
         sys.exit(f"error: {error}")
     seconds = time.perf_counter() - started
     say(f"\nFinished in {seconds:.0f} s. Look at the map and the page:")
@@ -62,7 +62,7 @@ def demo(
 ) -> list[Path]:
     """Compare the models, show the vectors of the network, and write them.
 
-    `conf/demo.yaml` explains the arguments and holds their defaults.
+    `conf/demo.yaml` explains the arguments and contains their defaults.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def demo(
 
 
 def with_names(story: Story, names: Sequence[str] | None) -> Story:
-    """Return the story with other names to be shown, which the training rows must have."""
+    """Return the story with other names to show, which must be in the training rows."""
     if not names:
         return story
     known = set(story.X.loc[~story.is_test, story.entity])
@@ -98,7 +98,7 @@ def with_names(story: Story, names: Sequence[str] | None) -> Story:
 
 
 def installed(models: Sequence[str]) -> list[str]:
-    """Return the models whose packages are installed, and say which others are left out."""
+    """Return the models whose packages are installed, and print which others are left out."""
     found = []
     for name in models:
         try:

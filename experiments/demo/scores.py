@@ -21,10 +21,10 @@ from tabemb.compare.preparation import level_means
 
 NET, TREES = "embedding", "lightgbm_td"
 QUICK: Mapping[str, Any] = {"preset": "fast"}
-"""Settings of the networks of the folds, of which there are three."""
+"""Settings of the networks of the three folds."""
 N_DRAWS = 1000
 Stage = Callable[[str], AbstractContextManager[None]]
-"""Shows that a part of the work runs, and how long it took."""
+"""Shows a running part of the work, and how long it took."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +49,21 @@ def fit(model: BaseEstimator, X: pd.DataFrame, story: Story) -> Fitted:
     started = time.perf_counter()
     model.fit(X[~test], y[~test])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InputNote)  # of new entities: their errors are in the table
+        warnings.simplefilter("ignore", InputNote)  # about new entities, whose errors are in the table
         predictions = np.asarray(model.predict(X[test]), dtype=float)
     seconds = time.perf_counter() - started
     return Fitted(model, predictions.reshape(-1, story.y.shape[1]), seconds)
 
 
 def targets(story: Story) -> pd.DataFrame | pd.Series:
-    """Return the targets as estimators take them: a Series where there is one."""
+    """Return the targets as estimators take them: a Series if there is only one."""
     return story.y if story.y.shape[1] > 1 else story.y.iloc[:, 0]
 
 
 def regressor(
     name: str, X: pd.DataFrame, story: Story, params: Mapping[str, Any] | None = None
 ) -> BaseEstimator:
-    """Build a model of the comparison; one that takes a single target is fitted to each of several."""
+    """Build a model of the comparison; fit one per target if the model takes a single target."""
     # with so few rows, a second thread would mostly wait
     model = build_model(ModelSpec(name, params or {}), "regression", X, {}, seed=0, n_jobs=1)
     return model if name == NET or story.y.shape[1] == 1 else MultiOutputRegressor(model)
@@ -93,9 +93,9 @@ def error_table(story: Story, fitted: Mapping[str, Fitted]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        By model: `rmse`; by how many percent of the other's error that of the network is smaller
-        (`gain`) with the 95 % interval (`low`, `high`); the error on rows of `known` entities, and of
-        those that are `new`, without training rows (NaN where there are none); `seconds`.
+        By model: `rmse`; `gain`, by how many percent the network's error is smaller than the model's,
+        with the 95 % interval (`low`, `high`); the errors on rows of `known` entities and of `new`
+        ones, which have no training rows (NaN if there are none); `seconds`.
     """
     predictions = {name: one.predictions for name, one in fitted.items()} | dict(story.rules)
     squares = pd.DataFrame({name: losses(story, values) for name, values in predictions.items()})
@@ -109,10 +109,10 @@ def error_table(story: Story, fitted: Mapping[str, Fitted]) -> pd.DataFrame:
 
 
 def gains(squares: pd.DataFrame, entity: pd.Series) -> pd.DataFrame:
-    """Return by how much the network's RMSE is smaller than each other's, in percent of the latter.
+    """Return by how many percent the network's RMSE is smaller than that of each other model.
 
-    The interval is that of a bootstrap which draws entities, with all their rows: the rows of one
-    entity are alike, and an interval of rows would be too narrow.
+    The interval is from a bootstrap that draws entities with all their rows. The rows of one entity
+    are alike, so a bootstrap of rows would be too narrow.
     """
     sums = squares.groupby(entity.to_numpy()).sum()
     weights = np.random.default_rng(0).multinomial(len(sums), [1 / len(sums)] * len(sums), N_DRAWS)
@@ -130,7 +130,7 @@ def gains(squares: pd.DataFrame, entity: pd.Series) -> pd.DataFrame:
 
 
 def feature_errors(story: Story, native: Fitted, stage: Stage) -> dict[str, float]:
-    """Return the RMSE of LightGBM by the form in which it reads the entity.
+    """Return the RMSE of LightGBM for each encoding of the entity.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def feature_errors(story: Story, native: Fitted, stage: Stage) -> dict[str, floa
 
 
 def target_means(story: Story) -> pd.DataFrame:
-    """Replace the entity by its mean targets, out-of-fold for training rows, as scikit-learn does."""
+    """Replace the entity by scikit-learn's target means, out-of-fold for training rows."""
     test, entity = story.is_test, story.X[[story.entity]]
     X = story.X.drop(columns=story.entity)
     for name, y in story.y.items():
@@ -160,7 +160,7 @@ def target_means(story: Story) -> pd.DataFrame:
 
 
 def encoded(story: Story) -> dict[str, pd.DataFrame]:
-    """Replace the entity by its vector, and by the vector with its effects, out-of-fold as above."""
+    """Replace the entity by its vector, or by vector and effects, out-of-fold for training rows."""
     test, y = story.is_test, targets(story)
     quick = EmbeddingRegressor(**QUICK, n_jobs=1)
     encoder = EmbeddingEncoder(columns=[story.entity], kind="both", estimator=quick, random_state=0)

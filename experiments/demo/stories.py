@@ -1,4 +1,4 @@
-"""The two data sets of the demo: batters, whose names decide, and births, where numbers do."""
+"""The two data sets of the demo: batters, where names matter most, and births, where numbers do."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from tabemb.extras import need
 
 @dataclass(frozen=True)
 class Story:
-    """A table, the question that is put to it, and the last rows in time, which test the answers.
+    """A forecasting problem whose test rows are the last ones in time.
 
     Parameters
     ----------
     title : str
     about : str
-        Where the data come from, and what is forecast from what.
+        The source of the data, the target and the inputs.
     X, y : DataFrame
         Inputs and targets of all rows.
     entity : str
         The column of `X` whose vectors are shown.
     time : str
-        The column of `X` that says when.
+        The column of `X` with the time.
     first_test : int
-        The first time that is tested; the rows before it train.
+        The first time of the test rows; the rows before it are training rows.
     unit : str
         The unit of the errors.
     names : sequence of str
-        The categories whose nearest are shown.
+        The categories whose nearest neighbours are shown.
     rules : mapping from str to DataFrame
-        Predictions of the test rows that need no model, with the columns of `y`.
+        Predictions for the test rows by rules instead of models, with the columns of `y`.
     lesson : str
         When results like these are to be expected.
     """
@@ -52,7 +52,7 @@ class Story:
 
     @property
     def is_test(self) -> pd.Series[bool]:
-        """Whether a row is tested."""
+        """Whether each row is a test row."""
         return self.X[self.time] >= self.first_test
 
 
@@ -76,7 +76,7 @@ KNOWN = ["player", "team", "league", "position", "bats", "age", "season", "heigh
 
 
 def batters() -> Story:
-    """Return seasons of batters in North America's major leagues: the rates of each against the league.
+    """Return seasons of batters in North America's major leagues, with their rates against the league.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def batters() -> Story:
 
 
 def batting_seasons(stints: pd.DataFrame) -> pd.DataFrame:
-    """Sum the stints of each season, and keep the team that a player batted for most."""
+    """Sum the stints of each season, and keep the team for which a player batted most."""
     stints = stints[stints["yearID"] >= FIRST_SEASON].copy()
     appearances = ["AB", "BB", "HBP", "SF", "SH"]
     stints["appearances"] = stints[appearances].fillna(0).sum(axis=1)
@@ -110,14 +110,14 @@ def main_positions(appearances: pd.DataFrame) -> pd.Series:
 
 
 def full_names(people: pd.DataFrame) -> pd.Series:
-    """Return the names of people; those that several people have get the year of birth."""
+    """Return the names of people, with the year of birth where several people share a name."""
     names = (people["nameFirst"].fillna("") + " " + people["nameLast"].fillna("")).str.strip()
     born = people["birthYear"].astype("Int64").astype("string").fillna("?")
     return names.where(~names.duplicated(keep=False), names + " (" + born + ")")
 
 
 def story_of_batters(seasons: pd.DataFrame) -> Story:
-    """Turn seasons of batters into the question by how much each will differ from the league."""
+    """Turn seasons of batters into the problem of forecasting their differences from the league."""
     names = {"yearID": "season", "teamID": "team", "lgID": "league", "birthCountry": "country"}
     X = seasons.rename(columns=names).assign(age=seasons["yearID"] - seasons["birthYear"])[KNOWN]
     y = against_the_season(rates(seasons), X["season"])
@@ -150,7 +150,7 @@ def story_of_batters(seasons: pd.DataFrame) -> Story:
 
 
 def rates(seasons: pd.DataFrame) -> pd.DataFrame:
-    """Return what happens in a plate appearance, as shares of the appearances."""
+    """Return the outcomes of plate appearances, as shares of the appearances."""
     singles = seasons["H"] - seasons["2B"] - seasons["3B"] - seasons["HR"]
     counts = [seasons["HR"], seasons["BB"], seasons["SO"], singles, seasons["SB"]]
     return pd.concat([n / seasons["appearances"] for n in counts], axis=1, keys=RATES).astype(float)
@@ -163,7 +163,7 @@ def against_the_season(values: pd.DataFrame, season: pd.Series) -> pd.DataFrame:
 
 
 def mean_so_far(entity: pd.Series, y: pd.DataFrame, of: pd.Series) -> pd.DataFrame:
-    """Return the mean of each entity, as if it had one row more, of zeros; new ones have zero."""
+    """Return the mean of each entity, shrunk by one additional row of zeros; new entities get zero."""
     by_entity = y.groupby(entity)
     means = by_entity.sum().div(by_entity.size() + 1, axis=0)
     return means.reindex(of).fillna(0.0).set_axis(of.index)
@@ -174,7 +174,7 @@ def mean_so_far(entity: pd.Series, y: pd.DataFrame, of: pd.Series) -> pd.DataFra
 HORIZON = 5
 """Years between the inputs and the target."""
 LEVEL, TREND = f"births_{HORIZON}_years_before", f"change_in_{HORIZON}_years_until_then"
-"""Inputs. Every model tried forecasts better from the trend than from the level ten years before."""
+"""Inputs. All models forecast better from the trend than from the level ten years before."""
 FIRST_TEST_YEAR = 2005
 GROUPS = (
     "Latin America & Caribbean (all income levels)",
@@ -187,13 +187,13 @@ GROUPS = (
 
 
 def fertility() -> Story:
-    """Return births per woman by country and year, given those of five years before."""
+    """Return births per woman by country and year, with those of five years before as input."""
     births = read_fertility()
     return story_of_births(births.loc[~births["country"].isin(GROUPS), ["country", "year", "births"]])
 
 
 def story_of_births(births: pd.DataFrame) -> Story:
-    """Turn births into the question how many there will be in five years."""
+    """Turn births into the problem of forecasting them five years ahead."""
     known, before = _years_before(births, HORIZON), _years_before(births, 2 * HORIZON)
     rows = births.merge(known, on=["country", "year"]).merge(
         before, on=["country", "year"], suffixes=("", "_then")

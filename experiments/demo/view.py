@@ -1,4 +1,4 @@
-"""The results of the demo: tables and sentences on the screen, the vectors as pictures and files."""
+"""The results of the demo: tables and sentences on the screen, pictures and files of the vectors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ N_LABELS = 150
 
 
 def console() -> Console:
-    """Return the terminal, or where the output goes into a file, one of the width of the tables."""
+    """Return the terminal or, if the output goes into a file, a console as wide as the tables."""
     terminal = Console()
     return terminal if terminal.is_terminal else Console(width=FILE_WIDTH)
 
@@ -38,9 +38,9 @@ def say(text: str) -> None:
 
 @contextmanager
 def stage(text: str) -> Iterator[None]:
-    """Show that a part of the work runs; one that took long leaves a line."""
+    """Show a running part of the work; print a line if it took long."""
     screen, started = console(), time.perf_counter()
-    has_bar = NET in text  # the network shows its own, which a second one would disturb
+    has_bar = NET in text  # the network shows its own bar
     with nullcontext() if has_bar else screen.status(text):
         yield
     seconds = time.perf_counter() - started
@@ -49,7 +49,7 @@ def stage(text: str) -> Iterator[None]:
 
 
 def show_errors(story: Story, table: pd.DataFrame) -> None:
-    """Print the errors, the best first, and what they say."""
+    """Print the errors, the best first, and a verdict."""
     targets = f", over {story.y.shape[1]} targets" if story.y.shape[1] > 1 else ""
     text = _table("model or rule")
     for header in ("all rows", "tabemb gains, %", "known", "new", "fit s"):
@@ -71,12 +71,12 @@ def shown(name: object) -> str:
 
 
 def number(value: float, places: int = 3) -> str:
-    """Write a number; one that is not known is left out."""
+    """Format a number; an unknown one becomes empty."""
     return "" if pd.isna(value) else f"{value:.{places}f}"
 
 
 def gain(row: pd.Series) -> str:
-    """Write by how many percent the network's error is smaller than the row's, with the interval."""
+    """Format by how many percent the network's error is smaller than the row's, with the interval."""
     return "" if pd.isna(row["gain"]) else f"{row['gain']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
 
 
@@ -91,7 +91,7 @@ def verdict(table: pd.DataFrame) -> str:
 
 
 def show_nearest(story: Story, space: EmbeddingSpace, n_nearest: int) -> None:
-    """Print the nearest of the story's names side by side, and how alike near ones are later."""
+    """Print the nearest neighbours of the story's names, and how alike neighbours are in test rows."""
     text = _table()
     for name in story.names:
         text.add_column(name)
@@ -109,7 +109,7 @@ def show_nearest(story: Story, space: EmbeddingSpace, n_nearest: int) -> None:
 
 
 def later(story: Story, space: EmbeddingSpace, n_nearest: int) -> str:
-    """Say how alike entities with near vectors are in the test rows, beside any two."""
+    """Describe how alike entities with near vectors are in the test rows, compared with any two."""
     test = story.is_test
     means = story.y[test].groupby(story.X.loc[test, story.entity]).mean()
     means = means[means.index.isin(space.categories)]
@@ -167,9 +167,9 @@ def write_vectors(folder: Path, story: Story, net: Any, space: EmbeddingSpace) -
 
 
 def effects_by_target(net: Any, story: Story) -> pd.DataFrame:
-    """Return the effects of each entity, a column a target."""
+    """Return the effects of each entity, one column per target."""
     effects: pd.DataFrame = net.effects_frame(story.entity)
-    if "target" not in effects:  # there is one
+    if "target" not in effects:  # a single target
         effects = effects.assign(target=0)
     table = effects.pivot(index="level", columns="target", values="effect")
     return table.set_axis([f"effect on {target}" for target in story.y], axis=1)

@@ -1,1 +1,1 @@
-"""Compare a recurrent network over events, boosted trees on aggregates of them, and both together."""
+"""Compare a recurrent network on events, boosted trees on aggregates of them, and both together."""

@@ -1,4 +1,4 @@
-"""Compare a recurrent network over events, boosted trees on aggregates of them, and both together.
+"""Compare a recurrent network on events, boosted trees on aggregates of them, and both together.
 
 `python -m experiments.events` compares them on one split of each problem, with several seeds. Finished
 cells are kept under `outputs/events`; a second run continues from there.

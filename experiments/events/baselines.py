@@ -31,16 +31,16 @@ LIGHTGBM = ModelSpec(
 )
 FOREST = ModelSpec("random_forest", {"n_estimators": 300})
 N_SVM = 5000
-"""Rows that the SVM is fitted on, where there are more: its time grows with their square."""
+"""Most rows to fit the SVM on: its time grows with the square of the rows."""
 
 
 def trees(problem: EventProblem, seed: int) -> Probabilities:
-    """Return what LightGBM predicts from the aggregates."""
+    """Return LightGBM's predictions from the aggregates."""
     return trees_on(problem, problem.aggregates, seed)
 
 
 def trees_on(problem: EventProblem, frame: pd.DataFrame, seed: int) -> Probabilities:
-    """Return what LightGBM predicts from a frame of all rows, with its categories as pandas has them."""
+    """Return LightGBM's predictions from a frame of all rows with pandas categoricals."""
     train, test = problem.split(frame)
     model: Any = build_model(LIGHTGBM, "multiclass", seed=seed, n_jobs=1)
     model.fit(train, problem.y_train)
@@ -48,7 +48,7 @@ def trees_on(problem: EventProblem, frame: pd.DataFrame, seed: int) -> Probabili
 
 
 def random_forest(problem: EventProblem, seed: int) -> Probabilities:
-    """Return what a random forest predicts from the aggregates."""
+    """Return a random forest's predictions from the aggregates."""
     train, test = problem.split(problem.aggregates)
     forest = build_model(FOREST, "multiclass", seed=seed, n_jobs=1)
     model = make_pipeline(_as_numbers(train), forest).fit(train, problem.y_train)
@@ -56,7 +56,7 @@ def random_forest(problem: EventProblem, seed: int) -> Probabilities:
 
 
 def svm(problem: EventProblem, seed: int) -> Probabilities:
-    """Return what a support vector machine with a Gaussian kernel predicts from the aggregates."""
+    """Return the predictions of an SVM with a Gaussian kernel from the aggregates."""
     train, test = problem.split(problem.aggregates)
     rows = np.random.default_rng(seed).permutation(len(train))[:N_SVM]
     model: Any = calibrated(make_pipeline(_as_numbers(train), SVC(random_state=seed)))
@@ -78,16 +78,16 @@ def _as_numbers(frame: pd.DataFrame) -> ColumnTransformer:
 
 
 def markov_chain(problem: EventProblem, seed: int) -> Probabilities:
-    """Return how often each event followed the last one in the training rows.
+    """Return the probability of each event after the last one, as counted in the training rows.
 
-    How common an event is at all counts as much as one row.
+    The overall frequency of an event has the weight of one row.
     """
     train, test = problem.split(problem.aggregates)
     classes, codes = np.unique(problem.y_train, return_inverse=True)
     last, last_of_test = (
         pd.Index(classes).get_indexer(frame.iloc[:, -1].astype(object)) for frame in (train, test)
     )
-    # the last row, which the code -1 reads, is for events that follow nothing known
+    # the last row, which the code -1 selects, is for events that follow an unknown event
     followed = np.zeros((len(classes) + 1, len(classes)))
     np.add.at(followed, (last, codes), 1)
     followed[-1] = 0

@@ -1,4 +1,4 @@
-"""Every model on every problem that it suits, and the tables of the results."""
+"""Every model on every problem that suits it, and the tables of the results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def compare(settings: Mapping[str, Any], folder: Path | None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a cell: task, model, fold, seed, the problem's metrics, seconds, n_rows.
+        One row per cell: task, model, fold, seed, the problem's metrics, seconds, n_rows.
     """
     return run_cells(
         Path(settings["folder"]) / "cells",

@@ -1,4 +1,4 @@
-"""What is measured: AUC and log loss of an outcome, and how high the next event ranks among all."""
+"""The metrics: AUC and log loss of an outcome, and the rank of the next event among all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 N_SHOWN = 20
-"""Items that a shop would show: the one that is clicked next is among them or it is not."""
+"""Number of items that a shop would show."""
 
 
 @dataclass(frozen=True)
@@ -24,22 +24,22 @@ class Metric:
 
 
 def auc(y: np.ndarray, proba: np.ndarray, classes: np.ndarray) -> float:
-    """Return the area under the ROC curve; of several classes the mean of each against the rest."""
+    """Return the area under the ROC curve; for several classes, the mean of each against the rest."""
     if len(classes) == 2:
         return float(roc_auc_score(y, proba[:, 1]))
     return float(roc_auc_score(y, proba, multi_class="ovr", average="macro", labels=classes))
 
 
 def log_loss(y: np.ndarray, proba: np.ndarray, classes: np.ndarray) -> float:
-    """Return the mean log loss; a class that training never saw has the smallest probability, 1e-6."""
+    """Return the mean log loss; a class without training rows has the smallest probability, 1e-6."""
     probability = np.where(classes == y[:, None], proba, 0).sum(axis=1)
     return float(-np.log(np.maximum(probability, 1e-6)).mean())
 
 
 def ranks(y: np.ndarray, proba: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return the place of each target among all classes, from 1 on.
+    """Return the rank of each target's class among all classes, from 1 on.
 
-    It is infinite for a class that training never saw.
+    It is infinite for a class without training rows.
     """
     columns = pd.Index(classes).get_indexer(y)
     probability = np.where(columns >= 0, proba[np.arange(len(y)), columns], np.inf)

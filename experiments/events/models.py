@@ -12,13 +12,13 @@ from experiments.events.problem import EventProblem, Probabilities
 
 
 def trees_on_both(problem: EventProblem, seed: int) -> Probabilities:
-    """Return what LightGBM predicts from the aggregates and the network's log probabilities."""
+    """Return LightGBM's predictions from the aggregates and the network's log probabilities."""
     frame = pd.concat([problem.aggregates, network_features(problem, seed)], axis=1)
     return trees_on(problem, frame, seed)
 
 
 def trees_on_vectors(problem: EventProblem, seed: int) -> Probabilities:
-    """Return what LightGBM predicts from vectors of the histories that were trained without targets."""
+    """Return LightGBM's predictions from vectors of the histories that were trained without targets."""
     return trees_on(problem, pretrained_vectors(problem, seed), seed)
 
 
@@ -46,7 +46,7 @@ MODELS: dict[str, Callable[[EventProblem, int], Probabilities]] = {
 }
 _FOR_OUTCOMES = [name for name in MODELS if name != "markov chain"]
 _FOR_SOME = {
-    # the models that suit a problem with one target an event, or with too many events for ten networks
+    # problems with one target per event, or with too many events for ten networks
     "next answer": [name for name in _FOR_OUTCOMES if name != "trees on pretrained vectors"],
     "next activity": [
         "trees on aggregates",

@@ -1,4 +1,4 @@
-"""The networks over events, alone and together with aggregates."""
+"""The networks on events, alone and together with aggregates."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tabemb import EmbeddingClassifier, EventClassifier, SequenceEncoder
 def network(
     problem: EventProblem, seed: int, history: str = "gru", with_aggregates: bool = False
 ) -> Probabilities:
-    """Return what a network over the events predicts.
+    """Return the predictions of a network on the events.
 
     Parameters
     ----------
     problem : EventProblem
     seed : int
     history : str
-        The network that reads the events: "gru", "lstm" or "mean", a bag of events.
+        The network that reads the events: "gru", "lstm" or "mean" (a bag of events).
     with_aggregates : bool
-        Give it the aggregates too.
+        Whether the network also gets the aggregates.
     """
     params: dict[str, Any] = {
         "history": history,
@@ -53,14 +53,14 @@ def _network_of_log(
 
 
 def _beside_history(problem: EventProblem) -> list[str]:
-    """Return the aggregates of the history; the other columns stand in both frames."""
+    """Return the columns that only the frame of aggregates has."""
     return [str(name) for name in problem.aggregates if name not in problem.histories]
 
 
 def network_features(problem: EventProblem, seed: int) -> pd.DataFrame:
     """Return the network's log probabilities of all rows, as columns for another model.
 
-    Those of training rows are out-of-fold: of a network that was not trained on the row.
+    Training rows get out-of-fold values, from a network that was not trained on the row.
     """
     test, classes = network(problem, seed)
     columns = [f"gru_{label}" for label in classes[1:]]
@@ -76,7 +76,7 @@ def network_features(problem: EventProblem, seed: int) -> pd.DataFrame:
 
 
 def _log_probabilities(proba: np.ndarray) -> np.ndarray:
-    """Return the logarithms of all classes but the first, whose probability follows from the others."""
+    """Return the log probabilities of all classes except the first, which follows from the others."""
     logs: np.ndarray = np.log(np.maximum(proba[:, 1:], 1e-9))
     return logs
 
@@ -89,7 +89,7 @@ def _folds(problem: EventProblem, train: np.ndarray, seed: int) -> Any:
 
 
 def pretrained_vectors(problem: EventProblem, seed: int) -> pd.DataFrame:
-    """Return vectors of the histories, trained without targets, and the columns that are no history."""
+    """Return vectors of the histories, trained without targets, and the other columns."""
     encoder = SequenceEncoder(n_jobs=1, random_state=seed).fit(problem.histories[~problem.is_test])
     vectors = encoder.transform(problem.histories)
     frame = pd.DataFrame(vectors, index=problem.aggregates.index).add_prefix("vector_")

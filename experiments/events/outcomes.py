@@ -1,4 +1,4 @@
-"""Problems with one target a row: what a sequence, a loan, a customer or a patient comes to."""
+"""Problems with one target per row: the outcome of a sequence, a loan, a customer or a patient."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DECISIONS += [f"O_{end}" for end in ("ACCEPTED", "DECLINED", "CANCELLED")]
 def pattern(folder: Path | None, options: Mapping[str, Any]) -> EventProblem:
     """Return sequences of 19 to 200 bits; the target is whether :data:`PATTERN` occurs in them.
 
-    The pattern is written into every second sequence; the last quarter is the test.
+    The pattern is written into every second sequence; the last quarter is the test set.
     """
     rng, n = np.random.default_rng(0), options["n_sequences"]
     bits = [_random_bits(rng, with_pattern=i % 2 == 1) for i in range(n)]
@@ -46,8 +46,8 @@ def _random_bits(rng: np.random.Generator, with_pattern: bool) -> list[str]:
 def applications(folder: Path, options: Mapping[str, Any]) -> EventProblem:
     """Return loan applications with their first ``n`` days or events; the target is the outcome.
 
-    Events that decide are left out, and so are applications that were decided before the cutoff. The
-    split is in time of registration; the last fifth is the test.
+    Events that reveal the decision are left out, as are applications decided before the cutoff. The
+    split is by time of registration; the last fifth is the test set.
     """
     cases = pd.read_parquet(folder / "bpic2012_cases.parquet").dropna(subset="outcome")
     events = pd.read_parquet(folder / "bpic2012_events.parquet").sort_values("time", kind="stable")
@@ -68,17 +68,17 @@ def applications(folder: Path, options: Mapping[str, Any]) -> EventProblem:
 
 
 def _first_events(log: pd.DataFrame, cases: pd.DataFrame, n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the first ``n`` events of every application, and the cases that have as many."""
+    """Return the first ``n`` events of every application, and the cases that have so many events."""
     log = log[log.groupby("application").cumcount() < n]
     has_enough = log.groupby("application").size() == n
-    # a case without any event is missing here, not False
+    # a case without events is missing here, not False
     return log, cases[cases["application"].map(has_enough) == True]  # noqa: E712
 
 
 def buys_again(folder: Path, options: Mapping[str, Any]) -> EventProblem:
-    """Return customers at three cutoffs; the target is whether they buy within 30 days of it.
+    """Return customers at three cutoffs; the target is whether they buy in the 30 days after it.
 
-    The last cutoff is the test.
+    The last cutoff is the test set.
     """
     lines = pd.read_parquet(folder / "online_retail.parquet").dropna(subset="CustomerID")
     lines["paid"] = lines["Quantity"] * lines["UnitPrice"]
@@ -93,7 +93,7 @@ def buys_again(folder: Path, options: Mapping[str, Any]) -> EventProblem:
 
 
 def _customers(bought: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:
-    """Return all customers before the cutoff, and whether they buy within 30 days of it."""
+    """Return all customers before the cutoff, and whether they buy in the 30 days after it."""
     customers = bought.loc[bought["InvoiceDate"] < cutoff, "CustomerID"].unique()
     soon = bought["InvoiceDate"].between(cutoff, cutoff + pd.Timedelta(30, "D"), inclusive="left")
     again = np.isin(customers, bought.loc[soon, "CustomerID"])
@@ -103,8 +103,8 @@ def _customers(bought: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:
 def icu(folder: Path, options: Mapping[str, Any]) -> EventProblem:
     """Return stays in intensive care with all measurements; the target is death in hospital.
 
-    The log is long: ``Parameter`` says what ``Value`` is. The measurements of a minute are one step. One
-    of the five published folds is the test.
+    The log has the long format: ``Parameter`` names what ``Value`` measures. The measurements of one
+    minute are one step. One of the five published folds is the test set.
     """
     log, stays = (pd.read_parquet(folder / f"icu_{name}.parquet") for name in ("events", "stays"))
     is_test = (stays["fold"] == options["fold"] - 1).to_numpy()
@@ -126,7 +126,7 @@ def _joined(
     simultaneous: str = "keep",
     **aggregation: Any,
 ) -> EventProblem:
-    """Return the rows with histories and with aggregates, of joiners fitted on the training rows."""
+    """Return the rows with histories and with aggregates, from joiners fitted on the training rows."""
     history = HistoryJoiner(log, **join, max_events=max_events, simultaneous=simultaneous)
     aggregates = AggregateJoiner(log, **join, **aggregation).fit(rows[~is_test])
     return EventProblem(

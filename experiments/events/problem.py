@@ -1,4 +1,4 @@
-"""One prediction problem on an event log, in every form that a model reads."""
+"""One prediction problem on an event log, in every form that a model needs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Probabilities = tuple[np.ndarray, np.ndarray]
 
 @dataclass
 class EventProblem:
-    """Rows with their events, their targets and the split; beside them the rows with aggregates instead.
+    """Rows with their events, the same rows with aggregates instead, the targets and the split.
 
     Parameters
     ----------
     histories : DataFrame of n_rows
-        Each row with its events as a list column; the log itself where every event has a target.
+        Each row with its events as a list column; the log itself if every event has a target.
     aggregates : DataFrame of n_rows
         Each row with counts, means and the like of the same events.
     y : ndarray of shape (n_rows,)
     is_test : ndarray of bool, shape (n_rows,)
     groups : ndarray of shape (n_rows,), optional
-        Rows of one group are never in two folds.
+        The group of each row; rows of one group are never in two folds.
     log : DataFrame of n_rows, optional
-        The log, where every event has a target.
+        The log, if every event has a target.
     net_params : dict
         Arguments of the networks.
     metrics : tuple of str
@@ -35,7 +35,7 @@ class EventProblem:
     is_scored : ndarray of bool, shape (n_test,), optional
         The test rows that the metrics count; all by default.
     predictions : dict
-        Probabilities by model and seed, so that a mean of models does not fit them again.
+        Probabilities by model and seed, so that a mean of models need not fit them again.
     """
 
     histories: pd.DataFrame
@@ -64,11 +64,11 @@ class EventProblem:
         return np.asarray(self.y[self.is_test])
 
     def scored(self, test_rows: np.ndarray) -> np.ndarray:
-        """Return those test rows of an array that the metrics count."""
+        """Return the test rows of an array that the metrics count."""
         return test_rows if self.is_scored is None else test_rows[self.is_scored]
 
     def training_only(self, is_test: np.ndarray) -> EventProblem:
-        """Return the problem of the training rows alone, of which some become test rows.
+        """Return the problem with the training rows only, some of which become test rows.
 
         Parameters
         ----------

@@ -27,9 +27,9 @@ FOLDS = {"next answer", "icu"}
 """The problems whose folds are published, numbered from 1 on."""
 
 
-@lru_cache(maxsize=1)  # the models of a problem follow one another
+@lru_cache(maxsize=1)  # all models of a problem run one after another
 def find_problem(name: str, folder: Path | None, fold: int, n_sequences: int) -> EventProblem:
-    """Return the problem of a name such as "applications after 7 days".
+    """Return a problem by a name such as "applications after 7 days".
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ def find_problem(name: str, folder: Path | None, fold: int, n_sequences: int) ->
     folder : Path, optional
         Where the data are; only the made-up pattern needs none.
     fold : int
-        The test fold, where folds are published.
+        The test fold, if folds are published.
     n_sequences : int
-        Length of the made-up data.
+        Number of sequences of the made-up data.
     """
     after = re.fullmatch(r"(.*) after (\d+) (days|events)", name)
     kind = after[1] if after else name

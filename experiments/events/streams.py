@@ -1,4 +1,4 @@
-"""Problems with one target an event: a student's answers, activities of loan applications, clicks."""
+"""Problems with one target per event: students' answers, activities of loan applications, clicks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sklearn.preprocessing import TargetEncoder
 from experiments.events.problem import EventProblem
 from tabemb import AggregateJoiner
 
-# when the next event comes is as unknown as what it is
+# the time of the next event is as unknown as the event itself
 _UNKNOWN_TIME: dict[str, Any] = {"roles": {"time": "ignored", "time.gap": "ignored"}}
 
 
 def next_answer(folder: Path, options: Mapping[str, Any]) -> EventProblem:
     """Return students' questions in order; the target is whether the answer is right.
 
-    The students of one published fold are the test.
+    The students of one published fold are the test set.
     """
     questions = read_questions(folder / "assist2009_answers.parquet")
     y, is_test = questions["correct"].to_numpy(), (questions["fold"] == options["fold"]).to_numpy()
@@ -57,7 +57,7 @@ def _past_answers(questions: pd.DataFrame, inputs: pd.DataFrame) -> pd.DataFrame
 
 def _target_means(codes: pd.DataFrame, y: np.ndarray, is_test: np.ndarray) -> np.ndarray:
     """Return the mean target of each category, out-of-fold for training rows, (n_rows, n_columns)."""
-    encoder = TargetEncoder(target_type="binary", cv=KFold(5))  # neighbours are of one student
+    encoder = TargetEncoder(target_type="binary", cv=KFold(5))  # neighbouring rows belong to one student
     means = np.empty(codes.shape)
     means[~is_test] = encoder.fit_transform(codes[~is_test], y[~is_test])
     means[is_test] = encoder.transform(codes[is_test])
@@ -65,10 +65,10 @@ def _target_means(codes: pd.DataFrame, y: np.ndarray, is_test: np.ndarray) -> np
 
 
 def read_questions(path: Path) -> pd.DataFrame:
-    """Read one row a question.
+    """Read one row per question.
 
-    The file has a row for each skill of a question, all with the same answer, which would leak from one
-    to the next.
+    The file has one row per skill of a question, all with the same answer, which would leak from one
+    row to the next.
     """
     answers = pd.read_parquet(path).sort_values(["student", "step"], kind="stable")
     is_new = (answers["student"] != answers["student"].shift()) | (
@@ -82,7 +82,7 @@ def read_questions(path: Path) -> pd.DataFrame:
 def next_activity(folder: Path, options: Mapping[str, Any]) -> EventProblem:
     """Return the events of loan applications; the target is the activity of each.
 
-    The split is in time of registration; the last fifth of the applications is the test.
+    The split is by time of registration; the last fifth of the applications is the test set.
     """
     cases = pd.read_parquet(folder / "bpic2012_cases.parquet").sort_values("registered", kind="stable")
     events = pd.read_parquet(folder / "bpic2012_events.parquet").sort_values(
@@ -116,7 +116,7 @@ def next_activity(folder: Path, options: Mapping[str, Any]) -> EventProblem:
 
 
 def _past_activities(events: pd.DataFrame) -> pd.DataFrame:
-    """Return aggregates of the earlier events, and the last three activities, the last one last."""
+    """Return aggregates of the earlier events, and the last three activities, the newest one last."""
     by_case = events.groupby("application", sort=False)
     log = events[["application", "nth", "activity"]].assign(
         gap=by_case["time"].diff().dt.total_seconds()
@@ -132,7 +132,7 @@ def _past_activities(events: pd.DataFrame) -> pd.DataFrame:
 
 
 def next_item(folder: Path, options: Mapping[str, Any]) -> EventProblem:
-    """Return clicks of sessions in a shop; the target is the item. The published split is in time."""
+    """Return clicks of sessions in a shop; the target is the item. The published split is by time."""
     clicks = pd.read_parquet(folder / "yoochoose_clicks.parquet").sort_values(
         ["session", "time"], kind="stable"
     )

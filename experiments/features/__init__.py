@@ -1,1 +1,1 @@
-"""Compare vectors as inputs of other models with one-hot columns, target means and native categories."""
+"""Compare vectors as model inputs with one-hot columns, target means and native categories."""

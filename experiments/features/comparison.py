@@ -19,7 +19,7 @@ from tabemb.compare.table import wide_console
 IN_SAMPLE = "in-sample vectors"
 _WITH_CATEGORIES = tuple(name for name in ENCODINGS if "ordinal" not in name)
 _NUMBERS_ONLY = tuple(name for name in ENCODINGS if "native" not in name)
-# distances between integer codes mean nothing, and would blur those of the vectors
+# distances between integer codes mean nothing, and would distort those of the vectors
 _DISTANCES = tuple(name for name in _NUMBERS_ONLY if not name.startswith("ordinal,"))
 SUITABLE = {
     # model: the encodings that suit it
@@ -39,7 +39,7 @@ def compare(settings: Mapping[str, Any]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a cell: data, model, encoding, seed, error, metric, seconds of the model alone, n_rows.
+        One row per cell: data, model, encoding, seed, error, metric, seconds of the model only, n_rows.
     """
     return run_cells(
         Path(settings["folder"]) / "cells",
@@ -92,9 +92,9 @@ def _table(model: str, cells: pd.DataFrame) -> TextTable:
 
 
 def gain(errors: pd.Series[float]) -> float:
-    """Return the share by which out-of-fold vectors lower the smallest error of the other encodings.
+    """Return by which share out-of-fold vectors lower the smallest error of the other encodings.
 
-    In-sample vectors count as neither.
+    In-sample vectors are not counted at all.
     """
     with_vectors = [name for name in errors.index if "vectors" in name and name != IN_SAMPLE]
     without = [name for name in errors.index if name not in (*with_vectors, IN_SAMPLE)]

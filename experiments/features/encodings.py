@@ -40,7 +40,7 @@ ENCODINGS = (
 def encode(
     problem: TableProblem, encoding: str, scaled: bool, settings: Mapping[str, Any], seed: int
 ) -> Encoded:
-    """Encode the categories of a problem, with its numbers and moments beside them.
+    """Encode the categories of a problem, and add its numbers and times.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def encode(
     encoding : str
         One of :data:`ENCODINGS`.
     scaled : bool
-        Give numbers, codes and means one scale, for a model that measures distances.
+        Whether to standardise numbers, codes and means, for a model that measures distances.
     settings : mapping
         ``folder``, ``n_jobs`` and the arguments of the ``encoder`` of vectors.
     seed : int
@@ -67,7 +67,7 @@ def encode(
 def _as_numbers(
     problem: TableProblem, encoding: str, scaled: bool, settings: Mapping[str, Any], seed: int
 ) -> Encoded:
-    """Encode the categories alone, as numbers."""
+    """Encode only the categories, as numbers."""
     if encoding in _ENCODERS:
         encoder = _ENCODERS[encoding](problem, seed)
         return _transformed(problem, encoder, scaled and encoding != "one-hot")
@@ -103,7 +103,7 @@ def _texts(problem: TableProblem) -> Encoded:
 
 
 def _numbers(problem: TableProblem, scaled: bool) -> Encoded:
-    """Return numbers and moments, with medians where they are missing."""
+    """Return numbers and times, with missing ones replaced by medians."""
     train, test = (_plain_numbers(problem, X) for X in (problem.X, problem.X_test))
     if not scaled or not train.shape[1]:
         medians = train.median()

@@ -1,4 +1,4 @@
-"""Vectors of the categories, kept in files: their fit takes longer than that of any model on them."""
+"""Vectors of the categories, stored in files, as fitting them takes longer than any model on them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from experiments.shared.tables import Encoded, TableProblem
 from tabemb import EmbeddingEncoder
 
 PARTS = ("train", "in-sample", "test")
-"""Out-of-fold vectors of training rows, their in-sample vectors, and vectors of test rows."""
+"""Out-of-fold and in-sample vectors of training rows, and vectors of test rows."""
 
 
 def vectors(
     problem: TableProblem, settings: Mapping[str, Any], seed: int, in_sample: bool = False
 ) -> Encoded:
-    """Return the vectors of each row's categories; those of training rows are out-of-fold by default."""
+    """Return the vectors of each row's categories, by default out-of-fold for training rows."""
     folder = Path(settings["folder"]) / "vectors"
     paths = {part: folder / f"{problem.name}-{seed}-{part}.parquet" for part in PARTS}
     if not all(path.exists() for path in paths.values()):

@@ -1,8 +1,8 @@
-"""Repeat the table of Guo & Berkhahn 2016 (arXiv 1604.06737) on their protocol, ours beside theirs.
+"""Repeat the table of Guo & Berkhahn 2016 (arXiv 1604.06737) on their protocol, next to their results.
 
 `python -m experiments.rossmann` predicts the daily sales of 1,115 stores from store, day of week,
-promotion, year, month, day and state: shuffled, and in time. Nearest neighbours, a random forest,
-boosted trees and a network are each fitted without the network's embeddings and with them. Finished
+promotion, year, month, day and state, with a shuffled split and one in time. Nearest neighbours, a
+random forest, boosted trees and a network are fitted without and with the network's embeddings. Finished
 cells are kept under `outputs/rossmann`; a second run continues from there.
 """
 

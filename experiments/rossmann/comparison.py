@@ -1,4 +1,4 @@
-"""The cells of the paper's table, ours beside theirs."""
+"""The cells of the paper's table, with our and the paper's results."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def compare(sales: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a cell: split, model, embeddings, mape, seconds, and the paper's mape.
+        One row per cell: split, model, embeddings, mape, seconds, and the paper's mape.
     """
 
     @cache  # the cells of a split share the network's vectors
@@ -64,7 +64,7 @@ def compare(sales: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _cells(splits: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield the network with embeddings first: the other cells of a split read its vectors."""
+    """Yield the network with embeddings first, as the other cells of a split read its vectors."""
     first = ("neural net", True)
     rest = [(model, with_them) for model in MODELS for with_them in WITHOUT_AND_WITH]
     for split in splits:
@@ -77,7 +77,7 @@ def _named(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show(cells: pd.DataFrame) -> None:
-    """Print the table: ours beside the paper's, without and with embeddings."""
+    """Print our errors next to the paper's, without and with embeddings."""
     title = "MAPE without and with embeddings, ours | Guo & Berkhahn 2016 (bold: at or below the paper)"
     table = TextTable(title=title, title_justify="left")
     table.add_column("")

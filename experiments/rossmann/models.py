@@ -20,14 +20,14 @@ def nearest_neighbours(problem: SalesProblem, embeddings: bool) -> np.ndarray:
 
 def random_forest(problem: SalesProblem, embeddings: bool) -> np.ndarray:
     """Predict the mean of fully grown trees."""
-    # the coordinates of one vector are alike, so a third of them is enough for a split
+    # the coordinates of one vector are correlated, so a third of them is enough for a split
     share = 0.33 if embeddings else 1.0
     params = {"n_estimators": problem.settings["n_trees"], "max_features": share}
     return _predict(ModelSpec("random_forest", params), problem, embeddings)
 
 
 def boosted_trees(problem: SalesProblem, embeddings: bool) -> np.ndarray:
-    """Predict with LightGBM; the paper has XGBoost."""
+    """Predict with LightGBM; the paper uses XGBoost."""
     params = {
         "n_estimators": problem.settings["n_rounds"],
         "learning_rate": 0.1,

@@ -1,4 +1,4 @@
-"""The embedding network and its one-hot counterpart, several of them averaged."""
+"""The embedding network and its one-hot counterpart, each as an average of several networks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FitNet = Callable[[SalesProblem, int], EmbeddingRegressor]
 
 
 def neural_net(problem: SalesProblem, embeddings: bool) -> np.ndarray:
-    """Predict sales by the mean of several networks' log predictions; they are fitted side by side."""
+    """Predict sales by the mean of several networks' log predictions; they are fitted in parallel."""
     fit, seeds = (fit_net if embeddings else fit_one_hot_net), range(problem.settings["n_nets"])
     paths = [problem.net_path if embeddings and seed == 0 else None for seed in seeds]
     bare = problem.without_net()
@@ -30,7 +30,7 @@ def neural_net(problem: SalesProblem, embeddings: bool) -> np.ndarray:
 
 
 def _log_predictions(fit: FitNet, problem: SalesProblem, seed: int, path: Path | None) -> np.ndarray:
-    """Return the log predictions of one network, which is saved where a path is given."""
+    """Return the log predictions of one network, which is saved if a path is given."""
     net = fit(problem, seed)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def _log_predictions(fit: FitNet, problem: SalesProblem, seed: int, path: Path |
 
 
 def fit_net(problem: SalesProblem, seed: int) -> EmbeddingRegressor:
-    """Fit the embedding network of the split's recipe."""
+    """Fit the embedding network with the recipe of the split."""
     recipe, dims = problem.recipe, problem.settings["dims"]
     names = [*INPUTS, *recipe["crosses"]]
     tables = {name: Table([name], dim=dims.get(name, 1), l2=recipe["l2"][name]) for name in names}

@@ -37,7 +37,7 @@ class SalesProblem:
 
     @classmethod
     def draw(cls, sales: pd.DataFrame, split: str, settings: Mapping[str, Any]) -> SalesProblem:
-        """Draw training rows with replacement from the first 90 %; the last 10 % are the test."""
+        """Draw training rows with replacement from the first 90 %; the last 10 % are the test rows."""
         rng = np.random.default_rng(settings["seed"])
         order = rng.permutation(len(sales)) if split == "shuffled" else np.arange(len(sales))
         cut = int(0.9 * len(sales))
@@ -45,7 +45,7 @@ class SalesProblem:
         return cls(sales.iloc[drawn], sales.iloc[order[cut:]], split, settings)
 
     def without_net(self) -> SalesProblem:
-        """Return the problem without a loaded network, small enough to be sent to a worker."""
+        """Return the problem without the loaded network, small enough to send to a worker."""
         return replace(self)
 
     @property
@@ -56,7 +56,7 @@ class SalesProblem:
 
     @property
     def log_sales(self) -> np.ndarray:
-        """Target of every model but the network, which takes the logarithm itself."""
+        """Target of all models except the network, which takes the logarithm itself."""
         return np.asarray(np.log(self.train["sales"].to_numpy()))
 
     def mape(self, predicted: np.ndarray) -> float:
@@ -84,6 +84,6 @@ class SalesProblem:
 
 
 def integer_codes(rows: pd.DataFrame) -> np.ndarray:
-    """Return the seven inputs as integers; states in the order of the alphabet."""
+    """Return the seven inputs as integers; states are numbered alphabetically."""
     codes = {state: i for i, state in enumerate(sorted(rows["state"].unique()))}
     return rows[INPUTS].assign(state=rows["state"].map(codes)).to_numpy(np.float32)

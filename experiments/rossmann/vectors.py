@@ -12,13 +12,13 @@ from tabemb import EmbeddingRegressor
 
 
 def crossed(rows: pd.DataFrame, crosses: Mapping[str, list[str]]) -> pd.DataFrame:
-    """Return the inputs, and a column for each cross of them that gets a table.
+    """Return the inputs, and one column for each cross of them that gets a table.
 
     Parameters
     ----------
     rows : DataFrame
     crosses : mapping
-        Name of a new column to the columns whose values it joins.
+        The columns whose values are joined, by the name of the new column.
     """
     frame = rows[INPUTS].copy()
     for name, (first, *rest) in crosses.items():
@@ -27,17 +27,17 @@ def crossed(rows: pd.DataFrame, crosses: Mapping[str, list[str]]) -> pd.DataFram
 
 
 def input_vectors(net: EmbeddingRegressor, frame: pd.DataFrame) -> np.ndarray:
-    """Return the vectors of a frame's columns side by side, each followed by the category's bias.
+    """Return the concatenated vectors of a frame's columns, each followed by the category's bias.
 
-    Two stores are as far apart as they are for the first hidden layer W: each vector is rotated into the
-    principal directions of W and scaled by their singular values, so that the distance of a and b
-    becomes that of W a and W b. A category that the network has not seen gets zeros, the mean.
+    Distances are those that the first hidden layer W sees: each vector is rotated into the principal
+    directions of W and scaled by their singular values, so that the distance of a and b becomes that
+    of W a and W b. A category that the network has not seen gets zeros, which are the mean.
 
     Parameters
     ----------
     net : EmbeddingRegressor
     frame : DataFrame
-        As of :func:`crossed`.
+        As returned by :func:`crossed`.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def input_vectors(net: EmbeddingRegressor, frame: pd.DataFrame) -> np.ndarray:
         _, scale, directions = np.linalg.svd(weights[name], full_matrices=False)
         rotated = (space.vectors - space.vectors.mean(0)) @ directions.T * scale
         vectors = np.column_stack([rotated, biases[name]])
-        # the last row, which the code -1 reads, is for unknown categories
+        # the last row, which the code -1 selects, is for unknown categories
         vectors = np.vstack([vectors, np.zeros(vectors.shape[1])])
         parts.append(vectors[space.categories.get_indexer(pd.Index(frame[name]))])
     return np.concatenate(parts, axis=1).astype(np.float32)

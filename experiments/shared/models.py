@@ -1,4 +1,4 @@
-"""The models of the comparison on inputs that are encoded already."""
+"""The models of the comparison on inputs that are already encoded."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class EncodedModel:
     name : str
         As `tabemb.compare.ModelSpec` takes it.
     params : mapping
-        What differs from the comparison's defaults.
+        Parameters that differ from the comparison's defaults.
     measures_distances : bool
-        Whether inputs need one scale.
+        Whether inputs must be standardised.
     max_rows : int, optional
-        Training rows that are drawn where there are more, for models whose time grows with their square.
+        Most training rows, drawn at random, for models whose time grows with the square of the rows.
     """
 
     name: str
@@ -64,7 +64,7 @@ class EncodedModel:
         return model.predict_proba(encoded.test), model.classes_
 
     def _native(self, encoded: Encoded) -> tuple[Encoded, dict[str, Any]]:
-        """Return text columns as the library takes categories, and the parameters that name them."""
+        """Return text columns as native categories of the library, and the parameters that name them."""
         names = encoded.categorical
         if not names:
             return encoded, {}
@@ -77,7 +77,7 @@ class EncodedModel:
 
 
 def _pandas_categories(encoded: Encoded) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return text columns as pandas categories; one that is not in the training rows is missing."""
+    """Return text columns as pandas categoricals; categories not in the training rows are missing."""
     train, test = encoded.train, encoded.test
     for name in encoded.categorical:
         levels = pd.Index(train[name].dropna().unique())

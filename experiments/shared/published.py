@@ -1,4 +1,4 @@
-"""Named data sets on their published splits: one error a model, fold and seed."""
+"""Named data sets on their published splits: one error per model, fold and seed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = ["dataset", "fold", "seed", "model", "fit_seconds", "fit_cpu_seconds",
 
 
 def load_named(name: str) -> Dataset:
-    """Return a data set of ``conf/dataset``, or end the program with a line that says why not."""
+    """Return a data set of ``conf/dataset``, or end the program with a line that names the error."""
     try:
         return named_dataset(name)
     except (ValueError, FileNotFoundError) as error:
@@ -33,7 +33,7 @@ def error_on(dataset: Dataset, model: Any, X: Any, y: np.ndarray) -> float:
 
 
 def measure(specs: Sequence[ModelSpec], settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Fit every model on every data set; cells that are stored are not fitted again.
+    """Fit every model on every data set; stored cells are not fitted again.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def measure(specs: Sequence[ModelSpec], settings: Mapping[str, Any]) -> pd.DataF
     Returns
     -------
     DataFrame
-        One row a cell: :data:`COLUMNS` and ``error``, the RMSE or log loss.
+        One row per cell: :data:`COLUMNS` and ``error``, the RMSE or log loss.
     """
     data_folder()
     parts = [_cells_of(name, specs, settings) for name in settings["datasets"]]
@@ -56,7 +56,7 @@ def measure(specs: Sequence[ModelSpec], settings: Mapping[str, Any]) -> pd.DataF
 
 
 def _cells_of(name: str, specs: Sequence[ModelSpec], settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the cells of one data set, without those of earlier runs that are not wanted now."""
+    """Return the wanted cells of one data set, without the others of earlier runs."""
     dataset, protocol = load_named(name), Protocol("published")
     options = {key: settings[key] for key in ("seeds", "folds", "n_jobs")}
     run(dataset, specs, protocol, settings["folder"], **options)

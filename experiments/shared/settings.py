@@ -1,4 +1,4 @@
-"""Settings, data folder and results of a run, and how a wrong setting is refused."""
+"""Settings, data folder and results of a run, and the check of settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training and test rows of a table, for experiments that give them to one model after another."""
+"""Training and test rows of a data set, for experiments that compare models."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TableProblem:
     columns : Columns
         The kind of every column of ``X``.
     metric : {"rmse", "log_loss", "mape"}
-        "mape" is of exp(y): the targets are logarithms.
+        "mape" is computed on exp(y), as the targets are logarithms.
     """
 
     name: str
@@ -48,7 +48,7 @@ class TableProblem:
         return self.kind == "regression"
 
     def error(self, predicted: np.ndarray, classes: np.ndarray | None) -> float:
-        """Return the error of predictions of the test rows, or of probabilities of the classes."""
+        """Return the error of predictions for the test rows, or of class probabilities."""
         if self.metric == "mape":
             return float(np.mean(np.abs(np.exp(predicted - self.y_test) - 1)))
         if classes is not None:
@@ -57,7 +57,7 @@ class TableProblem:
 
 
 class Encoded(NamedTuple):
-    """Inputs of a model: training rows, test rows, and the columns that hold categories as text."""
+    """Inputs of a model: training rows, test rows, and the columns with categories as text."""
 
     train: Any
     test: Any
@@ -73,7 +73,7 @@ def find_problem(name: str, n_rows: int, n_test: int) -> TableProblem:
     name : str
         A file of ``conf/dataset``, "rossmann shuffled" or "rossmann in time".
     n_rows, n_test : int
-        Training and test rows that are drawn, where there are more.
+        Largest numbers of training and test rows; more are sampled down to them.
     """
     rng = np.random.default_rng(0)
     if name.startswith("rossmann"):
@@ -94,7 +94,7 @@ def find_problem(name: str, n_rows: int, n_test: int) -> TableProblem:
 def _rossmann(
     name: str, rng: np.random.Generator
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
-    """Return inputs, log sales, training and test rows: the last tenth in time, or of shuffled rows."""
+    """Return inputs, log sales, training and test rows: the last tenth, in time or after shuffling."""
     sales = read_sales()
     order = rng.permutation(len(sales)) if name == "rossmann shuffled" else np.arange(len(sales))
     cut = int(0.9 * len(sales))
@@ -102,5 +102,5 @@ def _rossmann(
 
 
 def draw_rows(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the rows, or ``most`` of them drawn at random where there are more."""
+    """Return the rows, or a random draw of ``most`` rows if there are more."""
     return rows if len(rows) <= most else rng.choice(rows, most, replace=False)

@@ -1,1 +1,1 @@
-"""Vectors without a target on data sets that the field knows, beside published figures."""
+"""Vectors without a target on well-known data sets, compared with published results."""

@@ -1,8 +1,8 @@
-"""Measure vectors without a target on data sets that the field knows, beside published figures.
+"""Measure vectors without a target on well-known data sets, and compare with published results.
 
-`python -m experiments.unsupervised task=movielens_top10` runs one task; without a task all are run. Each
-prints its table, with a verdict: whether a model is above EASE, the linear model in closed form, where
-that is measured beside. The tables are kept under `outputs/unsupervised`, one file a task.
+`python -m experiments.unsupervised task=movielens_top10` runs one task; without a task, all are run.
+Each prints its table. If EASE, the linear model in closed form, is also measured, a verdict says
+whether a model is better. The tables are stored in `outputs/unsupervised`, one file per task.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main(config: DictConfig) -> None:
 
 
 def with_verdicts(scores: list[Score]) -> pd.DataFrame:
-    """Return the scores with a verdict: whether each is above that of EASE."""
+    """Return the scores with a verdict: whether each is better than that of EASE."""
     frame = pd.DataFrame(scores, columns=Score._fields)
     frame["verdict"] = ""
     for _, rows in frame.groupby(["task", "metric"]):

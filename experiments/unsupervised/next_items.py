@@ -1,4 +1,4 @@
-"""The next item of a user or a session, by candidates of `EventClassifier`."""
+"""Predict the next item of a user or a session with candidates of `EventClassifier`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from tabemb import EventClassifier
 from tabemb.unsupervised.ranking import METRICS, Ranks, mean_interval
 
 RECURRENT: dict[str, Any] = {
-    "ties": "order",  # the rows stand in the order of the events
+    "ties": "order",  # the rows are in the order of the events
     "encounters": False,
     "n_jobs": 1,
 }
 
 
 def recurrent(entity: str, time: str, **settings: Any) -> EventClassifier:
-    """Return a recurrent network that reads the items before alone, and not their times."""
+    """Return a recurrent network that reads only the earlier items, not their times."""
     roles: dict[str | int, str] = {time: "ignored", f"{time}.gap": "ignored"}
     return EventClassifier(entity=entity, time=time, roles=roles, **RECURRENT | settings)
 
 
 def ranks_of(table: pd.DataFrame, truth: pd.Series, k: int) -> Ranks:
-    """Return the rankings of users of whom one item each is to be found.
+    """Return the rankings of users who each have a single item to be found.
 
     Parameters
     ----------
@@ -42,5 +42,5 @@ def ranks_of(table: pd.DataFrame, truth: pd.Series, k: int) -> Ranks:
 
 
 def intervals(ranks: Ranks, metrics: tuple[str, ...]) -> dict[str, tuple[float, float, float]]:
-    """Return the mean of each metric over users, with its interval."""
+    """Return the mean of each metric over users, with its confidence interval."""
     return {name: mean_interval(METRICS[name](ranks)) for name in metrics}

@@ -1,4 +1,4 @@
-"""Recommenders on one split: each is tuned on pairs held out of training, then measured on the test."""
+"""Recommenders on one split: each is tuned on held-out training pairs, then measured on the test."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MODELS: dict[str, tuple[Any, Grid]] = {
         {"l2": (1.5, 4.0, 8.0)},
     ),
 }
-"""Models with the values that are tried."""
+"""Models with the values to try."""
 
 
 def measure(
@@ -45,7 +45,7 @@ def measure(
     models: Mapping[str, tuple[Any, Grid]] = MODELS,
     seed: int = 0,
 ) -> list[Score]:
-    """Return the metrics of every model, and print how PairEmbedder differs from EASE by user."""
+    """Return the metrics of every model, and print how PairEmbedder differs from EASE per user."""
     scores, by_user = [], {}
     for name, (model, grid) in models.items():
         start = time.perf_counter()
@@ -64,7 +64,7 @@ def measure(
 
 
 def tuned(model: Any, grid: Grid, train: pd.DataFrame, user: str, k: int, seed: int) -> Any:
-    """Return the model with the values of the grid that are best for held-out training pairs."""
+    """Return the model with the grid values that are best on held-out training pairs."""
     candidates = [clone(model).set_params(**params) for params in ParameterGrid(dict(grid))]
     if len(candidates) == 1:
         return candidates[0]

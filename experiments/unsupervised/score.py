@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 
 class Score(NamedTuple):
-    """A measured value, beside what was to be reached.
+    """A measured value, and the value to reach.
 
     Parameters
     ----------
     task, model, metric : str
     value : float
     reach : str
-        A published figure or the aim, in words; empty where there is none.
+        A published result or the aim, in words; empty if there is none.
     seconds : float
-        For fitting and measuring the model.
+        Seconds for fitting and measuring the model.
     """
 
     task: str

@@ -25,13 +25,14 @@ class _BoostedTrees(BaseEstimator):
     ----------
     columns : Columns or None
         The kinds of the training frame's columns, which are encoded for the library. None passes
-        the inputs on as they are: a matrix, a sparse matrix, or a frame that the library takes.
+        the inputs unchanged: a dense or sparse matrix, or a frame that the library accepts.
     params : mapping
         Constructor arguments of the wrapped model.
     early_stopping_rounds : int or None
-        Rounds without gain on the validation rows before it stops; None trains all rounds on all rows.
+        Rounds without improvement on the validation rows before training stops; None trains all
+        rounds on all rows.
     seed : int
-        Seed of the draw of the validation rows.
+        Seed for drawing the validation rows.
     """
 
     def __init__(
@@ -54,8 +55,8 @@ class _BoostedTrees(BaseEstimator):
         X : DataFrame or matrix of shape (n_rows, n_columns)
         y : array of shape (n_rows,)
         eval_X, eval_y : as X and y, optional
-            Validation rows for early stopping; by default a tenth of the training rows, which then
-            do not train.
+            Validation rows for early stopping; by default a tenth of the training rows, which are
+            then not trained on.
         """
         inputs, target = self._fit_inputs(X), self._fit_target(np.asarray(y))
         if self.early_stopping_rounds is None:
@@ -74,8 +75,8 @@ class _BoostedTrees(BaseEstimator):
         return np.asarray(self.trees_.predict(self._inputs(X))).ravel()
 
     def _validation_split(self, target: np.ndarray) -> list[np.ndarray]:
-        """Return training and validation rows, with the same shares of the classes where possible."""
-        # a class of one row cannot be on both sides
+        """Return training and validation rows, stratified by class where possible."""
+        # a class with a single row cannot be in both parts
         can_stratify = isinstance(self, ClassifierMixin) and np.bincount(target).min() > 1
         rows: list[np.ndarray] = train_test_split(
             np.arange(len(target)),
@@ -102,7 +103,7 @@ class _BoostedTrees(BaseEstimator):
 
 
 class _Classes(ClassifierMixin):
-    """Classes for a wrapped model, which gets them as 0, 1, ..."""
+    """Mixin that encodes classes as 0, 1, ... for the wrapped model."""
 
     def _fit_target(self, y: np.ndarray) -> np.ndarray:
         self.classes_, codes = distinct(y)
@@ -125,7 +126,7 @@ def _take(inputs: Any, rows: np.ndarray) -> Any:
 
 
 def _report_round(state: Any) -> None:
-    """Say how far LightGBM is, after each of its rounds."""
+    """Report the progress of LightGBM after each boosting round."""
     done, n_rounds = (
         state.iteration + 1 - state.begin_iteration,
         state.end_iteration - state.begin_iteration,
@@ -134,7 +135,7 @@ def _report_round(state: Any) -> None:
 
 
 class _LightGBM(_BoostedTrees):
-    """LightGBM with codes as native categories; unseen categories are treated as missing ones."""
+    """LightGBM with codes as native categories; unseen categories count as missing values."""
 
     def _fit_inputs(self, X: Any) -> Any:
         if self.columns is None:
@@ -160,15 +161,15 @@ class _LightGBM(_BoostedTrees):
 
 
 class LightGBMClassifier(_Classes, _LightGBM):
-    """LightGBM for classes on any frame, with native categories."""
+    """LightGBM classifier for any frame, with native categories."""
 
 
 class LightGBMRegressor(RegressorMixin, _LightGBM):
-    """LightGBM for numbers on any frame, with native categories."""
+    """LightGBM regressor for any frame, with native categories."""
 
 
 class _CatBoost(_BoostedTrees):
-    """CatBoost on categories as text; a missing value is one more category."""
+    """CatBoost with categories as text; a missing value is one more category."""
 
     def _fit_inputs(self, X: Any) -> Any:
         return self._inputs(X)
@@ -194,8 +195,8 @@ class _CatBoost(_BoostedTrees):
 
 
 class CatBoostClassifier(_Classes, _CatBoost):
-    """CatBoost for classes on any frame."""
+    """CatBoost classifier for any frame."""
 
 
 class CatBoostRegressor(RegressorMixin, _CatBoost):
-    """CatBoost for numbers on any frame."""
+    """CatBoost regressor for any frame."""

@@ -30,7 +30,7 @@ from tabemb.progress import quiet
 
 MEBIBYTE = 2**20
 SAMPLING_SECONDS = 0.01
-# what a process sends of its cell, and what becomes of it
+# messages from the process that measures a cell; _LATE stands for a passed time limit
 _REPORT, _RESULT, _DETAILS, _FAILED, _LATE = "report", "result", "details", "failed", "late"
 
 
@@ -47,21 +47,21 @@ class Job:
     X_test: pd.DataFrame
     y_test: np.ndarray
     classes: np.ndarray | None
-    """Codes of all classes of the data set, which the targets are; None for a regression.
+    """Codes of all classes of the data set; the targets are such codes. None for a regression.
 
-    Classes without training rows get the smallest probability.
+    A class without training rows gets the smallest probability.
     """
     seed: int
     n_jobs: int
-    """Threads of the model, and of every numerical library below it."""
+    """Threads of the model and of the numerical libraries that it uses."""
     lines: np.ndarray | None = None
-    """The line of each row of a text file, by which errors name it."""
+    """The line of each row in a text file; error messages name rows by it."""
     importances: bool = True
     """Whether to measure which columns the model needs."""
 
 
 class _Stopwatch:
-    """Wall seconds, CPU seconds of all threads, and the peak of memory above the start, in MiB.
+    """Measure wall seconds, CPU seconds of all threads, and peak memory above the start in MiB.
 
     Memory is sampled a hundred times a second: the system's high-water mark would count earlier
     work too.
@@ -105,21 +105,21 @@ def measure(job: Job) -> dict[str, Any]:
     Returns
     -------
     dict
-        The errors; `fit_` and `predict_` with `seconds`, `cpu_seconds` and `memory_mib`; `losses`,
-        the main loss of each test row; as JSON `learning_curve` (empty where the model has none),
-        `calibration` and `importances`.
+        The errors; `seconds`, `cpu_seconds` and `memory_mib`, each with the prefixes `fit_` and
+        `predict_`; `losses`, the main loss of each test row; and as JSON `learning_curve` (empty
+        if the model has none), `calibration` and `importances`.
 
     Raises
     ------
     CellError
-        If the model raised, or a prediction is NaN or infinite.
+        If the model raises an error, or a prediction is NaN or infinite.
     """
     model, result = _measured(job)
     return {**result, "importances": _importances(model, job)}
 
 
 def _measured(job: Job) -> tuple[Any, dict[str, Any]]:
-    """Return the fitted model, and the result but for what takes further predictions."""
+    """Return the fitted model, and the result without the importances."""
     with _named_rows(job, job.X_train), threadpool_limits(job.n_jobs):
         model = build_model(job.spec, job.task, job.X_train, job.roles, job.seed, job.n_jobs)
         with _Stopwatch("fit") as fit, quiet():
@@ -142,12 +142,12 @@ def _measured(job: Job) -> tuple[Any, dict[str, Any]]:
 
 @contextmanager
 def _named_rows(job: Job, X: pd.DataFrame) -> Iterator[None]:
-    """Turn an error into text, with the rows of the frame as those of the source."""
+    """Turn an error into a `CellError` that names rows by their place in the source."""
     try:
         yield
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
-        # of other packages nobody knows how they count
+        # how other packages number rows is not known
         is_known = find_model(job.spec.name).package == "tabemb"
         raise CellError(named_rows(text, X.index.to_numpy(), job.lines) if is_known else text) from error
 
@@ -162,7 +162,7 @@ def _check_finite(job: Job, losses: np.ndarray) -> None:
 
 
 def _watching(model: Any) -> dict[str, Any]:
-    """Return arguments of fit with which the estimators of tabemb report their epochs."""
+    """Return the arguments of `fit` that make an estimator of tabemb report its epochs."""
     if not any(base.__module__ == "tabemb.estimators.base" for base in type(model).__mro__):
         return {}
     from tabemb.callbacks import Callback, Epoch
@@ -183,7 +183,7 @@ def _importances(model: Any, job: Job) -> str:
     try:
         with threadpool_limits(job.n_jobs):
             measured = importances(model, job.task, job.X_test, job.y_test, job.classes)
-    except Exception:  # the errors are measured; the picture of them must not fail the cell
+    except Exception:  # the errors are measured: failing importances must not fail the cell
         return ""
     return json.dumps(measured)
 
@@ -222,23 +222,23 @@ def measure_apart(job: Job, time_limit: float | None = None) -> dict[str, Any]:
     Raises
     ------
     CellError
-        If the model raised, its process died, or it took longer than the limit.
+        If the model raises an error, its process dies, or it takes longer than the limit.
     """
-    # threads that wait should sleep: spinning ones on a busy core can make a fit 50 times as long
+    # waiting threads should sleep: spinning on a busy core can make a fit 50 times as long
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # a forked process would inherit locks of numerical libraries and could hang
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send_result, args=(sender, job), daemon=False)
     process.start()
-    # only the process holds the sending end now, so that its death ends the wait below
+    # now only the process has the sending end, so its death ends the wait below
     sender.close()
     is_over = False
     try:
         result = _received(receiver, process, time_limit)
         is_over = "importances" in result
     finally:
-        # a cell that is too late or interrupted must not leave a process that keeps the cores busy
+        # after a timeout or an interrupt, no process may keep the cores busy
         if not is_over:
             process.kill()
         process.join()
@@ -247,7 +247,7 @@ def measure_apart(job: Job, time_limit: float | None = None) -> dict[str, Any]:
 
 
 def _received(receiver: Connection, process: BaseProcess, time_limit: float | None) -> dict[str, Any]:
-    """Return what the process sends, and pass its reports on; after its result no failure counts."""
+    """Return what the process sends and forward its reports; ignore failures after the result."""
     end = None if time_limit is None else time.monotonic() + time_limit
     result: dict[str, Any] = {}
     while True:
@@ -270,7 +270,7 @@ def _received(receiver: Connection, process: BaseProcess, time_limit: float | No
 
 
 def _next(receiver: Connection, process: BaseProcess, end: float | None) -> tuple[str, Any]:
-    """Return the kind and the content of what the process sends next, or why nothing comes."""
+    """Return the kind and the content of the next message, or the reason why there is none."""
     try:
         if receiver.poll(None if end is None else max(end - time.monotonic(), 0)):
             kind, content = receiver.recv()
@@ -282,34 +282,34 @@ def _next(receiver: Connection, process: BaseProcess, end: float | None) -> tupl
 
 
 def _send_result(sender: Connection, job: Job) -> None:
-    """Measure in the fresh process; an error travels as text, for its class may not unpickle."""
+    """Measure in the fresh process; errors are sent as text, as their classes may not unpickle."""
     with reporting_to(lambda share, text: sender.send((_REPORT, (share, text)))):
         try:
             model, result = _measured(job)
         except CellError as error:
             sender.send((_FAILED, str(error)))
         else:
-            # what follows may run into the time limit
+            # the importances may run into the time limit
             sender.send((_RESULT, result))
             sender.send((_DETAILS, {"importances": _importances(model, job)}))
     sender.close()
 
 
 def attempt(job: Job, isolate: bool, time_limit: float | None) -> dict[str, Any]:
-    """Measure a cell; a failure is a result too.
+    """Measure a cell; return a failure as a result too.
 
     Parameters
     ----------
     job : Job
     isolate : bool
-        Whether it runs in a fresh process.
+        Whether to measure in a fresh process.
     time_limit : float, optional
-        Seconds, with `isolate`.
+        Seconds for the cell; only with `isolate`.
 
     Returns
     -------
     dict
-        As from `measure` with status "ok", or status "failed" with the text of the error.
+        The result of `measure` and status "ok", or status "failed" and the text of the error.
     """
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The columns of a split: roles, levels, missing values and oddities; how rare the test rows are."""
+"""The columns of a split: roles, levels, missing values, oddities; how rare categories are."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tabemb.compare.digits import percent
 from tabemb.compare.preparation import Columns, as_text, sort_columns
 
 BINS = (("unseen", 0, 0), ("1-9", 1, 9), ("10-99", 10, 99), ("100+", 100, np.inf))
-"""Names and bounds of the frequencies, in the training rows, of a row's rarest category."""
+"""Bins by the frequency of a row's rarest category in the training rows: name, lowest, highest."""
 _ALL_UNSEEN = 0.95
-"""Share of test rows with an unseen category from which a column does not divide the rows."""
+"""Share of test rows with an unseen category from which a column is not used to bin the rows."""
 _MANY_UNSEEN = 0.2
 _SAME_ORDER = 0.995
-"""Rank correlation with the target from which a column is suspected to hold it."""
+"""Rank correlation with the target from which a column is suspected to leak it."""
 _MIN_ROWS, _MAX_RANKED = 30, 50_000
-"""Rows below which nothing is suspected, and about how many are ranked."""
+"""Fewest rows for such a suspicion, and about the largest number of rows that are ranked."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SplitColumns:
     roles : mapping
         As in `sort_columns`.
     notes : mapping
-        What is already known to be in doubt, by column.
+        Doubts about columns that are already known, by column.
     """
 
     train: pd.DataFrame
@@ -55,19 +55,19 @@ class SplitColumns:
 
     @cached_property
     def codes(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """The codes of training and test rows by categorical column; missing values have one too."""
+        """The codes of training and test rows by categorical column; missing values have a code too."""
         return {
             column: _codes(self.train[column], self.test[column]) for column in self.kinds.categorical
         }
 
     @cached_property
     def frequencies(self) -> dict[str, np.ndarray]:
-        """How often the category of each test row is among the training rows, by categorical column."""
+        """Number of training rows with the category of each test row, by categorical column."""
         return {column: _counts(train, test)[test] for column, (train, test) in self.codes.items()}
 
     @cached_property
     def dividing(self) -> list[str]:
-        """The categorical columns but for those, as ids, that are unseen in nearly all test rows."""
+        """Categorical columns, except those (such as ids) that are unseen in nearly all test rows."""
         counted = [name for name, n in self.frequencies.items() if np.mean(n == 0) < _ALL_UNSEEN]
         return counted or list(self.frequencies)
 
@@ -113,7 +113,7 @@ class SplitColumns:
         return "boolean" if types.is_bool_dtype(self.train[column]) else "number"
 
     def _target_in(self, column: str, row: Mapping[str, Any]) -> str:
-        """Return a note on a column that nearly is the target."""
+        """Return a note if the column nearly determines the target, else an empty text."""
         values = self.train[column]
         if values.notna().sum() < _MIN_ROWS or row["levels"] < 2:
             return ""
@@ -132,7 +132,7 @@ def _codes(train: pd.Series, test: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _counts(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Return how often each code is among the training rows."""
+    """Return the number of training rows with each code."""
     return np.bincount(train, minlength=int(test.max(initial=-1)) + 1)
 
 
@@ -194,7 +194,8 @@ def error_by_rarity(losses: np.ndarray, rarest: np.ndarray) -> dict[str, list[An
     Returns
     -------
     dict
-        `bin`, `n_rows`, `total` (of the losses) and `squares` (of their squares): all add up over cells.
+        `bin`, `n_rows`, `total` (sum of the losses) and `squares` (sum of their squares). The sums of
+        several cells can be added up.
 
     Examples
     --------

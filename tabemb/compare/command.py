@@ -1,4 +1,4 @@
-"""The command `tabemb compare`: a comparison as the configuration and the command line describe it."""
+"""The command `tabemb compare`: run the comparison that configuration and command line describe."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class UsageError(Exception):
 
 
 def run_config(config: DictConfig, folder: Path) -> Path:
-    """Run a comparison as a configuration describes it, print the results and write the report.
+    """Run the comparison that a configuration describes, print the results and write the report.
 
     Parameters
     ----------
@@ -56,14 +56,14 @@ def run_config(config: DictConfig, folder: Path) -> Path:
     Raises
     ------
     ValueError, FileNotFoundError, ImportError
-        If a setting or a file does not exist, or a package of the extra `compare`.
+        If a setting, a file or a package of the extra `compare` is missing.
     """
     for key in _missing(OmegaConf.to_container(config)):
         raise ValueError(f"{key} must have a value; give {key}=VALUE.")
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if settings["scope"] not in SCOPES:
         raise ValueError(f"scope must be 'dataset' or 'all'; got {settings['scope']!r}.")
-    # a missing package must show before hours of fits, not after
+    # fail on a missing package before hours of fits, not after
     for module in ("rich", "matplotlib"):
         need(module, "compare")
     _check_keys("dataset", settings["dataset"], signature(load_dataset).parameters)
@@ -88,7 +88,7 @@ def run_config(config: DictConfig, folder: Path) -> Path:
 def _check_finished(
     results: pd.DataFrame, specs: Sequence[ModelSpec], cells: Path, stored_before: set[Path]
 ) -> None:
-    """Raise where no fit that was asked for finished, and leave nothing of such a run."""
+    """Raise an error if none of the requested fits finished, and remove the files of such a run."""
     chosen = results[results["model"].isin([spec.label for spec in specs])]
     if (chosen["status"] == "ok").any():
         return
@@ -105,7 +105,7 @@ def _first_failures(cells: pd.DataFrame) -> Iterator[tuple[Any, pd.Series]]:
 
 
 def _missing(settings: Any, key: str = "") -> Iterator[str]:
-    """Yield the keys that the configuration leaves to the user, marked by "???"."""
+    """Yield the keys that the user must set, marked by "???" in the configuration."""
     if isinstance(settings, dict):
         for name, value in settings.items():
             yield from _missing(value, f"{key}.{name}" if key else str(name))
@@ -152,7 +152,7 @@ def stored_results(cells: Path, dataset: Dataset, protocol: Protocol, scope: str
     dataset : Dataset
     protocol : Protocol
     scope : {"dataset", "all"}
-        Those of this data set, or those of all data sets, this one first.
+        Cells of this data set, or of all data sets, this one first.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def stored_results(cells: Path, dataset: Dataset, protocol: Protocol, scope: str
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the program with one line where the user can mend the fault; a traceback would bury it."""
+    """End the program with a one-line message instead of a traceback if the user can fix the error."""
     try:
         yield
     except UsageError as error:
@@ -189,7 +189,7 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage."""
+        """Raise an error instead of printing the usage."""
         _, is_unknown, text = message.partition("unrecognized arguments: ")
         if is_unknown:
             options = [option for option in self._option_string_actions if option.startswith("--")]
@@ -267,7 +267,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def read_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Translate the command line.
+    """Translate the command line into overrides and settings of the data set.
 
     Parameters
     ----------
@@ -276,7 +276,7 @@ def read_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]
     Returns
     -------
     overrides : list of str
-        In the language of hydra.
+        In hydra's syntax.
     columns : dict
         Settings of the data set.
 
@@ -328,12 +328,12 @@ def _columns(given: argparse.Namespace, files: Sequence[str]) -> dict[str, Any]:
 
 
 def _split(texts: Sequence[str]) -> list[str]:
-    """Split texts such as "a,b" of a flag that may stand several times."""
+    """Split texts such as "a,b" of a flag that may be given several times."""
     return [name.strip() for text in texts for name in text.split(",") if name.strip()]
 
 
 def _check_override(override: str) -> None:
-    """Refuse an override that hydra cannot read, and a file of a group that does not exist."""
+    """Refuse an override that hydra cannot parse, or that names a missing file of a group."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -363,9 +363,9 @@ def compose_config(overrides: Sequence[str], columns: dict[str, Any]) -> tuple[D
     Parameters
     ----------
     overrides : sequence of str
-        In the language of hydra.
+        In hydra's syntax.
     columns : dict
-        Settings of the data set, which may hold any character.
+        Settings of the data set, which may contain any character.
 
     Returns
     -------
@@ -387,12 +387,12 @@ def compose_config(overrides: Sequence[str], columns: dict[str, Any]) -> tuple[D
             config = compose("compare", list(overrides), return_hydra_config=True)
     except HydraException as error:
         raise UsageError(_hydra_message(error)) from None
-    # the folder's name holds the data set's, which hydra resolves from its global state
+    # the folder's name contains the data set's name, which hydra resolves from its global state
     HydraConfig.instance().set_config(config)
     folder = Path(config.hydra.run.dir)
     with open_dict(config):
         del config["hydra"]
-        # not as overrides: a column's name may hold any character of hydra's language
+        # not as overrides: a column's name may contain characters of hydra's syntax
         config.dataset.update(columns)
     return config, folder
 
@@ -408,7 +408,7 @@ def _hydra_message(error: Exception) -> str:
 
 
 def _settings_beside(key: str) -> list[str]:
-    """Return the settings that exist where a key stands."""
+    """Return the settings that exist at the level of a key."""
     group = key.partition(".")[0] if "." in key else ""
     arguments: dict[str, Any] = {"dataset": load_dataset, "protocol": Protocol}
     if group in arguments:

@@ -32,7 +32,7 @@ class Comparison:
     Parameters
     ----------
     cells : DataFrame
-        One row a cell: `model`, `fold`, `seed`, `status`, the metrics, seconds, MiB, the losses of
+        One row per cell: `model`, `fold`, `seed`, `status`, the metrics, seconds, MiB, the losses of
         the test rows and the learning curve.
     reference : str
         Label of the model that the others are compared with.
@@ -49,12 +49,12 @@ class Comparison:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row a model, the best first.
+        """One row per model, the best first.
 
-        The columns are those of `summarize` (`mean` with `low` and `high` is the main error, smaller is
-        better), and of `paired_differences` to the reference: `difference`, `difference_low`,
-        `difference_high`, the same in `percent` of the model's error, `p_value`, and `outcome`, which
-        says whether the reference is "better" or "worse" than the model.
+        The first columns are those of `summarize`: `mean`, `low` and `high` are the main error with its
+        interval, and smaller is better. The others are those of `paired_differences` to the reference:
+        `difference`, `difference_low`, `difference_high`, the same in `percent` of the model's error,
+        `p_value`, and `outcome`: whether the reference is "better" or "worse" than the model.
         """
         summary = summarize(self.cells, self.confidence).set_index("model")
         differences = paired_differences(self.cells, self.reference, self.confidence)
@@ -67,7 +67,7 @@ class Comparison:
 
     @property
     def verdicts(self) -> list[str]:
-        """A sentence on the reference and each other model, wins and losses alike."""
+        """One sentence per other model that compares it with the reference, wins and losses alike."""
         return verdicts(self.cells, self.reference, self.confidence)
 
     def report(self, path: str | Path) -> Path:
@@ -85,7 +85,7 @@ class Comparison:
         Raises
         ------
         FileNotFoundError
-            If its folder does not exist.
+            If the folder of the file does not exist.
         ImportError
             If matplotlib is not installed.
         """
@@ -102,7 +102,7 @@ class Comparison:
         Parameters
         ----------
         folder : str or Path
-            Made where it is missing.
+            Created if it does not exist.
 
         Returns
         -------
@@ -161,12 +161,12 @@ def compare(
 ) -> Comparison:
     """Compare models on a frame: fit all on the same training rows, test all on the same test rows.
 
-    Nothing is written, unless `results` names a folder.
+    Nothing is written to disk unless `results` names a folder.
 
     Parameters
     ----------
     frame : DataFrame of pandas, polars or any library that narwhals reads, pyarrow.Table, or path
-        The table, or a CSV or parquet file that holds it.
+        The data, or the path of a CSV or parquet file.
     target : str
         The column to predict. Rows in which it is missing are dropped, with a warning that counts them.
     models : sequence of str or ModelSpec
@@ -181,53 +181,52 @@ def compare(
         Inferred by default: text, categories and booleans are classes, two distinct numbers are
         "binary", any other numbers are a "regression".
     categorical : str or sequence of str
-        Columns whose values are ids whatever their dtype; "all" stands for every column.
+        Columns to treat as categorical whatever their dtype, such as ids; "all" means every column.
     datetimes : str or sequence of str
-        Text columns that hold dates; unreadable ones become missing.
+        Text columns that contain dates; unreadable ones become missing.
     numbers : str or sequence of str
-        Text columns that hold numbers, in any usual notation.
+        Text columns that contain numbers, in any usual notation.
     drop : str or sequence of str
         Columns that must not be inputs.
     target_transform : {"log", "log1p"}, optional
         Applied to the target of a regression; errors are on that scale.
     time, group, fold : str, optional
-        Columns that order the rows, tie them together, or hold the test fold of each row. `fold` is
+        Columns with the order of the rows, their groups, and the test fold of each row. `fold` is
         never an input; `time` and `group` are, unless dropped.
     sep : str, optional
-        What separates the fields of a text file: one character, "tab" or "space". This and the next
-        options are by default what the whole file shows.
+        The separator of a text file: one character, "tab" or "space". By default, this and the next
+        options are inferred from the whole file.
     decimal, thousands : str, optional
-        The marks of numbers, such as "," and "." in 1.234,5.
+        The separators in numbers, such as "," and "." in 1.234,5.
     encoding : str, optional
         UTF-8, UTF-16 and UTF-32 are recognised; any other file is read as cp1252, with a note.
     missing : str or sequence of str, optional
-        Texts that are missing values, beside the empty field.
+        Texts that stand for missing values, in addition to the empty field.
     header : bool, optional
-        False if the first line holds values; the columns are then x0, x1, ...
+        False if the first line contains values; the columns are then named x0, x1, ...
     comment : str, optional
-        Lines that begin with it are no rows.
+        Lines that begin with this text are skipped.
     quote : str
-        The mark around fields that hold separators or line ends; empty where there is none.
+        The quote character around fields that contain separators or line ends; empty for none.
     seeds : sequence of int
-        Each model runs once with every seed; those that do not depend on it, with the first one only.
+        Each model runs once per seed; a model that does not depend on the seed runs with the first only.
     folds : sequence of int, optional
         Only these folds of the protocol.
     n_jobs : int, optional
         Threads of every model; None and -1 are all cores.
     isolate : bool
-        Measure each fit in a fresh process: its memory is its own, and a crash is one failed cell.
-        Scripts then need the customary `if __name__ == "__main__":`.
+        Measure each fit in a fresh process: its memory is measured separately, and a crash is one
+        failed cell. Scripts then need the usual `if __name__ == "__main__":`.
     time_limit : float, optional
         Seconds for a fit and its predictions; needs `isolate`.
     reference : str, optional
         The model that the others are compared with; the embedding net by default.
     results : str or Path, optional
-        A folder where finished fits are kept, so that later calls find them; by default they are kept in
-        memory only.
+        A folder that stores finished fits for later calls; by default they are kept in memory only.
     retry_failed : bool
         Run failed fits of `results` again.
     importances : bool
-        Measure which columns each model needs, for up to a minute after a fit, for the page.
+        Measure for the page which columns each model needs, for up to a minute after each fit.
     progress : bool
         Print a line on stderr for each finished fit, and show a bar on a terminal.
 
@@ -240,7 +239,7 @@ def compare(
     ValueError
         If a column, model, parameter or protocol does not exist or does not fit the data.
     TypeError
-        If `frame` is no frame.
+        If `frame` is not a frame.
     FileNotFoundError
         If there is no such file.
     ImportError
@@ -279,7 +278,7 @@ def compare(
 
 
 def _table(frame: Any, text: TextOptions) -> tuple[Any, str]:
-    """Return the frame, read where it is a path, and its name."""
+    """Return the frame and its name; a path is read first."""
     if not isinstance(frame, (str, Path)):
         refuse_text_options(text, "a frame")
         return frame, "data"
@@ -314,7 +313,7 @@ def _measured(
     with tempfile.TemporaryDirectory() as temporary:
         folder = temporary if results is None else results
         cells = run(dataset, specs, protocol, folder, **options)
-    # a folder of results may hold models of earlier calls
+    # a folder of results may contain models of earlier calls
     of_models = cells["model"].isin([spec.label for spec in specs])
     return cells[of_models].reset_index(drop=True)
 

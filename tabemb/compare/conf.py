@@ -41,7 +41,7 @@ def read_option(group: str, name: str) -> dict[str, Any]:
     group : {"dataset", "model", "protocol"}
         The folder.
     name : str
-        The file's name without its ending.
+        The file's name without its extension.
 
     Returns
     -------
@@ -66,12 +66,12 @@ def check_option(group: str, name: str) -> None:
 
 
 def dataset_options(name: str) -> dict[str, Any]:
-    """Return the arguments of `load_dataset` that `conf/dataset/{name}.yaml` holds.
+    """Return the arguments of `load_dataset` in `conf/dataset/{name}.yaml`.
 
     Parameters
     ----------
     name : str
-        Name of the file without its ending.
+        Name of the file without its extension.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def named_dataset(name: str) -> Dataset:
     Parameters
     ----------
     name : str
-        Name of the file without its ending.
+        Name of the file without its extension.
 
     Returns
     -------

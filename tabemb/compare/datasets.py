@@ -1,4 +1,4 @@
-"""Data sets: a frame, its target, and the roles that the frame's types do not say."""
+"""Data sets: a frame, its target, and the roles of columns whose dtype does not show them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tabemb.labels import as_objects, distinct, text_of
 
 TASKS = ("binary", "multiclass", "regression")
 HALF = re.compile("[\ud800-\udfff]")
-"""A surrogate, half of a character, for which pandas' text has no place."""
+"""A surrogate (half of a character), which the text dtype of pandas cannot store."""
 TRANSFORMS = {"log": np.log, "log1p": np.log1p}
 
 ColumnNames = Sequence[str] | str
@@ -40,32 +40,32 @@ ColumnNames = Sequence[str] | str
 
 @dataclass(frozen=True)
 class Dataset:
-    """A table with a target, ready to be split.
+    """A frame with a target, ready to be split.
 
     Parameters
     ----------
     name : str
         The name in tables and reports.
     X : DataFrame of shape (n_rows, n_columns)
-        The inputs as they were read; the index holds each row's number in the source.
+        The inputs as they were read; the index is each row's number in the source.
     y : Series of shape (n_rows,)
         The target without missing values: floats for a regression, else labels.
     task : {"binary", "multiclass", "regression"}
     roles : dict, optional
-        Column to role (`"categorical"`, `"number"`) where the dtype does not say it, as for ids kept as
-        integers.
+        Role (`"categorical"`, `"number"`) by column where the dtype does not show it, as for integer
+        ids.
     fold : Series, optional
         The published test fold of each row, or `"train"`/`"test"`.
     groups, time : Series, optional
-        The groups that must not be in training and test at once, and the order of the rows.
+        The group of each row (no group may be in both training and test rows), and its time.
     target : str
         The name of the target, with its transform.
     notes : sequence of str
-        How inputs that are in doubt were read, for reports.
+        How doubtful inputs were read, for reports.
     column_notes : mapping
-        What each column in doubt holds, for reports.
+        The doubt about each doubtful column, for reports.
     lines : array, optional
-        The line of each row of the source, where that is a text file: by it errors name a row.
+        The line of each row of the source if that is a text file; error messages name rows by it.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Dataset:
     lines: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an unknown task or role, different lengths, and values that no model takes."""
+        """Refuse an unknown task or role, different lengths, and values that no model accepts."""
         if self.task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}; got {self.task!r}.")
         if len(self.X) != len(self.y):
@@ -101,7 +101,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the inputs, the target and the roles: results on other data never mix with these."""
+        """Hash of the inputs, the target and the roles, so that results on different data never mix."""
         digest = hashlib.blake2b(digest_size=8)
         shape = [
             list(map(str, self.X.columns)),
@@ -143,38 +143,38 @@ def load_dataset(
     comment: str | None = None,
     quote: str = '"',
 ) -> Dataset:
-    """Read a table and describe its columns.
+    """Read data and describe its columns.
 
     Parameters
     ----------
     name : str, optional
-        The name in reports; the file's name without its ending by default.
+        The name in reports; by default the file's name without its extension.
     target : str
         The column to predict. Rows in which it is missing are dropped, with a warning that counts them.
     path, file, openml, reader, source
-        Where the table is, see `tabemb.compare.sources.read_table`.
+        Where the data is, see `tabemb.compare.sources.read_table`.
     task : {"binary", "multiclass", "regression"}, optional
         Inferred by default: text, categories and booleans are classes, two distinct numbers are
         "binary", any other numbers are a "regression".
     rename : mapping, optional
-        Column names of the source to those used here; names that the source lacks are ignored, for
-        sources differ.
+        New column names by name in the source; names that the source lacks are ignored, as sources
+        differ.
     drop : str or sequence of str
         Columns that must not be inputs.
     categorical : str or sequence of str
-        Columns whose values are ids whatever their dtype; "all" stands for every column.
+        Columns to treat as categorical whatever their dtype, such as ids; "all" means every column.
     datetimes : str or sequence of str
-        Text columns that hold dates, each column of one format. Text that is no date becomes missing,
-        with a warning that counts it.
+        Text columns that contain dates, each column in one format. Other text becomes missing, with a
+        warning that counts it.
     numbers : str or sequence of str
-        Text columns that hold numbers, in any usual notation.
+        Text columns that contain numbers, in any usual notation.
     target_transform : {"log", "log1p"}, optional
         Applied to the target of a regression; errors are on that scale.
     time, group, fold : str, optional
-        Columns that order the rows, tie them together, or hold the published test fold. `fold` is
+        Columns with the order of the rows, their groups, and the published test fold. `fold` is
         never an input; `time` and `group` are, unless dropped.
     sep, decimal, thousands, encoding, missing, header, comment, quote
-        How a text file is read, see `tabemb.compare.compare`; the file itself shows most of it.
+        How a text file is read, see `tabemb.compare.compare`; most of it is inferred from the file.
 
     Returns
     -------
@@ -183,7 +183,7 @@ def load_dataset(
     Raises
     ------
     ValueError
-        If a named column is not in the table, or the target does not fit the task.
+        If a named column is not in the data, or the target does not fit the task.
     FileNotFoundError
         If there is no such file, or the source cannot be reached.
     """
@@ -239,12 +239,12 @@ def dataset_from_frame(
     ValueError
         If a named column is not in the frame, a column holds lists, or the target does not fit the task.
     TypeError
-        If it is not a frame.
+        If `frame` is not a frame.
     """
     frame = as_pandas(frame)
     notes, lines = list(frame.attrs.get(NOTES, ())), lines_of(frame)
     drop, datetimes, numbers = _listed(drop), _listed(datetimes), _listed(numbers)
-    # "all" means the inputs: the target and the folds stay what they are
+    # "all" means the inputs, not the target and the folds
     every_input = [str(c) for c in frame if c not in {target, fold, *drop}]
     ids = every_input if categorical == "all" else _listed(categorical)
     _check_columns(name, frame, {"target": [target], "drop": drop, "categorical": ids})
@@ -338,7 +338,7 @@ def _parse_datetimes(
 
 
 def _parse_datetime(column: pd.Series, lines: np.ndarray | None) -> pd.Series:
-    """Return a column as times, with a warning that counts the values that are no dates."""
+    """Parse a column as dates, and warn of the number of values that are not dates."""
     times = parse_dates(column, f"datetimes: column {column.name!r}")
     unread = column[times.isna() & column.notna()]
     if len(unread):
@@ -357,7 +357,7 @@ def _parse_numbers(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _numbers(column: pd.Series) -> pd.Series:
-    """Return the numbers that a column's texts stand for."""
+    """Parse a column of texts as numbers."""
     texts = _text_column(column)
     formats = texts.formats()
     numbers = texts.numbers(choose_format(formats, decimal_of([formats]))) if formats else None
@@ -391,7 +391,7 @@ def _doubts(inputs: pd.DataFrame, stated: set[str | None]) -> list[Doubt]:
 
 
 def _note_doubts(name: str, doubtful: Sequence[Doubt]) -> list[str]:
-    """Warn of columns that look like something else in one note that settles it, and return it."""
+    """Warn of all columns that look like another type in one note with the remedy, and return it."""
     if not doubtful:
         return []
     texts = "; ".join(doubt.sentence for doubt in doubtful)
@@ -413,7 +413,7 @@ def _options(doubtful: Sequence[Doubt], option_of: Mapping[str, str]) -> str:
 
 
 def _refuse_numbers_in_text(y: pd.Series) -> None:
-    """Raise where a target of text was meant as numbers: its classes would be hundreds of numbers."""
+    """Refuse a text target that contains numbers: every number would become a class."""
     texts = _text_column(y)
     numeric, strays = texts.levels[texts.numeric], texts.strays()
     if len(numeric) >= MIN_NUMBERS and (strays or texts.formats()):
@@ -430,7 +430,7 @@ def _infer_task(y: pd.Series) -> str:
     n_values = y.nunique()
     if types.is_string_dtype(y.dtype):
         _refuse_numbers_in_text(y)
-    # 0 and 1 are classes; more numbers may be classes too, but only the user knows
+    # two numbers are classes; more may be classes too, but only the user knows
     if types.is_numeric_dtype(y) and not types.is_bool_dtype(y) and n_values > 2:
         return "regression"
     return "binary" if n_values <= 2 else "multiclass"
@@ -473,7 +473,7 @@ def _is_text(values: pd.Series) -> bool:
 
 
 def _hashable(values: pd.Series) -> pd.Series:
-    """Return values that pandas can hash; objects as text that differs where they do."""
+    """Return values that pandas can hash; different objects become different texts."""
     if not types.is_object_dtype(values) or _is_text(values.dropna()):
         return values
     return values.map(lambda value: ascii(key_of(value, str(values.name))), na_action="ignore")

@@ -1,4 +1,4 @@
-"""Figures of what cells store beside their errors: errors by rarity, and calibration."""
+"""Figures of the details that cells store: errors by rarity, and calibration."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tabemb.compare.stored import calibration_gap
 from tabemb.compare.themes import ACCENT, FAINT, LINE, SERIES, folded
 
 Z = 1.96
-"""Standard errors of a 95 % interval."""
+"""Standard errors on each side of a 95 % interval."""
 
 
 def colours(models: list[str], reference: str) -> dict[str, str]:
-    """Return a colour for each model, the reference in that of all figures."""
+    """Return a colour for each model; the reference has the same colour in all figures."""
     others = [model for model in models if model != reference]
     return {reference: ACCENT} | {model: SERIES[i % len(SERIES)] for i, model in enumerate(others)}
 
@@ -32,7 +32,7 @@ def plot_rarity(table: pd.DataFrame, reference: str, metric: str, width: float =
     table : DataFrame
         As from `tabemb.compare.stored.rarity`.
     reference, metric : str
-        The model that is marked, and what the error is called.
+        The highlighted model, and the name of the error.
     width : float
         Inches.
 
@@ -66,7 +66,7 @@ def plot_rarity(table: pd.DataFrame, reference: str, metric: str, width: float =
 
 
 def _far_edge(table: pd.DataFrame) -> float:
-    """Return the largest error drawn to scale: that of a model near the best one in a bin."""
+    """Return the largest error drawn to scale: the largest that is near the best one of its bin."""
     best = table.groupby("bin")["error"].transform("min")
     near = table.loc[table["error"] <= FAR * best, "error"]
     return float(near.max()) * 1.1
@@ -75,7 +75,7 @@ def _far_edge(table: pd.DataFrame) -> float:
 def plot_calibration(
     tenths: Mapping[str, pd.DataFrame], reference: str, names: tuple[str, str], width: float = 8
 ) -> Figure:
-    """Draw predicted against observed means by tenths of the predictions, a panel for each model.
+    """Draw predicted against observed means by tenths of the predictions, one panel per model.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a cell holds beside its errors: how predictions are calibrated, and which columns they need."""
+"""Details of a cell: how predictions are calibrated, and which columns they need."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pandas as pd
 from tabemb.compare.metrics import MAIN_METRIC, main_error, predicted, row_losses
 
 N_BINS = 10
-"""Parts of equal size, by the prediction, in which predictions and targets are compared."""
+"""Bins of equal size, by prediction, in which predictions and targets are compared."""
 MAX_ROWS, MAX_REPEATS, SEED = 1000, 3, 0
-"""Test rows that are permuted, how often, and the seed: all models see the same permutations."""
+"""Most test rows to permute, most permutations, and the seed, which is the same for all models."""
 SECONDS = 60.0
-"""Seconds for the importances of one fit; above, there are fewer permutations, or none."""
+"""Seconds for the importances of one fit; slower models get fewer permutations, or none."""
 
 
 def calibration(task: str, y: np.ndarray, predictions: np.ndarray) -> dict[str, list[float]]:
@@ -31,10 +31,10 @@ def calibration(task: str, y: np.ndarray, predictions: np.ndarray) -> dict[str, 
     Returns
     -------
     dict
-        `n_rows`, `predicted` and `observed` (means), and `variance` (of the targets) of each tenth. For
-        two classes the prediction is the probability of the second one and the target whether a row has
-        it; for more, the probability of the most probable class, and whether the row has that one.
-        Equal predictions are in one tenth.
+        For each tenth `n_rows`, the means `predicted` and `observed`, and the `variance` of the
+        targets. For two classes, the prediction is the probability of the second class, and the target
+        is whether a row belongs to it. For more classes, both refer to the row's most probable class.
+        Equal predictions are in the same tenth.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def calibration(task: str, y: np.ndarray, predictions: np.ndarray) -> dict[str, 
 
 
 def _pairs(task: str, y: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each row's prediction and what should equal it on average."""
+    """Return each row's prediction, and the target that it should equal on average."""
     if task == "regression":
         return predictions, np.asarray(y, dtype=float)
     if task == "binary":
@@ -81,8 +81,8 @@ def importances(
     -------
     dict
         `column`, `rise` (mean over the permutations), `n_rows`, `n_repeats` and `error`, the main error
-        of these rows as they are. Where the model is too slow for one permutation of each column within
-        a minute, `column` and `rise` are empty.
+        of these rows without permutation. If the model is too slow for one permutation of each column
+        within a minute, `column` and `rise` are empty.
     """
     generator = np.random.default_rng(SEED)
     rows = np.sort(generator.permutation(len(X))[:MAX_ROWS])
@@ -108,12 +108,12 @@ def importances(
 
 
 def _n_repeats(seconds: float, n_columns: int) -> int:
-    """Return how many permutations of each column there is time for, if one prediction takes so long."""
+    """Return how many permutations of each column there is time for, given the seconds of one."""
     return int(min(SECONDS / max(seconds * n_columns, 1e-9), MAX_REPEATS))
 
 
 def _permuted(X: pd.DataFrame, position: int, order: np.ndarray) -> pd.DataFrame:
     frame = X.copy(deep=False)
-    # by position, for a name may be a number
+    # by position, as a name may be a number
     frame.isetitem(position, X.iloc[order, position].array)
     return frame

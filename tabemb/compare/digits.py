@@ -6,7 +6,7 @@ import math
 
 
 def significant(value: float, digits: int = 4) -> str:
-    """Write a number with so many significant digits, and zero and large ones in plain notation.
+    """Format a number with significant digits, in scientific notation below 1e-5 and from 1e9 on.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def significant(value: float, digits: int = 4) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share in percent: one decimal, and more than none as such.
+    """Format a share in percent with one decimal; only exact values become 0 % and 100 %.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def percent(share: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Write seconds: three digits, and no less than milliseconds.
+    """Format seconds with three significant digits, but no finer than milliseconds.
 
     Examples
     --------

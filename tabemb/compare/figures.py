@@ -19,10 +19,10 @@ from tabemb.compare.table import decimals
 from tabemb.compare.themes import ACCENT, FAINT, LINE, SERIES, folded
 
 PLAIN = SERIES[0]
-# an error above this multiple of the best is drawn at the edge, for it would flatten the rest
+# an error above this multiple of the best is drawn at the edge, as it would flatten the rest
 FAR = 1.35
 MAX_CURVES = 6
-# inches from which a figure is wide enough for two panels side by side
+# least width in inches for two panels side by side
 WIDE_INCHES = 7.0
 
 
@@ -36,11 +36,11 @@ def plot_scores(
     results : DataFrame
         Cells of one data set, as returned by `run`.
     reference : str, optional
-        The model that is coloured.
+        The highlighted model.
     confidence : float
         Coverage of the intervals.
     width : float
-        Inches; a narrow figure has no numbers.
+        Width in inches; a narrow figure has no numbers.
 
     Returns
     -------
@@ -55,12 +55,12 @@ def plot_scores(
 
 
 def _name_width(width: float) -> float:
-    """Return the inches of a figure that the names of models may take."""
+    """Return the width in inches that the names of models may take."""
     return 0.3 * width if width >= WIDE_INCHES else 0.4 * width
 
 
 def plot_time(results: pd.DataFrame, reference: str | None = None, width: float = 8) -> Figure:
-    """Draw seconds of a fit against the error: down and left is better.
+    """Draw the error against the seconds of a fit: lower left is better.
 
     Parameters and result are as in `plot_scores`.
     """
@@ -70,7 +70,7 @@ def plot_time(results: pd.DataFrame, reference: str | None = None, width: float 
 
 
 def plot_curves(results: pd.DataFrame, width: float = 8) -> Figure | None:
-    """Draw the learning curves of the models that have them; None where no model has.
+    """Draw the learning curves of the models that have them; return None if no model has any.
 
     Parameters and result are as in `plot_scores`.
     """
@@ -85,13 +85,13 @@ def plot_curves(results: pd.DataFrame, width: float = 8) -> Figure | None:
 
 
 def panel_width(figure: Figure) -> float:
-    """Return the inches that the title of a panel may take."""
+    """Return the width in inches that the title of a panel may take."""
     n_columns = figure.axes[0].get_gridspec().ncols  # type: ignore[union-attr]
     return 0.7 * figure.get_figwidth() / n_columns
 
 
 def panels_of(n: int, width: float, height: float, per_row: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure of n panels: so many in a row, or in a narrow figure one below the other."""
+    """Return a figure of n panels: `per_row` side by side, or one per row in a narrow figure."""
     n_columns = min(per_row, n) if width >= WIDE_INCHES else 1
     n_rows = -(-n // n_columns)
     figure = Figure(figsize=(width, height * n_rows), layout="constrained")
@@ -123,7 +123,7 @@ def plot_all(results: pd.DataFrame, reference: str | None = None, confidence: fl
 
 
 def with_learning_curve(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the finished cells that hold a learning curve."""
+    """Return the finished cells that have a learning curve."""
     finished = results[results["status"] == "ok"]
     if "learning_curve" not in finished:
         return finished.iloc[:0]
@@ -158,7 +158,7 @@ def draw_scores(axes: Axes, summary: pd.DataFrame, reference: str | None, width:
 
 
 def draw_time(axes: Axes, summary: pd.DataFrame, reference: str | None, width: float = 8) -> None:
-    """Draw time against error for a summary of one data set."""
+    """Draw the error against the seconds of a fit for a summary of one data set."""
     edge, places = _edge(summary["mean"]), decimals(summary)
     points, labels = [], []
     for row in summary.to_dict("records"):
@@ -180,14 +180,14 @@ def draw_time(axes: Axes, summary: pd.DataFrame, reference: str | None, width: f
 
 
 def _set_seconds(axes: Axes, seconds: Sequence[float]) -> None:
-    """Name the seconds of a logarithmic axis: powers of ten, and steps between few of them."""
+    """Label a logarithmic axis of seconds: powers of ten, and steps between if there are few."""
     decades = np.log10(max(seconds) / min(seconds))
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if decades > 1.5 else (1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-# where a label may stand from its point, in typographic points, the best first
+# offsets of a label from its point, in typographic points, the best first
 _PLACES = [
     (9 * side, step * up, "left" if side > 0 else "right")
     for step in (0, 10, 20, 30, 40)
@@ -199,7 +199,7 @@ _TIE = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.7, "shrinkA": 0, "shri
 
 
 def _label(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[tuple[str, str]]) -> None:
-    """Write each point's label where it covers no other label, no point and not the frame."""
+    """Place each point's label within the axes where it covers no other label and no point."""
     figure = axes.figure
     figure.draw_without_rendering()  # type: ignore[union-attr]
     pixels = axes.transData.transform(points)
@@ -207,7 +207,7 @@ def _label(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[t
     for number, (point, (text, colour)) in enumerate(zip(points, labels)):
         obstacles = taken[:number] + taken[number + 1 :]
         for right, up, align in _PLACES:
-            # a label that moves up or down is tied to its point by a line
+            # a label that is moved up or down is connected to its point by a line
             tie = _TIE if up else None
             style: dict[str, Any] = {
                 "ha": align,
@@ -216,7 +216,7 @@ def _label(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[t
                 "arrowprops": tie,
             }
             note = axes.annotate(text, point, (right, up), textcoords="offset points", **style)
-            # the first call moves the text and counts the line; the second measures the text alone
+            # the first call positions the text and includes the line; the second measures only the text
             note.get_window_extent()
             box = Text.get_window_extent(note)
             free = not any(box.overlaps(obstacle) for obstacle in obstacles)
@@ -269,7 +269,7 @@ def _losses(curve: dict[str, Any], key: str) -> np.ndarray:
 
 
 def _kept_epoch(curve: dict[str, Any]) -> int | None:
-    """Return the epoch, from 0, whose weights were kept, as stored or by the validation loss."""
+    """Return the epoch (from 0) whose weights were kept: as stored, or by the validation loss."""
     if "best_epoch" in curve:
         return int(curve["best_epoch"])
     losses = _losses(curve, "eval_loss")
@@ -277,7 +277,7 @@ def _kept_epoch(curve: dict[str, Any]) -> int | None:
 
 
 def _set_readable_scale(axes: Axes, curves: Sequence[dict[str, Any]]) -> None:
-    """Leave the first epoch out of the scale where it would flatten all others."""
+    """Exclude the first epoch from the scale if it would flatten all others."""
     losses = [_losses(curve, key) for curve in curves for key in _LINES]
     later = np.concatenate([values[1:] for values in losses]) if losses else np.empty(0)
     later = later[np.isfinite(later)]
@@ -291,7 +291,7 @@ def _set_readable_scale(axes: Axes, curves: Sequence[dict[str, Any]]) -> None:
 
 
 def _edge(means: pd.Series) -> float:
-    """Return the largest error drawn to scale: the largest of all where only the best would be."""
+    """Return the largest error drawn to scale: that of all models if only the best one is near."""
     near = means[means <= FAR * means.min()] if (means > 0).all() else means
     return float(near.max() if len(near) > 1 else means.max()) * (1 + 1e-12)
 

@@ -52,7 +52,7 @@ def run(
     importances: bool = True,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Measure every model on every split with every seed; cells that are stored do not run again.
+    """Measure every model on every split with every seed; stored cells do not run again.
 
     Parameters
     ----------
@@ -69,9 +69,9 @@ def run(
     n_jobs : int, optional
         Threads of every model; None and -1 are all cores.
     isolate : bool
-        Measure each cell in a fresh process: its memory is its own, and a crash is one failed cell.
-        Scripts then need the customary `if __name__ == "__main__":`. False measures in this
-        process.
+        Measure each cell in a fresh process: its memory is measured separately, and a crash is one
+        failed cell. Scripts then need the usual `if __name__ == "__main__":`. False measures in
+        this process.
     time_limit : float, optional
         Seconds for a cell; needs `isolate`.
     retry_failed : bool
@@ -85,8 +85,8 @@ def run(
     Returns
     -------
     DataFrame
-        All cells that the folder holds for this data set and protocol, also those of earlier runs:
-        one row a cell with `model`, `fold`, `seed`, `status`, `error`, `version`, the metrics, seconds,
+        All cells in the folder for this data set and protocol, including those of earlier runs. One
+        row per cell with `model`, `fold`, `seed`, `status`, `error`, `version`, the metrics, seconds,
         MiB, `losses`, and as JSON `learning_curve`, `calibration`, `importances`, `columns` and
         `rarity`.
 
@@ -132,7 +132,7 @@ def run(
 
 
 def select(cells: pd.DataFrame, dataset: Dataset, protocol: Protocol) -> pd.DataFrame:
-    """Return a data set's cells under one protocol, of its present state and of the latest code.
+    """Return the cells of a data set under one protocol, for its current data and the latest code.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def check_models(specs: Sequence[ModelSpec], dataset: Dataset) -> None:
     Raises
     ------
     ValueError
-        If there is no model, or one or its parameters do not exist.
+        If there is no model, or a model or one of its parameters does not exist.
     """
     if not specs:
         raise ValueError("models must name one model or more; got none.")
@@ -169,7 +169,7 @@ def check_models(specs: Sequence[ModelSpec], dataset: Dataset) -> None:
         try:
             build_model(spec, dataset.task, dataset.X.head(100), dataset.roles)
         except ImportError:
-            # an extra that is not installed: its cells will say so
+            # an extra is not installed: its cells will fail with this message
             continue
 
 
@@ -262,7 +262,7 @@ def _facts(dataset: Dataset, split: Split) -> dict[str, Any]:
 
 
 def _columns_of(dataset: Dataset, split: Split) -> tuple[str, np.ndarray | None]:
-    """Return what the columns of a split are like as JSON, and the rarest category of each test row."""
+    """Return a description of a split's columns as JSON, and the rarity of each test row."""
     y = dataset.y.to_numpy() if dataset.task == "regression" else dataset.classes_and_codes[1]
     rows = dataset.X.iloc[split.train], dataset.X.iloc[split.test], y[split.train]
     columns = SplitColumns(*rows, dataset.task, dataset.roles, dataset.column_notes)
@@ -274,7 +274,7 @@ def _columns_of(dataset: Dataset, split: Split) -> tuple[str, np.ndarray | None]
 
 
 def _rarity(result: Mapping[str, Any], rarest: np.ndarray | None) -> str:
-    """Return the errors by the frequency of the rarest category as JSON; empty where there are none."""
+    """Return the errors by the frequency of the rarest category as JSON; empty if there are none."""
     if rarest is None or "losses" not in result:
         return ""
     return json.dumps(error_by_rarity(result["losses"], rarest))
@@ -287,7 +287,7 @@ def _label(identity: Mapping[str, Any]) -> str:
 
 @dataclass
 class _Outcomes:
-    """Says how cells ended; a failure for a reason that was said already is named as such."""
+    """Describe how cells ended; a repeated failure of a model only refers to the first one."""
 
     failures: set[tuple[str, str]] = field(default_factory=set)
 

@@ -1,4 +1,4 @@
-"""Hints in error messages: the names most like the one that is unknown."""
+"""Hints in error messages: the known names that are most similar to an unknown one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ N_LISTED = 12
 def did_you_mean(
     name: object, known: Iterable[object], what: str = "there are", lists_all: bool = False
 ) -> str:
-    """Return a hint for an error message about an unknown name, to stand in parentheses.
+    """Return a hint for an error message about an unknown name, to be put in parentheses.
 
     Parameters
     ----------
@@ -23,8 +23,8 @@ def did_you_mean(
     what : str
         How the list of names begins.
     lists_all : bool, default=False
-        Whether all names are listed: choices of which there are few. Else the first ones are, and only
-        where no name is like the unknown one.
+        Whether to list all names, if there are few. Otherwise the first ones are listed, and only if
+        no name is similar to the unknown one.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Tables of the page: on a phone, each row is a card whose values have their names before them."""
+"""Tables of the page; on a phone, each row is a card with the column names before the values."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Cell:
     ----------
     text : str
     kind : str
-        Its class: "main", "better", "text" (aligned left), ...
+        Its CSS class: "main", "better", "text" (aligned left), ...
     bar : float, optional
         Length of a bar below the text, from 0 to 1.
     n_columns : int
-        Columns that it covers.
+        Columns that it spans.
     """
 
     text: str
@@ -31,8 +31,8 @@ class Cell:
     n_columns: int = 1
 
     def html(self, name: str) -> str:
-        """Return the cell under a column of this name."""
-        # one length stands for one value in all columns, however wide these are
+        """Return the cell as HTML, for a column of this name."""
+        # equal values have bars of equal length, whatever the widths of their columns
         bar = "" if self.bar is None else f"<i style='width:{_BAR * max(self.bar, 0):.2f}rem'></i>"
         across = f" colspan='{self.n_columns}'" if self.n_columns > 1 else ""
         kind = f"{self.kind} bar".strip() if bar else self.kind
@@ -42,7 +42,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: its name, its further cells, and its class."""
+    """A row of a table: its name, its other cells, and its CSS class."""
 
     name: str
     cells: Sequence[Cell]
@@ -50,12 +50,12 @@ class Row:
 
 
 def html_table(names: Sequence[str], rows: Iterable[Row]) -> str:
-    """Return a table.
+    """Return a table as HTML.
 
     Parameters
     ----------
     names : sequence of str
-        Of the columns; the first one is that of the rows' names.
+        Names of the columns; the first is the heading of the row names.
     rows : iterable of Row
 
     Returns
@@ -77,5 +77,5 @@ def _row(row: Row, names: Sequence[str]) -> str:
 
 
 def bullets(sentences: Iterable[str]) -> str:
-    """Return sentences as a list."""
+    """Return sentences as an HTML list."""
     return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>"

@@ -1,4 +1,4 @@
-"""What is shown of a cell while it runs: how far its fit is, and for how many seconds it has run."""
+"""The progress of a running cell: how far its fit is, and for how many seconds it has run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 SECONDS = 0.5
-"""Between two refreshments of the bar, and between two reports of a fit."""
+"""Seconds between two refreshes of the bar, and between two reports of a fit."""
 FORMAT = "{desc} {percentage:3.0f}%|{bar}| {unit}"
 
 Report = Callable[[float, str], None]
@@ -22,7 +22,7 @@ _REPORT: ContextVar[Report | None] = ContextVar("tabemb_cell_report", default=No
 
 
 def report(share: float, text: str) -> None:
-    """Say how far the fit around is; nothing happens where nobody listens."""
+    """Report the progress of the current fit; does nothing without a listener."""
     listener = _REPORT.get()
     if listener is not None:
         listener(share, text)
@@ -47,7 +47,7 @@ def reporting_to(listener: Report) -> Iterator[None]:
 
 
 def epochs_done(number: int) -> float:
-    """Return the share of a fit that counts as done after so many epochs; nobody knows when it ends.
+    """Return the share of a fit that counts as done after some epochs, as its end is not known.
 
     Examples
     --------
@@ -58,12 +58,12 @@ def epochs_done(number: int) -> float:
 
 
 class LiveBar:
-    """A bar of cells that moves within each of them, and whose seconds tick.
+    """A progress bar over cells that also shows progress and seconds within the running cell.
 
     Parameters
     ----------
     bar : tqdm
-        Of all cells; a hidden one stays still.
+        The bar of all cells; a hidden one is not refreshed.
     """
 
     def __init__(self, bar: tqdm[Any]) -> None:
@@ -99,7 +99,7 @@ class LiveBar:
             self.show()
 
     def show(self) -> None:
-        """Draw the bar with what is known of the running cell."""
+        """Draw the bar with the state of the running cell."""
         self._set()
         self.bar.refresh()
 
@@ -107,4 +107,4 @@ class LiveBar:
         seconds = f"{time.monotonic() - self._start:.0f} s"
         texts = [f"{self.n_done} of {self.bar.total} done", self._text, seconds]
         self.bar.n = self.n_done + self._share
-        self.bar.unit = ", ".join(filter(None, texts))  # FORMAT has the place of the unit for it
+        self.bar.unit = ", ".join(filter(None, texts))  # FORMAT shows the unit at its end

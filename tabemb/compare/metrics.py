@@ -1,4 +1,4 @@
-"""Errors of predictions: the main one, which is a mean over rows, and the customary others."""
+"""Errors of predictions: the main error, which is a mean over rows, and other common ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OTHER_METRICS = {
     "binary": ("roc_auc", "accuracy"),
     "multiclass": ("roc_auc", "accuracy"),
 }
-# a probability below this counts as this: one impossible row must not decide a whole mean
+# smaller probabilities are raised to this, so that a single row does not dominate the mean
 SMALLEST_PROBABILITY = 1e-7
 
 
@@ -45,7 +45,7 @@ def row_losses(
 
 
 def main_error(metric: str, losses: np.ndarray) -> float:
-    """Return the main error of the rows' losses: their mean, or its root for "rmse"."""
+    """Return the main error from the losses of the rows: their mean, or its root for "rmse"."""
     mean = float(np.mean(losses))
     return mean**0.5 if metric == "rmse" else mean
 
@@ -53,7 +53,7 @@ def main_error(metric: str, losses: np.ndarray) -> float:
 def score(
     task: str, y: np.ndarray, predictions: np.ndarray, classes: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Compute the main error and the others, in the unit of the target; undefined ones are NaN.
+    """Compute the main error and the other ones, in the unit of the target; undefined ones are NaN.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def score(
 
 
 def _regression_scores(y: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    # relative to a target of zero, an error has no size
+    # the relative error of a target of zero is undefined
     mape = metrics.mean_absolute_percentage_error(y, predictions) if np.all(y != 0) else np.nan
     r2 = metrics.r2_score(y, predictions) if len(y) > 1 else np.nan
     mse, mae = metrics.mean_squared_error(y, predictions), metrics.mean_absolute_error(y, predictions)
@@ -114,7 +114,7 @@ def class_probabilities(model: Any, X: Any, classes: np.ndarray) -> np.ndarray:
 
 
 def predicted(model: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
-    """Return a model's numbers, or with classes its probabilities of each of them.
+    """Return a model's predicted numbers or, with `classes`, its probability of each class.
 
     Parameters
     ----------

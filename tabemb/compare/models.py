@@ -1,6 +1,6 @@
 """The models of the comparison by name, each with the preprocessing that suits it.
 
-All of them take the same frame: text, numbers, booleans, dates, missing values, and in new rows
+All of them accept the same frame: text, numbers, booleans, dates, missing values, and new rows with
 categories that are not in the training rows.
 """
 
@@ -27,7 +27,7 @@ from tabemb.compare.preparation import Columns
 from tabemb.extras import need
 
 STOPPING = "early_stopping_rounds"
-"""The parameter of boosted trees that makes them stop early: rounds without gain on validation rows."""
+"""Parameter of boosted trees: rounds without improvement on validation rows before they stop."""
 
 # LightGBM's "tuned defaults" of Holzmueller, Grinsztajn, Steinwart 2024, arXiv 2407.04491
 _TUNED = {
@@ -47,8 +47,8 @@ class ModelSpec:
         A name of `MODELS`, or `"package.module:function"` of a builder with the arguments of
         `Model.build`.
     params : mapping, optional
-        Constructor arguments. LightGBM and CatBoost also take `early_stopping_rounds`, counted on a
-        tenth of the training rows.
+        Constructor arguments. LightGBM and CatBoost also take `early_stopping_rounds`, with a tenth
+        of the training rows as validation rows.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Model:
         `build(task, columns, seed, n_jobs, **params)` returns an estimator; `columns` is None where the
         inputs are already prepared.
     package : str
-        The distribution that holds the model's code; its version is part of a result's identity.
+        The distribution with the model's code; its version is part of a result's identity.
     seeded : bool
         Whether its result depends on the seed; if not, one seed is enough.
     """
@@ -98,14 +98,14 @@ def build_model(
     task : {"binary", "multiclass", "regression"}
         The kind of the target.
     X : DataFrame of shape (n_rows, n_columns), optional
-        The training frame: the kinds of its columns and their numbers of levels decide the
-        preprocessing. Without it the model has no preprocessing: it takes a dense or sparse matrix,
-        and boosted trees take any frame that their library takes (pandas categories are native
-        ones).
+        The training frame: the kinds of its columns and their numbers of levels determine the
+        preprocessing. Without it there is no preprocessing: the model takes a dense or sparse matrix,
+        and boosted trees also any frame that their library accepts (pandas categoricals are native
+        categories).
     roles : mapping, optional
-        `"categorical"` or `"number"` for columns whose dtype does not say it.
+        `"categorical"` or `"number"` for columns whose dtype does not show it.
     seed : int
-        Seed of everything random.
+        Seed of all random draws.
     n_jobs : int, optional
         Threads.
 
@@ -129,7 +129,7 @@ def build_model(
     >>> trees.fit(X, X[:, 0] > 99).predict(X[:1]).shape
     (1,)
     """
-    # the kinds of the columns alone are used: fit prepares the inputs from the rows it gets
+    # only the kinds of the columns are used: fit prepares the inputs from the rows it gets
     columns = None if X is None else preparation.sort_columns(X, roles)
     return find_model(spec.name).build(task, columns, seed, n_jobs, **dict(spec.params))
 
@@ -140,7 +140,7 @@ def find_model(name: str) -> Model:
     Raises
     ------
     ValueError
-        If there is no such model; the message names those like it.
+        If there is no such model; the message names similar ones.
     """
     if ":" in name:
         return Model(_import_builder(name), package=name.split(".")[0].split(":")[0])
@@ -161,7 +161,7 @@ def _import_builder(name: str) -> Callable[..., BaseEstimator]:
 
 
 def code_version(name: str) -> str:
-    """Name the code that results depend on: the package's version, or a hash of tabemb's sources.
+    """Return the code that results depend on: the package's version, or a hash of tabemb's sources.
 
     Results measured with other code are not reused.
     """
@@ -173,7 +173,7 @@ def code_version(name: str) -> str:
 
 
 def package_version(name: str) -> str:
-    """Name the package of a model with its version, for readers; `code_version` is for reuse."""
+    """Return a model's package and version to be shown; `code_version` decides about reuse."""
     package = find_model(name).package
     if package == "tabemb":
         return f"tabemb {tabemb_version()}"
@@ -188,7 +188,7 @@ def _with_version(package: str, otherwise: str) -> str:
 
 
 def tabemb_version() -> str:
-    """Return the version of tabemb that runs; that of an installed package may be another."""
+    """Return the version of the running tabemb; the installed package may have another one."""
     import tabemb
 
     return tabemb.__version__
@@ -196,7 +196,7 @@ def tabemb_version() -> str:
 
 @cache
 def _sources_hash() -> str:
-    """Hash the sources that a fit can reach; the harness itself changes no prediction."""
+    """Hash the sources that a fit can use; the comparison itself does not change predictions."""
     root = Path(__file__).parents[1]
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(root.rglob("*.py")):
@@ -208,7 +208,7 @@ def _sources_hash() -> str:
 def _construct(
     model: Callable[..., BaseEstimator], defaults: Mapping[str, Any], params: Mapping[str, Any]
 ) -> BaseEstimator:
-    """Call a constructor; a misspelled argument is an error even where `**kwargs` would swallow it."""
+    """Call a constructor; refuse a misspelled argument even if `**kwargs` would accept it."""
     _check_params(model, params)
     return model(**{**defaults, **params})
 
@@ -226,7 +226,7 @@ def _check_params(model: Callable[..., Any], params: Mapping[str, Any], *more: s
 
 
 def _pipeline(inputs: ColumnTransformer | None, *steps: BaseEstimator) -> BaseEstimator:
-    """Put the preparation of a frame, where there is one, before a model."""
+    """Put the preparation of a frame, if there is one, before a model."""
     return make_pipeline(*(step for step in (inputs, *steps) if step is not None))
 
 
@@ -303,7 +303,7 @@ def _random_forest(
     inputs = preparation.tree_inputs(columns, task, seed) if columns else None
     defaults: dict[str, Any] = {"n_estimators": 200, "random_state": seed, "n_jobs": n_jobs}
     if task != "regression":
-        # pure leaves would give probabilities of 0 and 1, for which the log loss has no bound
+        # pure leaves would give probabilities of 0 and 1, where the log loss is unbounded
         defaults["min_samples_leaf"] = 5
     model = RandomForestRegressor if task == "regression" else RandomForestClassifier
     return _pipeline(inputs, _construct(model, defaults, params))
@@ -312,11 +312,11 @@ def _random_forest(
 def _nearest_neighbors(
     task: str, columns: Columns | None, seed: int, n_jobs: int | None, **params: Any
 ) -> BaseEstimator:
-    """Build nearest neighbours over level means; votes are calibrated, for no votes would mean 0."""
+    """Build nearest neighbours on level means; votes are calibrated, as no vote would mean 0."""
     from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
     inputs = preparation.dense_inputs(columns, task, seed) if columns else None
-    # trees of rows do not pay in as many dimensions as a table has columns
+    # tree-based search does not pay off with as many dimensions as a frame has columns
     defaults = {"algorithm": "brute", "n_jobs": n_jobs}
     if task == "regression":
         return _pipeline(
@@ -348,7 +348,7 @@ def _svm(
     from sklearn.svm import LinearSVC, LinearSVR
 
     inputs = preparation.dense_inputs(columns, task, seed) if columns else None
-    # an exact Gaussian kernel takes time and memory with the square of the rows
+    # time and memory of an exact Gaussian kernel grow with the square of the rows
     kernel = Nystroem(n_components=300, random_state=seed)
     defaults: dict[str, Any] = {"dual": False, "random_state": seed}
     if task == "regression":
@@ -362,7 +362,7 @@ def _svm(
 
 
 def calibrated(classifier: BaseEstimator) -> BaseEstimator:
-    """Give a classifier probabilities: a sigmoid (Platt) of its out-of-fold scores in three folds."""
+    """Add probabilities to a classifier: a sigmoid (Platt) of its out-of-fold scores in three folds."""
     from sklearn.calibration import CalibratedClassifierCV
 
     return CalibratedClassifierCV(classifier, method="sigmoid", cv=3, ensemble=False)

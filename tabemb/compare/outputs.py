@@ -1,4 +1,4 @@
-"""Folders of results that are there only where the work was done."""
+"""Folders of results that are removed again if the work fails."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Make a folder for the files of the block; where the block fails, remove again what was made.
+    """Create a folder for the files of the block; if the block fails, remove what was created.
 
     Parameters
     ----------
     folder : Path
-        One that exists is never removed.
+        A folder that already exists is never removed.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def removed_if_failed(folder: Path) -> Iterator[None]:
-    """Remove a folder that another one made for the block, such as hydra, where the block fails."""
+    """Remove a folder that other code, such as hydra, created for the block, if the block fails."""
     try:
         yield
     except BaseException:
@@ -43,7 +43,7 @@ def _remove(folder: Path, parents: list[Path]) -> None:
 
 
 def remove_empty(folders: list[Path]) -> None:
-    """Remove the folders among these, the innermost first, that hold nothing."""
+    """Remove those of these folders that are empty; the innermost must come first."""
     for path in folders:
         with suppress(OSError):
             path.rmdir()

@@ -92,7 +92,7 @@ def render_html(
         If matplotlib is not installed.
     """
     need("matplotlib", "compare")
-    need("matplotlib.figure", "compare")  # lists the fonts
+    need("matplotlib.figure", "compare")  # its import lists the fonts
     reference = choose_reference(results, reference)
     parts = [
         _dataset_section(cells, reference, confidence, f"d{number}")
@@ -132,13 +132,13 @@ def notebook_html(results: pd.DataFrame, reference: str, confidence: float = 0.9
 
 
 def figure_html(figure: Figure, caption: str = "") -> str:
-    """Turn a figure into HTML that holds its data.
+    """Turn a figure into HTML that needs no other file.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
     caption : str
-        Text below it, also read aloud in its place.
+        Text below it, which screen readers read instead of it.
 
     Returns
     -------
@@ -206,7 +206,7 @@ def _facts(cells: pd.DataFrame) -> str:
 
 
 def _versions(cells: pd.DataFrame) -> dict[str, str]:
-    """Return the package of each model with its version; older cells hold a hash in its place."""
+    """Return the package of each model with its version; older cells have a hash instead."""
     first = cells.groupby("model", sort=False)
     codes = first["code"].first()
     packages = codes.where(~codes.str.startswith("tabemb "), "tabemb")
@@ -246,7 +246,7 @@ def _model_row(row: Mapping[str, Any], keys: Sequence[str], reference: str) -> R
 
 
 def _verdict_list(differences: pd.DataFrame) -> str:
-    # a reference that failed is said once, not for each model
+    # a failed reference is mentioned once, not for each model
     sentences = {row["verdict"]: row["outcome"] for row in differences.to_dict("records")}
     items = (f"<li class='{_CLASSES[kind]}'>{escape(text)}</li>" for text, kind in sentences.items())
     return f"<ul class='verdicts'>{''.join(items)}</ul>"

@@ -1,4 +1,4 @@
-"""Preparation of a frame: the numbers that each kind of scikit-learn model takes."""
+"""Preparation of a frame: the numbers that each kind of scikit-learn model needs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sklearn.utils.fixes import parse_version
 from tabemb.data.keys import key_of
 from tabemb.labels import text_of
 
-# a histogram of scikit-learn's boosted trees has 255 bins, one of them a level
+# scikit-learn's boosted trees have 255 bins per column, and each level takes one
 MAX_NATIVE_LEVELS = 255
 _TARGET_TYPES = {"binary": "binary", "multiclass": "multiclass", "regression": "continuous"}
 
@@ -42,8 +42,8 @@ class Columns:
     numbers, datetimes : list of str
         Numbers (booleans among them) and dates.
     roles : mapping
-        The roles of the columns, for models that take them: the estimators of tabemb then read every
-        column as the others do. Booleans and columns without values have none.
+        The roles of the columns, for models that take roles: the estimators of tabemb then read every
+        column as the other models do. Booleans and columns without values have no role.
     """
 
     few: list[str]
@@ -65,7 +65,7 @@ def sort_columns(X: pd.DataFrame, roles: Mapping[str, str] | None = None) -> Col
     ----------
     X : DataFrame of shape (n_rows, n_columns)
     roles : mapping, optional
-        `"categorical"` or `"number"` for columns whose dtype does not say it.
+        `"categorical"` or `"number"` for columns whose dtype does not show it.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def _kind(column: pd.Series) -> str:
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """Turn every value into text and missing ones into NaN, for encoders take one type only."""
+    """Turn every value into text and missing ones into NaN, as encoders accept one type only."""
     texts: pd.DataFrame = frame.apply(_column_as_text)
     return texts.astype(object).where(frame.notna(), np.nan)
 
@@ -99,12 +99,12 @@ def as_text(frame: pd.DataFrame) -> pd.DataFrame:
 def _column_as_text(column: pd.Series) -> pd.Series:
     if types.is_object_dtype(column):
         return column.map(_as_text, na_action="ignore")
-    # by way of pandas' strings, for which a missing value is none and does not become "nan"
+    # via the string dtype of pandas, in which a missing value does not become "nan"
     return column.astype("string").astype(object)
 
 
 def _as_text(value: Any) -> str:
-    """Return text that differs from that of other values: 1, "1" and b"1" are three levels."""
+    """Return a text that is unique to a value: 1, "1" and b"1" are three levels."""
     return text_of(value if isinstance(value, str) else f"<{key_of(value, 'X')}>")
 
 
@@ -122,7 +122,7 @@ def datetime_numbers(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _date_parts(column: pd.Series) -> pd.DataFrame:
-    # the parts must be those of one time zone, UTC
+    # all parts must refer to one time zone, UTC
     at = column.dt.tz_convert(None) if getattr(column.dt, "tz", None) is not None else column
     parts = {
         name: getattr(at.dt, name) for name in ("year", "month", "day_of_year", "day_of_week", "hour")
@@ -131,13 +131,13 @@ def _date_parts(column: pd.Series) -> pd.DataFrame:
 
 
 def number_steps() -> Pipeline:
-    """Build complete, scaled numbers, with an indicator for each column that has missing values."""
+    """Build imputed, scaled numbers, with an indicator for each column that has missing values."""
     impute = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     return make_pipeline(FunctionTransformer(as_numbers), impute, StandardScaler())
 
 
 def datetime_steps() -> Pipeline:
-    """Build complete, scaled numbers of dates."""
+    """Build imputed, scaled numbers of dates."""
     impute = SimpleImputer(strategy="median", keep_empty_features=True)
     return make_pipeline(FunctionTransformer(datetime_numbers), impute, StandardScaler())
 
@@ -151,14 +151,14 @@ def codes() -> Pipeline:
 
 
 def level_means(task: str, seed: int) -> Pipeline:
-    """Build smoothed, out-of-fold means of the target by level; an unseen level gets the mean of all."""
-    # means of the rows that train would leak their target into the inputs
+    """Build smoothed, out-of-fold target means by level; an unseen level gets the overall mean."""
+    # in-sample means would leak the target of training rows into their inputs
     encoder = TargetEncoder(target_type=_TARGET_TYPES[task], **_five_folds(task, seed))
     return make_pipeline(FunctionTransformer(as_text), encoder)
 
 
 def _five_folds(task: str, seed: int) -> dict[str, Any]:
-    if parse_version(sklearn.__version__) < parse_version("1.9"):  # takes no splitter, draws the same
+    if parse_version(sklearn.__version__) < parse_version("1.9"):  # accepts no splitter, draws the same
         return {"cv": 5, "random_state": seed}
     folds = KFold if task == "regression" else StratifiedKFold
     return {"cv": folds(5, shuffle=True, random_state=seed)}
@@ -193,7 +193,7 @@ def native_inputs(columns: Columns) -> ColumnTransformer:
 
 
 def dense_inputs(columns: Columns, task: str, seed: int) -> ColumnTransformer:
-    """Build inputs for models that use distances: scaled level means and complete numbers."""
+    """Build inputs for models that use distances: scaled level means and imputed numbers."""
     return _by_kind(
         categorical=(make_pipeline(level_means(task, seed), StandardScaler()), columns.categorical),
         numbers=(number_steps(), columns.numbers),
@@ -202,7 +202,7 @@ def dense_inputs(columns: Columns, task: str, seed: int) -> ColumnTransformer:
 
 
 def sparse_inputs(columns: Columns) -> ColumnTransformer:
-    """Build inputs for linear models: one-hot columns and scaled, complete numbers."""
+    """Build inputs for linear models: one-hot columns and scaled, imputed numbers."""
     return _by_kind(
         categorical=(one_hot(), columns.categorical),
         numbers=(number_steps(), columns.numbers),

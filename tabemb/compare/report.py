@@ -24,12 +24,12 @@ def write_report(
     sections: Sequence[tuple[str, str]] = (),
     confidence: float = 0.95,
 ) -> Path:
-    """Write `report.html`, a PNG of each data set, `results.parquet` (a row a cell) and `summary.csv`.
+    """Write `report.html`, a PNG of each data set, `results.parquet` (a row per cell), `summary.csv`.
 
     Parameters
     ----------
     folder : str or Path
-        Made where it is missing.
+        Created if it does not exist.
     results, reference, title, config, sections, confidence
         As in `render_html`.
 
@@ -44,7 +44,7 @@ def write_report(
         If matplotlib is not installed.
     """
     need("matplotlib", "compare")
-    need("matplotlib.figure", "compare")  # lists the fonts
+    need("matplotlib.figure", "compare")  # its import lists the fonts
     from tabemb.compare.figures import plot_all
 
     reference = choose_reference(results, reference)

@@ -1,4 +1,4 @@
-"""Rows in error messages, by the place where the user finds them."""
+"""Rows in error messages, named by the place where the user finds them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 NOTES, LINES = "tabemb_notes", "tabemb_lines"
-"""What a frame that was read from a text file carries in its `attrs`."""
+"""Keys in the `attrs` of a frame that was read from a text file."""
 _ROW = re.compile(r"\brow (\d+)\b")
 
 
 class Lines:
-    """The line of a text file on which each row begins; it travels with a frame, and is never copied.
+    """The line of a text file on which each row begins; kept in a frame's `attrs` and never copied.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Lines:
         self.numbers = numbers
 
     def __deepcopy__(self, memo: object) -> Lines:
-        """Return itself: pandas copies what a frame carries with every step."""
+        """Return itself, as pandas copies a frame's `attrs` in every operation."""
         return self
 
 
@@ -37,17 +37,17 @@ def lines_of(frame: pd.DataFrame) -> np.ndarray | None:
 
 
 def named_rows(text: str, rows: np.ndarray | None, lines: np.ndarray | None) -> str:
-    """Write positions of rows in a message as lines of the file, or else as rows of the source.
+    """Replace positions of rows in a message by lines of the file, or else by rows of the source.
 
     Parameters
     ----------
     text : str
         A message with "row 7", counted from 0.
     rows : array of shape (n_rows,) or None
-        The number in the source of each row that the message counts; None where it counts those of the
-        source.
+        The number in the source of each row of the frame that the message is about; None if the
+        message already counts rows of the source.
     lines : array or None
-        The line of each row of the source, where it is a text file.
+        The line of each row of the source if that is a text file.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def named_rows(text: str, rows: np.ndarray | None, lines: np.ndarray | None) -> 
 
 @contextmanager
 def naming_lines(lines: np.ndarray | None) -> Iterator[None]:
-    """Let errors of the block name rows of the source by their line in the file, where there is one."""
+    """Make errors in the block name rows by their line in the file, if there is a file."""
     try:
         yield
     except ValueError as error:

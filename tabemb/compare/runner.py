@@ -28,10 +28,10 @@ def run_cells(
     retry_failed: bool = False,
     show: bool = True,
 ) -> pd.DataFrame:
-    """Run every cell that the folder does not hold yet, and store each as soon as it is finished.
+    """Run every cell that is not in the folder yet, and store each as soon as it is finished.
 
-    A cell is one measurement, such as a model fitted on one split with one seed. An interrupted
-    loop keeps the finished cells and goes on from there.
+    A cell is one measurement, such as a model fitted on one split with one seed. After an
+    interrupt, the next call keeps the finished cells and runs the others.
 
     Parameters
     ----------
@@ -40,10 +40,10 @@ def run_cells(
     identities : iterable of mapping
         The columns that name a cell, such as data set, model and seed.
     measure : callable
-        Takes an identity and returns the further columns of the cell's row. What it says by
-        `tabemb.compare.live.report` is shown beside the bar.
+        Takes an identity and returns the other columns of the cell's row. What it reports by
+        `tabemb.compare.live.report` is shown next to the bar.
     outcome : callable, optional
-        Takes the row of a finished cell and returns the text that is shown behind the cell's name.
+        Takes the row of a finished cell and returns the text that is shown after the cell's name.
     key : callable, optional
         Takes an identity and returns the name of its file; by default its values, joined by "-".
     label : callable, optional
@@ -52,13 +52,13 @@ def run_cells(
     retry_failed : bool
         Whether stored cells whose `status` is "failed" run again.
     show : bool
-        Whether each cell prints a line on stderr; on a terminal a bar shows the cell that runs, its
-        seconds, and how far its fit is.
+        Whether each cell prints a line on stderr; on a terminal, a bar shows the running cell, its
+        seconds and its progress.
 
     Returns
     -------
     DataFrame
-        All cells of the folder, one row a cell, also those of earlier runs.
+        All cells of the folder, including those of earlier runs, one row per cell.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def _is_waiting(path: Path, retry_failed: bool) -> bool:
 
 
 def _bar(total: int, n_stored: int, show: bool) -> tqdm[Any]:
-    """Return a bar; the stored cells count as finished, but not for the time that is left."""
+    """Return a bar; stored cells count as finished, but not in the estimate of the remaining time."""
     if show and n_stored:
         print(f"{n_stored} of {total} cells are already stored.", file=sys.stderr)
     bar = progress(total, "cell", None if show else False, done=n_stored)

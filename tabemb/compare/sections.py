@@ -1,4 +1,4 @@
-"""Sections of the page on what lies behind the errors: rare categories, columns, calibration, curves."""
+"""Sections of the page that explain the errors: rare categories, columns, calibration, curves."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tabemb.compare.stored import (
 from tabemb.compare.themes import legend, page_figure
 
 MANY = 25
-"""Columns of a data set above which the full tables are folded."""
+"""Columns of a data set above which the full tables are collapsed."""
 _SMALL = 0.01
-"""Share of the largest importance below which a column is folded."""
+"""Share of the largest importance below which a column is collapsed."""
 
 
 def rarity_section(cells: pd.DataFrame, reference: str, name: str) -> str:
@@ -64,7 +64,7 @@ def _rarity_table(table: pd.DataFrame) -> str:
 
 
 def importance_section(cells: pd.DataFrame) -> str:
-    """Return how much the error of each model rises without a column; empty where no cell has it."""
+    """Return how much each model's error rises if a column is permuted; empty if no cell has it."""
     table = importance_table(cells)
     if table.empty:
         return ""
@@ -99,7 +99,7 @@ def calibration_section(cells: pd.DataFrame, reference: str, name: str) -> str:
     if not tenths:
         return ""
     names, note = _calibration_words(cells)
-    # of a model that predicts one number for all rows there is nothing to see
+    # a model that predicts one number for all rows has nothing to show
     drawn = {
         model: rows
         for model, rows in tenths.items()
@@ -164,11 +164,11 @@ def curve_section(cells: pd.DataFrame, name: str) -> str:
 
 
 def column_section(cells: pd.DataFrame) -> str:
-    """Return what each column holds, and what is odd about it; empty where no cell says so."""
+    """Return a description of each column and its oddities; empty if no cell has one."""
     described = [one["columns"] for one in stored(cells, "columns")]
     if not described:
         return ""
-    # all cells of a fold say the same; the first fold stands for all
+    # all cells of a fold have the same description; the first fold stands for all
     columns = described[0]
     rows = [_column_row(column) for column in columns]
     names = ["column", "role", "levels", "missing", "unseen", "note"]
@@ -197,7 +197,7 @@ def _column_row(column: dict[str, Any]) -> Row:
 
 
 def input_notes(cells: pd.DataFrame) -> str:
-    """Return how doubtful inputs were read, as a list; empty where nothing was in doubt."""
+    """Return how doubtful inputs were read, as a list; empty if nothing was in doubt."""
     # results of tabemb 0.2 have no notes
     texts = "\n".join(cells["notes"].dropna()) if "notes" in cells else ""
     notes = dict.fromkeys(note for note in texts.split("\n") if note)

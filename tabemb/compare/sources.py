@@ -1,4 +1,4 @@
-"""Sources of a table: a frame, a file, the folder named by TABEMB_DATA, OpenML, or a reader function."""
+"""Sources of data: a frame, a file, the folder named by TABEMB_DATA, OpenML, or a reader function."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def as_pandas(frame: Any) -> pd.DataFrame:
 
 
 def _from_pandas(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give objects that are numbers or times the type that says so, for all models to see the same."""
+    """Convert objects that are numbers or times to such dtypes, so that all models read the same."""
     table = frame.reset_index(drop=True)
     for position, dtype in enumerate(table.dtypes):
         if types.is_object_dtype(dtype):
@@ -73,13 +73,13 @@ def _plain_objects(column: pd.Series) -> pd.Series | None:
 
 
 def _replaced(table: pd.DataFrame, position: int, column: pd.Series) -> pd.DataFrame:
-    # by position, for names may not be unique yet
+    # by position, as names may not be unique yet
     columns = [column if i == position else table.iloc[:, i] for i in range(table.shape[1])]
     return pd.concat(columns, axis=1).set_axis(table.columns, axis=1)
 
 
 def _from_arrow(table: pa.Table) -> pd.DataFrame:
-    # pandas would keep decimals, dates and times of day as objects, which are categories
+    # pandas would keep decimals, dates and times of day as objects, which are read as categories
     columns = [_plain_column(column) for column in table.columns]
     plain: pd.DataFrame = pa.table(columns, names=table.schema.names).to_pandas(date_as_object=False)
     return plain
@@ -90,7 +90,7 @@ def _plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_decimal(dtype):
         return column.cast(pa.float64())
     if pa.types.is_time(dtype):
-        # Arrow knows no direct way from a time of day to a duration
+        # Arrow has no direct cast from a time of day to a duration
         return column.cast(f"int{dtype.bit_width}").cast(pa.int64()).cast(pa.duration(dtype.unit))
     return column
 
@@ -157,7 +157,7 @@ def read_table(
         refuse_text_options(text, f"reader {reader!r}")
         frame: pd.DataFrame = pkgutil.resolve_name(reader)()
         return frame
-    # a local copy comes before a download
+    # a local copy is preferred to a download
     local = _in_data_folder(file)
     if local is not None and local.exists():
         return read_file(local, text)
@@ -181,7 +181,7 @@ def read_file(path: Path, text: TextOptions | None = None) -> pd.DataFrame:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If its ending is neither that of parquet nor of text, or it cannot be read.
+        If its extension is neither that of parquet nor of text, or it cannot be read.
     """
     if not path.exists():
         raise FileNotFoundError(f"path: there is no file {str(path)!r}.")
@@ -195,7 +195,7 @@ def read_file(path: Path, text: TextOptions | None = None) -> pd.DataFrame:
 
 
 def refuse_text_options(text: TextOptions | None, owner: str) -> None:
-    """Raise where an option of text files is given for something else, which would ignore it."""
+    """Refuse an option of text files for another source, which would ignore it."""
     if text is not None and text.given:
         raise ValueError(f"{text.given[0]} is an option of text files; {owner} is none.")
 
@@ -236,13 +236,13 @@ def _fetch_openml(name: str, openml: int | str, file: str | None) -> pd.DataFram
 
 
 def read_fertility() -> pd.DataFrame:
-    """Read the World Bank's births per woman, which the installed statsmodels carries.
+    """Read the World Bank's births per woman from the installed statsmodels.
 
     Returns
     -------
     DataFrame
-        One row a country (or group of countries) and year with a known value: country, code, year,
-        births.
+        One row per country (or group of countries) and year with a known value: country, code,
+        year, births.
     """
     need("statsmodels", "compare")
     from statsmodels.datasets import fertility

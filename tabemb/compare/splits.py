@@ -1,4 +1,4 @@
-"""Protocols: the rows that train and the rows that are tested."""
+"""Protocols: which rows are training rows, and which are test rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tabemb.compare.hints import did_you_mean
 from tabemb.data.dates import iso_times
 from tabemb.labels import distinct, readable
 
-# the seed and share of the fixed splits of data sets that were published without any
+# seed and test share of the fixed splits of data sets that were published without splits
 PUBLISHED_SEED = 20261120
 PUBLISHED_TEST_SIZE = 0.2
 # folds under "auto" where the data set names a fold or a group column
@@ -54,18 +54,18 @@ class Protocol:
     Parameters
     ----------
     kind : {"holdout", "kfold", "grouped", "time", "published"}
-        "holdout" draws test rows at random; "kfold" tests every row once a repeat; both keep the
-        shares of the classes. "grouped" is k-fold in which no group is on both sides. "time" trains
-        on the oldest rows and tests on the newest; with several folds the test windows follow one
-        another, and all rows before a window train for it. "published" takes the data set's fold
-        column; without one, row i of the source is a test row of fold f where
+        "holdout" draws test rows at random; "kfold" tests every row once per repeat; both are
+        stratified by class. "grouped" is k-fold with no group in both training and test rows. "time"
+        trains on the oldest rows and tests on the newest. With several folds, the test windows
+        follow one another, and all rows before a window are its training rows. "published" takes the
+        data set's fold column; without one, row i of the source is a test row of fold f if
         `numpy.random.default_rng(20261120 + f).random(n)[i] < 0.2`.
     folds : int
         Number of folds; for "published" only where the data set has no fold column.
     repeats : int
-        How often "kfold", "grouped" and "holdout" start again with other draws.
+        How often "kfold", "grouped" and "holdout" are repeated with other draws.
     test_size : float
-        Share of the rows in a test, for "holdout" and "time".
+        Share of the rows in each test set, for "holdout" and "time".
     seed : int
         Seed of the draws.
     """
@@ -77,7 +77,7 @@ class Protocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse an unknown kind, and counts that make no split."""
+        """Refuse an unknown kind, and counts that allow no split."""
         if self.kind not in _SPLITTERS:
             hint = did_you_mean(self.kind, _SPLITTERS, "the kinds are", lists_all=True)
             raise ValueError(f"protocol: there is no kind {self.kind!r} ({hint}).")
@@ -124,7 +124,7 @@ def make_splits(dataset: Dataset, protocol: Protocol) -> list[Split]:
     Raises
     ------
     ValueError
-        If the data set lacks the groups or the time column, or a side would be empty.
+        If the data set lacks the group or time column, or training or test rows would be empty.
     """
     splits = [
         Split(fold, np.asarray(train), np.asarray(test))
@@ -186,7 +186,7 @@ def _kfold(dataset: Dataset, protocol: Protocol) -> Pairs:
 
 
 def _stratified(dataset: Dataset) -> Any:
-    """Return what a splitter reads of the target: for classes their codes."""
+    """Return the target as splitters read it: numbers, or codes of the classes."""
     return dataset.y if dataset.task == "regression" else dataset.classes_and_codes[1]
 
 
@@ -230,13 +230,13 @@ def _published(dataset: Dataset, protocol: Protocol) -> Pairs:
 
 
 def _drawn(rows: pd.Index, fold: int) -> np.ndarray:
-    # the draw covers every row of the source, so that dropped rows without a target shift no other
+    # draw for every row of the source, so that dropped rows without a target do not shift others
     drawn = np.random.default_rng(PUBLISHED_SEED + fold).random(int(rows.max()) + 1)[rows.to_numpy()]
     return np.asarray(drawn < PUBLISHED_TEST_SIZE)
 
 
 def _ordered(time: pd.Series) -> pd.Series:
-    """Return a time column that sorts by time; text must be ISO dates, for 31.12.2020 sorts by day."""
+    """Return a time column that sorts by time; text must be ISO dates, as 31.12.2020 sorts by day."""
     if not (types.is_object_dtype(time) or types.is_string_dtype(time)):
         return time
     times = iso_times(time, f"time: column {time.name!r}")

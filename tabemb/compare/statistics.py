@@ -3,7 +3,7 @@
 With several folds, the unit is the fold (seeds are averaged first). Training sets of folds overlap,
 so the variance of a mean over folds is that of Nadeau & Bengio 2003, (1 / n_folds + n_test /
 n_train) times the variance between folds, with Student's t. With one fold, the unit is the test
-row: the interval is the normal one of the mean loss, for "rmse" by the derivative of the root.
+row: the interval is the normal one of the mean loss, for "rmse" by the delta method.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tabemb.compare.metrics import OTHER_METRICS, main_error
 from tabemb.extras import need
 
 MEASUREMENTS = ("fit_seconds", "fit_cpu_seconds", "predict_seconds", "fit_memory_mib")
-# the fewest data sets, or else folds of one data set, for which a test of ranks is computed
+# fewest data sets, or else folds of one data set, for a test of ranks
 MIN_BLOCKS = 3
 
 
@@ -39,7 +39,7 @@ def summarize(results: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a data set and model, the best model first: `metric`, `mean`, `low`, `high` (the
+        One row per data set and model, the best model first: `metric`, `mean`, `low`, `high` (the
         main error with its interval), `n_folds`, `n_seeds`, `n_failed`, `error` (text of the first
         failure), `rank`, the other metrics, and medians of `fit_seconds`, `fit_cpu_seconds`,
         `predict_seconds`, `fit_memory_mib`. A model without any finished cell has NaN.
@@ -72,7 +72,7 @@ def _summary(cells: pd.DataFrame, confidence: float) -> dict[str, object]:
 
 
 def paired_differences(results: pd.DataFrame, reference: str, confidence: float = 0.95) -> pd.DataFrame:
-    """Compute the difference of every other model's error to the reference's, on the folds of both.
+    """Compute the difference of every other model's error to the reference's, on common folds.
 
     Parameters
     ----------
@@ -81,12 +81,12 @@ def paired_differences(results: pd.DataFrame, reference: str, confidence: float 
     reference : str
         Label of the model with which every other is compared.
     confidence : float
-        Coverage of each interval by itself; they are not widened for the number of models.
+        Coverage of each single interval; they are not widened for the number of models.
 
     Returns
     -------
     DataFrame
-        One row a data set and other model: `difference` (error of the other minus error of the
+        One row per data set and other model: `difference` (error of the other minus error of the
         reference, so that above zero the reference is better) with `low`, `high`; the same three in
         percent of the other's error (`percent`, `percent_low`, `percent_high`), `p_value`,
         `n_folds`, `outcome` ("better", "worse", "no difference", "failed") and `verdict`, a
@@ -163,14 +163,14 @@ def _verdict(
     if outcome == "no difference":
         interval = f"{signed(percent[0])} % [{signed(percent[1])}, {signed(percent[2])}]"
         return f"No difference shown between {ours} and {theirs} on {dataset}: {interval} ({figures})."
-    # "worse by 5 % [3, 7]": the word has the sign, the figures have none
+    # "worse by 5 % [3, 7]": the word gives the sign, the numbers have none
     low, high = sorted(np.abs(percent[1:]))
     interval = f"{abs(percent[0]):.1f} % [{signed(low)}, {signed(high)}]".replace("+", "")
     return f"{ours} is {outcome} than {theirs} by {interval} on {dataset} ({figures})."
 
 
 def signed(percent: float) -> str:
-    """Write a percentage with its sign; one that would round to zero keeps a digit."""
+    """Format a percentage with its sign; one that would round to zero keeps a digit."""
     return f"{percent:+.1f}" if abs(percent) >= 0.05 or percent == 0 else f"{percent:+.1g}"
 
 
@@ -197,7 +197,7 @@ class _Estimate:
 
 def _estimate(cells: pd.DataFrame, minus: pd.DataFrame | None, confidence: float) -> _Estimate:
     """Estimate the main error of a model, or its excess over another's on the same folds."""
-    # the spread between folds holds the chance of the training rows too; one fold, of test rows only
+    # the spread between folds includes the chance in the training rows; one fold has only test rows
     if cells["fold"].nunique() > 1:
         values = _fold_errors(cells) - (0 if minus is None else _fold_errors(minus))
         ratio = float((cells["n_test"] / cells["n_train"]).mean())
@@ -208,7 +208,7 @@ def _estimate(cells: pd.DataFrame, minus: pd.DataFrame | None, confidence: float
 
 
 def _fold_errors(cells: pd.DataFrame) -> pd.Series:
-    """Average a model's main error over seeds, a value a fold."""
+    """Average a model's main error over seeds, one value per fold."""
     metric = cells["metric"].iloc[0]
     errors: pd.Series = cells.groupby("fold")[metric].mean()
     return errors
@@ -221,7 +221,7 @@ def _from_folds(values: np.ndarray, test_to_train: float, confidence: float) -> 
 
 
 def _row_effects(cells: pd.DataFrame) -> np.ndarray:
-    """Return each test row's part in the error, averaged over seeds; for "rmse", loss / (2 rmse)."""
+    """Return each row's contribution to the error, averaged over seeds; for "rmse", loss / (2 rmse)."""
     effects = []
     for metric, losses in zip(cells["metric"], cells["losses"]):
         losses = np.asarray(losses, dtype=float)
@@ -238,7 +238,7 @@ def _interval(value: float, deviation: float, distribution: Any, confidence: flo
     margin = deviation * float(distribution.ppf((1 + confidence) / 2))
     if deviation > 0:
         p_value = 2 * float(distribution.sf(abs(value) / deviation))
-    else:  # models with the very same errors do not differ
+    else:  # models with equal errors do not differ
         p_value = 1.0 if value == 0 else np.nan
     return _Estimate(value, value - margin, value + margin, p_value)
 
@@ -250,9 +250,9 @@ class RankTest:
     Parameters
     ----------
     ranks : Series
-        Mean rank of each model, 1 the best, in that order.
+        Mean rank of each model, where 1 is the best; sorted.
     p_value : float
-        Friedman's test that all models rank alike; Wilcoxon's signed-rank test where there are two.
+        Of Friedman's test that all models rank alike; for two models, Wilcoxon's signed-rank test.
     pairwise : DataFrame
         Nemenyi's p-value of each pair (for two models, Wilcoxon's).
     n_blocks : int
@@ -325,7 +325,7 @@ def _two_models(table: pd.DataFrame) -> tuple[float, pd.DataFrame]:
 
 
 def _many_models(table: pd.DataFrame) -> tuple[float, pd.DataFrame]:
-    scikit_posthocs = need("scikit_posthocs", "compare")  # only here, for the import takes seconds
+    scikit_posthocs = need("scikit_posthocs", "compare")  # only here, as the import takes seconds
     p_value = float(stats.friedmanchisquare(*table.to_numpy().T).pvalue)
     pairwise = scikit_posthocs.posthoc_nemenyi_friedman(table.to_numpy())
     return p_value, pairwise.set_axis(table.columns, axis=0).set_axis(table.columns, axis=1)

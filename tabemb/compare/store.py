@@ -1,4 +1,4 @@
-"""Results on disk: one small parquet file a finished cell, so that runs add up and can be resumed."""
+"""Results on disk: one small parquet file per finished cell, so runs add up and can be resumed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cell_key(identity: Mapping[str, Any]) -> str:
 
 
 def cell_name(identity: Mapping[str, Any]) -> str:
-    """Join the values of an identity to a file name that a person can read."""
+    """Join the values of an identity to a readable file name."""
     return "-".join(map(str, identity.values())).replace(" ", "_").replace("/", "_")
 
 
@@ -32,7 +32,7 @@ def cell_path(folder: Path, key: str) -> Path:
 
 
 def write_cell(folder: Path, key: str, cell: Mapping[str, Any]) -> None:
-    """Write a finished cell under another name and rename it, so that no reader finds half a file."""
+    """Write a finished cell under another name and rename it, so that readers find complete files."""
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".{key}.{os.getpid()}.draft"
     pd.DataFrame([cell]).to_parquet(draft, index=False)
@@ -50,7 +50,7 @@ def read_cells(folder: str | Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a cell; empty if there are none.
+        One row per cell; empty if there are none.
     """
     files = sorted(Path(folder).glob("*.parquet"))
     return (

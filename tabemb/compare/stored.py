@@ -1,4 +1,4 @@
-"""What cells store as JSON, pooled over folds and seeds; cells of earlier versions have less."""
+"""Details that cells store as JSON, pooled over folds and seeds; older cells have fewer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tabemb.compare.statistics import summarize
 
 
 def stored(cells: pd.DataFrame, name: str) -> list[Any]:
-    """Return what the cells hold in a column of JSON; those without it are left out."""
+    """Return the parsed values of a JSON column; cells without a value are left out."""
     texts = cells.get(name, ())
     return [json.loads(text) for text in texts if isinstance(text, str) and text]
 
@@ -35,8 +35,8 @@ def rarity(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns `model`, `bin`, `n_rows`, `error` and `deviation` (its standard error). It is empty where
-        no cell has it; bins without rows are left out.
+        Columns `model`, `bin`, `n_rows`, `error` and `deviation` (its standard error). Empty if no cell
+        has them; bins without rows are left out.
     """
     rows = [row for model in models_by_error(results) for row in _rarity_of(results, model)]
     return pd.DataFrame(rows, columns=["model", "bin", "n_rows", "error", "deviation"])
@@ -64,7 +64,7 @@ def _error(metric: str, n: float, total: float, squares: float) -> dict[str, flo
     deviation = np.sqrt(max(squares / n - mean**2, 0) / (n - 1)) if n > 1 else np.nan
     if metric != "rmse":
         return {"error": mean, "deviation": deviation}
-    # by the derivative of the root
+    # delta method for the root
     return {"error": mean**0.5, "deviation": deviation / (2 * mean**0.5) if mean else 0.0}
 
 
@@ -84,7 +84,7 @@ def importance_table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def importance_settings(results: pd.DataFrame) -> tuple[int, list[str]]:
-    """Return how many rows were permuted, and the models that were too slow for it."""
+    """Return how many rows were permuted, and the models that were too slow for importances."""
     parts = stored(results, "importances")
     slow = [
         model
@@ -95,7 +95,7 @@ def importance_settings(results: pd.DataFrame) -> tuple[int, list[str]]:
 
 
 def calibrations(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return for each model the tenths of its predictions over all cells.
+    """Return for each model its calibration by tenths of its predictions, over all cells.
 
     Returns
     -------
@@ -125,9 +125,9 @@ def _pooled(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def calibration_gap(tenths: pd.DataFrame) -> tuple[float, float]:
-    """Return the mean distance of observed from predicted means, and what chance alone makes of it.
+    """Return the mean gap between observed and predicted means, and the gap expected by chance.
 
-    The latter is that of a normal distribution with the standard errors of the observed means.
+    The expected gap assumes normal errors with the standard errors of the observed means.
     """
     weights = tenths["n_rows"]
     gap = np.average((tenths["observed"] - tenths["predicted"]).abs(), weights=weights)

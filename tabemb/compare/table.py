@@ -39,7 +39,7 @@ _DROPPED_FIRST = (
     "fit_seconds",
     "interval",
 )
-"""Columns that a narrow terminal goes without, in this order."""
+"""Columns that are dropped on a narrow terminal, in this order."""
 PLAIN_WIDTH = 100
 _BETWEEN, _AROUND = 3, 1
 """Characters between two columns of the terminal's table, and around them."""
@@ -54,7 +54,7 @@ def choose_reference(results: pd.DataFrame, wanted: str | None = None) -> str:
         Cells as returned by `run`.
     wanted : str, optional
         A model's label, or its name without its settings; by default the embedding net, or another
-        model where no fit of the net finished.
+        model if no fit of the net finished.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def choose_reference(results: pd.DataFrame, wanted: str | None = None) -> str:
 
 
 def matching_label(labels: Sequence[str], wanted: str | None = None) -> str:
-    """Return the label that is wanted or begins with the wanted name; see `choose_reference`."""
+    """Return the label that equals or begins with the wanted name; see `choose_reference`."""
     if wanted is None:
         return next((label for label in labels if label.startswith("embedding")), labels[0])
     if wanted in labels:
@@ -114,7 +114,7 @@ def print_report(
 
 
 def wide_console() -> Console:
-    """Return the terminal, or where the output goes into a file, one that is wide enough for a table."""
+    """Return the terminal or, if the output goes into a file, a console wide enough for a table."""
     need("rich", "compare")
     from rich.console import Console
 
@@ -128,7 +128,7 @@ def score_table(
     confidence: float = 0.95,
     width: int | None = None,
 ) -> Table:
-    """Build the terminal's table of one data set; the best model is marked, a failed one is last.
+    """Build the terminal's table of one data set; the best model is marked, failed ones are last.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def score_table(
     confidence : float
         Coverage of the intervals.
     width : int, optional
-        Characters of a line; a table that needs more goes without its least important columns.
+        Characters per line; a wider table loses its least important columns.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def score_table(
         title=describe(results), title_justify="left", title_style="bold", caption_justify="left"
     )
     table.caption = shown.caption
-    # the name alone may be broken, between its settings
+    # only the name may be wrapped, between its settings
     table.add_column(shown.head[0], overflow="fold", no_wrap=not shown.is_too_wide)
     for header in shown.head[1:]:
         table.add_column(header, justify="right", no_wrap=True)
@@ -166,7 +166,7 @@ def score_table(
 def plain_table(
     results: pd.DataFrame, reference: str, confidence: float = 0.95, width: int = PLAIN_WIDTH
 ) -> str:
-    """Build the same table as `score_table` as plain text, for which no package is needed.
+    """Build the table of `score_table` as plain text, which needs no package.
 
     Parameters are as in `score_table`.
 
@@ -193,7 +193,7 @@ class _Shown(NamedTuple):
     styles: list[str]
     caption: str
     is_too_wide: bool
-    """Whether the names of the models must be broken, for no column is left to go without."""
+    """Whether the names of the models must be wrapped, as no further column can be dropped."""
 
 
 def _fitting(
@@ -204,7 +204,7 @@ def _fitting(
     between: int,
     around: int,
 ) -> _Shown:
-    """Return the table with as many columns as fit the width, and say which ones are left out."""
+    """Return the table with as many columns as fit the width; its caption names the dropped ones."""
     names = headers(results["metric"].iloc[0], reference, confidence)
     header_of = dict(zip(_CELLS, (*names, *_HEADERS)))
     rows = formatted_rows(results, reference, confidence)
@@ -230,7 +230,7 @@ def _fitting(
 
 
 def describe(results: pd.DataFrame) -> str:
-    """Describe the comparison on one data set in a line: target, protocol and training rows."""
+    """Describe the comparison on one data set in one line: target, protocol and training rows."""
     first = results.iloc[0]
     rows = f"{first['n_train']:,} training rows in fold {first['fold']}"
     return f"{first['dataset']}: {first['target']}, {first['protocol']}, {rows}"
@@ -238,7 +238,7 @@ def describe(results: pd.DataFrame) -> str:
 
 def headers(metric: str, reference: str, confidence: float) -> tuple[str, str, str]:
     """Name the columns of the error, its interval and the paired difference."""
-    # the settings of the reference stand in its row
+    # the settings of the reference are shown in its row
     return metric, f"{confidence:.0%} interval", f"{reference.partition('(')[0]} gains, %"
 
 
@@ -300,7 +300,7 @@ def _percent(against: dict[Any, Any] | None) -> str:
 
 
 def verdicts(results: pd.DataFrame, reference: str | None = None, confidence: float = 0.95) -> list[str]:
-    """Compare the reference with every other model in a sentence each, wins and losses alike.
+    """Compare the reference with every other model in one sentence each, wins and losses alike.
 
     Parameters
     ----------
@@ -316,5 +316,5 @@ def verdicts(results: pd.DataFrame, reference: str | None = None, confidence: fl
     list of str
     """
     differences = paired_differences(results, choose_reference(results, reference), confidence)
-    # a reference that failed is said once, not for each model
+    # a failed reference is mentioned once, not for each model
     return list(dict.fromkeys(differences["verdict"])) if len(differences) else []

@@ -1,4 +1,4 @@
-"""Columns of text, as a file holds them, to numbers, dates, booleans or categories."""
+"""Conversion of a file's text columns to numbers, dates, booleans or categories."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tabemb.data.number_text import (
 )
 
 MIN_NUMBERS, MAX_STRAY = 20, 0.05
-"""Distinct numbers from which, and share of other texts up to which, a column was meant as numbers."""
+"""Fewest distinct numbers and largest share of other texts in a column that was meant as numbers."""
 _SIGNS = ("-", "--", ".")
-"""Marks that are common categories, which need no note."""
+"""Marks of missing values that are also common categories, and so need no note."""
 _ISO_DATE = r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)?$"
 _NO_MARK = r"^[0-9A-Za-z.,+-].{3,}[0-9A-Za-z.,]$"
-"""Texts that are too long for a mark; most are."""
+"""Texts that are too long to be a mark, as most are."""
 _BOOLEANS = ({"True", "False"}, {"true", "false"}, {"TRUE", "FALSE"})
 _LARGEST_EXACT = 2**53
 
@@ -39,7 +39,7 @@ class TextColumn:
     name : str
     values : pyarrow.Array of strings
     missing : collection of str
-        Texts that are missing values, beside the empty one.
+        Texts that stand for missing values, in addition to the empty one.
     """
 
     def __init__(self, name: str, values: pa.Array, missing: Collection[str] = ()) -> None:
@@ -53,7 +53,7 @@ class TextColumn:
 
     @property
     def numeric(self) -> np.ndarray:
-        """Which levels are numbers if the column holds numbers: all but missing ones and marks."""
+        """Which levels must be numbers in a column of numbers: all but missing ones and marks."""
         numeric: np.ndarray = self.is_known & ~self.is_mark
         return numeric
 
@@ -63,8 +63,8 @@ class TextColumn:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """Rows of each level."""
-        # the code of a missing value is -1, the last
+        """Number of rows of each level."""
+        # the code of a missing value is -1, the last level
         return np.bincount(self.codes % len(self.levels), minlength=len(self.levels))
 
     def first_row(self, level: str) -> int:
@@ -73,7 +73,7 @@ class TextColumn:
         return int(np.flatnonzero(self.codes == code)[0])
 
     def numbers(self, format: NumberFormat) -> pd.Series | None:
-        """Return the column as numbers; None where one is too large to be stored."""
+        """Return the column as numbers; None if one is too large to be stored."""
         try:
             read = read_numbers(pa.array(self.levels[self.numeric], pa.string()), format)
         except pa.ArrowInvalid:
@@ -88,11 +88,11 @@ class TextColumn:
         absent = ~self.numeric[self.codes]
         if not absent.any():
             return column
-        # float64 would round larger integers, and so make two ids one
+        # float64 would round larger integers, so that two ids could become one
         return column.astype("float64" if is_exact else "Int64").mask(absent)
 
     def booleans(self) -> pd.Series | None:
-        """Return the column as booleans; None where it holds other values."""
+        """Return the column as booleans; None if it contains other values."""
         values = set(self.levels[self.numeric])
         if not values or not any(values <= pair for pair in _BOOLEANS):
             return None
@@ -101,13 +101,13 @@ class TextColumn:
         return column.astype("boolean").mask(absent) if absent.any() else column
 
     def dates(self) -> pd.Series | None:
-        """Return the column as dates; None where a value is no ISO 8601 date without a zone."""
+        """Return the column as dates; None unless all values are ISO 8601 dates without a time zone."""
         known = pa.array(self.levels[self.numeric], pa.string())
         if not len(known) or not pc.all(pc.match_substring_regex(known, _ISO_DATE)).as_py():
             return None
         try:
             read = known.cast(pa.timestamp("us")).to_numpy()
-        except pa.ArrowInvalid:  # as 2024-02-30
+        except pa.ArrowInvalid:  # such as 2024-02-30
             return None
         dates = np.full(len(self.levels), np.datetime64("NaT", "us"))
         dates[self.numeric] = read
@@ -121,7 +121,7 @@ class TextColumn:
         return pd.Series(levels[self.codes], dtype="str")
 
     def strays(self) -> list[str]:
-        """Return the few texts without which all values would be numbers; none where there are many."""
+        """Return the few texts that prevent a column of numbers; none if there are many."""
         texts, counts = self.levels[self.numeric], self.counts[self.numeric]
         shaped = are_number_shaped(pa.array(texts, pa.string()))
         if shaped.all() or shaped.sum() < MIN_NUMBERS:
@@ -137,7 +137,7 @@ def read_columns(
     decimal: str | None = None,
     thousands: str | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Read each column as numbers, booleans, dates or text, whichever all its values are.
+    """Read each column as numbers, booleans, dates or text: the first that fits all its values.
 
     Parameters
     ----------
@@ -145,13 +145,13 @@ def read_columns(
     lines : sequence of int
         The line of each row in the file.
     decimal, thousands : str, optional
-        The marks of numbers; by default those that all columns together show.
+        The separators in numbers; by default inferred from all columns together.
 
     Returns
     -------
     frame : DataFrame
     notes : list of str
-        Sentences on what was decided and is not plain.
+        Sentences about decisions that are not obvious.
     """
     formats = [column.formats(decimal, thousands) for column in columns]
     mark = decimal or decimal_of(listed for listed in formats if listed)
@@ -170,7 +170,7 @@ def read_columns(
 def _read(
     column: TextColumn, formats: Sequence[NumberFormat], decimal: str
 ) -> tuple[pd.Series, NumberFormat | None]:
-    """Return the values of a column, and the format of its numbers if it holds such."""
+    """Return the values of a column, and the format of its numbers if it has any."""
     if formats:
         format = choose_format(formats, decimal)
         numbers = column.numbers(format)

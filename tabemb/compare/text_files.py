@@ -1,4 +1,4 @@
-"""Text files of a table: their encoding and separator, decided on the whole file."""
+"""Text files such as CSV: their encoding and separator, inferred from the whole file."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ _CHUNK = 4096
 
 @dataclass(frozen=True)
 class TextOptions:
-    """How a text file is read; None stands for what the whole file shows.
+    """Options for reading a text file; None means inferred from the whole file.
 
     Parameters
     ----------
     sep : str, optional
-        What separates the fields: one character, "tab" or "space".
+        The separator of the fields: one character, "tab" or "space".
     decimal, thousands : str, optional
-        The marks of numbers, such as "," and "." in 1.234,5.
+        The separators in numbers, such as "," and "." in 1.234,5.
     encoding : str, optional
         UTF-8, UTF-16 or UTF-32 are recognised; any other file is read as cp1252, with a note.
     missing : str or sequence of str, optional
-        Texts that are missing values, beside the empty field.
+        Texts that stand for missing values, in addition to the empty field.
     header : bool, optional
-        Whether the first line holds the names; False names the columns x0, x1, ...
+        Whether the first line contains the names; False names the columns x0, x1, ...
     comment : str, optional
-        Lines that begin with it are no rows.
+        Lines that begin with this text are skipped.
     quote : str
-        The mark around fields that hold separators or line ends; empty where there is none.
+        The quote character around fields that contain separators or line ends; empty for none.
     """
 
     sep: str | None = None
@@ -67,7 +67,7 @@ class TextOptions:
     quote: str = '"'
 
     def __post_init__(self) -> None:
-        """Refuse marks that cannot be."""
+        """Refuse invalid options."""
         object.__setattr__(self, "sep", _NAMES.get(self.sep or "", self.sep))
         if isinstance(self.missing, str):
             object.__setattr__(self, "missing", [self.missing])
@@ -95,7 +95,7 @@ class TextOptions:
 
 @dataclass
 class _Shape:
-    """What the records of a file look like under one separator."""
+    """The shape of a file's records under one separator."""
 
     sep: str
     names: list[str]
@@ -107,15 +107,15 @@ class _Shape:
 def read_text_file(path: Path, options: TextOptions | None = None) -> pd.DataFrame:
     """Read a table from a text file, such as CSV.
 
-    An empty field is a missing value, and no other text is, except marks such as NA among numbers. A
-    column in which every value is a number holds numbers, also with decimal commas, thousands
-    separators, one currency or a percent sign; codes with leading zeros stay text. Whatever was decided
-    and is not plain draws an `InputNote`.
+    An empty field is a missing value. No other text is, except marks such as NA among numbers. A
+    column is numeric if every value is a number, also with decimal commas, thousands separators, one
+    currency or a percent sign; codes with leading zeros stay text. Decisions that are not obvious are
+    reported in an `InputNote`.
 
     Parameters
     ----------
     path : Path
-        A text file, also packed with gzip.
+        A text file, also compressed with gzip.
     options : TextOptions, optional
 
     Returns
@@ -177,7 +177,7 @@ def _decoded(path: Path, options: TextOptions) -> str:
 
 
 def _marked_encoding(data: bytes) -> str | None:
-    """Return the encoding that the first bytes, or zeros between the letters, prove."""
+    """Return the encoding that a byte order mark, or zero bytes between letters, shows."""
     for mark, encoding in _MARKS.items():
         if data.startswith(mark):
             return encoding
@@ -213,12 +213,12 @@ class _TextFile:
     def __init__(self, path: Path, options: TextOptions, text: str) -> None:
         self.path, self.options, self.text = path, options, text
         first = text.splitlines()[0].strip().strip('"').lower() if text.strip() else ""
-        # Excel's line for itself
+        # the line by which Excel declares the separator
         self.declared = first[4:] or "," if first.startswith("sep=") and len(first) <= 5 else None
         self.sep = options.sep or self.declared
 
     def _lines(self) -> Iterator[str]:
-        """Return the lines; those that are no records are blank, so that the count goes on."""
+        """Return the lines; lines that are not records become blank, so that line numbers stay right."""
         lines = io.StringIO(self.text, newline="")
         return self._records_alone(lines) if self.options.comment or self.declared else lines
 
@@ -265,7 +265,7 @@ class _TextFile:
         return best
 
     def _candidates(self) -> list[str]:
-        """Return the separators that the first record has."""
+        """Return the separators that the first record contains."""
         first = next((line for line in self._lines() if line.strip()), "")
         possible = [sep for sep in SEPARATORS if sep in first]
         return possible or [","] + [" "] * (" " in first.strip())
@@ -280,7 +280,7 @@ class _TextFile:
             for line, record in itertools.chain(
                 [(first_line, first)] if self.options.header is False else [], records
             ):
-                # a separator at the end of a row makes an empty field more
+                # a separator at the end of a row adds an empty field
                 if len(record) != width and not (len(record) == width + 1 and record[-1] == ""):
                     fields = "1 field" if len(record) == 1 else f"{len(record)} fields"
                     shape.fault = f"line {line} has {fields}, but line {first_line} has {width}"
@@ -309,7 +309,7 @@ class _TextFile:
         return self._split_columns(shape) or self._parsed_columns(shape)
 
     def _split_columns(self, shape: _Shape) -> tuple[list[pa.ChunkedArray], list[int]] | None:
-        """Split a file without quotes by Arrow, much faster; None where a row has fields of its own."""
+        """Split a file without quotes by Arrow, which is much faster; None if Arrow reads other rows."""
         not_blank = (line.strip("\r\n") != "" for line in io.StringIO(self.text, newline=""))
         lines = [number for number, is_record in enumerate(not_blank, 1) if is_record]
         names = list(map(str, range(len(shape.names))))
@@ -345,7 +345,7 @@ class _TextFile:
 def _check_header(
     path: Path, shape: _Shape, columns: Sequence[pa.ChunkedArray], lines: Sequence[int]
 ) -> None:
-    """Refuse two columns of one name, and a first line of values."""
+    """Refuse two columns with the same name, and a first line that contains values."""
     names = shape.names
     if lines and _are_values(names, columns):
         raise ValueError(
@@ -361,7 +361,7 @@ def _check_header(
 
 
 def _are_values(names: Sequence[str], columns: Sequence[pa.ChunkedArray]) -> bool:
-    """Return whether every name is a number above numbers, or stands among the values below it."""
+    """Return whether each name is a number above numbers, or one of the values below it."""
     if list(names) in ([str(i) for i in range(len(names))], [str(i + 1) for i in range(len(names))]):
         return False
     return all(

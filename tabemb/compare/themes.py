@@ -22,9 +22,9 @@ VARIABLES = {
     FAINT: "faint",
     **{colour: f"series-{i}" for i, colour in enumerate(SERIES)},
 }
-"""The colours of figures, by the variable of the page that takes their place: it differs in the dark."""
+"""The page's variable that replaces each colour of a figure, as it differs in dark mode."""
 WIDE, NARROW = 1120, 380
-"""Pixels for which figures are drawn; a window takes the narrow ones up to 700 pixels."""
+"""Widths in pixels of the two drawings; windows of up to 700 pixels show the narrow one."""
 _POINTS = 72
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -44,11 +44,11 @@ STYLE: dict[str, Any] = {
 }
 
 _LETTERS = 10
-"""Letters of the usual width that fit an inch."""
+"""Letters of average width that fit an inch."""
 
 
 def folded(text: str, width: float) -> str:
-    """Break a text into lines of this width, in inches, after a space, a bracket or an equals sign.
+    """Wrap a text to a width in inches, after a space, a bracket or an equals sign.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def folded(text: str, width: float) -> str:
 
 
 Draw = Callable[[float], Figure]
-"""Draws a figure of a width, in inches."""
+"""Takes a width in inches and returns a figure."""
 
 
 def page_figure(draw: Draw, name: str, caption: str) -> str:
@@ -78,9 +78,9 @@ def page_figure(draw: Draw, name: str, caption: str) -> str:
     Parameters
     ----------
     draw : callable
-        From a width in inches to a figure.
+        Takes a width in inches and returns a figure.
     name : str
-        By which the parts of the drawing are told apart from those of other figures of the page.
+        Prefix of the ids in the drawing; it must be unique on the page.
     caption : str
 
     Returns
@@ -104,14 +104,14 @@ def _svg(draw: Draw, pixels: int, name: str, caption: str) -> str:
 
 
 def themed(svg: str, name: str, caption: str) -> str:
-    """Return a drawing to stand within a page, with the page's colours and fonts.
+    """Return an SVG drawing for use within a page, with the page's colours and fonts.
 
     Parameters
     ----------
     svg : str
-        As matplotlib writes it.
+        The drawing as matplotlib writes it.
     name, caption : str
-        Before each of its names, and what is read aloud in its place.
+        Prefix of its ids, and the text that screen readers read instead of it.
 
     Returns
     -------
@@ -133,13 +133,13 @@ def themed(svg: str, name: str, caption: str) -> str:
 
 
 def _font(style: re.Match[str]) -> str:
-    """Return size and weight alone, so that the letters are those of the page."""
+    """Return only size and weight of a font, so that the font family is that of the page."""
     weight = "font-weight: 600; " if "bold" in style[1] or "700" in style[1] else ""
     return f"{weight}font-size: {style[2]}"
 
 
 def legend(colours: Mapping[str, str]) -> str:
-    """Return the names that colours stand for, as a line of the page that breaks where it must."""
+    """Return an HTML legend of names and colours that wraps to the width of the page."""
     items = "".join(
         f"<li><i style='background: var(--{VARIABLES[colour]})'></i>{escape(name)}</li>"
         for name, colour in colours.items()

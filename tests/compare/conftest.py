@@ -10,7 +10,7 @@ N_ROWS, N_CITIES = 700, 25
 
 
 def planted_frame(seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
-    """A frame of every kind of column, and a signal made of its categories and numbers."""
+    """Return a frame with every kind of column, and a target from its categories and numbers."""
     rng = np.random.default_rng(seed)
     city, shop = rng.integers(0, N_CITIES, N_ROWS), rng.integers(0, 300, N_ROWS)
     size, flag = rng.normal(size=N_ROWS), rng.random(N_ROWS) < 0.5
@@ -28,7 +28,7 @@ def planted_frame(seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
         }
     )
     frame.loc[frame.index[::17], ["city", "colour", "size", "opened"]] = None
-    # the last rows are tested below: some of their categories were never seen
+    # the last rows are test rows below; some of their categories are unseen
     frame.loc[frame.index[-20:], "city"] = "a new city"
     frame.loc[frame.index[-20:], "shop"] = 7
     return frame, signal + 0.1 * rng.normal(size=N_ROWS)

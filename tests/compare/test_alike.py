@@ -1,4 +1,4 @@
-"""All models of a comparison get the same columns, and columns in doubt draw one note."""
+"""All models of a comparison get the same columns, and doubtful columns cause one note."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_net_and_the_others_read_each_column_alike(name, change):
         for kind in ("few", "many", "numbers", "datetimes")
         for column in getattr(columns, kind)
     }
-    # by itself, and as it is built
+    # on its own, and as the comparison builds it
     assert roles_of(to_arrow(dataset.X), dataset.roles) == kinds
     net = build_model(ModelSpec("embedding"), "regression", dataset.X, dataset.roles)
     assert roles_of(to_arrow(dataset.X), net.roles) == kinds
@@ -81,7 +81,7 @@ def test_the_net_and_the_others_read_each_column_alike(name, change):
 @pytest.mark.filterwarnings("ignore::tabemb.data.notes.InputNote")
 @pytest.mark.parametrize("library", [pd.DataFrame, pl.from_pandas])
 def test_one_frame_is_the_same_data_in_every_library(library):
-    unlike = ("periods", "bytes", "categories of integers")  # that polars has not
+    unlike = ("periods", "bytes", "categories of integers")  # polars has none of these
     frame = pd.DataFrame({name: COLUMNS[name] for name in COLUMNS if name not in unlike})
     dataset = described(frame)
     other = dataset_from_frame(library(frame.assign(y=ROWS % 5 / 2.0)), "y")
@@ -113,7 +113,7 @@ def test_columns_in_doubt_draw_one_note_with_the_options_that_settle_it():
     kept = "categorical=['text dates', 'text numbers'], numbers=['zip'] keeps them"
     assert meant in note
     assert kept in note
-    # warnings are errors here
+    # no note: warnings are errors here
     described(frame, categorical=["text dates", "text numbers"], numbers="zip")
     described(frame, drop=list(frame)[:3])
 

@@ -1,4 +1,4 @@
-"""Boosted trees on prepared inputs: the same rows and settings give what the library itself gives."""
+"""Boosted trees on prepared inputs: with equal rows and settings, results are those of the library."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ QUICK = ["n_jobs=1", "isolate=false", "progress=false"]
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A working folder with a table as CSV and as parquet; its names need quoting."""
+    """A working folder with the same data as CSV and as parquet; its column names need quoting."""
     rng = np.random.default_rng(0)
     city = rng.integers(0, 5, 200)
     frame = pd.DataFrame(
@@ -41,7 +41,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def errors(capsys, *arguments):
-    """The exit code and what stands on stderr."""
+    """Return the exit code and the text on stderr."""
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     shown = capsys.readouterr().err
@@ -163,7 +163,7 @@ def test_a_run_whose_fits_all_fail_leaves_no_folder_and_says_why_once(folder, ca
     assert code == 1
     assert message == "error: No fit finished (failing:build: ValueError: it takes no table).\n"
     assert contents(folder) == before
-    # beside a model that finishes, it is said once, and stored
+    # if another model finishes, the failure is reported once, and stored
     main([*fit, "model=[dummy]", "+models.failing.name=failing:build", "reference=failing:build"])
     shown = capsys.readouterr().out
     assert (
@@ -172,7 +172,7 @@ def test_a_run_whose_fits_all_fail_leaves_no_folder_and_says_why_once(folder, ca
     )
     n_cells = len(list(folder.rglob("cells/*.parquet")))
     assert n_cells == 10
-    # cells of an earlier run stay, and so does its folder
+    # cells of an earlier run and their folder stay
     errors(capsys, *fit, "model=[]", "+models.failing.name=failing:build")
     assert len(list(folder.rglob("cells/*.parquet"))) == n_cells
 
@@ -187,7 +187,7 @@ def test_a_report_that_fails_leaves_no_folder_of_the_run(folder, capsys, monkeyp
     code, message = errors(capsys, *arguments)
     assert code == 1
     assert message.count("\n") == 1
-    # the fit is kept
+    # the finished fit is kept
     assert [name for name in contents(folder / "outputs") if "parquet" not in name] == [
         "compare",
         "compare/cells",
@@ -197,8 +197,8 @@ def test_a_report_that_fails_leaves_no_folder_of_the_run(folder, capsys, monkeyp
 def test_errors_name_the_line_of_the_file(folder, capsys):
     header = "city,day,x,price"
     rows = [f"c{i % 3},2024-01-{1 + i % 28:02d},{i},{i}" for i in range(60)]
-    rows[7] = ""  # a blank line is no row
-    rows[9] = "c0,2024-01-05,9,"  # no target, which drops the row
+    rows[7] = ""  # a blank line is not a row
+    rows[9] = "c0,2024-01-05,9,"  # a row without a target is dropped
     rows[20] = "c0,05.01.2024,9,4"
     (folder / "t.csv").write_text("\n".join([header, *rows]) + "\n")
     base = ["compare", "t.csv", "--target", "price", "--models", "dummy", *QUICK]

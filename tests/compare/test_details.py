@@ -1,4 +1,4 @@
-"""What cells hold beside their errors, against closed forms and planted answers."""
+"""The details that cells store, compared with closed forms and planted answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_rarest_category_of_a_row_decides():
         {"a": ["x", "x", "y", "x", "new"], "b": ["p", "q", "p", "new", "q"], "n": [999] * 5}
     )
     found = split_columns(train, test)
-    # 120 of x and 145 of p: the rarer one is x; numbers are no categories
+    # 120 rows of x and 145 of p: the rarer one is x; numbers are not categories
     assert found.rarest().tolist() == [120, 5, 30, 0, 0]
 
 
@@ -51,7 +51,7 @@ def test_ids_do_not_make_every_row_unseen_and_are_named():
     found = split_columns(train, test)
     assert found.dividing == ["a"]
     assert sorted(set(found.rarest())) == [0, 100]
-    # where nothing else is left, the ids stay
+    # if nothing else is left, the ids are used
     assert set(split_columns(train[["id"]], test[["id"]]).rarest()) == {0}
     assert split_columns(train[["a"]].assign(a=1.0), test[["a"]].assign(a=2.0)).rarest() is None
 
@@ -69,7 +69,7 @@ def test_errors_by_rarity_are_those_of_the_rows_of_each_bin():
 
 @pytest.fixture(scope="module")
 def planted():
-    """Shops with 120, 40, 5 and no training rows, whose rows have a known error under the mean."""
+    """Shops with 120, 40, 5 and no training rows; the errors of predicting the mean are known."""
     sizes = {"common": 120, "some": 40, "rare": 5}
     train = pd.DataFrame({"shop": np.repeat(list(sizes), list(sizes.values())), "fold": "train"})
     train["y"] = np.where(np.arange(len(train)) % 2, 1.0, -1.0)
@@ -84,7 +84,7 @@ def test_planted_frequencies_have_their_errors(planted):
     cells = compare(planted, "y", "dummy", fold="fold", **QUICK).cells
     table = rarity(cells).set_index("bin")
     assert table["n_rows"].to_dict() == {"unseen": 10, "1-9": 10, "10-99": 10, "100+": 10}
-    # each row of a bin has one error, in both directions
+    # all rows of a bin have the same absolute error
     assert table["error"].to_dict() == pytest.approx({"unseen": 4, "1-9": 3, "10-99": 2, "100+": 1})
     np.testing.assert_allclose(table["deviation"], 0, atol=1e-6)
 
@@ -98,7 +98,7 @@ def test_rarity_adds_up_over_folds_and_averages_over_seeds(regression, tmp_path)
     assert total == pytest.approx(losses.sum(), rel=1e-5)
     twice = pd.concat([cells, cells.assign(seed=1)])
     pd.testing.assert_frame_equal(rarity(twice), table)
-    # the standard error of the mean squared error in a bin, by the derivative of the root
+    # the standard error of the mean squared error in a bin, by the delta method
     splits = make_splits(regression, Protocol("kfold", folds=3))
     rarest = np.concatenate(
         [
@@ -192,7 +192,7 @@ def test_a_column_that_decides_everything_and_one_that_means_nothing():
     table = importance_table(compare(frame, "y", ["linear", "dummy"], **QUICK).cells)
     assert list(table.columns) == ["linear", "dummy"]
     assert table.index[0] == "all"
-    # a shuffled standard normal times five: the error is that of the difference of two, 5 sqrt(2)
+    # five times a permuted standard normal: the error is that of a difference of two, 5 sqrt(2)
     assert table.loc["all", "linear"] == pytest.approx(5 * 2**0.5, rel=0.1)
     assert abs(table.loc["nothing", "linear"]) < 0.05
     assert (table["dummy"] == 0).all()
@@ -270,7 +270,7 @@ def test_a_calibrated_and_an_overconfident_model(task):
     assert gap < 2 * by_chance < 0.02
     gap, by_chance = gaps["overconfident"]
     assert gap > 10 * by_chance
-    # an extreme prediction is too extreme: of those near one, fewer are right
+    # extreme predictions are too extreme: fewer of those near one are right
     top = pd.DataFrame(calibration(task, y, sharp)).iloc[-1]
     assert top["observed"] < top["predicted"] - 0.02
 
@@ -289,7 +289,7 @@ def test_equal_predictions_are_in_one_tenth_and_folds_are_pooled():
     )  # fmt: skip
     tenths = calibrations(cells)["m"]
     assert tenths["n_rows"].tolist() == [10] * 10
-    # one fold is one too low, the other one too high
+    # the predictions of one fold are too low by one, those of the other too high by one
     np.testing.assert_allclose(tenths["observed"], tenths["predicted"])
 
 

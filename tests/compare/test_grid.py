@@ -14,7 +14,7 @@ from tabemb.compare.store import newest, write_cell
 
 
 class Counting(DummyRegressor):
-    """The mean, and how often it was asked for."""
+    """A mean predictor that counts its fits."""
 
     fits = 0
 
@@ -163,7 +163,7 @@ def test_a_fresh_process_measures_the_same_errors_and_survives_a_crash(
     here = run(regression, ["dummy"], Protocol(), tmp_path / "here", isolate=False, **options)
     assert apart.loc["crashing:crash", "error"] == "The process of the cell died with exit code 3."
     assert apart.loc["crashing:greedy", "rmse"] == here["rmse"].item()
-    # 64 MiB of ones were held during the fit and given back before the prediction
+    # the fit allocates 64 MiB of ones and frees them before the prediction
     assert 60 < apart.loc["crashing:greedy", "fit_memory_mib"] < 90
     assert apart.loc["crashing:greedy", "predict_memory_mib"] < 30
 

@@ -1,4 +1,4 @@
-"""The bar of a comparison moves within a fit, and its seconds tick."""
+"""The bar of a comparison shows progress and seconds within a fit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tabemb.compare.live import FORMAT, LiveBar, report, reporting_to
 
 
 class Terminal(io.StringIO):
-    """A file that says it is a terminal."""
+    """A file that claims to be a terminal."""
 
     def isatty(self):
         return True
@@ -42,7 +42,7 @@ def test_the_bar_moves_within_a_cell_and_ticks_without_reports(quick_ticks):
             time.sleep(1.1)
     lines = shown_lines(terminal)
     assert any(re.match(r"net  25%\|.*\| 0 of 2 done, epoch 10, 0 s", line) for line in lines)
-    # nothing is said by the second one: its seconds tick alone
+    # the second cell reports nothing: only its seconds change
     assert [
         s for s in "01" if any(re.match(rf"trees  50%\|.*\| 1 of 2 done, {s} s", x) for x in lines)
     ] == [

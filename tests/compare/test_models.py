@@ -12,7 +12,7 @@ from tabemb.compare.models import code_version
 from tabemb.compare.preparation import as_numbers, as_text, datetime_numbers, sort_columns
 
 N_TEST = 150
-# small settings: the tests ask whether a model learns, not how well it could
+# small settings: the tests check whether a model learns, not how well
 QUICK = {
     "embedding": {"max_epochs": 12, "n_members": 2},
     "catboost": {"iterations": 150},

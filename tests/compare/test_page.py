@@ -1,4 +1,4 @@
-"""The page of a comparison: what stands on it, in a browser at three widths, and for cells of old."""
+"""The page of a comparison: its content, its layout at three widths, and pages for old cells."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def wide_results(tmp_path_factory):
 
 
 def table_of(page, heading):
-    """The rows of the first table below a heading, as lists of texts."""
+    """Return the rows of the first table below a heading, as lists of texts."""
     html = page.split(f"<h3>{heading}</h3>")[1].split("<h3>")[0]
     rows = re.findall("<tr[^>]*>(.*?)</tr>", html.split("</table>")[0])
     return [re.findall(r"<t[dh][^>]*>(?:<span>)?(.*?)(?:</span>.*?)?</t[dh]>", row) for row in rows]
@@ -59,7 +59,7 @@ def table_of(page, heading):
 def test_sections_hold_what_the_cells_say(wide_results):
     page = render_html(wide_results, "linear")
     versions = re.search("<dt>versions</dt><dd>(.*?)</dd>", page)[1]
-    assert f"tabemb {tabemb.__version__}" not in versions  # no model of tabemb ran
+    assert f"tabemb {tabemb.__version__}" not in versions  # no model is from tabemb
     assert re.fullmatch(r"(scikit-learn|lightgbm) [\d.]+, (scikit-learn|lightgbm) [\d.]+", versions)
     assert wide_results["fingerprint"].iloc[0] not in page
     names, *rows = table_of(page, "Which columns the models need")
@@ -96,7 +96,7 @@ def test_cells_of_earlier_versions_still_make_a_page(wide_results):
     headings = re.findall("<h3>(.*?)</h3>", page)
     assert headings == ["Verdicts", "Errors", "Time against error", "Learning curves"]
     assert "3f2a9c" not in page
-    # a folder may hold both
+    # a folder may contain both
     both = pd.concat([old.assign(model=old["model"] + " old"), wide_results], ignore_index=True)
     page = render_html(both, "linear")
     assert "tabemb, " in re.search("<dt>versions</dt><dd>(.*?)</dd>", page)[1] + ", "
@@ -107,7 +107,7 @@ def test_a_curve_marks_the_kept_epoch_on_a_readable_scale(wide_results):
     (axes,) = plot_curves(wide_results, width=4).axes
     assert axes.get_ylabel() == "squared error, of y's variance"
     low, high = axes.get_ylim()
-    # the first epoch, 80 and 90, would flatten all others
+    # the first epoch, with losses of 80 and 90, would flatten all others
     assert 0.5 < low < 1.0
     assert 1.3 < high < 2
     kept = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 2]
@@ -197,12 +197,12 @@ def test_nothing_is_cut_at_any_width(wide_results, browser, tmp_path, scheme):
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(CUT) == []
-        # figures are as wide as the text, and of each pair one is shown
+        # figures are as wide as the text, and one of each pair is shown
         sizes = page.evaluate(WIDTHS)
         assert len(sizes) == 5
         for full, *drawings in sizes:
             assert sorted(drawings) == pytest.approx([0, full], abs=1)
-        # letters can be read: 9 pixels or more
+        # letters are readable: 9 pixels or more
         heights = page.evaluate(LETTERS)
         assert min(h for h in heights if h) > 9
     assert set(requests) == {path.as_uri()}

@@ -83,13 +83,13 @@ def test_the_table_fits_its_width_and_cuts_nothing(results, width):
     left_out = re.findall(r"without (.*)", " ".join(lines[-4:]))
     omitted = [name.strip() for name in re.sub(" +", " ", left_out[0]).split(",")] if left_out else []
     assert sorted([*names, *omitted]) == sorted(whole)
-    # the least important go first, and no more than must
+    # the least important columns are dropped first, and no more than necessary
     order = ["predict s", "folds x seeds", "MiB", "CPU s", "fit s", "95% interval"]
     assert set(omitted) == set(order[: len(omitted)])
     if omitted:
         widest = max(len(cell) for cell in whole[order[len(omitted) - 1]])
         assert len(head.rstrip()) + widest + 3 > width
-    # every model stands there whole, on one line where there is room
+    # every model has its full name, on one line if the width allows
     column = "".join(line.split("│")[1].strip() for line in lines if line.startswith("│"))
     for model in set(results["model"]):
         assert model.replace(" ", "") in column.replace(" ", "")
@@ -109,7 +109,7 @@ def test_a_reference_that_failed_is_said_once(results):
     assert told == ["gone failed on planted in all of 3 fits: ValueError: <no>."]
     page = render_html(results, "gone")
     assert re.search("<ul class='verdicts'>(.*?)</ul>", page)[1].count("<li") == 1
-    # unless it is asked for, a model that failed is no reference
+    # a failed model is the reference only on request
     net = results.assign(model=results["model"].replace("gone", "embedding"))
     assert choose_reference(net) == "lightgbm"
     assert choose_reference(net, "embedding") == "embedding"
@@ -128,7 +128,7 @@ def test_the_page_is_self_contained_and_tells_everything(results):
     for verdict in verdicts(results, "linear"):
         assert verdict.replace("<no>", "&lt;no&gt;") in page
     assert "failed: ValueError: &lt;no&gt;" in page
-    assert page.count("data:image/svg+xml;base64,") == 1  # that of the caller
+    assert page.count("data:image/svg+xml;base64,") == 1  # the caller's figure
     # each figure is drawn for wide and for narrow windows
     assert page.count("<svg") == 2 * len(re.findall("<figcaption>", page)) - 2 == 10
     assert all(
@@ -158,11 +158,11 @@ def test_the_page_says_how_doubtful_inputs_were_read(tmp_path):
     page = render_html(result.cells)
     assert page.count("<h3>How the inputs were read</h3>") == 1
     notes = re.search(r"inputs were read</h3><ul>(.*?)</ul>", page)[1]
-    assert notes.count("<li>") == 2  # however many cells there are
+    assert notes.count("<li>") == 2  # independent of the number of cells
     assert "<li>Numbers were read so: &#x27;10,5&#x27; in column &#x27;price&#x27; is 10.5" in notes
     assert "<li>Column &#x27;&lt;sold&gt;&#x27; holds text that looks like dates" in notes
     assert "datetimes=[&#x27;&lt;sold&gt;&#x27;] reads them as what they look like" in notes
-    assert "inputs were read" not in render_html(result.cells.drop(columns="notes"))  # of tabemb 0.2
+    assert "inputs were read" not in render_html(result.cells.drop(columns="notes"))  # as in tabemb 0.2
     assert "inputs were read" not in render_html(result.cells.assign(notes=""))
 
 
@@ -234,7 +234,7 @@ def test_curves_only_where_they_were_kept(results):
     losses = [line for line in axes.lines if len(line.get_xdata()) == 3]
     kept = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 2]
     assert len(losses) == 6
-    # epochs count from 1; the second has the least validation loss
+    # epochs count from 1; the second has the smallest validation loss
     assert [list(line.get_xdata()) for line in losses] == [[1, 2, 3]] * 6
     assert kept == [2, 2, 2]
 

@@ -9,7 +9,7 @@ CELLS = [{"data": "a b", "seed": seed} for seed in range(3)]
 
 
 class Measure:
-    """Twice the seed, and which seeds were measured."""
+    """Return twice the seed, and record which seeds were measured."""
 
     def __init__(self, fails_at=None):
         self.seeds, self.fails_at = [], fails_at

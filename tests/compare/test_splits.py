@@ -50,7 +50,7 @@ def test_time_never_leaks_and_ties_are_not_parted(regression, folds):
     for split in splits:
         assert time[split.train].max() < time[split.test].min()
     assert time[splits[-1].test].max() == time.max()
-    # each window's training rows are all that came before it, the earlier windows among them
+    # the training rows of a window are all earlier rows, including earlier windows
     for earlier, later in pairwise(splits):
         np.testing.assert_array_equal(np.union1d(earlier.train, earlier.test), later.train)
 

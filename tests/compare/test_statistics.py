@@ -24,7 +24,7 @@ def cell(
 
 
 def grid(errors):
-    """Cells from {(dataset, model): errors by fold}."""
+    """Return cells from {(dataset, model): errors by fold}."""
     return pd.DataFrame(
         [cell(d, m, f, e) for (d, m), own in errors.items() for f, e in enumerate(own, 1)]
     )

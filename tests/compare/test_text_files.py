@@ -1,4 +1,4 @@
-"""What a text file holds is what is read, or one sentence says which line and option are at fault."""
+"""A text file is read correctly, or one sentence names the line and the option."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAN = float("nan")
 
 @pytest.fixture
 def read(tmp_path):
-    """Write bytes or text to a file and read it; returns the frame and the notes."""
+    """A function that writes bytes or text to a file, reads it, and returns the frame and the notes."""
 
     def read_text(content, name="t.csv", **options):
         path = tmp_path / name
@@ -90,7 +90,7 @@ def test_other_encodings_are_read_as_windows_wrote_them_and_noted(read):
      ("n,x\n.5,a\n+7.,b\n", [0.5, 7], 0),
      ("n,x\n\u22125,a\n7,b\n", [-5, 7], 0),
      ("n,x\n 1, a\n2 , b\n", [1, 2], 0),
-     ("n,x\n1,a\nNA,b\n", [1, None], 1),  # a mark among numbers can only be missing
+     ("n,x\n1,a\nNA,b\n", [1, None], 1),  # a mark among numbers can only be a missing value
      ("n,x\n1,a\n?,b\n", [1, None], 1),
      ("n,x\n1.5,a\n,b\n", [1.5, None], 0),
      ("n,x\n0.1,a\n2.675,b\n", [0.1, 2.675], 0)],
@@ -147,7 +147,7 @@ def test_booleans_and_iso_dates_are_what_they_are(read):
     assert frame["d"].tolist() == [pd.Timestamp("2024-01-31"), pd.Timestamp("2024-02-29")]
     assert frame["e"][0] == pd.Timestamp("2024-01-31 10:30")
     assert notes == []
-    # no day of the calendar, and no order of day and month
+    # not a day of the calendar, and no clear order of day and month
     frame, _ = read("d,e\n2024-02-30,01/02/2024\n2024-02-01,03/04/2024\n")
     assert frame["d"].tolist() == ["2024-02-30", "2024-02-01"]
     assert frame["e"].tolist() == ["01/02/2024", "03/04/2024"]
@@ -285,7 +285,7 @@ def test_the_command_reads_a_file_with_its_flags():
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 def test_a_file_without_quotes_is_split_as_one_that_is_parsed(newline):
-    """The fast way and the one for all files read the same, odd characters and blank lines too."""
+    """The fast reader and the general one agree, also on odd characters and blank lines."""
     rng = np.random.default_rng(0)
     cells, n_split = ["a", "b c", "1.5", "", "NA", " x", "é", "1;2", "\u2028", "\x0b", "#k", "\t"], 0
     for n_columns in [1, 2, 3] * 50:
@@ -295,7 +295,7 @@ def test_a_file_without_quotes_is_split_as_one_that_is_parsed(newline):
         file = text_files._TextFile(Path("x.csv"), TextOptions(sep=","), text)
         shape = text_files._Shape(",", list("hij"[:n_columns]))
         split = file._split_columns(shape)
-        if split is None:  # a row with a field more
+        if split is None:  # a row with an additional field
             continue
         columns, lines = file._parsed_columns(shape)
         assert split[1] == lines

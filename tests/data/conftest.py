@@ -9,7 +9,7 @@ from tabemb.data.out_of_fold import OutOfFold
 
 @pytest.fixture
 def fit_effects():
-    """A function that fits effects and returns them with their out-of-fold counterpart."""
+    """A function that fits effects and also returns their out-of-fold counterpart."""
 
     def fit(codes, responses, numbers=None, weights=None, n_pairs=4, are_shares=False):
         numbers = np.zeros((len(codes), 0)) if numbers is None else numbers

@@ -1,4 +1,4 @@
-"""Numbers within the levels of a category, and long and wide shapes of one log."""
+"""Aggregates of numbers within the levels of a category, for long and wide formats of a log."""
 
 import os
 import time
@@ -28,7 +28,7 @@ PULSES = pd.DataFrame(
 
 
 def long_log(n=600, n_levels=4, seed=0):
-    """Return a log in which several things may be measured at one time, each at most once."""
+    """Return a long log with several measurements at one time, at most one of each kind."""
     rng = np.random.default_rng(seed)
     log = pd.DataFrame(
         {
@@ -116,7 +116,7 @@ def test_no_values_have_a_count_and_a_sum_of_zero_and_no_other_aggregate():
     for name in EXPECTED:
         of_none = joined[f"history_what_pulse_value_{name}"][1]
         assert of_none == 0 if name in ("count", "sum") else np.isnan(of_none), name
-    # b's weight is missing in fit, so that no row of fit has the level with a number
+    # b's weight is missing in fit, so no row of fit has a number at this level
     assert not [name for name in joined if "weight_value" in name and not name.endswith("_sum")]
 
 
@@ -180,7 +180,7 @@ def test_none_and_an_empty_mapping_turn_it_off():
         left = set(names) - set(joiner.get_feature_names_out())
         assert left == {
             f"history_what_p{i}_value_{a}" for i in range(4) for a in EXPECTED if a != "sum"
-        }  # sums within the most frequent categories are there without it
+        }  # sums within the most frequent categories do not need `by`
 
 
 def test_auto_takes_pairs_of_a_category_of_few_levels_and_a_number():
@@ -191,7 +191,7 @@ def test_auto_takes_pairs_of_a_category_of_few_levels_and_a_number():
             "who": np.arange(n) % 400,
             "at": np.arange(n),
             "what": rng.choice(["x", "y"], n),
-            "item": np.arange(n) % (MAX_LEVELS + 1),  # 100 are few, 101 are many
+            "item": np.arange(n) % (MAX_LEVELS + 1),  # 100 levels are few, 101 are many
             "alone": "z",
             "sent": (pd.Timestamp("2020") + pd.to_timedelta(np.arange(n) % 30, unit="D")).strftime(
                 "%Y-%m-%d"
@@ -202,7 +202,7 @@ def test_auto_takes_pairs_of_a_category_of_few_levels_and_a_number():
         }
     )
     log["item"] = log["item"].astype(str).add("i").astype("category")
-    log.loc[[3, 403], "what"] = "rare"  # two entities of 400
+    log.loc[[3, 403], "what"] = "rare"  # only two of 400 entities
     rows = pd.DataFrame({"who": np.arange(400)})
     with pytest.warns(tabemb.InputNote, match="'customer_id' holds integers that look like ids"):
         joiner = AggregateJoiner(log, entity="who", time="at").fit(rows)
@@ -228,7 +228,7 @@ def test_a_log_whose_numbers_differ_by_level_draws_a_note_with_what_settles_it()
     )
     assert caught[0].filename == __file__
     for by in ({"what": ["value"]}, None):
-        AggregateJoiner(log, **JOIN, by=by).fit(rows)  # a note would be an error
+        AggregateJoiner(log, **JOIN, by=by).fit(rows)  # a note would be an error here
 
 
 def test_levels_beyond_max_columns_are_noted_and_those_of_most_rows_stay():
@@ -249,7 +249,7 @@ def test_levels_beyond_max_columns_are_noted_and_those_of_most_rows_stay():
         .size
         for by in ({"what": ["paid"]}, None)
     ]
-    assert n_columns[0] - n_columns[1] == 29  # one of the 30 is the sum of the most frequent one
+    assert n_columns[0] - n_columns[1] == 29  # one of the 30 is the sum of the most frequent level
 
 
 @pytest.mark.parametrize(

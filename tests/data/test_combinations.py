@@ -1,4 +1,4 @@
-"""Combinations of inputs: planted ones are found, chance ones are not."""
+"""Combinations of inputs: planted ones are found, random ones are not."""
 
 import numpy as np
 import pytest

@@ -49,7 +49,7 @@ def test_pairs_that_add_to_their_inputs_are_terms(fit_effects, two):
 
 
 def test_numbers_have_levels_too(fit_effects):
-    """One for each value where there are few, else bins; the missing value has a level."""
+    """There is one level per value if there are few values, else bins, and one for missing values."""
     rng = generator()
     exact, wide = rng.integers(0, 200, 5000).astype(float), rng.normal(size=5000)
     y = rng.normal(size=200)[exact.astype(int)] + np.where(np.isnan(wide), 5, np.sign(wide))
@@ -110,7 +110,7 @@ def test_a_constant_target_and_inputs_without_information_give_no_terms(fit_effe
 
 
 def planted_levels(rng, n_levels, strength, are_shares):
-    """Return codes, responses and the truth of levels of random size that vary as a strength says."""
+    """Return codes, responses and true effects of levels of random size, given a strength."""
     codes = np.repeat(np.arange(n_levels) + 2, rng.geometric(1 / 8, n_levels))
     if are_shares:
         truth = rng.beta(0.3 * strength, 0.7 * strength, n_levels)
@@ -133,7 +133,7 @@ def test_intervals_of_95_percent_cover_planted_effects(fit_effects, strength, ar
         covered.append(error < 1.96 * unit * levels.errors[:, 0])
         counts.append(levels.counts)
     covered, counts = np.concatenate(covered), np.concatenate(counts)
-    for low, high in ((1, 3), (3, 10), (10, np.inf)):  # also within levels of few and of many rows
+    for low, high in ((1, 3), (3, 10), (10, np.inf)):  # for levels with few and with many rows, too
         assert 0.92 < covered[(counts >= low) & (counts < high)].mean() < 0.98
 
 

@@ -24,7 +24,7 @@ def new_encounters(mean=(0.5, -1.0)):
 
 
 def by_hand(X, targets, mean=(0.5, -1.0)):
-    """The numbers of the documentation, event by event."""
+    """Compute the numbers as the documentation defines them, event by event."""
     earlier, rows = {}, []
     for (who, at, *levels), target in zip(X.itertuples(index=False), targets):
         row = {}
@@ -45,7 +45,7 @@ def by_hand(X, targets, mean=(0.5, -1.0)):
 def test_encounters_are_those_counted_by_hand_at_once_or_in_parts(n_parts):
     X, targets = events()
     encounters, numbers = new_encounters(), []
-    order = X["at"].argsort(kind="stable").to_numpy()  # parts follow one another in time
+    order = X["at"].argsort(kind="stable").to_numpy()  # the parts are consecutive in time
     for part in np.array_split(order, n_parts):
         part = np.sort(part)
         frame, moments = to_arrow(X.iloc[part]), X["at"].to_numpy()[part]

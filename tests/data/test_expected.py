@@ -1,4 +1,4 @@
-"""Effects that are expected of categories by their description: closed forms, out-of-fold effects."""
+"""Effects expected of categories from their descriptions: closed forms, out-of-fold effects."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ NO_NUMBERS = np.zeros((400, 0))
 
 
 def rows(noise=1.0, seed=0):
-    """Codes of titles of six rows on average, and answers that depend on the job alone."""
+    """Return codes of titles with six rows on average, and targets that depend only on the job."""
     rng = np.random.default_rng(seed)
     of_job = dict(zip(JOBS, 3 * np.random.default_rng(7).normal(size=8)))
     true = np.array([of_job[label.split()[1]] for label in LABELS])
@@ -47,7 +47,7 @@ def test_what_is_expected_of_a_level_is_the_prediction_of_a_gaussian_process_wit
     found = ExpectedEffects.fit(0, alike, np.arange(64), sums, 0.5)
     means = sums.sums / sums.counts[:, None]
     likeness = alike.products(np.arange(64), np.arange(64))
-    # its covariance is a dot product of these vectors, whose length is one
+    # the covariance is the dot product of these vectors of length one
     squares, axes = np.linalg.eigh(likeness.astype(float))
     vectors = axes * np.sqrt(np.maximum(squares, 0))
     kernel = ConstantKernel(found.share, "fixed") * DotProduct(0, "fixed")

@@ -1,4 +1,4 @@
-"""Tables of bounded size: which categories they keep, and the hash that the others share rows by."""
+"""Tables of bounded size: which categories they keep, and the hash that assigns the others to rows."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_hash_of_numbers_is_that_of_their_bits():
 
 
 def test_the_hash_never_changes():
-    """Saved models rely on these numbers."""
+    """Saved models depend on these numbers."""
     assert hashes_of(pa.array(["Bonn", "", "Köln"], pa.large_string())).tolist() == [
         8751350348906843664,
         16294208416658607535,
@@ -124,7 +124,7 @@ def test_one_cell_and_many_get_the_same_codes():
     vocabulary = fit(values, Limit(1, 10, 16))
     many = vocabulary.codes(*column(values))
     assert many.tolist() == [vocabulary.codes(*column([v]))[0] for v in values]
-    assert len(np.unique(many)) > 20  # nearly all of 16 rows are used
+    assert len(np.unique(many)) > 20  # 10 kept categories and most of the 16 rows
 
 
 def test_the_number_of_hashed_rows_follows_the_categories_that_share_them():
@@ -155,7 +155,7 @@ def test_a_table_with_room_grows_until_it_is_full():
     assert vocabulary.codes(*column(["new"])).tolist() == [UNKNOWN]
     later = vocabulary.grown({"x": column(["a", "z", "z", "q", "b"])}, None, limit)
     assert later.labels().tolist() == ["b", "a", "z"] or later.labels().tolist() == ["b", "q", "z"]
-    assert later.labels().tolist() == ["b", "a", "z"]  # of equal counts the first in order
+    assert later.labels().tolist() == ["b", "a", "z"]  # ties are broken by order
     assert later.counts[[2, 3, 4]].tolist() == [3, 1, 2]
     assert later.n_hashed == 2
     assert later.counts[5:].sum() == 1

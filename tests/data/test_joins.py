@@ -48,7 +48,7 @@ def history(rows=ROWS, log=LOG, **kwargs):
 
 
 def naive(log, rows, max_events=None, window=None):
-    """A loop over the rows: positions in the log."""
+    """Return the positions in the log of each row's events, by a simple loop."""
     histories = []
     for who, today in zip(rows["who"], rows["today"]):
         events = [i for i, (w, t) in enumerate(zip(log["who"], log["at"])) if w == who and t < today]
@@ -360,7 +360,7 @@ def test_the_last_category_is_the_value_of_the_log(name):
     last = joiner.fit_transform(rows)["history_what_last"]
     assert [last[0], last[2]] == VALUES[name][::-1]
     assert pd.isna(last[1])
-    # a model that reads the column knows the values, also one row of it
+    # a model that reads the column knows the values, also in a single row
     y = [0.0, 1.0, 2.0] * 10
     frame = joiner.transform(pd.concat([rows] * 10, ignore_index=True))[["history_what_last"]]
     fitted = EmbeddingRegressor(max_epochs=1, hidden=(8,), n_members=1, random_state=0, n_jobs=1)

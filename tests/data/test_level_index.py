@@ -1,4 +1,4 @@
-"""All terms by one search, against a search for each term."""
+"""One search for all terms, compared with one search per term."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def index_of(levels):
 
 
 def one_by_one(levels, keys):
-    """The position of each row's level by a search for each term."""
+    """Return the position of each row's level with one search per term."""
     ends, total = np.cumsum([0, *map(len, keys)]), sum(map(len, keys))
     positions = []
     for term, known, first in zip(TERMS, keys, ends):
@@ -26,7 +26,7 @@ def one_by_one(levels, keys):
 
 
 @pytest.mark.parametrize(("most_keys", "many"), [(2**62, 2**14), (10, 2**14), (2**62, 900)])
-@pytest.mark.parametrize("highest", [4, 2**16])  # four levels of 16 bits have no room in a key
+@pytest.mark.parametrize("highest", [4, 2**16])  # four levels of 16 bits do not fit into a key
 def test_levels_have_the_positions_of_a_search_for_each_term(highest, most_keys, many, monkeypatch):
     monkeypatch.setattr(level_index, "MOST_KEYS", most_keys)
     monkeypatch.setattr(level_index, "MANY", many)

@@ -1,4 +1,4 @@
-"""Names that are put together from data: unique, and safe for the libraries that read the frames."""
+"""Names that are composed from data: unique, and safe for the libraries that read the frames."""
 
 import lightgbm
 import numpy as np
@@ -69,7 +69,7 @@ def test_fields_and_levels_that_make_one_name_have_a_column_each():
     events = log(["x"]).rename(columns={"paid": "gap"})
     events["what_x"] = (
         events["gap"] * 0 + 7.0
-    )  # history_what_x_count is a level's, and gap_mean a time's
+    )  # history_what_x_count belongs to a level, and gap_mean to a time
     events["what_x_gap"] = 2.0
     frame = joined(events)
     fits_lightgbm(frame)

@@ -1,4 +1,4 @@
-"""Columns that look like something else than their type says draw one note, ordinary ones draw none."""
+"""Columns that look like another type cause one note, ordinary ones cause none."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ ORDINARY = {
     "price": RNG.integers(50_000, 900_000, N),
     "salary": RNG.integers(30, 90, N) * 1000,
     "paid": RNG.normal(size=N),
-    "width": RNG.integers(1, 100, N),  # ends in "id" by no means
+    "width": RNG.integers(1, 100, N),  # ends in "id" without being an id
     "grid": RNG.integers(1, 100, N),
     "flag": RNG.random(N) < 0.5,
     "day": DAYS,
@@ -111,7 +111,7 @@ def test_fit_draws_one_note_with_the_line_that_settles_it():
     assert "column 'zip' holds integers that look like ids (" in note
     assert "roles={'sold': 'datetime', 'zip': 'categorical'} reads them as what they look like" in note
     assert caught[0].filename == __file__
-    # any of the roles ends it: warnings are errors here
+    # any explicit role silences the note: warnings are errors here
     EmbeddingRegressor(roles={"sold": "datetime", "zip": "categorical"}, **QUICK).fit(X, y)
     EmbeddingRegressor(roles={"sold": "categorical", 1: "number"}, **QUICK).fit(X, y)
     shared = {"days": tabemb.Table(["sold"])}
@@ -171,7 +171,7 @@ def test_the_joiner_that_aggregates_a_log_draws_a_note_with_what_settles_it():
 
 def test_histories_are_noted_by_the_estimator_that_reads_them():
     rows = pd.DataFrame({"who": np.arange(30)})
-    joined = HistoryJoiner(LOG, entity="who", time="at").fit_transform(rows)  # reads nothing itself
+    joined = HistoryJoiner(LOG, entity="who", time="at").fit_transform(rows)  # does not read the values
     with pytest.warns(tabemb.InputNote, match=r"'history.item_id' holds integers.*ids") as caught:
         SequenceEncoder(max_epochs=1, n_jobs=1).fit(joined[["history"]])
     assert len(caught) == 1

@@ -6,7 +6,7 @@ from tabemb.data.out_of_fold import OutOfFold, weights_of
 
 
 def shuffled(out_of_fold, seed=0):
-    """The features of all rows, computed in random order at once, in the order of the rows."""
+    """Return the features of all rows in their order, computed in one call in random order."""
     order = np.random.default_rng(seed).permutation(len(out_of_fold.weights))
     features = np.empty_like(out_of_fold(order))
     features[order] = out_of_fold(order)
@@ -14,7 +14,7 @@ def shuffled(out_of_fold, seed=0):
 
 
 def test_a_row_reads_the_targets_of_the_other_folds_alone(fit_effects):
-    """Level 2 has ten rows, each in another fold: every one of them reads the sum of the other nine."""
+    """Level 2 has ten rows in ten different folds, and each row reads the sum of the other nine."""
     codes, y = np.r_[np.full(10, 2), np.full(20, 3)][:, None], np.r_[np.arange(10.0) + 20, np.zeros(20)]
     effects, out_of_fold = fit_effects(codes, y)
     effects.features_of = lambda sums, counts, terms: sums[..., :1].transpose(1, 0, 2)
@@ -24,11 +24,11 @@ def test_a_row_reads_the_targets_of_the_other_folds_alone(fit_effects):
 
 
 def test_noise_has_no_effect_out_of_fold(fit_effects):
-    """In sample a level of two rows seems to explain them; training rows must not read that."""
+    """In-sample, a level of two rows seems to explain them; training rows must not read that."""
     rng = np.random.default_rng(0)
     codes, y = rng.integers(2, 1002, (2000, 1)), rng.normal(size=2000)
     codes[:1000, 0] = 2
-    y[:1000] += 3  # one level that matters, or there would be no term
+    y[:1000] += 3  # one level with an effect, as there would be no term otherwise
     effects, out_of_fold = fit_effects(codes, y)
     rare = slice(1000, None)
     in_sample = effects.transform(codes, np.zeros((2000, 0)))[rare, 0, 0]
@@ -38,7 +38,7 @@ def test_noise_has_no_effect_out_of_fold(fit_effects):
 
 
 def test_a_batch_of_a_tenth_of_the_rows_is_one_fold(fit_effects, two):
-    """Its effects come from the other nine tenths, whatever the order of the batch."""
+    """The effects of the batch come from the other nine tenths, whatever its order."""
     codes, y = two
     effects, out_of_fold = fit_effects(codes, y)
     batch, rest = np.arange(400), np.arange(400, 4000)
@@ -51,10 +51,10 @@ def test_a_batch_of_a_tenth_of_the_rows_is_one_fold(fit_effects, two):
 
 
 def test_validation_rows_are_in_no_effect_until_they_train(two):
-    """Neither their targets nor the values that only they hold."""
+    """Effects use neither the targets of validation rows nor values that only these have."""
     codes, y = two
     numbers = np.arange(4000.0)[:, None] % 200
-    weights = (np.arange(4000) % 200 != 7).astype(float)  # the value 7 is in rows without weight alone
+    weights = (np.arange(4000) % 200 != 7).astype(float)  # only rows of weight zero have the value 7
     rows = (codes, numbers, y[:, None])
     effects = Effects(0, False).fit(*rows, weights, np.random.default_rng(0))
     assert 7.0 not in effects.levels_.bounds[0]

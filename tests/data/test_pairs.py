@@ -10,7 +10,7 @@ def test_pairs_that_add_to_their_inputs_are_chosen(two):
     copy, noise = codes[:, 0], np.random.default_rng(0).integers(2, 6, len(y))
     levels, centered = [*codes.T, copy, noise], (y - y.mean())[:, None]
     chosen = choose_pairs(levels, centered, np.ones(len(y)), 4)
-    assert set(chosen) == {(0, 1), (1, 2)}  # a column and its copy are no pair
+    assert set(chosen) == {(0, 1), (1, 2)}  # a column and its copy are not a pair
     assert choose_pairs(levels, centered, np.ones(len(y)), 1) == chosen[:1]
     assert choose_pairs(levels, centered, np.ones(len(y)), 0) == []
     assert choose_pairs([], centered, np.ones(len(y)), 4) == []

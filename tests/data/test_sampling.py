@@ -1,4 +1,4 @@
-"""Random rows: the same ones for a position, however many rows there are and in whatever parts."""
+"""Random rows: the choice depends only on the position, not on the number of rows or the parts."""
 
 import numpy as np
 

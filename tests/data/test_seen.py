@@ -40,7 +40,7 @@ def test_what_was_added_is_taken_back():
     [("before", 1, 1), ("before", 0, -2), ("classes", 2, 9), ("last", 0, 3), ("last", 3, 0)],
 )
 def test_entries_that_do_not_fit_are_refused(name, place, value):
-    """An entry that points to itself would make a search of it endless."""
+    """An entry that points to itself would cause an endless search."""
     seen = SeenClasses()
     seen.add(np.array([0, 0, 2]), np.array([4, 5, 6]))
     seen.last = np.append(seen.last, -1)

@@ -12,7 +12,7 @@ def centered_rows(n=60, n_responses=2, n_levels=5, seed=0):
 
 
 def left_out_means(levels, responses, strength):
-    """A loop over the rows: the shrunken mean of the other rows of the level."""
+    """Return for each row the shrunken mean of its level's other rows, by a simple loop."""
     means = np.zeros_like(responses)
     for i, level in enumerate(levels):
         rest = (levels == level) & (np.arange(len(levels)) != i)

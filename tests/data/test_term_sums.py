@@ -1,4 +1,4 @@
-"""Sums by level are exact: the same whatever the order of the rows, and in whatever parts they come."""
+"""Sums by level are exact: they depend neither on the order of the rows nor on the parts."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The tokeniser of texts: what a word is, whatever type carries the text."""
+"""The tokeniser of texts: what a word is, for texts of any type."""
 
 import re
 import unicodedata
@@ -17,7 +17,7 @@ WORDS = {
     "It doesn't work, but it's 'GOOD'.": ["it", "doesn't", "work", "but", "it's", "good"],
     "rock 'n' roll: the dogs' ''best'' a''b": ["rock", "n", "roll", "the", "dogs", "best", "a", "b"],
     "L\u2019été à l'École": ["l'été", "à", "l'école"],
-    "e\u0301cole ÉCOLE": ["école", "école"],  # one letter, or a letter and its accent
+    "e\u0301cole ÉCOLE": ["école", "école"],  # É as one character or with a combining accent
     "snake_case co-writer 3.5 x2": ["snake", "case", "co", "writer", "3", "5", "x2"],
     "日本 Ωmega\tнет\n": ["日本", "ωmega", "нет"],
     " ' '' … !": [],
@@ -59,7 +59,7 @@ def test_words_are_a_history_with_a_vocabulary_that_lower_case_and_order_do_not_
     encoder = Encoder(schema, 4, 1).fit(frame)
     assert encoder.vocabularies_["t"].labels().tolist() == ["a", "dull", "film", "good"]
     assert encoder.vocabularies_["t"].counts[2:].tolist() == [1, 2, 2, 1]
-    new = history_of(encoder, ["FILM; good?", None, "new film", 7.5])  # 7.5 is no text: missing
+    new = history_of(encoder, ["FILM; good?", None, "new film", 7.5])  # 7.5 is not a text: missing
     assert new.offsets.tolist() == [0, 2, 2, 4, 4]
     assert new.codes.ravel().tolist() == [4, 5, 0, 4]
     assert history_of(encoder, [None]).offsets.tolist() == [0, 0]

@@ -16,7 +16,7 @@ from tabemb.data.times import TimeAxis, days_since
 
 UNITS = ["s", "ms", "us", "ns"]
 DAY = pd.Timestamp("2024-01-01")
-LAST = pd.Timestamp.max  # of nanoseconds, in the year 2262
+LAST = pd.Timestamp.max  # the last one in nanoseconds, in the year 2262
 
 
 def joined(joiner, log, rows, **settings):
@@ -32,7 +32,7 @@ def counts(log, rows, **settings):
 
 
 def column(times, unit, zone=None):
-    """Return times as a column of that unit, whatever pandas would make of them."""
+    """Return times as a column of that unit, whichever unit pandas would choose."""
     array = pa.array(times, pa.timestamp("us")).cast(pa.timestamp(unit, zone))
     return pd.Series(pd.array(array, dtype=pd.ArrowDtype(array.type)))
 
@@ -173,7 +173,7 @@ QUICK = {"hidden": (16,), "n_members": 1, "max_epochs": 2, "random_state": 0, "n
 
 
 def forms_of(times):
-    """Return the same instants in other forms."""
+    """Return the same instants in other formats."""
     return {
         "Tokyo": times.tz_convert("Asia/Tokyo"),
         "offset": times.tz_convert(dt.timezone(dt.timedelta(hours=-5))),
@@ -187,7 +187,7 @@ def forms_of(times):
 
 @pytest.fixture(scope="module")
 def clock():
-    """A regression of the hour in UTC."""
+    """A model that predicts the hour in UTC."""
     frame = pd.DataFrame({"at": HOURS, "x": 0.0})
     return EmbeddingRegressor(**QUICK, roles={"at": "datetime"}).fit(frame, HOURS.hour.to_numpy(float))
 
@@ -257,7 +257,7 @@ def test_numbers_are_no_datetimes(values):
     ],
 )
 def test_a_time_column_of_several_kinds_names_the_row_and_the_value(values, found):
-    """It was refused as text, in a log, as cutoffs, and in the log of an event estimator."""
+    """The check covers the log and the cutoffs of joiners, and the log of an event estimator."""
     log = pd.DataFrame({"who": ["a", "b", "a"], "at": [DAY] * 3, "n": [1.0, 2.0, 3.0]})
     mixed = log.assign(at=pd.Series(values, dtype=object))
     rows = log[["who"]].assign(now=log["at"])

@@ -49,9 +49,9 @@ def test_floats_of_one_length_are_vectors_whatever_carries_them(name):
 @pytest.mark.parametrize(
     ("lists", "role"),
     [
-        (VECTORS[:9].tolist(), "history"),  # nine lists may have one length by chance
+        (VECTORS[:9].tolist(), "history"),  # nine lists may be of equal length by chance
         ([*VECTORS.tolist(), [1.0]], "history"),
-        ([[float(i)] for i in range(20)], "history"),  # lists of one number have nothing to compare
+        ([[float(i)] for i in range(20)], "history"),  # vectors of one number have no direction
         ([[1, 2, 3]] * 20, "history"),  # whole numbers may be codes
         ([["a", "b"]] * 20, "history"),
         ([[[1.0], [2.0]]] * 20, "history"),
@@ -79,14 +79,14 @@ def test_the_scale_is_one_for_all_coordinates_and_robust():
     np.testing.assert_allclose(scale.center, center)
     np.testing.assert_allclose(scale.unit, lengths[5] / np.sqrt(3))
     scaled = scale.apply(VECTORS)
-    # directions and relative distances stay
+    # directions and relative distances are preserved
     np.testing.assert_allclose(np.cov(scaled.T) * scale.unit**2, np.cov(VECTORS.T), rtol=1e-4)
     wild = VECTORS.copy()
     wild[0] *= 1e9
     assert abs(VectorScale.fit(wild, None).unit - scale.unit) < scale.unit
     assert np.isfinite(VectorScale.fit(wild * 1e290, None).apply(wild)).all()
     assert np.isfinite(VectorScale.fit(VECTORS, None).apply(wild * 1e290)).all()
-    turned = VectorScale.fit(np.full((5, 3), 7.0), None)  # no row differs
+    turned = VectorScale.fit(np.full((5, 3), 7.0), None)  # all rows are equal
     assert (turned.apply(np.full((1, 3), 7.0)) == 0).all()
 
 
@@ -106,7 +106,7 @@ def test_rows_without_a_vector_are_missing():
     assert np.isnan(vectors).all(axis=1).tolist() == [True] + [False] * 12 + [True]
     for nothing in (pa.nulls(2), pa.array([None, None], pa.list_(pa.float64()))):
         assert np.isnan(encoder.transform(pa.table({"v": nothing})).vectors[0]).all()
-    strays = to_arrow(pd.DataFrame({"v": ["x", VECTORS[0].tolist()]}))  # "x" is no list: missing
+    strays = to_arrow(pd.DataFrame({"v": ["x", VECTORS[0].tolist()]}))  # "x" is not a list: missing
     assert np.isnan(encoder.transform(strays).vectors[0]).all(axis=1).tolist() == [True, False]
 
 

@@ -22,7 +22,7 @@ def within_of(codes, values, n_codes, weights=None):
 
 
 def labs(n=400, seed=0):
-    """Return rows with events of three kinds, whose values are decades apart."""
+    """Return rows with events of three kinds, whose values differ by orders of magnitude."""
     rng = np.random.default_rng(seed)
     kinds = {"pH": (7.4, 0.05), "HR": (90.0, 15.0), "platelets": (2e5, 5e4)}
     rows = []
@@ -46,7 +46,7 @@ def encode(encoder, rows):
     return codes | {f.name: history.numbers[:, i] for i, f in enumerate(schema.numbers)}
 
 
-# Whether the data call for it
+# Whether scales within categories are needed
 
 
 @pytest.mark.parametrize("first", [10, 200, 390])
@@ -63,7 +63,7 @@ def test_levels_of_one_median_and_other_spreads_have_a_share():
 
 
 def test_chance_is_taken_off():
-    """With a level for every five values, a fifth of the variance is between levels by chance."""
+    """With five values per level, a fifth of the variance is between levels by chance."""
     shares = [
         between_share(
             rng.normal(size=500), rng.permutation(np.repeat(np.arange(100), 5)), np.ones(500), 100
@@ -98,8 +98,8 @@ def test_the_field_that_explains_most_is_chosen():
 @pytest.mark.parametrize(
     "values",
     [
-        np.random.default_rng(0).normal(size=400),  # the same in both levels
-        np.where(CODES == 2, 5.0, 9.0),  # nothing but the level
+        np.random.default_rng(0).normal(size=400),  # the same distribution in both levels
+        np.where(CODES == 2, 5.0, 9.0),  # the level alone determines the value
         np.where(np.arange(400) % 10 == 0, np.arange(400.0), np.nan),  # few values
         np.full(400, np.nan),
     ],
@@ -110,7 +110,7 @@ def test_nothing_is_scaled_without_need(values):
 
 
 def test_levels_of_few_values_have_no_scale_of_their_own():
-    """A list price of 400 products that are bought thrice: how it varies within one is not known."""
+    """List prices of 400 products with three purchases each: the variation per product is unknown."""
     codes = np.repeat(np.arange(400), 3) + 2
     values = np.exp(codes / 50) * (1 + 0.1 * np.random.default_rng(0).normal(size=1200))
     common = Scale.from_values(values, None, 8)
@@ -146,14 +146,14 @@ def test_a_rare_level_leans_on_the_common_unit():
     values = np.concatenate([rng.normal(0, 10, 500), rng.normal(100, 10, 500), [100.0, 100.001]])
     within, common = within_of(codes, values, 5), Scale.from_values(values, None, 8)
     np.testing.assert_allclose(within.units[2:4], 13.5, rtol=0.2)
-    assert 0.1 < within.units[4] < common.unit  # its two values alone say .001
+    assert 0.1 < within.units[4] < common.unit  # its two values alone would give .001
 
 
 def test_a_rare_level_leans_on_the_common_median_where_chance_explains_the_distance():
     codes = np.concatenate([np.full(500, 2), [3, 4]])
     values = np.concatenate([np.arange(500.0), [300.0, 1e6]])
     centers = within_of(codes, values, 5).centers
-    assert centers[3] == pytest.approx(249, abs=1)  # one unit from the common median: chance
+    assert centers[3] == pytest.approx(249, abs=1)  # one unit from the common median is chance
     assert centers[4] == pytest.approx(1e6, rel=1e-3)
 
 
@@ -285,7 +285,7 @@ def test_new_names_do_not_collide_with_fields():
 
 @pytest.mark.parametrize("clock", ["left", "counted"])
 def test_a_clock_means_the_same_in_any_category(clock):
-    """Later kinds of events are later, but a time needs no scale within its kind."""
+    """Times differ between kinds of events, but a time needs no scale within its kind."""
     rows = labs()
     for row in rows:
         row.sort(key=lambda event: event["what"])

@@ -1,4 +1,4 @@
-"""Effects of words and of pairs of neighbouring words: planted effects, and formulas by another way."""
+"""Effects of words and of pairs of adjacent words: planted effects, and independent formulas."""
 
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ def text_of(rows):
 
 @pytest.fixture(scope="module")
 def planted():
-    """Texts whose target is a sum over their words; the last ten words stand in no text."""
+    """Texts whose target is a sum over their words; the last ten words are in no text."""
     rng = np.random.default_rng(0)
     rows = [2 + rng.integers(0, N_WORDS - 10, rng.integers(1, 9)) for _ in range(N)]
     values = rng.normal(size=N_WORDS + 2)
@@ -39,7 +39,7 @@ def fitted(rows, y, weights=None, train=None, are_shares=False):
 
 
 def by_hand(rows, y, new, strength, length=1, link=lambda effects, mean: effects, mean=None):
-    """Sums of shrunken differences of means, word by word."""
+    """Return sums of shrunken differences of means, computed word by word."""
     mean = y.mean() if mean is None else mean
 
     def levels(row):
@@ -70,7 +70,7 @@ def test_a_text_has_the_sum_of_the_effects_of_its_words(planted, length):
     known = [[c for c in row if c >= 2] for row in new]
     expected = by_hand(rows, y, known, term.strength, length) / (y.std() * term.units[0])
     np.testing.assert_allclose(features[:, length - 1, 0], expected, atol=1e-5)
-    if length == 1:  # a word counts once, unknown words and those of no training text do not
+    if length == 1:  # a word counts once; unknown words and those in no training text do not count
         np.testing.assert_allclose(
             features[:, 0, 1] * term.units[1], np.log1p([3, 1, 2, 0, 0]), rtol=1e-5
         )
@@ -101,10 +101,10 @@ def test_a_row_reads_the_targets_of_the_other_folds_alone(planted):
 
 def test_noise_has_no_effect_out_of_fold():
     rng = np.random.default_rng(0)
-    rows = [2 + rng.integers(0, 3000, 12) for _ in range(N)]  # a word stands in five texts
+    rows = [2 + rng.integers(0, 3000, 12) for _ in range(N)]  # each word is in about five texts
     y = rng.normal(size=N)
     effects, out_of_fold = fitted(rows, y)
-    if effects.words_:  # a term that explains nothing is none
+    if effects.words_:  # a term that explains nothing may be left out
         assert abs(np.corrcoef(out_of_fold(np.arange(N))[:, 0, 0], y)[0, 1]) < 0.06
 
 

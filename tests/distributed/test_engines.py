@@ -1,4 +1,4 @@
-"""Ray, Spark and Dask, each behind its extra: the code of docs/scale.md, and a killed worker of Ray."""
+"""Ray, Spark and Dask, each with its extra: the code of docs/scale.md, and a killed worker of Ray."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ PAGE = ROOT / "docs" / "scale.md"
 
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
-    """A folder to run in, with modules that the processes of all engines find."""
+    """Change to an empty folder, and let the processes of all engines find the modules."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join(path or os.getcwd() for path in [str(ROOT), *sys.path])
@@ -33,7 +33,7 @@ def place(tmp_path, monkeypatch):
 
 
 def run_page(engine, monkeypatch):
-    """Run the blocks of the page that need no engine, in this process, and those that need this one."""
+    """Run the blocks of the page that need only this engine, or none (those in this process)."""
     monkeypatch.setitem(
         ENGINES, "torchrun", lambda job, n_workers, max_restarts, folder: job.run(folder)
     )

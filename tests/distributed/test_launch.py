@@ -52,7 +52,7 @@ def weights_of(model):
 
 
 class Killer(Thread):
-    """Kills the second worker, a real process, once there is a checkpoint; notes the epochs in it."""
+    """Kill the second worker, a real process, once there is a checkpoint; record its epochs."""
 
     def __init__(self, folder):
         super().__init__(daemon=True)

@@ -25,7 +25,7 @@ from tests.distributed.together import together
 
 N_ROWS = 1203
 PLAIN = {
-    # nothing is drawn in training, and effects are drawn by part of an epoch
+    # no randomness in training: effects would be drawn per part of an epoch
     "dropout": 0,
     "unknown_rate": 0,
     "effects": False,
@@ -36,7 +36,7 @@ PLAIN = {
     "batch_size": 100,
     "max_epochs": 4,
 }
-"""Four epochs of 13 steps, of batches that no number of workers divides."""
+"""Four epochs of 13 steps; no number of workers divides the batches."""
 
 
 def table():
@@ -125,7 +125,7 @@ def test_the_workers_stay_equal_bit_for_bit(case, shared):
 
 
 class Few(Workers):
-    """Workers that never meet."""
+    """Workers that do not communicate."""
 
     def __init__(self, rank, size):
         self.rank, self.size = rank, size
@@ -169,7 +169,7 @@ WITH_EFFECTS = PLAIN | {"dropout": 0.5, "effects": True}
 
 
 def titles():
-    """Rows whose target follows the words of a title, which say what a new title means."""
+    """Return rows whose target depends on the words of a title, so new titles are predictable."""
     rng = np.random.default_rng(0)
     kinds, places = ["nurse", "driver", "engineer"], ["bonn", "rome", "oslo", "kyiv", "lima", "york"]
     kind, place = rng.integers(3, size=N_ROWS), rng.integers(60, size=N_ROWS)
@@ -192,7 +192,7 @@ def test_workers_draw_other_numbers_and_keep_the_same_weights(tmp_path):
     first, second = together(draws, 2, tmp_path)
     assert first[3] != second[3]
     np.testing.assert_array_equal(first[0], second[0])
-    np.testing.assert_array_equal(first[2], second[2])  # random_state=None is one seed
+    np.testing.assert_array_equal(first[2], second[2])  # random_state=None: workers share a seed
     frame, y = titles()
     alone = EmbeddingRegressor(**WITH_EFFECTS).fit(frame, y)
     assert first[1] == pytest.approx(alone.score(frame, y), abs=0.02)

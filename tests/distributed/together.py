@@ -1,4 +1,4 @@
-"""Run a function in several processes that meet over gloo, as an engine would start them."""
+"""Run a function in several processes that communicate by gloo, as an engine would start them."""
 
 import multiprocessing
 import pickle
@@ -14,7 +14,7 @@ LONGEST = 300.0
 
 
 def together(function, n_workers, folder, *args):
-    """Return what the function returns for each rank; it is called with the workers and ``args``."""
+    """Call the function with the workers and ``args`` on each rank, and return the results."""
     context = multiprocessing.get_context("fork")
     jobs = [
         context.Process(target=_run, args=(function, rank, n_workers, folder, args))

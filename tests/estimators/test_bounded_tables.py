@@ -26,7 +26,7 @@ def hashed(**settings):
 
 @pytest.fixture(scope="module")
 def rows():
-    """Cities with an effect each; the rare ones share one of 5."""
+    """Cities with an effect each; all rare ones have an effect of 5."""
     rng = np.random.default_rng(0)
     city = np.concatenate([np.repeat(FREQUENT, 300), np.repeat(RARE, 5)])
     rng.shuffle(city)
@@ -53,7 +53,7 @@ def test_hashed_rows_answer_for_rare_and_new_categories(model):
 
 
 def test_categories_of_one_hashed_row_have_one_answer(model):
-    """Of 1,000 new categories there are four answers."""
+    """1,000 new categories have only four different predictions."""
     predicted = model.predict(of([f"new {i}" for i in range(1000)]))
     assert len(np.unique(predicted)) == 4
 
@@ -83,7 +83,7 @@ def test_a_saved_model_hashes_alike(model, rows, tmp_path):
 
 
 def test_effects_read_all_hashed_categories_as_rare(model):
-    """The mean of unlike categories says little of each of them."""
+    """The mean of different categories is not informative about each of them."""
     frame = model.effects_frame("city").sort_values("level")
     assert frame["level"].tolist() == ["(rare)", *sorted(FREQUENT)]
     assert frame["count"].tolist() == [300, 300, 300, 300]
@@ -105,7 +105,7 @@ def test_a_night_keeps_the_kept_and_trains_the_hashed_rows(model, rows):
 def test_check_counts_no_category_as_unseen(model):
     report = model.check(of(["x1", "x2"] * 100, np.random.default_rng(1).normal(size=200)))
     assert report.columns.set_index("column").loc["city", "unseen"] == 0
-    assert "city" in report.verdict  # but they are far more than in training
+    assert "city" in report.verdict  # but they are far more frequent than in training
 
 
 def test_a_classifier_with_trees_and_a_shared_table(rows):
@@ -161,7 +161,7 @@ def test_the_folds_of_an_encoder_have_as_many_hashed_rows_as_all_rows(rows):
     vocabulary = encoder.encoder_.vocabularies_["city"]
     of_hashed = encoder.by_code_[0][vocabulary.kept.stop :]
     assert len(of_hashed) == vocabulary.n_hashed == 2
-    assert len(np.unique(of_hashed, axis=0)) == 2  # and not the answer of unknown twice
+    assert len(np.unique(of_hashed, axis=0)) == 2  # not twice the vector of unknown categories
 
 
 def test_onnx_refuses_hashed_rows(model, tmp_path):

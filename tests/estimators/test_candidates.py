@@ -14,7 +14,7 @@ N_ITEMS = 60
 
 
 def sessions(n_sessions=80, length=8, seed=0, first=0):
-    """Each item is followed by its successor in a fixed round; some are frequent starts."""
+    """Return sessions in which each item has a fixed successor; a fifth starts with item 0."""
     rng = np.random.default_rng(seed)
     successor = np.random.default_rng(1).permutation(N_ITEMS)
     items = np.empty((n_sessions, length), int)
@@ -154,7 +154,7 @@ def ranks_of_next(model, log):
 
 @pytest.mark.slow
 def test_a_sample_of_the_classes_ranks_as_well_as_all_of_them(log, monkeypatch):
-    """Without the correction by how often a class is drawn, frequent classes would rank lower."""
+    """Without correcting for how often a class is drawn, frequent classes would rank lower."""
     later = sessions(n_sessions=60, seed=2, first=1000)
     full = classifier().fit(*log)
     monkeypatch.setattr("tabemb.targets.classes.MOST_COMPARED", 10)
@@ -164,7 +164,7 @@ def test_a_sample_of_the_classes_ranks_as_well_as_all_of_them(log, monkeypatch):
     assert not full.target_.is_sampled
     for model in (full, sampled):
         assert (ranks_of_next(model, later) == 0).mean() > 0.9
-    first = next_events(log[0], at=0).assign(who=lambda x: x["who"] + 5000)  # who have no events yet
+    first = next_events(log[0], at=0).assign(who=lambda x: x["who"] + 5000)  # users without events
     shares = [model.predict_proba(first)[0] for model in (full, sampled)]
     start = np.flatnonzero(full.classes_ == "item 0")[0]
     assert shares[0].argmax() == shares[1].argmax() == start
@@ -189,7 +189,7 @@ def test_a_step_with_a_sample_changes_the_classes_of_the_sample_alone(monkeypatc
 
 
 def rising(n=3000, seed=0):
-    """First events of users, an item at random each: "fresh" in the last tenth of the time alone."""
+    """Return first events of users with random items; "fresh" only occurs in the last tenth of time."""
     rng = np.random.default_rng(seed)
     at = np.sort(rng.uniform(0, 100, n))
     items = rng.choice([f"old {i}" for i in range(8)], n)
@@ -223,6 +223,6 @@ def test_ages_are_those_of_the_fit_and_zero_in_predictions():
     frame = pa.table({"at": [0.0, X["at"].max(), 1e3]})
     assert source._ages(frame).tolist() == [X["at"].max(), 0, 0]
     new = next_events(X, at=X["at"].max())
-    np.testing.assert_allclose(  # a replay of events at any time predicts as of now, too
+    np.testing.assert_allclose(  # a replay of events at any time predicts with age zero, too
         model.forget().replay_proba(new, items[: len(new)]), model.predict_proba(new), atol=1e-6
     )

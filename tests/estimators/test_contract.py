@@ -1,4 +1,4 @@
-"""The contract of all public estimators, on small worlds whose right answers are known."""
+"""The contract of all public estimators, on small planted data with known answers."""
 
 import copy
 import itertools
@@ -59,7 +59,7 @@ def stops(error):
 
 
 def third_step_stops():
-    """Return a step of the optimizer that is the last one of its training at the third call."""
+    """Return an optimizer step that is interrupted after the third call."""
     step, calls = Optimizer.step, itertools.count(1)
 
     def counted(*args):
@@ -77,40 +77,40 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="class")
 def fitted(request):
-    """A model of the contract's world, which no test may change."""
+    """A model fitted on the contract's data; no test may change it."""
     contract = request.cls()
     return contract.fit(contract.make())
 
 
 class Contract:
-    """What holds for every estimator. A subclass says how to make one, and what its world is."""
+    """Tests for every estimator. A subclass defines how to make one, and its data."""
 
     estimator: type
     settings: ClassVar = QUICK
     """Parameters of a quick fit."""
     longer: ClassVar = {"max_epochs": 25, "learning_rate": 0.01}
-    """Further ones, with which the estimator learns its world."""
+    """Changed parameters with which the estimator learns its data well."""
     categories = ("shop",)
-    """Columns of categories, which may be unseen."""
+    """Categorical columns, which may contain unseen categories."""
     optional = ("shop", "size")
     """Columns whose cells may be missing."""
     tolerance: ClassVar = {"rtol": 1e-9}
-    """How far the prediction of a row may depend on the rows beside it."""
+    """How far the prediction of a row may depend on the other rows of the call."""
     faults: ClassVar = {
         "infinite number in the last column": ValueError,
         "interrupt in training": KeyboardInterrupt,
         "failure in the last stage": RuntimeError,
     }
-    """Faults of a fit, and the errors that they end in."""
+    """Faults of a fit, and the errors that they raise."""
     last_stage = "tabemb.fitting.sources.RowSource.finish"
-    """What fit calls last before it sets attributes."""
+    """The last function that fit calls before it sets attributes."""
 
     def make(self, **changes):
-        """Return an unfitted estimator with the quick settings, but for the changes."""
+        """Return an unfitted estimator with the quick settings and these changes."""
         return self.estimator(**{**self.settings, **changes})
 
     def rows(self):
-        """Return X and y to fit on; y is None where there is no target."""
+        """Return X and y to fit on; y is None if there is no target."""
         raise NotImplementedError
 
     def new_rows(self):
@@ -118,22 +118,22 @@ class Contract:
         return self.rows()[0].head(40)
 
     def predictions(self, model, X):
-        """Return what a fitted estimator gives for each row, as numbers (n, d)."""
+        """Return the output of a fitted estimator for each row, as numbers (n, d)."""
         return self.values(model.transform(X))
 
     def values(self, output):
-        """Return what transform gives as numbers (n, d)."""
+        """Return the output of transform as numbers (n, d)."""
         return np.asarray(output, dtype=float)
 
     def score(self, model):
-        """Return how near a fitted estimator comes to the right answer; one is perfect."""
+        """Return how well a fitted estimator has learned the planted answer; one is perfect."""
         raise NotImplementedError
 
     def with_category(self, X, name, category):
         return X.assign(**{name: category})
 
     def with_missing(self, X, name):
-        """Yield X without the values of a column, by the ways in which they may be missing."""
+        """Yield X with a column of missing values, in every dtype for them."""
         for dtype in (X[name].dtype, X[name].convert_dtypes().dtype, object):
             yield X.assign(**{name: pd.Series([None] * len(X), X.index, dtype=dtype)})
 
@@ -250,7 +250,7 @@ class Contract:
             self.fit(self.make(), misspelt=1)
 
     def faulty_fit(self, model, fault, monkeypatch):
-        """Fit other rows, with one column more, so that every trace of them shows; the fault ends it."""
+        """Fit other rows with an additional column, so that any trace shows; the fault ends the fit."""
         X, y = self.rows()
         X, y = X[::-1].reset_index(drop=True), None if y is None else y[::-1].copy()
         X.insert(0, "further", 1.0)
@@ -270,7 +270,7 @@ class Contract:
 
     def test_a_refused_refit_changes_nothing(self, fitted, fault, monkeypatch):
         model, X = copy.deepcopy(fitted), self.new_rows()
-        self.predictions(model, X)  # which may fill caches
+        self.predictions(model, X)  # this may fill caches
         attributes, pickled = dict(vars(model)), pickle.dumps(model)
         self.faulty_fit(model, fault, monkeypatch)
         assert vars(model).keys() == attributes.keys()
@@ -288,14 +288,14 @@ class Contract:
 
 
 class Supervised(Contract):
-    """What holds for estimators with a target."""
+    """Tests for estimators with a target."""
 
     faults: ClassVar = {"missing target": ValueError, **Contract.faults}
     rows_are_apart = True
-    """Whether a row that stands three times is no more than that; events see one another."""
+    """Whether repeated rows are independent of each other; events are not."""
 
     def coded(self, y):
-        """Return zeros and ones as a target of the estimator."""
+        """Return a target of the estimator from zeros and ones."""
         return y
 
     def level(self, predictions):
@@ -313,7 +313,7 @@ class Supervised(Contract):
         return self.level(self.predictions(model, self.new_rows()))
 
     def test_a_row_of_weight_three_counts_as_three_rows(self):
-        """Half of the rows, which X does not explain, are one; their share grows to three quarters."""
+        """Half of the targets are one, independent of X; weights raise their share to three quarters."""
         X, _ = self.rows()
         y = np.random.default_rng(0).permutation(np.arange(len(X)) % 2)
         weights = np.where(y == 1, 3, 1)
@@ -325,11 +325,11 @@ class Supervised(Contract):
 
 
 class Predictor(Supervised):
-    """What holds for classifiers and regressors."""
+    """Tests for classifiers and regressors."""
 
     world = staticmethod(shops)
     absurd = 1e9
-    """A target that must not be seen."""
+    """A target that must have no influence."""
 
     def after(self, X):
         """Return rows of fit as rows to predict."""
@@ -409,7 +409,7 @@ class TestEmbeddingClassifier(Classifier):
 
 
 class Events(Predictor):
-    """What holds for estimators of events."""
+    """Tests for estimators of events."""
 
     world = staticmethod(events)
     settings: ClassVar = {**QUICK, "entity": "who", "time": "at", "d_history": 8}
@@ -503,7 +503,7 @@ TRUTH = np.array([[1, 3], [2, 8], [3, 15], [1, 1], [0, 0]])
 
 
 class Joiner(Contract):
-    """What holds for joiners, which have no parameter that training would need."""
+    """Tests for joiners, which have no training parameters."""
 
     settings: ClassVar = {"log": LOG, "entity": "who", "time": "day", "cutoff": "today"}
     longer: ClassVar = {}

@@ -44,7 +44,7 @@ def test_a_linear_model_on_the_vectors_finds_the_effect_of_each_shop(shops, net)
 
 
 def test_features_of_pure_noise_do_not_leak_the_target_of_their_row(net):
-    """150 levels of three rows, and a target of noise: in-sample vectors seem to explain it."""
+    """The target is noise, with three rows per level; in-sample vectors would seem to explain it."""
     rng = np.random.default_rng(0)
     X, y = pd.DataFrame({"who": np.repeat(np.arange(150), 3).astype(str)}), rng.normal(size=450)
     for kind in ("vectors", "prediction"):
@@ -57,7 +57,7 @@ def test_features_of_pure_noise_do_not_leak_the_target_of_their_row(net):
 
 
 def test_a_row_has_the_vectors_learned_without_its_fold(shops):
-    """Changing the targets of one fold changes the effects of all rows but those of the fold."""
+    """Changing the targets of one fold changes the effects of all rows except its own."""
     X, y = shops
     cv = list(KFold(3).split(X))
     rows = cv[1][1]
@@ -84,13 +84,13 @@ def test_new_rows_get_the_mean_over_the_folds(shops, net):
     X, y = shops
     encoder = EmbeddingEncoder(estimator=net, keep="none", cv=5, n_repeats=1, random_state=0)
     out_of_fold, new = encoder.fit_transform(X, y), encoder.transform(X.head(4))
-    of_shop = out_of_fold[X["shop"] == X["shop"][0]].drop_duplicates()  # one for each fold
+    of_shop = out_of_fold[X["shop"] == X["shop"][0]].drop_duplicates()  # one per fold
     assert len(of_shop) == 5
     np.testing.assert_allclose(new.iloc[0], of_shop.mean(), atol=1e-6)
 
 
 def test_agreement_is_the_share_of_the_variance_that_networks_have_in_common():
-    """All have vectors of variance 4 along one axis; each has noise of variance 1 along both."""
+    """All networks share variance 4 along one axis; each has noise of variance 1 along both axes."""
     rng = np.random.default_rng(0)
     common = 2 * rng.normal(size=(20_000, 1)) * [[0.6, 0.8]] + 5.0
     networks = [common + rng.normal(size=(20_000, 2)) for _ in range(6)]
@@ -112,7 +112,7 @@ def test_a_code_that_no_network_saw_does_not_turn_the_axes():
 
 
 def test_reliability_is_the_share_of_the_length_that_other_rows_would_give_again():
-    """Signal of variance 4; each network has noise of variance 9 / count, the mean of 3 a third."""
+    """The signal has variance 4, each network noise of variance 9 / count, and their mean a third."""
     rng = np.random.default_rng(0)
     counts = np.repeat([1.0, 9.0, 90.0], 10_000)
     signal = 2 * rng.normal(size=30_000)
@@ -138,7 +138,7 @@ def test_a_column_of_one_category_has_one_axis_of_nothing():
 
 @pytest.mark.parametrize("is_class", [False, True])
 def test_the_first_axis_is_the_effect_of_a_category_in_units_of_the_link(is_class):
-    """Twelve categories with known log odds (or means), beside a number."""
+    """The data have twelve categories with known log odds (or means), and a number."""
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"who": rng.integers(0, 12, 1200).astype(str), "size": rng.normal(size=1200)})
     effect = X["who"].astype(int) / 3 - 2
@@ -162,7 +162,7 @@ def test_the_space_of_a_column_of_noise_is_unreliable(net):
 
 
 def test_a_class_that_a_fold_does_not_hold_has_no_vector_of_its_own(shops):
-    """Class c has a single row; the networks of two folds know three classes, that of one two."""
+    """Class c has a single row: the networks of two folds know three classes, one knows only two."""
     X, _ = shops
     y = np.where(X["shop"] == X["shop"][0], "a", "b").astype(object)
     y[7] = "c"
@@ -196,7 +196,7 @@ def test_new_columns_are_the_axes_on_which_the_networks_agree(shops, net):
 
 
 def test_a_pair_of_columns_has_an_effect_where_it_adds_to_theirs():
-    """The target is whether two columns agree, of which neither has an effect alone, and a third one."""
+    """The target depends on whether two columns agree, and on a third; the two have no main effects."""
     rng = np.random.default_rng(0)
     X = pd.DataFrame({name: rng.choice(list("abc"), 900) for name in ("one", "two", "other")})
     y = (X["one"] == X["two"]) * 9.0 + (X["other"] == "a") * 3.0 + rng.normal(size=900)
@@ -230,7 +230,7 @@ def test_pairs_never_seen_share_a_code():
 
 
 def test_vectors_of_a_column_that_matters_are_longer(net):
-    """One column explains the target, the other nothing: neighbours are rows that agree in the first."""
+    """Only one column explains the target, so neighbours are rows that agree in it."""
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"matters": rng.choice(list("abcd"), 400), "noise": rng.choice(list("efgh"), 400)})
     y = X["matters"].map({"a": 0.0, "b": 1.0, "c": 2.0, "d": 3.0}) + rng.normal(scale=0.2, size=400)
@@ -241,7 +241,7 @@ def test_vectors_of_a_column_that_matters_are_longer(net):
 
 
 def test_effects_are_the_means_that_target_encoding_gives():
-    """With many rows a level nothing is shrunk: scikit-learn's TargetEncoder gives the same."""
+    """With many rows per level, nothing is shrunk, and scikit-learn's TargetEncoder agrees."""
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"c": rng.choice(list("abc"), 3000)})
     y = X["c"].map({"a": 1.0, "b": 2.0, "c": 4.0}) + rng.normal(scale=0.1, size=3000)
@@ -257,7 +257,7 @@ def test_rare_levels_are_pulled_to_the_mean_of_all():
     y = truth[codes] + noise
     y[0] = 10.0
     means = shrunken_means(codes, y[:, None], np.ones(len(codes)), 41)[:, 0]
-    assert 2 < means[0] < 7  # one row of 10 where the mean is 0
+    assert 2 < means[0] < 7  # one row with a target of 10, while the mean is 0
     np.testing.assert_allclose(means[1:40], [y[codes == c].mean() for c in range(1, 40)], atol=0.1)
     assert means[40] == pytest.approx(y.mean())
 
@@ -342,7 +342,7 @@ def test_unknown_and_missing_levels_have_values(shops, net):
 
 
 def test_levels_that_a_fold_never_sees_get_its_unknown_vector():
-    """A level of one row is in one fold alone: the row has the effect of unknown levels there."""
+    """A level with a single row is in one fold only, so that row gets the effect of unknown levels."""
     X = pd.DataFrame({"c": ["once", *(["a", "b"] * 60)]})
     y = np.r_[5.0, np.tile([0.0, 1.0], 60) + np.random.default_rng(0).normal(scale=0.1, size=120)]
     encoder = EmbeddingEncoder(kind="prediction", keep="none", cv=KFold(3), random_state=0)
@@ -421,7 +421,7 @@ def test_columns_that_share_a_table_share_its_vectors():
     encoder = EmbeddingEncoder(estimator=net, min_agreement=0, random_state=0).fit(X, y)
     out = encoder.transform(pd.DataFrame({"origin": ["Rome"], "destination": ["Rome"]}))
     width = encoder.spaces_["city"].vectors.shape[1]
-    assert width >= 2  # what a city does as an origin, and as a destination
+    assert width >= 2  # one axis as an origin, one as a destination
     assert list(out) == [f"{name}_{k}" for name in ("origin", "destination") for k in range(width)]
     np.testing.assert_array_equal(out.iloc[0, :width], out.iloc[0, width:])
     np.testing.assert_allclose(encoder.spaces_["city"]["Rome"], out.iloc[0, :width], atol=1e-6)
@@ -528,7 +528,7 @@ def test_errors_about_columns_and_the_estimator(shops, net):
 
 @pytest.fixture
 def grouped():
-    """Rows of shops in twelve regions; no region may be in its own vectors."""
+    """Rows of shops with twelve groups; vectors of a group must not be learned from its rows."""
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"shop": rng.choice(list("abcd"), 240), "size": rng.normal(size=240)})
     return X, X["shop"].map(dict(zip("abcd", range(4)))) + rng.normal(size=240), np.arange(240) % 12
@@ -585,7 +585,7 @@ def test_decimals_that_are_not_whole_are_a_quantity_and_mixed_labels_are_classes
 
 
 def test_a_linear_model_reads_the_curve_of_a_number_from_the_category_that_decides_it(net):
-    """Without the latitude, which goes with the zip code, .60 is found."""
+    """The R2 would be .60 if the latitude did not follow the zip code."""
     rng = np.random.default_rng(0)
     zipcode = rng.integers(0, 200, 2000)
     latitude = rng.uniform(size=200)[zipcode] + 0.06 * rng.normal(size=2000)
@@ -598,7 +598,7 @@ def test_a_linear_model_reads_the_curve_of_a_number_from_the_category_that_decid
 
 @pytest.mark.parametrize("kind", ["vectors", "prediction"])
 def test_new_categories_get_the_values_of_similar_ones(kind, net, tmp_path):
-    """Titles of a job and a grade: a fifth of them are new, and their answer follows from the job."""
+    """Titles consist of a job and a grade. A fifth are new; the target depends only on the job."""
     rng = np.random.default_rng(0)
     jobs = ["engineer", "nurse", "driver", "teacher", "librarian", "sheriff", "plumber", "gardener"]
     grades = ["senior", "junior", "chief", "deputy", "trainee", "assistant", "principal", "acting"]
@@ -619,7 +619,7 @@ def test_new_categories_get_the_values_of_similar_ones(kind, net, tmp_path):
     save(encoder, tmp_path / "encoder.tabemb")
     loaded = load(tmp_path / "encoder.tabemb")
     pd.testing.assert_frame_equal(loaded.transform(X[is_new]), features)
-    # a title that resembles none is an unknown one, and so is one that is no text
+    # titles that resemble no known one are unknown
     strangers = encoder.transform(pd.DataFrame({"title": ["§§§", "%%"]})).to_numpy()
     np.testing.assert_array_equal(strangers, np.stack([encoder.by_code_[0][0]] * 2))
 

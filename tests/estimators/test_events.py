@@ -40,7 +40,7 @@ def classifier(**settings):
 
 
 def steps(model, X, y):
-    """Return the probabilities of single predictions in the order of time, with an update after each."""
+    """Predict event by event in the order of time, with an update after each; return probabilities."""
     probability = np.full((len(X), 2), np.nan)
     for i in X["at"].argsort(kind="stable"):
         probability[i] = model.predict_proba(X.iloc[[i]])[0]
@@ -83,7 +83,7 @@ def test_earlier_targets_are_inputs():
     late = X.loc[~known, "at"].to_numpy() >= 5
     assert np.abs(probability - skill[~known])[late].mean() < 0.08
     first = X.loc[~known, "at"].to_numpy() == 0
-    assert np.ptp(probability[first]) < 1e-5  # all entities are alike yet
+    assert np.ptp(probability[first]) < 1e-5  # entities without a past are alike
 
 
 @pytest.mark.parametrize(("history", "n_networks"), [*((kind, 1) for kind in KINDS), ("gru", 2)])
@@ -94,7 +94,7 @@ def test_kept_states_go_on_as_if_the_whole_sequence_were_read_again(history, n_n
         "history": history,
         "n_networks": n_networks,
         "device": "cpu",
-    }  # two fits are equal there
+    }  # two fits are equal on the CPU
     model = classifier(**settings).fit(X, y)
     after = log(40, 16, seed=3).assign(at=lambda d: d["at"] + pd.Timedelta("100D"))
     later = targets(after, 4)
@@ -140,12 +140,12 @@ def test_an_event_does_not_see_its_own_outcome_and_later_ones_do():
     assert after[i] == pytest.approx(before[i], rel=1e-6)
     changed = np.abs(after - before).max(1) > 1e-9
     later = (X["who"] == "w1") & (X["at"] > X.loc[i, "at"])
-    assert changed[later].mean() > 0.8  # float32 forgets what fades
+    assert changed[later].mean() > 0.8  # in float32, old events may fade to nothing
     assert not changed[X["who"] != "w1"].any()
 
 
 def pairs(n_entities=60, n_times=20, seed=0):
-    """Two events at each time of an entity, with one answer that nothing else says."""
+    """Return two events per time of an entity, with the same answer, which nothing else predicts."""
     rng = np.random.default_rng(seed)
     X = pd.DataFrame(
         {
@@ -169,7 +169,7 @@ def test_an_event_does_not_see_the_answer_of_another_at_the_same_time(encounters
     for ties in ("hidden", "order"):
         model = classifier(**settings, ties=ties).fit(X, y)
         accuracy[ties] = (model.replay_proba(new, theirs).argmax(1) == theirs)[second].mean()
-    assert accuracy["order"] > 0.95  # the answer stands beside it
+    assert accuracy["order"] > 0.95  # the other event of the time shows the answer
     assert 0.45 < accuracy["hidden"] < 0.55
 
 
@@ -186,7 +186,7 @@ def test_answers_and_outcomes_of_one_time_reach_later_events_alone(history):
     own = (X["who"] == "w1").to_numpy()
     assert not changed[own & (X["at"] <= X["at"][i])].any()
     assert changed[own & (X["at"] > X["at"][i])].mean() > 0.5
-    # the order of rows of one time is nothing that they see
+    # predictions do not depend on the order of rows of one time
     swapped = np.arange(len(X)).reshape(-1, 2)[:, ::-1].ravel()
     first = (X["at"] == 0).to_numpy()
     np.testing.assert_allclose(
@@ -205,7 +205,7 @@ def test_a_fit_on_long_sequences_with_ties_hides_them_too(monkeypatch):
     monkeypatch.setattr("tabemb.fitting.event_source.LONGEST", 7)
     X, y = pairs()
     model = classifier(max_epochs=8, learning_rate=0.02).fit(X, y)
-    assert model.learning_curve_["train_loss"][-1] > 0.6  # of a coin: log(2)
+    assert model.learning_curve_["train_loss"][-1] > 0.6  # log(2) is the loss of a coin
 
 
 def test_a_time_beyond_the_log_is_read_by_predict_and_refused_by_update():
@@ -340,7 +340,7 @@ def test_wrong_events_are_named():
 
 @pytest.mark.parametrize("class_vectors", [False, True])
 def test_an_update_that_is_interrupted_at_any_line_is_kept_as_a_whole_or_not_at_all(class_vectors):
-    """With new entities, new categories, known ones, and times of another dtype."""
+    """The update has new and known entities and categories, and times of another dtype."""
     X = as_hours(log(60))
     y = targets(X)
     more = X[40:].assign(hours=X["hours"][40:] + 5000.5)
@@ -360,7 +360,7 @@ def as_hours(X):
 
 
 def contents(model):
-    """Return all that the source keeps of the events, as text."""
+    """Return everything that the source keeps of the events, as text."""
     source = model.source_
     parts = [source.states, *source.encounters.states]
     books = [part.keys for part in parts] + [source.encounters.entities, *source.encounters.categories]
@@ -375,7 +375,7 @@ def contents(model):
 
 
 def interrupted(call, n_lines):
-    """Return whether Ctrl-C stopped a call at a line of its last step, the one after ``n_lines``."""
+    """Interrupt a call in its writing functions after ``n_lines`` lines; return whether it stopped."""
     left = [n_lines]
 
     def trace(frame, event, _):
@@ -435,7 +435,7 @@ def test_update_and_replay_refuse_a_stray_value_as_fit_does(column):
     for read in (model.update, model.replay_proba):
         with pytest.raises(ValueError, match=rf"Column '{column}' .* holds 'many' in row 7"):
             read(later, targets(X))
-    model.predict(later)  # where it is missing
+    model.predict(later)  # predict reads it as missing
     model.update(later.assign(**{column: later[column].replace("many", None)}), targets(X))
 
 
@@ -444,7 +444,7 @@ def interrupt(*args):
 
 
 def test_one_column_may_name_the_entity_and_the_time():
-    """Each entity has one moment then; the other columns and their earlier values are all there."""
+    """Each entity then has a single time; the other columns and their earlier values stay inputs."""
     X = log()[["hard", "what"]].assign(day=lambda d: np.arange(len(d)) % 7)
     model = EventClassifier(entity="day", time="day", ties="order", **QUICK).fit(X, targets(X))
     fields = model.encoder_.schema.histories["earlier"]
@@ -460,9 +460,7 @@ def test_encounters_add_what_a_recurrent_net_has_not_learned():
     n, n_entities = 4000, 80
     X = pd.DataFrame({"who": rng.integers(n_entities, size=n).astype(str), "at": np.arange(n)})
     X["what"] = rng.integers(30, size=n).astype(str)
-    taste = (
-        rng.random((n_entities, 30)) < 0.5
-    )  # of each entity for each category: what was answered before comes again
+    taste = rng.random((n_entities, 30)) < 0.5  # by entity and category: earlier answers are repeated
     y = taste[X["who"].astype(int), X["what"].astype(int)]
     held = X["who"].astype(int).to_numpy() < 20
     seen = (X.groupby(["who", "what"]).cumcount() > 0).to_numpy()[held]
@@ -483,7 +481,7 @@ def test_a_name_that_encounters_need_is_refused():
 
 
 def walks(n_items=120, n_sessions=120, length=8, seed=0):
-    """Sessions in which item i is followed by its successor in a fixed round."""
+    """Return sessions in which each item is followed by its successor in a fixed cycle."""
     rng = np.random.default_rng(seed)
     successor = np.random.default_rng(1).permutation(n_items)
     items = np.empty((n_sessions, length), int)

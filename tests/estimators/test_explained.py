@@ -1,4 +1,4 @@
-"""Summaries, effects as a frame, and importances: what users ask a fitted model for first."""
+"""Summaries, effects as a frame, and importances of a fitted model."""
 
 import pickle
 import unicodedata
@@ -29,7 +29,7 @@ FORMATS = sorted((Path(__file__).parents[1] / "saving").glob("format_*/*.tabemb"
 
 @pytest.fixture(scope="module")
 def stays():
-    """900 rows: levels of a city, of a day and a number; the pair of city and day matters by itself."""
+    """900 rows with a city, a day and a number; city and day also have an effect as a pair."""
     rng = np.random.default_rng(0)
     n = 900
     X = pd.DataFrame(
@@ -115,7 +115,7 @@ def test_intervals_of_numbers_of_any_size(factor):
 
 
 def test_a_bounded_number_of_a_pair_is_more_rows_away():
-    """The rows that a level needs, as the page on explanations computes them."""
+    """The number of further rows that a level needs is computed as on the page on explanations."""
     rng = np.random.default_rng(0)
     shop = np.repeat(np.arange(300), 12).astype(str)
     y = rng.normal(size=300)[shop.astype(int)] + 50 + 2 * rng.normal(size=3600)
@@ -302,7 +302,7 @@ def test_stored_importances_are_shares_of_the_variance(stays):
     X = pd.DataFrame({name: rng.choice(["a", "b", "c", "d"], 20_000) for name in "pqrs"})
     X.insert(2, "note", "x")
     effect = {"a": -1.5, "b": -0.5, "c": 0.5, "d": 1.5}
-    same = X["r"].isin(["a", "b"]) == X["s"].isin(["a", "b"])  # neither column says anything alone
+    same = X["r"].isin(["a", "b"]) == X["s"].isin(["a", "b"])  # neither column has an effect alone
     y = X["p"].map(effect) * 2 + X["q"].map(effect) + np.where(same, 1.0, -1.0)
     model = EmbeddingRegressor(**QUICK, roles={"note": "ignored"}).fit(X, y)
     total = 4 * 1.25 + 1.25 + 1

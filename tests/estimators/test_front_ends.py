@@ -1,4 +1,4 @@
-"""The encoder before models that cannot read columns of many categories by themselves."""
+"""The encoder in front of models that cannot read columns with many categories."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ N_LEVELS = 300
 
 
 def sellers(n=3000):
-    """Rows whose class is decided by the effects of 300 sellers, and a little by a colour."""
+    """Return rows whose class depends on the effects of 300 sellers, and slightly on a colour."""
     rng = np.random.default_rng(0)
     seller = rng.integers(0, N_LEVELS, n)
     X = pd.DataFrame(
@@ -30,7 +30,7 @@ def sellers(n=3000):
 
 
 class InContext(ClassifierMixin, BaseEstimator):
-    """Has the methods of TabICL and TabPFN, drops texts of more than 40 categories as they do."""
+    """A stand-in for TabICL and TabPFN that drops text columns of more than 40 categories as they do."""
 
     def fit(self, X, y):
         if X.shape[1] > 500:
@@ -55,7 +55,7 @@ class InContext(ClassifierMixin, BaseEstimator):
 
 
 def wide_columns(X, most):
-    """The columns of more categories than a model takes, as docs/encoder.md chooses them."""
+    """Return the columns with more categories than a model accepts, as docs/encoder.md does."""
     return [
         name for name in X.select_dtypes(["object", "category", "string"]) if X[name].nunique() > most
     ]
@@ -72,7 +72,7 @@ def test_a_model_gets_what_many_categories_say(model, most):
     encoder = EmbeddingEncoder(columns=["seller"], estimator=network, random_state=0)
     pipeline = make_pipeline(encoder, model).fit(X[:2000], y[:2000])
     names = list(pipeline[0].get_feature_names_out())
-    assert names[:2] == ["colour", "price"]  # few categories stay as they are
+    assert names[:2] == ["colour", "price"]  # columns with few categories are unchanged
     assert names[2] == "seller_0"
     alone = type(model)(**model.get_params()).fit(X.drop(columns="seller")[:2000], y[:2000])
     without = alone.score(X.drop(columns="seller")[2000:], y[2000:])

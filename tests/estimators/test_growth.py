@@ -1,4 +1,4 @@
-"""Models that go on with new rows: what a night changes, what it leaves, and what it refuses."""
+"""Updates of models with new rows: what a night changes, what it keeps, and what it refuses."""
 
 import pickle
 from dataclasses import replace
@@ -46,7 +46,7 @@ def without_rows(first):
 
 
 def raw_sums(model, term=0):
-    """Return count and sum of y by level of a term, as the user would add them up."""
+    """Return the count and the sum of y, in the units of y, by level of a term."""
     effects, target = model.effects_, model.target_
     span = slice(effects.ends_[term], effects.ends_[term + 1])
     counts, centered = effects.counts_[span], effects.sums_[span, 0]

@@ -119,7 +119,7 @@ def test_empty_missing_unseen_and_very_long_histories_have_predictions(trips):
     assert np.isfinite(predictions).all()
     assert predictions[0] == predictions[1]
     cut = pd.DataFrame({"home": ["Bonn"], "trips": [EVENTS * 250]})
-    np.testing.assert_allclose(model.predict(cut), predictions[[4]], rtol=1e-9)  # the newest 500
+    np.testing.assert_allclose(model.predict(cut), predictions[[4]], rtol=1e-9)  # newest 500 events
 
 
 def test_all_histories_empty_or_all_fields_missing(trips):
@@ -128,7 +128,7 @@ def test_all_histories_empty_or_all_fields_missing(trips):
         rows = X.assign(trips=[history] * len(X))
         rows.loc[0, "trips"] = (
             EVENTS[:1] if not history else rows.loc[0, "trips"]
-        )  # a type to know the fields by
+        )  # the type defines the fields
         assert np.isfinite(EmbeddingRegressor(**QUICK).fit(rows, y).predict(rows)).all()
 
 
@@ -274,7 +274,7 @@ def test_the_bar_shows_events_by_second_where_rows_have_some(trips, capsys, monk
 
     def eager(*args, **kwargs):
         bar = progress(*args, **kwargs)
-        bar.mininterval = 0  # a quick fit is over before the next tenth of a second
+        bar.mininterval = 0  # a quick fit would end before the next refresh
         return bar
 
     monkeypatch.setattr("tabemb.training.loop.progress", eager)

@@ -1,4 +1,4 @@
-"""Cells of real tables: missing whatever carries it, any hashable as a category, one odd value."""
+"""Cells of real data: missing values of any type, any hashable as a category, single odd values."""
 
 import datetime as dt
 import enum
@@ -31,7 +31,7 @@ Y = np.arange(N) % 3 + np.linspace(0, 1, N)
 
 
 def thirds(*values):
-    """A column of these values in turn."""
+    """Return a column that repeats these values."""
     cells = np.empty(N, dtype=object)
     for i in range(N):
         cells[i] = values[i % len(values)]
@@ -60,7 +60,7 @@ X = pd.DataFrame(COLUMNS)
 
 
 def carriers(n):
-    """All missing, in every dtype that libraries give to it."""
+    """Return columns of missing values, in every dtype that libraries use for them."""
     return {
         "float": pd.Series([np.nan] * n),
         "None": pd.Series([None] * n, dtype=object),
@@ -77,7 +77,7 @@ CARRIERS = list(carriers(1))
 
 
 def cells_of(column):
-    """The cells of a column as Python objects, one of them missing, for a frame to compare with."""
+    """Return the cells of a column as Python objects, with one missing, for a comparison of frames."""
     cells = column.astype(object)
     cells.iloc[0] = None
     return cells
@@ -121,7 +121,7 @@ def test_a_column_all_missing_in_fit_keeps_a_given_role_and_reads_its_values(mod
     fitted = EmbeddingRegressor(**QUICK, roles={name: role}).fit(gone, Y)
     assert fitted.encoder_.schema.roles[name] == role
     assert np.isfinite(fitted.predict(X)).all()
-    if role == "number":  # no value was there to compare with
+    if role == "number":  # fit saw no values to compare with
         with_gaps = fitted.predict(X.assign(**{name: np.nan}))
         np.testing.assert_array_equal(fitted.predict(X), with_gaps)
 
@@ -342,7 +342,7 @@ def test_a_member_of_an_enum_is_its_repr_where_its_class_is_not_known(monkeypatc
     monkeypatch.setattr(tabemb.data.keys, "_MEMBERS", {})  # as in a process that loads the model
     assert fitted.spaces_["x"].categories.tolist() == [repr(Colour.BLUE), repr(Colour.RED)]
     before = fitted.predict(frame[:2])
-    fitted = pickle.loads(pickle.dumps(fitted))  # which has not listed them yet
+    fitted = pickle.loads(pickle.dumps(fitted))  # the copy has not listed its members yet
     assert fitted.spaces_["x"].categories.tolist() == [Colour.BLUE, Colour.RED]
     np.testing.assert_array_equal(fitted.predict(frame[:2]), before)
 
@@ -441,7 +441,7 @@ def test_dates_beside_times_keep_their_hours():
 
 
 AT_PREDICT = {
-    # column: a stray cell, and the cell that it reads as
+    # column: a stray cell, and the cell as which it is read
     "text": (7, "never seen"),
     "real": ("high", None),
     "whole": ({"v": 1}, None),
@@ -536,7 +536,7 @@ def test_a_stray_cell_of_an_event_leaves_other_events_as_they_are(event_model, n
 
 def test_entities_and_categories_of_events_may_be_any_hashable(event_model, tmp_path):
     later = LOG.assign(at=LOG["at"] + pd.Timedelta("90D")).head(6)
-    text = later.assign(pair="a")  # a column of text alone, where fit saw text and tuples
+    text = later.assign(pair="a")  # only texts, while fit saw texts and tuples
     assert event_model.predict(text)[1] == pytest.approx(event_model.predict(later)[1], abs=1e-6)
     people = {"a": uuid.UUID(int=1), "b": (1, 2), "c": "c"}
     log = LOG.assign(who=pd.Series([people[name] for name in LOG["who"]], dtype=object))

@@ -1,4 +1,4 @@
-"""Prediction intervals: coverage by the count of a level, and the same face for all kinds of input."""
+"""Prediction intervals: coverage by the count of a level, and one interface for all kinds of input."""
 
 import pickle
 from dataclasses import replace
@@ -19,7 +19,7 @@ QUICK = {"hidden": (16,), "n_members": 2, "n_pairs": 18, "n_jobs": 1}
 
 
 def draw(n, seed):
-    """Rows of shops whose noise is the larger the rarer they are; the number's effect is exact."""
+    """Return rows of shops with more noise for rarer shops; the effect of the number is exact."""
     rng = np.random.default_rng(seed)
     chances = np.repeat([1.0, 5.0, 30.0, n / 10], [n // 6, n // 20, n // 100, 4])
     noise = np.repeat([4.0, 2.0, 1.0, 0.3], [n // 6, n // 20, n // 100, 4])
@@ -40,7 +40,7 @@ def covered(bounds, y):
 
 
 def bucket_shares(n_seeds, fit):
-    """Share of covered targets in each bucket of the count, of new rows."""
+    """Return the share of covered targets of new rows in each bucket of the count."""
     hits, buckets = [], []
     for seed in range(n_seeds):
         X, y = draw(16_000, seed)

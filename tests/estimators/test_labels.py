@@ -1,4 +1,4 @@
-"""Labels of any type: equal values are one class, predictions are the labels that were given."""
+"""Labels of any type: equal values are one class, and predictions are the given labels."""
 
 import datetime as dt
 import uuid
@@ -37,7 +37,7 @@ TOKYO = pa.timestamp("us", "Asia/Tokyo")
 
 
 def of(first, second):
-    """N labels that follow the column."""
+    """Return N labels that follow the column."""
     return [second if code else first for code in CODES]
 
 

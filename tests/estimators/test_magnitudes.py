@@ -1,4 +1,4 @@
-"""Numbers, targets and weights of any magnitude: finite predictions, or one sentence."""
+"""Numbers, targets and weights of any magnitude: finite predictions, or a one-sentence error."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""What a level costs, as `summary` shows it, is what the tensors of the model and its training take."""
+"""The memory of a level in `summary` is that of the tensors of the model and of training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rows():
 
 
 def test_bytes_are_those_of_the_formula(rows):
-    """A level of 8 numbers: 32 bytes, a bias, two priors, a rate of hiding, four letters, a count."""
+    """A level has 8 numbers (32 bytes), a bias, two priors, a rate of hiding, four letters, a count."""
     table = Table(["id"], dim=8, describe=None)
     model = EmbeddingRegressor(**FAST, early_stopping=True, tables={"id": table}).fit(*rows)
     memory = model.summary(spaces=False).memory.set_index("table")
@@ -31,7 +31,7 @@ def test_bytes_are_those_of_the_formula(rows):
     in_model = 4 * 8 + 4 + 4 + 4 + 4
     texts = n.categories.nbytes + 8 * len(n)
     assert memory.loc["id", "bytes"] == in_model * len(n) + texts
-    in_training = in_model + 4 * (4 * 8 + 4)  # average, two moments, the best epoch
+    in_training = in_model + 4 * (4 * 8 + 4)  # average, two moments, weights of the best epoch
     assert memory.loc["id", "bytes_training"] == in_training * len(n) + texts
     assert memory.loc["id", "bytes_a_level"] == pytest.approx(in_model + 8 + 4 + 8, abs=0.1)
 

@@ -1,4 +1,4 @@
-"""Fits and predictions beside others: after a fork, in threads, in a container without folders."""
+"""Fits and predictions in special processes: after a fork, in threads, in a read-only container."""
 
 import contextlib
 import gc
@@ -34,7 +34,7 @@ QUICK = {"max_epochs": 2, "n_members": 2, "hidden": (16,), "n_jobs": 1, "random_
 def run(code, timeout=120):
     """Run Python code in a new process, and return what it prints."""
     command = [sys.executable, "-W", "ignore", "-c", code]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}  # quick on a machine that is busy
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}  # faster on a busy machine
     result = subprocess.run(
         command, capture_output=True, text=True, timeout=timeout, check=False, env=environment
     )
@@ -111,7 +111,7 @@ finally:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="a process is forked")
 def test_a_forked_process_predicts_and_fits_after_its_parent_used_threads():
-    """OpenMP's threads do not survive a fork: work for them is never done. This hung for ever."""
+    """OpenMP's threads do not survive a fork, so work for them would hang forever."""
     run(FORK, timeout=300)
 
 
@@ -127,13 +127,13 @@ def lists(n=60):
 
 
 def predicted(kind, seed):
-    """Fit a model that draws all that its kind can draw, and return its predictions."""
+    """Fit a model of a kind with all of its randomness, and return its predictions."""
     quick = {**QUICK, "random_state": seed}
     X, y = shops()
     if kind == "rows":
         model = EmbeddingRegressor(**quick, dropout=0.3, numbers="periodic", n_networks=2)
         return model.fit(X, y).predict(X)
-    if kind == "classes":  # so many that a step draws some of them
+    if kind == "classes":  # so many classes that a step draws a sample of them
         labels = np.arange(2500) % 1100
         model = EmbeddingClassifier(**quick, early_stopping=False)
         return model.fit(pd.DataFrame({"a": labels % 7}), labels).predict_proba(pd.DataFrame({"a": [3]}))
@@ -148,7 +148,7 @@ def predicted(kind, seed):
     "kind", ["rows", pytest.param("classes", marks=pytest.mark.slow), "events", "sequences"]
 )
 def test_fits_in_several_threads_are_those_of_one_thread(kind):
-    """Each has its seed; all draw at the same time. With one random state for all, none is the same."""
+    """Each fit has its seed, and all draw at the same time. A shared random state would differ."""
     expected, together = [predicted(kind, seed) for seed in range(3)], {}
     start = threading.Barrier(3)
 
@@ -167,7 +167,7 @@ def test_fits_in_several_threads_are_those_of_one_thread(kind):
 
 @pytest.mark.parametrize("kind", ["rows", "classes", "events", "sequences"])
 def test_a_fit_never_touches_the_random_states_of_the_process(kind, monkeypatch):
-    """They are not even changed and set back: another thread would see that."""
+    """They must not even be changed and restored, as another thread could see that."""
 
     def refuse(*args, **kwargs):
         raise AssertionError("torch's random state is changed")
@@ -216,7 +216,7 @@ print(set(seen), set(counts), fresh(), torch.get_num_threads())
 
 @pytest.mark.slow
 def test_the_number_of_threads_is_set_for_the_thread_that_computes_alone():
-    """torch.set_num_threads also sets the number that new threads start from: that of the user stays."""
+    """torch.set_num_threads also sets the default of new threads; the user's number must stay."""
     assert run(THREADS) == "{(1, 3)} {3} 3 3"
 
 
@@ -263,14 +263,14 @@ assert "torch._dynamo" not in sys.modules
 
 @pytest.mark.slow
 def test_a_container_without_temporary_folder_fits_predicts_and_draws(tmp_path, monkeypatch):
-    """torch's optimisers wanted a folder for a compiler that is not used; joblib and matplotlib too."""
+    """torch's optimisers, joblib and matplotlib must not need a writable folder."""
     monkeypatch.setenv("PAGE", str(tmp_path / "page.html"))
     run(CONTAINER)
     assert os.listdir(tmp_path) == ["page.html"]
 
 
 def interrupting_step(n_interrupts=1):
-    """Return a step of the optimiser at whose third call Ctrl-C is pressed, once or more often."""
+    """Return an optimiser step that sends Ctrl-C at its third call, once or several times."""
     step, calls = Optimizer.step, []
 
     def interrupting(*args):
@@ -309,7 +309,7 @@ def test_what_was_trained_before_ctrl_c_is_kept_on_request(kind, monkeypatch):
     if kind == "encoder":
         assert np.isfinite(model.transform(data[0]).to_numpy()[:, 1:].astype(float)).all()
     else:
-        assert len(model.learning_curve_["epoch"]) <= 2  # one of each training
+        assert len(model.learning_curve_["epoch"]) <= 2  # one epoch of each training
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -467,4 +467,4 @@ def test_many_single_rows_leave_no_memory_behind(shops, small):
             sizes.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    assert sizes[-1] - sizes[2] < 20_000  # 250 rows; a kept row of one number alone would be as much
+    assert sizes[-1] - sizes[2] < 20_000  # keeping one number of each of the 250 rows would be as much

@@ -1,4 +1,4 @@
-"""Nights that replay earlier rows: nothing is forgotten, nothing leaks, and new relations are found."""
+"""Updates that replay earlier rows forget nothing, leak nothing, and find new relations."""
 
 import pickle
 from dataclasses import replace
@@ -56,7 +56,7 @@ def test_a_relation_of_later_nights_is_found_by_new_trees():
 
     first = EmbeddingRegressor(**SMALL).fit(*rows(1200, 0, far=False))
     model = after_nights(first, [rows(200, 1, far=True)])
-    assert model.trees_.texts == first.trees_.texts  # there is not a quarter more
+    assert model.trees_.texts == first.trees_.texts  # the rows have not grown by a quarter
     model = after_nights(model, [rows(600, 2, far=True)])
     assert model.trees_.texts != first.trees_.texts
     held = rows(400, 3, far=True)
@@ -93,7 +93,7 @@ def test_an_effect_of_a_kept_row_does_not_hold_its_target():
     _, out_of_fold = night.fit_effects(encoder, batch, holdout, sample)
     features = out_of_fold(np.random.default_rng(1).permutation(300))
     counts = np.expm1(features[:, 0, -1] * out_of_fold.effects.count_units_[0])
-    # a batch of all rows has ten folds: each row reads the 90 others of its kind, or so
+    # a batch of all rows has ten folds: each row reads about 90 others of its kind
     assert counts.min() > 80
     assert counts.max() < 99
 

@@ -11,7 +11,7 @@ BASE_RATE = 0.3
 
 
 def by_category(n=3000, seed=0):
-    """A target of two classes whose rate is .05 or .55 by category; .3 over all."""
+    """Return two classes whose rate is .05 or .55 by category, and .3 overall."""
     rng = np.random.default_rng(seed)
     X = pd.DataFrame({"c": rng.integers(0, 20, n).astype(str)})
     rate = np.where(X["c"].astype(int) < 10, 0.05, 0.55)
@@ -37,7 +37,7 @@ def test_an_unseen_category_is_near_the_marginal_whatever_the_seed(small, seed):
 
 @pytest.mark.slow
 def test_without_hidden_cells_an_unseen_category_would_be_left_to_chance(small):
-    """The reason for ``unknown_rate``: an untrained vector gives anything, here far above the mean."""
+    """This is the reason for ``unknown_rate``: an untrained vector predicts far above the mean here."""
     rng = np.random.default_rng(0)
     c = np.r_[rng.choice(["a", "b"], 2000), rng.integers(0, 100, 500).astype(str)]
     y = (rng.random(2500) < np.where(np.isin(c, ["a", "b"]), 0.1, 0.9)).astype(int)
@@ -188,7 +188,7 @@ def test_categories_below_min_count_are_read_as_unknown(small, shops):
     settings = {**small, "max_epochs": 2, "min_count": 3}
     model = EmbeddingRegressor(**settings, tables={"street": Table(["street"], min_count=2)}).fit(X, y)
     assert set(model.spaces_["shop"].categories) == {"east", "north", "south", "west"}
-    assert set(model.spaces_["street"].categories) == {"long", "short"}  # the table's rule goes first
+    assert set(model.spaces_["street"].categories) == {"long", "short"}  # the table's rule has priority
     rare, unseen = (model.predict(X.head(9).assign(shop=shop)) for shop in ("pop-up", "never seen"))
     np.testing.assert_array_equal(rare, unseen)
 
@@ -416,7 +416,7 @@ def test_a_preset_sets_what_was_left_at_its_default(shops):
     few = {"max_epochs": 2, "random_state": 0, "n_jobs": 1}
     best = EmbeddingRegressor(preset="best", hidden=(16,), d_number=4, **few).fit(X, y)
     assert len(best.network_.networks) == 5
-    assert best.transform(X).shape == (len(X), 5 * 16)  # the width of the user wins
+    assert best.transform(X).shape == (len(X), 5 * 16)  # the user's width has priority
     fast = EmbeddingRegressor(preset="fast", **few).fit(X, y)
     assert fast.network_.head.weight.shape[0] == 1
     assert EmbeddingRegressor(**few).fit(X, y).network_.head.weight.shape[0] == 4
@@ -471,7 +471,7 @@ def test_the_number_of_epochs_on_few_rows_is_chosen_by_validation_rows():
     )
     assert 3 * short <= long
     encoder = models[0].encoder_
-    assert encoder.vocabularies_["c"].counts.sum() == len(X)  # in the end every row trains
+    assert encoder.vocabularies_["c"].counts.sum() == len(X)  # all rows are trained on in the end
 
 
 def test_more_classes_than_a_step_compares_are_learned(tmp_path, monkeypatch):

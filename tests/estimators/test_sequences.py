@@ -13,7 +13,7 @@ QUICK = {"d_history": 8, "max_epochs": 2, "random_state": 0, "n_jobs": 1}
 
 
 def behaviours(n=240, seed=0):
-    """Rows of four kinds, by the usual step from a letter to the next; all letters are as frequent."""
+    """Return rows of four kinds with different transitions between letters of equal frequency."""
     rng = np.random.default_rng(seed)
     kind, letters = np.arange(n) % 4, np.array(list("abcde"))
     rows = []

@@ -1,4 +1,4 @@
-"""Prediction sets: coverage by the count of a level, and the same face for all kinds of input."""
+"""Prediction sets: coverage by the count of a level, and one interface for all kinds of input."""
 
 import datetime
 import pickle
@@ -18,7 +18,7 @@ QUICK = {"hidden": (16,), "n_members": 2, "n_jobs": 1, "max_epochs": 8, "early_s
 
 
 def draw(n, seed, n_classes=3):
-    """Rows of shops whose class is the harder to tell the rarer they are."""
+    """Return rows of shops whose class is harder to predict for rarer shops."""
     rng = np.random.default_rng(seed)
     sizes = [n // 6, n // 20, n // 100, 4]
     chances = np.repeat([1.0, 5.0, 30.0, n / 10], sizes)

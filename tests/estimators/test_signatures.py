@@ -43,7 +43,7 @@ APART = {
     ("ItemEmbedder", "max_epochs"): "no validation loss could stop the training",
     ("ItemEmbedder", "learning_rate"): "it is that of word2vec's plain gradient descent",
 }
-"""Defaults that differ from those of the same parameter elsewhere, with the reason."""
+"""Defaults that differ from those of the same parameter in other estimators, with the reason."""
 
 
 def defaults_of(cls):
@@ -52,7 +52,7 @@ def defaults_of(cls):
 
 
 def described(cls):
-    """Return the name and the type of each parameter, as the docstring has them."""
+    """Return the name and the type of each parameter in the docstring."""
     section = inspect.getdoc(cls).split("\nParameters\n----------\n")[1]
     section = re.split(r"\n\w+\n-+\n", section)[0]
     lines = [line for line in section.splitlines() if line and not line.startswith(" ")]

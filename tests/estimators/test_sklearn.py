@@ -1,4 +1,4 @@
-"""scikit-learn's checks of all public estimators, and its tools around them."""
+"""scikit-learn's checks of all public estimators, and its tools used with them."""
 
 import numpy as np
 import pandas as pd
@@ -33,8 +33,8 @@ class Log(pd.DataFrame):
 
 FAST = {"hidden": (16,), "n_members": 2, "n_pairs": 0, "max_epochs": 5, "n_jobs": 1}
 NETWORK = {**FAST, "learning_rate": 0.05}
-# The checks pass arrays of any numbers, in any order. Where one column names the entities and the times,
-# no event is earlier than the one that was read before.
+# The checks pass arrays of any numbers, in any order. If one column has both the entities and the
+# times, no event is earlier than the previous one.
 OF_ARRAYS = {"entity": "x0", "time": "x0", "ties": "order", "d_history": 4}
 LOG = Log({"x0": np.arange(20.0) % 5, "at": np.arange(20.0), "paid": np.arange(20.0)})
 
@@ -111,16 +111,16 @@ def test_check_estimator(estimator, check):
     ],
 )
 def test_sequence_encoder_passes_the_checks_that_need_no_array(check):
-    """The others make arrays, and a column of lists is none."""
+    """The other checks pass arrays, which cannot contain a column of lists."""
     assert not SequenceEncoder().__sklearn_tags__().input_tags.two_d_array
     getattr(estimator_checks, check)("SequenceEncoder", SequenceEncoder())
 
 
 @pytest.mark.parametrize("effects", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_integer_weights_agree_with_repeated_rows(effects):
-    """Over six seeds their mean predictions differ less than one seed's do from another's.
+    """Mean predictions over six seeds differ less than those of single seeds.
 
-    With effects only nearly so: they hold the targets of a repeated row's copies in other folds.
+    With effects the limit is doubled, as they contain the targets of a row's copies in other folds.
     """
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"c": rng.choice(list("abcd"), 300)})
@@ -140,7 +140,7 @@ def test_integer_weights_agree_with_repeated_rows(effects):
     seed_noise = np.std(by_row, axis=0, ddof=1).mean()
     assert np.abs(np.mean(by_weight, 0) - np.mean(by_row, 0)).mean() < seed_noise * (2 if effects else 1)
     ignored = clone(model).fit(X, y).predict(X)
-    assert np.abs(ignored - np.mean(by_row, 0)).mean() > 0.5  # the weights matter on these data
+    assert np.abs(ignored - np.mean(by_row, 0)).mean() > 0.5  # the weights matter in this data
 
 
 def test_the_scale_of_the_weights_does_not_matter_to_the_loss(small, shops):
@@ -150,7 +150,7 @@ def test_the_scale_of_the_weights_does_not_matter_to_the_loss(small, shops):
     sevens = clone(model).fit(X, y, sample_weight=np.full(len(y), 7.0)).predict(X)
     assert (
         np.abs(sevens - ones).mean() < 0.1
-    )  # of a spread of 3; categories are hidden a little less often
+    )  # the spread is 3; categories are hidden slightly less often
 
 
 def test_class_weights_are_sample_weights(small, shops):

@@ -1,4 +1,4 @@
-"""The way from fit to the network is short enough to be read in a stack trace."""
+"""The path from fit to the network is short enough to read in a stack trace."""
 
 import traceback
 from pathlib import Path

@@ -156,7 +156,7 @@ def test_an_early_event_is_not_lost_among_four_hundred(simultaneous):
 
 
 def in_other_order(log, y):
-    """The same log, with the events of one time in another order."""
+    """Return the same log with the events of each time in another order."""
     order = np.random.default_rng(1).permutation(len(log))
     return log.iloc[order], y[order], order
 

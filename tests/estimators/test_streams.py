@@ -1,4 +1,4 @@
-"""Streams: the same vocabulary, effects and encoder as of a frame, bit for bit; a reused cache."""
+"""Streams: vocabulary, effects and encoder equal those of a frame bit for bit; the cache is reused."""
 
 import signal
 import subprocess
@@ -36,20 +36,20 @@ Encoder.transform = encode
 stream = tabemb.Stream({path!r}, cache={cache!r}, in_memory=0)
 tabemb.EmbeddingRegressor(**{settings!r}).fit(stream, "y")
 """
-"""A fit whose process is killed while it encodes."""
+"""Code of a fit whose process is killed while it encodes."""
 FAST = {"random_state": 0, "n_jobs": 1, "max_epochs": 2, "hidden": (16,), "n_members": 1}
 SAMPLED = ("data.sampling", "fitting.holdout", "fitting.encoded_rows", "fitting.stream_recipe")
 
 
 @pytest.fixture
 def sampled(monkeypatch):
-    """Take a sample of 1,100 rows where otherwise there would be one of a million."""
+    """Reduce samples of a million rows to 1,100 rows."""
     for name in (*SAMPLED, "fitting.reading", "data.term_levels", "data.out_of_fold", "data.effects"):
         monkeypatch.setattr(sys.modules[f"tabemb.{name}"], "MOST_ROWS", 1100)
 
 
 def orders(n=N):
-    """Rows whose target is the effect of a city and a number, with missing values and times."""
+    """Return rows whose target depends on a city and a number, with missing values and times."""
     rng = np.random.default_rng(0)
     city, size = rng.zipf(1.5, n) % 50, rng.normal(size=n)
     frame = pd.DataFrame(
@@ -79,12 +79,12 @@ def folder(tmp_path):
 
 
 def stream_of(folder, **settings):
-    """A stream of the columns of X and y alone, however few rows there are."""
+    """Return a stream of only the columns of X and y, however few rows there are."""
     return tabemb.Stream(folder / "orders" / "*.parquet", in_memory=0, **settings)
 
 
 def only(folder, *names):
-    """The files with the columns of X and these alone."""
+    """Return the files with only the columns of X and these."""
     whole = pq.read_table(folder / "orders")
     table = whole.select([*orders()[0].columns, *names])
     path = folder / f"{'-'.join(names)}.parquet"
@@ -235,7 +235,7 @@ def test_other_rows_are_encoded_anew(folder):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    """Read and encode a hundred rows at a time, and note every second time how far that is."""
+    """Read and encode a hundred rows at a time, and record the progress every second time."""
     monkeypatch.setattr(encoded_rows, "OFTEN", 2)
     for module in ("tabemb.data.streams", "tabemb.fitting.encoded_rows"):
         monkeypatch.setattr(sys.modules[module], "AT_ONCE", 100)
@@ -257,7 +257,7 @@ def test_an_interrupted_fit_goes_on_where_it_was(folder, small_parts, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         tabemb.EmbeddingRegressor(**FAST).fit(stream, "y")
     (rows,) = (folder / "cache").glob("rows-*")
-    with open(rows / "part-000", "ab") as file:  # as if the process had died while it wrote
+    with open(rows / "part-000", "ab") as file:  # as if the process had died while writing
         file.write(b"half a row")
     model = tabemb.EmbeddingRegressor(**FAST).fit(stream, "y")
     assert sum(encoded) == 800 + N - 600

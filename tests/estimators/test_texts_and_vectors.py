@@ -36,7 +36,7 @@ FILLING = ["the", "a", "film", "it's", "of", "and", "plot", "actor"]
 
 
 def vectors(n=800, width=6, scale=1.0):
-    """Vectors, turned at random, whose first two directions decide y."""
+    """Return randomly rotated vectors; two directions determine y."""
     rng = np.random.default_rng(0)
     hidden = rng.normal(size=(n, width))
     y = 2 * hidden[:, 0] - np.abs(hidden[:, 1]) + 0.1 * rng.normal(size=n)
@@ -45,7 +45,7 @@ def vectors(n=800, width=6, scale=1.0):
 
 
 def reviews(n=N, seed=0):
-    """Sentences with a word of praise or of blame among others, and which of the two it is."""
+    """Return sentences with one word of praise or of blame, and which of the two it is."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 2, n)
     words = [
@@ -75,7 +75,7 @@ def test_two_directions_of_a_vector_are_found_whatever_its_unit(scale):
 
 
 def test_small_coordinates_of_noise_cost_little():
-    """With a unit for each coordinate sixty of noise would weigh as much as the four that decide."""
+    """With a scale per coordinate, sixty noise coordinates would weigh as much as four relevant ones."""
     rng = np.random.default_rng(1)
     V = rng.normal(size=(1000, 64)) * np.r_[np.ones(4), np.full(60, 0.05)]
     y = V[:, 0] + V[:, 1] * V[:, 2] - np.abs(V[:, 3]) + 0.5 * rng.normal(size=len(V))
@@ -93,7 +93,7 @@ def test_a_missing_vector_has_a_trained_answer():
     settings = {**QUICK, "hidden": (32,), "max_epochs": 10, "learning_rate": 0.01}
     model = EmbeddingRegressor(**settings).fit(X, y)
     np.testing.assert_allclose(model.predict(pd.DataFrame({"img": [None]})), -20, atol=1)
-    # and where no training row lacks one, training hides some
+    # if no training row lacks a vector, training hides some
     full = EmbeddingRegressor(**settings).fit(X[~gone], y[~gone])
     assert abs(full.predict(pd.DataFrame({"img": [None]}))[0] - y[~gone].mean()) < 1.5
 
@@ -230,7 +230,7 @@ def test_events_with_texts_and_vectors(both):
     model = EventRegressor(entity="who", time="at", roles={"review": "text"}, **settings).fit(log, y)
     columns = model.summary(spaces=False).columns["column"].tolist()
     assert {"review", "img", "earlier.city"} <= set(columns)
-    assert not {"earlier.review", "earlier.img"} & set(columns)  # of the present event alone
+    assert not {"earlier.review", "earlier.img"} & set(columns)  # only those of the present event
     new = log.tail(20).assign(at=N)
     assert np.corrcoef(model.predict(new), y[-20:])[0, 1] > 0.5
 
@@ -271,14 +271,14 @@ def test_a_column_of_sentences_draws_a_note_that_names_the_role():
     (note,) = [str(one.message) for one in caught]
     assert re.match(r"Column 'review' holds text that looks like sentences \('.+\) and is read as", note)
     assert "roles={'review': 'text'} reads them as what they look like" in note
-    for role in ("text", "categorical"):  # either ends the note: warnings are errors here
+    for role in ("text", "categorical"):  # both silence the note: warnings are errors here
         EmbeddingRegressor(roles={"review": role}, **QUICK).fit(X, y)
 
 
 @pytest.mark.parametrize(
     "values",
     [
-        [f"product {i}" for i in range(200)],  # few words
+        [f"product {i}" for i in range(200)],  # few words per text
         ["the film is a mess", "it's a lovely film of and"] * 100,  # repeats
         [f"the film is a mess {i}" for i in range(99)],  # few rows
     ],

@@ -25,7 +25,7 @@ SIGNS = np.where(np.arange(40) % 2, 1, -1)
 
 
 def planted(n, seed=0, kinds=40):
-    """Return rows with events, and the sum of their signed values on the scales of their kinds."""
+    """Return rows with events, and as target the sum of their values on the scales of their kinds."""
     rng = np.random.default_rng(seed)
     rows, y = [], np.zeros(n)
     for i in range(n):
@@ -80,7 +80,7 @@ def test_unseen_missing_and_rare_have_predictions_and_one_row_is_enough(fitted):
 
 
 def test_values_of_an_unseen_category_decide_little(fitted):
-    """A category that no row had has no scale: its values must not decide as those of the others do."""
+    """An unseen category has no scale, so its values must matter less than those of the others."""
     X = pd.DataFrame({"events": [[{"what": "new", "value": v}] for v in np.geomspace(0.01, 1e6, 50)]})
     known = pd.DataFrame(
         {"events": [[{"what": KINDS[20], "value": CENTERS[20] * (1 + z)}] for z in (-0.04, 0.04)]}

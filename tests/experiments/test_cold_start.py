@@ -19,7 +19,7 @@ SETTINGS = {
 
 @pytest.fixture
 def titles(monkeypatch):
-    """Titles of a job and a grade, by which the answer goes."""
+    """Titles of a job and a grade, on which the target depends."""
     rng = np.random.default_rng(0)
     jobs = ["Engineer", "Nurse", "Driver", "Teacher", "Librarian", "Sheriff", "Plumber", "Gardener"]
     grades = ["Senior", "Junior", "Chief", "Deputy", "Trainee", "Acting"]

@@ -1,4 +1,4 @@
-"""The demo: known answers of its parts, and both of its stories from end to end on a few rows."""
+"""The demo: known answers of its parts, and both stories from end to end on a few rows."""
 
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -36,7 +36,7 @@ def no_stage(text):
 
 
 def lahman(n_players=30, n_seasons=6):
-    """Players who hit ever more home runs the higher their number is, each for two teams a season."""
+    """Return players who hit more home runs the higher their number, with two teams per season."""
     rng = np.random.default_rng(0)
     ids = [f"player{i:02d}" for i in range(n_players)]
     people = pd.DataFrame(
@@ -76,7 +76,7 @@ def test_seasons_sum_the_stints_and_keep_the_team_of_most_appearances():
     assert list(seasons["HR"]) == [0, 3]
     assert set(seasons["teamID"]) == {"NEW"}
     few = lahman(n_players=2, n_seasons=1).Batting().query("stint == 1").assign(AB=100)
-    assert stories.batting_seasons(few).empty  # below the fewest plate appearances
+    assert stories.batting_seasons(few).empty  # fewer plate appearances than required
 
 
 def test_a_position_is_that_of_most_games():
@@ -142,7 +142,7 @@ def test_inputs_are_what_was_known_five_years_before():
 
 def test_rules_have_known_errors():
     births = pd.DataFrame({"country": "Peru", "year": range(1990, 2010), "births": np.arange(20.0)})
-    story = stories.story_of_births(births)  # five years change births by five, always
+    story = stories.story_of_births(births)  # births always change by five in five years
     errors = [scores.losses(story, values).mean() ** 0.5 for values in story.rules.values()]
     assert errors == [5, 0]
 
@@ -158,7 +158,7 @@ def test_averages_over_countries_are_left_out():
 
 
 def story(entities, y, **changes):
-    """Rows of 2000 train, those of 2001 test."""
+    """Return a story with training rows of 2000 and test rows of 2001."""
     n = len(entities)
     X = pd.DataFrame({"who": [*entities, *entities], "year": [2000] * n + [2001] * n})
     told = {"title": "", "about": "", "unit": "points", "names": entities[:1], "lesson": "", "rules": {}}
@@ -208,7 +208,7 @@ def test_a_verdict_says_who_is_better_and_whether_it_may_be_chance(gain, sentenc
 
 def test_near_entities_are_compared_with_any_two_in_the_test_rows():
     space = EmbeddingSpace([[1, 0], [1, 0.1], [0.9, 1]], ["a", "b", "c"])
-    # nearest: b of a, a of b, b of c, which differ by 1, 1 and 5; all pairs by 1, 5 and 6
+    # the nearest of a, b, c are b, a, b, which differ by 1, 1 and 5; all pairs differ by 1, 5 and 6
     sentence = view.later(story(["a", "b", "c"], [1.0, 2.0, 7.0]), space, n_nearest=1)
     assert "differs from the 1 nearest by 2.33 on average, from any other by 4.00 (points)" in sentence
 
@@ -220,7 +220,7 @@ def test_target_means_of_training_rows_are_out_of_fold():
     assert list(means.columns) == ["year", "mean of y"]
     test = told.is_test
     y = told.y.loc[~test, "y"]
-    in_sample = np.corrcoef(means.loc[test, "mean of y"], y)[0, 1]  # the same rows once more
+    in_sample = np.corrcoef(means.loc[test, "mean of y"], y)[0, 1]  # the test rows have the same targets
     out_of_fold = np.corrcoef(means.loc[~test, "mean of y"], y)[0, 1]
     assert out_of_fold < 0.1 < in_sample
 

@@ -16,7 +16,7 @@ QUICK = {"max_epochs": 1, "hidden": [8], "n_members": 1, "d_history": 4}
 
 @pytest.fixture
 def data(tmp_path):
-    """Small tables of the columns that the public ones have."""
+    """Small frames with the columns of the public data sets."""
     rng = np.random.default_rng(0)
     n = 60
     cases = pd.DataFrame(
@@ -124,7 +124,7 @@ def test_the_next_event_is_predicted_by_a_chain_and_by_a_network(data, capsys):
     cells = compare(chosen, data).set_index(["task", "model"])
     assert (
         cells.loc[("next item", "markov chain"), "mrr_20"] == 1
-    )  # 7, 8, 9, 7: the next one follows from each
+    )  # in 7, 8, 9, 7 each item determines the next one
     assert cells.loc[("next activity", "markov chain"), "accuracy"] > 0.7
     assert cells["recall_20"].dropna().eq(1).all()
     show(cells.reset_index())

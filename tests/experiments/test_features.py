@@ -33,7 +33,7 @@ def settings(tmp_path):
 
 @pytest.fixture
 def problem(monkeypatch, settings):
-    """120 shops with a level each and a slope; categories, a number and a moment, some missing."""
+    """Return rows of 120 shops with an effect each: categories, a number and a time, some missing."""
     rng, n = np.random.default_rng(0), 600
     level = rng.normal(size=120)
     shop, size = rng.integers(0, 120, n), rng.normal(size=n)
@@ -56,7 +56,7 @@ def test_every_suited_pair_of_model_and_encoding_is_measured_once(
     assert len(cells) == sum(len(SUITABLE[model]) for model in fast)
     assert (cells["error"] > 0.05).all()
     linear = cells[cells["model"] == "linear"].set_index("encoding")["error"]
-    assert linear["vectors"] < linear["ordinal"]  # integers have nothing to do with the level of a shop
+    assert linear["vectors"] < linear["ordinal"]  # the integers are unrelated to the effects of shops
     monkeypatch.setattr(EncodedModel, "predict", lambda *args: pytest.fail("fitted again"))
     pd.testing.assert_frame_equal(compare({**settings, "models": fast}), cells)
     show(cells)

@@ -1,4 +1,4 @@
-"""Experiments import tabemb and what they share, not one another: the imports are read, none is run."""
+"""Experiments import tabemb and the shared modules, but not each other; imports are only parsed."""
 
 import ast
 from pathlib import Path
@@ -14,7 +14,7 @@ SHARED = "shared"
 
 
 def part_of(path):
-    """The experiment that a file belongs to, or "shared"."""
+    """Return the experiment that a file belongs to, or "shared"."""
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
@@ -28,7 +28,7 @@ def imports_of(path):
 
 
 def crosses(importer, module):
-    """Whether an import goes from one experiment, or from what they share, to another experiment."""
+    """Return whether an experiment or a shared module imports from another experiment."""
     package, _, rest = module.partition(".")
     return package == "experiments" and rest.split(".")[0] not in (SHARED, importer)
 

@@ -18,7 +18,7 @@ from experiments.shared.settings import CONFIG_FOLDER
 
 
 def made_up_sales(n_days=500):
-    """Eight stores with a level each, a weekly rhythm and a promotion, 500 days, oldest first."""
+    """Return 500 days of eight stores: store effects, a weekly pattern, a promotion; oldest first."""
     rng = np.random.default_rng(0)
     days = pd.date_range("2023-01-01", periods=n_days)
     rows = pd.MultiIndex.from_product([days, range(1, 9)], names=["at", "store"]).to_frame(index=False)

@@ -18,7 +18,7 @@ from tabemb import EmbeddingSpace
 
 
 def made_up_sales(n=3000):
-    """Forty stores whose sales rise from the first to the last."""
+    """Return forty stores whose sales rise from the first to the last."""
     rng = np.random.default_rng(0)
     columns = {name: rng.integers(1, 4, n) for name in INPUTS}
     columns["store"] = rng.integers(0, 40, n)
@@ -43,7 +43,7 @@ def test_stores_lie_by_their_sales(tmp_path):
     model = fitted_net(sales, settings)
     assert (
         fitted_net(sales, settings).spaces_["store"].vectors == model.spaces_["store"].vectors
-    ).all()  # kept
+    ).all()  # the stored net is reused
     by_store = np.log(sales["sales"]).groupby(sales["store"]).mean()
     pairs = store_pairs(model.spaces_["store"], by_store, 500, seed=0)
     assert pairs.corr("spearman").iloc[0, 1] > 0.7

@@ -11,7 +11,7 @@ from tabemb.fitting.settings import PRESETS, check_parameters
 
 
 def cells(**errors):
-    """One row for each model: its error on one fold of a made-up table."""
+    """Return one row per model with its error on one fold of a made-up data set."""
     rows = [("t", 1, 0, model, 1.0, 2.0, 0.1, error) for model, error in errors.items()]
     names = [
         "dataset",

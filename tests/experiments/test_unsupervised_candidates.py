@@ -12,7 +12,7 @@ from tabemb.unsupervised.ranking import evaluate
 
 
 def sessions(n_sessions=60, length=5, n_items=40, seed=0, first=0):
-    """Each item is followed by the next one in a round."""
+    """Return sessions in which each item is followed by the next one in a cycle."""
     rng = np.random.default_rng(seed)
     items = (rng.integers(n_items, size=n_sessions)[:, None] + np.arange(length)) % n_items
     who = first + np.repeat(np.arange(n_sessions), length)

@@ -1,4 +1,4 @@
-"""The experiments of items: their tokeniser and metrics have known answers."""
+"""The experiments with items: tokeniser and metrics give known answers."""
 
 import numpy as np
 import pandas as pd
@@ -28,13 +28,13 @@ def test_words_are_runs_of_letters_digits_and_inner_apostrophes():
 def test_praise_stands_more_often_in_positive_sentences():
     words = pd.Series([["fine", "film"], ["fine", "film"], ["poor", "film"], ["poor", "film", "fine"]])
     praise = sentences.praise_of(words, pd.Series([1, 1, 0, 0]))
-    assert praise.to_dict() == {"fine": True, "film": True, "poor": False}  # 2/3, 1/2 and 0 of 4/9
+    assert praise.to_dict() == {"fine": True, "film": True, "poor": False}  # 2/3, 1/2, 0 against 4/9
     space = EmbeddingSpace([[1, 0], [1, 0.1], [0, 1]], ["film", "fine", "poor"])
     assert sentences.neighbours(space, "film", praise) == (["fine", "poor"], 0.5)
 
 
 def test_as_many_groups_are_predicted_as_a_node_has():
-    """Vectors that hold the groups themselves: every group is found; random vectors: few are."""
+    """With the groups themselves as vectors all groups are found; with random vectors, few are."""
     rng = np.random.default_rng(0)
     y = rng.random((400, 5)) < 0.4
     y[~y.any(axis=1), 0] = True

@@ -1,4 +1,4 @@
-"""Checkpoints: whenever a fit is stopped, the same call goes on to the same weights bit for bit."""
+"""Checkpoints: whenever a fit is stopped, the same call resumes it and gets the same weights."""
 
 import multiprocessing
 import os
@@ -64,7 +64,7 @@ CASES = {
 
 
 class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
+    """Simulates a kill: nothing catches it."""
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def write_always(monkeypatch):
 
 @pytest.fixture
 def kill_after(monkeypatch, write_always):
-    """Return a function: the n-th epoch from now on ends in a kill, after or instead of its write."""
+    """Return a function that makes the n-th next epoch end in a kill, after or instead of its write."""
     original = checkpoints.Checkpoints.write
 
     def set_up(n, *, writes=True):
@@ -142,7 +142,7 @@ def fit_to_a_file(folder, path):
 
 @pytest.mark.slow
 def test_a_process_killed_at_a_random_moment_leaves_what_the_next_goes_on_from(tmp_path):
-    """Twelve kills, or fifty where faults are searched for; each is SIGKILL."""
+    """There are twelve kills by SIGKILL, or fifty in a fuzz run."""
     start = time.perf_counter()
     run(tmp_path / "whole", tmp_path / "expected.npy").join()
     seconds, expected = time.perf_counter() - start, np.load(tmp_path / "expected.npy")
@@ -167,7 +167,7 @@ def run(folder, path):
 
 @pytest.fixture
 def n_steps(monkeypatch):
-    """Return a list that grows by one with each step of a training."""
+    """Return a list that gets one entry per training step."""
     steps, step = [], loop.Optimizer.step
     monkeypatch.setattr(
         loop.Optimizer, "step", lambda self, *args: (steps.append(1), step(self, *args))[1]
@@ -240,7 +240,7 @@ def test_what_the_time_limit_cut_short_goes_on_in_the_next_call(tmp_path, write_
 
 
 def test_a_limit_that_passes_just_after_a_write_ends_the_writing(tmp_path, write_always, monkeypatch):
-    """Otherwise the second training would be written as if the first had come to its end."""
+    """Otherwise the second training would be written as if the first had finished."""
     X, y = table()
     model = EmbeddingClassifier(**SMALL)
     expected, spent, original = model.fit(X, y), set(), checkpoints.Checkpoints.write
@@ -290,7 +290,7 @@ def test_writing_takes_a_twentieth_of_the_time(tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoints.layout, "write", write)
     kept = checkpoints.Checkpoints(tmp_path / "a", loop.nn.Linear(1, 1), checkpoints.Random(0))
-    for _ in range(200):  # epochs of a second each
+    for _ in range(200):  # each epoch takes a second
         clock[0] += 1.0
         kept.write(dict, is_cut=False)
     assert len(n_writes) == 200 // 20

@@ -1,4 +1,4 @@
-"""What depends on a category goes with it into a row of another category."""
+"""Values that depend on a category follow it into a row of another category."""
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,7 @@ def test_the_share_of_a_number_is_that_of_its_variance_however_many_the_categori
 
 
 def test_rows_without_the_category_do_not_count():
-    """Most rows have no company and another rate; among those with one it decides nothing."""
+    """Most rows have no company and another rate; among the others, the company has no effect."""
     rng = np.random.default_rng(0)
     company = np.where(rng.random(5000) < 0.2, rng.integers(2, 30, 5000), 1)
     rate = np.where(company > 1, rng.normal(size=5000), rng.normal(20, 1, size=5000))
@@ -50,7 +50,7 @@ def test_rows_without_the_category_do_not_count():
 
 
 def test_few_pairs_of_rows_show_no_dependence():
-    """A rare word that no two films of one director share with others has not been decided by them."""
+    """A rare word that hardly any two films of a director share does not depend on the director."""
     rng = np.random.default_rng(0)
     director, words = rng.integers(2, 6002, 2000), rng.random((2000, 50)) < 0.01
     assert decided_shares(director[:, None], words.astype(float))[0, 1:].max() < 0.5
@@ -79,7 +79,7 @@ def test_rows_stay_where_nothing_depends():
 
 @pytest.fixture(scope="module")
 def places():
-    """The answer depends on the latitude, which each zip code narrows down."""
+    """The target depends on the latitude, which the zip code nearly determines."""
     rng = np.random.default_rng(0)
     latitude = rng.uniform(size=30)
     zipcode = rng.integers(0, 30, 3000)

@@ -1,4 +1,4 @@
-"""The hold-out: which rows train, which validate, and whether these train in the end."""
+"""The hold-out: training rows, validation rows, and whether the latter are trained on in the end."""
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ DRAWN = [2, 16, 26, 54, 55, 73, 75, 86, 93, 95]
 
 
 def numbered(n, y=None, weights=None):
-    """Rows whose only column is their number."""
+    """Return rows whose only column is their number."""
     y = np.zeros(n) if y is None else np.asarray(y)
     return Rows(pa.table({"row": np.arange(n)}), y, weights)
 
@@ -86,7 +86,7 @@ def test_groups_stay_whole(early_stopping):
     validates = numbers_in(holdout.validation) if early_stopping is True else holdout.rest
     trains = np.setdiff1d(np.arange(200), validates)
     assert not set(groups[validates]) & set(groups[trains])
-    assert len(np.unique(groups[validates])) == 2  # a tenth of the groups, with all of their rows
+    assert len(np.unique(groups[validates])) == 2  # a tenth of the groups, with all their rows
     assert len(validates) == 20
 
 
@@ -100,7 +100,7 @@ def test_classes_keep_their_shares():
         rest = split(numbered(200, y), stratify=True, seed=seed).rest
         assert (len(rest), y[rest].sum()) == (20, 2)
     shares = {int(y[split(numbered(200, y), seed=seed).rest].sum()) for seed in range(5)}
-    assert len(shares) > 1  # without the wish, chance decides
+    assert len(shares) > 1  # without stratification, chance decides
 
 
 @pytest.mark.parametrize(

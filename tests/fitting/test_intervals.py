@@ -51,7 +51,7 @@ def test_the_scale_of_one_group_is_its_mean_and_a_step_is_shrunken():
     assert np.exp(fit_scale(np.ones((303, 1)), errors, weights)) == pytest.approx([errors.mean()])
     is_rare = np.repeat([0.0, 1.0], [300, 3])
     start, step = fit_scale(np.column_stack([np.ones(303), is_rare]), errors, weights)
-    # the gradient at the optimum, by hand
+    # the gradient at the optimum, computed by hand
     assert 3 * (1 - 6 * math.exp(-start - step)) + RIDGE * step == pytest.approx(0, abs=1e-3)
     assert 0 < step < math.log(3)
 
@@ -71,7 +71,7 @@ def test_the_scale_of_odd_errors_is_finite(errors):
 
 
 def test_levels_that_occur_with_a_hidden_one_alone_are_hidden_too():
-    # columns: shop, its street (one each), its city (shared)
+    # columns: shop, its street (unique), its city (shared)
     seen = np.array([[2, 2, 2], [2, 2, 2], [3, 3, 2], [3, 3, 2], [4, 4, 3]])
     hidden = _without_level(np.array([[2, 2, 2], [4, 4, 3], [4, 3, 2]]), 0, seen)
     assert hidden.tolist() == [[UNKNOWN, UNKNOWN, 2], [UNKNOWN] * 3, [UNKNOWN, 3, 2]]

@@ -1,4 +1,4 @@
-"""New categories among the known ones: planted descriptions, the gate, and what stays as it was."""
+"""Placing of new categories: planted descriptions, the gate, and what does not change."""
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ KWARGS = {"max_epochs": 15, "random_state": 0, "n_jobs": 1}
 
 
 def titles(n=3000, seed=0):
-    """Rows whose answer depends on the two words of their title."""
+    """Return rows whose target depends on the two words of their title."""
     rng = np.random.default_rng(seed)
     job, grade = rng.integers(len(JOBS), size=n), rng.integers(len(GRADES), size=n)
     effects = np.random.default_rng(7).normal(size=(2, 8)) * [[3], [1]]
@@ -42,7 +42,7 @@ def titles(n=3000, seed=0):
 
 @pytest.fixture(scope="module")
 def split():
-    """Titles of which a quarter are not among the training rows, in equal spellings and others."""
+    """Training rows, and rows of the 16 titles that are not among them."""
     X, y = titles()
     is_new = X["title"].isin(X["title"].drop_duplicates().sample(16, random_state=0))
     return X[~is_new], y[~is_new], X[is_new], y[is_new]
@@ -77,7 +77,7 @@ def test_typos_are_like_what_they_were_meant_to_be(model, split):
 
 
 def off(model):
-    """The same model, to which new categories are unknown."""
+    """Return the same model without placing: new categories are unknown."""
     other = EmbeddingRegressor(**KWARGS, trees=False)
     other.__dict__.update(model.__dict__)
     other._new_categories = NewCategories(model.encoder_, model.effects_)
@@ -106,7 +106,7 @@ def test_a_new_title_reads_the_unknown_vector_and_its_expected_effect(model, spl
 
 
 def test_a_placed_row_is_predicted_alike_beside_others(model, split):
-    """Up to 1,024 rows; of more, up to the precision of float32."""
+    """This is exact up to 1,024 rows, and up to the precision of float32 for more."""
     new = pd.concat([split[2]] * 4, ignore_index=True).head(1024)
     together = model.predict(new)
     for rows in (slice(0, 1), slice(100, 300), slice(1000, 1024)):
@@ -186,7 +186,7 @@ def test_new_categories_are_placed_by_columns_that_describe_them(tmp_path):
     tabemb.save(model, tmp_path / "model.tabemb")
     loaded = tabemb.load(tmp_path / "model.tabemb")
     np.testing.assert_allclose(loaded.predict(X[is_new]), model.predict(X[is_new]), atol=1e-4)
-    # a place that nothing describes is an unknown one
+    # a place without a description is unknown
     unknown = pd.DataFrame({"place": [1000]})
     np.testing.assert_array_equal(model.predict(unknown), off(model).predict(unknown))
 
@@ -209,7 +209,7 @@ def test_a_loaded_model_places_alike(model, split, tmp_path):
 
 
 def describing(n=80):
-    """Places, and rows whose answer follows from where they lie and what their vector says."""
+    """Return places, and rows whose target depends on their location and their vector."""
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(n, 6))
     places = pd.DataFrame(

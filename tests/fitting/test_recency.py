@@ -1,4 +1,4 @@
-"""Weights by age: later rows count more where `fit` gets their times."""
+"""Weights by age: later rows count more if `fit` gets their times."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ DAYS = pd.date_range("2024-01-01", periods=4, freq="D")
 AMERICAN = ["1/1/2024", "2/1/2024", "12/31/2024", "1/1/2025"]
 FRAME = pa.table({"day": DAYS, "text": AMERICAN, "iso": DAYS.astype(str), "number": [3, 5, 7, 9]})
 BY_DAY = 0.5 ** (np.array([0.75, 0.5, 0.25, 0.0]) / 0.5)
-"""The newest row counts one, each later quarter of the rows takes a factor of the root of one half."""
+"""The newest row has weight one; each quarter of the time before it gives a factor of sqrt(1/2)."""
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_half_life_must_be_a_share_above_zero(half_life):
 
 
 def drifting(n=600):
-    """Return rows whose categories change places after two thirds of the time."""
+    """Return rows whose categories swap their effects after two thirds of the time."""
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"city": rng.choice(["Bonn", "Rome"], n)})
     is_late = np.arange(n) >= n * 2 / 3

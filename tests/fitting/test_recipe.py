@@ -1,4 +1,4 @@
-"""What each training of a fit gets: which rows, which effects, how many epochs, which weights."""
+"""The inputs of each training of a fit: rows, effects, number of epochs, weights."""
 
 from types import SimpleNamespace
 
@@ -27,7 +27,7 @@ def frame(n=N):
 
 @pytest.fixture
 def trainings(monkeypatch):
-    """Collect the trainings of a fit, with the encoded targets of their rows, in the place of them."""
+    """Replace the trainings of a fit: collect them with the encoded targets of their rows."""
     seen = []
 
     def train(training):
@@ -54,7 +54,7 @@ ESTIMATORS = [
 
 @pytest.mark.parametrize(("model", "n_epochs"), ESTIMATORS)
 def test_validation_rows_choose_the_epoch_and_all_rows_train_in_the_end(model, n_epochs, trainings):
-    y = np.arange(float(N))  # tells the rows apart
+    y = np.arange(float(N))  # unique to each row
     model.fit(frame(), y)
     (first, seen_first), (second, seen_second) = trainings
     everything = sorted(model.target_.encode(y).flatten().tolist())
@@ -103,7 +103,7 @@ def test_a_weight_of_three_is_three_rows_in_every_fitted_part(is_class, training
 
 
 class Known(torch.nn.Module):
-    """A network of one member whose outputs are the numbers of each row, of some classes or all."""
+    """A network of one member whose outputs are the row's numbers, for some or all classes."""
 
     def forward(self, inputs, classes=None):
         outputs = inputs.numbers[:, None, :] if classes is None else inputs.numbers[:, None, classes]
@@ -133,7 +133,7 @@ def test_the_loss_of_a_sample_of_classes_allows_for_their_chance(monkeypatch):
     monkeypatch.setattr(target, "sampler", lambda: sampler)
     odds = torch.tensor([[2.0, 9.0, 9.0, 1.0], [1.0, 9.0, 9.0, 4.0]]).log().tolist()
     loss = Objective(Known(), target, False)(piece(odds, [0, 3], [1.0, 3.0])).data
-    # a class that is in half of the samples stands for two: odds of 2 : 2 and of 1 : 8
+    # a class in half of the samples counts as two: odds of 2 : 2 and of 1 : 8
     assert loss.item() == pytest.approx((np.log(2) - 3 * np.log(8 / 9)) / 2)
 
 
@@ -152,7 +152,7 @@ def test_an_epoch_has_more_steps_where_histories_are_long(trainings, n_events, b
 def test_where_histories_are_long_the_end_is_short_and_the_average_of_weights_wide(
     trainings, n_events, n_epochs, window
 ):
-    """A third of 17 epochs, and fewer of two and four times as many steps."""
+    """With two and four times as many steps, there are fewer than a third of 17 epochs."""
     X = pd.DataFrame({"bits": [["0"] * n_events] * N})
     EmbeddingRegressor(effects=False, random_state=0, n_jobs=1).fit(X, np.arange(N))
     (first, _), (second, _) = trainings
@@ -169,4 +169,4 @@ def test_the_prior_of_vectors_of_events_falls_with_the_number_of_events_a_row(
     EmbeddingRegressor(effects=False, l2=200, random_state=0, n_jobs=1).fit(X, np.arange(N))
     (training, _), *_ = trainings
     prior = next(module.prior for module in training.network.modules() if hasattr(module, "prior"))
-    assert prior[2].item() == pytest.approx(strength / (n_events * N))  # an epoch reads it so often
+    assert prior[2].item() == pytest.approx(strength / (n_events * N))  # how often an epoch reads it

@@ -1,4 +1,4 @@
-"""Rows that a model keeps: a uniform sample, each row of which counts as all that it stands for."""
+"""Rows that a model keeps: a uniform sample, whose rows count as all rows that they represent."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from tabemb.targets import NumberTarget
 
 
 def rows_of(start, n, weights=None):
-    """Rows whose number is also their code and their target."""
+    """Return rows whose number is also their code and their target."""
     y = np.arange(start, start + n, dtype=float)
     return Rows(pa.table({"a": y}), y, weights)
 
@@ -54,7 +54,7 @@ def test_every_night_has_its_share_of_the_sample(monkeypatch):
     monkeypatch.setattr(replay, "MOST_KEPT", 100)
     sizes = np.random.default_rng(0).integers(50, 150, (60, 8))
     late = [np.mean(after_nights(s.tolist()).y >= s[:4].sum()) - s[4:].sum() / s.sum() for s in sizes]
-    assert abs(np.mean(late)) < 3 * 0.05 / np.sqrt(60)  # a share of 100 rows varies by .05
+    assert abs(np.mean(late)) < 3 * 0.05 / np.sqrt(60)  # standard error of a share of 100 rows: .05
     assert np.std(late) < 0.08
 
 
@@ -76,7 +76,7 @@ def test_kept_rows_count_as_all_that_they_stand_for():
     of_new, of_kept = both.batch.weight[:20].sum(), both.batch.weight[20:].sum()
     assert of_kept / of_new == pytest.approx(200 / 60)
     assert both.batch.weight.mean() == pytest.approx(1)
-    assert both.weights.tolist() == [3.0] * 20 + [2.0] * 10  # a row is once in the sums of effects
+    assert both.weights.tolist() == [3.0] * 20 + [2.0] * 10  # in the sums of effects, a row counts once
     assert torch.equal(both.batch.y, target.encode(np.append(rows.y, kept.y)))
     assert np.array_equal(both.responses, target.responses(np.append(rows.y, kept.y)))
     alone = Replayed.of(batch, rows, None, target)

@@ -1,4 +1,4 @@
-"""Responses: the vectors of `spaces_` are what a model answers for each category."""
+"""Responses: the vectors of `spaces_` are the model's responses to each category."""
 
 import pickle
 
@@ -19,7 +19,7 @@ TABLE = {"tables": {"level": Table(["level"], dim=4)}}
 
 
 def two_traits(n_levels=30, n_rows=200, noise=0.3):
-    """Rows whose target depends on the effect of a level, and on its slope on x."""
+    """Return rows whose target depends on the effect of a level, and on its slope on x."""
     rng = np.random.default_rng(0)
     effect, slope = rng.normal(size=(2, n_levels))
     level = rng.integers(0, n_levels, n_levels * n_rows)
@@ -35,7 +35,7 @@ def planted():
 
 
 def test_both_traits_of_a_category_are_in_its_vector(planted):
-    """The main effect and a trait that shows in an interaction alone, on two axes."""
+    """The two axes are the main effect and a trait that only appears in an interaction."""
     model, _, effect, slope = planted
     space = model.spaces_["level"]
     order = space.categories.to_numpy().astype(int)
@@ -233,4 +233,4 @@ def test_an_axis_of_noise_shrinks_and_few_categories_may_change():
     assert abs(axes.following(noise)[0, 0]) < 0.2
     two = np.array([[1.0], [-1.0]])
     slope = axes_with(two, np.full(2, 0.5)).following(3 * two)[0, 0]
-    assert slope == pytest.approx((2 * 3 + 2) / (2 * 9 + 2), rel=0.1)  # two more that have stayed
+    assert slope == pytest.approx((2 * 3 + 2) / (2 * 9 + 2), rel=0.1)  # as if two more had not changed

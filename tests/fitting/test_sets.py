@@ -29,7 +29,7 @@ def test_a_step_with_few_rows_is_shrunken():
     scores = np.concatenate([rng.exponential(size=1000), np.full(3, 50.0)])
     features = np.column_stack([np.ones(1003), np.repeat([0.0, 1.0], [1000, 3])])
     start, step = fit_quantile(features, scores, np.ones(1003), 0.9)
-    # the three rows pull with .9 each, in the unit of the quantile
+    # each of the three rows has a gradient of .9, in the unit of the quantile
     assert step == pytest.approx(2.7 * start, rel=0.1)
 
 

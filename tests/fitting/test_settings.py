@@ -1,4 +1,4 @@
-"""Rules of parameters in words, presets, and the meaning of "auto" on this machine."""
+"""Rules of parameters and their wording, presets, and the meaning of "auto" on this machine."""
 
 import numpy as np
 import pytest
@@ -99,7 +99,7 @@ def test_estimators_share_the_rules_of_their_shared_parameters():
 
 
 def differences(**parameters):
-    """The settings in which an estimator with these parameters differs from one without any."""
+    """Return the settings that these parameters change, compared with the defaults."""
     plain, other = (vars(RowSettings.of(EmbeddingRegressor(**p))) for p in ({}, parameters))
     return {name: value for name, value in other.items() if value != plain[name]}
 

@@ -1,4 +1,4 @@
-"""Surprise: the share of what a model explained that it does not explain on new rows."""
+"""Surprise: the share of the explained part of the target that is not explained on new rows."""
 
 from types import SimpleNamespace
 

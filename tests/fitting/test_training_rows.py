@@ -1,4 +1,4 @@
-"""Training rows as a source of batches: effects are out-of-fold, validation rows look like new ones."""
+"""Training rows as a source of batches: out-of-fold effects, and validation rows like new rows."""
 
 import numpy as np
 import pyarrow as pa
@@ -21,14 +21,14 @@ MEANS = np.array([0.0, 2.0, 7.0])
 
 
 def cities(n=300):
-    """Rows whose target is the mean of their city, which is drawn at random, nearly without noise."""
+    """Return rows whose target is the random mean of their city, nearly without noise."""
     rng = np.random.default_rng(0)
     city = rng.integers(0, 3, n)
     return Rows(pa.table({"city": CITIES[city]}), MEANS[city] + 0.1 * rng.normal(size=n), None)
 
 
 def prepared(rows, train=None, **parameters):
-    """The stages of a fit up to the training rows; returns these and the fitted effects."""
+    """Run the stages of a fit up to the training rows; return these and the fitted effects."""
     settings = RowSettings.of(EmbeddingRegressor(**parameters, device="cpu"))
     recipe = Recipe(settings, RowSource(), NUMBER_TARGETS["squared_error"](), stratify=False, seed=0)
     rows = recipe.prepare(rows)
@@ -64,7 +64,7 @@ def test_without_effects_rows_are_those_of_the_batch():
 
 
 def test_no_row_reads_its_target_in_its_effect():
-    """A city of one row has no effect for that row, however far its target is out; new rows see it."""
+    """A city with one row has no effect for that row, even with an extreme target; new rows see it."""
     rows = cities()
     frame = pa.table({"city": [*rows.frame["city"].to_pylist(), "Lima"]})
     training_rows, effects = prepared(Rows(frame, np.r_[rows.y, 1e3], None))
@@ -80,12 +80,12 @@ def test_effects_of_training_rows_are_near_those_of_new_rows_and_vary():
     training_rows, effects = prepared(cities())
     expected = effects.transform(*arrays_of(training_rows.batch.inputs))
     drawn = []
-    for seed in range(2):  # in another order rows are in other folds
+    for seed in range(2):  # another order puts the rows into other folds
         order = torch.from_numpy(np.random.default_rng(seed).permutation(300))
         drawn.append(training_rows.take(order).inputs.effects[order.argsort()].numpy())
         np.testing.assert_allclose(drawn[-1], expected, atol=0.1)
     assert (drawn[0] != drawn[1]).any()
-    assert np.ptp(expected[:, 0, 0]) > 2  # the cities differ by far more than that
+    assert np.ptp(expected[:, 0, 0]) > 2  # the cities differ by much more
 
 
 def test_validation_rows_have_the_effects_that_new_rows_would_have():
@@ -104,7 +104,7 @@ def test_validation_rows_have_the_effects_that_new_rows_would_have():
     of_city = centered[codes[train] == codes[rest[0]]]
     effect = of_city.sum() / (len(of_city) + effects.strength_[0])
     first = float(validation.inputs.effects[0, 0, 0]) * effects.effect_units_[0, 0, 0]
-    assert first == pytest.approx(effect, rel=1e-4)  # from the training rows alone
+    assert first == pytest.approx(effect, rel=1e-4)  # from the training rows only
 
     training_rows.use_effects_of(None)
     assert effects.counts_.sum() == 300
@@ -130,7 +130,7 @@ def test_categories_of_validation_rows_alone_are_read_as_unknown():
     before = inputs.codes.clone()
     validation = rows.validation_rows(TRAIN)
     assert validation.inputs.codes.tolist() == [[UNKNOWN, A], [B, UNKNOWN]]  # column by column
-    assert torch.equal(inputs.codes, before)  # they are known again once these rows train
+    assert torch.equal(inputs.codes, before)  # they are known again once these rows are trained on
 
 
 def test_events_of_validation_rows_alone_are_read_as_unknown():

@@ -1,4 +1,4 @@
-"""Trees beside the network: scores without the row's own target, combinations, files."""
+"""Trees with the network: scores that do not use the row's target, combinations, files."""
 
 import copy
 
@@ -41,7 +41,7 @@ def test_scores_of_training_rows_do_not_know_their_targets():
     rng = np.random.default_rng(0)
     codes, numbers, _ = planted(2000)
     y = rng.normal(size=(2000, 1))
-    y[:, 0] += 0.5 * numbers[:, 0]  # something to find, beside noise
+    y[:, 0] += 0.5 * numbers[:, 0]  # a signal in addition to noise
     stacked = fitted(codes, numbers, y)
     noise = y[:, 0] - 0.5 * numbers[:, 0]
     assert abs(np.corrcoef(stacked.scores[:, 0], noise)[0, 1]) < 0.06
@@ -82,7 +82,7 @@ def test_trees_know_missing_numbers():
 
 def test_training_rows_whose_category_no_other_fold_holds_are_read_as_unknown():
     codes, numbers, y = planted(2000)
-    codes[0] = 9  # its fold alone holds it
+    codes[0] = 9  # only its fold contains this category
     stacked = fitted(codes, numbers, y)
     unknown = stacked.of_rows(np.array([0]), np.array([[UNKNOWN]]), numbers[:1])
     assert stacked.scores[:1] == pytest.approx(unknown)

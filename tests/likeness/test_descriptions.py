@@ -1,4 +1,4 @@
-"""What describes categories, as vectors: columns of any kind, missing cells, and errors."""
+"""Descriptions of categories as vectors: columns of any kind, missing cells, and errors."""
 
 import datetime as dt
 from decimal import Decimal

@@ -36,7 +36,7 @@ def test_the_products_are_those_of_all_pairs_of_inputs():
 
 
 def test_the_products_keep_their_precision_under_autocast():
-    """Half the digits would leave nothing of the difference of two near equals."""
+    """In half precision, the difference of two nearly equal numbers would have no correct digits."""
     backbone, x = DeepFM(50, (8,), dropout=0.0, n_members=1), 10 * torch.randn(4, 50)
     with torch.autocast("cpu", torch.bfloat16):
         products = backbone.products(x)
@@ -62,7 +62,7 @@ def test_a_factorisation_machine_learns_a_dot_product_that_a_narrow_net_cannot()
 
 @pytest.mark.parametrize("name", ["wide_deep", "deepfm"])
 def test_a_backbone_serves_what_the_default_serves(name, tmp_path):
-    """Vectors, effects and files do not know which backbone a model has."""
+    """Vectors, effects and files do not depend on the backbone of a model."""
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"city": rng.choice(list("abcd"), 200), "size": rng.normal(size=200)})
     quick = {"backbone": name, "max_epochs": 3, "n_members": 2, "n_networks": 2, "random_state": 0}

@@ -1,4 +1,4 @@
-"""Pooling of events by category: the closed form, and what it makes of frequent and rare categories."""
+"""Pooling of events by category: the closed form, and its effect on frequent and rare categories."""
 
 import math
 
@@ -13,7 +13,7 @@ OFFSETS, CODES = torch.tensor([0, 4, 4, 5]), torch.tensor([[9, 2], [9, 3], [9, 2
 
 
 def pooled(values, lengths=None):
-    """Pool values of one layer that hands them on."""
+    """Pool values with a layer that passes them on unchanged."""
     pool = ByCategory(1, d_in=1, d_out=1)
     torch.nn.init.ones_(pool.layer.weight)
     torch.nn.init.zeros_(pool.layer.bias)
@@ -23,7 +23,7 @@ def pooled(values, lengths=None):
 
 
 def test_each_category_gives_its_mean_its_count_and_its_last_event():
-    """Small values, which the clip leaves as they are."""
+    """The values are small, so clipping does not change them."""
     result = pooled([0.01, 0.04, 0.03, 0.05, 0.07])
     means = (0.01 + 0.03 + 0.05) / 3, 0.04
     by_count = means[0] * math.log(4) + means[1] * math.log(2)

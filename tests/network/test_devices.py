@@ -1,4 +1,4 @@
-"""Which tables stay in main memory: by what training takes of them, the largest first."""
+"""Which tables stay in main memory: the largest first, by their memory in training."""
 
 import warnings
 
@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(
     ("free", "stay"),
-    # 1,680 bytes of weights, six times, are 80 % of 12,600; 80 bytes, those of the small table, of 600
+    # six times 1,680 bytes of weights are 80 % of 12,600; six times the small table's 80 bytes, of 600
     [(12_600, []), (12_599, [4]), (600, [4]), (599, [4, 2]), (0, [4, 2])],
 )
 def test_the_largest_tables_stay_where_training_would_take_more_than_is_free(free, stay, monkeypatch):

@@ -1,4 +1,4 @@
-"""Dropout of events: which histories it thins, what it keeps, and sums that do not change by it."""
+"""Dropout of events: which histories it thins, what it keeps, and sums that it does not change."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ LENGTHS = [400, 0, 40, 1000]
 
 
 def histories(lengths, step=None):
-    """Histories whose events have the code (row, position), in steps of some events each."""
+    """Return histories whose events have the code (row, position), in steps of ``step`` events."""
     offsets = torch.tensor(np.concatenate([[0], np.cumsum(lengths)]))
     codes = torch.tensor([(row, i) for row, n in enumerate(lengths) for i in range(n)]).reshape(-1, 2)
     numbers = codes[:, 1:].float()
@@ -70,7 +70,7 @@ def test_nothing_is_dropped_outside_training_or_from_short_histories():
 
 
 def test_sums_are_those_of_the_whole_history():
-    """Equal events, so that a sum depends on nothing but their number."""
+    """All events are equal, so a sum depends only on their number."""
     torch.manual_seed(0)
     whole = histories(LENGTHS, step=10)
     kept, ones = thinned(whole), torch.ones(int(whole.event_offsets[-1]), 3)
@@ -96,7 +96,7 @@ def test_a_history_without_dropped_events_is_whole(name):
 
 @pytest.mark.parametrize("is_measured", [False, True])
 def test_events_are_dropped_where_a_quantity_is_measured_again_and_again_alone(is_measured, monkeypatch):
-    """A pattern of nine bits would seldom survive; a number within its category is such a quantity."""
+    """A pattern of nine bits would rarely survive; a number within its category is a measurement."""
     seen, rng = [], np.random.default_rng(0)
     forward = EventDropout.forward
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""Half precision: rounding that is right on average, and training that does not lose small steps."""
+"""Half precision: rounding is unbiased, and training does not lose small steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_numbers_are_rounded_to_a_neighbour_and_right_on_average():
     torch.manual_seed(0)
     values = torch.tensor([1 + 2**-9, -1 - 2**-9, 0.1, -3e-5, 0.0, 1.0])
     draws = torch.stack([rounded(values).float() for _ in range(4000)])
-    assert (draws.unique(dim=0).std(0)[4:] == 0).all()  # what has the precision stays
+    assert (draws.unique(dim=0).std(0)[4:] == 0).all()  # representable numbers do not change
     unit = (values.abs() * 2**-7).clamp(min=1e-30)
     assert ((draws - values).abs() <= unit).all()
     assert ((draws.mean(0) - values).abs() < 0.05 * unit).all()
@@ -46,7 +46,7 @@ def tables(precision, n=50, dim=4):
 
 
 def test_small_steps_are_not_lost():
-    """600 steps of a ten-thousandth, far below the distance of two numbers near one."""
+    """There are 600 steps of 1e-4, far below the spacing of half-precision numbers near one."""
     torch.manual_seed(0)
     weight = torch.ones(100, 8, dtype=HALF)
     nearest, rows = weight.clone(), torch.arange(100)
@@ -96,7 +96,7 @@ def test_a_step_is_that_of_adam():
 
 
 def test_counts_of_updates_are_exact():
-    """A count in half precision would stop at 256."""
+    """In half precision, a count would stop at 256."""
     weight = nn.Parameter(torch.zeros(2, 1, dtype=HALF))
     average = WeightAverage([weight])
     weight.grad = torch.sparse_coo_tensor(

@@ -81,7 +81,7 @@ def test_neither_padding_nor_other_rows_change_an_answer(kind, pooling):
     torch.testing.assert_close(
         net(history.take(order), tables)[0], together[order], rtol=1e-5, atol=1e-6
     )
-    assert not together[1].any()  # no events: nothing, and a count of zero
+    assert not together[1].any()  # without events: zeros, and a count of zero
 
 
 @pytest.mark.parametrize(("kind", "pooling"), KINDS)

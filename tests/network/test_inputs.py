@@ -1,4 +1,4 @@
-"""Rows, histories and batches are taken, split and moved as a tensor of as many rows is."""
+"""Rows, histories and batches are indexed, split and moved like tensors."""
 
 from itertools import chain, pairwise
 
@@ -11,7 +11,7 @@ LENGTHS = [2, 0, 3, 1, 2]
 
 
 def ragged(lengths=LENGTHS):
-    """Events that are numbered: event i has the code 10 + i and the number i / 2."""
+    """Return numbered events: event i has the code 10 + i and the number i / 2."""
     events = torch.arange(sum(lengths))
     offsets = torch.tensor([0, *lengths]).cumsum(0)
     return Ragged(offsets, 10 + events[:, None].int(), events[:, None] / 2)
@@ -32,7 +32,7 @@ def batch():
 
 
 def in_steps():
-    """Steps of 1, 2, 0, 3, 1, 1, 0 and 2 events."""
+    """Return steps of 1, 2, 0, 3, 1, 1, 0 and 2 events."""
     events = ragged([1, 2, 0, 3, 1, 1, 0, 2])
     return Ragged(torch.tensor([0, *LENGTHS]).cumsum(0), events.codes, events.numbers, events.offsets)
 
@@ -166,7 +166,7 @@ def test_other_inputs_effects_and_histories_leave_the_rest_as_it_is():
 
 
 def prefixes():
-    """Sequences of two, three, one and two events, each from a state of its own."""
+    """Return sequences of two, three, one and two events, each with its own initial state."""
     return Prefixes(ragged([2, 3, 1, 2]), torch.arange(8.0).reshape(4, 2), torch.tensor([5, 0, 9, 1]))
 
 

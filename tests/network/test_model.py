@@ -119,8 +119,8 @@ def test_rare_categories_are_hidden_more():
 
 
 def test_column_weights_are_what_the_first_layer_makes_of_each_column():
-    """Two rows that differ in one column differ before the first nonlinearity by the weights times the
-    vectors."""
+    """If two rows differ in one column, their inputs of the first nonlinearity differ by the weights
+    times the vectors."""
     torch.manual_seed(0)
     tables = Tables([TableSpec(5, 2, np.zeros(5)), TableSpec(9, 4, np.zeros(9))], table_of=[1, 0, 1])
     backbone = MLP(tables.dim, (6,), 0.0, n_members=3)

@@ -1,4 +1,4 @@
-"""Gradients that are written out, against those of torch."""
+"""Explicit gradients, compared with those of torch."""
 
 import pytest
 import torch

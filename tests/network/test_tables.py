@@ -16,7 +16,7 @@ def test_packed_tables_read_like_one_embedding_each():
     vectors, _ = tables(codes)
     plain = [nn.Embedding.from_pretrained(tables.vectors(t)) for t in (0, 1, 2)]
     by_column = [plain[table](codes[:, c]) for c, table in enumerate([0, 1, 2, 0])]
-    grouped = [by_column[c] for c in (0, 2, 3, 1)]  # tables of one width together
+    grouped = [by_column[c] for c in (0, 2, 3, 1)]  # tables of equal width are grouped
     torch.testing.assert_close(vectors, torch.cat(grouped, dim=1))
     assert len(tables.groups) == 2
     assert tables.dim == vectors.shape[1] == 10
@@ -28,7 +28,7 @@ def test_the_prior_is_the_whole_tables_in_expectation():
     codes = torch.tensor([[2], [2], [3], [3], [3], [3]])
     _, penalty = tables(codes)
     vectors = tables.vectors(0)
-    # each category counts once, whatever its number of rows
+    # each category counts once, however many rows it has
     expected = 2 * vectors[2:].square().sum() / 6
     torch.testing.assert_close(penalty.detach().mean(), expected)
     assert not tables.eval()(codes)[1].any()

@@ -1,6 +1,6 @@
 """Damaged files are refused in one sentence; forged ones are refused, or predict finite numbers.
 
-A forged file is one whose checksum was computed again after the change.
+A forged file is a changed file with a recomputed checksum.
 """
 
 import json
@@ -24,12 +24,12 @@ from tests.fuzz import trials
 from tests.saving.test_format_2 import FOLDER, METHODS, answers
 
 MOST_MEMORY = 2**28
-"""Bytes that the memory of the process may grow while it reads all forged files of one kind."""
+"""Bytes by which memory may grow while the process reads all forged files of one kind."""
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A file of the present format for each kind of model."""
+    """A file of the current format for each kind of model."""
     folder = tmp_path_factory.mktemp("files")
     for name in METHODS:
         tabemb.save(tabemb.load(FOLDER / f"{name}.tabemb"), folder / name)
@@ -42,7 +42,7 @@ def is_sentence(error):
 
 
 def load_or_refusal(path):
-    """Return the model, or the refusal of its file, which must be one sentence."""
+    """Return the model, or the error of loading its file, which must be one sentence."""
     try:
         return tabemb.load(path)
     except ValueError as error:
@@ -72,7 +72,7 @@ def test_a_file_that_is_cut_or_longer_is_refused(name, files, tmp_path):
 
 
 def leaves(value, path=()):
-    """Yield the path to each value in JSON that holds no other."""
+    """Yield the path to each leaf of a JSON value."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, item in items:
         if isinstance(item, dict | list) and item:
@@ -266,7 +266,7 @@ def test_compressed_arrow_is_refused():
 
 
 def predict_or_refuse(model, name):
-    """Predict; a forged model may fail, but only with an error of Python."""
+    """Predict; a forged model may fail, but only with a Python exception."""
     try:
         found = answers(model, name)
     except Exception:

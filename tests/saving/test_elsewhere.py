@@ -1,4 +1,4 @@
-"""Models from a machine with a GPU, on one without; `device=` of `load`."""
+"""Models from a machine with a GPU on a machine without one; `device=` of `load`."""
 
 import pandas as pd
 import pytest
@@ -16,7 +16,7 @@ QUICK = {"max_epochs": 1, "hidden": (8,), "random_state": 0, "n_jobs": 1}
 
 @pytest.fixture
 def saved_with_gpu(tmp_path, monkeypatch):
-    """Return a function that saves a model that names a GPU, as a machine that has one would."""
+    """Return a function that saves a model whose device is a GPU, as on a machine with one."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
     def save(model):

@@ -1,4 +1,4 @@
-"""Files that tabemb 0.1 wrote still load, and predict what they predicted then."""
+"""Files of tabemb 0.1 still load and predict the same."""
 
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def test_events_go_on_from_the_states_in_the_file(log):
     np.testing.assert_allclose(model.predict_proba(new), PREDICTIONS["events"], atol=1e-6)
     assert model.encounters is True
     later = log.assign(at=9001)
-    model.update(later, log["what"] == "buy")  # the states can be written, too
+    model.update(later, log["what"] == "buy")  # the states can be updated, too
     assert not np.allclose(model.predict_proba(new.assign(at=9002)), PREDICTIONS["events"])
 
 

@@ -60,7 +60,7 @@ def test_a_loaded_model_answers_the_same(kind, small, tmp_path):
     np.testing.assert_equal(loaded.learning_curve_, model.learning_curve_)
     assert loaded.spaces_["t"].categories.tolist() == ["a", "b"]
     assert loaded.get_params()["hidden"] == (32,)
-    assert [p.name for p in tmp_path.iterdir()] == ["m.tabemb"]  # one file, nothing beside it
+    assert [p.name for p in tmp_path.iterdir()] == ["m.tabemb"]  # a single file
 
 
 def test_loading_runs_no_code(small, tmp_path):

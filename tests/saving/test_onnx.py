@@ -1,4 +1,4 @@
-"""Models as ONNX files: onnxruntime gives what the model gives, from raw values."""
+"""Models as ONNX files: onnxruntime predicts the same as the model, from raw values."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def session_of(model, path):
 
 
 def answers(model, X, folder):
-    """The outputs of the file of a model by name, for a frame."""
+    """Return the outputs of a model's ONNX file for a frame, by name."""
     session = session_of(model, folder / "m.onnx")
     outputs = [output.name for output in session.get_outputs()]
     return dict(zip(outputs, session.run(None, tabemb.onnx_inputs(model, X))))
@@ -47,7 +47,7 @@ def assert_same_numbers(model, X, folder, scale=1.0):
 
 
 def strange_rows(n=1200, seed=0):
-    """Rows of all kinds of columns, and a target that needs them, with interactions."""
+    """Return rows with all kinds of columns, and a target that depends on them, with interactions."""
     rng = np.random.default_rng(seed)
     of_shop = pd.Series(rng.normal(size=150), [f"shop {i}" for i in range(150)])
     hours = pd.to_timedelta(rng.integers(0, 900_000, n), unit="h")
@@ -71,7 +71,7 @@ def strange_rows(n=1200, seed=0):
 
 
 def later_rows(X):
-    """The same rows with categories never seen, missing values, and numbers far outside."""
+    """Return the same rows with unseen categories, missing values, and extreme numbers."""
     later = X.copy()
     later.loc[:50, "city"], later.loc[30:90, "shop"] = "never", "shop 1000"
     later.loc[20:70, "id"], later.loc[:5, "share"] = 7, 99.5
@@ -162,7 +162,7 @@ def test_a_graph_gives_several_numbers(tmp_path):
 
 
 def test_numbers_at_and_beside_the_edges_of_bins_lie_in_the_same_bin(tmp_path):
-    """An effect and a tree jump at an edge: the smallest error would be seen."""
+    """Effects and trees jump at an edge, so even the smallest error would be visible."""
     rng = np.random.default_rng(0)
     x = rng.choice(rng.lognormal(sigma=3, size=300), 1500)
     jumps = rng.normal(size=301)
@@ -210,7 +210,7 @@ def test_a_graph_reads_padded_histories_and_vectors(settings, tmp_path):
 
 
 def rows_with_steps(n=300, seed=0):
-    """Visits, each with events of one time; some visits and some rows have no event."""
+    """Return rows with visits, each with simultaneous events; some visits and rows have no event."""
     rng = np.random.default_rng(seed)
     start = pd.Timestamp("2021-01-01")
 
@@ -249,7 +249,7 @@ def test_steps_before_the_newest_change_nothing(tmp_path):
 
 
 def notes(n=600, seed=0):
-    """Texts with words and pairs of neighbours that decide, words that come twice, and none at all."""
+    """Return texts with relevant words and pairs of words, repeated words, and no words at all."""
     rng = np.random.default_rng(seed)
     words = np.array(["good", "bad", "not", "very", "the", "room", "it's", "Größe"])
     texts = [" ".join(rng.choice(words, k)) for k in rng.integers(0, 9, n)]
@@ -392,7 +392,7 @@ def test_a_row_with_an_infinite_number_has_no_prediction(tmp_path):
 
 
 def titles(n=1500, seed=0):
-    """Rows with a title whose words decide, and a number."""
+    """Return rows with a title, on whose words the target depends, and a number."""
     rng = np.random.default_rng(seed)
     words = ["senior", "junior", "chief"], ["engineer", "nurse", "driver"], [str(i) for i in range(12)]
     known = [f"{rank} {job} {i}" for rank in words[0] for job in words[1] for i in words[2]]
@@ -412,7 +412,7 @@ def test_new_categories_are_unknown_and_a_warning_names_the_column(tmp_path):
     with pytest.warns(UserWarning, match="new categories of 'title' as unknown"):
         tabemb.to_onnx(model, tmp_path / "m.onnx")
     session = ort.InferenceSession(str(tmp_path / "m.onnx"))
-    known = session.run(None, tabemb.onnx_inputs(model, X))[0]  # they have what is expected of them
+    known = session.run(None, tabemb.onnx_inputs(model, X))[0]  # known titles have expected effects
     np.testing.assert_allclose(known, model.predict(X), rtol=0, atol=CLOSE)
     new = pd.DataFrame({"title": NEW_TITLES, "x": 0.0})
     given = session.run(None, tabemb.onnx_inputs(model, new))[0]

@@ -1,4 +1,4 @@
-"""Event estimators as ONNX files: from the raw events of an entity to what the kept state predicts."""
+"""Event estimators as ONNX files: raw events of an entity give the predictions of its state."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ START = pd.Timestamp("2020-01-01")
 
 
 def log(n=900, unit="us", seed=0):
-    """Events of 40 users, several at one time, and a target from the fields and the past."""
+    """Return events of 40 users, some simultaneous, and a target from fields and earlier events."""
     rng = np.random.default_rng(seed)
     X = pd.DataFrame(
         {
@@ -37,7 +37,7 @@ def log(n=900, unit="us", seed=0):
 
 
 def later_events(X):
-    """Events after the log: of known users and new ones, with items never seen."""
+    """Return events after the log, of known and new users, with unseen items."""
     later = X.sample(150, random_state=1).reset_index(drop=True).drop(columns="late")
     later["at"] = X["at"].max()
     later.loc[:9, "user"], later.loc[5:20, "item"] = 999, "never"

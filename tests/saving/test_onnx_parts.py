@@ -1,4 +1,4 @@
-"""The parts of an ONNX graph, each against what it stands for."""
+"""The parts of an ONNX graph, each compared with the code that it replaces."""
 
 import lightgbm as lgb
 import numpy as np
@@ -116,7 +116,7 @@ def test_trees_read_what_no_training_row_held_as_unknown():
 @pytest.mark.parametrize("bits", [21, 2])
 @pytest.mark.parametrize("most_keys", [2**62, 20_000])
 def test_effects_of_combinations_are_found_by_one_number(bits, most_keys, monkeypatch):
-    """Also where levels have more bits than a key has for them, and where one look-up is not enough."""
+    """This includes levels with more bits than fit into a key, and keys that need several look-ups."""
     for module in (pairs, onnx_effects):
         monkeypatch.setattr(module, "key_bits", lambda n: 32 if n == 2 else min(bits, 63 // n))
     monkeypatch.setattr(onnx_effects, "MOST_KEYS", most_keys)

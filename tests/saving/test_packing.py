@@ -27,7 +27,7 @@ VALUES = [
 
 
 def name_of(value):
-    """Return the text of a value; the order in a set differs from process to process."""
+    """Return the text of a value, as the order of a set differs between processes."""
     return "frozenset" if isinstance(value, frozenset) else repr(value)
 
 

@@ -1,4 +1,4 @@
-"""Predictions of files: those of the whole frame, in bounded memory, and no half-written output."""
+"""Predictions of files: equal to those of the whole frame, with bounded memory and complete output."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def classifier(frame):
 
 @pytest.fixture
 def folder(tmp_path, frame):
-    """Three parts of the frame as Parquet, with small groups of rows."""
+    """A folder with the frame as three Parquet files with small row groups."""
     for i in range(3):
         frame[i * 1000 : (i + 1) * 1000].to_parquet(tmp_path / f"part{i}.parquet", row_group_size=170)
     return tmp_path
 
 
 def left(folder):
-    """The files in a folder but for the parts of the frame."""
+    """Return the files in a folder, except the parts of the frame."""
     return sorted(p.name for p in folder.iterdir() if not p.name.startswith("part"))
 
 
@@ -113,7 +113,7 @@ def test_a_dataset_may_be_partitioned_and_filtered(tmp_path, frame, regressor):
 
 
 def test_dictionaries_and_types_may_differ_between_files(tmp_path, frame, regressor):
-    """pandas writes categories with indices of any width, and floats where ids are missing."""
+    """pandas writes categories with indices of any width, and ids as floats if some are missing."""
     first, second = frame[:1000].copy(), frame[1000:2000].copy()
     first["city"] = first["city"].astype("category")
     second["code"] = second["code"].astype(float)
@@ -214,7 +214,7 @@ def test_an_output_that_exists_is_replaced_only_when_asked(folder, regressor):
 
 
 def damage(folder):
-    """Cut the middle out of a file, whose end stays readable."""
+    """Cut out the middle of a file, so that its end stays readable."""
     path = folder / "part1.parquet"
     data = bytearray(path.read_bytes())
     data[2000:9000] = b"\0" * 7000
@@ -364,7 +364,7 @@ def test_one_warning_of_unseen_categories_for_all_batches(folder, frame, regress
     assert len(caught) == 1
     assert caught[0].filename == __file__
     few = frame.assign(city=np.where(frame.index < 2900, frame["city"], "Cairo"))
-    few.to_parquet(folder / "few.parquet")  # a batch is all unseen, the file hardly
+    few.to_parquet(folder / "few.parquet")  # one batch is all unseen, but little of the file
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         predict(folder / "few.parquet", folder / "few_out.parquet", regressor, batch_size=100)
@@ -401,7 +401,7 @@ for source in sys.argv[2:]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak of memory")
 def test_memory_does_not_grow_with_the_file(tmp_path, regressor):
-    """A file twenty times as large, of one group of rows, takes a fraction of its size more."""
+    """A file with twenty times the rows, in one row group, needs only a fraction of its size."""
     tabemb.save(regressor, tmp_path / "m.tabemb")
     rows(20_000).assign(text="x" * 400).to_parquet(tmp_path / "small.parquet")
     large = pa.Table.from_pandas(rows(400_000))

@@ -1,4 +1,4 @@
-"""The page is opened in a real browser, which sees no network and must not complain once."""
+"""The page is opened in a real browser without a network, which must not log any error."""
 
 import base64
 import csv
@@ -26,7 +26,7 @@ N_EACH = 20
 
 @pytest.fixture
 def space():
-    """Three groups of directions; the names count through a group, later ones are rarer."""
+    """Three groups of directions; names are numbered within a group, and later ones are rarer."""
     rng = np.random.default_rng(0)
     vectors = np.repeat(np.eye(8)[[0, 3, 5]] * 4, N_EACH, axis=0) + rng.normal(size=(3 * N_EACH, 8))
     names = [f"{group} {i}" for group in GROUPS for i in range(N_EACH)]
@@ -36,14 +36,14 @@ def space():
 
 
 def lattice(space, columns=N_EACH):
-    """Coordinates on which no point hides another: for `space`, a line of points a group."""
+    """Return coordinates without overlapping points: for `space`, one line of points per group."""
     i = np.arange(len(space))
     return pd.DataFrame({"x": i % columns, "y": 3.0 * (i // columns)}, index=space.categories)
 
 
 @pytest.fixture
 def metadata(space):
-    index = pd.Index(list(space)[::-1])  # another order than that of the space
+    index = pd.Index(list(space)[::-1])  # not in the order of the space
     group = [name.split()[0] for name in index]
     height = [float(name.split()[1]) / 4 for name in index]
     return pd.DataFrame(
@@ -56,7 +56,7 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "device_s
 
 @pytest.fixture(scope="module")
 def contexts(browser):
-    """Browser contexts of different readers, shared by all tests: making one takes half a second."""
+    """Browser contexts of different readers, shared by all tests, as each takes half a second."""
     kinds = {"desk": {}, "phone": PHONE, "dark": {"color_scheme": "dark"}}
     return {
         kind: browser.new_context(reduced_motion="reduce", **settings)
@@ -66,7 +66,7 @@ def contexts(browser):
 
 @pytest.fixture
 def visit(contexts, tmp_path):
-    """Write an atlas, open it, and check at the end that it loaded nothing and logged no other error."""
+    """Write an atlas, open it, and check at the end that it loaded nothing and logged no errors."""
 
     @contextmanager
     def visit(space, *args, reader="desk", refused=0, **arguments):
@@ -111,7 +111,7 @@ def pixels(page):
 
 
 def settled(page):
-    """Let the frame that was asked for be drawn."""
+    """Wait until the requested frame is drawn."""
     page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     return page.evaluate("atlas.drawn")
 
@@ -133,7 +133,7 @@ def test_every_point_is_drawn_and_a_drag_moves_them(visit, space):
             "() => { const c = document.getElementById('points'), d = new Uint32Array(c.getContext('2d')"
             ".getImageData(0, 0, c.width, c.height).data.buffer); return new Set(d).size }"
         )
-        assert colors > 2  # ground, points and their rims
+        assert colors > 2  # background, points and their borders
         before, at = pixels(page), page.evaluate("atlas.at('north 3')")
         page.mouse.move(at["x"], at["y"] + 60)
         page.mouse.down()
@@ -158,7 +158,7 @@ def test_a_click_lists_the_nearest_of_the_space(visit, space):
 
 @pytest.fixture
 def unsure(space):
-    """The space, in which every other category is little more than noise."""
+    """The space with every other category being little more than noise."""
     reliability = [0.9 - 0.004 * i if i % 2 else 0.02 + 0.001 * i for i in range(len(space))]
     return EmbeddingSpace(space.vectors, space.categories, space.counts, "place", reliability)
 
@@ -175,7 +175,7 @@ def test_the_page_lists_the_nearest_by_reliability_as_the_space_does(visit, spac
 
 
 def looks(page, names):
-    """Return how far points are from the colour of the ground, and their areas in pixels."""
+    """Return the colour distance of points from the background, and their areas in pixels."""
     return page.evaluate(
         """names => {
           const canvas = document.getElementById('points'), box = canvas.getBoundingClientRect();
@@ -201,7 +201,7 @@ def test_points_fade_and_shrink_with_reliability(visit, space, reader):
         distances, areas = np.transpose(looks(page, names))
     assert (np.diff(distances) <= 0).all()
     assert (np.diff(areas) <= 0).all()
-    assert len(set(distances)) > 12  # step by step, not two kinds
+    assert len(set(distances)) > 12  # gradual, not just two kinds
     assert 10 < distances[-1] < 0.4 * distances[0]
     assert areas[-1] < 0.6 * areas[0]
 
@@ -212,14 +212,14 @@ def test_what_is_unsure_can_be_hidden_and_the_legend_says_what_it_is(visit, spac
         assert "faint: few rows or no effect, mostly noise" in legend
         assert f"a model of other rows would share {unsure.overlap:.0%}." in legend
         labels = page.evaluate("atlas.labels.map(label => label.text)")
-        assert {int(label.split()[1]) % 2 for label in labels[:10]} == {1}  # the sure ones first
+        assert {int(label.split()[1]) % 2 for label in labels[:10]} == {1}  # most reliable first
         page.locator("#surest").focus()
         for _ in range(5):
             page.keyboard.press("PageUp")
         least = float(page.locator("#surest-value").inner_text().split()[-1])
         assert settled(page) == (unsure.reliability >= least).sum() == 30
         assert page.locator("#summary").inner_text() == "30 of 60 categories"
-        search(page, "south 4")  # hidden, but asked for by name
+        search(page, "south 4")  # hidden, but requested by name
         assert settled(page) == 60
         assert page.locator("#surest-value").inner_text() == "at least 0.00"
     with visit(space, others={"sure": (unsure, lattice(unsure))}) as page:
@@ -262,7 +262,7 @@ def test_search_suggests_and_enter_picks(visit, space):
         suggested = [
             row.inner_text().split("\n")[0] for row in page.locator("#suggestions [role=option]").all()
         ]
-        assert suggested[:2] == ["north 1", "south 1"]  # the frequent first
+        assert suggested[:2] == ["north 1", "south 1"]  # the most frequent first
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
         assert page.locator("#details h2").inner_text() == "south 1"
@@ -300,7 +300,7 @@ def test_the_count_filter_hides_the_rare_and_the_frequent(visit, space):
         )
         click(page, "north 19")  # hidden: nothing there to click
         assert page.locator("#details h2").count() == 0
-        search(page, "north 19")  # asked for by name: shown
+        search(page, "north 19")  # shown, as it is requested by name
         assert page.locator("#details h2").inner_text() == "north 19"
         assert page.locator("#summary").inner_text() == "60 categories, 8 dimensions"
 
@@ -329,12 +329,12 @@ def test_colours_have_a_legend_whose_classes_can_be_switched(visit, space, metad
             "count",
             "group",
             "height",
-        ]  # note is a text
+        ]  # "note" is a text column
 
 
 def test_the_rarest_classes_share_an_entry_and_missing_ones_have_theirs(visit):
     space = EmbeddingSpace(np.eye(24), range(24))
-    classes = {i: f"class {i // 2}" for i in range(20)}  # ten of two each
+    classes = {i: f"class {i // 2}" for i in range(20)}  # ten classes of two each
     with visit(space, {"kind": classes}, color="kind") as page:
         entries = [text.split("\n")[0] for text in page.locator(".entry").all_inner_texts()]
         assert entries == [*(f"class {i}" for i in range(7)), "3 others", "missing"]
@@ -363,7 +363,7 @@ def test_two_categories_are_compared(visit, space):
 
 
 def drag_around(page, names, gap=12):
-    """Drag a rectangle around the points of these names."""
+    """Drag a rectangle around the points with these names."""
     places = [page.evaluate("name => atlas.at(name)", name) for name in names]
     (left, right), (top, bottom) = (
         (min(v) - gap, max(v) + gap) for v in zip(*((p["x"], p["y"]) for p in places))
@@ -398,9 +398,7 @@ def test_a_lasso_selects_what_lies_inside(visit, space):
             page.evaluate("name => atlas.at(name)", name) for name in ("north 5", "north 9", "south 7")
         ]
         page.get_by_label("Drag around points to select").click()
-        page.mouse.move(
-            corners[0]["x"] - 9, corners[0]["y"] + 9
-        )  # the higher the place, the smaller its y
+        page.mouse.move(corners[0]["x"] - 9, corners[0]["y"] + 9)  # higher places have a smaller y
         page.mouse.down()
         page.mouse.move(corners[1]["x"] + 9, corners[1]["y"] + 9)
         page.mouse.move(corners[2]["x"], corners[2]["y"] - 12)
@@ -413,7 +411,7 @@ def test_a_lasso_selects_what_lies_inside(visit, space):
             "south 7",
             "north 8",
             "north 9",
-        ]  # the frequent first
+        ]  # the most frequent first
 
 
 def test_without_a_clipboard_the_text_and_a_file_are_offered(visit, space):
@@ -479,7 +477,7 @@ def test_an_address_shows_what_it_names(visit, space, metadata):
 
 
 def test_crowded_points_are_smaller_until_one_zooms_in(visit):
-    """Of a hundred points, half lie within a thousandth of the map."""
+    """Half of a hundred points are within a thousandth of the map."""
     rng = np.random.default_rng(0)
     xy = np.concatenate([rng.uniform(0, 1, (50, 2)), rng.uniform(0.5, 0.501, (50, 2))])
     space = EmbeddingSpace(rng.normal(size=(100, 3)), [f"p{i}" for i in range(100)], np.ones(100))
@@ -605,7 +603,7 @@ def test_everything_can_be_done_with_keys(visit, space, metadata):
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")  # the second control of the card: compare
         assert page.locator(".prompt").is_visible()
-        assert page.evaluate("document.activeElement.tagName") == "H2"  # the key's place is not lost
+        assert page.evaluate("document.activeElement.tagName") == "H2"  # the keyboard focus is not lost
         page.keyboard.press("Escape")
         assert page.locator("#details").inner_text() == ""
 
@@ -656,7 +654,7 @@ def test_on_a_phone_the_panel_is_a_sheet_and_fingers_work(visit, space, metadata
         settled(page)
         after = page.evaluate("atlas.view")
         assert after["k"] == pytest.approx(2 * before["k"], rel=0.05)
-        for axis, middle in (("x", 195), ("y", 200)):  # what lies between the fingers stays there
+        for axis, middle in (("x", 195), ("y", 200)):  # the point between the fingers does not move
             assert (middle - after[axis]) / after["k"] == pytest.approx(
                 (middle - before[axis]) / before["k"], abs=0.01
             )
@@ -697,7 +695,7 @@ def test_categories_of_any_kind_and_vectors_of_zero(visit):
 
 
 def given_of(path):
-    """Return what a page holds, read from its text."""
+    """Return the data of a page, read from its text."""
     (data,) = re.findall(
         r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.DOTALL
     )

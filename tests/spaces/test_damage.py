@@ -1,4 +1,4 @@
-"""Damaged files of a space are refused in one sentence, before another library reads them."""
+"""Damaged files of a space are refused in one sentence before another library reads them."""
 
 import json
 import random
@@ -34,7 +34,7 @@ def write(space, kind, path):
 
 
 def refusal(space, kind, path):
-    """Open the file and return why it was refused; None if it was not."""
+    """Open the file and return the error, or None if it was not refused."""
     try:
         space.open_index(path) if kind == "index" else EmbeddingSpace.from_parquet(path)
     except ValueError as error:

@@ -19,7 +19,7 @@ def space():
 
 @pytest.fixture
 def sure(space):
-    """The space with a reliability of each category."""
+    """Return the space with a reliability for each category."""
     return EmbeddingSpace(space.vectors, space.categories, space.counts, "city", [1, 0.1, 1 / 3, 0])
 
 
@@ -315,7 +315,7 @@ def test_a_frame_that_holds_no_numbers():
 
 
 def test_a_space_imports_no_optional_or_slow_package():
-    # a stand-in for the package itself, which imports torch and scikit-learn for the estimators
+    # a stand-in for the package, which would import torch and scikit-learn for the estimators
     code = f"""
 import sys, types
 sys.modules["tabemb"] = types.ModuleType("tabemb")

@@ -1,4 +1,4 @@
-"""A space in a process that was forked from one that has used threads."""
+"""A space in a process that was forked from a process that had used threads."""
 
 import multiprocessing as mp
 import os
@@ -87,7 +87,7 @@ def run(code, timeout=300):
 @pytest.mark.slow
 @pytest.mark.skipif("fork" not in mp.get_all_start_methods(), reason="a process is forked")
 def test_a_space_works_after_a_fork_of_a_process_that_used_threads():
-    """k-means, t-SNE and the trial of a loaded model handed work to threads that were gone."""
+    """k-means, t-SNE and the check of a loaded model must not use threads that do not exist anymore."""
     run(FORK)
 
 

@@ -34,7 +34,7 @@ def test_an_index_finds_nearly_all_of_the_nearest():
 
 
 def test_an_index_of_few_is_the_same_however_many_threads_there_are(monkeypatch):
-    """Threads that add to a graph of few points at once left groups without a link to the others."""
+    """If several threads add points to a small graph, groups may have no link to the others."""
     rng = np.random.default_rng(0)
     centers = 9 * rng.normal(size=(20, 16))
     vectors = np.tile(centers, (100, 1)) + rng.normal(size=(2000, 16))
@@ -72,7 +72,7 @@ def test_a_saved_index_is_opened_and_answers_the_same(tmp_path):
 
 
 def products(n_queries=200):
-    """Items whose lengths differ as those of frequent and rare ones, and users to search with."""
+    """Return items whose lengths differ as with frequent and rare items, and users to search with."""
     rng = np.random.default_rng(3)
     vectors = rng.normal(size=(3000, 12)) * rng.lognormal(sigma=0.7, size=(3000, 1))
     return EmbeddingSpace(vectors, range(3000)), rng.normal(size=(n_queries, 12))
@@ -97,11 +97,11 @@ def test_an_index_by_dot_product_finds_nearly_all_of_the_largest(tmp_path):
         np.testing.assert_allclose(found["similarity"], own.ravel(), rtol=1e-4, atol=1e-4)
     by_cosine = space.index().nearest_to(users, k=10)
     pairs = [set(zip(t["vector"], t["category"])) for t in (by_cosine, exact)]
-    assert len(pairs[0] & pairs[1]) / len(pairs[1]) < 0.8  # the nearest by direction are others
+    assert len(pairs[0] & pairs[1]) / len(pairs[1]) < 0.8  # the nearest by direction differ
 
 
 def test_an_index_finds_the_largest_products_of_vectors_with_a_shared_bias():
-    """Products of two such items are large whatever else they have, and those of users tell more."""
+    """Products of two such items are always large; those of users are more informative."""
     rng = np.random.default_rng(4)
     centers = rng.normal(size=(40, 12))
     items = centers[rng.integers(40, size=3000)] + 0.4 * rng.normal(size=(3000, 12))
@@ -116,7 +116,7 @@ def test_an_index_finds_the_largest_products_of_vectors_with_a_shared_bias():
 
 def test_neighbors_search_an_index_of_their_metric():
     space, _ = products()
-    for metric in ("dot", "cosine"):  # each needs another index than the last
+    for metric in ("dot", "cosine"):  # each needs another index
         found = space.neighbors(k=5, metric=metric, approximate=True)
         exact = space.neighbors(k=5, metric=metric)
         assert recall(found, exact) > 0.95
@@ -214,7 +214,7 @@ def unsure(n=2000, seed=0):
 @pytest.mark.parametrize(
     "least",
     [
-        {"min_count": 50},  # half are left
+        {"min_count": 50},  # half of the categories are left
         {"min_count": 10, "min_reliability": 0.9},
         {"min_reliability": 0.997},  # a handful
         {"min_count": 101},  # none

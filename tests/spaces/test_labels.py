@@ -1,4 +1,4 @@
-"""Labels of any type in every format of a space: they come back, or one error names the label."""
+"""Labels of any type in every format of a space are restored, or one error names the label."""
 
 import datetime as dt
 import enum

@@ -76,7 +76,7 @@ def test_labels_do_not_cover_other_points():
 
 
 def test_of_two_labels_in_one_place_the_frequent_category_wins():
-    # nine equal points leave eight places: the rarest goes without a label
+    # around nine equal points there are eight places: the rarest has no label
     names = [f"quite a long name {i}" for i in range(20)]
     space = EmbeddingSpace(np.ones((20, 2)), names, counts=np.arange(1, 21))
     written = {text.get_text() for text in labels_of(space.map(method="pca"))}
@@ -240,14 +240,14 @@ def test_dollars_and_underscores_are_drawn_as_they_are():
 
 
 def unsure(n=40, **changed):
-    """Spread points; the last is the surest, and counts say nothing of it."""
+    """Return spread points; the last is the most reliable, independent of the counts."""
     vectors = np.random.default_rng(0).normal(size=(n, 3))
     names = [f"a name as long as {i}" for i in range(n)]
     return EmbeddingSpace(vectors, names, reliability=np.linspace(0, 1, n), name="thing", **changed)
 
 
 def looks_of(figure):
-    """Return the opacities and the areas of all points, by place on the map."""
+    """Return the opacities and the areas of all points, by position on the map."""
     dots = [c for c in figure.axes[0].collections if len(c.get_offsets())]
     places = np.vstack([c.get_offsets() for c in dots])
     opacity = np.concatenate([np.broadcast_to(c.get_alpha(), len(c.get_offsets())) for c in dots])
@@ -311,8 +311,8 @@ def test_the_map_says_what_faint_points_are_and_what_another_model_would_share()
     boxes = [part.get_window_extent().extents for part in (legend, note, figure.axes[0], figure)]
     assert boxes[0][1] >= 0  # the whole legend is in the picture
     assert boxes[0][2] <= boxes[3][2]
-    assert boxes[0][3] <= boxes[1][1]  # and covers neither the note
-    assert boxes[1][3] <= boxes[2][1]  # which covers no point
+    assert boxes[0][3] <= boxes[1][1]  # the legend does not cover the note
+    assert boxes[1][3] <= boxes[2][1]  # the note covers no point
     few = unsure(4).map(method="pca")
     assert "\n" not in few.axes[0].get_xlabel()  # too few for an overlap
 
@@ -321,7 +321,7 @@ def test_labels_go_to_the_sure_first_and_are_paler_where_unsure():
     names = [f"quite a long name {i}" for i in range(20)]
     reliability = np.linspace(0, 1, 20)
     space = EmbeddingSpace(np.ones((20, 2)), names, np.arange(20, 0, -1), reliability=reliability)
-    texts = labels_of(space.map(method="pca", metric="euclidean"))  # all in one place
+    texts = labels_of(space.map(method="pca", metric="euclidean"))  # all points are equal
     written = [text.get_text() for text in texts]
     assert names[19] in written
     assert names[0] not in written

@@ -30,7 +30,7 @@ def test_how_each_category_was_found():
     assert (found.share, found.share_of_rows) == (0.8, 0.5)
     np.testing.assert_array_equal(
         found.space["OSLO"], WORDS["oslo"]
-    )  # of two that read the same, the frequent one
+    )  # of two with the same text, the more frequent one
     np.testing.assert_array_equal(found.space["Oslo"], WORDS["Oslo"])
     np.testing.assert_array_equal(found.space.counts, [4, 3, 2, 1])
 

@@ -1,4 +1,4 @@
-"""Vectors of new categories from those of the known ones that are described alike."""
+"""Vectors of new categories from those of known categories with similar descriptions."""
 
 import pickle
 

@@ -96,7 +96,7 @@ def test_coordinates_are_computed_once(monkeypatch):
     monkeypatch.setitem(plane.METHODS, "tsne", plane.Method(None, None))
     again = space.coordinates()
     pd.testing.assert_frame_equal(again, first)
-    again.iloc[0] = 99  # a frame of the user's own
+    again.iloc[0] = 99  # the user's copy
     pd.testing.assert_frame_equal(space.coordinates(), first)
     with pytest.raises(TypeError, match="not callable"):
         space.coordinates(random_state=1)

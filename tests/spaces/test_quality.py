@@ -27,7 +27,7 @@ def test_overlap_is_the_share_of_common_neighbours():
     one = EmbeddingSpace([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]], list("abcd"))
     other = EmbeddingSpace(
         [[1, 0], [0.9, 0.1], [0, 1], [0.8, 0.2]], list("abcd")
-    )  # d alone has another nearest
+    )  # only d has another nearest neighbour
     assert stability([one, other], k=1).overlap == 0.75
     assert stability([one, other], k=3).overlap == 1
 
@@ -68,7 +68,7 @@ def test_agreement_with_the_cosines_themselves_is_one_and_with_their_opposite_mi
 
 
 def test_agreement_of_known_ranks():
-    # the cosines fall in this order; Spearman's rho of ranks 1, 2, 3 and 1, 3, 2 is 1 - 6 * 2 / (3 * 8)
+    # cosines decrease in this order; Spearman's rho of ranks 1, 2, 3 and 1, 3, 2 is 1 - 6 * 2 / (3 * 8)
     pairs = [
         ("a", "b", 9.0),
         ("a", "c", 3.0),

@@ -1,4 +1,4 @@
-"""Words for the parts of a map, planted where one can know them."""
+"""Words for the regions of a map, planted in known places."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ N_EACH = 50
 
 @pytest.fixture
 def compass():
-    """Four far clumps; nine in ten names of each have its word."""
+    """Four distant clusters; nine in ten names of each contain its word."""
     rng = np.random.default_rng(0)
     xy = np.concatenate([rng.normal(middle, 0.5, (N_EACH, 2)) for middle in MIDDLES.values()])
     texts = [f"{name if i % 10 else 'odd'} place {i}" for name in MIDDLES for i in range(N_EACH)]
@@ -37,7 +37,7 @@ def test_a_word_that_all_share_describes_no_region(compass):
 
 
 def test_levels_of_a_column_are_words(compass):
-    """Names are ids; the column knows the side, and is missing for every fifth category."""
+    """Names are ids; a column has the side, with missing values for every fifth category."""
     xy, _ = compass
     sides = pd.Series([side for side in ("up", "down") for _ in range(2 * N_EACH)])
     column = pd.Categorical(sides.where(np.arange(len(xy)) % 5 > 0))
@@ -47,7 +47,7 @@ def test_levels_of_a_column_are_words(compass):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_noise_has_no_regions(seed):
-    """Words of all frequencies, and a column of two levels, that have nothing to do with the place."""
+    """Words of all frequencies and a column of two levels are independent of the position."""
     rng = np.random.default_rng(seed)
     words = rng.choice([f"word{letter}" for letter in "abcdefghij"], 2_000, p=np.arange(1, 11) / 55)
     column = pd.Categorical(rng.choice(["one", "two"], 2_000))

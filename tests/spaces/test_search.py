@@ -153,7 +153,7 @@ def test_normalized_vectors_have_length_one_or_are_zero():
 
 
 def unsure(n=300, seed=1, **changed):
-    """The crowd with a reliability and a count of each."""
+    """Return the crowd with a reliability and a count for each category."""
     rng = np.random.default_rng(seed)
     space, reliability = crowd(n, seed=seed), rng.uniform(size=n) ** 2
     return EmbeddingSpace(

@@ -236,7 +236,7 @@ def test_to_frame(space):
     assert list(frame.columns) == ["city_0", "city_1"]
     assert frame.index.name == "city"
     np.testing.assert_array_equal(frame.loc["bergen"], [2, 1])
-    frame.iloc[0, 0] = 9  # a frame of the user's own
+    frame.iloc[0, 0] = 9  # the user's copy
     assert space["oslo"][0] == 1
 
 

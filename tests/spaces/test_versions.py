@@ -1,4 +1,4 @@
-"""Versions of a space: who has moved more than the counts explain."""
+"""Versions of a space: which categories have moved more than the counts explain."""
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ def test_movement_is_measured_by_the_standard_error_of_the_count():
     now[0, 0] += 1.0
     older, newer = space(then, ["a"]), space(now, ["a", "b"], counts=np.full(10, 100))
     table = newer.compare(older).set_index("category")
-    noise = 0.1 / 0.9  # of vectors of length one
+    noise = 0.1 / 0.9  # for vectors of length one
     assert table.loc["c0", "movement"] == pytest.approx(1 / np.sqrt(noise * 10 / 100), rel=1e-5)
     assert table["has_moved"].tolist() == [True] + [False] * 9
     assert table["cosine"][1:].round(5).eq(1).all()

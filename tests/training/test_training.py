@@ -118,7 +118,7 @@ def test_the_rate_falls_to_zero_where_the_end_is_known_and_stays_where_it_is_not
     def loss(batch):
         steps.append(network.layer.bias.item())
         error = network(batch.x) - batch.y
-        return Loss(error.mean())  # a slope that stays: each step of Adam is as long as its rate
+        return Loss(error.mean())  # a constant slope: each step of Adam has the length of its rate
 
     evaluate = (lambda: 1.0) if validates else None
     train(Training(network, batches, loss, optimizer, 10, evaluate, falls=falls, patience=10))
@@ -136,12 +136,12 @@ def test_without_validation_the_averaged_weights_are_kept(window):
 
     def loss(batch):
         weights.append(network.layer.bias.item())
-        return Loss((network(batch.x) - batch.y).mean())  # the bias falls in every step
+        return Loss((network(batch.x) - batch.y).mean())  # the bias decreases in every step
 
     optimizer = Optimizer(network, 0.1, 0.0, window=window)
     train(Training(network, batches, loss, optimizer, max_epochs=5))
     kept = network.layer.bias.item()
-    weights.append(optimizer.average.averages[0].item())  # the average and the last weights are swapped
+    weights.append(optimizer.average.averages[0].item())  # the last weights, as both were swapped
     expected = weights[0]
     for t, weight in enumerate(weights[1:], start=1):
         expected += (weight - expected) * window / (t + window)
@@ -152,11 +152,11 @@ def test_without_validation_the_averaged_weights_are_kept(window):
 def test_the_averaged_weights_are_validated_and_steps_go_on_from_the_last_ones():
     torch.manual_seed(0)
     network, steps, validated = Line(), [], []
-    batches = Batches(planted(), 64, torch.Generator().manual_seed(0))  # a step an epoch
+    batches = Batches(planted(), 64, torch.Generator().manual_seed(0))  # one step per epoch
 
     def loss(batch):
         steps.append(network.layer.bias.item())
-        return Loss((network(batch.x) - batch.y).mean())  # the bias falls by the rate in every step
+        return Loss((network(batch.x) - batch.y).mean())  # the bias decreases by the rate in every step
 
     def evaluate():
         validated.append(network.layer.bias.item())
@@ -172,13 +172,13 @@ def test_the_averaged_weights_are_validated_and_steps_go_on_from_the_last_ones()
 
 def test_the_time_budget_ends_within_an_epoch():
     start = time.perf_counter()
-    fit(max_epochs=20_000, budget=Budget(0.3))  # all epochs would take many times as long
+    fit(max_epochs=20_000, budget=Budget(0.3))  # all epochs would take much longer
     assert time.perf_counter() - start < 2
 
 
 def test_a_spent_budget_ends_the_epoch_after_a_step():
     network, losses = Line(), []
-    batches = Batches(planted(), 16, torch.Generator().manual_seed(0))  # four steps an epoch
+    batches = Batches(planted(), 16, torch.Generator().manual_seed(0))  # four steps per epoch
 
     def loss(batch):
         losses.append((network(batch.x) - batch.y).square().mean())
@@ -193,7 +193,7 @@ def test_a_spent_budget_ends_the_epoch_after_a_step():
 
 def test_a_share_is_an_equal_part_of_the_time_that_is_left():
     budget = Budget(9.0)
-    budget.start -= 3  # seconds ago
+    budget.start -= 3  # three seconds earlier
     share = budget.share(3)
     assert share.limit == pytest.approx(2, abs=0.1)
     assert not share.over
@@ -212,8 +212,7 @@ def test_a_gain_too_small_to_wait_for_is_none():
 
 
 def test_the_average_forgets_the_start_and_rests_where_steps_circle():
-    """Noise of a constant rate is averaged out: the average of a random walk back and forth is its
-    middle."""
+    """The noise of a constant rate is averaged out."""
     rng = torch.Generator().manual_seed(0)
     weight = nn.Parameter(torch.full((1,), 100.0))
     average = WeightAverage([weight])
@@ -222,7 +221,7 @@ def test_the_average_forgets_the_start_and_rests_where_steps_circle():
         average.update()
     last = weight.item()
     with average.in_place():
-        assert weight.item() == pytest.approx(3, abs=0.15)  # about 5000 / WINDOW noises are in it
+        assert weight.item() == pytest.approx(3, abs=0.15)  # averages about 5000 / WINDOW noise terms
     assert weight.item() == last
 
 
@@ -313,7 +312,7 @@ def test_batches_of_blocks_hold_each_row_once_in_new_orders(chosen, batch_size, 
         assert len(epoch) == len(batches)
         assert max(map(len, epoch)) <= batch_size
     assert not torch.equal(torch.cat(first), torch.cat(second))
-    part = torch.cat(first)[:40]  # of four blocks of ten neighbours, shuffled together
+    part = torch.cat(first)[:40]  # from four blocks of ten adjacent rows, shuffled together
     assert len({int(row - expected[0]) // 10 for row in part}) == 4
     assert not torch.equal(part, part.sort().values)
 

@@ -64,7 +64,7 @@ def test_the_goal_is_context_of_each_position_and_no_item_of_the_list():
 
 
 def test_the_kernel_and_gensim_have_one_objective():
-    """The mean loss over many steps from the same vectors is the same."""
+    """Both have the same mean loss over many steps from the same vectors."""
     rng = np.random.default_rng(0)
     settings = SkipGramSettings(
         dim=8,
@@ -89,7 +89,7 @@ def test_the_kernel_and_gensim_have_one_objective():
 
 
 def sessions(n=600, seed=0):
-    """Sessions whose goal is far from their first items; each goal has first items of its own."""
+    """Return sessions whose goal is far from their first items; each goal has its own first items."""
     rng = np.random.default_rng(seed)
     goals = rng.integers(4, size=n)
     rows = [
@@ -124,9 +124,9 @@ def test_the_goal_of_a_log_is_one_for_each_entity():
 
 
 def test_negatives_of_the_group_spread_the_items_of_a_group():
-    """Two kinds within each market, that users never mix; markets are never mixed either.
+    """Each market has two kinds of items, which users rarely mix; markets are never mixed.
 
-    Negatives from everywhere are mostly of other markets, so that items of a market look alike.
+    Most negatives from all items are from other markets, so items of one market look alike.
     """
     rng = np.random.default_rng(0)
     items = {(m, kind): [f"{m}{kind}{i}" for i in range(5)] for m in range(12) for kind in "pq"}
@@ -135,7 +135,7 @@ def test_negatives_of_the_group_spread_the_items_of_a_group():
     for _ in range(1500):
         m, kind = places[rng.integers(len(places))]
         row = list(rng.choice(items[m, kind], 4, replace=False))
-        if rng.random() < 0.3:  # now and then the other kind
+        if rng.random() < 0.3:  # sometimes an item of the other kind
             row[0] = rng.choice(items[m, "q" if kind == "p" else "p"])
         lists.append(row)
     markets = {item: m for (m, _), names in items.items() for item in names}
@@ -153,7 +153,7 @@ def test_negatives_of_the_group_spread_the_items_of_a_group():
         other = (kinds[:, None] != kinds) & (place[:, None] == place)
         return cosines[same].mean() - cosines[other].mean()
 
-    far = dict.fromkeys(list(markets)[:1], 0)  # one item alone: no negative is drawn
+    far = dict.fromkeys(list(markets)[:1], 0)  # a group of one item: no negative is drawn
     assert gap(markets) > gap(far) + 0.5
 
 

@@ -1,4 +1,4 @@
-"""Vectors of items: equal to bare gensim's, planted groups are found, sets have no order."""
+"""Vectors of items equal those of gensim, planted groups are found, sets have no order."""
 
 import itertools
 import pickle
@@ -28,7 +28,7 @@ def group_of(item):
 
 
 def planted(n_lists=300, n_groups=4, size=6, length=4, seed=0):
-    """Lists of which each holds items of one group; an item is named by its group and number."""
+    """Return lists with items of one group each; items are named by group and number."""
     rng = np.random.default_rng(seed)
     groups = rng.integers(n_groups, size=n_lists)
     items = [rng.choice(size, length, replace=False) for _ in groups]
@@ -36,7 +36,7 @@ def planted(n_lists=300, n_groups=4, size=6, length=4, seed=0):
 
 
 def purity(space, k=4):
-    """The share of neighbours that are of the group of their item."""
+    """Return the share of neighbours in the same group as their item."""
     near = space.neighbors(k=k)
     return (near["category"].map(group_of) == near["neighbor"].map(group_of)).mean()
 
@@ -97,11 +97,9 @@ def test_a_sequence_is_trained_as_bare_gensim_trains_it(name):
 )
 def test_planted_groups_are_found(mode, settings):
     embedder = ItemEmbedder(**{**SMALL, "mode": mode, "subsample": 0, **settings}).fit(planted())
-    hit_rate = embedder.evaluate(planted(seed=1), k=5)["hit_rate"]  # the five others of the group
+    hit_rate = embedder.evaluate(planted(seed=1), k=5)["hit_rate"]  # the other five items of the group
     assert hit_rate["popularity"] < 0.4
-    if (
-        not embedder.skip_gram
-    ):  # an item is never its own context: here the others of its group predict it
+    if not embedder.skip_gram:  # an item is never its own context, so the others of its group predict it
         assert hit_rate["context"] > 0.9
         return
     assert purity(embedder.space_) > 0.95
@@ -126,7 +124,7 @@ def test_the_order_of_sets_and_of_their_items_changes_nothing(settings):
 
 
 def test_all_pairs_of_a_set_are_trained_and_of_a_sequence_those_in_the_window():
-    """x and y stand at the ends of long lists, so that only the whole list is wide enough for both."""
+    """x and y are at the ends of long lists, so that only a window of the whole list contains both."""
     rng = np.random.default_rng(0)
     fillers = [f"f{i}" for i in range(200)]
     lists = [["x", *rng.choice(fillers, 12, replace=False), "y"] for _ in range(200)]
@@ -145,12 +143,12 @@ def test_all_pairs_of_a_set_are_trained_and_of_a_sequence_those_in_the_window():
 
 
 def test_the_order_of_a_set_is_drawn_anew():
-    """With a window of 1, an item of a set meets all others in the course of the epochs."""
+    """With a window of 1, an item of a set is next to all others in the course of the epochs."""
     lists = [[f"i{j}" for j in range(8)]] * 60
     settings = {"mode": "set", "window": 1, "subsample": 0, **SMALL}
     loss = ItemEmbedder(**settings).fit(lists).learning_curve_["train_loss"]
     fixed = ItemEmbedder(**{**settings, "mode": "sequence"}).fit(lists).learning_curve_["train_loss"]
-    assert loss[-1] > 1.3 * fixed[-1]  # a neighbour that changes is harder to know than one that stays
+    assert loss[-1] > 1.3 * fixed[-1]  # a changing neighbour is harder to predict than a fixed one
 
 
 def test_a_set_pairs_its_last_item_with_its_first():
@@ -412,7 +410,7 @@ def test_sets_of_python():
     np.testing.assert_array_equal(one.space_.vectors, other.space_.vectors)
 
 
-# what is learned, and used
+# results and their use
 
 
 def test_transform_is_the_mean_of_the_known_items():
@@ -485,7 +483,7 @@ def test_the_hit_rate_is_computed_as_by_hand():
 
 @pytest.mark.parametrize("settings", [{}, {"subsample": 0.02}, {"negative_exponent": -0.5}], ids=str)
 def test_predicted_is_how_often_an_item_stands_beside_another(settings):
-    """After q comes the popular p half of the time; r, rarer, comes after q alone."""
+    """q is followed by the popular item p half of the time; the rarer item r only follows q."""
     rng = np.random.default_rng(0)
     lists = [["q", *rng.choice(["p", "r", "s"], 1, p=[0.5, 0.3, 0.2])] for _ in range(500)]
     lists += [[f"x{rng.integers(5)}", "p"] for _ in range(2000)]
@@ -521,7 +519,7 @@ def test_a_set_is_completed_from_all_of_its_items():
 
 
 def test_the_interval_covers_by_lists():
-    """Lists repeated ten times know no more than once: the interval stays as wide."""
+    """Repeating lists ten times adds no information, so the interval must not become narrow."""
     embedder = ItemEmbedder(**SMALL).fit(planted())
     lists = planted(40, seed=1)
     one = embedder.evaluate(lists, k=2).loc["similar"]

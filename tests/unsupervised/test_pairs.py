@@ -18,7 +18,7 @@ SMALL = {"dim": 8, "max_epochs": 30, "l2": 0.1, "n_jobs": 1, "random_state": 0}
 
 
 def blocks(n_users=80, n_items=40, n=10, seed=0):
-    """Users who like the items of their own group alone; a number modulo 4 is the group."""
+    """Return users who like only items of their own group, which is the number modulo 4."""
     rng = np.random.default_rng(seed)
     rows = []
     for user in range(n_users):
@@ -52,7 +52,7 @@ def test_every_loss_finds_the_groups_with_all_negatives(loss, negatives, normali
 
 
 def test_negatives_of_the_same_group_separate_within_it():
-    # users like even or odd items of every market; markets alone explain nothing
+    # users like either even or odd items of every market; the market alone explains nothing
     rng = np.random.default_rng(0)
     rows = []
     for user in range(60):
@@ -147,7 +147,7 @@ def test_numbers_of_low_rank_are_recovered_nearly_to_their_noise(settings):
 
 
 def test_offsets_alone_are_shrunken_means():
-    # one item; a user's offset is the sum of deviations over count + strength
+    # with one item, a user's offset is the sum of deviations over count + strength
     rng = np.random.default_rng(0)
     counts = np.repeat([2, 30], 40)
     user = np.repeat(np.arange(80), counts)
@@ -156,7 +156,7 @@ def test_offsets_alone_are_shrunken_means():
     model = PairEmbedder(dim=1, l2=3, unknown_rate=0, early_stopping=False, random_state=0, n_jobs=1)
     tiny = {"user": Table(["user"], init=0.0), "item": Table(["item"], init=0.0)}
     model.set_params(tables=tiny, max_epochs=200, batch_size=200).fit(X, y)
-    # the prior is in units of the noise, as a share of the variance of y
+    # the prior is in units of the noise variance, as a share of the variance of y
     strength = 3 * np.mean((model.predict(X) - y) ** 2) / np.var(y)
     deviations = pd.Series(y - y.mean()).groupby(user).sum().to_numpy()
     expected = y.mean() + deviations / (counts + strength)
@@ -237,7 +237,7 @@ def test_rows_of_a_side_are_checked():
         PairEmbedder().fit(pairs, items=items.rename(columns={"item": "book"}))
 
 
-# new ones from pairs
+# new users and items from pairs
 
 
 def test_a_history_folds_in_and_moves_nothing():

@@ -1,4 +1,4 @@
-"""Metrics by hand and by other libraries, intervals, leaks, splits."""
+"""Metrics compared with hand calculations and other libraries, intervals, leaks, splits."""
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ def pairs(n_users=60, n_items=30, n=900, seed=0):
 
 
 class Fixed:
-    """Recommends a list that is given for each user, after a fit on no pair of the test."""
+    """Recommend a given list for each user; the fit has seen no test pair."""
 
     def __init__(self, lists, train):
         fitted = Popularity().fit(train)

@@ -18,7 +18,7 @@ from tabemb.unsupervised.splits import split_users
 
 
 def blocks(n_users=80, n_items=40, n_groups=4, n=10, seed=0):
-    """Users who like the items of their own group alone; a user's number modulo 4 is the group."""
+    """Return users who like only items of their own group, which is the user's number modulo 4."""
     rng = np.random.default_rng(seed)
     rows = []
     for user in range(n_users):
@@ -32,7 +32,7 @@ def group(label):
 
 
 class RecommenderContract:
-    """What every recommender must do; the idea is that of the package implicit."""
+    """Tests for every recommender; the idea is from the package implicit."""
 
     knows = True
     """Whether it finds the groups of `blocks`."""
@@ -257,7 +257,7 @@ class TestPairEmbedder(RecommenderContract):
 
 
 class TestPairEmbedderOfNumbers(RecommenderContract):
-    knows = False  # all numbers are one
+    knows = False  # all ratings are one
 
     def model(self, **params):
         class Numbers(PairEmbedder):
@@ -267,7 +267,7 @@ class TestPairEmbedderOfNumbers(RecommenderContract):
 
         return Numbers(dim=4, max_epochs=2, n_jobs=1, random_state=0, **params)
 
-    test_saved_and_loaded_it_answers_the_same = None  # a class that no file may hold
+    test_saved_and_loaded_it_answers_the_same = None  # files must not contain this class
 
 
 @pytest.mark.parametrize("cls", [ALS, BPR])

@@ -14,7 +14,7 @@ SMALL = {"dim": 8, "random_state": 0}
 
 
 def chains(n=300, n_items=40, seed=0):
-    """Sequences in which the successor of each item is fixed: a window of 1 and many epochs find it."""
+    """Return sequences with a fixed successor of each item, which a window of 1 and many epochs find."""
     rng = np.random.default_rng(seed)
     starts = rng.integers(n_items, size=n)
     return [[f"i{(start + j) % n_items:02d}" for j in range(5)] for start in starts]
@@ -39,7 +39,7 @@ def test_the_better_setting_is_found_and_measured_on_other_pairs():
 
 
 def test_held_out_pairs_are_not_trained_on():
-    """Lists a, b, z_i with a last item that occurs nowhere else: no setting can find it."""
+    """The last item of each list a, b, z_i occurs nowhere else, so no setting can find it."""
     lists = [["a", "b", f"z{i}"] for i in range(60)]
     tuned = tune_items(ItemEmbedder(**SMALL), lists, n_trials=1, random_state=0)
     assert tuned.trials["hit_rate"].tolist() == [0]

@@ -17,7 +17,7 @@ def edges_of(pairs, **columns):
 
 
 def steps_of(walks):
-    """All steps of all walks as pairs."""
+    """Return all steps of all walks as pairs."""
     return [pair for walk in walks["walk"].to_pylist() for pair in itertools.pairwise(walk)]
 
 
@@ -44,7 +44,7 @@ def test_uniform_walks_visit_nodes_in_proportion_to_their_degree(weights):
 
 
 def second_order(edges, p, q, directed=False, weight=None, **more):
-    """How often each node follows each pair of nodes, as measured."""
+    """Measure how often each node follows each pair of nodes."""
     walks = random_walks(
         edges,
         p=p,
@@ -97,14 +97,14 @@ def test_directed_walks_follow_the_direction_and_end():
     assert all("end" not in walk[:-1] for walk in rows)
     assert rows.count(["end"]) == 300
     assert {len(walk) for walk in rows if walk[-1] != "end"} == {20}
-    # from a to b: back to a by p; c has no edge from a, nor has end
+    # from a to b: back to a with p; neither c nor end has an edge from a
     rates = second_order(edges, 0.5, 2.0, directed=True)
     assert rates["a", "b", "a"] == pytest.approx(2 / (2 + 0.5 + 0.5), abs=0.02)
     # a leads to d, but not to c, though c leads to a
     distant = edges_of([("a", "b"), ("a", "d"), ("b", "c"), ("b", "d"), ("c", "a"), ("d", "a")])
     rates = second_order(distant, 1.0, 4.0, directed=True)
     assert rates["a", "b", "d"] == pytest.approx(1 / (1 + 1 / 4), abs=0.02)
-    # where no edge leads back, p changes nothing
+    # if no edge leads back, p has no effect
     cycle = edges_of([("a", "b"), ("b", "c"), ("c", "a"), ("b", "d"), ("d", "a")])
     rates = second_order(cycle, 0.01, 1.0, directed=True)
     assert rates["a", "b", "c"] == pytest.approx(0.5, abs=0.02)
@@ -168,12 +168,12 @@ def test_nodes_keep_their_type_and_frames_may_be_of_any_library():
 
 
 def test_walks_feed_the_embedder():
-    """Two cliques with one bridge: the nodes of a clique have near vectors."""
+    """In two cliques with one bridge, the nodes of a clique have near vectors."""
     pytest.importorskip("gensim", reason="gensim is not installed")
     from tabemb import ItemEmbedder
 
     pairs = [(a, b) for clique in (range(8), range(8, 16)) for a in clique for b in clique if a < b]
-    odd = {i: ("node", i) for i in range(16)}  # nodes that Arrow has no type for
+    odd = {i: ("node", i) for i in range(16)}  # nodes without an Arrow type
     edges = pd.DataFrame({"source": [odd[a] for a, _ in pairs], "target": [odd[b] for _, b in pairs]})
     edges.loc[len(edges)] = [odd[0], odd[8]]
     for settings in ({}, {"p": 0.5, "q": 2.0}):

@@ -1,1 +1,1 @@
-"""One file a task, with a function `run` that returns scores."""
+"""One file per task, with a function `run` that returns scores."""

@@ -1,8 +1,8 @@
-"""Does arithmetic with vectors answer "red is to blue as ... is to ..."? Of products and of games.
+"""Does vector arithmetic answer "red is to blue as ... is to ..."? For products and for games.
 
-Two products whose descriptions differ by a colour alone, and two others of the same two colours, make a
-question; so do the parts of series of games. The answer often lies beside the third category anyway, so
-the nearest to it are measured too (Linzen 2016, https://aclanthology.org/W16-2503/).
+A question consists of two products whose descriptions differ only by a colour, and two others with the
+same two colours; or of parts of two series of games. The answer is often near the third category anyway,
+so its nearest neighbours are measured too (Linzen 2016, https://aclanthology.org/W16-2503/).
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def libraries() -> pd.DataFrame:
 
 
 def colours(names: Iterable[str]) -> Kinds:
-    """Return the products of one description but for the first colour in it."""
+    """Return the products whose descriptions are equal except for the first colour."""
     return by_property("colours of products", names, colour_of)
 
 
@@ -96,7 +96,7 @@ def colour_of(name: str) -> tuple[str, str] | None:
 
 
 def parts(names: Iterable[str]) -> Kinds:
-    """Return the games of one series; one without a number, of the exact name, is the first part."""
+    """Return the games by series; a game without a number in its name is the first part."""
     return by_property("parts of series", names, part_of)
 
 
@@ -120,7 +120,7 @@ def by_property(
 
 
 def answered(space: EmbeddingSpace, kinds: Kinds, seconds: float) -> list[Score]:
-    """Return the share of questions whose answer is among the nearest, by arithmetic and without."""
+    """Return the share of questions whose answer is among the nearest, with arithmetic and without."""
     questions = np.array([space.positions(question) for question in kinds.questions()])
     a, b, c, d = questions.T
     unit = space.unit_vectors
@@ -143,7 +143,7 @@ def answered(space: EmbeddingSpace, kinds: Kinds, seconds: float) -> list[Score]
 
 
 def ranks(vectors: np.ndarray, unit: np.ndarray, asked: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """Return the number of categories nearer than the answer, without those of the question."""
+    """Return the number of categories nearer than the answer, not counting those of the question."""
     scores = vectors @ unit.T
     own = scores[np.arange(len(answers)), answers]
     np.put_along_axis(scores, asked, -np.inf, axis=1)

@@ -1,7 +1,7 @@
-"""Groups of bloggers from vectors of the nodes of their network: DeepWalk and node2vec.
+"""Predict groups of bloggers from node vectors of their network: DeepWalk and node2vec.
 
-The protocol of DeepWalk (Perozzi et al. 2014): one-vs-rest logistic regression on the vectors of
-labelled nodes; as many groups are predicted for a node as it has. 80 walks of 40 nodes, window 10, 128
+The protocol is that of DeepWalk (Perozzi et al. 2014): one-vs-rest logistic regression on the vectors of
+labelled nodes predicts as many groups for a node as it has. 80 walks of 40 nodes, window 10, 128
 columns.
 """
 
@@ -61,7 +61,7 @@ def run(
 def measured(
     model: str, space: EmbeddingSpace, groups: pd.DataFrame, seconds: float, seed: int
 ) -> list[Score]:
-    """Return micro and macro F1 of the groups at each share of labelled nodes."""
+    """Return micro and macro F1 of the groups for each share of labelled nodes."""
     table = groups.assign(member=True).pivot_table(
         index="node", columns="group", values="member", aggfunc="any", fill_value=False
     )
@@ -79,7 +79,7 @@ def measured(
 
 
 def f1(X: np.ndarray, y: np.ndarray, share: float, seed: int) -> tuple[float, float]:
-    """Return micro and macro F1 in percent, where a share of the nodes is labelled."""
+    """Return micro and macro F1 in percent, given the share of labelled nodes."""
     order = np.random.default_rng(seed).permutation(len(X))
     train, test = np.split(order, [round(share * len(X))])
     known = y[train].any(axis=0)

@@ -1,7 +1,7 @@
-"""Books and the Wikipedia pages they link to: vectors of books, and what their neighbours share.
+"""Embed books by the Wikipedia pages they link to, and measure what neighbours have in common.
 
-Koehrsen's table: squared error on +-1, two negatives a pair, vectors of length one. The neighbours of a
-book should be by its author or of its genre more often than popular books are.
+The model is Koehrsen's: squared error on +-1, two negatives per pair, vectors of length one. The
+neighbours of a book should share its author or genre more often than popular books do.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def run(seed: int = 0) -> list[Score]:
 
 
 def neighbours_of(ease: EASE) -> pd.DataFrame:
-    """Return the books of the largest weights of each book."""
+    """Return for each book the books with the largest weights."""
     labels = ease.items_.labels()
     order = np.argsort(-ease.weights_, axis=1, kind="stable")[:, :K]
     return pd.DataFrame(
@@ -72,7 +72,7 @@ def neighbours_of(ease: EASE) -> pd.DataFrame:
 
 
 def same(books: pd.Series, others: pd.Series, facts: pd.DataFrame) -> float:
-    """Return the share of pairs of books with one author or one genre."""
+    """Return the share of pairs of books with the same author or genre."""
     alike = [
         facts[fact].reindex(books).to_numpy() == facts[fact].reindex(others).to_numpy()
         for fact in ("author", "genre")
@@ -81,7 +81,7 @@ def same(books: pd.Series, others: pd.Series, facts: pd.DataFrame) -> float:
 
 
 def popularity(space: EmbeddingSpace, facts: pd.DataFrame) -> float:
-    """Return that share where the neighbours of every book are those with most links."""
+    """Return the same share if the neighbours of every book are the books with the most links."""
     top = space.categories[np.argsort(-np.asarray(space.counts), kind="stable")[:K]]
     books = np.repeat(space.categories, K)
     return same(pd.Series(books), pd.Series(np.tile(top, len(space))), facts)

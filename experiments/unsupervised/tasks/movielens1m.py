@@ -1,7 +1,7 @@
-"""Movielens 1M: the film that each user rated last, among all 3,416, from the films before it.
+"""Movielens 1M: predict each user's last film among all 3,416 from the user's earlier films.
 
-The films that a user has rated before are not ranked, as a film is rated once. Parameters in grids are
-chosen on the last training film of each user.
+Films that a user has already rated are not ranked, as a film is rated only once. Grid parameters are
+chosen by the last training film of each user.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ MODELS: dict[str, tuple[Any, Grid]] = {
     "ALS": (ALS(user="user", item="item", n_jobs=1, random_state=0), {"l2": (1.0, 10.0)}),
 }
 GRU: dict[str, Any] = {
-    # wider start vectors would be noise that training must undo
+    # larger initial vectors would be noise that training must remove
     "tables": {"answer": Table(["earlier.answer"], dim=64, l2=20.0, init=0.01)},
     "n_members": 1,
     "d_history": 128,
     "hidden": (128,),
-    "unknown_rate": 0.1,  # a part of the films before is hidden
+    "unknown_rate": 0.1,  # share of the earlier films that is hidden
     "max_epochs": 6,
     "early_stopping": False,
     "precision": "bfloat16",
@@ -62,7 +62,7 @@ def run(seed: int = 0) -> list[Score]:
 
 
 def tuned(model: Any, grid: Grid, train: pd.DataFrame) -> Any:
-    """Return the model with the values that find most of the last training films."""
+    """Return the model with the values that find the most of the last training films."""
     candidates = [clone(model).set_params(**params) for params in ParameterGrid(dict(grid))]
     if len(candidates) == 1:
         return candidates[0]
@@ -89,7 +89,7 @@ def measured(name: str, table: pd.DataFrame, test: pd.DataFrame, start: float) -
 
 
 def item2vec(train: pd.DataFrame, test: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return what word2vec recommends, fitted on the films in the order of each user."""
+    """Return the recommendations of word2vec, fitted on each user's films in order."""
     embedder = ItemEmbedder(
         item="item", entity="user", time="position", dim=64, max_epochs=20, random_state=seed
     )
@@ -97,7 +97,7 @@ def item2vec(train: pd.DataFrame, test: pd.DataFrame, seed: int) -> pd.DataFrame
 
 
 def gru(train: pd.DataFrame, test: pd.DataFrame, seed: int, **settings: Any) -> pd.DataFrame:
-    """Return what a recurrent network recommends that predicts each film from those before it."""
+    """Return the recommendations of a recurrent network that predicts each film from earlier ones."""
     model = recurrent("user", "position", random_state=seed, **GRU | settings)
     model.fit(train[["user", "position"]], train["item"])
     return model.recommend(test[["user", "position"]], K)

@@ -1,7 +1,7 @@
-"""Movielens 100k: the error of predicted ratings, five folds.
+"""Movielens 100k: measure the error of predicted ratings in five folds.
 
-`PairEmbedder` knows who rates what, with or without the columns of users and films; `EmbeddingRegressor`
-reads all columns of a rating, its time too.
+`PairEmbedder` reads who rates what, with or without the columns of users and films.
+`EmbeddingRegressor` reads all columns of a rating, including its time.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def run(seed: int = 0) -> list[Score]:
 
 
 def as_rows(ratings: pd.DataFrame) -> pd.DataFrame:
-    """Return all columns of the ratings; a title says no more than its film."""
+    """Return the columns of the ratings, without the title, which only repeats the film."""
     years = pd.to_numeric(ratings["release_year"], errors="coerce")
     rows = ratings.drop(columns=["rating", "movie_title"])
     return rows.assign(release_year=years, **{"class": ratings["class"].str.split()})

@@ -1,9 +1,9 @@
-"""One-hot vectors of 37,000 books beside a table of vectors: similarity, memory, seconds of a step.
+"""Compare one-hot vectors of 37,000 books with an embedding table: similarity, memory, step time.
 
-A one-hot vector is as long as there are books, and the similarity of any two is zero. A linear layer on
-it multiplies by zeros all over to find one row of its weights, which a table looks up. The vectors of
-the table are learned from genres, publishers, countries and languages; whether books of one author are
-near each other, which it was not told, is measured.
+A one-hot vector has one coordinate per book, and the similarity of any two is zero. A linear layer on it
+multiplies by many zeros to find one row of its weights, which a table looks up. The vectors of the table
+are learned from genres, publishers, countries and languages. The test is whether books of one author,
+which is not an input, are near each other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MEBIBYTE = 2**20
 
 
 class Vectors(NamedTuple):
-    """Vectors of books, in the order of the space, and the layer that a network would read them by."""
+    """Vectors of books, in the order of the space, and the layer with which a network reads them."""
 
     name: str
     unit: csr_array | np.ndarray
@@ -82,7 +82,7 @@ def both(unit: np.ndarray, n_books: int) -> list[Vectors]:
 
 
 def of_one_author(books: pd.DataFrame, titles: pd.Index, seed: int) -> np.ndarray:
-    """Return the positions of pairs of books by one author, (2, n_pairs), drawn where there are many."""
+    """Return the positions of pairs of books by one author, (2, n_pairs), sampled if there are many."""
     books = pd.DataFrame({"title": titles, "at": range(len(titles))}).merge(books, on="title")
     pairs = books.merge(books, on="author").query("at_x < at_y")
     return pairs.sample(min(N_PAIRS, len(pairs)), random_state=seed)[["at_x", "at_y"]].to_numpy().T

@@ -1,4 +1,4 @@
-"""Products of baskets: held-out pairs, and the neighbours of six products."""
+"""Products in baskets: held-out pairs, and the neighbours of six products."""
 
 from __future__ import annotations
 

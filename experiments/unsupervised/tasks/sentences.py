@@ -1,7 +1,7 @@
-"""Words of film reviews, and whether those nearest to "brilliant" are praise.
+"""Embed words of film reviews, and check whether those nearest to "brilliant" are praise.
 
 The tokeniser: lower case; a word is a run of letters and digits, with apostrophes inside ("doesn't");
-all other characters separate words. No stemming and no list of stop words.
+all other characters separate words. There is no stemming and no list of stop words.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ def run(seed: int = 0) -> list[Score]:
 
 
 def praise_of(sentences: pd.Series, positive: pd.Series) -> pd.Series:
-    """Return for each word whether it stands more often in positive sentences than in negative ones."""
+    """Return for each word whether it is more frequent in positive sentences than in negative ones."""
     words = pd.DataFrame({"word": sentences, "positive": positive}).explode("word")
     means = words.groupby("word")["positive"].mean()
     return means > words["positive"].mean()
 
 
 def neighbours(space: EmbeddingSpace, word: str, praise: pd.Series) -> tuple[list[str], float]:
-    """Return the ten nearest words, and the share of them that stand more often in praise."""
+    """Return the ten nearest words, and the share of them that are more frequent in praise."""
     near = space.nearest(word, k=10)["category"].tolist()
     return near, float(np.mean(praise[near]))

@@ -1,8 +1,8 @@
-"""Whether a sentence of a film review is positive: accuracy over the ten folds of Pang & Lee (2005).
+"""Predict whether a film-review sentence is positive: accuracy in ten folds (Pang & Lee 2005).
 
-The sentences come as they are, in a column with the role "text". Beside it stand naive Bayes and
-logistic regression on the same words, and a column of ready-made vectors (128 axes of TF-IDF, fitted on
-the training rows) beside logistic regression on them.
+The unprocessed sentences are in a column with the role "text". The peers are naive Bayes and logistic
+regression on the same words. A column of ready-made vectors (128 axes of TF-IDF, fitted on the training
+rows) is compared with logistic regression on them.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ def same(words: Any) -> Any:
 
 
 GIVEN = {"tokenizer": same, "preprocessor": same, "token_pattern": None}
-"""The words come as lists."""
+"""Options for texts that are already lists of words."""
 
 
 def of_words(pipeline: Callable[[], Any]) -> Predict:
-    """Return the predictions of a pipeline of scikit-learn on lists of words."""
+    """Return the predictions of a scikit-learn pipeline on lists of words."""
     return lambda X, y, new, seed: pipeline().fit(X["words"], y).predict(new["words"])
 
 
@@ -77,7 +77,7 @@ def text(X: pd.DataFrame, y: np.ndarray, new: pd.DataFrame, seed: int) -> np.nda
 
 
 def of_axes(predict: Predict) -> Predict:
-    """Return the predictions from the axes of TF-IDF, a vector in each row."""
+    """Return the predictions from the axes of TF-IDF, one vector per row."""
 
     def predicted(X: pd.DataFrame, y: np.ndarray, new: pd.DataFrame, seed: int) -> np.ndarray:
         axes = make_pipeline(

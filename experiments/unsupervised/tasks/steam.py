@@ -1,4 +1,4 @@
-"""Games that the same users have, as sets: the neighbours of six titles, and held-out pairs."""
+"""Sets of games that users own: the neighbours of six titles, and held-out pairs."""
 
 from __future__ import annotations
 

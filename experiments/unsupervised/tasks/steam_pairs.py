@@ -1,4 +1,4 @@
-"""Games that the same players have: the top 10 of all others, a quarter of each player's held out."""
+"""Games that players own: the top 10 of all other games, with a quarter of each player's held out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(seed: int = 0) -> list[Score]:
 
 
 def item2vec(train: pd.DataFrame, test: pd.DataFrame, seed: int) -> list[Score]:
-    """Return the metrics of word2vec on the games of each player as a set."""
+    """Return the metrics of word2vec on each player's games as a set."""
     start = time.perf_counter()
     embedder = ItemEmbedder(
         mode="set", item="title", entity="user", dim=64, window=10, max_epochs=20, random_state=seed

@@ -1,4 +1,4 @@
-"""The next item of a session, from item2vec on the clicks before: recall at 20."""
+"""Predict the next item of a session with item2vec on the earlier clicks: recall at 20."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(seed: int = 0, n_trials: int = 12) -> list[Score]:
 
 
 def measured(name: str, embedder: ItemEmbedder, test: pd.DataFrame, start: float) -> list[Score]:
-    """Return the recall of each way to rank: every click of a session is a query for the next one."""
+    """Return the recall of each way to rank; every click of a session is a query for the next one."""
     quality = embedder.evaluate(test, k=K)
     seconds = time.perf_counter() - start
     print(name, quality.to_string(), sep="\n")

@@ -1,7 +1,7 @@
-"""The next item of a session by candidates: a recurrent network makes the vector of the session.
+"""Predict the next item of a session from candidates, with a recurrent network for the session.
 
-The items are found by the index of their vectors, without the network. Every click of a test session
-after the first is a query, and the clicks before it have been read by then.
+The items are found by an index of their vectors, without the network. Every click of a test session
+after the first is a query; the network has read the clicks before it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def run(seed: int = 0) -> list[Score]:
 
 
 def candidates_of(model: EventClassifier, test: pd.DataFrame) -> Ranks:
-    """Return what the index finds for each click after the first, from the vector of its session."""
+    """Return what the index finds for each click after the first, given the vector of its session."""
     index = model.class_space_.index(metric="dot")
     parts = []
     for place, clicks in test.groupby(test.groupby("session").cumcount()):

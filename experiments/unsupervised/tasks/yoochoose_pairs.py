@@ -1,7 +1,7 @@
-"""The next item of a session, from the set of items clicked before: EASE and item-kNN.
+"""Predict the next item of a session from the set of items clicked before: EASE and item-kNN.
 
-Every click of a test session after the first is a query, as for the GRU; the items before it are those
-of a new user. A click may repeat an item, so nothing is left out.
+Every click of a test session after the first is a query, as for the GRU; the earlier items are those
+of a new user. A click may repeat an item, so no item is excluded.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def run(seed: int = 0) -> list[Score]:
 
 
 def prefixes(test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the items before each click, one row an item, and the item of the click."""
+    """Return the items before each click, one row per item, and the item of the click."""
     place = test.groupby("session").cumcount()
     clicks = test.assign(place=place, query=np.arange(len(test)))
     pairs = clicks.merge(clicks, on="session", suffixes=("", "_before"))

@@ -25,7 +25,7 @@ from tabemb.labels import text_of
 from tabemb.spaces import plane
 from tabemb.spaces.palette import CLASSES, SCALE
 from tabemb.spaces.quality import overlap_in_words
-from tabemb.spaces.regions import regions
+from tabemb.spaces.regions import Classes, regions
 from tabemb.spaces.search import DOUBTFUL
 from tabemb.spaces.vectors import CategoryVectors, is_missing
 
@@ -217,8 +217,8 @@ def _packed(
     members = categories.get_indexer(space.categories)
     frame = plane.coordinates(space) if coordinates is None else coordinates
     xy = _checked_coordinates(name, space, frame)
-    classes = [_levels(column, members) for column in columns if column["kind"] == "class"]
-    found = regions(xy, [texts[member] for member in members], classes, space.counts)
+    classes = [_classes(column, members) for column in columns if column["kind"] == "class"]
+    described = regions(xy, [texts[member] for member in members], classes, space.counts)
     return {
         "name": str(name),
         "d": space.vectors.shape[1],
@@ -227,15 +227,15 @@ def _packed(
         "reliability": None if space.reliability is None else space.reliability.round(6).tolist(),
         "overlap": overlap_in_words(space),
         "xy": _base64(xy, "<f4"),
-        "regions": [dataclasses.asdict(region) for region in found],
+        "regions": [dataclasses.asdict(region) for region in described],
         "vectors": _base64(vectors, "<i2"),
         "scales": _base64(scales, "<f4"),
     }
 
 
-def _levels(column: JSONObject, members: np.ndarray) -> pd.Categorical:
+def _classes(column: JSONObject, members: np.ndarray) -> Classes:
     """Return a column of classes for the categories of a space."""
-    return pd.Categorical.from_codes(np.array(column["values"])[members], column["levels"])
+    return Classes(np.array(column["values"])[members], column["levels"])
 
 
 def quantised(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

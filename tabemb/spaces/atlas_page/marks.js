@@ -81,22 +81,23 @@ function paintLabels() {
 }
 
 // Words for the regions that fill a fair part of the stage, the largest first. A word that already stands
-// for a region around this one is not repeated.
+// nearby is not repeated.
 function paintRegions(taken) {
   const widest = WIDEST_REGION * Math.min(size.width, size.height);
   const named = [];
   for (const { text, row, radius } of state.space.regions) {
     const region = { text, r: view.k * radius, ...screenOf(row) };
     const fits = region.r >= NARROWEST_REGION && region.r <= widest && shown[row] && onStage(row);
-    if (!fits || named.some((other) => isAround(other, region))) continue;
+    if (!fits || named.some((other) => isNear(other, region))) continue;
     if (regionLabel(region, taken)) named.push(region);
   }
 }
 
 const WIDEST_REGION = 0.45; // share of the stage's shorter side
-const NARROWEST_REGION = 36; // pixels
+const NARROWEST_REGION = 24; // pixels
 
-const isAround = (a, b) => a.text === b.text && Math.hypot(a.x - b.x, a.y - b.y) < a.r + b.r;
+const isNear = (a, b) =>
+  a.text === b.text && Math.hypot(a.x - b.x, a.y - b.y) < 2 * Math.max(a.r, b.r);
 
 function regionLabel({ text, x, y }, taken) {
   const font = "650 15px system-ui, sans-serif";

@@ -66,12 +66,20 @@ def lines_of(name: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]
 def split_at(dataset: Dataset, origin: float, settings: Mapping[str, Any]) -> Split:
     """Return the newest rows before an origin, which is a share of all rows, and those after it."""
     n = len(dataset.y)
-    times = np.arange(n) if dataset.time is None else pd.Series(dataset.time).to_numpy()
-    order = np.argsort(times, kind="stable")
+    order = np.argsort(moments(dataset), kind="stable")
     start, end = int(origin * n), int((origin + settings["test_share"]) * n)
     train, test = order[max(0, start - settings["n_rows"]) : start], order[start:end]
     X, y = dataset.X, dataset.y.to_numpy()
     return Split(X.iloc[train].reset_index(drop=True), y[train], X.iloc[test], y[test])
+
+
+def moments(dataset: Dataset) -> np.ndarray:
+    """Return the time of each row, or its position; text, such as 12/31/2009, is read as dates."""
+    time = dataset.time
+    if time is None:
+        return np.arange(len(dataset.y))
+    is_text = time.dtype == object or isinstance(time.dtype, pd.StringDtype)
+    return (pd.to_datetime(time, format="mixed") if is_text else time).to_numpy()
 
 
 def fit(

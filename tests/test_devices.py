@@ -231,6 +231,7 @@ def test_many_classes_have_vectors_and_recommendations(has_room, tmp_path):
     np.testing.assert_allclose(*scores, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_what_is_said_of_a_model_is_computed_on_the_device(tmp_path):
     model, X, y = fitted("regressor")
     loaded = on_cpu(model, tmp_path)
@@ -252,6 +253,7 @@ def test_all_stages_of_the_default_run_on_the_device(trees):
     assert (model.trees_ is not None) == trees
 
 
+@pytest.mark.slow
 def test_a_model_goes_on_with_new_categories_and_classes(tmp_path):
     X, y = planted()
     model = EmbeddingClassifier(roles=ROLES, **QUICK, device="cuda").fit(X, np.where(y > 0, "yes", "no"))

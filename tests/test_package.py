@@ -222,6 +222,7 @@ except SystemExit as stop:
 """
 
 
+@pytest.mark.slow
 def test_the_estimators_work_without_any_extra():
     optional = modules_of(set(extra("all")) - names(PROJECT["dependencies"]) - ALWAYS_THERE)
     assert {"rich", "matplotlib", "openTSNE", "umap", "usearch", "duckdb", "catboost"} <= optional

@@ -87,6 +87,7 @@ def test_numbers_have_four_significant_digits(wide_results):
             assert len(digits.rstrip("0")) <= 4 <= max(len(digits), 4)
 
 
+@pytest.mark.slow
 def test_cells_of_earlier_versions_still_make_a_page(wide_results):
     old = wide_results.drop(columns=NEW_COLUMNS)
     old = old.assign(

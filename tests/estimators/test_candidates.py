@@ -198,6 +198,7 @@ def rising(n=3000, seed=0):
     return X, np.where(is_fresh, "fresh", items)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["numbers", "times"])
 def test_with_the_age_of_examples_an_item_that_has_become_frequent_is_ranked_first(unit):
     X, items = rising()

@@ -596,6 +596,7 @@ def test_a_linear_model_reads_the_curve_of_a_number_from_the_category_that_decid
     assert LinearRegression().fit(by_zipcode, y).score(by_zipcode, y) > 0.67
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vectors", "prediction"])
 def test_new_categories_get_the_values_of_similar_ones(kind, net, tmp_path):
     """Titles consist of a job and a grade. A fifth are new; the target depends only on the job."""

@@ -48,6 +48,7 @@ def steps(model, X, y):
     return probability
 
 
+@pytest.mark.slow
 def test_a_target_that_depends_on_the_event_before_is_learned():
     rng = np.random.default_rng(0)
     n = 3000

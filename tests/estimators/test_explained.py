@@ -200,6 +200,7 @@ def test_terms_that_have_no_effects_are_refused(model, stays):
 # Importances
 
 
+@pytest.mark.slow
 def test_permuting_a_column_raises_a_squared_error_by_twice_its_variance():
     rng = np.random.default_rng(0)
     X = pd.DataFrame(
@@ -240,6 +241,7 @@ def test_weights_count_and_the_seed_repeats(model, stays):
     assert not model.importances(X, y).equals(model.importances(X, y, random_state=1))
 
 
+@pytest.mark.slow
 def test_a_history_is_one_column():
     rng = np.random.default_rng(0)
     bags = [rng.choice(["u", "v", "w"], rng.integers(1, 5)).tolist() for _ in range(600)]

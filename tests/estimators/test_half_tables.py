@@ -67,6 +67,7 @@ def test_a_file_has_half_the_bytes_and_gives_the_same_answers(rows, tmp_path):
     assert sizes["float32"] - sizes["bfloat16"] == pytest.approx(4002 * 64 * 2, rel=0.01)
 
 
+@pytest.mark.slow
 def test_spaces_nights_and_checkpoints(model, rows, tmp_path):
     assert model.spaces_.raw["shop"].vectors.dtype == np.float32
     grown = clone(model).fit(rows[0][:3000], rows[1][:3000])

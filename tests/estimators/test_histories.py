@@ -39,6 +39,7 @@ def patterns(n, longest, pattern):
     return pd.DataFrame({"bits": bits}), np.array([pattern in "".join(row) for row in bits])
 
 
+@pytest.mark.slow
 def test_a_gru_sees_the_order_that_a_bag_cannot():
     X, y = patterns(2400, 9, "110")
     train, test = slice(2000), slice(2000, None)
@@ -59,7 +60,9 @@ def test_a_gru_sees_the_order_that_a_bag_cannot():
     assert share["mean"] < 0.9
 
 
-@pytest.mark.parametrize("history", ["gru", pytest.param("lstm", marks=pytest.mark.slow), "mean"])
+@pytest.mark.parametrize(
+    "history", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("gru", "lstm")), "mean"]
+)
 def test_counts_of_events_are_learned(history):
     rng = np.random.default_rng(0)
     tags = [rng.choice(list("abcd"), rng.integers(0, 5)).tolist() for _ in range(800)]

@@ -59,6 +59,7 @@ def test_coverage_holds_in_each_bucket_of_the_count_where_the_noise_depends_on_i
     np.testing.assert_allclose(shares, 0.9, atol=0.03)
 
 
+@pytest.mark.slow
 def test_coverage_holds_where_the_validation_rows_train_in_the_end():
     shares = bucket_shares(2, lambda model, X, y: model.set_params(validation_fraction=0.3).fit(X, y))
     np.testing.assert_allclose(shares, 0.9, atol=0.04)

@@ -81,6 +81,7 @@ def test_weights_of_any_magnitude_give_finite_predictions(small, name):
     assert np.isfinite(EmbeddingClassifier(**settings).fit(X, y, w).predict_proba(X)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [1e-308, 1 / 1200, 1e-12])
 def test_weights_that_sum_to_less_than_two_rows_compare_rows_and_hide_no_category(small, shops, unit):
     X, y = shops

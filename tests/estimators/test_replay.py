@@ -34,6 +34,7 @@ def after_nights(first, nights):
     return model
 
 
+@pytest.mark.slow
 def test_what_new_rows_do_not_show_is_not_forgotten():
     first = EmbeddingRegressor(**SMALL).fit(*draw(800, ["a", "b"], 0))
     nights = [draw(100, ["c"], seed, slope=-1.0, shift=2.0) for seed in range(1, 6)]
@@ -152,6 +153,7 @@ def test_a_file_whose_kept_rows_do_not_fit_is_refused(tmp_path):
         tabemb.load(tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_new_classes_follow_kept_rows_with_trees():
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"a": rng.choice(["x", "y"], 1600), "u": rng.normal(size=1600)})

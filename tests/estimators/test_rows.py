@@ -24,7 +24,7 @@ def test_planted_effects_are_found_in_the_users_unit(small, shops):
     assert r2_score(1000 * y[1000:], model.predict(X[1000:])) > 0.99
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_an_unseen_category_is_near_the_marginal_whatever_the_seed(small, seed):
     X, y = by_category()
     model = EmbeddingClassifier(**{**small, "random_state": seed}).fit(X, y)
@@ -105,6 +105,7 @@ def test_labels_of_any_kind_come_back(small, shops, labels):
     assert (model.predict(X) == target).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_losses_aim_at_what_they_say(small):
     rng = np.random.default_rng(0)
     X, y = pd.DataFrame({"c": ["a"] * 2000}), rng.exponential(size=2000)
@@ -193,6 +194,7 @@ def test_categories_below_min_count_are_read_as_unknown(small, shops):
     np.testing.assert_array_equal(rare, unseen)
 
 
+@pytest.mark.slow
 def test_the_prior_shrinks_rare_categories_more_than_frequent_ones(small):
     rng = np.random.default_rng(0)
     c = np.r_[np.repeat("often", 1500), np.repeat("seldom", 15), np.repeat("base", 1500)]
@@ -423,6 +425,7 @@ def test_a_preset_sets_what_was_left_at_its_default(shops):
     assert EmbeddingRegressor(**few, trees=False).fit(X, y).network_.head.weight.shape[0] == 8
 
 
+@pytest.mark.slow
 def test_several_networks_predict_their_mean(small, shops):
     X, y = shops
     model = EmbeddingRegressor(**small, n_networks=3).fit(X, y)
@@ -441,6 +444,7 @@ def test_several_networks_predict_their_mean(small, shops):
     assert model.score(X, y) > 0.99
 
 
+@pytest.mark.slow
 def test_effects_carry_an_interaction_that_vectors_alone_learn_slowly(small):
     rng = np.random.default_rng(0)
     X = pd.DataFrame(
@@ -474,6 +478,7 @@ def test_the_number_of_epochs_on_few_rows_is_chosen_by_validation_rows():
     assert encoder.vocabularies_["c"].counts.sum() == len(X)  # all rows are trained on in the end
 
 
+@pytest.mark.slow
 def test_more_classes_than_a_step_compares_are_learned(tmp_path, monkeypatch):
     monkeypatch.setattr("tabemb.targets.classes.MANY_CLASSES", 50)
     monkeypatch.setattr("tabemb.targets.classes.MOST_COMPARED", 50)

@@ -23,6 +23,7 @@ def behaviours(n=240, seed=0):
     return pd.DataFrame({"letters": rows, "n": rng.normal(size=n)}), kind
 
 
+@pytest.mark.slow
 def test_vectors_distinguish_behaviours_without_a_target():
     X, kind = behaviours()
     encoder = SequenceEncoder(

@@ -116,7 +116,8 @@ def test_sequence_encoder_passes_the_checks_that_need_no_array(check):
     getattr(estimator_checks, check)("SequenceEncoder", SequenceEncoder())
 
 
-@pytest.mark.parametrize("effects", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("effects", [False, True])
 def test_integer_weights_agree_with_repeated_rows(effects):
     """Mean predictions over six seeds differ less than those of single seeds.
 
@@ -172,6 +173,7 @@ def test_grid_search_with_two_workers(small, shops):
     assert search.best_score_ > 0.98
 
 
+@pytest.mark.slow
 def test_pipeline_columns_stacking_and_cross_validation(small, shops):
     X, y = shops
     net = EmbeddingRegressor(**small)

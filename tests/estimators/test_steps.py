@@ -137,6 +137,7 @@ def test_a_sequence_encoder_reads_steps(rows):
     np.testing.assert_allclose(encoder.transform(shuffled(X)), encoder.transform(X), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("simultaneous", ["keep", "merge"])
 def test_an_early_event_is_not_lost_among_four_hundred(simultaneous):
     rng = np.random.default_rng(0)

@@ -71,8 +71,10 @@ def regions(
         Columns that describe the categories; their levels are tried too.
     counts : ndarray of shape (n,), or None
     """
+    if len(xy) < N_REGIONS[0] * MIN_SIZE:
+        return []
     words, has_word = _words(texts, classes)
-    if len(xy) < N_REGIONS[0] * MIN_SIZE or not words:
+    if not words:
         return []
     described = [
         _region(xy, np.flatnonzero(labels == label), has_word[:, [word]], words[word], counts)
@@ -140,7 +142,8 @@ def _odds(n_with: np.ndarray, n: np.ndarray | int) -> np.ndarray:
 def _region(
     xy: np.ndarray, rows: np.ndarray, has_word: sparse.csc_matrix, text: str, counts: np.ndarray | None
 ) -> Region:
-    squares = np.square(xy[rows] - xy[rows].mean(axis=0)).sum(axis=1)
+    places = xy[rows]
+    squares = np.square(places - places.mean(axis=0)).sum(axis=1)
     with_word = np.isin(rows, has_word.indices)
     near = with_word & (squares <= np.median(squares[with_word]))
     order = squares if counts is None else -counts[rows]

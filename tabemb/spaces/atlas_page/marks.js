@@ -104,9 +104,7 @@ function regionLabel({ text, x, y }, taken) {
   const short = shortened(text), half = widthOf(short, font) / 2;
   const box = { left: x - half, right: x + half, top: y - 10, bottom: y + 10 };
   if (!isInStage(box) || !isFree(box, taken, 6)) return false;
-  taken.push(box);
-  drawn.labels.push({ id: null, text: short, ...box });
-  write(short, box.left, y, font, 0.7);
+  put({ id: null, text: short, ...box }, taken, font, 0.7);
   return true;
 }
 
@@ -160,9 +158,14 @@ function label(id, taken, { bold = false, margin, gap, always = false }) {
   const places = boxes(widthOf(text, font));
   const box = places.find(free) ?? (always ? places.find(isInStage) : null);
   if (!box) return;
-  taken.push(box);
-  drawn.labels.push({ id, text, ...box });
-  write(text, box.left, y, font, bold ? 1 : 0.92);
+  put({ id, text, ...box }, taken, font, bold ? 1 : 0.92);
+}
+
+// Write a label in its box, which later labels leave free.
+function put(made, taken, font, alpha) {
+  taken.push(made);
+  drawn.labels.push(made);
+  write(made.text, made.left, (made.top + made.bottom) / 2, font, alpha);
 }
 
 function write(text, x, y, font, alpha) {

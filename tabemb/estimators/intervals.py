@@ -51,7 +51,7 @@ class PredictsIntervals(RowEstimator):
         >>> import pandas as pd
         >>> from tabemb import EmbeddingRegressor
         >>> X = pd.DataFrame({"city": ["Bonn", "Rome"] * 30, "size": range(60)})
-        >>> model = EmbeddingRegressor(max_epochs=5, random_state=0).fit(X, X["size"])
+        >>> model = EmbeddingRegressor(random_state=0).fit(X, X["size"])
         >>> model.predict_interval(X.head(3), coverage=0.8).shape
         (3, 2)
         """

@@ -50,7 +50,7 @@ class PredictsIntervals(RowEstimator):
         --------
         >>> import pandas as pd
         >>> from tabemb import EmbeddingRegressor
-        >>> X = pd.DataFrame({"city": ["Bonn", "Rome"] * 30, "size": range(60)})
+        >>> X = pd.DataFrame({"city": ["Bonn", "Rome"] * 100, "size": range(200)})
         >>> model = EmbeddingRegressor(random_state=0).fit(X, X["size"])
         >>> model.predict_interval(X.head(3), coverage=0.8).shape
         (3, 2)

@@ -4,6 +4,7 @@ Imports are parsed from the source, including those in functions and under TYPE_
 """
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -49,12 +50,17 @@ def module_name(path, root):
 
 def imported_names(path, module):
     """Return the full names in the imports of a file; `from a import b` gives a.b."""
+    return names_in(path.read_text(), module, path.stem == "__init__")
+
+
+@cache
+def names_in(text, module, is_package):
     names = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            package = module.split(".") if path.stem == "__init__" else module.split(".")[:-1]
+            package = module.split(".") if is_package else module.split(".")[:-1]
             base = package[: len(package) - node.level + 1] if node.level else []
             base += [node.module] if node.module else []
             names += [".".join([*base, alias.name]) for alias in node.names]

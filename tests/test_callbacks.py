@@ -38,7 +38,7 @@ class Notes(Callback):
 def test_epochs_are_those_of_the_learning_curve():
     X, y = rows()
     notes = Notes()
-    model = EmbeddingRegressor(**QUICK).fit(X, y, callbacks=[notes])
+    model = EmbeddingRegressor(**QUICK, patience=1).fit(X, y, callbacks=[notes])
     assert notes.started is model
     assert notes.ends == [(model, None)]
     curve, epochs = model.learning_curve_, notes.epochs
@@ -54,11 +54,11 @@ def test_epochs_are_those_of_the_learning_curve():
 def test_a_callback_ends_the_fit_and_what_was_trained_is_kept():
     X, y = rows()
     notes = Notes(last=2)
-    model = EmbeddingRegressor(**QUICK, max_epochs=50, early_stopping=False)
+    model = EmbeddingRegressor(**QUICK, max_epochs=6, early_stopping=False)
     model.fit(X, y, callbacks=[notes])
     assert len(model.learning_curve_["epoch"]) == 2
     assert model.predict(X).shape == (300,)
-    assert len(model.fit(X, y).learning_curve_["epoch"]) == 50  # without it, the next fit is complete
+    assert len(model.fit(X, y).learning_curve_["epoch"]) == 6  # without it, the next fit is complete
 
 
 def test_a_callback_that_fails_leaves_the_estimator_as_it_was():
@@ -100,7 +100,7 @@ def test_what_is_no_callback_is_refused(wrong):
 
 def test_tensorboard_shows_the_losses(tmp_path):
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    model = EmbeddingRegressor(**QUICK, early_stopping=True)
+    model = EmbeddingRegressor(**QUICK, max_epochs=4, early_stopping=True)
     model.fit(*rows(), callbacks=[TensorBoard(tmp_path)])
     shown = accumulators.EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()
     for name in ("train_loss", "eval_loss"):
@@ -141,7 +141,7 @@ def test_mlflow_keeps_a_run(tmp_path):
 def test_an_eval_set_is_eval_X_and_eval_y(as_list):
     X, y = rows()
     pair = (X[200:], y[200:])
-    model = EmbeddingRegressor(**QUICK, max_epochs=5)
+    model = EmbeddingRegressor(**QUICK, max_epochs=3)
     one = model.fit(X[:200], y[:200], eval_set=[pair] if as_list else pair).learning_curve_["eval_loss"]
     two = model.fit(X[:200], y[:200], eval_X=pair[0], eval_y=pair[1]).learning_curve_["eval_loss"]
     assert one == two

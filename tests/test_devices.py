@@ -64,21 +64,21 @@ def has_room(request, device, monkeypatch):
     return request.param == "room"
 
 
-SMALL = {"hidden": (16,), "n_members": 2, "random_state": 0, "n_jobs": 1}
+SMALL = {"hidden": (16,), "n_members": 2, "n_pairs": 4, "random_state": 0, "n_jobs": 1}
 QUICK = {**SMALL, "max_epochs": 2, "batch_size": 64, "early_stopping": True, "precision": "float32"}
 LOG = {"entity": "who", "time": "at"}
 
 
-def planted(n=240, seed=0):
+def planted(n=160, seed=0):
     """Return rows with all kinds of columns, and a target from a city's effect and a slope."""
     rng = np.random.default_rng(seed)
-    city = rng.integers(40, size=n)
-    X = pd.DataFrame({"city": np.array([f"c{i}" for i in range(40)])[city], "size": rng.normal(size=n)})
+    city = rng.integers(20, size=n)
+    X = pd.DataFrame({"city": np.array([f"c{i}" for i in range(20)])[city], "size": rng.normal(size=n)})
     X.loc[::17, "size"] = np.nan
     X["bag"] = [list(rng.choice(list("abcdef"), rng.integers(0, 4))) for _ in range(n)]
     X["text"] = [" ".join(rng.choice(["red", "green", "blue"], 3)) for _ in range(n)]
     X["vector"] = list(rng.normal(size=(n, 3)).astype("float32"))
-    y = np.linspace(-2, 2, 40)[city] + X["size"].fillna(0).to_numpy() + rng.normal(scale=0.1, size=n)
+    y = np.linspace(-2, 2, 20)[city] + X["size"].fillna(0).to_numpy() + rng.normal(scale=0.1, size=n)
     return X, y
 
 
@@ -134,7 +134,7 @@ def fitted(kind, **changes):
         model = EmbeddingRegressor(roles=ROLES, **QUICK, device="cuda", **changes)
         return model.fit(X, y), new, answers
     if kind == "classifier":
-        model = EmbeddingClassifier(roles=ROLES, n_networks=2, **QUICK, device="cuda", **changes)
+        model = EmbeddingClassifier(roles=ROLES, **QUICK, device="cuda", **changes)
         return model.fit(X, y > 0), new, answers > 0
     if kind == "event classifier":
         model = EventClassifier(**LOG, n_networks=2, **QUICK, d_history=8, device="cuda", **changes)
@@ -144,6 +144,7 @@ def fitted(kind, **changes):
 
 
 KINDS = ["regressor", "classifier", "event classifier", "event regressor"]
+MOST_KINDS = [*KINDS[:3], pytest.param("event regressor", marks=pytest.mark.slow)]
 
 
 def products(space):
@@ -159,11 +160,11 @@ def answer(model, X):
 # every estimator
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MOST_KINDS)
 def test_a_model_lies_on_the_device_and_predicts_the_same_on_the_cpu(kind, tmp_path):
     model, X, _ = fitted(kind)
     assert devices_of(model) == {"cuda"}
-    few, many = X.head(5), pd.concat([X] * 20)  # in double precision, and in single
+    few, many = X.head(5), pd.concat([X] * 18)  # in double precision, and in single
     loaded = on_cpu(model, tmp_path)
     assert devices_of(loaded) == {"cpu"}
     assert loaded.device == "cpu"
@@ -244,7 +245,7 @@ def test_what_is_said_of_a_model_is_computed_on_the_device(tmp_path):
     assert len(sets) == len(X)
 
 
-@pytest.mark.parametrize("trees", [False, True])
+@pytest.mark.parametrize("trees", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_all_stages_of_the_default_run_on_the_device(trees):
     X, y = planted(1200)
     settings = {**QUICK, "hidden": (32,), "batch_size": 256, "learning_rate": 0.02}
@@ -318,7 +319,7 @@ def test_an_encoder_of_networks_on_the_device(tmp_path):
 
 def test_a_stream_trains_on_the_device(tmp_path):
     pytest.importorskip("duckdb", reason="duckdb is not installed")
-    X, y = planted(1600)
+    X, y = planted(400)
     X = X[["city", "size"]]
     X.assign(y=y).to_parquet(tmp_path / "rows.parquet")
     stream = tabemb.Stream(tmp_path / "rows.parquet", in_memory=0)
@@ -328,7 +329,10 @@ def test_a_stream_trains_on_the_device(tmp_path):
     np.testing.assert_allclose(model.predict(X.head(5)), loaded.predict(X.head(5)), atol=NEAR)
 
 
-@pytest.mark.parametrize("kind", ["regressor", "event classifier"])
+@pytest.mark.parametrize(
+    "kind",
+    ["regressor", "event regressor", pytest.param("event classifier", marks=pytest.mark.slow)],
+)
 def test_a_fit_that_was_killed_goes_on_on_the_device(kind, tmp_path, monkeypatch):
     whole, X, _ = fitted(kind, checkpoint=tmp_path / "whole")
     monkeypatch.setattr(checkpoints, "PAUSE", 0.0)

@@ -114,7 +114,10 @@ DRAWS = {
 }
 
 
-@pytest.mark.parametrize(("n_before", "n"), [(300, 2000), (8000, 100), (2000, 2000)])
+@pytest.mark.parametrize(
+    ("n_before", "n"),
+    [(300, 2000), (8000, 100), pytest.param(2000, 2000, marks=pytest.mark.slow)],
+)
 def test_chance_alone_raises_no_more_alarms_than_stated(n_before, n):
     rng = np.random.default_rng(n)
     alarms = 0
@@ -439,7 +442,10 @@ def test_effects_of_events_that_moved_are_named():
 # Vectors
 
 
-@pytest.mark.parametrize(("n_before", "n", "width"), [(300, 1000, 200), (2000, 500, 30), (400, 400, 3)])
+@pytest.mark.parametrize(
+    ("n_before", "n", "width"),
+    [(300, 1000, 200), pytest.param(2000, 500, 30, marks=pytest.mark.slow), (400, 400, 3)],
+)
 def test_chance_alone_changes_no_vectors(n_before, n, width):
     rng = np.random.default_rng(width)
     scale = 1 / np.arange(1, width + 1) ** 0.3

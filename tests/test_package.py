@@ -65,9 +65,20 @@ def modules_of(distributions):
     return {module for module, owners in installed().items() if distributions & owners}
 
 
+@cache
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
+@cache
+def optional():
+    """Return the distributions of all extras."""
+    return {part for name in PROJECT["optional-dependencies"] for part in extra(name)}
+
+
 def imported_packages(path, top_level_only=False):
     """Return the other packages that a file imports, except under TYPE_CHECKING."""
-    tree = ast.parse(path.read_text())
+    tree = tree_of(path)
     unused = {
         node
         for block in ast.walk(tree)
@@ -88,7 +99,7 @@ def imported_packages(path, top_level_only=False):
 
 def needed(path):
     """Return the packages that a file imports by `need`, with the extra of each call."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "need":
             module, name = [*node.args, *(keyword.value for keyword in node.keywords)]
             if isinstance(module, ast.Constant):
@@ -130,8 +141,7 @@ def test_the_package_is_marked_as_typed():
 def test_every_import_is_a_declared_dependency(path):
     # hydra-core depends on omegaconf
     base = names(PROJECT["dependencies"]) | {"omegaconf"}
-    optional = {part for name in PROJECT["optional-dependencies"] for part in extra(name)}
-    undeclared = {m for m in imported_packages(path) if not distributions_of(m) & (base | optional)}
+    undeclared = {m for m in imported_packages(path) if not distributions_of(m) & (base | optional())}
     assert undeclared == set()
     # nothing else imports the comparison, so its files may import packages of its extra
     allowed = base | (set(extra("compare")) if path.parent.name == "compare" else set())
@@ -224,9 +234,9 @@ except SystemExit as stop:
 
 @pytest.mark.slow
 def test_the_estimators_work_without_any_extra():
-    optional = modules_of(set(extra("all")) - names(PROJECT["dependencies"]) - ALWAYS_THERE)
-    assert {"rich", "matplotlib", "openTSNE", "umap", "usearch", "duckdb", "catboost"} <= optional
-    version, error = run_python(WITHOUT_EXTRAS, *sorted(optional)).splitlines()
+    missing = modules_of(set(extra("all")) - names(PROJECT["dependencies"]) - ALWAYS_THERE)
+    assert {"rich", "matplotlib", "openTSNE", "umap", "usearch", "duckdb", "catboost"} <= missing
+    version, error = run_python(WITHOUT_EXTRAS, *sorted(missing)).splitlines()
     assert version == f"tabemb {tabemb.__version__}"
     assert error == "error: rich is not installed; pip install 'tabemb[compare]' brings it."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ import tabemb
 from tabemb import EmbeddingClassifier, EmbeddingRegressor, EmbeddingSpace, distributed
 from tabemb import compare as comparison
 from tabemb.compare.datasets import load_dataset
-from tabemb.fitting import recipe
+from tabemb.fitting import trees
+from tabemb.training import loop
 from tabemb.unsupervised import baselines, ranking, splits
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,9 +39,13 @@ OUT = re.compile(
 
 
 def cap_epochs(monkeypatch, n_epochs):
-    """Fit for few epochs where code uses the default number, which would take too long in a test."""
-    monkeypatch.setattr(recipe, "FEWEST_EPOCHS", n_epochs)
-    monkeypatch.setattr(recipe, "MOST_EPOCHS", n_epochs)
+    """Fit for few epochs, whatever the code says; all of them would take too long in a test."""
+    create = loop.Run.__init__
+
+    def capped(self, training):
+        create(self, replace(training, max_epochs=min(training.max_epochs, n_epochs)))
+
+    monkeypatch.setattr(loop.Run, "__init__", capped)
 
 
 def page_name(page):
@@ -120,6 +126,7 @@ def test_the_readme_runs_and_prints_its_score(tmp_path, monkeypatch, capsys):
 def test_python_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cap_epochs(monkeypatch, 2)
+    monkeypatch.setattr(trees, "MOST_ROUNDS", 20)
     run_blocks(page)
 
 

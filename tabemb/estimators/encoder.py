@@ -139,9 +139,9 @@ class EmbeddingEncoder(NamesMisspelt, ExplainedEncoder, TransformerMixin, BaseEs
     Examples
     --------
     >>> import pandas as pd
-    >>> X = pd.DataFrame({"city": ["Bonn", "Rome", "Oslo", None] * 25, "size": range(100)})
+    >>> X = pd.DataFrame({"city": ["Bonn", "Rome", "Oslo", None] * 10, "size": range(40)})
     >>> encoder = EmbeddingEncoder(random_state=0)
-    >>> features = encoder.fit_transform(X, [1.5, 2.5, 3.5, 4.5] * 25)
+    >>> features = encoder.fit_transform(X, [1.5, 2.5, 3.5, 4.5] * 10)
     >>> features.columns[:2].tolist()
     ['size', 'city_0']
     >>> encoder.inverse_transform(encoder.transform(X.head(2)))["city"].tolist()

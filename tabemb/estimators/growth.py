@@ -71,7 +71,7 @@ class GrowingRows:
         >>> import pandas as pd
         >>> from tabemb import EmbeddingRegressor
         >>> X = pd.DataFrame({"city": ["Bonn", "Rome"] * 100})
-        >>> model = EmbeddingRegressor(max_epochs=20, random_state=0).fit(X, [10.0, 20.0] * 100)
+        >>> model = EmbeddingRegressor(max_epochs=2, random_state=0).fit(X, [10.0, 20.0] * 100)
         >>> new = pd.DataFrame({"city": ["Oslo", "Rome"] * 50})
         >>> model = model.partial_fit(new, [30.0, 20.0] * 50)
         >>> list(model.spaces_["city"])
@@ -97,7 +97,7 @@ class GrowingRows:
         >>> import pandas as pd
         >>> from tabemb import EmbeddingRegressor
         >>> X = pd.DataFrame({"city": ["Bonn", "Rome"] * 100})
-        >>> model = EmbeddingRegressor(max_epochs=20, random_state=0).fit(X, [10.0, 20.0] * 100)
+        >>> model = EmbeddingRegressor(max_epochs=2, random_state=0).fit(X, [10.0, 20.0] * 100)
         >>> len(model.growth_.kept)
         200
         >>> print(model.forget_rows().growth_.kept)

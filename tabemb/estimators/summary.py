@@ -133,7 +133,8 @@ class Summary:
         Examples
         --------
         >>> import tabemb
-        >>> model = tabemb.EmbeddingClassifier(random_state=0).fit([["a"], ["b"]] * 20, [0, 1] * 20)
+        >>> model = tabemb.EmbeddingClassifier(max_epochs=2, random_state=0)
+        >>> model = model.fit([["a"], ["b"]] * 20, [0, 1] * 20)
         >>> print(model.summary().to_markdown(use="An example.")[:44])
         # EmbeddingClassifier
         <BLANKLINE>

@@ -58,7 +58,7 @@ class VersionedVectors(CategoryVectors):
         >>> import pandas as pd
         >>> from tabemb import EmbeddingRegressor
         >>> X = pd.DataFrame({"city": ["Bonn", "Rome"] * 100})
-        >>> model = EmbeddingRegressor(max_epochs=20, random_state=0).fit(X, [10.0, 20.0] * 100)
+        >>> model = EmbeddingRegressor(max_epochs=2, random_state=0).fit(X, [10.0, 20.0] * 100)
         >>> older = model.spaces_["city"]
         >>> new = pd.DataFrame({"city": ["Oslo", "Rome"] * 50})
         >>> space = model.partial_fit(new, [30.0, 20.0] * 50).spaces_["city"]

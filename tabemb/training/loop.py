@@ -50,7 +50,7 @@ def keep_on_interrupt() -> Iterator[None]:
     Examples
     --------
     >>> import tabemb
-    >>> model = tabemb.EmbeddingClassifier(random_state=0)
+    >>> model = tabemb.EmbeddingClassifier(max_epochs=2, random_state=0)
     >>> with tabemb.keep_on_interrupt():
     ...     _ = model.fit([["a"], ["b"]] * 20, [0, 1] * 20)
     """

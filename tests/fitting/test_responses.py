@@ -18,7 +18,7 @@ SMALL = {"random_state": 0, "n_members": 2, "hidden": (16,), "n_pairs": 2}
 TABLE = {"tables": {"level": Table(["level"], dim=4)}}
 
 
-def two_traits(n_levels=30, n_rows=200, noise=0.3):
+def two_traits(n_levels=20, n_rows=200, noise=0.3):
     """Return rows whose target depends on the effect of a level, and on its slope on x."""
     rng = np.random.default_rng(0)
     effect, slope = rng.normal(size=(2, n_levels))
@@ -31,7 +31,7 @@ def two_traits(n_levels=30, n_rows=200, noise=0.3):
 @pytest.fixture(scope="module")
 def planted():
     X, y, effect, slope = two_traits()
-    return EmbeddingRegressor(**SMALL, **TABLE, max_epochs=12).fit(X, y), X, effect, slope
+    return EmbeddingRegressor(**SMALL, **TABLE, max_epochs=10).fit(X, y), X, effect, slope
 
 
 def test_both_traits_of_a_category_are_in_its_vector(planted):
@@ -61,7 +61,7 @@ def test_the_vectors_are_the_predictions_in_the_reference_rows(planted):
 def test_two_seeds_agree(planted):
     model, X, _, _ = planted
     y = two_traits()[1]
-    other = EmbeddingRegressor(**{**SMALL, "random_state": 1}, **TABLE, max_epochs=12).fit(X, y)
+    other = EmbeddingRegressor(**{**SMALL, "random_state": 1}, **TABLE, max_epochs=10).fit(X, y)
     spaces = [m.spaces_["level"] for m in (model, other)]
     agreement = spearmanr(*(pdist(space.directions) for space in spaces)).statistic
     assert agreement > 0.95
@@ -73,7 +73,7 @@ def test_reliability_rises_with_the_rows_and_noise_has_none():
     level, value = np.repeat(np.arange(40), n), rng.normal(size=40)
     y = value[level] + 2 * rng.normal(size=len(level))
     X = pd.DataFrame({"level": level.astype(str), "noise": rng.integers(0, 200, len(level)).astype(str)})
-    spaces = EmbeddingRegressor(**SMALL).fit(X, y).spaces_
+    spaces = EmbeddingRegressor(**SMALL, trees=False).fit(X, y).spaces_
     space = spaces["level"]
     known = space.categories.to_numpy().astype(int) >= 20
     assert space.reliability[known].mean() > space.reliability[~known].mean() + 0.2
@@ -139,7 +139,7 @@ def test_every_kind_of_target_has_responses(target):
         "several numbers": np.c_[y, -y],
     }
     make = EmbeddingRegressor if target == "several numbers" else EmbeddingClassifier
-    space = make(**SMALL, max_epochs=8).fit(X, ys[target]).spaces_["level"]
+    space = make(**SMALL, trees=False, max_epochs=8).fit(X, ys[target]).spaces_["level"]
     known = effect[space.categories.to_numpy().astype(int)]
     assert LinearRegression().fit(space.vectors, known).score(space.vectors, known) > 0.8
     assert np.all((space.reliability > 0) & (space.reliability < 1))
@@ -149,7 +149,7 @@ def test_many_classes_are_compared_by_the_last_hidden_layer(monkeypatch):
     monkeypatch.setattr("tabemb.targets.classes.MANY_CLASSES", 5)
     X, y, effect, _ = two_traits(20, 100)
     classes = np.digitize(y, np.linspace(-2, 2, 9))
-    space = EmbeddingClassifier(**SMALL, max_epochs=8).fit(X, classes).spaces_["level"]
+    space = EmbeddingClassifier(**SMALL, trees=False, max_epochs=8).fit(X, classes).spaces_["level"]
     known = effect[space.categories.to_numpy().astype(int)]
     assert LinearRegression().fit(space.vectors[:, :3], known).score(space.vectors[:, :3], known) > 0.5
 
@@ -157,10 +157,12 @@ def test_many_classes_are_compared_by_the_last_hidden_layer(monkeypatch):
 def test_a_table_of_two_columns_has_the_responses_of_both():
     rng = np.random.default_rng(0)
     sends, gets = rng.normal(size=(2, 12))
-    a, b = rng.integers(0, 12, (2, 3000))
+    a, b = rng.integers(0, 12, (2, 1500))
     X = pd.DataFrame({"from": a.astype(str), "to": b.astype(str)})
     tables = {"city": Table(["from", "to"])}
-    model = EmbeddingRegressor(**SMALL, tables=tables, max_epochs=15).fit(X, sends[a] + gets[b])
+    model = EmbeddingRegressor(**SMALL, tables=tables, trees=False, max_epochs=15).fit(
+        X, sends[a] + gets[b]
+    )
     space = model.spaces_["city"]
     order = space.categories.to_numpy().astype(int)
     for trait in (sends[order], gets[order]):
@@ -170,9 +172,9 @@ def test_a_table_of_two_columns_has_the_responses_of_both():
 def test_categories_of_a_history_are_put_into_its_last_event():
     rng = np.random.default_rng(0)
     value = dict(zip("abcdef", rng.normal(size=6)))
-    lists = [list(rng.choice(list(value), rng.integers(0, 4))) for _ in range(1500)]
+    lists = [list(rng.choice(list(value), rng.integers(0, 4))) for _ in range(800)]
     y = np.array([sum(map(value.get, items)) for items in lists])
-    model = EmbeddingRegressor(**SMALL, history="mean", d_history=8, max_epochs=12).fit(
+    model = EmbeddingRegressor(**SMALL, history="mean", d_history=8, trees=False, max_epochs=12).fit(
         pd.DataFrame({"items": lists}), y
     )
     space = model.spaces_["items"]

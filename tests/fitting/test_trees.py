@@ -9,6 +9,7 @@ import pytest
 
 import tabemb
 from tabemb.data.vocabulary import MISSING, UNKNOWN
+from tabemb.fitting import recipe
 from tabemb.fitting.tree_texts import check_trees, without_sizes
 from tabemb.fitting.trees import MIN_ROWS, Trees, fit_trees, share_explained
 from tabemb.training.loop import Budget
@@ -157,9 +158,11 @@ def test_trees_help_a_network_of_two_epochs():
 
 
 @pytest.mark.parametrize("early_stopping", [True, "auto"])
-def test_trees_are_read_without_effects_too(early_stopping):
+def test_trees_are_read_without_effects_too(early_stopping, monkeypatch):
+    monkeypatch.setattr(recipe, "FEWEST_EPOCHS", 6)
+    monkeypatch.setattr(recipe, "MOST_EPOCHS", 6)
     X, y = table(1300)
-    settings = {"random_state": 0, "n_jobs": 1, "hidden": (8,), "n_members": 2, "patience": 1}
+    settings = {"random_state": 0, "n_jobs": 1, "hidden": (8,), "n_members": 1, "patience": 1}
     model = tabemb.EmbeddingRegressor(**settings, effects=False, early_stopping=early_stopping)
     assert model.fit(X, y).trees_ is not None
     assert model.score(X, y) > 0.5

@@ -53,7 +53,8 @@ def test_a_loaded_model_answers_the_same(kind, small, tmp_path):
     cls, target, settings = TARGETS[kind]
     X = strange_frame()
     tables = {"t": Table(["text"], dim=3, pretrained={"a": [1.0, 2.0, 3.0]}, frozen=True)}
-    model = cls(**small | {"max_epochs": 2}, **settings, roles={"id": "categorical"}, tables=tables).fit(X, target(X))
+    small = small | {"max_epochs": 2}
+    model = cls(**small, **settings, roles={"id": "categorical"}, tables=tables).fit(X, target(X))
     tabemb.save(model, tmp_path / "m.tabemb")
     loaded = tabemb.load(tmp_path / "m.tabemb")
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from tabemb.compare import Dataset
+from tabemb.compare import Dataset, figures, sections, themes
 
 N_ROWS, N_CITIES = 700, 25
+WIDTH = 8.0
 
 
 def planted_frame(seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
@@ -32,6 +36,26 @@ def planted_frame(seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
     frame.loc[frame.index[-20:], "city"] = "a new city"
     frame.loc[frame.index[-20:], "shop"] = 7
     return frame, signal + 0.1 * rng.normal(size=N_ROWS)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set up figures that are built but not written, which takes most of the seconds of a page.
+
+    Tests of what a page says, or of where it is written, look at no figure."""
+    plot_all = figures.plot_all
+
+    def build(draw: Callable[[float], Figure], name: str, caption: str) -> str:
+        assert isinstance(draw(WIDTH), Figure)
+        return f"<figure><figcaption>{caption}</figcaption></figure>"
+
+    def build_sheet(*arguments) -> Figure:
+        assert isinstance(plot_all(*arguments), Figure)
+        return Figure(figsize=(1, 1))
+
+    for module in (themes, sections):
+        monkeypatch.setattr(module, "page_figure", build)
+    monkeypatch.setattr(figures, "plot_all", build_sheet)
 
 
 @pytest.fixture

@@ -28,6 +28,9 @@ from tabemb.data.schema import roles_of
 
 N = 150
 ROWS = np.arange(N)
+QUICK = {"isolate": False, "progress": False, "n_jobs": 1, "importances": False}
+SMALL = {"max_epochs": 8, "batch_size": 64, "trees": False}
+FOREST = ModelSpec("random_forest", {"n_estimators": 20})
 DAYS = pd.date_range("2020-01-01", periods=N)
 COLUMNS = {
     "text": [f"city {i % 7}" for i in ROWS],
@@ -124,7 +127,7 @@ def test_every_model_fits_what_was_in_doubt_without_a_further_note(model):
     spec = ModelSpec(model, {"max_epochs": 1} if model == "embedding" else {})
     table = frame.assign(y=ROWS % 5 / 2.0)
     with pytest.warns(tabemb.InputNote) as caught:
-        compared = compare(table, "y", spec, n_jobs=1, progress=False)
+        compared = compare(table, "y", spec, n_jobs=1, progress=False, importances=False)
     assert len([one for one in caught if issubclass(one.category, tabemb.InputNote)]) == 1
     assert compared.cells["error"].fillna("").tolist() == [""]
     assert model in MODELS
@@ -160,9 +163,10 @@ def test_classes_of_any_type_are_told_apart_by_all_models(name):
     y = LABELS[name]
     n = len(set(y))
     frame = pd.DataFrame({"x": [float(i % n) for i in ROWS], "y": y})
-    models = ["lightgbm", "random_forest", "linear", "dummy"]
-    found = compare(frame, "y", models, isolate=False, progress=False, n_jobs=1).cells
+    models = ["lightgbm", FOREST, "linear", "dummy"]
+    found = compare(frame, "y", models, **QUICK).cells
     accuracy = found.set_index("model")["accuracy"]
+    assert len(accuracy) == 4
     assert accuracy.drop("dummy").eq(1).all()
     assert accuracy["dummy"] < 0.6
 
@@ -172,8 +176,8 @@ def test_categories_of_any_type_are_told_apart_by_all_models(name):
     x = LABELS[name]
     n = len(set(x))
     frame = pd.DataFrame({"x": x, "y": [f"class {i % n}" for i in ROWS]})
-    models = ["embedding", "lightgbm", "random_forest", "linear"]
-    found = compare(frame, "y", models, categorical="x", isolate=False, progress=False, n_jobs=1)
+    models = [ModelSpec("embedding", SMALL), "lightgbm", FOREST, "linear"]
+    found = compare(frame, "y", models, categorical="x", **QUICK)
     assert found.cells["accuracy"].eq(1).all()
 
 

@@ -55,7 +55,9 @@ def run_of(folder):
 
 
 @pytest.mark.parametrize("name", ["my=sales.csv", "sales.parquet"])
-def test_a_file_is_compared_and_the_report_is_named(folder, capsys, name):
+def test_a_file_is_compared_and_the_report_is_named(folder, capsys, name, request):
+    if name == "sales.parquet":
+        request.getfixturevalue("undrawn")
     columns = ["--target", "price's", "--categorical", "city", "--time", "on day"]
     main(["compare", name, *columns, "--models", "linear,dummy", *QUICK])
     shown, run = capsys.readouterr(), run_of(folder)
@@ -152,7 +154,9 @@ def contents(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def test_a_run_whose_fits_all_fail_leaves_no_folder_and_says_why_once(folder, capsys, monkeypatch):
+def test_a_run_whose_fits_all_fail_leaves_no_folder_and_says_why_once(
+    undrawn, folder, capsys, monkeypatch
+):
     (folder / "failing.py").write_text(FAILING)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -178,7 +182,7 @@ def test_a_run_whose_fits_all_fail_leaves_no_folder_and_says_why_once(folder, ca
 
 
 @pytest.mark.parametrize("error", [OSError("the disk is full"), KeyboardInterrupt()])
-def test_a_report_that_fails_leaves_no_folder_of_the_run(folder, capsys, monkeypatch, error):
+def test_a_report_that_fails_leaves_no_folder_of_the_run(undrawn, folder, capsys, monkeypatch, error):
     def fails(*arguments, **options):
         raise error
 
@@ -194,7 +198,7 @@ def test_a_report_that_fails_leaves_no_folder_of_the_run(folder, capsys, monkeyp
     ]
 
 
-def test_errors_name_the_line_of_the_file(folder, capsys):
+def test_errors_name_the_line_of_the_file(undrawn, folder, capsys):
     header = "city,day,x,price"
     rows = [f"c{i % 3},2024-01-{1 + i % 28:02d},{i},{i}" for i in range(60)]
     rows[7] = ""  # a blank line is not a row
@@ -234,7 +238,7 @@ def test_an_interruption_says_how_to_go_on(folder, capsys, monkeypatch):
     )
 
 
-def test_a_reference_can_be_a_stored_model(folder, capsys):
+def test_a_reference_can_be_a_stored_model(undrawn, folder, capsys):
     base = ["compare", "sales.parquet", "--target", "price's", *QUICK]
     main([*base, "--models", "linear"])
     main([*base, "--models", "dummy", "reference=linear"])

@@ -25,7 +25,7 @@ from tabemb.compare import (
 from tabemb.compare.comparison import DEFAULT_MODELS
 from tabemb.compare.grid import select
 
-QUICK = {"progress": False, "n_jobs": 1}
+QUICK = {"progress": False, "n_jobs": 1, "importances": False}
 MODELS = ["linear", "dummy"]
 
 
@@ -99,7 +99,7 @@ def test_a_path_is_read(frame, tmp_path):
         compare("nope.csv", "price")
 
 
-def test_nothing_is_written_where_the_user_did_not_ask(frame, tmp_path, monkeypatch):
+def test_nothing_is_written_where_the_user_did_not_ask(undrawn, frame, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     comparison = compare(frame, "price", "dummy", **QUICK)
     assert os.listdir(tmp_path) == []
@@ -269,7 +269,7 @@ def test_a_model_whose_package_is_missing_fails_and_names_the_extra(frame, monke
     assert comparison.verdicts == [f"catboost failed on data: ImportError: {error}"]
 
 
-def test_ranks_without_their_package_name_the_extra(frame, monkeypatch, tmp_path):
+def test_ranks_without_their_package_name_the_extra(undrawn, frame, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "scikit_posthocs", None)
     models = ["linear", "dummy", ModelSpec("dummy", {"strategy": "median"})]
     comparison = compare(frame, "price", models, "kfold", **QUICK)

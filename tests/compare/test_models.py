@@ -14,9 +14,9 @@ from tabemb.compare.preparation import as_numbers, as_text, datetime_numbers, so
 N_TEST = 150
 # small settings: the tests check whether a model learns, not how well
 QUICK = {
-    "embedding": {"max_epochs": 12, "n_members": 2},
-    "catboost": {"iterations": 150},
-    "lightgbm_td": {"n_estimators": 200},
+    "embedding": {"max_epochs": 8, "n_members": 2, "batch_size": 64, "learning_rate": 0.01},
+    "catboost": {"iterations": 100},
+    "lightgbm_td": {"n_estimators": 100},
     "random_forest": {"n_estimators": 40},
 }
 

@@ -104,7 +104,7 @@ def test_the_table_fits_its_width_and_cuts_nothing(results, width):
         assert max(map(len, table)) <= width
 
 
-def test_a_reference_that_failed_is_said_once(results):
+def test_a_reference_that_failed_is_said_once(undrawn, results):
     told = verdicts(results, "gone")
     assert told == ["gone failed on planted in all of 3 fits: ValueError: <no>."]
     page = render_html(results, "gone")
@@ -147,13 +147,14 @@ def test_the_page_is_self_contained_and_tells_everything(results):
     assert b"<svg" in base64.b64decode(svg.group(1))
 
 
-def test_the_page_says_how_doubtful_inputs_were_read(tmp_path):
+def test_the_page_says_how_doubtful_inputs_were_read(undrawn, tmp_path):
     days = pd.date_range("2020-01-01", periods=200).strftime("%d.%m.%Y")
     prices = [f"{i % 90},5" for i in range(200)]
     frame = pd.DataFrame({"<sold>": days, "price": prices, "y": [float(i % 7) for i in range(200)]})
     frame.to_csv(tmp_path / "shop.csv", index=False, sep=";")
+    quick = {"progress": False, "isolate": False, "importances": False}
     with pytest.warns(InputNote) as caught:
-        result = compare(tmp_path / "shop.csv", "y", ["linear", "dummy"], progress=False, isolate=False)
+        result = compare(tmp_path / "shop.csv", "y", ["linear", "dummy"], **quick)
     assert len(caught) == 2
     page = render_html(result.cells)
     assert page.count("<h3>How the inputs were read</h3>") == 1
@@ -166,7 +167,7 @@ def test_the_page_says_how_doubtful_inputs_were_read(tmp_path):
     assert "inputs were read" not in render_html(result.cells.assign(notes=""))
 
 
-def test_the_folder_holds_page_picture_and_figures(results, tmp_path):
+def test_the_folder_holds_page_picture_and_figures(undrawn, results, tmp_path):
     results = results.assign(dataset="a/b", target="=1+1")
     page = write_report(tmp_path / "out", results)
     assert page.name == "report.html"

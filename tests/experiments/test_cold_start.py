@@ -30,7 +30,7 @@ def titles(monkeypatch):
     rows = Rows(X, job + 0.3 * rng.normal(size=700), COLUMNS["employee_salaries"])
     monkeypatch.setattr(cold_start, "load", lambda name: rows)
     make = cold_start.EmbeddingRegressor
-    quick = {"hidden": (16,), "n_members": 2, "max_epochs": 8}
+    quick = {"hidden": (16,), "n_members": 2, "max_epochs": 8, "batch_size": 32, "learning_rate": 0.01}
     monkeypatch.setattr(cold_start, "EmbeddingRegressor", lambda **kwargs: make(**quick, **kwargs))
     return rows
 

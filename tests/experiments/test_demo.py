@@ -15,7 +15,7 @@ from experiments.demo.__main__ import demo
 from experiments.shared.settings import CONFIG_FOLDER
 from tabemb import EmbeddingSpace
 
-QUICK = {"preset": "fast", "max_epochs": 2, "trees": False}
+QUICK = {"preset": "fast", "max_epochs": 2, "batch_size": 64, "trees": False}
 
 
 def settings(folder, *overrides):

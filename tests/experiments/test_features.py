@@ -16,6 +16,7 @@ from tabemb import EmbeddingRegressor
 from tabemb.compare.preparation import sort_columns
 
 QUICK = EmbeddingRegressor(hidden=(8,), n_members=1, max_epochs=8, effects=False, biases=False, n_jobs=1)
+QUICK.set_params(batch_size=32, learning_rate=0.01)
 
 
 @pytest.fixture

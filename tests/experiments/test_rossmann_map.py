@@ -34,12 +34,13 @@ def test_stores_lie_by_their_sales(tmp_path):
         "effects": False,
         "biases": False,
         "dim": 4,
-        "max_epochs": 15,
+        "max_epochs": 10,
+        "learning_rate": 0.01,
         "hidden": [16],
         "n_members": 1,
         "n_jobs": 1,
     }
-    settings = {"folder": str(tmp_path), "n_rows": 3000, "seed": 0, "net": {**net, "batch_size": 64}}
+    settings = {"folder": str(tmp_path), "n_rows": 3000, "seed": 0, "net": {**net, "batch_size": 128}}
     model = fitted_net(sales, settings)
     assert (
         fitted_net(sales, settings).spaces_["store"].vectors == model.spaces_["store"].vectors

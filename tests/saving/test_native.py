@@ -53,6 +53,7 @@ def test_a_loaded_model_answers_the_same(kind, small, tmp_path):
     cls, target, settings = TARGETS[kind]
     X = strange_frame()
     tables = {"t": Table(["text"], dim=3, pretrained={"a": [1.0, 2.0, 3.0]}, frozen=True)}
+    small = small | {"max_epochs": 2}
     model = cls(**small, **settings, roles={"id": "categorical"}, tables=tables).fit(X, target(X))
     tabemb.save(model, tmp_path / "m.tabemb")
     loaded = tabemb.load(tmp_path / "m.tabemb")
@@ -76,6 +77,7 @@ def test_loading_runs_no_code(small, tmp_path):
 
 def test_what_cannot_be_saved_says_so(small, tmp_path):
     X, y = strange_frame(), np.arange(200.0)
+    small = small | {"max_epochs": 1, "trees": False}
     with pytest.raises(NotFittedError):
         tabemb.save(EmbeddingRegressor(), tmp_path / "m")
     with pytest.raises(

@@ -19,7 +19,7 @@ from tabemb.network.numbers import NUMBER_ENCODINGS
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install tabemb[onnx]")
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: tabemb[onnx]")
-SMALL = {"hidden": (16,), "max_epochs": 1, "random_state": 0, "n_jobs": 1}
+SMALL = {"hidden": (16,), "max_epochs": 1, "batch_size": 64, "random_state": 0, "n_jobs": 1}
 CLOSE = 1e-5
 
 
@@ -88,11 +88,11 @@ SETTINGS = {
     "without effects": {"effects": False, "biases": False},
     "plain": {"trees": False, "effects": False, "biases": False, "n_members": 1},
     "several networks": {"n_networks": 2, "hidden": (16, 8)},
-    "short vectors": {"tables": {"t": Table(["shop"], max_norm=0.05)}},
+    "short vectors": {"tables": {"t": Table(["shop"], max_norm=0.05)}, "trees": False},
     "rare ones": {"min_count": 8},
 }
-SETTINGS |= {name: {"backbone": name} for name in BACKBONES}
-SETTINGS |= {f"numbers {name}": {"numbers": name} for name in NUMBER_ENCODINGS}
+SETTINGS |= {name: {"backbone": name, "trees": False} for name in BACKBONES}
+SETTINGS |= {f"numbers {name}": {"numbers": name, "trees": False} for name in NUMBER_ENCODINGS}
 
 
 @pytest.mark.parametrize("name", SETTINGS)

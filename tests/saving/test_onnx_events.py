@@ -9,7 +9,14 @@ from tabemb import EventClassifier, EventRegressor
 
 pytest.importorskip("onnx", reason="onnx is not installed: pip install tabemb[onnx]")
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: tabemb[onnx]")
-SMALL = {"hidden": (16,), "d_history": 8, "max_epochs": 1, "random_state": 0, "n_jobs": 1}
+SMALL = {
+    "hidden": (16,),
+    "d_history": 8,
+    "max_epochs": 1,
+    "batch_size": 64,
+    "random_state": 0,
+    "n_jobs": 1,
+}
 SMALL |= {"entity": "user", "time": "at", "outcome_fields": ["late"], "roles": {"k": "categorical"}}
 CLOSE = 1e-5
 START = pd.Timestamp("2020-01-01")
@@ -58,16 +65,24 @@ def assert_same(model, X, y, folder):
         np.testing.assert_allclose(given[f"{kind}{ending}"], of_target, rtol=0, atol=CLOSE)
 
 
-@pytest.mark.parametrize("unit", ["us", "ns", "s", None])
+EVERY_SETTING = [
+    {},
+    {"ties": "order", "history": "lstm", "example_age": True},
+    {"history": "mean", "n_networks": 2},
+    {"encounters": False},
+    {"ties": "merge"},
+    {"ties": "merge", "history": "mean", "n_networks": 2},
+]
+UNITS = ["us", "ns", "s", None]
+
+
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "unit"),
     [
-        {},
-        {"ties": "order", "history": "lstm", "example_age": True},
-        {"history": "mean", "n_networks": 2},
-        {"encounters": False},
-        {"ties": "merge"},
-        {"ties": "merge", "history": "mean", "n_networks": 2},
+        # every unit with the defaults, every setting with one unit
+        pytest.param(settings, unit, marks=pytest.mark.slow if settings and unit != UNITS[i % 4] else [])
+        for i, settings in enumerate(EVERY_SETTING)
+        for unit in UNITS
     ],
     ids=str,
 )
@@ -120,6 +135,6 @@ def test_earlier_events_come_with_their_targets_and_for_a_log_alone():
     model = EventRegressor(**SMALL).fit(X, y)
     with pytest.raises(ValueError, match="must be passed together"):
         tabemb.onnx_inputs(model, later_events(X), X)
-    rows = tabemb.EmbeddingRegressor(max_epochs=1).fit(X[["item"]], y)
+    rows = tabemb.EmbeddingRegressor(max_epochs=1, batch_size=64, trees=False).fit(X[["item"]], y)
     with pytest.raises(ValueError, match="reads no log"):
         tabemb.onnx_inputs(rows, X, X, y)

@@ -64,25 +64,39 @@ def contexts(browser):
     }
 
 
+@pytest.fixture(scope="module")
+def tabs():
+    """Open tabs by the kind of reader, shared by all tests, as each takes half a second."""
+    return {}
+
+
 @pytest.fixture
-def visit(contexts, tmp_path):
+def visit(contexts, tabs, tmp_path):
     """Write an atlas, open it, and check at the end that it loaded nothing and logged no errors."""
 
     @contextmanager
     def visit(space, *args, reader="desk", refused=0, **arguments):
         path = space.atlas(tmp_path / "page.html", *args, **{"coordinates": lattice(space), **arguments})
         requests, faults = [], []
-        page = contexts[reader].new_page()
-        page.on("console", lambda message: faults.append(message.text))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
+        listeners = {
+            "console": lambda message: faults.append(message.text),
+            "pageerror": lambda error: faults.append(str(error)),
+            "request": lambda request: requests.append(request.url),
+        }
+        page = tabs.pop(reader, None) or contexts[reader].new_page()
+        page.mouse.move(0, 0)
+        for event, listener in listeners.items():
+            page.on(event, listener)
         page.goto(path.as_uri())
         page.wait_for_function("window.atlas && atlas.drawn > 0")
         yield page
         assert len(faults) == refused, faults
         assert requests == [path.as_uri()]
         assert page.evaluate("performance.getEntriesByType('resource').length") == 0
-        page.close()
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
+        page.goto("about:blank")
+        tabs[reader] = page  # not after a failure, where the next visit gets a new tab
 
     return visit
 
@@ -454,7 +468,7 @@ def test_the_reader_changes_between_spaces(visit, space):
 
 def test_an_address_shows_what_it_names(visit, space, metadata):
     other = EmbeddingSpace(space.vectors[::-1], space.categories[::-1])
-    arguments = {"others": {"walks": other}}
+    arguments = {"others": {"walks": (other, lattice(other))}}
     with visit(space, metadata, **arguments) as page:
         assert page.evaluate("location.hash") == ""
         page.select_option("#space", "walks")
@@ -494,7 +508,7 @@ def test_crowded_points_are_smaller_until_one_zooms_in(visit):
 def test_a_further_space_keeps_its_own_order(visit, space):
     order = np.random.default_rng(2).permutation(len(space))
     other = EmbeddingSpace(space.vectors[order], space.categories[order])
-    with visit(space, others={"shuffled": other}) as page:
+    with visit(space, others={"shuffled": (other, lattice(other))}) as page:
         search(page, "west 5")
         page.select_option("#space", "shuffled")
         assert_nearest(page, other, "west 5")

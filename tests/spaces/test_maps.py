@@ -39,7 +39,9 @@ def test_pca_keeps_the_distances_of_points_in_a_plane():
     assert placed[:, 0].var() > placed[:, 1].var()
 
 
-@pytest.mark.parametrize("dpi", [60, 100, 150, 220])
+@pytest.mark.parametrize(
+    "dpi", [60, *(pytest.param(dpi, marks=pytest.mark.slow) for dpi in (100, 150)), 220]
+)
 def test_labels_never_overlap_and_stay_inside(dpi):
     rng = np.random.default_rng(0)
     names = [f"category {'x' * rng.integers(1, 15)} {i}" for i in range(150)]

@@ -94,6 +94,7 @@ def test_the_category_whose_effect_has_changed_is_found():
         return X, X["city"].map({**effects, **changed}).to_numpy() + 0.3 * rng.normal(size=n)
 
     settings = {"hidden": (32,), "n_members": 4, "random_state": 0, "n_jobs": 1}
+    settings |= {"batch_size": 128, "learning_rate": 0.01, "trees": False}
     first = EmbeddingRegressor(**settings).fit(*rows(3000, {}))
     same = EmbeddingRegressor(**settings).fit(*rows(1500, {}), start=first)
     other = EmbeddingRegressor(**settings).fit(*rows(1500, {"c3": effects["c3"] + 6}), start=first)

@@ -1,5 +1,7 @@
 """PairEmbedder: planted structure, columns of a side, negatives, losses, new users and items."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -14,7 +16,10 @@ from tabemb.unsupervised.negatives import KnownPairs, Sampler
 from tabemb.unsupervised.objective import LOSSES, Negatives
 from tabemb.unsupervised.splits import split_users
 
-SMALL = {"dim": 8, "max_epochs": 30, "l2": 0.1, "n_jobs": 1, "random_state": 0}
+SMALL = {"dim": 8, "max_epochs": 20, "l2": 0.1, "n_jobs": 1, "random_state": 0}
+SMALL |= {"batch_size": 64, "learning_rate": 0.06}
+BRIEF = SMALL | {"max_epochs": 2}
+"""For tests that need a fitted model, but not a good one."""
 
 
 def blocks(n_users=80, n_items=40, n=10, seed=0):
@@ -25,6 +30,12 @@ def blocks(n_users=80, n_items=40, n=10, seed=0):
         liked = np.arange(user % 4, n_items, 4)
         rows += [(f"u{user}", f"i{item}") for item in rng.choice(liked, min(n, len(liked)) - 3, False)]
     return pd.DataFrame(rows, columns=["user", "item"])
+
+
+@cache
+def fitted():
+    """Return the model of `blocks()` for tests that do not change it."""
+    return PairEmbedder(**SMALL).fit(blocks())
 
 
 def group(label):
@@ -38,14 +49,22 @@ def share_right(table):
 # ways to train
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+ORDINARY = {("logistic", "uniform"), ("softmax", "uniform"), ("squared", "popularity")}
+ORDINARY |= {("bpr", "popularity"), ("softmax", "in_batch"), ("bpr", "in_batch")}
+"""Every loss and every kind of negatives, some twice; `make slow` has the other pairs."""
+
+
 @pytest.mark.parametrize(
-    ("negatives", "normalized"), [("uniform", True), ("popularity", False), ("in_batch", False)]
+    ("loss", "negatives", "normalized"),
+    [
+        pytest.param(loss, kind, unit, marks=[] if (loss, kind) in ORDINARY else pytest.mark.slow)
+        for loss in LOSSES
+        for kind, unit in (("uniform", True), ("popularity", False), ("in_batch", False))
+    ],
 )
 def test_every_loss_finds_the_groups_with_all_negatives(loss, negatives, normalized):
     sampled = {} if negatives == "in_batch" else {"n_negatives": 20}
     model = PairEmbedder(**SMALL, loss=loss, negatives=negatives, normalized=normalized, **sampled)
-    model.set_params(batch_size=64, learning_rate=0.03)
     assert share_right(model.fit(blocks()).recommend(k=3)) > 0.9
     lengths = np.linalg.norm(model.item_vectors_, axis=1)
     assert np.allclose(lengths, 1) == normalized
@@ -134,7 +153,7 @@ def ratings(n_users=150, n_items=80, n=6000, noise=0.2, seed=0):
     return pd.DataFrame({"user": user, "item": item}), y
 
 
-FAST = {"batch_size": 256, "learning_rate": 0.03}
+FAST = {"batch_size": 1024, "learning_rate": 0.1}
 
 
 @pytest.mark.parametrize("settings", [FAST, pytest.param({}, marks=pytest.mark.slow)])
@@ -155,13 +174,13 @@ def test_offsets_alone_are_shrunken_means():
     X = pd.DataFrame({"user": user, "item": 0})
     model = PairEmbedder(dim=1, l2=3, unknown_rate=0, early_stopping=False, random_state=0, n_jobs=1)
     tiny = {"user": Table(["user"], init=0.0), "item": Table(["item"], init=0.0)}
-    model.set_params(tables=tiny, max_epochs=200, batch_size=200).fit(X, y)
+    model.set_params(tables=tiny, max_epochs=150, batch_size=1280, learning_rate=0.05).fit(X, y)
     # the prior is in units of the noise variance, as a share of the variance of y
     strength = 3 * np.mean((model.predict(X) - y) ** 2) / np.var(y)
     deviations = pd.Series(y - y.mean()).groupby(user).sum().to_numpy()
     expected = y.mean() + deviations / (counts + strength)
     predicted = model.predict(pd.DataFrame({"user": np.arange(80), "item": 0}))
-    assert np.abs(predicted - expected).mean() < 0.12
+    assert np.abs(predicted - expected).mean() < 0.05
 
 
 def test_numbers_and_pairs_need_fitting_losses():
@@ -188,7 +207,7 @@ def described(pairs):
 def test_new_users_and_items_from_their_columns(hidden):
     pairs = blocks()
     users, items = described(pairs)
-    model = PairEmbedder(**SMALL, hidden=hidden, unknown_rate=0.1)
+    model = PairEmbedder(**SMALL | {"learning_rate": 0.03}, hidden=hidden, unknown_rate=0.1)
     model.fit(pairs, users=users, items=items)
     more_items = pd.DataFrame({"item": ["i1001", "i1002"], "genre": ["1", "2"]})
     more_users = pd.DataFrame({"user": ["u2001"], "taste": ["1"]})
@@ -241,8 +260,7 @@ def test_rows_of_a_side_are_checked():
 
 
 def test_a_history_folds_in_and_moves_nothing():
-    pairs = blocks()
-    model = PairEmbedder(**SMALL).fit(pairs)
+    model = fitted()
     before = model.recommend(k=3)
     new = pd.DataFrame({"user": ["u1001"] * 4 + ["u1002"] * 4})
     new["item"] = [f"i{i}" for i in (1, 5, 9, 13, 2, 6, 10, 14)]
@@ -260,7 +278,7 @@ def test_a_history_folds_in_and_moves_nothing():
 
 
 def test_a_new_item_is_placed_by_its_users():
-    model = PairEmbedder(**SMALL).fit(blocks())
+    model = fitted()
     new = pd.DataFrame({"user": [f"u{i}" for i in (2, 6, 10, 14, 18)], "item": "i1002"})
     after = model.extend(new)
     nearest = after.similar(["i1002"], k=5)["neighbor"]
@@ -282,7 +300,7 @@ def test_new_users_of_numbers_fold_in():
 
 
 def test_new_ids_of_another_kind_are_refused():
-    model = PairEmbedder(**SMALL).fit(blocks())
+    model = fitted()
     with pytest.raises(ValueError, match="holds integer, but held text in fit"):
         model.extend(pd.DataFrame({"user": [1], "item": ["i1"]}))
 
@@ -310,7 +328,7 @@ def test_shared_vectors_of_a_graph():
 def test_a_step_changes_only_the_rows_that_it_reads():
     pairs = blocks()
     sparse = {name: Table([name], sparse=True) for name in ("user", "item")}
-    model = PairEmbedder(**SMALL, tables=sparse, loss="bpr", n_negatives=4).fit(pairs)
+    model = PairEmbedder(**BRIEF, tables=sparse, loss="bpr", n_negatives=4).fit(pairs)
     network = model._new_network()
     rows = RowInputs.of(torch.arange(2, 82, dtype=torch.int32).unsqueeze(1), torch.zeros(80, 0))
     weight = network.users.tables.groups[0].weight
@@ -335,7 +353,7 @@ def test_held_out_pairs_choose_the_epoch():
     n_validated = np.isfinite(curve["eval_loss"]).sum()
     assert n_validated < 200
     assert model.best_epoch_ == np.argmin(curve["eval_loss"][:n_validated]) or n_validated > 3
-    given = PairEmbedder(**SMALL).fit(train, eval_X=test)
+    given = PairEmbedder(**BRIEF).fit(train, eval_X=test)
     assert np.isfinite(given.learning_curve_["eval_loss"]).all()
 
 
@@ -365,7 +383,7 @@ def test_parameters_that_contradict_each_other():
 
 
 def test_an_interrupted_fit_changes_nothing(monkeypatch):
-    model = PairEmbedder(**SMALL).fit(blocks())
+    model = PairEmbedder(**BRIEF).fit(blocks())
     before = dict(vars(model))
 
     def interrupt(*args, **kwargs):
@@ -378,7 +396,7 @@ def test_an_interrupted_fit_changes_nothing(monkeypatch):
 
 
 def test_spaces_are_spaces_of_both_sides():
-    model = PairEmbedder(**SMALL).fit(blocks())
+    model = fitted()
     space = model.spaces_["item"]
     assert isinstance(space, EmbeddingSpace)
     assert space.counts.sum() == len(blocks())
@@ -391,7 +409,7 @@ def test_saved_with_columns_and_extended_after(tmp_path, with_numbers):
     pairs = blocks()
     users, items = described(pairs)
     y = np.arange(len(pairs)) % 5 * 1.0 if with_numbers else None
-    model = PairEmbedder(**SMALL, hidden=(8,)).fit(pairs, y, users=users, items=items)
+    model = PairEmbedder(**BRIEF, hidden=(8,)).fit(pairs, y, users=users, items=items)
     tabemb.save(model, tmp_path / "m")
     loaded = tabemb.load(tmp_path / "m")
     new = pd.DataFrame({"item": ["i1001"], "genre": ["1"]})
@@ -402,7 +420,7 @@ def test_saved_with_columns_and_extended_after(tmp_path, with_numbers):
 
 
 def test_forged_files_are_refused(tmp_path):
-    model = PairEmbedder(**SMALL).fit(blocks())
+    model = PairEmbedder(**BRIEF).fit(blocks())
     model.item_vectors_ = model.item_vectors_[:-1]
     tabemb.save(model, tmp_path / "m")
     with pytest.raises(ValueError, match="no model that can be used"):

@@ -253,7 +253,8 @@ class TestBPR(Baseline):
 
 class TestPairEmbedder(RecommenderContract):
     def model(self, **params):
-        return PairEmbedder(dim=16, l2=1.0, max_epochs=30, n_jobs=1, random_state=0, **params)
+        fast = {"max_epochs": 15, "batch_size": 64, "learning_rate": 0.06}
+        return PairEmbedder(dim=16, l2=1.0, **fast, n_jobs=1, random_state=0, **params)
 
 
 class TestPairEmbedderOfNumbers(RecommenderContract):

@@ -49,7 +49,7 @@ def second_order(edges, p, q, directed=False, weight=None, **more):
         edges,
         p=p,
         q=q,
-        n_walks=1500,
+        n_walks=500,
         length=30,
         directed=directed,
         weight=weight,

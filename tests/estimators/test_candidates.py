@@ -32,7 +32,7 @@ def classifier(**settings):
         "time": "at",
         "history": "mean",
         "hidden": (64,),
-        "n_members": 1,
+        "n_members": 2,
         "max_epochs": 20,
         "learning_rate": 0.01,
         "class_vectors": True,

@@ -16,7 +16,15 @@ from tabemb import (
     Table,
 )
 
-FAST = {"hidden": (16,), "n_members": 2, "max_epochs": 12, "random_state": 0, "n_jobs": 1}
+FAST = {
+    "hidden": (16,),
+    "n_members": 2,
+    "max_epochs": 12,
+    "batch_size": 128,
+    "learning_rate": 0.02,
+    "random_state": 0,
+    "n_jobs": 1,
+}
 FREQUENT, RARE = ["Bonn", "Rome", "Oslo"], [f"town {i}" for i in range(60)]
 
 

@@ -21,7 +21,15 @@ from tabemb.data.shrinkage import shrunken_means
 from tabemb.estimators.agreement import by_agreement
 from tabemb.likeness.spelling import Spellings
 
-PLAIN = {"hidden": (16,), "n_members": 2, "max_epochs": 15, "batch_size": 32, "n_jobs": 1}
+PLAIN = {
+    "hidden": (16,),
+    "n_members": 1,
+    "max_epochs": 10,
+    "batch_size": 64,
+    "learning_rate": 0.01,
+    "trees": False,
+    "n_jobs": 1,
+}
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import copy
 import pickle
 import sys
 from functools import partial
@@ -73,13 +74,14 @@ def test_a_target_that_depends_on_the_event_before_is_learned():
 
 def test_earlier_targets_are_inputs():
     rng = np.random.default_rng(0)
-    skill = np.repeat(rng.choice([0.1, 0.9], 200), 15)
-    X = pd.DataFrame({"who": np.repeat(np.arange(200), 15), "at": np.tile(np.arange(15), 200)})
-    y = rng.random(3000) < skill
-    known = X["who"] < 160
+    skill = np.repeat(rng.choice([0.1, 0.9], 120), 12)
+    X = pd.DataFrame({"who": np.repeat(np.arange(120), 12), "at": np.tile(np.arange(12), 120)})
+    y = rng.random(1440) < skill
+    known = X["who"] < 90
     model = EventClassifier(
-        entity="who", time="at", hidden=(32,), n_members=1, max_epochs=10, random_state=0, n_jobs=1
-    )
+        entity="who", time="at", hidden=(32,), n_members=1, max_epochs=8, learning_rate=0.01,
+        batch_size=16, random_state=0, n_jobs=1,
+    )  # fmt: skip
     probability = model.fit(X[known], y[known]).replay_proba(X[~known], y[~known])[:, 1]
     late = X.loc[~known, "at"].to_numpy() >= 5
     assert np.abs(probability - skill[~known])[late].mean() < 0.08
@@ -91,18 +93,13 @@ def test_earlier_targets_are_inputs():
 def test_kept_states_go_on_as_if_the_whole_sequence_were_read_again(history, n_networks):
     X = log()
     y = targets(X)
-    settings = {
-        "history": history,
-        "n_networks": n_networks,
-        "device": "cpu",
-    }  # two fits are equal on the CPU
-    model = classifier(**settings).fit(X, y)
-    after = log(40, 16, seed=3).assign(at=lambda d: d["at"] + pd.Timedelta("100D"))
+    model = classifier(history=history, n_networks=n_networks, device="cpu").fit(X, y)
+    fresh = copy.deepcopy(model)
+    after = log(24, 16, seed=3).assign(at=lambda d: d["at"] + pd.Timedelta("100D"))
     later = targets(after, 4)
     replayed = model.replay_proba(after, later)
     np.testing.assert_allclose(steps(model, after, later), replayed, rtol=1e-5, atol=1e-6)
 
-    fresh = classifier(**settings).fit(X, y)
     whole = fresh.forget().replay_proba(pd.concat([X, after]), np.concatenate([y, later]))[len(X) :]
     np.testing.assert_allclose(whole, replayed, rtol=1e-5, atol=1e-6)
 
@@ -161,11 +158,11 @@ def pairs(n_entities=60, n_times=20, seed=0):
 
 @pytest.mark.parametrize("encounters", [True, False])
 def test_an_event_does_not_see_the_answer_of_another_at_the_same_time(encounters):
-    X, y = pairs()
-    new, theirs = pairs(seed=1)
+    X, y = pairs(30)
+    new, theirs = pairs(30, seed=1)
     new["at"] += 100
     second = np.arange(len(new)) % 2 == 1
-    settings = {"encounters": encounters, "max_epochs": 8, "learning_rate": 0.02}
+    settings = {"encounters": encounters, "max_epochs": 6, "learning_rate": 0.03, "n_members": 1}
     accuracy = {}
     for ties in ("hidden", "order"):
         model = classifier(**settings, ties=ties).fit(X, y)
@@ -204,8 +201,8 @@ def test_without_ties_both_settings_give_one_model():
 
 def test_a_fit_on_long_sequences_with_ties_hides_them_too(monkeypatch):
     monkeypatch.setattr("tabemb.fitting.event_source.LONGEST", 7)
-    X, y = pairs()
-    model = classifier(max_epochs=8, learning_rate=0.02).fit(X, y)
+    X, y = pairs(30)
+    model = classifier(max_epochs=6, learning_rate=0.03, n_members=1).fit(X, y)
     assert model.learning_curve_["train_loss"][-1] > 0.6  # log(2) is the loss of a coin
 
 
@@ -342,12 +339,13 @@ def test_wrong_events_are_named():
 @pytest.mark.parametrize("class_vectors", [False, True])
 def test_an_update_that_is_interrupted_at_any_line_is_kept_as_a_whole_or_not_at_all(class_vectors):
     """The update has new and known entities and categories, and times of another dtype."""
-    X = as_hours(log(60))
+    X = as_hours(log(46))
     y = targets(X)
     more = X[40:].assign(hours=X["hours"][40:] + 5000.5)
-    more.loc[40:44, "who"], more.loc[45:48, "what"] = "new", "div"
+    more.loc[40:41, "who"], more.loc[42:43, "what"] = "new", "div"
     make = partial(classifier, time="hours", class_vectors=class_vectors)
-    model, whole = (make().fit(X[:40], y[:40]) for _ in range(2))
+    model = make().fit(X[:40], y[:40])
+    whole = copy.deepcopy(model)
     before, after = contents(model), contents(whole.update(more, y[40:]))
     n_lines = 0
     while interrupted(lambda: model.update(more, y[40:]), n_lines) and contents(model) == before:
@@ -499,13 +497,13 @@ def test_the_next_of_many_items_is_found_and_the_items_have_vectors(tmp_path, mo
     monkeypatch.setattr("tabemb.targets.classes.MANY_CLASSES", 50)
     monkeypatch.setattr("tabemb.targets.classes.MOST_COMPARED", 50)
     monkeypatch.setattr("tabemb.targets.classes.N_DRAWN", 16)
-    X, items = walks()
+    X, items = walks(n_items=60)
     model = EventClassifier(
-        entity="who", time="at", history="mean", hidden=(64,), n_members=2, max_epochs=30,
-        learning_rate=0.01, random_state=0, n_jobs=1,
+        entity="who", time="at", history="mean", hidden=(64,), n_members=1, max_epochs=16,
+        learning_rate=0.02, random_state=0, n_jobs=1,
     )  # fmt: skip
     model.fit(X, items)
-    later, theirs = walks(n_sessions=60, seed=2)
+    later, theirs = walks(n_items=60, n_sessions=60, seed=2)
     probability = model.replay_proba(later.assign(who=later["who"] + 1000), theirs)
     assert probability.shape == (480, len(model.classes_))
     guess = model.classes_[probability.argmax(1)]

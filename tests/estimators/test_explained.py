@@ -23,7 +23,14 @@ from tabemb import (
     Table,
 )
 
-QUICK = {"hidden": (16,), "n_members": 2, "max_epochs": 1, "random_state": 0, "n_jobs": 1}
+QUICK = {
+    "hidden": (16,),
+    "n_members": 2,
+    "max_epochs": 1,
+    "batch_size": 256,
+    "random_state": 0,
+    "n_jobs": 1,
+}
 FORMATS = sorted((Path(__file__).parents[1] / "saving").glob("format_*/*.tabemb"))
 
 
@@ -108,7 +115,8 @@ def test_numbers_have_intervals(model, stays):
 def test_intervals_of_numbers_of_any_size(factor):
     rng = np.random.default_rng(0)
     x = rng.normal(size=2000) * factor
-    frame = EmbeddingRegressor(**QUICK).fit(pd.DataFrame({"x": x}), np.sign(x)).effects_frame("x")
+    model = EmbeddingRegressor(**QUICK, trees=False).fit(pd.DataFrame({"x": x}), np.sign(x))
+    frame = model.effects_frame("x")
     ends = [level.right for level in frame["level"]][:-1]
     assert len(frame) == 64
     np.testing.assert_allclose(ends, np.quantile(x, np.arange(1, 64) / 64), atol=2e-2 * factor)
@@ -120,13 +128,14 @@ def test_a_bounded_number_of_a_pair_is_more_rows_away():
     shop = np.repeat(np.arange(300), 12).astype(str)
     y = rng.normal(size=300)[shop.astype(int)] + 50 + 2 * rng.normal(size=3600)
     X = pd.DataFrame({"shop": shop})
-    before = EmbeddingRegressor(**QUICK).fit(X, y).effects_frame("shop").iloc[0]
+    unfitted = EmbeddingRegressor(**QUICK, trees=False)
+    before = unfitted.fit(X, y).effects_frame("shop").iloc[0]
     target = 0.5 / 1.96
     n_more = (before["count"] + before["strength"]) * ((before["error"] / target) ** 2 - 1)
     more = pd.DataFrame({"shop": [before["level"]] * int(np.ceil(n_more))})
     y_more = np.full(len(more), y[shop == before["level"]].mean()) + 2 * rng.normal(size=len(more))
     X, y = pd.concat([X, more]), np.concatenate([y, y_more])
-    after = level_of(EmbeddingRegressor(**QUICK).fit(X, y).effects_frame(), "shop", before["level"])
+    after = level_of(unfitted.fit(X, y).effects_frame(), "shop", before["level"])
     assert before["error"] > 1.5 * target
     assert after["error"].item() == pytest.approx(target, rel=0.05)
 
@@ -207,7 +216,7 @@ def test_permuting_a_column_raises_a_squared_error_by_twice_its_variance():
         {"a": rng.normal(size=4000), "b": rng.normal(size=4000), "c": rng.normal(size=4000)}
     )
     y = 2 * X["a"] + X["b"]
-    settings = {**QUICK, "hidden": (64,), "max_epochs": 25}
+    settings = {**QUICK, "hidden": (64,), "max_epochs": 25, "batch_size": "auto"}
     model = EmbeddingRegressor(**settings).fit(X[:3000], y[:3000])
     frame = model.importances(X[3000:], y[3000:])
     assert frame["column"].tolist() == ["a", "b", "c"]
@@ -247,7 +256,9 @@ def test_a_history_is_one_column():
     bags = [rng.choice(["u", "v", "w"], rng.integers(1, 5)).tolist() for _ in range(600)]
     X = pd.DataFrame({"bag": bags, "city": rng.choice(["Bonn", "Rome"], 600)})
     y = np.array([bag.count("u") for bag in bags], float)
-    model = EmbeddingRegressor(**{**QUICK, "max_epochs": 20}, d_history=8).fit(X, y)
+    model = EmbeddingRegressor(**{**QUICK, "max_epochs": 20, "batch_size": "auto"}, d_history=8).fit(
+        X, y
+    )
     frame = model.importances(X, y).set_index("column")["importance"]
     assert list(frame.index) == ["bag", "city"]
     assert frame["bag"] > 1
@@ -265,12 +276,12 @@ def event_log(n=400):
 
 
 def test_of_events_entity_and_time_are_permuted_together():
-    log = event_log(1200)
+    log = event_log(900)
     skill = dict(zip("abcdefgh", [True, False] * 4))
     y = log["who"].map(skill).to_numpy()
     model = EventClassifier(entity="who", time="at", **{**QUICK, "max_epochs": 10}, d_history=8)
-    model.fit(log[:1000], y[:1000])
-    frame = model.importances(log[1000:], y[1000:]).set_index("column")["importance"]
+    model.set_params(batch_size=32, learning_rate=0.02).fit(log[:700], y[:700])
+    frame = model.importances(log[700:], y[700:]).set_index("column")["importance"]
     assert set(frame.index) == {"who, at", "what"}
     assert frame["who, at"] > 0.5
     assert abs(frame["what"]) < 0.05
@@ -306,7 +317,7 @@ def test_stored_importances_are_shares_of_the_variance(stays):
     effect = {"a": -1.5, "b": -0.5, "c": 0.5, "d": 1.5}
     same = X["r"].isin(["a", "b"]) == X["s"].isin(["a", "b"])  # neither column has an effect alone
     y = X["p"].map(effect) * 2 + X["q"].map(effect) + np.where(same, 1.0, -1.0)
-    model = EmbeddingRegressor(**QUICK, roles={"note": "ignored"}).fit(X, y)
+    model = EmbeddingRegressor(**QUICK, trees=False, roles={"note": "ignored"}).fit(X, y)
     total = 4 * 1.25 + 1.25 + 1
     expected = np.array([5, 1.25, 0, 0.5, 0.5]) / total
     np.testing.assert_allclose(model.feature_importances_, expected, atol=0.01)

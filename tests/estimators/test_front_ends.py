@@ -68,8 +68,10 @@ def wide_columns(X, most):
 def test_a_model_gets_what_many_categories_say(model, most):
     X, y = sellers()
     assert wide_columns(X, most) == ["seller"]
-    network = EmbeddingClassifier(max_epochs=8, n_members=1, hidden=(16,), trees=False)
-    encoder = EmbeddingEncoder(columns=["seller"], estimator=network, random_state=0)
+    network = EmbeddingClassifier(
+        max_epochs=5, n_members=1, hidden=(16,), batch_size=128, learning_rate=0.02, trees=False
+    )
+    encoder = EmbeddingEncoder(columns=["seller"], estimator=network, cv=3, random_state=0)
     pipeline = make_pipeline(encoder, model).fit(X[:2000], y[:2000])
     names = list(pipeline[0].get_feature_names_out())
     assert names[:2] == ["colour", "price"]  # columns with few categories are unchanged

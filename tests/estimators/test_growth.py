@@ -15,7 +15,15 @@ from tabemb.fitting import nights
 from tabemb.fitting.recipe import Schedule
 from tabemb.fitting.responses import responses_of
 
-SMALL = {"hidden": (16,), "n_members": 2, "max_epochs": 6, "random_state": 0, "n_jobs": 1}
+SMALL = {
+    "hidden": (16,),
+    "n_members": 2,
+    "max_epochs": 6,
+    "batch_size": 64,
+    "learning_rate": 0.01,
+    "random_state": 0,
+    "n_jobs": 1,
+}
 EFFECTS = {"north": -2.0, "south": 0.0, "east": 1.0, "west": 3.0, "new": 5.0}
 
 
@@ -253,7 +261,7 @@ def test_events_say_what_to_do_instead():
         EventClassifier(entity="who", time="at", **SMALL).fit(log, np.arange(40) % 2, start=model)
 
 
-QUICK = {**SMALL, "learning_rate": 0.03}
+QUICK = {**SMALL, "batch_size": 16, "learning_rate": 0.03}
 CLASSES = np.array(["a", "b", "c"])
 
 

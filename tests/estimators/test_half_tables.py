@@ -11,7 +11,16 @@ import tabemb
 from tabemb import EmbeddingClassifier, EmbeddingEncoder, EmbeddingRegressor, Table
 from tabemb.network.halves import HALF
 
-FAST = {"hidden": (16,), "n_members": 2, "max_epochs": 8, "random_state": 0, "n_jobs": 1}
+FAST = {
+    "hidden": (16,),
+    "n_members": 2,
+    "max_epochs": 5,
+    "batch_size": 128,
+    "learning_rate": 0.01,
+    "trees": False,
+    "random_state": 0,
+    "n_jobs": 1,
+}
 
 
 def half(**settings):
@@ -52,7 +61,7 @@ def test_the_same_seed_gives_the_same_model(model, rows):
 
 def test_a_file_has_half_the_bytes_and_gives_the_same_answers(rows, tmp_path):
     frame = pd.DataFrame({"shop": [f"s{i % 4000}" for i in range(8000)]})
-    settings = {**FAST, "max_epochs": 1, "trees": False, "effects": False}
+    settings = {**FAST, "max_epochs": 1, "batch_size": 1024, "effects": False}
     sizes = {}
     for precision in ("float32", "bfloat16"):
         table = Table(["shop"], dim=64, precision=precision, describe=None)

@@ -72,8 +72,10 @@ def test_counts_of_events_are_learned(history):
         history=history,
         hidden=(32,),
         n_members=1,
-        max_epochs=40,
-        learning_rate=0.01,
+        max_epochs=25,
+        batch_size=64,
+        learning_rate=0.02,
+        trees=False,
         random_state=0,
         n_jobs=1,
     )

@@ -15,7 +15,20 @@ from tabemb.fitting.calibration import counts_of, level_counts
 
 BUCKETS = (0.5, 2.5, 9.5, 99.5)
 """Bounds of the counts: unseen, 1-2, 3-9, 10-99, 100 and more."""
-QUICK = {"hidden": (16,), "n_members": 2, "n_pairs": 18, "n_jobs": 1}
+QUICK = {
+    "hidden": (16,),
+    "n_members": 1,
+    "n_pairs": 18,
+    "max_epochs": 6,
+    "batch_size": 128,
+    "learning_rate": 0.01,
+    "early_stopping": True,
+    "trees": False,
+    "n_jobs": 1,
+}
+
+AUTO = {"max_epochs": "auto", "early_stopping": "auto"}
+"""Changes with which the validation rows choose the number of epochs, and train in the end."""
 
 
 def draw(n, seed):
@@ -32,7 +45,7 @@ def draw(n, seed):
 @pytest.fixture(scope="module")
 def fitted():
     X, y = draw(2000, 0)
-    return EmbeddingRegressor(random_state=0, **QUICK).fit(X, y), X
+    return EmbeddingRegressor(random_state=0, **QUICK | AUTO).fit(X, y), X
 
 
 def covered(bounds, y):
@@ -61,7 +74,9 @@ def test_coverage_holds_in_each_bucket_of_the_count_where_the_noise_depends_on_i
 
 @pytest.mark.slow
 def test_coverage_holds_where_the_validation_rows_train_in_the_end():
-    shares = bucket_shares(2, lambda model, X, y: model.set_params(validation_fraction=0.3).fit(X, y))
+    shares = bucket_shares(
+        2, lambda model, X, y: model.set_params(validation_fraction=0.3, **AUTO).fit(X, y)
+    )
     np.testing.assert_allclose(shares, 0.9, atol=0.04)
 
 
@@ -119,8 +134,8 @@ def test_a_file_with_intervals_of_another_table_is_refused(fitted, tmp_path, cha
 def test_without_validation_rows_the_error_says_what_to_do(rows):
     X, y = draw(500, 0)
     X, y = X[:rows], y[:rows]
-    params = {"max_epochs": 2} if rows == 500 else {}
-    model = EmbeddingRegressor(random_state=0, **QUICK, **params).fit(X, y)
+    params = {**AUTO, "max_epochs": 2} if rows == 500 else AUTO
+    model = EmbeddingRegressor(random_state=0, **QUICK | params).fit(X, y)
     with pytest.raises(ValueError, match=r"fit it with early_stopping=True, or pass eval_X and eval_y"):
         model.predict_interval(X)
 
@@ -186,7 +201,7 @@ def test_several_networks_calibrate_together():
 def test_counts_are_sums_of_weights_and_those_of_shared_tables_are_joint():
     X = pd.DataFrame({"a": ["x", "y"] * 100, "b": ["y", "z"] * 100})
     tables = {"t": Table(["a", "b"])}
-    model = EmbeddingRegressor(random_state=0, tables=tables, **QUICK).fit(
+    model = EmbeddingRegressor(random_state=0, tables=tables, **QUICK | AUTO).fit(
         X, np.arange(200.0), sample_weight=np.full(200, 2.0)
     )
     counts = level_counts(model._fitted)
@@ -209,6 +224,7 @@ def test_events_have_intervals():
     X = pd.DataFrame({"user": user, "at": at, "item": rng.choice(list("abc"), len(at))})
     y = (X["item"].map({"a": 0.0, "b": 5.0, "c": 9.0}) + rng.normal(size=len(at))).to_numpy()
     params = {**QUICK, "entity": "user", "time": "at"}
+    del params["trees"]  # events have none
     model = EventRegressor(random_state=0, **params).fit(X[at < 10], y[at < 10])
     bounds = model.predict_interval(X[at == 10])
     np.testing.assert_allclose(bounds.mean(1), model.predict(X[at == 10]), atol=1e-9)

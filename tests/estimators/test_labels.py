@@ -25,9 +25,10 @@ CODES = np.arange(N) % 2
 X = pd.DataFrame({"c": np.array(["a", "b"])[CODES]})
 SETTINGS = {
     "hidden": (16,),
-    "n_members": 2,
-    "max_epochs": 25,
-    "batch_size": 16,
+    "n_members": 1,
+    "max_epochs": 8,
+    "batch_size": 40,
+    "learning_rate": 0.05,
     "random_state": 0,
     "n_jobs": 1,
 }
@@ -98,7 +99,7 @@ def test_labels_of_any_type_come_back_also_from_a_file(name, tmp_path):
 def test_equal_labels_are_one_class_and_text_is_not_its_number():
     y = [1, 1.0, True, "1", Decimal(1), "a"] * 10
     frame = pd.DataFrame({"c": list("uuuvuw") * 10})
-    model = EmbeddingClassifier(**SETTINGS | {"max_epochs": 100}).fit(frame, y)
+    model = EmbeddingClassifier(**SETTINGS | {"max_epochs": 60}).fit(frame, y)
     assert model.classes_.tolist() == [1, "1", "a"]
     assert model.predict(frame).tolist() == y
 
@@ -202,7 +203,9 @@ def test_decimals_are_numbers_for_a_regressor():
 )
 def test_class_weights_are_found_by_value(labels, name):
     noise = pd.DataFrame({"c": ["a"] * N})
-    model = EmbeddingClassifier(**SETTINGS, class_weight={name: 3.0}).fit(noise, labels)
+    model = EmbeddingClassifier(**SETTINGS | {"max_epochs": 40}, class_weight={name: 3.0}).fit(
+        noise, labels
+    )
     place = [label == name for label in model.classes_].index(True)
     assert model.predict_proba(noise[:1])[0, place] == pytest.approx(0.75, abs=0.05)
     balanced = EmbeddingClassifier(**SETTINGS, class_weight="balanced").fit(X, labels)
@@ -226,7 +229,7 @@ def test_early_stopping_and_events_take_labels_of_any_type(name):
     stopped = EmbeddingClassifier(**SETTINGS | {"early_stopping": True}).fit(frame, y)
     assert all(label == given for label, given in zip(stopped.predict(frame), y))
     log = frame.assign(who=np.arange(n) // 8, at=np.arange(n))
-    events = EventClassifier(entity="who", time="at", **SETTINGS).fit(log, y)
+    events = EventClassifier(entity="who", time="at", **SETTINGS | {"max_epochs": 1}).fit(log, y)
     events.update(log[:4].assign(at=n), y[:4])
     assert set(events.predict(log.assign(at=n))) <= set(y)
 

@@ -23,7 +23,7 @@ EXTREMES = {
 @pytest.mark.parametrize("name", EXTREMES)
 def test_numbers_of_any_magnitude_give_finite_predictions(small, name, numbers):
     X = pd.DataFrame({"x": EXTREMES[name], "c": list("ab") * 30})
-    model = EmbeddingRegressor(**small | {"max_epochs": 5}, numbers=numbers).fit(X, np.arange(60.0))
+    model = EmbeddingRegressor(**small | {"max_epochs": 2}, numbers=numbers).fit(X, np.arange(60.0))
     assert np.isfinite(model.predict(X)).all()
     far = pd.DataFrame({"x": [LARGEST, -LARGEST, SMALLEST, np.nan], "c": list("abab")})
     assert np.isfinite(model.predict(far)).all()
@@ -38,7 +38,7 @@ def test_targets_of_any_magnitude_give_finite_predictions_or_one_sentence(small,
     is_positive = loss in ("poisson", "absolute_percentage_error")
     y = np.abs(y.astype(float)) + SMALLEST if is_positive else y
     X = pd.DataFrame({"c": list("ab") * 30})
-    model = EmbeddingRegressor(**small | {"max_epochs": 5}, loss=loss)
+    model = EmbeddingRegressor(**small | {"max_epochs": 2}, loss=loss)
     if not is_positive and name in ("1e300", "the whole range", "every magnitude"):
         with pytest.raises(
             ValueError, match=r"y spreads too far to be scaled; row \d+ holds .* row \d+"
@@ -51,7 +51,8 @@ def test_targets_of_any_magnitude_give_finite_predictions_or_one_sentence(small,
 @pytest.mark.parametrize("unit", [1e-300, 1e-12, 1e12, 1e150])
 def test_the_unit_of_y_does_not_change_a_fit(small, shops, unit):
     X, y = shops
-    plain, scaled = (EmbeddingRegressor(**small | {"max_epochs": 5}).fit(X, v) for v in (y, y * unit))
+    small = small | {"max_epochs": 2, "batch_size": 128}
+    plain, scaled = (EmbeddingRegressor(**small).fit(X, v) for v in (y, y * unit))
     np.testing.assert_allclose(scaled.predict(X) / unit, plain.predict(X), rtol=0.01, atol=0.01)
 
 
@@ -70,7 +71,7 @@ WEIGHTS = {
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_weights_of_any_magnitude_give_finite_predictions(small, name):
     X = pd.DataFrame({"c": list("abcdef") * 10, "x": np.arange(60.0)})
-    y, w, settings = np.arange(60) % 5 > 2, WEIGHTS[name], small | {"max_epochs": 5}
+    y, w, settings = np.arange(60) % 5 > 2, WEIGHTS[name], small | {"max_epochs": 2}
     for stop in (False, True):
         model = EmbeddingClassifier(
             **settings, early_stopping=stop, class_weight={True: 1e308, False: 1e-308}

@@ -14,7 +14,15 @@ from tabemb.estimators.growth import start_of
 from tabemb.fitting import replay
 from tabemb.training.loop import Budget
 
-SMALL = {"hidden": (32,), "n_members": 2, "max_epochs": 12, "random_state": 0, "n_jobs": 1}
+SMALL = {
+    "hidden": (16,),
+    "n_members": 1,
+    "max_epochs": 12,
+    "batch_size": 64,
+    "learning_rate": 0.01,
+    "random_state": 0,
+    "n_jobs": 1,
+}
 
 
 def draw(n, groups, seed, slope=1.0, shift=0.0):

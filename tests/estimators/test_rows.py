@@ -20,14 +20,15 @@ def by_category(n=3000, seed=0):
 
 def test_planted_effects_are_found_in_the_users_unit(small, shops):
     X, y = shops
-    model = EmbeddingRegressor(**small).fit(X[:1000], 1000 * y[:1000])
+    model = EmbeddingRegressor(**small, trees=False).fit(X[:1000], 1000 * y[:1000])
     assert r2_score(1000 * y[1000:], model.predict(X[1000:])) > 0.99
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_an_unseen_category_is_near_the_marginal_whatever_the_seed(small, seed):
     X, y = by_category()
-    model = EmbeddingClassifier(**{**small, "random_state": seed}).fit(X, y)
+    settings = {**small, "random_state": seed, "max_epochs": 10, "trees": False}
+    model = EmbeddingClassifier(**settings).fit(X, y)
     seen = model.predict_proba(pd.DataFrame({"c": ["3", "13"]}))[:, 1]
     unseen, missing = model.predict_proba(pd.DataFrame({"c": ["new", None]}))[:, 1]
     assert seen == pytest.approx([0.05, 0.55], abs=0.1)
@@ -52,13 +53,13 @@ def test_without_hidden_cells_an_unseen_category_would_be_left_to_chance(small):
     assert abs(trained - y.mean()) < abs(untrained - y.mean()) - 0.1
 
 
-def test_missing_numbers_and_values_are_read_from_training(small):
+def test_missing_numbers_and_values_are_read_from_training(brief):
     rng = np.random.default_rng(0)
-    x = rng.normal(size=1500)
-    y = np.where(rng.random(1500) < 0.2, 10.0, x)
+    x = rng.normal(size=600)
+    y = np.where(rng.random(600) < 0.2, 10.0, x)
     X = pd.DataFrame({"x": np.where(y == 10, np.nan, x), "c": np.where(y == 10, None, "a")})
     for columns in (["x"], ["c"]):
-        model = EmbeddingRegressor(**small).fit(X[columns], y)
+        model = EmbeddingRegressor(**brief).fit(X[columns], y)
         assert model.predict(X[columns][y == 10]).mean() == pytest.approx(10, abs=0.3)
 
 
@@ -73,34 +74,34 @@ def test_arrays_against_frames_warn_and_go_by_position(small):
         by_name.predict(X)
 
 
-def test_several_numbers_at_once(small, shops):
-    X, y = shops
+def test_several_numbers_at_once(brief, shops):
+    X, y = (part[:600] for part in shops)
     both = np.stack([y, -100 * y], axis=1)
-    model = EmbeddingRegressor(**small).fit(X, both)
+    model = EmbeddingRegressor(**brief).fit(X, both)
     assert model.predict(X).shape == both.shape
     assert r2_score(both, model.predict(X)) > 0.98
 
 
-def test_several_classes_and_labels_at_once(small, shops):
-    X, y = shops
+def test_several_classes_and_labels_at_once(brief, shops):
+    X, y = (part[:600] for part in shops)
     labels = np.stack([y > 0, y > 2], axis=1).astype(int)
-    multilabel = EmbeddingClassifier(**small).fit(X, labels)
+    multilabel = EmbeddingClassifier(**brief).fit(X, labels)
     assert (multilabel.predict(X) == labels).mean() > 0.95
     assert multilabel.predict_proba(X).shape == labels.shape
     targets = np.stack([pd.cut(y, 3, labels=list("abc")), np.where(y > 0, "yes", "no")], axis=1).astype(
         object
     )
-    several = EmbeddingClassifier(**small).fit(X, targets)
+    several = EmbeddingClassifier(**brief).fit(X, targets)
     assert (several.predict(X) == targets).mean() > 0.9
     assert [p.shape[1] for p in several.predict_proba(X)] == [3, 2]
     assert [c.tolist() for c in several.classes_] == [["a", "b", "c"], ["no", "yes"]]
 
 
 @pytest.mark.parametrize("labels", [["low", "high"], [7, -3], [True, False]])
-def test_labels_of_any_kind_come_back(small, shops, labels):
-    X, y = shops
+def test_labels_of_any_kind_come_back(brief, shops, labels):
+    X, y = (part[:300] for part in shops)
     target = np.array(labels, dtype=object)[(y > 0).astype(int)]
-    model = EmbeddingClassifier(**small).fit(X, target)
+    model = EmbeddingClassifier(**brief).fit(X, target)
     assert sorted(model.classes_.tolist()) == sorted(labels)
     assert (model.predict(X) == target).mean() > 0.95
 
@@ -137,14 +138,14 @@ def test_counts_of_weighted_rows_may_be_fractions(small):
     )
 
 
-def test_a_table_shared_by_two_columns(small):
+def test_a_table_shared_by_two_columns(brief):
     rng = np.random.default_rng(0)
     value = dict(zip("abcdef", rng.normal(size=6)))
     X = pd.DataFrame(
-        {"origin": rng.choice(list("abcdef"), 1500), "destination": rng.choice(list("abc"), 1500)}
+        {"origin": rng.choice(list("abcdef"), 600), "destination": rng.choice(list("abc"), 600)}
     )
     y = X["origin"].map(value) - X["destination"].map(value)
-    model = EmbeddingRegressor(**small, tables={"city": Table(["origin", "destination"], dim=3)}).fit(
+    model = EmbeddingRegressor(**brief, tables={"city": Table(["origin", "destination"], dim=3)}).fit(
         X, y
     )
     assert list(model.spaces_) == ["city"]
@@ -158,23 +159,23 @@ def test_a_table_shared_by_two_columns(small):
 @pytest.mark.parametrize(
     "make", [dict, lambda v: pd.DataFrame(v).T, lambda v: EmbeddingSpace(list(v.values()), list(v))]
 )
-def test_frozen_pretrained_vectors_stay(small, shops, make):
-    X, y = shops
+def test_frozen_pretrained_vectors_stay(tiny, shops, make):
+    X, y = (part[:200] for part in shops)
     given = {"north": [9.0, 1.0], "west": [1.0, 9.0], "nowhere": [5.0, 5.0]}
     table = Table(["shop"], pretrained=make(given), frozen=True)
-    space = EmbeddingRegressor(**small, tables={"shop": table}).fit(X, y).spaces_.raw["shop"]
+    space = EmbeddingRegressor(**tiny, tables={"shop": table}).fit(X, y).spaces_.raw["shop"]
     assert space["north"].tolist() == [9.0, 1.0]
     assert space["west"].tolist() == [1.0, 9.0]
     assert np.abs(space["east"]).max() < 3
 
 
-def test_table_options_reach_the_network(small, shops):
-    X, y = shops
+def test_table_options_reach_the_network(tiny, shops):
+    X, y = (part[:300] for part in shops)
     counts = X["shop"].value_counts()
     table = Table(
         ["shop"], dim=5, max_norm=0.5, init="uniform", l2=0.0, min_count=counts.iloc[1], sparse=True
     )
-    model = EmbeddingRegressor(**small, tables={"shop": table}, early_stopping=False).fit(X, y)
+    model = EmbeddingRegressor(**tiny, tables={"shop": table}, early_stopping=False).fit(X, y)
     space = model.spaces_.raw["shop"]
     assert space.vectors.shape[1] == 5
     assert set(space.categories) == set(counts.index[:2])
@@ -228,21 +229,21 @@ def test_a_time_budget_is_kept(shops):
 
 
 def test_the_bar_is_quiet_without_a_terminal_and_shows_loss_and_time_when_asked(
-    small, shops, capsys, monkeypatch
+    tiny, shops, capsys, monkeypatch
 ):
-    X, y = shops
-    EmbeddingRegressor(**small).fit(X, y)
+    X, y = (part[:300] for part in shops)
+    EmbeddingRegressor(**tiny).fit(X, y)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("tabemb.progress.BAR_DELAY", 0)
-    EmbeddingRegressor(**small, verbose=True, early_stopping=True).fit(X, y)
+    EmbeddingRegressor(**tiny, verbose=True, early_stopping=True).fit(X, y)
     shown = capsys.readouterr().err
     assert "validation" in shown
     assert "<" in shown  # remaining time
 
 
-def test_learning_curves_are_drawn(small, shops):
-    X, y = shops
-    model = EmbeddingRegressor(**small, early_stopping=True).fit(X, y)
+def test_learning_curves_are_drawn(tiny, shops):
+    X, y = (part[:300] for part in shops)
+    model = EmbeddingRegressor(**tiny, early_stopping=True).fit(X, y)
     ax = model.plot_learning_curve()
     assert [line.get_label() for line in ax.lines][:2] == ["training rows", "validation rows"]
     assert len(ax.lines[0].get_xdata()) == len(model.learning_curve_["epoch"])
@@ -267,12 +268,12 @@ def test_small_and_strange_frames_fit_and_predict(small, X):
     assert np.isfinite(predicted).all()
 
 
-def test_nothing_is_ignored_in_silence_flags_and_times_are_used(small):
+def test_nothing_is_ignored_in_silence_flags_and_times_are_used(brief):
     rng = np.random.default_rng(0)
-    at = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 700, 1500), unit="D")
-    X = pd.DataFrame({"flag": rng.random(1500) < 0.5, "at": at})
+    at = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 700, 900), unit="D")
+    X = pd.DataFrame({"flag": rng.random(900) < 0.5, "at": at})
     y = 3.0 * X["flag"] + (X["at"].dt.day_of_week == 5)
-    assert EmbeddingRegressor(**small).fit(X, y).score(X, y) > 0.95
+    assert EmbeddingRegressor(**brief).fit(X, y).score(X, y) > 0.95
 
 
 FRAME = pd.DataFrame({"c": list("ab") * 5, "n": np.arange(10.0)})
@@ -380,14 +381,14 @@ def test_a_wrong_class_weight_is_one_clear_error(small, class_weight, message):
         EmbeddingClassifier(**small, class_weight=class_weight).fit(FRAME, [0, 1] * 5)
 
 
-def test_targets_of_pandas_kinds(small, shops):
-    X, y = shops
+def test_targets_of_pandas_kinds(tiny, shops):
+    X, y = (part[:200] for part in shops)
     labels = pd.DataFrame({"low": (y < 0).astype(int), "high": (y > 2).astype(int)})
-    assert EmbeddingClassifier(**small).fit(X, labels).predict(X).shape == labels.shape
+    assert EmbeddingClassifier(**tiny).fit(X, labels).predict(X).shape == labels.shape
     with pytest.raises(ValueError, match="y must not hold missing"):
-        EmbeddingClassifier(**small).fit(X, pd.array(["a", None] * 600, dtype="string"))
+        EmbeddingClassifier(**tiny).fit(X, pd.array(["a", None] * 100, dtype="string"))
     nullable = pd.array(y > 0, dtype="boolean")
-    assert EmbeddingClassifier(**small).fit(X, nullable).classes_.tolist() == [False, True]
+    assert EmbeddingClassifier(**tiny).fit(X, nullable).classes_.tolist() == [False, True]
 
 
 def test_one_class_only_is_named(small):
@@ -415,11 +416,11 @@ def test_bad_rows_at_predict(small):
 
 def test_a_preset_sets_what_was_left_at_its_default(shops):
     X, y = shops
-    few = {"max_epochs": 2, "random_state": 0, "n_jobs": 1}
-    best = EmbeddingRegressor(preset="best", hidden=(16,), d_number=4, **few).fit(X, y)
+    few = {"max_epochs": 1, "batch_size": 256, "random_state": 0, "n_jobs": 1}
+    best = EmbeddingRegressor(preset="best", hidden=(16,), d_number=4, **few).fit(X[:200], y[:200])
     assert len(best.network_.networks) == 5
-    assert best.transform(X).shape == (len(X), 5 * 16)  # the user's width has priority
-    fast = EmbeddingRegressor(preset="fast", **few).fit(X, y)
+    assert best.transform(X[:9]).shape == (9, 5 * 16)  # the user's width has priority
+    fast = EmbeddingRegressor(preset="fast", **few).fit(X[:200], y[:200])
     assert fast.network_.head.weight.shape[0] == 1
     assert EmbeddingRegressor(**few).fit(X, y).network_.head.weight.shape[0] == 4
     assert EmbeddingRegressor(**few, trees=False).fit(X, y).network_.head.weight.shape[0] == 8

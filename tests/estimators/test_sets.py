@@ -14,7 +14,16 @@ from tabemb import EmbeddingClassifier, EventClassifier
 
 BUCKETS = (0.5, 2.5, 9.5, 99.5)
 """Bounds of the counts: unseen, 1-2, 3-9, 10-99, 100 and more."""
-QUICK = {"hidden": (16,), "n_members": 2, "n_jobs": 1, "max_epochs": 8, "early_stopping": True}
+QUICK = {
+    "hidden": (16,),
+    "n_members": 1,
+    "n_jobs": 1,
+    "max_epochs": 6,
+    "batch_size": 128,
+    "learning_rate": 0.01,
+    "early_stopping": True,
+    "trees": False,
+}
 
 
 def draw(n, seed, n_classes=3):
@@ -210,6 +219,7 @@ def test_events_have_sets():
     X = pd.DataFrame({"user": user, "at": at, "item": rng.choice([*"abc"], len(at))})
     y = np.where(rng.random(len(at)) < 0.6, X["item"], rng.choice([*"abc"], len(at)))
     params = {**QUICK, "entity": "user", "time": "at"}
+    del params["trees"]  # events have none
     model = EventClassifier(random_state=0, **params).fit(X[at < 10], y[at < 10])
     sets = model.predict_set(X[at == 10])
     assert sets.index.equals(X.index[at == 10])

@@ -31,7 +31,7 @@ class Log(pd.DataFrame):
         return "log"
 
 
-FAST = {"hidden": (16,), "n_members": 2, "n_pairs": 0, "max_epochs": 5, "n_jobs": 1}
+FAST = {"hidden": (16,), "n_members": 2, "n_pairs": 0, "max_epochs": 4, "n_jobs": 1}
 NETWORK = {**FAST, "learning_rate": 0.05}
 # The checks pass arrays of any numbers, in any order. If one column has both the entities and the
 # times, no event is earlier than the previous one.
@@ -74,7 +74,11 @@ CHECKED = [
     (EmbeddingEncoder(kind="prediction"), OUT_OF_FOLD),
     (
         EmbeddingEncoder(
-            keep="all", kind="both", cv=2, n_repeats=1, estimator=EmbeddingRegressor(**FAST)
+            keep="all",
+            kind="both",
+            cv=2,
+            n_repeats=1,
+            estimator=EmbeddingRegressor(**{**FAST, "max_epochs": 1}),
         ),
         OUT_OF_FOLD | WEIGHTS,
     ),
@@ -83,16 +87,46 @@ CHECKED = [
 ]
 
 
+ALIKE = [CHECKED[3][0], CHECKED[5][0]]
+"""Estimators that share their code with another of the list: events, and an encoder."""
+
+
 def expected_failures(estimator):
     return next(failures for checked, failures in CHECKED if checked is estimator)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(
-    [estimator for estimator, _ in CHECKED], expected_failed_checks=expected_failures
+    [estimator for estimator, _ in CHECKED if estimator not in ALIKE],
+    expected_failed_checks=expected_failures,
 )
 def test_check_estimator(estimator, check):
     check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks(ALIKE, expected_failed_checks=expected_failures)
+def test_check_estimator_that_is_like_another(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("estimator", ALIKE)
+@pytest.mark.parametrize(
+    "check",
+    [
+        "check_dict_unchanged",
+        "check_dtype_object",
+        "check_fit_score_takes_y",
+        "check_fit2d_1feature",
+        "check_fit2d_1sample",
+        "check_methods_subset_invariance",
+        "check_n_features_in_after_fitting",
+    ],
+)
+def test_an_estimator_that_is_like_another_passes_checks_of_its_own_code(estimator, check):
+    """`make slow` runs all checks of these."""
+    getattr(estimator_checks, check)(type(estimator).__name__, clone(estimator))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +180,7 @@ def test_integer_weights_agree_with_repeated_rows(effects):
 
 def test_the_scale_of_the_weights_does_not_matter_to_the_loss(small, shops):
     X, y = shops
-    model = EmbeddingRegressor(**small, l2=0)
+    model = EmbeddingRegressor(**{**small, "max_epochs": 8}, trees=False, l2=0)
     ones = clone(model).fit(X, y).predict(X)
     sevens = clone(model).fit(X, y, sample_weight=np.full(len(y), 7.0)).predict(X)
     assert (
@@ -154,14 +188,17 @@ def test_the_scale_of_the_weights_does_not_matter_to_the_loss(small, shops):
     )  # the spread is 3; categories are hidden slightly less often
 
 
-def test_class_weights_are_sample_weights(small, shops):
+def test_class_weights_are_sample_weights(tiny, shops):
     X, y = shops
+    settings = {**tiny, "batch_size": 256, "trees": True}
     label = y > 3
     weights = np.where(label, 5.0, 1.0)
     by_class = (
-        EmbeddingClassifier(**small, class_weight={True: 5.0, False: 1.0}).fit(X, label).predict_proba(X)
+        EmbeddingClassifier(**settings, class_weight={True: 5.0, False: 1.0})
+        .fit(X, label)
+        .predict_proba(X)
     )
-    by_row = EmbeddingClassifier(**small).fit(X, label, sample_weight=weights).predict_proba(X)
+    by_row = EmbeddingClassifier(**settings).fit(X, label, sample_weight=weights).predict_proba(X)
     np.testing.assert_array_equal(by_class, by_row)
 
 
@@ -186,28 +223,28 @@ def test_pipeline_columns_stacking_and_cross_validation(small, shops):
     assert np.corrcoef(cross_val_predict(clone(net), X, y, cv=3), y)[0, 1] > 0.99
 
 
-def test_calibration(small, shops):
-    X, y = shops
-    calibrated = CalibratedClassifierCV(EmbeddingClassifier(**small), cv=2).fit(X, y > 0)
+def test_calibration(brief, shops):
+    X, y = (part[:600] for part in shops)
+    calibrated = CalibratedClassifierCV(EmbeddingClassifier(**brief), cv=2).fit(X, y > 0)
     assert calibrated.score(X, y > 0) > 0.95
 
 
-def test_a_target_on_a_logarithm(small, shops):
-    X, y = shops
-    model = TransformedTargetRegressor(EmbeddingRegressor(**small), func=np.log, inverse_func=np.exp)
+def test_a_target_on_a_logarithm(tiny, shops):
+    X, y = (part[:200] for part in shops)
+    model = TransformedTargetRegressor(EmbeddingRegressor(**tiny), func=np.log, inverse_func=np.exp)
     assert model.fit(X, np.exp(y)).regressor_.spaces_.raw["shop"].vectors.shape == (4, 4)
 
 
-def test_the_columns_of_transform_are_the_last_hidden_layer(small, shops):
-    X, y = shops
-    frame = EmbeddingRegressor(**small).set_output(transform="pandas").fit(X, y).transform(X)
+def test_the_columns_of_transform_are_the_last_hidden_layer(brief, shops):
+    X, y = (part[:400] for part in shops)
+    frame = EmbeddingRegressor(**brief).set_output(transform="pandas").fit(X, y).transform(X)
     assert list(frame) == [f"embeddingregressor{i}" for i in range(32)]
     assert Ridge().fit(frame, y).score(frame, y) > 0.98
 
 
-def test_tags_names_and_display(small, shops):
-    X, y = shops
-    model = EmbeddingClassifier(**small).fit(X, y > 0)
+def test_tags_names_and_display(tiny, shops):
+    X, y = (part[:200] for part in shops)
+    model = EmbeddingClassifier(**tiny).fit(X, y > 0)
     tags = model.__sklearn_tags__()
     assert (tags.input_tags.allow_nan, tags.input_tags.string, tags.classifier_tags.multi_label) == (
         True,
@@ -223,6 +260,7 @@ def test_tags_names_and_display(small, shops):
 
 def test_the_same_seed_gives_the_same_model_bit_for_bit(small, shops):
     X, y = shops
+    small = {**small, "max_epochs": 2, "batch_size": 256}
     first, second = (EmbeddingRegressor(**small).fit(X, y) for _ in range(2))
     np.testing.assert_array_equal(first.predict(X), second.predict(X))
     assert first.learning_curve_["train_loss"] == second.learning_curve_["train_loss"]

@@ -65,7 +65,8 @@ def test_events_of_a_step_are_counted():
     ]
     y = [float(sum(step.count("a") for step in row)) for row in steps]
     X = pd.DataFrame({"log": steps})
-    model = EmbeddingRegressor(**{**QUICK, "max_epochs": 12, "learning_rate": 0.02})
+    settings = {**QUICK, "max_epochs": 12, "batch_size": 64, "learning_rate": 0.03, "n_members": 1}
+    model = EmbeddingRegressor(**settings)
     assert model.fit(X[:700], y[:700]).score(X[700:], y[700:]) > 0.9
 
 

@@ -1,5 +1,6 @@
 """Streams: vocabulary, effects and encoder equal those of a frame bit for bit; the cache is reused."""
 
+import functools
 import signal
 import subprocess
 import sys
@@ -37,7 +38,15 @@ stream = tabemb.Stream({path!r}, cache={cache!r}, in_memory=0)
 tabemb.EmbeddingRegressor(**{settings!r}).fit(stream, "y")
 """
 """Code of a fit whose process is killed while it encodes."""
-FAST = {"random_state": 0, "n_jobs": 1, "max_epochs": 2, "hidden": (16,), "n_members": 1}
+FAST = {
+    "random_state": 0,
+    "n_jobs": 1,
+    "max_epochs": 2,
+    "batch_size": 256,
+    "hidden": (8,),
+    "n_members": 1,
+    "trees": False,
+}
 SAMPLED = ("data.sampling", "fitting.holdout", "fitting.encoded_rows", "fitting.stream_recipe")
 
 
@@ -113,13 +122,15 @@ def assert_same(a, b):
 @pytest.mark.parametrize("epochs", ["auto", 2])
 @pytest.mark.parametrize("target", ["y", "label"])
 @pytest.mark.parametrize("few", [False, True])
-def test_a_stream_and_a_frame_give_the_same_parts(folder, target, few, epochs, request):
+def test_a_stream_and_a_frame_give_the_same_parts(folder, target, few, epochs, request, monkeypatch):
+    monkeypatch.setattr("tabemb.fitting.recipe.FEWEST_EPOCHS", 2)  # of max_epochs="auto"
+    monkeypatch.setattr("tabemb.fitting.recipe.MOST_EPOCHS", 3)
     if few:
         request.getfixturevalue("sampled")
     X, y = orders()
     estimator = tabemb.EmbeddingRegressor if target == "y" else tabemb.EmbeddingClassifier
     answers = y if target == "y" else np.where(y > 0, "late", "early")
-    settings = FAST | {"max_epochs": epochs, "patience": 1}
+    settings = FAST | {"max_epochs": epochs, "patience": 1, "trees": True}
     of_frame = estimator(**settings).fit(X, answers)
     of_stream = estimator(**settings).fit(tabemb.Stream(only(folder, target), in_memory=0), target)
     assert_same(of_frame, of_stream)
@@ -130,7 +141,7 @@ def test_a_stream_and_a_frame_give_the_same_parts(folder, target, few, epochs, r
 
 def test_a_stream_is_as_good_as_a_frame(folder, sampled):
     X, y = orders()
-    settings = FAST | {"max_epochs": 12}
+    settings = FAST | {"max_epochs": 10, "batch_size": 64, "learning_rate": 0.02, "hidden": (16,)}
     of_frame = tabemb.EmbeddingRegressor(**settings).fit(X, y)
     of_stream = tabemb.EmbeddingRegressor(**settings).fit(
         tabemb.Stream(only(folder, "y"), in_memory=0), "y"
@@ -158,12 +169,18 @@ def test_each_kind_of_source_is_read(folder, source, in_memory):
     X = SOURCES[source](path)
     if in_memory == 0:
         X = tabemb.Stream(X.source if isinstance(X, tabemb.Stream) else X, in_memory=0)
-    model = tabemb.EmbeddingRegressor(**FAST, trees=False).fit(X, "y")
+    model = tabemb.EmbeddingRegressor(**FAST).fit(X, "y")
+    expected = sums_of_a_frame(is_filtered=source == "filtered dataset")
+    np.testing.assert_array_equal(model.effects_.sums_, expected)
+
+
+@functools.cache
+def sums_of_a_frame(is_filtered):
+    """Return the sums of effects of the rows, or of those with a size."""
     frame, y = orders()
-    if source == "filtered dataset":
+    if is_filtered:
         y, frame = y[frame["size"].notna()], frame[frame["size"].notna()]
-    expected = tabemb.EmbeddingRegressor(**FAST, trees=False).fit(frame, y)
-    np.testing.assert_array_equal(model.effects_.sums_, expected.effects_.sums_)
+    return tabemb.EmbeddingRegressor(**FAST).fit(frame, y).effects_.sums_
 
 
 def test_a_table_of_comma_separated_values_is_a_stream_too(tmp_path):
@@ -177,9 +194,7 @@ def test_folders_of_a_partition_are_a_column(tmp_path):
     X, y = orders()
     table = pa.Table.from_pandas(X[["kind", "size"]].assign(kind=X["kind"].astype(str), y=y))
     pq.write_to_dataset(table, tmp_path / "orders", partition_cols=["kind"])
-    model = tabemb.EmbeddingRegressor(**FAST, trees=False).fit(
-        tabemb.Stream(tmp_path / "orders", in_memory=0), "y"
-    )
+    model = tabemb.EmbeddingRegressor(**FAST).fit(tabemb.Stream(tmp_path / "orders", in_memory=0), "y")
     assert sorted(model.feature_names_in_) == ["kind", "size"]
     assert model.encoder_.vocabularies_["kind"].labels().tolist() == ["a", "b", "c"]
 
@@ -187,7 +202,7 @@ def test_folders_of_a_partition_are_a_column(tmp_path):
 def test_weights_and_the_time_are_columns(folder, sampled):
     X, y = orders()
     weight = pq.read_table(folder / "orders")["weight"].to_numpy()
-    settings = FAST | {"trees": False}
+    settings = FAST
     of_frame = tabemb.EmbeddingRegressor(**settings).fit(X, y, sample_weight=weight, time="when")
     of_stream = tabemb.EmbeddingRegressor(**settings).fit(
         tabemb.Stream(only(folder, "y", "weight"), in_memory=0), "y", sample_weight="weight", time="when"
@@ -203,7 +218,7 @@ def test_weights_and_the_time_are_columns(folder, sampled):
 def test_the_weights_of_classes_are_given_by_label(folder):
     X, y = orders()
     labels, path = np.where(y > 0, "late", "early"), only(folder, "label")
-    settings = FAST | {"trees": False}
+    settings = FAST
     for class_weight in ("balanced", {"late": 3.0}):
         model = tabemb.EmbeddingClassifier(**settings, class_weight=class_weight)
         of_frame = model.fit(X, labels).effects_.sums_

@@ -24,9 +24,10 @@ from tabemb import (
 
 QUICK = {
     "hidden": (16,),
-    "n_members": 2,
+    "n_members": 1,
     "d_history": 8,
     "max_epochs": 2,
+    "batch_size": 64,
     "random_state": 0,
     "n_jobs": 1,
 }
@@ -69,7 +70,7 @@ def both():
 def test_two_directions_of_a_vector_are_found_whatever_its_unit(scale):
     V, y = vectors(scale=scale)
     X = pd.DataFrame({"img": list(V)})
-    settings = {**QUICK, "hidden": (32,), "max_epochs": 20, "learning_rate": 0.01}
+    settings = {**QUICK, "hidden": (32,), "max_epochs": 20, "learning_rate": 0.02}
     model = EmbeddingRegressor(**settings).fit(X[:600], y[:600])
     assert model.score(X[600:], y[600:]) > 0.93
 
@@ -80,7 +81,7 @@ def test_small_coordinates_of_noise_cost_little():
     V = rng.normal(size=(1000, 64)) * np.r_[np.ones(4), np.full(60, 0.05)]
     y = V[:, 0] + V[:, 1] * V[:, 2] - np.abs(V[:, 3]) + 0.5 * rng.normal(size=len(V))
     X = pd.DataFrame({"img": list(V)})
-    settings = {**QUICK, "hidden": (64,), "max_epochs": 25, "learning_rate": 0.01}
+    settings = {**QUICK, "hidden": (64,), "max_epochs": 25, "learning_rate": 0.02, "batch_size": 32}
     model = EmbeddingRegressor(**settings).fit(X[:400], y[:400])
     assert model.score(X[400:], y[400:]) > 0.7
 
@@ -90,7 +91,7 @@ def test_a_missing_vector_has_a_trained_answer():
     X, y = pd.DataFrame({"img": list(V)}), y + 5
     gone = np.random.default_rng(1).random(len(X)) < 0.2
     X.loc[gone, "img"], y[gone] = None, -20.0
-    settings = {**QUICK, "hidden": (32,), "max_epochs": 10, "learning_rate": 0.01}
+    settings = {**QUICK, "hidden": (32,), "max_epochs": 12, "learning_rate": 0.02}
     model = EmbeddingRegressor(**settings).fit(X, y)
     np.testing.assert_allclose(model.predict(pd.DataFrame({"img": [None]})), -20, atol=1)
     # if no training row lacks a vector, training hides some
@@ -116,7 +117,7 @@ def test_the_effects_of_words_have_names():
 @pytest.mark.parametrize("effects", [True, False])
 def test_sentiment_from_a_frame_of_sentences(effects):
     (X, y), (new, truth) = reviews(500), reviews(300, seed=1)
-    settings = {**QUICK, "max_epochs": 10, "learning_rate": 0.01, "effects": effects}
+    settings = {**QUICK, "max_epochs": 12, "learning_rate": 0.03, "effects": effects}
     model = EmbeddingClassifier(roles={"review": "text"}, **settings).fit(X, y)
     assert model.score(new, truth) > 0.97
     odds = model.predict_proba(pd.DataFrame({"review": ["Lovely film", "it's DULL, messy"]}))[:, 1]
@@ -131,7 +132,9 @@ def test_pairs_of_neighbours_say_what_single_words_cannot():
     y = (first == "not") ^ (second == "good")
     filling = [" ".join(rng.choice(FILLING, 4)) for _ in range(n)]
     X = pd.DataFrame({"review": [f"{f} {a} {b}" for f, a, b in zip(filling, first, second)]})
-    model = EmbeddingClassifier(roles={"review": "text"}, **{**QUICK, "max_epochs": 6})
+    model = EmbeddingClassifier(
+        roles={"review": "text"}, **{**QUICK, "max_epochs": 6}, learning_rate=0.02
+    )
     model.fit(X[:600], y[:600])
     assert model.score(X[600:], y[600:]) > 0.97
     assert {words.length for words in model.effects_.words_ if words.gain > 0.1} == {2}
@@ -202,7 +205,7 @@ def test_models_with_texts_and_vectors_save_and_load(both, tmp_path):
 def test_importances_partial_dependence_and_cross_validation(both):
     X, y = both
     X = X.assign(size=np.arange(N) / 100)
-    settings = {**QUICK, "max_epochs": 8, "learning_rate": 0.01}
+    settings = {**QUICK, "max_epochs": 10, "learning_rate": 0.03}
     model = EmbeddingRegressor(roles={"review": "text"}, **settings).fit(X, y)
     found = model.importances(X, y, n_repeats=1).set_index("column")["importance"]
     assert found.idxmax() == "img"
@@ -226,7 +229,7 @@ def test_the_encoder_passes_vectors_and_texts(both):
 def test_events_with_texts_and_vectors(both):
     X, y = both
     log = X.assign(who=np.arange(N) % 20, at=np.arange(N))
-    settings = {**QUICK, "max_epochs": 10}
+    settings = {**QUICK, "max_epochs": 10, "learning_rate": 0.02}
     model = EventRegressor(entity="who", time="at", roles={"review": "text"}, **settings).fit(log, y)
     columns = model.summary(spaces=False).columns["column"].tolist()
     assert {"review", "img", "earlier.city"} <= set(columns)

@@ -13,7 +13,8 @@ from tabemb.data import encoding
 SETTINGS = {
     "history": "mean",
     "hidden": (32,),
-    "n_members": 2,
+    "n_members": 1,
+    "batch_size": 32,
     "effects": False,
     "random_state": 0,
     "n_jobs": 1,

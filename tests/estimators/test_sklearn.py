@@ -87,46 +87,16 @@ CHECKED = [
 ]
 
 
-ALIKE = [CHECKED[3][0], CHECKED[5][0]]
-"""Estimators that share their code with another of the list: events, and an encoder."""
-
-
 def expected_failures(estimator):
     return next(failures for checked, failures in CHECKED if checked is estimator)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(
-    [estimator for estimator, _ in CHECKED if estimator not in ALIKE],
-    expected_failed_checks=expected_failures,
+    [estimator for estimator, _ in CHECKED], expected_failed_checks=expected_failures
 )
 def test_check_estimator(estimator, check):
     check(estimator)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks(ALIKE, expected_failed_checks=expected_failures)
-def test_check_estimator_that_is_like_another(estimator, check):
-    check(estimator)
-
-
-@pytest.mark.parametrize("estimator", ALIKE)
-@pytest.mark.parametrize(
-    "check",
-    [
-        "check_dict_unchanged",
-        "check_dtype_object",
-        "check_fit_score_takes_y",
-        "check_fit2d_1feature",
-        "check_fit2d_1sample",
-        "check_methods_subset_invariance",
-        "check_n_features_in_after_fitting",
-    ],
-)
-def test_an_estimator_that_is_like_another_passes_checks_of_its_own_code(estimator, check):
-    """`make slow` runs all checks of these."""
-    getattr(estimator_checks, check)(type(estimator).__name__, clone(estimator))
 
 
 @pytest.mark.parametrize(

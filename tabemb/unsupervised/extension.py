@@ -151,7 +151,7 @@ def train_new(
     seed: int,
 ) -> tuple[Partly, Partly]:
     """Train new vectors on pairs with the loss of the model; both sides are one module if shared."""
-    settings = settings_of(model, model.target_ is not None)
+    settings = settings_of(model, len(pairs), model.target_ is not None)
     settings.dropout = 0.0
     if settings.negatives == "group":  # new items may have no group
         settings.negatives = "uniform"

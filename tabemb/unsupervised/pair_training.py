@@ -41,18 +41,22 @@ MIN_PAIRS = 1000
 """Minimum number of pairs for which ``early_stopping="auto"`` holds some out."""
 
 
-AUTO = {"l2": (3.0, 20.0), "learning_rate": (0.01, 0.003)}
-"""Values of "auto": for positive pairs, and for pairs with numbers."""
+L2 = (3.0, 20.0)
+"""Values of ``l2="auto"``: for positive pairs, and for pairs with numbers."""
+RATE, RATE_OF_MANY = 0.01, 0.003
+"""Values of ``learning_rate="auto"``: the second one for more than ``FEW`` pairs with numbers."""
+FEW = 10_000
 DROPOUT = 0.5
 """Dropout of a softmax (Liang et al. 2018); other losses and normalized vectors do not gain from it."""
 
 
-def settings_of(model: Any, has_numbers: bool) -> SimpleNamespace:
+def settings_of(model: Any, n_pairs: int, has_numbers: bool) -> SimpleNamespace:
     """Return the parameters of a `PairEmbedder`, with "auto" replaced by values."""
     settings = SimpleNamespace(**model.get_params(deep=False))
-    for name, values in AUTO.items():
-        if getattr(settings, name) == "auto":
-            setattr(settings, name, values[has_numbers])
+    if settings.l2 == "auto":
+        settings.l2 = L2[has_numbers]
+    if settings.learning_rate == "auto":
+        settings.learning_rate = RATE_OF_MANY if has_numbers and n_pairs > FEW else RATE
     if settings.dropout == "auto":
         is_softmax = not has_numbers and settings.loss in ("auto", "softmax")
         settings.dropout = DROPOUT if is_softmax and not settings.normalized else 0.0
@@ -291,12 +295,17 @@ class WholeUsers(Batches[PairBatch]):
 def batch_size(size: int | str, n_pairs: int, groups_users: bool) -> int:
     """Return the number of pairs in a batch; "auto" takes more if the pairs of a user stay together.
 
-    It takes about a tenth of all pairs then, from 64 to 8,192, else a hundredth, from 64 to 1,024.
+    It takes about a tenth of all pairs then, from 64 to 8,192, else a hundredth, from 256 to 1,024.
+
+    Examples
+    --------
+    >>> batch_size("auto", 5000, True), batch_size("auto", 5000, False)
+    (512, 256)
     """
     if size != "auto":
         return int(size)
-    share, most = (10, 8192) if groups_users else (100, 1024)
-    return int(np.clip(2 ** round(np.log2(max(n_pairs, 1) / share)), 64, most))
+    share, least, most = (10, 64, 8192) if groups_users else (100, 256, 1024)
+    return int(np.clip(2 ** round(np.log2(max(n_pairs, 1) / share)), least, most))
 
 
 @torch.no_grad()

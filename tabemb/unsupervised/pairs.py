@@ -149,7 +149,7 @@ class PairEmbedder(FactorRecommender):
         Pairs per step; "auto" takes 64 to 8,192, depending on the number of pairs. All pairs of a user
         are in one step if they share their negatives.
     learning_rate : float or "auto", default="auto"
-        Learning rate of Adam. "auto": 0.01 for positive pairs, 0.003 for numbers.
+        Learning rate of Adam. "auto": 0.003 for more than 10,000 pairs with numbers, else 0.01.
     early_stopping : bool or "auto", default="auto"
         Whether held-out pairs choose the best epoch; all pairs then train for that many further epochs.
         "auto": with 1,000 pairs or more.
@@ -355,7 +355,7 @@ class PairEmbedder(FactorRecommender):
         memory = memory_needed(len(pairs), self.batch_size, self.device)
         watching = watched(callbacks, self)
         with memory, drawing_from(Random(seed)), threads(self.n_jobs), watching as watch:
-            settings = settings_of(self, target is not None)
+            settings = settings_of(self, len(pairs), target is not None)
             parts = fit_parts(*sides, self.shared, settings)
             encoders = parts.user_encoder, parts.item_encoder
             network = build(*encoders, settings, len(pairs), target is not None)
@@ -489,7 +489,7 @@ class PairEmbedder(FactorRecommender):
     def _new_network(self) -> PairNetwork:
         """Return an untrained network of the shape of ``network_``, to load weights into."""
         has_numbers = self.target_ is not None
-        settings = settings_of(self, has_numbers)
+        settings = settings_of(self, 1, has_numbers)
         return build(self.user_encoder_, self.item_encoder_, settings, 1, has_numbers)
 
     def __sklearn_is_fitted__(self) -> bool:

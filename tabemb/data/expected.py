@@ -16,10 +16,9 @@ import numpy as np
 from scipy import linalg
 
 from tabemb.data.shrinkage import LevelSums
+from tabemb.data.similar import MIN_GAIN
 from tabemb.likeness.nearest import Likeness
 
-MIN_GAIN = 0.05
-"""Least share of the variance between categories that must be predicted, out of sample."""
 MOST_PREDICTING = 1000
 """How many of the most frequent categories predict the others; the cost grows with the cube."""
 MOST_LEVELS = 20_000

@@ -214,7 +214,9 @@ class PairEmbedder(FactorRecommender):
         "d_history": whole(1),
         "pooling": one_of(POOLINGS),
         "max_events": whole(1).or_(None),
-        "hidden": Rule(lambda v: v == () or WIDTHS.holds(v), lambda: "a sequence of whole numbers >= 1"),
+        "hidden": Rule(
+            lambda v: v == () or WIDTHS.holds(v), lambda: "() or a sequence of whole numbers >= 1"
+        ),
         "dropout": real(0, 1).or_("auto"),
         "l2": real(0).or_("auto"),
         "max_epochs": whole(1),

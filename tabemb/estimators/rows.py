@@ -123,7 +123,8 @@ class EmbeddingClassifier(ClassifierMixin, GrowingRows, PredictsSets):
     validation_fraction : float or "auto", default="auto"
         Share of rows held out by early stopping. "auto": 0.1; from 10,000 rows on 10 / sqrt(n_rows).
     patience : int, default=3
-        Training stops after this many epochs without an improvement of the validation loss by 0.1 %.
+        Training stops after this many epochs without a better validation loss. A better one is smaller
+        by more than 0.1 % and, unless rows have histories, by more than half a standard error.
     max_time : float, optional
         Time limit of ``fit`` in seconds; the model keeps the best epoch so far.
     checkpoint : str or path-like, optional
@@ -385,7 +386,8 @@ class EmbeddingRegressor(RegressorMixin, GrowingRows, PredictsIntervals):
     validation_fraction : float or "auto", default="auto"
         Share of rows held out by early stopping. "auto": 0.1; from 10,000 rows on 10 / sqrt(n_rows).
     patience : int, default=3
-        Training stops after this many epochs without an improvement of the validation loss by 0.1 %.
+        Training stops after this many epochs without a better validation loss. A better one is smaller
+        by more than 0.1 % and, unless rows have histories, by more than half a standard error.
     max_time : float, optional
         Time limit of ``fit`` in seconds; the model keeps the best epoch so far.
     checkpoint : str or path-like, optional

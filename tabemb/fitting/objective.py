@@ -13,6 +13,7 @@ from tabemb.network.inputs import Batch
 from tabemb.network.model import TabularNetwork
 from tabemb.network.randomness import generator
 from tabemb.targets import Sampler, Target
+from tabemb.training.best import Validated
 from tabemb.training.optimizers import Loss
 from tabemb.training.workers import current
 
@@ -51,11 +52,16 @@ class Objective:
         return self.target.sampler()
 
     @torch.no_grad()
-    def on_validation(self, pieces: Sequence[Batch]) -> float:
+    def on_validation(self, pieces: Sequence[Batch]) -> Validated:
         """Return the weighted mean loss of the members' average prediction, without the prior."""
         self.network.eval()
-        total, workers = 0.0, current()
-        for piece in pieces[workers.rank :: workers.size]:
-            outputs = self.target.average(self.network(piece.inputs).outputs)
-            total += float((self.target.loss(outputs, piece.y)[:, 0] * piece.weight).sum())
-        return workers.total(total) / float(torch.cat([piece.weight for piece in pieces]).sum())
+        workers = current()
+        weights = float(torch.cat([piece.weight for piece in pieces]).sum())
+        losses = [self._of_rows(piece) for piece in pieces[workers.rank :: workers.size]]
+        of_rows = torch.cat(losses) / weights if losses else torch.zeros(0)
+        return Validated(workers.total(float(of_rows.sum())), of_rows)
+
+    def _of_rows(self, piece: Batch) -> Tensor:
+        """Return the weighted losses of validation rows, (n_rows,)."""
+        outputs = self.target.average(self.network(piece.inputs).outputs)
+        return self.target.loss(outputs, piece.y)[:, 0] * piece.weight

@@ -44,6 +44,7 @@ from tabemb.network.model import TabularNetwork
 from tabemb.network.randomness import current as current_random
 from tabemb.targets import NumberTarget, Target
 from tabemb.training.average import WINDOW
+from tabemb.training.best import Validated
 from tabemb.training.checkpoints import NoCheckpoints
 from tabemb.training.loop import Budget, Trained, Training
 from tabemb.training.optimizers import Optimizer
@@ -493,9 +494,12 @@ class Trainer:
     def _objective(self) -> Objective:
         return Objective(self.network, self.fitted.target, self.fitted.settings.in_bfloat16)
 
-    def _validation_loss(self) -> float:
+    def _validation_loss(self) -> Validated:
         assert self.validation is not None
-        return self._objective.on_validation(self.fitted.validation_pieces(self.validation))
+        validated = self._objective.on_validation(self.fitted.validation_pieces(self.validation))
+        # the events of a sequence are not independent rows
+        has_histories = len(self.validation.inputs.histories) > 0
+        return Validated(validated.loss) if has_histories else validated
 
     def _batch_size(self) -> int:
         settings, source = self.fitted.settings, self.fitted.source

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tabemb.progress import progress
 from tabemb.training.batches import Batches
-from tabemb.training.best import BestWeights
+from tabemb.training.best import BestWeights, Validated
 from tabemb.training.checkpoints import NoCheckpoints
 from tabemb.training.optimizers import Loss, Optimizer
 from tabemb.training.state import State
@@ -132,7 +132,7 @@ class Training:
     loss: Callable[[Any], Loss]
     optimizer: Optimizer
     max_epochs: int
-    evaluate: Callable[[], float] | None = None
+    evaluate: Callable[[], Validated] | None = None
     falls: bool = True
     patience: int = 1
     budget: Budget = field(default_factory=Budget)
@@ -212,8 +212,9 @@ class Run:
         training, epoch = self.training, self.n_epochs
         train_loss = _finite_mean(losses, epoch)
         with training.optimizer.average.in_place():
-            eval_loss = training.evaluate() if training.evaluate else float("nan")
-            self.best.update(epoch, eval_loss)
+            validated = training.evaluate() if training.evaluate else Validated(float("nan"))
+            self.best.update(epoch, validated)
+        eval_loss = validated.loss
         seconds = self._seconds_before + training.budget.seconds
         for entries, value in zip(self.curve.values(), (epoch, seconds, train_loss, eval_loss)):
             entries.append(value)

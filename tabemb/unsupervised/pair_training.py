@@ -24,6 +24,7 @@ from tabemb.network.pairs import PairBatch, PairNetwork
 from tabemb.network.randomness import Building
 from tabemb.targets import NumberTarget
 from tabemb.training.batches import Batches, equal_sizes, pieces_of
+from tabemb.training.best import Validated
 from tabemb.training.loop import Budget, Trained, Training, train
 from tabemb.training.optimizers import Optimizer
 from tabemb.unsupervised.interactions import Interactions, Lists
@@ -225,8 +226,8 @@ class PairTrainer:
         if held_out is not None:
             evaluated = held_out.take(held_out.user.argsort(stable=True))
 
-            def evaluate() -> float:
-                return objective.on_validation(evaluated, size)
+            def evaluate() -> Validated:
+                return Validated(objective.on_validation(evaluated, size))
 
         training = Training(
             self.network,

@@ -118,12 +118,13 @@ def piece(numbers, y, weight):
 def test_the_validation_loss_is_the_weighted_mean_over_all_pieces():
     squared = NUMBER_TARGETS["squared_error"]()
     pieces = [piece([[1.0], [2.0]], [[0.0], [0.0]], [1.0, 3.0]), piece([[5.0]], [[0.0]], [4.0])]
-    loss = Objective(Known(), squared, False).on_validation(pieces)
-    assert loss == pytest.approx((1 * 1 + 3 * 4 + 4 * 25) / 8)
+    validated = Objective(Known(), squared, False).on_validation(pieces)
+    assert validated.loss == pytest.approx((1 * 1 + 3 * 4 + 4 * 25) / 8)
+    assert validated.of_rows.tolist() == pytest.approx([1 / 8, 12 / 8, 100 / 8])
     classes = ClassTarget().fit(np.array(["a", "b"]), None)
     share = torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log().tolist()
-    loss = Objective(Known(), classes, False).on_validation([piece(share, [0, 1], [3.0, 1.0])])
-    assert loss == pytest.approx((3 * np.log(4) + np.log(2)) / 4)
+    validated = Objective(Known(), classes, False).on_validation([piece(share, [0, 1], [3.0, 1.0])])
+    assert validated.loss == pytest.approx((3 * np.log(4) + np.log(2)) / 4)
 
 
 def test_the_loss_of_a_sample_of_classes_allows_for_their_chance(monkeypatch):

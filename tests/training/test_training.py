@@ -13,7 +13,7 @@ from tabemb.network.randomness import Building, Random, drawing_from
 from tabemb.training import batches as batches_module
 from tabemb.training.average import WINDOW, WeightAverage
 from tabemb.training.batches import Batches, BlockedBatches, equal_sizes
-from tabemb.training.best import TOLERANCE, BestWeights
+from tabemb.training.best import TOLERANCE, BestWeights, Validated
 from tabemb.training.loop import Budget, Training, train
 from tabemb.training.optimizers import Loss, Optimizer, SparseAdam
 from tabemb.training.threads import n_threads, threads
@@ -99,7 +99,7 @@ def test_the_best_epoch_is_restored_and_patience_ends_the_wait():
 
     def evaluate():
         seen.append(network.layer.weight.item())
-        return next(losses)
+        return Validated(next(losses))
 
     optimizer, loss = Optimizer(network, 0.1, 0.0), squared_error(network)
     history, best = train(Training(network, batches, loss, optimizer, 50, evaluate, patience=3))
@@ -120,7 +120,7 @@ def test_the_rate_falls_to_zero_where_the_end_is_known_and_stays_where_it_is_not
         error = network(batch.x) - batch.y
         return Loss(error.mean())  # a constant slope: each step of Adam has the length of its rate
 
-    evaluate = (lambda: 1.0) if validates else None
+    evaluate = (lambda: Validated(1.0)) if validates else None
     train(Training(network, batches, loss, optimizer, 10, evaluate, falls=falls, patience=10))
     lengths = [a - b for a, b in itertools.pairwise(steps)]
     stays = validates or not falls
@@ -160,7 +160,7 @@ def test_the_averaged_weights_are_validated_and_steps_go_on_from_the_last_ones()
 
     def evaluate():
         validated.append(network.layer.bias.item())
-        return 1.0
+        return Validated(1.0)
 
     train(Training(network, batches, loss, Optimizer(network, 0.1, 0.0), 5, evaluate, patience=9))
     assert steps == pytest.approx([steps[0] - 0.1 * step for step in range(5)], abs=1e-3)
@@ -207,8 +207,22 @@ def test_a_share_is_an_equal_part_of_the_time_that_is_left():
 def test_a_gain_too_small_to_wait_for_is_none():
     best = BestWeights(nn.Linear(1, 1), patience=2)
     for epoch, loss in enumerate([1.0, 1 - TOLERANCE / 2, 1 - TOLERANCE * 2, float("nan"), 2.0]):
-        best.update(epoch, loss)
+        best.update(epoch, Validated(loss))
     assert (best.epoch, best.exhausted) == (2, True)
+
+
+@pytest.mark.parametrize(("n_rows", "is_better"), [(100, False), (100_000, True)])
+def test_a_gain_of_few_rows_may_be_chance(n_rows, is_better):
+    """The mean gain is .01, its standard error .49 divided by the root of the number of rows."""
+    gains = torch.tensor([0.5, -0.48]).repeat(n_rows // 2)
+    first, second = (Validated(float(row.mean()), row / n_rows) for row in (1 + 0 * gains, 1 - gains))
+    assert first.standard_error(second) == pytest.approx(0.49 / n_rows**0.5, rel=1e-3)
+    best = BestWeights(nn.Linear(1, 1), patience=1)
+    best.update(0, first)
+    best.update(1, second)
+    assert best.epoch == is_better
+    best.update(2, Validated(first.loss - 0.01, (1 - 0.01 + 0 * gains) / n_rows))  # all rows gain alike
+    assert best.epoch == (1 if is_better else 2)
 
 
 def test_the_average_forgets_the_start_and_rests_where_steps_circle():

@@ -349,9 +349,16 @@ BREAKS = [
     Break(
         "weights have no part in the validation loss",
         "fitting/objective.py",
-        "(self.target.loss(outputs, piece.y)[:, 0] * piece.weight).sum()",
-        "self.target.loss(outputs, piece.y)[:, 0].sum()",
+        "return self.target.loss(outputs, piece.y)[:, 0] * piece.weight",
+        "return self.target.loss(outputs, piece.y)[:, 0]",
         RECIPE,
+    ),
+    Break(
+        "a gain by chance makes an epoch better",
+        "training/best.py",
+        "by_chance = CHANCE * best.standard_error(validated)",
+        "by_chance = 0.0",
+        TRAINING,
     ),
     Break(
         "weights have no part in vocabularies and scales",

@@ -315,9 +315,10 @@ def test_levels_of_truth_values_have_columns():
     assert joined["history_what_False_paid_last"].tolist() == [4]
 
 
-def test_a_quarter_of_a_million_events_take_a_second_however_many_levels_there_are():
+@pytest.mark.slow
+def test_a_million_events_take_three_seconds_however_many_levels_there_are():
     rng = np.random.default_rng(0)
-    n = 250_000
+    n = 1_000_000
     rows = pd.DataFrame({"who": np.arange(n // 400)})
     seconds = {}
     for n_levels in (5, 90):
@@ -333,7 +334,7 @@ def test_a_quarter_of_a_million_events_take_a_second_however_many_levels_there_a
         joined = AggregateJoiner(log, entity="who", time="at").fit_transform(rows)
         seconds[n_levels] = time.process_time() - start
         assert f"history_what_p{n_levels - 1}_value_trend" in joined
-    assert max(seconds.values()) <= 1
+    assert max(seconds.values()) <= 3
     assert seconds[90] <= 2.5 * seconds[5]
 
 

@@ -258,7 +258,9 @@ def test_descriptions_are_checked_before_the_training(change, settings, message)
     places, X, y, _ = describing()
     tables = {"place": Table(["place"], describe=change(places))}
     with pytest.raises(ValueError, match=message):
-        EmbeddingRegressor(**KWARGS | {"max_epochs": 10**6}, tables=tables, **settings).fit(X, y)
+        EmbeddingRegressor(**KWARGS | {"max_epochs": 10**6}, max_time=5, tables=tables, **settings).fit(
+            X, y
+        )
 
 
 def test_descriptions_of_events_are_refused():

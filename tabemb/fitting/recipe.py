@@ -497,7 +497,7 @@ class Trainer:
     def _validation_loss(self) -> Validated:
         assert self.validation is not None
         validated = self._objective.on_validation(self.fitted.validation_pieces(self.validation))
-        # the events of a sequence are not independent rows
+        # the events of a sequence are not independent; with other histories the rule was not measured
         has_histories = len(self.validation.inputs.histories) > 0
         return Validated(validated.loss) if has_histories else validated
 

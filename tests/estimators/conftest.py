@@ -6,17 +6,9 @@ import pytest
 
 
 @pytest.fixture
-def tiny() -> dict:
+def tiny(small) -> dict:
     """Settings of the smallest network, for tests in which its accuracy does not matter."""
-    return {
-        "hidden": (8,),
-        "n_members": 1,
-        "max_epochs": 2,
-        "batch_size": 64,
-        "trees": False,
-        "random_state": 0,
-        "n_jobs": 1,
-    }
+    return {**small, "hidden": (8,), "n_members": 1, "max_epochs": 2, "trees": False}
 
 
 @pytest.fixture
